@@ -1,0 +1,21 @@
+//! `broker`: a sidecar that holds an application's WebSockets, the streams they follow, and who
+//! is present in them.
+//!
+//! Layers, each naming only those below it (`tests/architecture.rs` holds them apart):
+//!
+//! ```text
+//! cli        arguments → Config
+//! server     wiring, accept loop, shutdown
+//! transport  sockets      http  publish, presence, health, metrics
+//! fanout     Hub: a task per shard; outboxes
+//! clock  telemetry  config
+//! broker     Shard ┐
+//! session          ├ pure: no sockets, no clock, no locks
+//! protocol  codecs ┘
+//! types      ids, commands, messages, limits
+//! ```
+//!
+//! `docs/ARCHITECTURE.md` walks one frame through them.
+
+pub mod telemetry;
+pub mod types;

@@ -1,0 +1,68 @@
+//! Every metric's name, kind and meaning, in one place.
+//!
+//! `docs/METRICS.md` lists the same; `tests/process/` holds the two together.
+
+use metrics::Unit;
+
+/// What kind of number a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only ever grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution.
+    Histogram,
+}
+
+/// A metric's name and meaning.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// The name Prometheus shows.
+    pub name: &'static str,
+    /// What kind of number it is.
+    pub kind: Kind,
+    /// What it counts in.
+    pub unit: Unit,
+    /// What it means.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($konst:ident = $kind:ident $name:literal $unit:ident $help:literal;)*) => {
+        $(#[doc = $help] pub const $konst: &str = $name;)*
+
+        /// All of them, in the order of `docs/METRICS.md`.
+        pub const ALL: &[Metric] = &[
+            $(Metric { name: $name, kind: Kind::$kind, unit: Unit::$unit, help: $help },)*
+        ];
+    };
+}
+
+metrics! {
+    BUILD_INFO = Gauge "broker_build_info" Count "Always 1; the label `version` says which broker this is.";
+    CONNECTIONS = Gauge "broker_connections" Count "WebSocket connections open now.";
+    CONNECTIONS_OPENED = Counter "broker_connections_opened_total" Count "WebSocket connections opened.";
+    CONNECTIONS_CLOSED = Counter "broker_connections_closed_total" Count "WebSocket connections ended, by `reason`.";
+    HANDSHAKE_FAILURES = Counter "broker_handshake_failures_total" Count "Connections that never became a WebSocket, by `reason`.";
+    SESSIONS = Gauge "broker_sessions" Count "Sessions held now.";
+    STREAMS = Gauge "broker_streams" Count "Streams with subscribers or members now.";
+    SUBSCRIPTIONS = Gauge "broker_subscriptions" Count "Subscriptions of open connections now.";
+    COMMANDS = Counter "broker_commands_total" Count "Commands from clients, by `command` and `outcome` (ok, refused).";
+    HTTP_REQUESTS = Counter "broker_http_requests_total" Count "HTTP requests answered, by `endpoint` and `status`.";
+    PUBLICATIONS = Counter "broker_publications_total" Count "Messages accepted from the application for a stream.";
+    DELIVERIES = Counter "broker_deliveries_total" Count "Messages handed to a subscriber: one publication to ten subscribers counts ten.";
+    RECEIVED_BYTES = Counter "broker_received_bytes_total" Bytes "Bytes read from WebSockets.";
+    SENT_BYTES = Counter "broker_sent_bytes_total" Bytes "Bytes written to WebSockets.";
+    PRESENCE_MEMBERS = Gauge "broker_presence_members" Count "Members present now, over all streams.";
+    PRESENCE_RECORDS = Gauge "broker_presence_records" Count "Presence records now: one for each session a member has in a stream.";
+    PRESENCE_JOINS = Counter "broker_presence_joins_total" Count "Members that arrived, by `cause` (joined, subscribed).";
+    PRESENCE_LEAVES = Counter "broker_presence_leaves_total" Count "Members that left, by `cause` (left, unsubscribed, expired).";
+    PRESENCE_UPDATES = Counter "broker_presence_updates_total" Count "Members whose info changed, by `cause` (changed, departed).";
+    EXPIRY_LAG = Histogram "broker_expiry_lag_seconds" Seconds "How much later than its TTL a record was removed.";
+    FANOUT_DURATION = Histogram "broker_fanout_duration_seconds" Seconds "From the start to the end of telling all of a stream's subscribers what is new.";
+    OUTBOX_OVERFLOWS = Counter "broker_outbox_overflows_total" Count "Connections ended because their client read too slowly.";
+    SHARD_QUEUE_DEPTH = Gauge "broker_shard_queue_depth" Count "Inputs waiting for a shard, by `shard`.";
+    PAUSED_SECONDS = Counter "broker_paused_seconds_total" Seconds "Time in which the process did not run (stopped, suspended, starved). It counts against no TTL and no timeout.";
+    OPEN_FILE_LIMIT = Gauge "broker_open_file_limit" Count "Most files the process may have open; each connection is one.";
+}

@@ -1,0 +1,66 @@
+//! Why a connection ended.
+
+/// How a connection ended, as metrics, logs and (where the client can be told) the wire say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The client sent a close frame.
+    ClientClosed,
+    /// The socket ended or was reset without a close frame.
+    ClientGone,
+    /// Nothing came from the client for too long, not even an answer to a ping.
+    NoPong,
+    /// The client reads slower than it is sent to, and its outbox overflowed.
+    TooSlow,
+    /// The broker stops.
+    ServerRestart,
+    /// The client broke RFC 6455.
+    ProtocolError,
+    /// A text message was not UTF-8.
+    InvalidText,
+    /// A binary message, where the protocol has only text.
+    UnsupportedData,
+    /// A message over the size limit.
+    MessageTooBig,
+}
+
+impl CloseReason {
+    /// Every reason, for metrics that must exist before they count.
+    pub const ALL: [Self; 9] = [
+        Self::ClientClosed,
+        Self::ClientGone,
+        Self::NoPong,
+        Self::TooSlow,
+        Self::ServerRestart,
+        Self::ProtocolError,
+        Self::InvalidText,
+        Self::UnsupportedData,
+        Self::MessageTooBig,
+    ];
+
+    /// The reason in a metric's label or a `disconnect` frame.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientClosed => "client_closed",
+            Self::ClientGone => "client_gone",
+            Self::NoPong => "no_pong",
+            Self::TooSlow => "too_slow",
+            Self::ServerRestart => "server_restart",
+            Self::ProtocolError => "protocol_error",
+            Self::InvalidText => "invalid_text",
+            Self::UnsupportedData => "unsupported_data",
+            Self::MessageTooBig => "message_too_big",
+        }
+    }
+
+    /// The WebSocket close code that goes with it (RFC 6455 section 7.4.1).
+    pub const fn close_code(self) -> u16 {
+        match self {
+            Self::ClientClosed | Self::ClientGone | Self::NoPong | Self::TooSlow => 1000,
+            Self::ServerRestart => 1001,
+            Self::ProtocolError => 1002,
+            Self::UnsupportedData => 1003,
+            Self::InvalidText => 1007,
+            Self::MessageTooBig => 1009,
+        }
+    }
+}

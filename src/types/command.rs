@@ -1,0 +1,178 @@
+//! What clients ask for, whatever protocol they say it in.
+
+use std::borrow::Cow;
+
+use super::{Position, PresenceId, RawJson, StreamName};
+
+/// A client's wish, decoded but not yet allowed. Borrows from the frame it came in.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ClientCommand<'a> {
+    /// Follow the stream the identifier leads to.
+    Subscribe {
+        /// The client's key for the subscription.
+        identifier: Cow<'a, str>,
+        /// What the identifier asks for.
+        target: Target,
+        /// What the client missed.
+        history: Option<HistoryRequest>,
+        /// Join as part of subscribing; `Err` says why that part was unreadable.
+        join: Option<Result<Join, String>>,
+    },
+    /// Stop following.
+    Unsubscribe {
+        /// The client's key for the subscription.
+        identifier: Cow<'a, str>,
+    },
+    /// Become present in the subscription's stream.
+    Join {
+        /// The client's key for the subscription.
+        identifier: Cow<'a, str>,
+        /// Under which id and with which info.
+        join: Join,
+    },
+    /// Stop being present through this subscription.
+    Leave {
+        /// The client's key for the subscription.
+        identifier: Cow<'a, str>,
+    },
+    /// Ask who is present.
+    Presence {
+        /// The client's key for the subscription.
+        identifier: Cow<'a, str>,
+        /// The members too, or their number alone.
+        records: bool,
+    },
+    /// Ask for what was missed.
+    History {
+        /// The client's key for the subscription.
+        identifier: Cow<'a, str>,
+        /// Since when.
+        request: HistoryRequest,
+    },
+    /// Say something to the stream's other subscribers; it isn't kept.
+    Whisper {
+        /// The client's key for the subscription.
+        identifier: Cow<'a, str>,
+        /// What to say.
+        data: RawJson,
+    },
+    /// An action for the application's backend.
+    Perform {
+        /// The client's key for the subscription.
+        identifier: Cow<'a, str>,
+    },
+    /// Is anyone there?
+    Ping,
+    /// I am here.
+    Pong,
+}
+
+impl ClientCommand<'_> {
+    /// Which of the commands it is.
+    pub const fn kind(&self) -> CommandKind {
+        match self {
+            Self::Subscribe { .. } => CommandKind::Subscribe,
+            Self::Unsubscribe { .. } => CommandKind::Unsubscribe,
+            Self::Join { .. } => CommandKind::Join,
+            Self::Leave { .. } => CommandKind::Leave,
+            Self::Presence { .. } => CommandKind::Presence,
+            Self::History { .. } => CommandKind::History,
+            Self::Whisper { .. } => CommandKind::Whisper,
+            Self::Perform { .. } => CommandKind::Perform,
+            Self::Ping => CommandKind::Ping,
+            Self::Pong => CommandKind::Pong,
+        }
+    }
+}
+
+/// The commands by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CommandKind {
+    /// See [`ClientCommand::Subscribe`].
+    Subscribe,
+    /// See [`ClientCommand::Unsubscribe`].
+    Unsubscribe,
+    /// See [`ClientCommand::Join`].
+    Join,
+    /// See [`ClientCommand::Leave`].
+    Leave,
+    /// See [`ClientCommand::Presence`].
+    Presence,
+    /// See [`ClientCommand::History`].
+    History,
+    /// See [`ClientCommand::Whisper`].
+    Whisper,
+    /// See [`ClientCommand::Perform`].
+    Perform,
+    /// See [`ClientCommand::Ping`].
+    Ping,
+    /// See [`ClientCommand::Pong`].
+    Pong,
+    /// Anything that isn't a command.
+    Unknown,
+}
+
+impl CommandKind {
+    /// Every kind, for metrics that must exist before they count.
+    pub const ALL: [Self; 11] = [
+        Self::Subscribe,
+        Self::Unsubscribe,
+        Self::Join,
+        Self::Leave,
+        Self::Presence,
+        Self::History,
+        Self::Whisper,
+        Self::Perform,
+        Self::Ping,
+        Self::Pong,
+        Self::Unknown,
+    ];
+
+    /// The name in metrics and on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Subscribe => "subscribe",
+            Self::Unsubscribe => "unsubscribe",
+            Self::Join => "join",
+            Self::Leave => "leave",
+            Self::Presence => "presence",
+            Self::History => "history",
+            Self::Whisper => "whisper",
+            Self::Perform => "message",
+            Self::Ping => "ping",
+            Self::Pong => "pong",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What an identifier asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A stream by its plain name.
+    Public(StreamName),
+    /// A stream by a name the application signed.
+    Signed(String),
+    /// A channel of the application's, which only its backend can resolve.
+    Channel(String),
+    /// Nothing that could be understood; why.
+    Invalid(String),
+}
+
+/// Becoming present.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// Who.
+    pub id: PresenceId,
+    /// What others see of them; `null` when the client gave none.
+    pub info: RawJson,
+}
+
+/// What a client asks of a stream's history.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HistoryRequest {
+    /// Everything since this time, in seconds of the Unix epoch.
+    pub since: Option<u64>,
+    /// Everything after these positions.
+    pub positions: Vec<(StreamName, Position)>,
+}

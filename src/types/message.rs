@@ -1,0 +1,167 @@
+//! What clients are told, whatever protocol it is told in.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::{CommandKind, CloseReason, Position, PresenceId, RawJson, SessionId};
+
+/// Something a subscriber is told about its subscription. Cheap to clone: payloads are shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerMessage {
+    /// The subscription stands.
+    Confirmed,
+    /// There is no such subscription.
+    Rejected,
+    /// A message published to the stream.
+    Publication(Arc<Publication>),
+    /// A message from another subscriber.
+    Whisper(RawJson),
+    /// Someone's presence changed.
+    Presence(Arc<PresenceChange>),
+    /// Who is present, on request.
+    PresenceList(Arc<MemberList>),
+    /// How many are present, on request.
+    PresenceCount(usize),
+    /// A presence command was refused.
+    PresenceError(Cow<'static, str>),
+    /// All that was missed has been sent.
+    HistoryConfirmed,
+    /// What was missed can't be told.
+    HistoryRejected,
+}
+
+/// Something a connection is told that is about no subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectionMessage {
+    /// The connection is ready.
+    Welcome {
+        /// The session it holds.
+        sid: SessionId,
+    },
+    /// The broker is there.
+    Ping {
+        /// Time of the ping, in the connection's own precision.
+        timestamp: u64,
+    },
+    /// The answer to a client's ping.
+    Pong,
+    /// A frame that could not be followed.
+    Error {
+        /// The command it was, as far as it could be told.
+        command: CommandKind,
+        /// What is wrong with it.
+        reason: Cow<'static, str>,
+    },
+    /// The connection is about to be closed.
+    Disconnect {
+        /// Why.
+        reason: CloseReason,
+        /// Whether the client should come back.
+        reconnect: bool,
+    },
+}
+
+/// A message accepted for a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// The payload: the JSON the application sent, byte for byte.
+    pub data: RawJson,
+    /// Where it stands in the stream's history, if the stream keeps one.
+    pub position: Option<Position>,
+}
+
+/// One record of a stream's presence changed, and what that did to its member.
+///
+/// Protocols that count people look at `member`; protocols that show every device look at
+/// `record`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PresenceChange {
+    /// Whose record.
+    pub id: PresenceId,
+    /// The record's reference, unique within the stream.
+    pub reference: u64,
+    /// What happened to the record.
+    pub record: RecordChange,
+    /// What that means for the member.
+    pub member: MemberChange,
+}
+
+/// What happened to a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordChange {
+    /// It is new.
+    Added {
+        /// Its info.
+        info: RawJson,
+    },
+    /// Its info changed.
+    Updated {
+        /// The new info.
+        info: RawJson,
+        /// The reference it had before.
+        previous: u64,
+    },
+    /// It is gone.
+    Removed {
+        /// Its last info.
+        info: RawJson,
+        /// Why it went.
+        cause: LeaveCause,
+    },
+}
+
+/// What a record's change did to the member it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberChange {
+    /// The first record: the member is present now.
+    Joined {
+        /// What others see of the member.
+        info: RawJson,
+    },
+    /// What others see of the member is different now.
+    Updated {
+        /// What they see.
+        info: RawJson,
+    },
+    /// The last record went: the member is present no more.
+    Left,
+    /// Nothing that others would notice.
+    Unchanged,
+}
+
+/// Why a record went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LeaveCause {
+    /// The client said so.
+    Left,
+    /// The client gave up the subscription.
+    Unsubscribed,
+    /// The connection ended and nobody came back within the TTL.
+    Expired,
+}
+
+impl LeaveCause {
+    /// Every cause, for metrics that must exist before they count.
+    pub const ALL: [Self; 3] = [Self::Left, Self::Unsubscribed, Self::Expired];
+
+    /// The cause in a metric's label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Unsubscribed => "unsubscribed",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// A stream's members in order of arrival.
+pub type MemberList = Vec<Member>;
+
+/// One who is present.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub id: PresenceId,
+    /// What others see of them.
+    pub info: RawJson,
+}

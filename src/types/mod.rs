@@ -1,0 +1,20 @@
+//! The vocabulary every layer shares: ids, what clients ask for, what they are told, and limits.
+//!
+//! Nothing here does anything; nothing here knows a wire format, a socket or a clock.
+
+mod close;
+mod command;
+mod ids;
+mod limits;
+mod message;
+mod position;
+
+pub use close::CloseReason;
+pub use command::{ClientCommand, CommandKind, HistoryRequest, Join, Target};
+pub use ids::{Codec, Identifier, PresenceId, RawJson, SessionId, StreamName};
+pub use limits::Limits;
+pub use message::{
+    ConnectionMessage, LeaveCause, MemberChange, MemberList, Member, PresenceChange, Publication,
+    RecordChange, ServerMessage,
+};
+pub use position::{Epoch, Offset, Position};

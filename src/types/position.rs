@@ -1,0 +1,33 @@
+//! Where a publication stands in a stream's history.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A lifetime of a stream's history. Offsets of different epochs can't be compared.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Epoch(Arc<str>);
+
+impl From<&str> for Epoch {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The number of a publication within its epoch, from 1.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Offset(pub u64);
+
+/// A place in a stream's history.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Position {
+    /// The lifetime of the history.
+    pub epoch: Epoch,
+    /// The place within it.
+    pub offset: Offset,
+}
