@@ -17,5 +17,15 @@
 //!
 //! `docs/ARCHITECTURE.md` walks one frame through them.
 
+pub mod broker;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod fanout;
+pub mod http;
+pub mod protocol;
+pub mod server;
+pub mod session;
 pub mod telemetry;
+pub mod transport;
 pub mod types;

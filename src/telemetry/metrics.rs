@@ -66,3 +66,14 @@ metrics! {
     PAUSED_SECONDS = Counter "broker_paused_seconds_total" Seconds "Time in which the process did not run (stopped, suspended, starved). It counts against no TTL and no timeout.";
     OPEN_FILE_LIMIT = Gauge "broker_open_file_limit" Count "Most files the process may have open; each connection is one.";
 }
+
+/// Tells the recorder what each metric means.
+pub fn describe() {
+    for metric in ALL {
+        match metric.kind {
+            Kind::Counter => metrics::describe_counter!(metric.name, metric.unit, metric.help),
+            Kind::Gauge => metrics::describe_gauge!(metric.name, metric.unit, metric.help),
+            Kind::Histogram => metrics::describe_histogram!(metric.name, metric.unit, metric.help),
+        }
+    }
+}

@@ -16,7 +16,7 @@ pub enum ClientCommand<'a> {
         /// What the client missed.
         history: Option<HistoryRequest>,
         /// Join as part of subscribing; `Err` says why that part was unreadable.
-        join: Option<Result<Join, String>>,
+        join: Option<Result<Join, Cow<'static, str>>>,
     },
     /// Stop following.
     Unsubscribe {
@@ -175,4 +175,44 @@ pub struct HistoryRequest {
     pub since: Option<u64>,
     /// Everything after these positions.
     pub positions: Vec<(StreamName, Position)>,
+}
+
+/// What a session, having checked the client's right to it, asks of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamCommand {
+    /// Follow the stream, and perhaps join it in the same breath.
+    Subscribe {
+        /// Become present too; `Err` says why the client may not.
+        join: Option<Result<Join, Cow<'static, str>>>,
+        /// Tell first what was missed.
+        history: Option<HistoryRequest>,
+    },
+    /// Stop following.
+    Unsubscribe,
+    /// Become present.
+    Join(Join),
+    /// Stop being present.
+    Leave,
+    /// Tell who is present: the members too, or their number alone.
+    List {
+        /// The members too.
+        records: bool,
+    },
+    /// Tell what was missed.
+    History(HistoryRequest),
+    /// Tell the other subscribers.
+    Whisper(RawJson),
+    /// Refuse a presence command, in its turn.
+    RefusePresence(CommandKind, Cow<'static, str>),
+}
+
+/// A frame that holds no command that could be followed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct BadCommand<'a> {
+    /// The command it was, as far as it could be told.
+    pub kind: CommandKind,
+    /// The subscription it was about, if it named one.
+    pub identifier: Option<Cow<'a, str>>,
+    /// What is wrong with it, for the client's developer.
+    pub reason: Cow<'static, str>,
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{CommandKind, CloseReason, Position, PresenceId, RawJson, SessionId};
+use super::{CloseReason, CommandKind, LeaveCause, Position, PresenceId, RawJson, SessionId};
 
 /// Something a subscriber is told about its subscription. Cheap to clone: payloads are shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,31 +127,6 @@ pub enum MemberChange {
     Left,
     /// Nothing that others would notice.
     Unchanged,
-}
-
-/// Why a record went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LeaveCause {
-    /// The client said so.
-    Left,
-    /// The client gave up the subscription.
-    Unsubscribed,
-    /// The connection ended and nobody came back within the TTL.
-    Expired,
-}
-
-impl LeaveCause {
-    /// Every cause, for metrics that must exist before they count.
-    pub const ALL: [Self; 3] = [Self::Left, Self::Unsubscribed, Self::Expired];
-
-    /// The cause in a metric's label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Left => "left",
-            Self::Unsubscribed => "unsubscribed",
-            Self::Expired => "expired",
-        }
-    }
 }
 
 /// A stream's members in order of arrival.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here does anything; nothing here knows a wire format, a socket or a clock.
 
+mod cause;
 mod close;
 mod command;
 mod ids;
@@ -9,12 +10,15 @@ mod limits;
 mod message;
 mod position;
 
+pub use cause::{JoinCause, LeaveCause, UpdateCause};
 pub use close::CloseReason;
-pub use command::{ClientCommand, CommandKind, HistoryRequest, Join, Target};
+pub use command::{
+    BadCommand, ClientCommand, CommandKind, HistoryRequest, Join, StreamCommand, Target,
+};
 pub use ids::{Codec, Identifier, PresenceId, RawJson, SessionId, StreamName};
 pub use limits::Limits;
 pub use message::{
-    ConnectionMessage, LeaveCause, MemberChange, MemberList, Member, PresenceChange, Publication,
-    RecordChange, ServerMessage,
+    ConnectionMessage, Member, MemberChange, MemberList, PresenceChange, Publication, RecordChange,
+    ServerMessage,
 };
 pub use position::{Epoch, Offset, Position};

@@ -1,0 +1,50 @@
+# The broker as an image: `docker build -t broker .`
+#
+# Two stages: one with the toolchain, one with the binary. The builder's glibc is the runtime's.
+
+FROM rust:1.95-slim-trixie AS build
+WORKDIR /src
+
+# Dependencies first, under an empty crate: this layer is built again only when the manifest or the
+# lock file changes. What the empty crate left behind goes, or cargo would take it for up to date.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src \
+ && touch src/lib.rs \
+ && echo 'fn main() {}' > src/main.rs \
+ && cargo build --release --locked --bin broker \
+ && cargo clean --release --package broker
+
+COPY src src
+RUN cargo build --release --locked --bin broker
+
+
+FROM debian:trixie-slim
+
+LABEL org.opencontainers.image.title="broker" \
+      org.opencontainers.image.description="A sidecar that holds WebSockets, the streams they follow, and who is present" \
+      org.opencontainers.image.licenses="MIT"
+
+# A fixed id, so that `runAsUser`, volumes and audits can name it. No home, no shell, no password.
+RUN groupadd --gid 10001 broker \
+ && useradd --uid 10001 --gid broker --no-create-home --home-dir /nonexistent \
+            --shell /usr/sbin/nologin broker
+
+COPY --from=build /src/target/release/broker /usr/local/bin/broker
+
+USER 10001:10001
+
+# A container's own loopback can't be reached from outside it. Bound to anything else, the broker
+# starts only when told BROKER_PUBLIC=true: that decision stays with whoever runs it.
+ENV BROKER_HOST=0.0.0.0
+
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+
+# bash opens the socket itself, so the image carries no HTTP client. 503 while stopping is unhealthy.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["bash", "-c", "\
+exec 3<>\"/dev/tcp/127.0.0.1/${BROKER_PORT:-8080}\" \
+&& printf 'GET /health HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 \
+&& IFS= read -r status <&3 \
+&& [[ $status == 'HTTP/1.'?' 200 '* ]]"]
+
+ENTRYPOINT ["broker"]

@@ -1,0 +1,37 @@
+//! What a shard has done and what it holds, as numbers.
+
+use std::time::{Duration, Instant};
+
+use crate::types::{CommandKind, JoinCause, LeaveCause, UpdateCause};
+
+/// What a shard did since it was last asked.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Commands followed (`true`) or refused.
+    pub commands: Vec<(CommandKind, bool)>,
+    /// Publications accepted.
+    pub publications: u64,
+    /// Members that arrived.
+    pub joins: Vec<JoinCause>,
+    /// Members that left.
+    pub leaves: Vec<LeaveCause>,
+    /// Members whose info changed.
+    pub updates: Vec<UpdateCause>,
+    /// For each record that ran out, how late that was noticed.
+    pub expiry_lags: Vec<Duration>,
+    /// For each time all of a stream's subscribers had been told: since when one lacked something.
+    pub fan_outs: Vec<Instant>,
+}
+
+/// What a shard holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Streams with subscribers or members.
+    pub streams: usize,
+    /// Subscriptions of open connections.
+    pub subscriptions: usize,
+    /// Members present.
+    pub members: usize,
+    /// Presence records.
+    pub records: usize,
+}

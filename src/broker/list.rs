@@ -1,0 +1,121 @@
+//! A doubly linked list through the entries of a slab: keeps an order from which anything can be
+//! taken out in constant time, for 8 bytes an entry and no allocation of its own.
+
+use slab::Slab;
+
+const NONE: u32 = u32::MAX;
+
+/// An entry's neighbours, kept in the entry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Links {
+    previous: u32,
+    next: u32,
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        Self { previous: NONE, next: NONE }
+    }
+}
+
+/// An entry that can stand in a [`List`].
+pub(super) trait Linked {
+    fn links(&self) -> &Links;
+    fn links_mut(&mut self) -> &mut Links;
+}
+
+/// First and last of the entries; the rest is in their [`Links`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct List {
+    first: u32,
+    last: u32,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self { first: NONE, last: NONE }
+    }
+}
+
+impl List {
+    pub(super) const fn last(self) -> Option<u32> {
+        if self.last == NONE { None } else { Some(self.last) }
+    }
+
+    /// Puts an entry that stands in no list behind the others.
+    pub(super) fn push_back<T: Linked>(&mut self, slab: &mut Slab<T>, key: u32) {
+        if let Some(entry) = slab.get_mut(key as usize) {
+            *entry.links_mut() = Links { previous: self.last, next: NONE };
+        }
+        match slab.get_mut(self.last as usize) {
+            Some(last) => last.links_mut().next = key,
+            None => self.first = key,
+        }
+        self.last = key;
+    }
+
+    /// Takes an entry out, wherever it stands.
+    pub(super) fn remove<T: Linked>(&mut self, slab: &mut Slab<T>, key: u32) {
+        let Some(entry) = slab.get_mut(key as usize) else { return };
+        let Links { previous, next } = std::mem::take(entry.links_mut());
+        match slab.get_mut(previous as usize) {
+            Some(entry) => entry.links_mut().next = next,
+            None => self.first = next,
+        }
+        match slab.get_mut(next as usize) {
+            Some(entry) => entry.links_mut().previous = previous,
+            None => self.last = previous,
+        }
+    }
+
+    /// The entries in order.
+    pub(super) fn iter<T: Linked>(self, slab: &Slab<T>) -> impl Iterator<Item = &T> {
+        let mut next = self.first;
+        std::iter::from_fn(move || {
+            let entry = slab.get(next as usize)?;
+            next = entry.links().next;
+            Some(entry)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Entry(u32, Links);
+
+    impl Linked for Entry {
+        fn links(&self) -> &Links {
+            &self.1
+        }
+        fn links_mut(&mut self) -> &mut Links {
+            &mut self.1
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn keeps_the_order_of_a_vector(operations in prop::collection::vec((any::<bool>(), 0_usize..20), 0..200)) {
+            let (mut slab, mut list) = (Slab::new(), List::default());
+            let mut model: Vec<(u32, u32)> = Vec::new();
+            for (number, (push, at)) in operations.into_iter().enumerate() {
+                if push || model.is_empty() {
+                    let number = u32::try_from(number).unwrap();
+                    let key = u32::try_from(slab.insert(Entry(number, Links::default()))).unwrap();
+                    list.push_back(&mut slab, key);
+                    model.push((key, number));
+                } else {
+                    let (key, _) = model.remove(at % model.len());
+                    list.remove(&mut slab, key);
+                    slab.remove(key as usize);
+                }
+                let now: Vec<u32> = list.iter(&slab).map(|entry| entry.0).collect();
+                prop_assert_eq!(now, model.iter().map(|(_, n)| *n).collect::<Vec<_>>());
+                prop_assert_eq!(list.last(), model.last().map(|(key, _)| *key));
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Who is present in one stream.
+//!
+//! A *record* is one session's membership; a *member* is all records of one presence id. A
+//! member's records stand in the order of their last change, so the last one holds what others
+//! see; members stand in the order of their arrival. Every change says what it did to the record
+//! and to the member, and applying those to a list taken before gives the list taken after.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use slab::Slab;
+
+use super::deadlines::Deadline;
+use super::list::{Linked, Links, List};
+use crate::types::{
+    LeaveCause, Member as Listed, MemberChange, MemberList, PresenceChange, PresenceId, RawJson,
+    RecordChange,
+};
+
+/// A record's place in its set.
+pub(super) type RecordKey = u32;
+
+#[derive(Debug, Default)]
+pub(super) struct PresenceSet {
+    records: Slab<Record>,
+    members: Slab<Member>,
+    by_id: HashTable<u32>,
+    hasher: RandomState,
+    arrival: List,
+    references: u64,
+    /// The list as last asked for, until something changes.
+    listed: Option<Arc<MemberList>>,
+}
+
+#[derive(Debug)]
+struct Record {
+    member: u32,
+    reference: u64,
+    info: RawJson,
+    /// When it goes, once its connection has ended.
+    deadline: Option<Deadline>,
+    links: Links,
+}
+
+#[derive(Debug)]
+struct Member {
+    id: PresenceId,
+    /// Its records, the one changed last at the end.
+    records: List,
+    links: Links,
+}
+
+impl Linked for Record {
+    fn links(&self) -> &Links {
+        &self.links
+    }
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
+impl Linked for Member {
+    fn links(&self) -> &Links {
+        &self.links
+    }
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
+impl PresenceSet {
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    pub(super) fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Adds a record; the member is new with its first one.
+    pub(super) fn add(&mut self, id: PresenceId, info: RawJson) -> (RecordKey, PresenceChange) {
+        let member = self.find_or_add_member(&id);
+        let before = self.seen(member).cloned();
+        let reference = self.next_reference();
+        let record = key(self.records.insert(Record {
+            member,
+            reference,
+            info: info.clone(),
+            deadline: None,
+            links: Links::default(),
+        }));
+        if let Some(member) = self.members.get_mut(member as usize) {
+            member.records.push_back(&mut self.records, record);
+        }
+        let change = match before {
+            None => MemberChange::Joined { info: info.clone() },
+            Some(before) if before != info => MemberChange::Updated { info: info.clone() },
+            Some(_) => MemberChange::Unchanged,
+        };
+        (record, self.changed(id, reference, RecordChange::Added { info }, change))
+    }
+
+    /// Gives a record another info; `None` if it has that one already.
+    pub(super) fn update(&mut self, key: RecordKey, info: RawJson) -> Option<PresenceChange> {
+        let record = self.records.get(key as usize).filter(|record| record.info != info)?;
+        let (member, previous) = (record.member, record.reference);
+        let before = self.seen(member)?.clone();
+        let reference = self.next_reference();
+        let record = self.records.get_mut(key as usize)?;
+        record.reference = reference;
+        record.info = info.clone();
+        let Member { id, records, .. } = self.members.get_mut(member as usize)?;
+        let id = id.clone();
+        records.remove(&mut self.records, key);
+        records.push_back(&mut self.records, key);
+        let change = if before == info {
+            MemberChange::Unchanged
+        } else {
+            MemberChange::Updated { info: info.clone() }
+        };
+        Some(self.changed(id, reference, RecordChange::Updated { info, previous }, change))
+    }
+
+    /// Takes a record out; the member goes with its last one.
+    pub(super) fn remove(&mut self, key: RecordKey, cause: LeaveCause) -> Option<PresenceChange> {
+        let member = self.records.get(key as usize)?.member;
+        let before = self.seen(member)?.clone();
+        self.members.get_mut(member as usize)?.records.remove(&mut self.records, key);
+        let Record { info, reference, .. } = self.records.try_remove(key as usize)?;
+        let id = self.members.get(member as usize)?.id.clone();
+        let change = match self.seen(member) {
+            None => {
+                self.remove_member(member);
+                MemberChange::Left
+            }
+            Some(now) if *now != before => MemberChange::Updated { info: now.clone() },
+            Some(_) => MemberChange::Unchanged,
+        };
+        Some(self.changed(id, reference, RecordChange::Removed { info, cause }, change))
+    }
+
+    /// The presence id a record was made with.
+    pub(super) fn id_of(&self, key: RecordKey) -> Option<&PresenceId> {
+        let member = self.records.get(key as usize)?.member;
+        self.members.get(member as usize).map(|member| &member.id)
+    }
+
+    /// When a record goes, if its connection has ended.
+    pub(super) fn deadline_mut(&mut self, key: RecordKey) -> Option<&mut Option<Deadline>> {
+        self.records.get_mut(key as usize).map(|record| &mut record.deadline)
+    }
+
+    /// The members in order of arrival, shared by everyone who asks before the next change.
+    pub(super) fn list(&mut self) -> Arc<MemberList> {
+        if let Some(listed) = &self.listed {
+            return Arc::clone(listed);
+        }
+        let list = self.arrival.iter(&self.members).filter_map(|member| {
+            let record = self.records.get(member.records.last()? as usize)?;
+            Some(Listed { id: member.id.clone(), info: record.info.clone() })
+        });
+        let list = Arc::new(list.collect::<MemberList>());
+        self.listed = Some(Arc::clone(&list));
+        list
+    }
+
+    /// What others see of a member: the info of the record that changed last.
+    fn seen(&self, member: u32) -> Option<&RawJson> {
+        let record = self.members.get(member as usize)?.records.last()?;
+        self.records.get(record as usize).map(|record| &record.info)
+    }
+
+    fn next_reference(&mut self) -> u64 {
+        self.references += 1;
+        self.references
+    }
+
+    fn find_or_add_member(&mut self, id: &PresenceId) -> u32 {
+        let members = &mut self.members;
+        let hash = self.hasher.hash_one(id);
+        let same = |key: &u32| members.get(*key as usize).is_some_and(|member| member.id == *id);
+        if let Some(found) = self.by_id.find(hash, same) {
+            return *found;
+        }
+        let member = Member { id: id.clone(), records: List::default(), links: Links::default() };
+        let key = key(members.insert(member));
+        self.arrival.push_back(members, key);
+        self.by_id.insert_unique(hash, key, |key| {
+            members.get(*key as usize).map_or(0, |member| self.hasher.hash_one(&member.id))
+        });
+        key
+    }
+
+    fn remove_member(&mut self, key: u32) {
+        self.arrival.remove(&mut self.members, key);
+        let Some(member) = self.members.try_remove(key as usize) else { return };
+        let hash = self.hasher.hash_one(&member.id);
+        if let Ok(entry) = self.by_id.find_entry(hash, |found| *found == key) {
+            entry.remove();
+        }
+    }
+
+    fn changed(
+        &mut self,
+        id: PresenceId,
+        reference: u64,
+        record: RecordChange,
+        member: MemberChange,
+    ) -> PresenceChange {
+        if member != MemberChange::Unchanged {
+            self.listed = None;
+        }
+        PresenceChange { id, reference, record, member }
+    }
+}
+
+/// A slab's key in four bytes: a stream with four billion records doesn't fit in memory.
+fn key(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member_of(change: &PresenceChange) -> &MemberChange {
+        &change.member
+    }
+
+    #[test]
+    fn the_record_changed_last_is_what_others_see() {
+        let mut set = PresenceSet::default();
+        let (phone, change) = set.add("ann".into(), "1".into());
+        assert_eq!(member_of(&change), &MemberChange::Joined { info: "1".into() });
+        let (laptop, change) = set.add("ann".into(), "2".into());
+        assert_eq!(member_of(&change), &MemberChange::Updated { info: "2".into() });
+        let change = set.update(phone, "3".into()).unwrap();
+        assert_eq!(member_of(&change), &MemberChange::Updated { info: "3".into() });
+        let change = set.remove(phone, LeaveCause::Left).unwrap();
+        assert_eq!(member_of(&change), &MemberChange::Updated { info: "2".into() });
+        let change = set.remove(laptop, LeaveCause::Left).unwrap();
+        assert_eq!(member_of(&change), &MemberChange::Left);
+        assert!(set.is_empty() && set.list().is_empty());
+    }
+
+    #[test]
+    fn the_same_info_again_changes_nothing() {
+        let mut set = PresenceSet::default();
+        let (first, _) = set.add("ann".into(), "1".into());
+        let (_, change) = set.add("ann".into(), "1".into());
+        assert_eq!(member_of(&change), &MemberChange::Unchanged);
+        assert_eq!(set.update(first, "1".into()), None);
+        let change = set.remove(first, LeaveCause::Expired).unwrap();
+        assert_eq!(member_of(&change), &MemberChange::Unchanged);
+    }
+
+    #[test]
+    fn members_are_listed_in_order_of_arrival() {
+        let mut set = PresenceSet::default();
+        let (ann, _) = set.add("ann".into(), "1".into());
+        set.add("bob".into(), "1".into());
+        set.add("cem".into(), "1".into());
+        set.update(ann, "2".into());
+        let names = |set: &mut PresenceSet| -> Vec<String> {
+            set.list().iter().map(|member| member.id.to_string()).collect()
+        };
+        assert_eq!(names(&mut set), ["ann", "bob", "cem"]);
+        set.remove(ann, LeaveCause::Left);
+        set.add("ann".into(), "3".into());
+        assert_eq!(names(&mut set), ["bob", "cem", "ann"]);
+    }
+
+    #[test]
+    fn an_unchanged_list_is_shared() {
+        let mut set = PresenceSet::default();
+        set.add("ann".into(), "1".into());
+        assert!(Arc::ptr_eq(&set.list(), &set.list()));
+    }
+}

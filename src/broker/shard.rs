@@ -1,0 +1,470 @@
+//! The streams that one task looks after.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+use slab::Slab;
+
+use super::counts::{Counts, Totals};
+use super::deadlines::{Deadlines, Due};
+use super::presence::RecordKey;
+use super::stream::{GroupKey, Stream, Subscriber};
+use crate::types::{
+    CommandKind, Join, JoinCause, LeaveCause, MemberChange, MemberList, PresenceChange,
+    Publication, ServerMessage, SessionId, StreamCommand, StreamName, UpdateCause,
+};
+
+/// How many records expire before other inputs get their turn.
+const EXPIRED_AT_ONCE: usize = 1024;
+
+/// Streams with their subscribers and presence. `R` is where a subscriber's messages go; the
+/// shard only ever clones it.
+#[derive(Debug)]
+pub struct Shard<R> {
+    presence_ttl: Duration,
+    streams: Slab<Stream<R>>,
+    names: HashMap<StreamName, u32, RandomState>,
+    deadlines: Deadlines,
+    replies: VecDeque<Delivery<R>>,
+    /// Streams with a pass under way, in turn.
+    passes: VecDeque<u32>,
+    counts: Counts,
+    totals: Totals,
+}
+
+/// Who a subscriber is within its stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscriberKey {
+    /// The session.
+    pub session: SessionId,
+    /// Whose words it is told in.
+    pub group: GroupKey,
+}
+
+/// Something that happens to a stream.
+#[derive(Debug)]
+pub enum Input<R> {
+    /// A client's command.
+    Command {
+        /// Whose.
+        key: SubscriberKey,
+        /// Where the answers go.
+        recipient: R,
+        /// What it asks.
+        command: StreamCommand,
+    },
+    /// A subscriber's connection ended.
+    Ended {
+        /// Whose.
+        key: SubscriberKey,
+        /// When that was noticed.
+        at: Instant,
+    },
+    /// The application published a message.
+    Publish {
+        /// What.
+        publication: Arc<Publication>,
+        /// The session that isn't told.
+        except: Option<SessionId>,
+    },
+}
+
+/// Messages for one subscriber, in order.
+#[derive(Debug)]
+pub struct Delivery<R> {
+    /// Where they go.
+    pub recipient: R,
+    /// In whose words.
+    pub group: GroupKey,
+    /// What it is told.
+    pub messages: Vec<ServerMessage>,
+}
+
+/// Messages for several subscribers of one group.
+#[derive(Debug)]
+pub struct FanOut<R> {
+    /// In whose words.
+    pub group: GroupKey,
+    /// What they are told.
+    pub messages: Vec<ServerMessage>,
+    /// Each with how many of the messages, from the first on, it has already.
+    pub recipients: Vec<(R, usize)>,
+}
+
+impl<R: Clone> Shard<R> {
+    /// A shard without streams. Records outlive their connection by `presence_ttl`.
+    pub fn new(presence_ttl: Duration) -> Self {
+        Self {
+            presence_ttl,
+            streams: Slab::new(),
+            names: HashMap::default(),
+            deadlines: Deadlines::default(),
+            replies: VecDeque::new(),
+            passes: VecDeque::new(),
+            counts: Counts::default(),
+            totals: Totals::default(),
+        }
+    }
+
+    /// Applies an input. Take the replies afterwards; fan-out can wait for more inputs.
+    pub fn handle(&mut self, name: &StreamName, input: Input<R>, now: Instant) {
+        match input {
+            Input::Command { key, recipient, command } => {
+                self.command(name, &key, recipient, command, now);
+            }
+            Input::Ended { key, at } => self.ended(name, &key, at, now),
+            Input::Publish { publication, except } => {
+                self.counts.publications += 1;
+                if let Some(stream) = self.find(name) {
+                    self.say(stream, ServerMessage::Publication(publication), except, now);
+                }
+            }
+        }
+    }
+
+    /// What one subscriber is told. Each is due before anything that comes after it.
+    pub fn poll_reply(&mut self) -> Option<Delivery<R>> {
+        self.replies.pop_front()
+    }
+
+    /// What up to `most` subscribers of a group haven't been sent yet; the streams take turns.
+    /// Only once [`Shard::poll_reply`] has nothing more: replies say what came first.
+    pub fn poll_fan_out(&mut self, most: usize, now: Instant) -> Option<FanOut<R>> {
+        debug_assert!(self.replies.is_empty(), "replies come first");
+        while let Some(key) = self.passes.pop_front() {
+            let Some(stream) = self.streams.get_mut(key as usize) else { continue };
+            let Some(since) = stream.behind_since else { continue };
+            let slice = stream.next_slice(most);
+            if stream.pass_is_over() {
+                self.counts.fan_outs.push(since);
+                if stream.end_pass() {
+                    stream.behind_since = Some(now);
+                    stream.begin_pass();
+                    self.passes.push_back(key);
+                } else {
+                    stream.behind_since = None;
+                    self.forget_if_idle(key);
+                }
+            } else {
+                self.passes.push_back(key);
+            }
+            if slice.is_some() {
+                return slice;
+            }
+        }
+        None
+    }
+
+    /// When [`Shard::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// Lets records go whose time is over, a bounded number at once: ask
+    /// [`Shard::poll_timeout`] again.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for _ in 0..EXPIRED_AT_ONCE {
+            let Some((deadline, Due { stream, record })) = self.deadlines.pop(now) else { break };
+            self.counts.expiry_lags.push(now.saturating_duration_since(deadline));
+            self.remove_record(stream, record, LeaveCause::Expired, now);
+            self.forget_if_idle(stream);
+        }
+    }
+
+    /// Who is present in a stream, in order of arrival.
+    pub fn members(&mut self, name: &StreamName) -> Arc<MemberList> {
+        match self.find(name).and_then(|key| self.streams.get_mut(key as usize)) {
+            Some(stream) => stream.presence.list(),
+            None => Arc::default(),
+        }
+    }
+
+    /// How many are present in a stream.
+    pub fn member_count(&self, name: &StreamName) -> usize {
+        let stream = self.find(name).and_then(|key| self.streams.get(key as usize));
+        stream.map_or(0, |stream| stream.presence.members())
+    }
+
+    /// What was done since this was last called.
+    pub fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
+    }
+
+    /// What is held now.
+    pub fn totals(&self) -> Totals {
+        Totals { streams: self.streams.len(), ..self.totals }
+    }
+
+    fn command(
+        &mut self,
+        name: &StreamName,
+        key: &SubscriberKey,
+        recipient: R,
+        command: StreamCommand,
+        now: Instant,
+    ) {
+        match command {
+            StreamCommand::Subscribe { join, history } => {
+                let stream = self.subscribe(name, key, recipient);
+                self.reply(stream, key, ServerMessage::Confirmed);
+                self.followed(CommandKind::Subscribe);
+                if history.is_some() {
+                    self.reply(stream, key, ServerMessage::HistoryRejected);
+                }
+                match join {
+                    Some(Ok(join)) => self.join(stream, key, join, JoinCause::Subscribed, now),
+                    Some(Err(reason)) => self.refuse(stream, key, CommandKind::Join, reason),
+                    None => {}
+                }
+            }
+            StreamCommand::Unsubscribe => {
+                let Some(stream) = self.find(name) else { return };
+                if let Some(record) = self.unsubscribe(stream, key).flatten() {
+                    self.remove_record(stream, record, LeaveCause::Unsubscribed, now);
+                }
+                self.followed(CommandKind::Unsubscribe);
+                self.forget_if_idle(stream);
+            }
+            StreamCommand::Join(join) => {
+                let Some(stream) = self.find(name) else { return };
+                self.join(stream, key, join, JoinCause::Joined, now);
+            }
+            StreamCommand::Leave => {
+                let Some(stream) = self.find(name) else { return };
+                self.leave(stream, key, now);
+            }
+            StreamCommand::List { records } => {
+                let Some(stream) = self.find(name) else { return };
+                self.list(stream, key, records);
+            }
+            StreamCommand::History(_) => {
+                let Some(stream) = self.find(name) else { return };
+                self.reply(stream, key, ServerMessage::HistoryRejected);
+                self.counts.commands.push((CommandKind::History, false));
+            }
+            StreamCommand::Whisper(data) => {
+                let Some(stream) = self.find(name) else { return };
+                self.say(stream, ServerMessage::Whisper(data), Some(key.session), now);
+                self.followed(CommandKind::Whisper);
+            }
+            StreamCommand::RefusePresence(kind, reason) => {
+                let Some(stream) = self.find(name) else { return };
+                self.refuse(stream, key, kind, reason);
+            }
+        }
+    }
+
+    /// Adds the subscriber, or makes sure of it if it is there already.
+    fn subscribe(&mut self, name: &StreamName, key: &SubscriberKey, recipient: R) -> u32 {
+        let index = self.find(name).unwrap_or_else(|| {
+            let key = u32::try_from(self.streams.insert(Stream::new(name.clone())));
+            let key = key.unwrap_or(u32::MAX); // four billion streams don't fit in memory
+            self.names.insert(name.clone(), key);
+            key
+        });
+        if let Some(stream) = self.streams.get_mut(index as usize) {
+            let sent = stream.log.end();
+            let group = stream.groups.entry(key.group.clone()).or_default();
+            group.entry(key.session).or_insert_with(|| {
+                self.totals.subscriptions += 1;
+                Subscriber { recipient, sent, record: None }
+            });
+        }
+        index
+    }
+
+    /// Takes the subscriber out; the outer `None` if there is none, else its record.
+    #[expect(clippy::option_option, reason = "no subscriber and no record are different things")]
+    fn unsubscribe(&mut self, stream: u32, key: &SubscriberKey) -> Option<Option<RecordKey>> {
+        let stream = self.streams.get_mut(stream as usize)?;
+        let subscribers = stream.groups.get_mut(&key.group)?;
+        let subscriber = subscribers.swap_remove(&key.session)?;
+        self.totals.subscriptions -= 1;
+        if subscribers.is_empty() {
+            stream.groups.swap_remove(&key.group);
+            stream.group_removed();
+        }
+        Some(subscriber.record)
+    }
+
+    fn ended(&mut self, name: &StreamName, key: &SubscriberKey, at: Instant, now: Instant) {
+        let Some(index) = self.find(name) else { return };
+        if let Some(record) = self.unsubscribe(index, key).flatten() {
+            if self.presence_ttl.is_zero() {
+                self.remove_record(index, record, LeaveCause::Expired, now);
+            } else if let Some(stream) = self.streams.get_mut(index as usize)
+                && let Some(deadline) = stream.presence.deadline_mut(record)
+            {
+                let due = Due { stream: index, record };
+                *deadline = Some(self.deadlines.add(at + self.presence_ttl, due));
+            }
+        }
+        self.forget_if_idle(index);
+    }
+
+    fn join(
+        &mut self,
+        index: u32,
+        key: &SubscriberKey,
+        join: Join,
+        cause: JoinCause,
+        now: Instant,
+    ) {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        let Some(subscriber) = subscriber_mut(stream, key) else { return };
+        let change = match subscriber.record {
+            None => {
+                let (record, change) = stream.presence.add(join.id, join.info);
+                self.totals.records += 1;
+                if let Some(subscriber) = subscriber_mut(stream, key) {
+                    subscriber.record = Some(record);
+                }
+                Some(change)
+            }
+            Some(record) => {
+                let present = stream.presence.id_of(record);
+                if present != Some(&join.id) {
+                    let reason = "this subscription has joined under another id: leave first";
+                    self.refuse(index, key, CommandKind::Join, reason.into());
+                    return;
+                }
+                stream.presence.update(record, join.info)
+            }
+        };
+        self.followed(CommandKind::Join);
+        if let Some(change) = change {
+            match &change.member {
+                MemberChange::Joined { .. } => {
+                    self.totals.members += 1;
+                    self.counts.joins.push(cause);
+                }
+                MemberChange::Updated { .. } => self.counts.updates.push(UpdateCause::Changed),
+                MemberChange::Left | MemberChange::Unchanged => {}
+            }
+            self.say(index, ServerMessage::Presence(Arc::new(change)), None, now);
+        }
+    }
+
+    fn leave(&mut self, index: u32, key: &SubscriberKey, now: Instant) {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        let Some(subscriber) = subscriber_mut(stream, key) else { return };
+        match subscriber.record.take() {
+            None => {
+                let reason = "this subscription has not joined";
+                self.refuse(index, key, CommandKind::Leave, reason.into());
+            }
+            Some(record) => {
+                self.remove_record(index, record, LeaveCause::Left, now);
+                self.followed(CommandKind::Leave);
+            }
+        }
+    }
+
+    fn list(&mut self, index: u32, key: &SubscriberKey, records: bool) {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        let answer = if records {
+            ServerMessage::PresenceList(stream.presence.list())
+        } else {
+            ServerMessage::PresenceCount(stream.presence.members())
+        };
+        self.reply(index, key, answer);
+        self.followed(CommandKind::Presence);
+    }
+
+    fn remove_record(&mut self, index: u32, record: RecordKey, cause: LeaveCause, now: Instant) {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        if let Some(deadline) = stream.presence.deadline_mut(record).and_then(Option::take) {
+            self.deadlines.cancel(deadline);
+        }
+        let Some(change) = stream.presence.remove(record, cause) else { return };
+        self.totals.records -= 1;
+        self.count_removal(&change, cause);
+        self.say(index, ServerMessage::Presence(Arc::new(change)), None, now);
+    }
+
+    fn count_removal(&mut self, change: &PresenceChange, cause: LeaveCause) {
+        match change.member {
+            MemberChange::Left => {
+                self.totals.members -= 1;
+                self.counts.leaves.push(cause);
+            }
+            MemberChange::Updated { .. } => self.counts.updates.push(UpdateCause::Departed),
+            MemberChange::Joined { .. } | MemberChange::Unchanged => {}
+        }
+    }
+
+    /// Tells one subscriber something, after all that was said before.
+    fn reply(&mut self, stream: u32, key: &SubscriberKey, message: ServerMessage) {
+        let Some(stream) = self.streams.get_mut(stream as usize) else { return };
+        let group = stream.groups.get_mut(&key.group);
+        let Some(subscriber) = group.and_then(|group| group.get_mut(&key.session)) else { return };
+        let mut messages = Stream::catch_up(&stream.log, subscriber);
+        messages.push(message);
+        self.replies.push_back(Delivery {
+            recipient: subscriber.recipient.clone(),
+            group: key.group.clone(),
+            messages,
+        });
+    }
+
+    fn refuse(
+        &mut self,
+        stream: u32,
+        key: &SubscriberKey,
+        kind: CommandKind,
+        reason: Cow<'static, str>,
+    ) {
+        self.reply(stream, key, ServerMessage::PresenceError(reason));
+        self.counts.commands.push((kind, false));
+    }
+
+    /// Says something to all subscribers but those of one session.
+    fn say(&mut self, index: u32, message: ServerMessage, except: Option<SessionId>, now: Instant) {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        if let Some(session) = except {
+            for (key, group) in &mut stream.groups {
+                let Some(subscriber) = group.get_mut(&session) else { continue };
+                let messages = Stream::catch_up(&stream.log, subscriber);
+                subscriber.sent += 1; // as if it had been sent what is said next
+                if !messages.is_empty() {
+                    self.replies.push_back(Delivery {
+                        recipient: subscriber.recipient.clone(),
+                        group: key.clone(),
+                        messages,
+                    });
+                }
+            }
+        }
+        stream.say(message);
+        if stream.behind_since.is_none() && !stream.groups.is_empty() {
+            stream.behind_since = Some(now);
+            stream.begin_pass();
+            self.passes.push_back(index);
+        }
+    }
+
+    fn find(&self, name: &StreamName) -> Option<u32> {
+        self.names.get(name).copied()
+    }
+
+    fn forget_if_idle(&mut self, index: u32) {
+        if self.streams.get(index as usize).is_some_and(Stream::is_idle) {
+            let stream = self.streams.remove(index as usize);
+            self.names.remove(&stream.name);
+        }
+    }
+
+    fn followed(&mut self, kind: CommandKind) {
+        self.counts.commands.push((kind, true));
+    }
+}
+
+fn subscriber_mut<'a, R>(
+    stream: &'a mut Stream<R>,
+    key: &SubscriberKey,
+) -> Option<&'a mut Subscriber<R>> {
+    stream.groups.get_mut(&key.group)?.get_mut(&key.session)
+}

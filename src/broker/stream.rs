@@ -1,0 +1,159 @@
+//! One stream: its subscribers in groups, who is present, and what has been said and not yet been
+//! sent to everyone.
+
+use std::time::Instant;
+
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+
+use super::log::Log;
+use super::presence::{PresenceSet, RecordKey};
+use super::shard::FanOut;
+use crate::types::{Codec, Identifier, ServerMessage, SessionId, StreamName};
+
+#[derive(Debug)]
+pub(super) struct Stream<R> {
+    pub(super) name: StreamName,
+    pub(super) presence: PresenceSet,
+    pub(super) groups: Groups<R>,
+    pub(super) log: Log,
+    /// Since when a subscriber lacks something, if one does.
+    pub(super) behind_since: Option<Instant>,
+    pass: Pass,
+}
+
+/// What makes subscribers of a stream a group: they are told the same in the same words.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GroupKey {
+    /// What they speak.
+    pub codec: Codec,
+    /// Their name for the subscription.
+    pub identifier: Identifier,
+}
+
+/// Subscribers that are sent the very same bytes, by what makes them so.
+pub(super) type Groups<R> = IndexMap<GroupKey, Group<R>, RandomState>;
+
+/// A group's subscribers by their session.
+pub(super) type Group<R> = IndexMap<SessionId, Subscriber<R>, RandomState>;
+
+#[derive(Debug)]
+pub(super) struct Subscriber<R> {
+    /// Where what it is told goes.
+    pub(super) recipient: R,
+    /// It has been sent the log up to here.
+    pub(super) sent: u64,
+    /// Its session's membership through this subscription.
+    pub(super) record: Option<RecordKey>,
+}
+
+/// One walk over all subscribers, to bring them up to `target`.
+///
+/// It goes from the last group to the first and from the last subscriber to the first, because
+/// taking an entry out of an `IndexMap` moves the last one into its place: that one has then been
+/// visited already, or is new and lacks nothing. A visit twice sends nothing twice, since every
+/// subscriber knows how far it is.
+#[derive(Debug, Default)]
+struct Pass {
+    /// The groups before this one, and in it the subscribers before that one, are still to do.
+    group: usize,
+    subscriber: usize,
+    target: u64,
+}
+
+impl<R: Clone> Stream<R> {
+    pub(super) fn new(name: StreamName) -> Self {
+        Self {
+            name,
+            presence: PresenceSet::default(),
+            groups: Groups::default(),
+            log: Log::default(),
+            behind_since: None,
+            pass: Pass::default(),
+        }
+    }
+
+    /// Whether nothing would be lost by forgetting the stream.
+    pub(super) fn is_idle(&self) -> bool {
+        self.groups.is_empty() && self.presence.is_empty()
+    }
+
+    /// Says something to all subscribers. Whoever subscribes later begins behind it.
+    pub(super) fn say(&mut self, message: ServerMessage) {
+        if !self.groups.is_empty() {
+            self.log.push(message);
+        }
+    }
+
+    /// What a subscriber is yet to be sent; from then on it counts as sent.
+    pub(super) fn catch_up(log: &Log, subscriber: &mut Subscriber<R>) -> Vec<ServerMessage> {
+        let behind = log.range(subscriber.sent, log.end()).cloned().collect();
+        subscriber.sent = log.end();
+        behind
+    }
+
+    /// Begins to bring everyone up to what has been said by now.
+    pub(super) fn begin_pass(&mut self) {
+        self.pass =
+            Pass { group: self.groups.len(), subscriber: usize::MAX, target: self.log.end() };
+    }
+
+    /// Takes up to `most` subscribers of one group that lack something, and counts it as sent.
+    /// `None` when the pass is over.
+    pub(super) fn next_slice(&mut self, most: usize) -> Option<FanOut<R>> {
+        while let Some(index) = self.pass.group.min(self.groups.len()).checked_sub(1) {
+            let slice = self.slice_of_group(index, most);
+            if self.pass.subscriber == 0 {
+                self.pass.group = index;
+                self.pass.subscriber = usize::MAX;
+            }
+            if slice.is_some() {
+                return slice;
+            }
+        }
+        self.pass.group = 0;
+        None
+    }
+
+    /// Whether the pass has been to everyone.
+    pub(super) fn pass_is_over(&self) -> bool {
+        self.pass.group == 0
+    }
+
+    fn slice_of_group(&mut self, index: usize, most: usize) -> Option<FanOut<R>> {
+        let target = self.pass.target;
+        let (key, group) = self.groups.get_index_mut(index)?;
+        let mut at = self.pass.subscriber.min(group.len());
+        let (mut recipients, mut earliest) = (Vec::new(), target);
+        while at > 0 && recipients.len() < most {
+            at -= 1;
+            let Some((_, subscriber)) = group.get_index_mut(at) else { break };
+            if subscriber.sent < target {
+                earliest = earliest.min(subscriber.sent);
+                recipients.push((subscriber.recipient.clone(), subscriber.sent));
+                subscriber.sent = target;
+            }
+        }
+        self.pass.subscriber = at;
+        if recipients.is_empty() {
+            return None;
+        }
+        let has = |sent: u64| usize::try_from(sent - earliest).unwrap_or(usize::MAX);
+        Some(FanOut {
+            group: key.clone(),
+            messages: self.log.range(earliest, target).cloned().collect(),
+            recipients: recipients.into_iter().map(|(r, sent)| (r, has(sent))).collect(),
+        })
+    }
+
+    /// Ends a pass: forgets what everyone has. Whether there is something to say already.
+    pub(super) fn end_pass(&mut self) -> bool {
+        self.log.trim(self.pass.target);
+        self.log.end() > self.pass.target
+    }
+
+    /// A group that has gone shifts the others: the one under way is then walked again.
+    pub(super) fn group_removed(&mut self) {
+        self.pass.subscriber = usize::MAX;
+    }
+}

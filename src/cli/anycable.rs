@@ -1,0 +1,396 @@
+//! AnyCable's spellings, so that a deployment can be switched by replacing the binary.
+//!
+//! Any flag of ours may be spelled with underscores. A flag of AnyCable's is the same as one of
+//! ours, or says what happens anyway, or is refused with the reason: nothing is ignored silently.
+//! [`FLAGS`] knows the flags of AnyCable 1.6. A variable without meaning is no reason not to
+//! start, unless it asks for a protection that isn't there.
+
+use std::ffi::OsString;
+use std::iter::Peekable;
+
+use super::command;
+use super::refusal::Refusal;
+use crate::config::not_yet;
+
+/// What a flag of AnyCable's is here.
+#[derive(Clone, Copy)]
+enum Meaning {
+    /// The setting of this name.
+    Same(&'static str),
+    /// A switch that sets this setting to this value.
+    Sets(&'static str, &'static str),
+    /// A switch; in this position it says what happens anyway, in the other it is refused.
+    Switch(&'static [bool], &'static str),
+    /// With one of these values it says what happens anyway; with others it is refused.
+    Value(&'static [&'static str], &'static str),
+    /// Asks for a protection that isn't there. Refused in the environment, too.
+    Protects(&'static str),
+}
+
+/// What a flag or variable, with its value, comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Given {
+    /// The setting of ours of this name, with the value given or with this one.
+    Setting(String, Option<&'static str>),
+    /// What happens anyway.
+    NothingNew,
+    /// Nothing, and this is why.
+    Meaningless(&'static str),
+    /// A protection that isn't there; the rest of the sentence.
+    Unprotected(&'static str),
+}
+
+use Meaning::{Protects, Same, Sets, Switch, Value};
+
+const CALLBACKS: &str =
+    "the application is not called back but publishes over HTTP, so leave it out";
+const ENGINES: &str = "everything is kept in the memory of one process, without Redis or NATS in \
+                       this version, so leave it out and publish over HTTP";
+const TLS: &str = "the broker speaks plain HTTP behind a proxy that does TLS, so leave it out";
+const SCRAPED: &str = "metrics are scraped from /metrics, see --metrics-port, so leave it out";
+const CABLE_ONLY: &str = "clients connect by WebSocket at --cable-path and by nothing else in this \
+                          version, so leave it out";
+const NO_SIGNATURES: &str =
+    "signed and channel streams of that kind are not in this version, so leave it out";
+const NO_KNOB: &str = "there is nothing of the kind to tune, so leave it out";
+const NO_TOKENS: &str = "is not in this version and would protect nothing: leave it out and keep \
+                         --host 127.0.0.1, or pass --public to serve everyone";
+
+/// AnyCable's flags, dashes for underscores, and what they are here.
+const FLAGS: &[(&[&str], Meaning)] = &[
+    (&["path"], Same("cable-path")),
+    (&["max-conn"], Same("max-connections")),
+    (&["http-broadcast-port"], Same("api-port")),
+    (&["http-broadcast-secret"], Same("broadcast-key")),
+    (&["api-secret"], Same("api-key")),
+    (&["ws-max-pending-size"], Same("max-outbox-size")),
+    (&["pong-timeout"], Same("liveness-timeout")),
+    (&["debug"], Sets("log-level", "debug")),
+    // Said anyway, as long as it says what is.
+    (&["broadcast-adapter"], Value(&["http"], ENGINES)),
+    (&["broker"], Value(&["memory"], ENGINES)),
+    (&["presets"], Value(&["none", "broker"], "there are no presets, so set the flags you need")),
+    (&["health-path"], Value(&["/health"], "it is served at /health, so leave it out")),
+    (
+        &["http-broadcast-path"],
+        Value(&["/_broadcast"], "publishing is served at /_broadcast, so leave it out"),
+    ),
+    (&["api-path"], Value(&["/api"], "the API is served at /api, so leave it out")),
+    (&["metrics-http"], Value(&["/metrics"], SCRAPED)),
+    (&["rpc-impl"], Value(&["none"], CALLBACKS)),
+    (&["norpc", "disable-disconnect"], Switch(&[true], CALLBACKS)),
+    (&["noauth"], Switch(&[true, false], CALLBACKS)),
+    (&["disconnect-mode"], Value(&["never"], CALLBACKS)),
+    (
+        &["public-streams"],
+        Switch(&[true], "a stream is open to whoever knows its name, so leave it out"),
+    ),
+    (
+        &["streams-presence", "streams-whisper"],
+        Switch(&[true], "it can't be turned off, so leave it out"),
+    ),
+    (
+        &["enable-native-pings"],
+        Switch(&[true], "liveness rests on them; --liveness-interval 0 turns them off"),
+    ),
+    (&["ignore-config-path"], Switch(&[true], "a file is read only when --config names it")),
+    // Protection that would be missing.
+    (
+        &["jwt-secret", "jwt-id-key", "streams-secret", "enforce-jwt", "jwt-id-enforce"],
+        Protects(NO_TOKENS),
+    ),
+    // Without meaning.
+    (
+        &["config-path"],
+        Value(&[], "its file has other keys, so write one for --config as --print-config shows it"),
+    ),
+    (&["metrics-host"], Value(&[], "every port listens on --host, so leave it out")),
+    (&["node-id"], Value(&[], NO_KNOB)),
+    (&["ssl-cert", "ssl-key"], Value(&[], TLS)),
+    (
+        &["pubsub", "redis-channel", "nats-channel", "redis-url", "redis-sentinels"],
+        Value(&[], ENGINES),
+    ),
+    (
+        &[
+            "redis-sentinel-discovery-interval",
+            "redis-keepalive-interval",
+            "redis-tls-ca-cert-path",
+            "redis-tls-client-cert-path",
+            "redis-tls-client-key-path",
+            "redisx-stream",
+            "redisx-group",
+            "redisx-read-block-milliseconds",
+            "nats-servers",
+            "enats-addr",
+            "enats-cluster",
+            "enats-cluster-name",
+            "enats-cluster-routes",
+            "enats-gateway",
+            "enats-gateways",
+            "enats-gateway-advertise",
+            "enats-store-dir",
+            "enats-server-name",
+            "enats-max-payload",
+        ],
+        Value(&[], ENGINES),
+    ),
+    (
+        &["redis-tls-verify", "redis-disable-cache", "nats-dont-randomize-servers"],
+        Switch(&[], ENGINES),
+    ),
+    (&["embed-nats", "enats-debug", "enats-trace"], Switch(&[false], ENGINES)),
+    (
+        &[
+            "rpc-host",
+            "rpc-concurrency",
+            "rpc-tls-root-ca",
+            "rpc-max-call-recv-size",
+            "rpc-max-call-send-size",
+            "rpc-request-timeout",
+            "rpc-command-timeout",
+            "headers",
+            "proxy-cookies",
+            "http-rpc-secret",
+            "http-rpc-timeout",
+            "disconnect-rate",
+            "disconnect-backlog-size",
+            "disconnect-timeout",
+            "shutdown-pool-size",
+        ],
+        Value(&[], CALLBACKS),
+    ),
+    (&["rpc-enable-tls", "rpc-tls-verify"], Switch(&[false], CALLBACKS)),
+    (&["jwt-param", "jwt-id-param"], Value(&[], "tokens are not in this version, so leave it out")),
+    (&["turbo-streams", "cable-ready"], Switch(&[false], NO_SIGNATURES)),
+    (&["turbo-rails-cleartext", "cable-ready-cleartext"], Switch(&[false], NO_SIGNATURES)),
+    (
+        &["turbo-streams-secret", "turbo-rails-key", "cable-ready-secret", "cable-ready-key"],
+        Value(&[], NO_SIGNATURES),
+    ),
+    (&["sse", "ds", "ds-skip-auth"], Switch(&[false], CABLE_ONLY)),
+    (
+        &[
+            "sse-path",
+            "ds-path",
+            "ds-poll-interval",
+            "ds-sse-ttl",
+            "pusher-app-id",
+            "pusher-secret",
+            "pusher-app-key",
+            "pusher-api-port",
+        ],
+        Value(&[], CABLE_ONLY),
+    ),
+    (
+        &["http-broadcast-cors"],
+        Switch(&[false], "publishing is for servers, not for pages, so leave it out"),
+    ),
+    (&["metrics-log"], Switch(&[false], SCRAPED)),
+    (
+        &[
+            "metrics-rotate-interval",
+            "metrics-log-interval",
+            "metrics-log-filter",
+            "metrics-log-formatter",
+            "metrics-tags",
+            "stats-refresh-interval",
+            "statsd-host",
+            "statsd-prefix",
+            "statsd-max-packet-size",
+            "statsd-tags-format",
+        ],
+        Value(&[], SCRAPED),
+    ),
+    (
+        &["enable-ws-compression"],
+        Switch(
+            &[false],
+            "a message is encoded once and shared by all its receivers, so leave it out",
+        ),
+    ),
+    (
+        &["ws-write-timeout"],
+        Value(&[], "a client that reads too slowly is ended by --max-outbox-size, so leave it out"),
+    ),
+    (
+        &["shutdown-delay"],
+        Value(&[], "it stops when it is told to, so delay the signal, or see --shutdown-timeout"),
+    ),
+    (&["read-buffer-size", "write-buffer-size", "hub-gopool-size"], Value(&[], NO_KNOB)),
+];
+
+/// Values by which AnyCable says that a setting of ours is not set.
+const UNSET: &[(&str, &str)] = &[
+    ("api-port", "0"),
+    ("metrics-port", "0"),
+    ("liveness-timeout", "0"),
+    ("broadcast-key", "none"),
+    ("api-key", "none"),
+];
+
+/// What AnyCable's `name` (dashes for underscores) with `value`, if it has one, comes to; none if
+/// there is no such flag, AnyCable's or ours.
+pub(super) fn given(name: &str, value: Option<&str>) -> Option<Given> {
+    if is_own(name) {
+        return Some(same(name, value));
+    }
+    if let Some(reason) = not_yet(name) {
+        return Some(later(name, value, reason));
+    }
+    Some(match meaning(name)? {
+        Same(setting) => same(setting, value),
+        Sets(setting, to) => match value.and_then(boolean) {
+            Some(false) => Given::NothingNew,
+            Some(true) | None => Given::Setting(setting.to_owned(), Some(to)),
+        },
+        Switch(positions, reason) => match value.and_then(boolean) {
+            Some(position) if positions.contains(&position) => Given::NothingNew,
+            Some(_) | None => Given::Meaningless(reason),
+        },
+        Value(values, reason) => match value {
+            Some(value) if value.is_empty() || values.contains(&value) => Given::NothingNew,
+            Some(_) | None => Given::Meaningless(reason),
+        },
+        Protects(reason) => match value {
+            Some("" | "none") => Given::NothingNew,
+            Some(value) if boolean(value) == Some(false) => Given::NothingNew,
+            Some(_) | None => Given::Unprotected(reason),
+        },
+    })
+}
+
+fn same(setting: &str, value: Option<&str>) -> Given {
+    match value {
+        Some(value) if UNSET.contains(&(setting, value)) => Given::NothingNew,
+        Some(_) | None => Given::Setting(setting.to_owned(), None),
+    }
+}
+
+/// A setting that will be there one day. Only the ones that protect stop a start.
+fn later(name: &str, value: Option<&str>, reason: &'static str) -> Given {
+    match (name, value) {
+        (_, Some("" | "none")) => Given::NothingNew,
+        ("secret" | "allowed-origins", _) => Given::Unprotected(reason),
+        _ => Given::Meaningless(reason),
+    }
+}
+
+/// Rewrites AnyCable's flags to ours. What it doesn't know it leaves to the parser.
+pub(super) fn arguments(args: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
+    let mut args = args.into_iter().peekable();
+    let mut ours: Vec<OsString> = args.next().into_iter().collect();
+    while let Some(arg) = args.next() {
+        if arg == "--" {
+            ours.push(arg);
+            break;
+        }
+        match arg.to_str().and_then(Spelled::read) {
+            Some(spelled) => ours.extend(argument(&spelled, &arg, &mut args)?),
+            None => ours.push(arg),
+        }
+    }
+    ours.extend(args);
+    Ok(ours)
+}
+
+/// A flag as it was written.
+struct Spelled<'a> {
+    /// With its dashes, without its value.
+    flag: &'a str,
+    /// Without dashes in front, with dashes for underscores.
+    name: String,
+    /// What follows the `=`.
+    value: Option<&'a str>,
+}
+
+impl<'a> Spelled<'a> {
+    /// `--presence_ttl=15`; Go's flags may start with one dash.
+    fn read(arg: &'a str) -> Option<Self> {
+        let (flag, value) = match arg.split_once('=') {
+            Some((flag, value)) => (flag, Some(value)),
+            None => (arg, None),
+        };
+        let name = flag.strip_prefix("--").or_else(|| flag.strip_prefix('-'))?.replace('_', "-");
+        let known = is_own(&name) || not_yet(&name).is_some() || meaning(&name).is_some();
+        known.then_some(Self { flag, name, value })
+    }
+
+    fn is_ours(&self) -> bool {
+        self.flag.strip_prefix("--") == Some(self.name.as_str()) && is_own(&self.name)
+    }
+
+    /// Whether it stands alone where it has no `=`.
+    fn is_switch(&self) -> bool {
+        matches!(self.name.as_str(), "public" | "print-config" | "enforce-jwt" | "jwt-id-enforce")
+            || matches!(meaning(&self.name), Some(Sets(..) | Switch(..)))
+    }
+}
+
+/// What is passed to the parser for `spelled`.
+fn argument(
+    spelled: &Spelled<'_>,
+    arg: &OsString,
+    rest: &mut Peekable<impl Iterator<Item = OsString>>,
+) -> Result<Option<OsString>, Refusal> {
+    if spelled.is_ours() {
+        return Ok(Some(arg.clone()));
+    }
+    let flag = spelled.flag;
+    let value = match spelled.value {
+        Some(value) => Some(OsString::from(value)),
+        None if spelled.is_switch() => Some(OsString::from("true")),
+        None => rest.next_if(|next| !next.to_string_lossy().starts_with('-')),
+    };
+    let text = value.as_ref().map(|v| v.to_string_lossy().into_owned());
+    match given(&spelled.name, text.as_deref()) {
+        Some(Given::Setting(setting, to)) => {
+            let mut ours = OsString::from(format!("--{setting}"));
+            if let Some(value) = to.map(OsString::from).or(value) {
+                ours.push("=");
+                ours.push(value);
+            }
+            Ok(Some(ours))
+        }
+        Some(Given::NothingNew) => Ok(None),
+        Some(Given::Meaningless(reason)) if not_yet(&spelled.name).is_some() => {
+            Err(Refusal(format!("{flag} {reason}")))
+        }
+        Some(Given::Meaningless(reason)) => {
+            let told =
+                is_choice(&spelled.name) && (spelled.value.is_some() || !spelled.is_switch());
+            let value = text.filter(|_| told);
+            let shown = value.map_or_else(|| flag.to_owned(), |value| format!("{flag}={value}"));
+            Err(Refusal(format!("{shown} has no meaning here: {reason}")))
+        }
+        Some(Given::Unprotected(reason)) => Err(Refusal(format!("{flag} {reason}"))),
+        None => Ok(Some(arg.clone())),
+    }
+}
+
+/// Whether it is the value that has no meaning. Other values aren't repeated: some are keys.
+fn is_choice(name: &str) -> bool {
+    match meaning(name) {
+        Some(Value(values, _)) => !values.is_empty(),
+        Some(Switch(positions, _)) => !positions.is_empty(),
+        Some(Same(_) | Sets(..) | Protects(_)) | None => false,
+    }
+}
+
+/// Whether it is a setting of ours. `config` isn't: AnyCable's file has other keys.
+fn is_own(name: &str) -> bool {
+    name != "config" && command().get_arguments().any(|arg| arg.get_long() == Some(name))
+}
+
+fn meaning(name: &str) -> Option<Meaning> {
+    FLAGS.iter().find(|(names, _)| names.contains(&name)).map(|(_, meaning)| *meaning)
+}
+
+/// Reads what Go reads as a boolean.
+fn boolean(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "t" | "true" => Some(true),
+        "0" | "f" | "false" => Some(false),
+        _ => None,
+    }
+}

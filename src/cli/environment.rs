@@ -1,0 +1,143 @@
+//! Environment variables → two layers of settings, and what to warn about.
+//!
+//! A variable's value goes through the parser of its flag, so that both are read alike. Empty is
+//! unset. Variables nobody here knows are told in the log, not refused: other programs, and
+//! Kubernetes for a service named `broker`, set some with the same beginning.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+
+use clap::ArgMatches;
+
+use super::anycable::{self, Given};
+use super::refusal::{self, Refusal};
+use super::{command, flags_only};
+use crate::config::{nearest, not_yet};
+
+const OURS: &str = "BROKER_";
+const THEIRS: &str = "ANYCABLE_";
+
+/// What the environment says.
+pub(super) struct Environment {
+    /// By `BROKER_` variables.
+    pub(super) broker: ArgMatches,
+    /// By `ANYCABLE_` variables.
+    pub(super) anycable: ArgMatches,
+    /// About variables that say nothing here.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Environment {
+    pub(super) fn read(
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, Refusal> {
+        let variables: BTreeMap<String, OsString> = env
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+            .collect();
+        let mut warnings = Vec::new();
+        let broker = ours(&variables, &mut warnings)?;
+        let anycable = theirs(&variables, &mut warnings)?;
+        Ok(Self { broker, anycable, warnings })
+    }
+}
+
+fn ours(
+    variables: &BTreeMap<String, OsString>,
+    warnings: &mut Vec<String>,
+) -> Result<ArgMatches, Refusal> {
+    let command = command();
+    let flags: BTreeMap<&str, &str> = command
+        .get_arguments()
+        .filter_map(|arg| Some((arg.get_env()?.to_str()?, arg.get_long()?)))
+        .collect();
+    let mut layer = Layer::default();
+    for (variable, value) in variables.iter().filter(|(name, _)| name.starts_with(OURS)) {
+        if by_kubernetes(variable, value) {
+            continue;
+        }
+        if let Some(flag) = flags.get(variable.as_str()) {
+            layer.add(variable, flag, value)?;
+        } else if let Some(reason) = not_yet(&flag_of(variable, OURS)) {
+            return Err(Refusal(format!("{variable} {reason}")));
+        } else {
+            let hint = match nearest(variable, flags.keys().copied()) {
+                Some(similar) => format!("did you mean {similar}?"),
+                None => "see `broker --help` for those there are".to_owned(),
+            };
+            warnings.push(format!("{variable} is not a setting and is ignored: {hint}"));
+        }
+    }
+    layer.parse()
+}
+
+fn theirs(
+    variables: &BTreeMap<String, OsString>,
+    warnings: &mut Vec<String>,
+) -> Result<ArgMatches, Refusal> {
+    let mut layer = Layer::default();
+    for (variable, value) in variables.iter().filter(|(name, _)| name.starts_with(THEIRS)) {
+        match anycable::given(&flag_of(variable, THEIRS), Some(&value.to_string_lossy())) {
+            Some(Given::Setting(flag, to)) => {
+                layer.add(variable, &flag, to.map_or(value, OsStr::new))?;
+            }
+            Some(Given::NothingNew) => {}
+            Some(Given::Meaningless(reason)) => warnings.push(match reason.strip_prefix("is ") {
+                Some(_) => format!("{variable} {reason}"),
+                None => format!("{variable} has no meaning here and is ignored: {reason}"),
+            }),
+            Some(Given::Unprotected(reason)) => {
+                return Err(Refusal(format!("{variable} {reason}")));
+            }
+            None => warnings.push(format!("{variable} has no meaning here and is ignored")),
+        }
+    }
+    layer.parse()
+}
+
+/// The variables of one kind as flags.
+#[derive(Default)]
+struct Layer<'a> {
+    flags: BTreeMap<String, (&'a str, OsString)>,
+}
+
+impl<'a> Layer<'a> {
+    /// Takes `variable` for `flag`, if the flag takes the value.
+    fn add(&mut self, variable: &'a str, flag: &str, value: &OsStr) -> Result<(), Refusal> {
+        let mut argument = OsString::from(format!("--{flag}="));
+        argument.push(value);
+        flags_only()
+            .try_get_matches_from([OsStr::new("broker"), &argument])
+            .map_err(|e| refusal::variable(variable, &e))?;
+        match self.flags.insert(flag.to_owned(), (variable, argument.clone())) {
+            Some((other, before)) if before != argument => Err(Refusal(format!(
+                "{other} and {variable} are both --{flag} here and differ: keep one"
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// All of them together.
+    fn parse(self) -> Result<ArgMatches, Refusal> {
+        let arguments = self.flags.into_values().map(|(_, argument)| argument);
+        flags_only()
+            .try_get_matches_from(std::iter::once(OsString::from("broker")).chain(arguments))
+            .map_err(|e| refusal::flag(&e))
+    }
+}
+
+/// `presence-ttl` of `BROKER_PRESENCE_TTL`.
+fn flag_of(variable: &str, prefix: &str) -> String {
+    variable.strip_prefix(prefix).unwrap_or(variable).to_lowercase().replace('_', "-")
+}
+
+/// Whether Kubernetes put it there, as it does in each pod for a service named `broker`:
+/// `BROKER_PORT=tcp://10.0.0.1:8080`, `BROKER_SERVICE_HOST`, `BROKER_PORT_8080_TCP`.
+fn by_kubernetes(variable: &str, value: &OsStr) -> bool {
+    let address =
+        value.to_str().is_some_and(|v| v.starts_with("tcp://") || v.starts_with("udp://"));
+    variable.starts_with("BROKER_SERVICE_")
+        || variable.starts_with("BROKER_PORT_")
+        || (variable == "BROKER_PORT" && address)
+}

@@ -1,0 +1,327 @@
+//! Who wins over whom, AnyCable's spellings, and what is refused or warned about.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{Secret, TimestampPrecision};
+
+fn told(args: &[&str], env: &[(&str, &str)]) -> Outcome {
+    let args = std::iter::once(&"broker").chain(args).map(OsString::from);
+    run(args, env.iter().map(|(name, value)| (name.into(), value.into())))
+}
+
+fn start(args: &[&str], env: &[(&str, &str)]) -> (Config, Vec<String>) {
+    match told(args, env) {
+        Outcome::Start(config, warnings) => (*config, warnings),
+        Outcome::Print(text) | Outcome::Refuse(text) => panic!("{args:?} {env:?}: {text}"),
+    }
+}
+
+fn config(args: &[&str], env: &[(&str, &str)]) -> Config {
+    let (config, warnings) = start(args, env);
+    assert_eq!(warnings, [] as [&str; 0], "{args:?} {env:?}");
+    config
+}
+
+fn refusal(args: &[&str], env: &[(&str, &str)]) -> String {
+    match told(args, env) {
+        Outcome::Refuse(sentence) => sentence,
+        Outcome::Start(..) | Outcome::Print(_) => panic!("{args:?} {env:?} is not refused"),
+    }
+}
+
+/// A configuration file of the test's own, removed when it is dropped.
+struct File(String);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("broker-cli-{}-{name}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path.to_str().unwrap().to_owned())
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn nothing_given_is_the_defaults() {
+    assert_eq!(config(&[], &[]), Config::default());
+    assert_eq!(config(&[], &[("HOME", "/root"), ("PORT", "1")]), Config::default());
+}
+
+#[test]
+fn flags_win_over_environment_over_anycable_over_file() {
+    let file = File::new("precedence.toml", "port = 1");
+    let path = file.0.as_str();
+    let anycable = ("ANYCABLE_PORT", "2");
+    let broker = ("BROKER_PORT", "3");
+    let at = ("BROKER_CONFIG", path);
+    assert_eq!(config(&["--config", path], &[]).port, 1);
+    assert_eq!(config(&[], &[at]).port, 1);
+    assert_eq!(config(&[], &[at, anycable]).port, 2);
+    assert_eq!(config(&[], &[at, anycable, broker]).port, 3);
+    assert_eq!(config(&["--port=4"], &[at, anycable, broker]).port, 4);
+}
+
+#[test]
+fn layers_fill_each_other_in() {
+    let file = File::new("layers.toml", "presence-ttl = 1\nping-interval = 1");
+    let config = config(
+        &["--config", &file.0, "--port=5"],
+        &[("BROKER_PING_INTERVAL", "2"), ("ANYCABLE_MAX_CONN", "6")],
+    );
+    assert_eq!(config.presence_ttl, Duration::from_secs(1));
+    assert_eq!(config.ping_interval, Some(Duration::from_secs(2)));
+    assert_eq!((config.port, config.max_connections), (5, Some(6)));
+}
+
+#[test]
+fn a_key_displaces_the_file_of_a_lower_layer() {
+    let env = [("BROKER_BROADCAST_KEY_FILE", "/nowhere"), ("ANYCABLE_API_SECRET", "low")];
+    let config = config(&["--broadcast-key=high", "--api-key=high"], &env);
+    assert_eq!(config.broadcast_key, Some(Secret::from("high")));
+    assert_eq!(config.api_key, Some(Secret::from("high")));
+    let both = [("BROKER_API_KEY", "k"), ("BROKER_API_KEY_FILE", "/nowhere")];
+    assert!(refusal(&[], &both).contains("both given"));
+}
+
+#[test]
+fn an_empty_variable_is_unset() {
+    assert_eq!(config(&[], &[("BROKER_PORT", ""), ("ANYCABLE_SECRET", "")]), Config::default());
+}
+
+#[test]
+fn switches_can_be_turned_off_above() {
+    let env = [("BROKER_PUBLIC", "1"), ("BROKER_HOST", "::")];
+    assert!(start(&[], &env).0.public);
+    assert!(refusal(&["--public=false"], &env).contains("--host ::"));
+    assert!(!config(&["--public=0", "--host=::1"], &env).public);
+}
+
+#[test]
+fn a_variable_is_refused_by_its_own_name() {
+    for (name, value, sentence) in [
+        ("BROKER_PORT", "x", "BROKER_PORT=x: not a port"),
+        ("BROKER_PUBLIC", "maybe", "BROKER_PUBLIC=maybe: neither true nor false"),
+        ("BROKER_LOG_FORMAT", "xml", "BROKER_LOG_FORMAT=xml: not one of text, json"),
+        ("ANYCABLE_PRESENCE_TTL", "soon", "ANYCABLE_PRESENCE_TTL=soon: not a duration"),
+        ("ANYCABLE_MAX_CONN", "-1", "ANYCABLE_MAX_CONN=-1: not a whole number"),
+        ("BROKER_SECRET", "s", "BROKER_SECRET is not in this version"),
+        ("ANYCABLE_SECRET", "s", "ANYCABLE_SECRET is not in this version"),
+        ("ANYCABLE_JWT_SECRET", "s", "ANYCABLE_JWT_SECRET is not in this version"),
+        ("ANYCABLE_ENFORCE_JWT", "true", "ANYCABLE_ENFORCE_JWT is not in this version"),
+    ] {
+        let refusal = refusal(&[], &[(name, value)]);
+        assert!(refusal.starts_with(sentence), "{refusal}");
+    }
+}
+
+#[test]
+fn a_variable_nobody_knows_is_told() {
+    let warning = |name, value| start(&[], &[(name, value)]).1.join("\n");
+    assert!(warning("BROKER_PRESENCE_TLL", "1").contains("did you mean BROKER_PRESENCE_TTL?"));
+    assert!(warning("BROKER_URL", "amqp://").starts_with("BROKER_URL is not a setting"));
+    assert!(warning("ANYCABLE_RPC_HOST", "x").contains("has no meaning here and is ignored"));
+    assert!(warning("ANYCABLE_WEBSOCKET_URL", "x").contains("has no meaning here"));
+    assert!(warning("ANYCABLE_HISTORY_TTL", "x").contains("is not in this version"));
+    assert!(warning("ANYCABLE_SSE", "true").contains("WebSocket"));
+}
+
+#[test]
+fn what_kubernetes_sets_for_a_service_is_no_setting() {
+    let env = [
+        ("BROKER_PORT", "tcp://10.0.0.1:8080"),
+        ("BROKER_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("BROKER_PORT_8080_TCP_PORT", "8080"),
+        ("BROKER_SERVICE_HOST", "10.0.0.1"),
+        ("BROKER_SERVICE_PORT", "8080"),
+    ];
+    assert_eq!(config(&[], &env), Config::default());
+}
+
+#[test]
+fn underscores_are_dashes() {
+    let dashes = config(&["--presence-ttl=30s", "--log-level=debug", "--api-port", "9"], &[]);
+    let underscores = config(&["--presence_ttl=30", "--log_level", "debug", "--api_port=9"], &[]);
+    assert_eq!(dashes, underscores);
+    assert_eq!(config(&["-port=9", "--max_message_size", "1kb"], &[]).port, 9);
+}
+
+#[test]
+fn anycables_flags_are_ours() {
+    let config = config(
+        &[
+            "--host=127.0.0.1",
+            "--port=8081",
+            "--path=/ws",
+            "--max-conn=10",
+            "--http_broadcast_port=8090",
+            "--metrics_port=8091",
+            "--shutdown_timeout=30",
+            "--presence_ttl=20",
+            "--ping_interval=5",
+            "--ping_timestamp_precision=ms",
+            "--pong_timeout=6",
+            "--ws_max_pending_size=2097152",
+            "--broadcast_key=k",
+            "--api_secret",
+            "a",
+            "--log_format=json",
+            "--debug",
+            "--public",
+            "--broadcast_adapter=http",
+            "--broker",
+            "memory",
+            "--norpc",
+            "--noauth",
+            "--presets=broker",
+            "--health-path=/health",
+            "--streams_presence",
+            "--embed_nats=false",
+            "--disconnect_mode=never",
+            "--secret=none",
+        ],
+        &[],
+    );
+    let expected = Config {
+        host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port: 8081,
+        cable_path: "/ws".to_owned(),
+        max_connections: Some(10),
+        api_port: Some(8090),
+        metrics_port: Some(8091),
+        shutdown_timeout: Duration::from_secs(30),
+        presence_ttl: Duration::from_secs(20),
+        ping_interval: Some(Duration::from_secs(5)),
+        ping_timestamp_precision: TimestampPrecision::Milliseconds,
+        liveness_timeout: Duration::from_secs(6),
+        max_outbox_size: 2 * 1024 * 1024,
+        broadcast_key: Some("k".into()),
+        api_key: Some("a".into()),
+        log_format: LogFormat::Json,
+        log_level: "debug".to_owned(),
+        public: true,
+        ..Config::default()
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn anycables_variables_are_ours() {
+    let config = config(
+        &[],
+        &[
+            ("ANYCABLE_PATH", "/ws"),
+            ("ANYCABLE_PRESENCE_TTL", "20"),
+            ("ANYCABLE_HTTP_BROADCAST_PORT", "8090"),
+            ("ANYCABLE_HTTP_BROADCAST_SECRET", "k"),
+            ("ANYCABLE_DEBUG", "1"),
+            ("ANYCABLE_BROADCAST_ADAPTER", "http"),
+            ("ANYCABLE_SECRET", "none"),
+            ("ANYCABLE_ENFORCE_JWT", "false"),
+            ("ANYCABLE_SSE", "false"),
+        ],
+    );
+    let expected = Config {
+        cable_path: "/ws".to_owned(),
+        presence_ttl: Duration::from_secs(20),
+        api_port: Some(8090),
+        broadcast_key: Some("k".into()),
+        log_level: "debug".to_owned(),
+        ..Config::default()
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn what_is_unset_to_anycable_is_unset_here() {
+    let args = ["--api_port=0", "--metrics_port", "0", "--pong_timeout=0", "--broadcast_key=none"];
+    assert_eq!(config(&args, &[]), Config::default());
+    assert_eq!(config(&["--api-port=0"], &[]).api_port, Some(0));
+}
+
+#[test]
+fn two_variables_of_one_meaning_must_agree() {
+    let env = |other| [("ANYCABLE_API_PORT", "9"), ("ANYCABLE_HTTP_BROADCAST_PORT", other)];
+    assert_eq!(config(&[], &env("9")).api_port, Some(9));
+    assert!(refusal(&[], &env("8")).contains("are both --api-port here and differ"));
+}
+
+#[test]
+fn anycables_flags_without_meaning_are_refused() {
+    for (args, sentence) in [
+        (&["--rpc_host=a:1"][..], "--rpc_host has no meaning here: "),
+        (&["--rpc_host", "a:1"], "--rpc_host has no meaning here: "),
+        (&["--http_rpc_secret=hidden"], "--http_rpc_secret has no meaning here: "),
+        (&["--redis_url=redis://u:hidden@h"], "--redis_url has no meaning here: "),
+        (&["--embed_nats"], "--embed_nats has no meaning here: "),
+        (&["--sse"], "--sse has no meaning here: "),
+        (&["--broadcast_adapter=redisx"], "--broadcast_adapter=redisx has no meaning here: "),
+        (&["--broker", "nats"], "--broker=nats has no meaning here: "),
+        (&["--streams_presence=false"], "--streams_presence=false has no meaning here: "),
+        (&["--ssl_cert=/c"], "--ssl_cert has no meaning here: "),
+        (&["--secret=hidden"], "--secret is not in this version"),
+        (&["--secret"], "--secret is not in this version"),
+        (&["--jwt_secret=hidden"], "--jwt_secret is not in this version"),
+        (&["--enforce_jwt"], "--enforce_jwt is not in this version"),
+        (&["--allowed_origins=a.b"], "--allowed_origins is not in this version"),
+        (&["--history-ttl=5"], "--history-ttl is not in this version"),
+    ] {
+        let refusal = refusal(args, &[]);
+        assert!(refusal.starts_with(sentence), "{refusal}");
+        assert!(!refusal.contains("hidden"), "{refusal}");
+    }
+}
+
+#[test]
+fn what_clap_refuses_is_one_sentence() {
+    for (args, sentence) in [
+        (&["--port=x"][..], "--port x: not a port"),
+        (&["--port"], "--port needs a value"),
+        (&["--porrt=1"], "--porrt is not a flag: did you mean --port?"),
+        (&["--presense_ttl=1"], "--presense_ttl is not a flag: did you mean --presence-ttl?"),
+        (&["--zzz"], "--zzz is not a flag: see"),
+        (&["-x"], "-x is not a flag"),
+        (&["serve"], "`serve` is not expected here"),
+        (&["--port=1", "--port=2"], "--port is given more than once"),
+        (&["--log-format=xml"], "--log-format xml: not one of text, json"),
+        (&["--help=1"], "--help takes no value"),
+    ] {
+        let refusal = refusal(args, &[]);
+        assert!(refusal.starts_with(sentence), "{refusal}");
+        assert!(!refusal.contains('\n'), "{refusal}");
+    }
+}
+
+#[test]
+fn what_is_printed_starts_the_same() {
+    let args = ["--port=9", "--presence-ttl=1m", "--public", "--host=::"];
+    let Outcome::Print(text) = told(&[&args[..], &["--print-config"]].concat(), &[]) else {
+        panic!("not printed")
+    };
+    let file = File::new("printed.toml", &text);
+    assert_eq!(start(&["--config", &file.0], &[]), start(&args, &[]));
+}
+
+#[test]
+fn help_is_the_same_in_any_environment() {
+    let Outcome::Print(help) = told(&["--help"], &[("BROKER_BROADCAST_KEY", "s3cret")]) else {
+        panic!("no help")
+    };
+    assert!(help.contains("[env: BROKER_BROADCAST_KEY]") && !help.contains("s3cret"));
+    assert!(matches!(told(&["--version"], &[]), Outcome::Print(v) if v == "broker 0.1.0\n"));
+}
+
+proptest! {
+    #[test]
+    fn no_command_line_panics(args in prop::collection::vec("-{0,2}[a-z_-]{0,9}=?[0-9a-zü]{0,4}", 0..4)) {
+        drop(run(args.into_iter().map(OsString::from), []));
+    }
+}

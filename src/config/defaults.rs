@@ -1,0 +1,63 @@
+//! What every setting is when nobody sets it, and why. The bounds of what clients send have
+//! theirs in [`Limits`](crate::types::Limits).
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use super::{LogFormat, TimestampPrecision};
+
+/// This machine alone: without keys and tokens nobody else may be served unasked.
+pub const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Where the Action Cable servers people know listen.
+pub const PORT: u16 = 8080;
+
+/// Where Action Cable clients connect unless told otherwise.
+pub const CABLE_PATH: &str = "/cable";
+
+/// Only loopback, until it is said that everyone is meant.
+pub const PUBLIC: bool = false;
+
+/// As many as the process may open files: the operating system's limit is the one that is real.
+pub const MAX_CONNECTIONS: Option<usize> = None;
+
+/// Enough to tell every client that a restart is coming; below the 10 s after which container
+/// runtimes kill.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longer than a reload, a change of network or the clients' own reconnect delay; short enough
+/// that someone who has gone is seen to have gone.
+pub const PRESENCE_TTL: Duration = Duration::from_secs(15);
+
+/// What Action Cable clients expect: they reconnect when they hear nothing for 6 s.
+pub const PING_INTERVAL: Option<Duration> = Some(Duration::from_secs(3));
+
+/// What Rails sends.
+pub const PING_TIMESTAMP_PRECISION: TimestampPrecision = TimestampPrecision::Seconds;
+
+/// Below the 30 to 60 s after which proxies and NATs forget a silent connection.
+pub const LIVENESS_INTERVAL: Option<Duration> = Some(Duration::from_secs(20));
+
+/// A phone on a bad network answers within seconds, a vanished peer never.
+pub const LIVENESS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A request's head is one packet; only a stalled or hostile peer needs longer.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Commands are small: room for the largest presence info and a generous message.
+pub const MAX_MESSAGE_SIZE: usize = 64 * 1024;
+
+/// A few seconds of a busy stream for a slow reader; ten thousand of them still fit in memory.
+pub const MAX_OUTBOX_SIZE: usize = 1024 * 1024;
+
+/// A batch of a thousand publications of 1 KiB.
+pub const MAX_BODY_SIZE: usize = 1024 * 1024;
+
+/// A token and a page's cookies fit; what HTTP servers commonly allow.
+pub const MAX_HEADER_SIZE: usize = 16 * 1024;
+
+/// The start, the end and what needs attention; never a line per frame.
+pub const LOG_LEVEL: &str = "info";
+
+/// For people; collectors ask for JSON.
+pub const LOG_FORMAT: LogFormat = LogFormat::Text;

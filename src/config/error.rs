@@ -1,0 +1,167 @@
+//! Why a configuration is refused: one sentence each, naming the setting and what to do.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Why no [`Config`](super::Config) came of the settings.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// Anyone could connect, and nobody said so.
+    #[error(
+        "--host {host} would serve everyone who can reach it: pass --public if that is meant, or \
+         keep --host 127.0.0.1 (protection by tokens, --secret, is not in this version)"
+    )]
+    NotLoopback {
+        /// The address asked for.
+        host: IpAddr,
+    },
+    /// A value beyond its bounds.
+    #[error("--{setting} {given} is {side} {bound}: {reason}")]
+    OutOfRange {
+        /// Which setting.
+        setting: &'static str,
+        /// The value given.
+        given: String,
+        /// `below` or `above`.
+        side: &'static str,
+        /// The bound it is beyond.
+        bound: String,
+        /// Why the bound is there.
+        reason: &'static str,
+    },
+    /// Two listeners, one port.
+    #[error(
+        "--{setting} {port} is the port of --{other} too: choose another, or leave --{setting} out \
+         to serve it on --port"
+    )]
+    SamePort {
+        /// The setting that repeats it.
+        setting: &'static str,
+        /// The setting that has it.
+        other: &'static str,
+        /// The port.
+        port: u16,
+    },
+    /// A message that would never fit.
+    #[error(
+        "--max-outbox-size {outbox} is below --max-message-size {message}: one message would \
+         overflow it, so raise the first or lower the second"
+    )]
+    OutboxBelowMessage {
+        /// The outbox.
+        outbox: super::ByteSize,
+        /// The message.
+        message: super::ByteSize,
+    },
+    /// A path no request can have.
+    #[error("--cable-path `{path}` {problem}")]
+    CablePath {
+        /// The path given.
+        path: String,
+        /// What is wrong and what to do.
+        problem: &'static str,
+    },
+    /// Not a filter for logs.
+    #[error(
+        "--log-level `{level}` is no level: write error, warn, info, debug, trace or off, or \
+         `info,broker::http=debug`"
+    )]
+    LogLevel {
+        /// The text given.
+        level: String,
+    },
+    /// A key and a file with a key.
+    #[error("--{setting} and --{setting}-file are both given: keep one")]
+    KeyTwice {
+        /// The setting.
+        setting: &'static str,
+    },
+    /// A key that can't be sent.
+    #[error(
+        "--{setting}{from} {problem}", from = FromFile(file.as_deref())
+    )]
+    Key {
+        /// The setting.
+        setting: &'static str,
+        /// The file it was read from.
+        file: Option<PathBuf>,
+        /// What is wrong and what to do.
+        problem: &'static str,
+    },
+    /// A file that should hold a key and can't be read.
+    #[error("--{setting}-file {} can't be read ({}): check the path and its permissions", file.display(), Plain(source))]
+    KeyFile {
+        /// The setting.
+        setting: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The configuration file can't be read.
+    #[error("the configuration file {} can't be read ({}): check --config", file.display(), Plain(source))]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The configuration file is no TOML.
+    #[error("{}, line {line}: not TOML: {problem}", file.display())]
+    Syntax {
+        /// The file.
+        file: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What the parser says.
+        problem: String,
+    },
+    /// A key in the configuration file that isn't a setting.
+    #[error("{}, line {line}: `{key}` {hint}", file.display())]
+    UnknownKey {
+        /// The file.
+        file: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A value in the configuration file that its key can't have.
+    #[error("{}, line {line}: {key}: {problem}", file.display())]
+    Value {
+        /// The file.
+        file: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+}
+
+/// ` in FILE`, if there is one.
+struct FromFile<'a>(Option<&'a Path>);
+
+impl fmt::Display for FromFile<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |file| write!(f, "-file {}", file.display()))
+    }
+}
+
+/// An operating system's error without its number.
+struct Plain<'a>(&'a io::Error);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        let plain = text.split(" (os error").next().unwrap_or(&text);
+        f.write_str(&plain.to_lowercase())
+    }
+}

@@ -1,0 +1,232 @@
+//! What the broker was told, in two steps: [`Settings`] as people write them, then one validated
+//! [`Config`] that the rest of the program reads.
+//!
+//! ```text
+//! flags ─┐
+//! env   ─┼─ cli ─→ Settings ── Config::from_settings ─→ Config ── to_settings ─→ --print-config
+//! file  ─┘ read_file
+//! ```
+//!
+//! Flags win over environment over file over [`defaults`]. Nothing after this module parses a
+//! duration, reads a key or asks whether a port makes sense.
+
+pub mod defaults;
+mod error;
+mod file;
+mod not_yet;
+mod print;
+mod secret;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod value;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+pub use error::ConfigError;
+pub use not_yet::not_yet;
+pub use secret::Secret;
+pub use settings::{LogFormat, Settings, TimestampPrecision};
+pub use value::{ByteSize, Host, HumanDuration, ValueError};
+
+use crate::types::Limits;
+
+/// Everything that can be set, checked and in the type it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The address every listener binds.
+    pub host: IpAddr,
+    /// The clients' port; 0 is any free one.
+    pub port: u16,
+    /// A port of their own for publishing and the API.
+    pub api_port: Option<u16>,
+    /// A port of its own for `/metrics`.
+    pub metrics_port: Option<u16>,
+    /// The Action Cable WebSocket's path. Starts with a slash.
+    pub cable_path: String,
+    /// Whether everyone who can reach it is meant.
+    pub public: bool,
+    /// What a publisher must know; none asks for nothing.
+    pub broadcast_key: Option<Secret>,
+    /// What a caller of the API must know; none asks for nothing.
+    pub api_key: Option<Secret>,
+    /// How long a member stays after its connection ended; zero is not at all.
+    pub presence_ttl: Duration,
+    /// Bounds on what clients send.
+    pub limits: Limits,
+    /// Between Action Cable ping messages; none sends none.
+    pub ping_interval: Option<Duration>,
+    /// The unit of a ping message's timestamp.
+    pub ping_timestamp_precision: TimestampPrecision,
+    /// Silence before a native ping; none never asks.
+    pub liveness_interval: Option<Duration>,
+    /// Silence after the native ping until the connection is given up. Never zero.
+    pub liveness_timeout: Duration,
+    /// In which a request's whole head must arrive. Never zero.
+    pub handshake_timeout: Duration,
+    /// From being asked to stop to the end; zero is at once.
+    pub shutdown_timeout: Duration,
+    /// Most connections at a time; none is as many as the open-file limit allows.
+    pub max_connections: Option<usize>,
+    /// Largest message of a client, in bytes.
+    pub max_message_size: usize,
+    /// Most bytes waiting for one client. At least [`Self::max_message_size`].
+    pub max_outbox_size: usize,
+    /// Largest request body, in bytes.
+    pub max_body_size: usize,
+    /// Largest request head, in bytes.
+    pub max_header_size: usize,
+    /// A filter for `tracing`, valid as such.
+    pub log_level: String,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+}
+
+impl Config {
+    /// Fills in the defaults, checks everything and reads the files that hold keys.
+    ///
+    /// ```
+    /// use broker::config::{Config, Settings};
+    /// let config = Config::from_settings(Settings { port: Some(0), ..Settings::default() })?;
+    /// assert_eq!(config, Config { port: 0, ..Config::default() });
+    /// # Ok::<(), broker::config::ConfigError>(())
+    /// ```
+    pub fn from_settings(settings: Settings) -> Result<Self, ConfigError> {
+        validate::config(settings)
+    }
+
+    /// The settings that would make this configuration, each one given.
+    pub fn to_settings(&self) -> Settings {
+        let key_file = |key: &Option<Secret>| key.as_ref()?.file().map(Path::to_path_buf);
+        let key_text = |key: &Option<Secret>| key.clone().filter(|key| key.file().is_none());
+        let or_zero = |d: Option<Duration>| Some(HumanDuration(d.unwrap_or(Duration::ZERO)));
+        let limits = self.limits;
+        Settings {
+            host: Some(Host(self.host)),
+            port: Some(self.port),
+            api_port: self.api_port,
+            metrics_port: self.metrics_port,
+            cable_path: Some(self.cable_path.clone()),
+            public: Some(self.public),
+            broadcast_key: key_text(&self.broadcast_key),
+            broadcast_key_file: key_file(&self.broadcast_key),
+            api_key: key_text(&self.api_key),
+            api_key_file: key_file(&self.api_key),
+            presence_ttl: Some(HumanDuration(self.presence_ttl)),
+            max_presence_id_length: Some(limits.presence_id_length),
+            max_presence_info_size: Some(ByteSize(limits.info_size)),
+            ping_interval: or_zero(self.ping_interval),
+            ping_timestamp_precision: Some(self.ping_timestamp_precision),
+            liveness_interval: or_zero(self.liveness_interval),
+            liveness_timeout: Some(HumanDuration(self.liveness_timeout)),
+            handshake_timeout: Some(HumanDuration(self.handshake_timeout)),
+            shutdown_timeout: Some(HumanDuration(self.shutdown_timeout)),
+            max_connections: Some(self.max_connections.unwrap_or(0)),
+            max_subscriptions: Some(limits.subscriptions),
+            max_message_size: Some(ByteSize(self.max_message_size)),
+            max_outbox_size: Some(ByteSize(self.max_outbox_size)),
+            max_body_size: Some(ByteSize(self.max_body_size)),
+            max_header_size: Some(ByteSize(self.max_header_size)),
+            max_stream_name_size: Some(ByteSize(limits.stream_name_size)),
+            max_identifier_size: Some(ByteSize(limits.identifier_size)),
+            log_level: Some(self.log_level.clone()),
+            log_format: Some(self.log_format),
+            config: None,
+            print_config: None,
+        }
+    }
+
+    /// The configuration as a file for `--config`. Keys aren't shown.
+    pub fn to_toml(&self) -> String {
+        print::toml(self)
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.port)
+    }
+
+    /// Where publishers and callers of the API connect, if not at [`Self::address`].
+    pub fn api_address(&self) -> Option<SocketAddr> {
+        self.api_port.map(|port| SocketAddr::new(self.host, port))
+    }
+
+    /// Where metrics are read, if not at [`Self::address`].
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_port.map(|port| SocketAddr::new(self.host, port))
+    }
+
+    /// What is valid and yet worth a line in the log, one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let reachable = !self.host.to_canonical().is_loopback();
+        let open = |key: &Option<Secret>| reachable && key.is_none();
+        let mut warnings = Vec::new();
+        if open(&self.broadcast_key) {
+            warnings.push(format!(
+                "whoever can reach {} may publish: set a --broadcast-key unless that is meant",
+                self.host
+            ));
+        }
+        if open(&self.api_key) {
+            warnings.push(format!(
+                "whoever can reach {} may ask who is present: set an --api-key unless that is meant",
+                self.host
+            ));
+        }
+        warnings
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            host: defaults::HOST,
+            port: defaults::PORT,
+            api_port: None,
+            metrics_port: None,
+            cable_path: defaults::CABLE_PATH.to_owned(),
+            public: defaults::PUBLIC,
+            broadcast_key: None,
+            api_key: None,
+            presence_ttl: defaults::PRESENCE_TTL,
+            limits: Limits::default(),
+            ping_interval: defaults::PING_INTERVAL,
+            ping_timestamp_precision: defaults::PING_TIMESTAMP_PRECISION,
+            liveness_interval: defaults::LIVENESS_INTERVAL,
+            liveness_timeout: defaults::LIVENESS_TIMEOUT,
+            handshake_timeout: defaults::HANDSHAKE_TIMEOUT,
+            shutdown_timeout: defaults::SHUTDOWN_TIMEOUT,
+            max_connections: defaults::MAX_CONNECTIONS,
+            max_message_size: defaults::MAX_MESSAGE_SIZE,
+            max_outbox_size: defaults::MAX_OUTBOX_SIZE,
+            max_body_size: defaults::MAX_BODY_SIZE,
+            max_header_size: defaults::MAX_HEADER_SIZE,
+            log_level: defaults::LOG_LEVEL.to_owned(),
+            log_format: defaults::LOG_FORMAT,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads a configuration file.
+    pub fn read_file(file: &Path) -> Result<Self, ConfigError> {
+        file::read(file)
+    }
+}
+
+/// The one of `names` a person probably meant by `name`.
+pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let alike = |other: &str| strsim::jaro_winkler(name, other);
+    names
+        .into_iter()
+        .map(|other| (alike(other), other))
+        .filter(|(likeness, _)| *likeness > ALIKE)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, other)| other)
+}
+
+/// How like a name must be to be suggested: a letter or two off, not just the same beginning.
+const ALIKE: f64 = 0.88;

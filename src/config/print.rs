@@ -1,0 +1,53 @@
+//! [`Config`] → TOML that `--config` reads back.
+//!
+//! Every setting is written in the order of `--help`; the ones that are unset, and keys, which
+//! aren't shown, are comments in their place.
+
+use std::fmt::Write as _;
+
+use clap::Args as _;
+
+use super::{Config, Settings};
+
+pub(super) fn toml(config: &Config) -> String {
+    let settings = config.to_settings();
+    let values = toml::Table::try_from(&settings).unwrap_or_default();
+    let command = Settings::augment_args(clap::Command::new("broker"));
+    let mut text = String::from("# The configuration in use. Save it and pass it as --config.\n");
+    let mut last_heading = None;
+    for arg in command.get_arguments() {
+        let Some(name) = arg.get_long() else { continue };
+        if matches!(name, "config" | "print-config") {
+            continue;
+        }
+        let heading = arg.get_help_heading();
+        if heading != last_heading {
+            line(&mut text, format_args!("\n# {}", heading.unwrap_or_default()));
+            last_heading = heading;
+        }
+        let secret = match name {
+            "broadcast-key" => settings.broadcast_key.as_ref(),
+            "api-key" => settings.api_key.as_ref(),
+            _ => None,
+        };
+        match (values.get(name), secret) {
+            (Some(value), _) => line(&mut text, format_args!("{name} = {value}")),
+            (None, Some(_)) => {
+                let env = name.to_uppercase().replace('-', "_");
+                line(
+                    &mut text,
+                    format_args!(
+                        "# {name} is set and not shown: pass it by BROKER_{env} or --{name}-file"
+                    ),
+                );
+            }
+            (None, None) => line(&mut text, format_args!("# {name} is not set")),
+        }
+    }
+    text
+}
+
+/// Writing to a string can't fail.
+fn line(text: &mut String, args: std::fmt::Arguments<'_>) {
+    writeln!(text, "{args}").unwrap_or_default();
+}

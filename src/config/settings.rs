@@ -1,0 +1,262 @@
+//! The settings as people write them: every one optional, from flags, environment or file.
+//!
+//! One struct is all three: its fields are the flags, their `env` names the environment, and the
+//! file's keys are the flags' names. What a setting means, its unit and its default are told
+//! once, here, and shown by `--help`; the defaults themselves are in [`defaults`](super::defaults)
+//! and a test holds the two together.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use super::value::{count, port, switch};
+use super::{ByteSize, Host, HumanDuration, Secret};
+
+const WHERE: &str = "Where it listens";
+const WHO: &str = "Who may do what";
+const PRESENCE: &str = "Presence";
+const PINGS: &str = "Pings and timeouts";
+const LIMITS: &str = "Limits";
+const LOG: &str = "Logs";
+const FILE: &str = "Configuration";
+
+/// How fine the timestamp in an Action Cable ping is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum TimestampPrecision {
+    /// Whole seconds, as Rails sends them.
+    #[value(name = "s")]
+    #[serde(rename = "s")]
+    Seconds,
+    /// Milliseconds.
+    #[value(name = "ms")]
+    #[serde(rename = "ms")]
+    Milliseconds,
+    /// Nanoseconds.
+    #[value(name = "ns")]
+    #[serde(rename = "ns")]
+    Nanoseconds,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line, for collectors.
+    Json,
+}
+
+/// All settings, each one as it was given or not at all.
+#[derive(Clone, Debug, Default, PartialEq, Args, Serialize, Deserialize)]
+#[group(skip)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Settings {
+    /// IP address to listen on, or `localhost` [default: 127.0.0.1]
+    ///
+    /// Any but a loopback address is refused unless --public says that everyone who can reach it
+    /// is meant. 0.0.0.0 is every IPv4 address of the machine, :: every address.
+    #[arg(long, env = "BROKER_HOST", value_name = "ADDRESS", help_heading = WHERE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
+
+    /// Port for clients, and for everything that has no port of its own [default: 8080]
+    ///
+    /// 0 takes any free port; the log says which.
+    #[arg(long, env = "BROKER_PORT", value_name = "PORT", value_parser = port, help_heading = WHERE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+
+    /// Port for publishing and the presence API, when clients must not reach them
+    ///
+    /// Unset, they are served on --port. 0 takes any free port.
+    #[arg(long, env = "BROKER_API_PORT", value_name = "PORT", value_parser = port, help_heading = WHERE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_port: Option<u16>,
+
+    /// Port for /metrics, when clients must not reach it
+    ///
+    /// Unset, it is served on --port. 0 takes any free port.
+    #[arg(long, env = "BROKER_METRICS_PORT", value_name = "PORT", value_parser = port, help_heading = WHERE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_port: Option<u16>,
+
+    /// Path of the Action Cable WebSocket [default: /cable]
+    #[arg(long, env = "BROKER_CABLE_PATH", value_name = "PATH", help_heading = WHERE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cable_path: Option<String>,
+
+    /// Serve everyone who can reach it [default: false]
+    ///
+    /// No tokens, and every stream is open to whoever knows its name. Needed to listen on anything but loopback. Publishing and the API stay protected by their
+    /// keys, if they have one.
+    #[arg(long, env = "BROKER_PUBLIC", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public: Option<bool>,
+
+    /// Key a publisher must send: `Authorization: Bearer KEY`
+    ///
+    /// Unset, whoever reaches the port may publish. A flag shows in the process list: prefer the
+    /// environment or --broadcast-key-file.
+    #[arg(long, env = "BROKER_BROADCAST_KEY", value_name = "KEY", help_heading = WHO)]
+    #[serde(skip_serializing)]
+    pub broadcast_key: Option<Secret>,
+
+    /// File that holds the --broadcast-key
+    #[arg(long, env = "BROKER_BROADCAST_KEY_FILE", value_name = "FILE", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broadcast_key_file: Option<PathBuf>,
+
+    /// Key a caller of /api must send: `Authorization: Bearer KEY`
+    ///
+    /// Unset, whoever reaches the port may ask. A flag shows in the process list: prefer the
+    /// environment or --api-key-file.
+    #[arg(long, env = "BROKER_API_KEY", value_name = "KEY", help_heading = WHO)]
+    #[serde(skip_serializing)]
+    pub api_key: Option<Secret>,
+
+    /// File that holds the --api-key
+    #[arg(long, env = "BROKER_API_KEY_FILE", value_name = "FILE", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key_file: Option<PathBuf>,
+
+    /// How long a member stays after its connection ended, however it ended [default: 15s]
+    ///
+    /// A client that comes back within it was never away, for nobody. Connected clients don't
+    /// expire. 0s removes at once; at most 1day.
+    #[arg(long, env = "BROKER_PRESENCE_TTL", value_name = "DURATION", help_heading = PRESENCE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presence_ttl: Option<HumanDuration>,
+
+    /// Longest presence id, in characters [default: 128]
+    #[arg(long, env = "BROKER_MAX_PRESENCE_ID_LENGTH", value_name = "COUNT", value_parser = count, help_heading = PRESENCE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_presence_id_length: Option<usize>,
+
+    /// Largest presence info, in bytes of its JSON [default: 4KiB]
+    ///
+    /// It is repeated in every join and in every list of members.
+    #[arg(long, env = "BROKER_MAX_PRESENCE_INFO_SIZE", value_name = "SIZE", help_heading = PRESENCE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_presence_info_size: Option<ByteSize>,
+
+    /// How often an Action Cable client is sent a ping message [default: 3s]
+    ///
+    /// Rails' own client reconnects when it hears nothing for 6s. 0 sends none.
+    #[arg(long, env = "BROKER_PING_INTERVAL", value_name = "DURATION", help_heading = PINGS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ping_interval: Option<HumanDuration>,
+
+    /// Unit of the timestamp in a ping message [default: s]
+    #[arg(long, env = "BROKER_PING_TIMESTAMP_PRECISION", value_name = "UNIT", help_heading = PINGS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ping_timestamp_precision: Option<TimestampPrecision>,
+
+    /// Silence after which a client is asked for a sign of life [default: 20s]
+    ///
+    /// It is a native WebSocket ping, which every client answers by itself. 0 never asks, and a
+    /// vanished client then stays for hours.
+    #[arg(long, env = "BROKER_LIVENESS_INTERVAL", value_name = "DURATION", help_heading = PINGS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub liveness_interval: Option<HumanDuration>,
+
+    /// Silence after that ping until the connection is given up [default: 10s]
+    ///
+    /// A member whose machine vanished is gone after --liveness-interval, --liveness-timeout and
+    /// --presence-ttl together.
+    #[arg(long, env = "BROKER_LIVENESS_TIMEOUT", value_name = "DURATION", help_heading = PINGS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub liveness_timeout: Option<HumanDuration>,
+
+    /// Time in which a request's whole head must arrive [default: 10s]
+    #[arg(long, env = "BROKER_HANDSHAKE_TIMEOUT", value_name = "DURATION", help_heading = PINGS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handshake_timeout: Option<HumanDuration>,
+
+    /// Time to tell the clients and end when asked to stop [default: 5s]
+    ///
+    /// 0s ends at once.
+    #[arg(long, env = "BROKER_SHUTDOWN_TIMEOUT", value_name = "DURATION", help_heading = PINGS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shutdown_timeout: Option<HumanDuration>,
+
+    /// Most connections at a time [default: 0]
+    ///
+    /// 0 is as many as the process may open files. One more is answered with HTTP 503.
+    #[arg(long, env = "BROKER_MAX_CONNECTIONS", value_name = "COUNT", value_parser = count, help_heading = LIMITS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<usize>,
+
+    /// Most subscriptions of one client [default: 1000]
+    #[arg(long, env = "BROKER_MAX_SUBSCRIPTIONS", value_name = "COUNT", value_parser = count, help_heading = LIMITS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_subscriptions: Option<usize>,
+
+    /// Largest message of a client [default: 64KiB]
+    ///
+    /// A larger one ends the connection with close code 1009.
+    #[arg(long, env = "BROKER_MAX_MESSAGE_SIZE", value_name = "SIZE", help_heading = LIMITS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_message_size: Option<ByteSize>,
+
+    /// Most bytes that may wait for one slow client [default: 1MiB]
+    ///
+    /// With more waiting, the connection is ended as too slow. It must hold a message of
+    /// --max-message-size.
+    #[arg(long, env = "BROKER_MAX_OUTBOX_SIZE", value_name = "SIZE", help_heading = LIMITS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_outbox_size: Option<ByteSize>,
+
+    /// Largest body of a publish request [default: 1MiB]
+    #[arg(long, env = "BROKER_MAX_BODY_SIZE", value_name = "SIZE", help_heading = LIMITS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_body_size: Option<ByteSize>,
+
+    /// Largest head of a request, cookies included [default: 16KiB]
+    ///
+    /// At least 8KiB.
+    #[arg(long, env = "BROKER_MAX_HEADER_SIZE", value_name = "SIZE", help_heading = LIMITS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_header_size: Option<ByteSize>,
+
+    /// Longest stream name, in bytes [default: 1KiB]
+    #[arg(long, env = "BROKER_MAX_STREAM_NAME_SIZE", value_name = "SIZE", help_heading = LIMITS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_stream_name_size: Option<ByteSize>,
+
+    /// Longest subscription identifier, in bytes [default: 4KiB]
+    ///
+    /// Counted in its JSON form. It is repeated in every frame of the subscription.
+    #[arg(long, env = "BROKER_MAX_IDENTIFIER_SIZE", value_name = "SIZE", help_heading = LIMITS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_identifier_size: Option<ByteSize>,
+
+    /// error, warn, info, debug, trace or off; or by module [default: info]
+    ///
+    /// `info,broker::http=debug` sets one module apart from the rest.
+    #[arg(long, env = "BROKER_LOG_LEVEL", value_name = "LEVEL", help_heading = LOG)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_level: Option<String>,
+
+    /// Lines for people or JSON for collectors [default: text]
+    ///
+    /// They go to standard error.
+    #[arg(long, env = "BROKER_LOG_FORMAT", value_name = "FORMAT", help_heading = LOG)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_format: Option<LogFormat>,
+
+    /// TOML file to read; its keys are the names of these flags
+    ///
+    /// What a flag or the environment says wins over the file.
+    #[arg(long, env = "BROKER_CONFIG", value_name = "FILE", help_heading = FILE)]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// Print the configuration that results, as a file for --config, and end
+    #[arg(long, env = "BROKER_PRINT_CONFIG", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = FILE)]
+    #[serde(skip)]
+    pub print_config: Option<bool>,
+}

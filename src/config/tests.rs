@@ -1,0 +1,377 @@
+//! Defaults, bounds, conflicts, keys, files and the way back, one sentence per refusal.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Args as _, Command, FromArgMatches as _};
+use proptest::prelude::*;
+
+use super::*;
+
+fn command() -> Command {
+    Settings::augment_args(Command::new("broker")).mut_args(|arg| arg.env(None::<&'static str>))
+}
+
+fn flags(flags: &[&str]) -> Settings {
+    let args = std::iter::once(&"broker").chain(flags);
+    Settings::from_arg_matches(&command().try_get_matches_from(args).unwrap()).unwrap()
+}
+
+fn config(given: &[&str]) -> Result<Config, String> {
+    Config::from_settings(flags(given)).map_err(|e| e.to_string())
+}
+
+fn refusal(given: &[&str]) -> String {
+    config(given).unwrap_err()
+}
+
+fn file(text: &str) -> Result<Settings, String> {
+    super::file::parse(Path::new("broker.toml"), text).map_err(|e| e.to_string())
+}
+
+/// A path for a file of this test's own.
+fn temporary(name: &str, text: &str) -> String {
+    let path = std::env::temp_dir().join(format!("broker-config-{}-{name}", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn nothing_given_is_the_defaults() {
+    assert_eq!(config(&[]), Ok(Config::default()));
+}
+
+#[test]
+fn the_defaults_told_in_the_help_are_the_defaults() {
+    let without = [
+        "api-port",
+        "metrics-port",
+        "broadcast-key",
+        "broadcast-key-file",
+        "api-key",
+        "api-key-file",
+        "config",
+        "print-config",
+    ];
+    let full = toml::Table::try_from(Config::default().to_settings()).unwrap();
+    for arg in command().get_arguments() {
+        let name = arg.get_long().unwrap();
+        let help = arg.get_help().unwrap().to_string();
+        let told = help.split_once("[default: ").map(|(_, rest)| rest.trim_end_matches(']'));
+        assert_eq!(told.is_none(), without.contains(&name), "--{name}");
+        let Some(told) = told else { continue };
+        let given = flags(&[&format!("--{name}={told}")]);
+        let alone = toml::Table::try_from(&given).unwrap();
+        assert_eq!(alone.get(name), full.get(name), "--{name}");
+        assert_eq!(Config::from_settings(given).unwrap(), Config::default(), "--{name}");
+    }
+}
+
+#[test]
+fn every_setting_has_its_variable_and_a_heading() {
+    for arg in Settings::augment_args(Command::new("broker")).get_arguments() {
+        let name = arg.get_long().unwrap();
+        let variable = format!("BROKER_{}", name.to_uppercase().replace('-', "_"));
+        assert_eq!(arg.get_env(), Some(variable.as_ref()));
+        assert!(arg.get_help_heading().is_some(), "--{name}");
+    }
+}
+
+#[test]
+fn only_loopback_is_served_unasked() {
+    for host in ["127.0.0.1", "127.9.9.9", "localhost", "::1", "::ffff:127.0.0.1"] {
+        assert!(config(&["--host", host]).is_ok(), "{host}");
+    }
+    for host in ["0.0.0.0", "::", "10.0.0.1", "2001:db8::1", "::ffff:10.0.0.1"] {
+        let sentence = refusal(&["--host", host]);
+        assert!(sentence.contains("--secret") && sentence.contains("--public"), "{sentence}");
+        assert!(refusal(&["--host", host, "--public=false"]).contains(host));
+        assert!(config(&["--host", host, "--public"]).is_ok(), "{host}");
+    }
+}
+
+#[test]
+fn an_open_door_is_warned_about() {
+    let warnings = |given: &[&str]| config(given).unwrap().warnings().len();
+    assert_eq!(warnings(&["--public"]), 0);
+    assert_eq!(warnings(&["--public", "--host=0.0.0.0"]), 2);
+    assert_eq!(warnings(&["--public", "--host=0.0.0.0", "--broadcast-key=k", "--api-key=k"]), 0);
+}
+
+#[test]
+fn bounds_hold() {
+    let beyond: [&[&str]; 17] = [
+        &["--presence-ttl=86401"],
+        &["--ping-interval=99ms"],
+        &["--ping-interval=2h"],
+        &["--liveness-interval=1ms"],
+        &["--liveness-timeout=0"],
+        &["--liveness-timeout=2h"],
+        &["--handshake-timeout=0"],
+        &["--shutdown-timeout=2h"],
+        &["--max-message-size=127"],
+        &["--max-message-size=1GiB"],
+        &["--max-outbox-size=0"],
+        &["--max-body-size=1023"],
+        &["--max-header-size=8191"],
+        &["--max-header-size=2MiB"],
+        &["--max-presence-id-length=0"],
+        &["--max-stream-name-size=0"],
+        &["--max-subscriptions=0"],
+    ];
+    for given in beyond {
+        let sentence = refusal(given);
+        let setting = given[0].split('=').next().unwrap();
+        assert!(sentence.starts_with(setting), "{sentence}");
+        assert!(sentence.contains(" is below ") || sentence.contains(" is above "), "{sentence}");
+    }
+    let within: [&[&str]; 6] = [
+        &["--presence-ttl=1day"],
+        &["--shutdown-timeout=0"],
+        &["--max-message-size=128"],
+        &["--max-header-size=8KiB"],
+        &["--liveness-timeout=100ms"],
+        &["--max-connections=1"],
+    ];
+    for given in within {
+        assert!(config(given).is_ok(), "{given:?}");
+    }
+}
+
+#[test]
+fn zero_is_none_where_it_may_be() {
+    let config = config(&[
+        "--ping-interval=0",
+        "--liveness-interval=0s",
+        "--max-connections=0",
+        "--presence-ttl=0",
+    ])
+    .unwrap();
+    assert_eq!(config.ping_interval, None);
+    assert_eq!(config.liveness_interval, None);
+    assert_eq!(config.max_connections, None);
+    assert_eq!(config.presence_ttl, Duration::ZERO);
+}
+
+#[test]
+fn listeners_need_ports_of_their_own() {
+    for (given, setting, other) in [
+        (["--api-port=8080", "--port=8080"], "--api-port 8080", "--port"),
+        (["--metrics-port=9", "--port=9"], "--metrics-port 9", "--port"),
+        (["--metrics-port=9", "--api-port=9"], "--metrics-port 9", "--api-port"),
+    ] {
+        let sentence = refusal(&given);
+        assert!(sentence.starts_with(setting) && sentence.contains(other), "{sentence}");
+    }
+    assert!(config(&["--port=0", "--api-port=0", "--metrics-port=0"]).is_ok());
+}
+
+#[test]
+fn a_message_fits_the_outbox() {
+    assert!(refusal(&["--max-message-size=2MiB"]).contains("--max-outbox-size 1MiB"));
+    assert!(config(&["--max-message-size=2MiB", "--max-outbox-size=2MiB"]).is_ok());
+}
+
+#[test]
+fn the_cable_has_a_plain_path_of_its_own() {
+    for path in ["/cable", "/", "/a/b", "/apis", "/~x/cable.v1"] {
+        assert_eq!(config(&["--cable-path", path]).unwrap().cable_path, path);
+    }
+    for path in [
+        "",
+        "cable",
+        "/cable/",
+        "//",
+        "/a//b",
+        "/a/../b",
+        "/c?x",
+        "/c#x",
+        "/ü",
+        "/c%20",
+        "/a,/b",
+        "/health",
+        "/api",
+        "/api/x",
+        "/metrics",
+        "/_broadcast",
+    ] {
+        assert!(refusal(&["--cable-path", path]).starts_with("--cable-path"), "{path}");
+    }
+}
+
+#[test]
+fn log_levels_are_filters() {
+    for level in ["info", "DEBUG", "off", "info,broker::http=debug", "broker[span{a=1}]=trace"] {
+        assert!(config(&["--log-level", level]).is_ok(), "{level}");
+    }
+    for level in ["", " ", "inof", "broker", "broker=loud", "info,inof"] {
+        assert!(refusal(&["--log-level", level]).starts_with("--log-level"), "{level}");
+    }
+}
+
+#[test]
+fn keys_come_from_flags_or_files() {
+    let path = temporary("key", "s3cret\r\n");
+    let config = config(&["--broadcast-key=abc", "--api-key-file", &path]).unwrap();
+    assert!(config.broadcast_key.as_ref().unwrap().matches(b"abc"));
+    assert!(config.api_key.as_ref().unwrap().matches(b"s3cret"));
+    assert!(!format!("{config:?}").contains("s3cret"));
+    let back = config.to_settings();
+    assert_eq!((back.api_key.is_some(), back.api_key_file), (false, Some(path.clone().into())));
+    assert_eq!((back.broadcast_key.is_some(), back.broadcast_key_file), (true, None));
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn bad_keys_are_refused() {
+    assert!(refusal(&["--api-key=a", "--api-key-file=b"]).contains("both given"));
+    assert!(refusal(&["--broadcast-key="]).contains("is empty"));
+    assert!(refusal(&["--broadcast-key=a b"]).contains("Authorization"));
+    assert!(refusal(&["--broadcast-key-file=/nowhere"]).contains("no such file"));
+    for (name, text) in [("empty", "\n"), ("lines", "a\nb\n"), ("large", &"k".repeat(5000))] {
+        let path = temporary(name, text);
+        let sentence = refusal(&["--broadcast-key-file", &path]);
+        assert!(sentence.starts_with("--broadcast-key-file") && sentence.contains(&path));
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn a_file_has_the_flags_names() {
+    let settings = file(
+        "port = 9\npresence_ttl = 20\nping-interval = 1.5\nmax_message_size = \"32KiB\"\n\
+         public = true\nhost = \"0.0.0.0\"\nlog-format = \"json\"\nping-timestamp-precision = \"ms\"\n\
+         broadcast-key = \"k\"\napi-key-file = \"/run/key\"\n",
+    )
+    .unwrap();
+    let same = flags(&[
+        "--port=9",
+        "--presence-ttl=20s",
+        "--ping-interval=1500ms",
+        "--max-message-size=32768",
+        "--public",
+        "--host=0.0.0.0",
+        "--log-format=json",
+        "--ping-timestamp-precision=ms",
+        "--broadcast-key=k",
+        "--api-key-file=/run/key",
+    ]);
+    assert_eq!(settings, same);
+    assert_eq!(file(""), Ok(Settings::default()));
+}
+
+#[test]
+fn a_bad_file_is_refused_with_line_and_key() {
+    for (text, sentence) in [
+        ("\n\nport =", "broker.toml, line 3: not TOML: "),
+        ("port = 1\nport = 2", "broker.toml, line 2: not TOML: duplicate key"),
+        (
+            "ping-interval = 1\nping_interval = 2",
+            "broker.toml, line 2: ping_interval: is given twice",
+        ),
+        (
+            "\npresense-ttl = 1",
+            "broker.toml, line 2: `presense-ttl` is not a setting: did you mean `presence-ttl`?",
+        ),
+        ("zzz = 1", "broker.toml, line 1: `zzz` is not a setting: see `broker --help`"),
+        ("[ws]\npaths = []", "broker.toml, line 1: `ws` is not a setting"),
+        ("secret = 's'", "broker.toml, line 1: `secret` is not in this version"),
+        ("config = 'x'", "broker.toml, line 1: `config` is for the command line only"),
+        (
+            "port = 'x'",
+            "broker.toml, line 1: port: invalid type: string \"x\", expected a whole number from 0 to 65535",
+        ),
+        (
+            "port = 70000",
+            "broker.toml, line 1: port: invalid value: integer `70000`, expected a whole number from 0 to 65535",
+        ),
+        (
+            "public = 1",
+            "broker.toml, line 1: public: invalid type: integer `1`, expected true or false",
+        ),
+        ("presence-ttl = 'soon'", "broker.toml, line 1: presence-ttl: `soon`: not a duration"),
+        ("presence-ttl = -1", "broker.toml, line 1: presence-ttl: `-1`: not a duration"),
+        (
+            "presence-ttl = []",
+            "broker.toml, line 1: presence-ttl: invalid type: sequence, expected a duration",
+        ),
+        (
+            "max-message-size = 1.5",
+            "broker.toml, line 1: max-message-size: invalid type: floating point `1.5`, expected a size",
+        ),
+        ("host = 'example.com'", "broker.toml, line 1: host: `example.com`: not an IP address"),
+        ("log-format = 'xml'", "broker.toml, line 1: log-format: unknown variant `xml`"),
+        (
+            "log-level = 1",
+            "broker.toml, line 1: log-level: invalid type: integer `1`, expected text in quotes",
+        ),
+    ] {
+        let refusal = file(text).unwrap_err();
+        assert!(refusal.starts_with(sentence), "{refusal}");
+        assert!(!refusal.contains('\n'), "{refusal}");
+    }
+}
+
+#[test]
+fn what_is_printed_can_be_read() {
+    let path = temporary("printed-key", "s3cret");
+    let config = Config {
+        max_message_size: 1000,
+        ping_interval: None,
+        metrics_port: Some(1),
+        api_key: Some(Secret::read_from("s3cret", path.clone().into())),
+        ..Config::default()
+    };
+    let again = Config::from_settings(file(&config.to_toml()).unwrap()).unwrap();
+    assert_eq!(again, config);
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn keys_are_not_printed() {
+    let text = config(&["--broadcast-key=s3cret"]).unwrap().to_toml();
+    assert!(text.contains("# broadcast-key is set and not shown") && !text.contains("s3cret"));
+    assert_eq!(Config::from_settings(file(&text).unwrap()).unwrap(), Config::default());
+}
+
+#[test]
+fn the_way_back_names_every_setting() {
+    let mut full = Config::default();
+    full.api_port = Some(1);
+    full.metrics_port = Some(2);
+    let table = toml::Table::try_from(full.to_settings()).unwrap();
+    let keys = ["broadcast-key", "broadcast-key-file", "api-key", "api-key-file"];
+    for arg in command().get_arguments() {
+        let name = arg.get_long().unwrap();
+        let elsewhere = keys.contains(&name) || ["config", "print-config"].contains(&name);
+        assert_eq!(table.contains_key(name), !elsewhere, "{name}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_file_panics(text in "([a-z_-]{0,14} ?= ?[0-9a-z\"'\\[\\]. -]{0,8}\n?){0,4}") {
+        drop(file(&text));
+    }
+
+    #[test]
+    fn any_sound_configuration_survives_the_way_back(
+        port in any::<u16>(),
+        ttl in 0u64..86_400_000,
+        ping in prop_oneof![Just(0u64), 100u64..3_600_000],
+        message in 128usize..1_048_576,
+        connections in 0usize..1_000_000,
+    ) {
+        let settings = Settings {
+            port: Some(port),
+            presence_ttl: Some(HumanDuration(Duration::from_millis(ttl))),
+            ping_interval: Some(HumanDuration(Duration::from_millis(ping))),
+            max_message_size: Some(ByteSize(message)),
+            max_connections: Some(connections),
+            ..Settings::default()
+        };
+        let config = Config::from_settings(settings).unwrap();
+        prop_assert_eq!(&Config::from_settings(config.to_settings()).unwrap(), &config);
+        prop_assert_eq!(&Config::from_settings(file(&config.to_toml()).unwrap()).unwrap(), &config);
+    }
+}

@@ -1,0 +1,331 @@
+//! [`Settings`] → [`Config`]: defaults filled in, bounds and conflicts checked, keys read.
+
+use std::fmt::Display;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::{ByteSize, Config, ConfigError, HumanDuration, Secret, Settings};
+use crate::types::Limits;
+
+/// The shortest interval or timeout. Less would be a busy loop over every connection.
+const SHORTEST: Duration = Duration::from_millis(100);
+/// The longest interval or timeout. Beyond it, 0 (none) is meant.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+/// The longest presence TTL. Each ended session is kept that long.
+const LONGEST_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+/// The smallest message limit: a subscribe with a short stream name must fit.
+const SMALLEST_MESSAGE: usize = 128;
+/// The smallest body limit: a small publication must fit.
+const SMALLEST_BODY: usize = 1024;
+/// The smallest buffer the HTTP parser works with.
+const SMALLEST_HEADER: usize = 8 * 1024;
+/// The largest head: each connection may hold one before anything is known of it.
+const LARGEST_HEADER: usize = 1024 * 1024;
+/// The largest of the other sizes: a buffer of it is taken at once.
+const LARGEST: usize = 256 * 1024 * 1024;
+/// The largest count a setting may have; more is a slip of the finger.
+const LARGEST_COUNT: usize = 1_000_000_000;
+/// The largest file a key is read from.
+const LARGEST_KEY: u64 = 4096;
+
+const NEVER_SHORTER: &str = "so short it would only make work";
+const ZERO_OR_LONGER: &str = "so short it would only make work; 0 turns it off";
+const ZERO_FOR_NONE: &str = "use 0 to turn it off";
+
+/// Endpoints of the broker's own, which the cable can't take.
+const TAKEN: [&str; 4] = ["/_broadcast", "/api", "/health", "/metrics"];
+
+pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
+    let default = Config::default();
+    let host = settings.host.map_or(default.host, |h| h.0);
+    let public = settings.public.unwrap_or(default.public);
+    if !public && !host.to_canonical().is_loopback() {
+        return Err(ConfigError::NotLoopback { host });
+    }
+    let port = settings.port.unwrap_or(default.port);
+    check_ports(port, settings.api_port, settings.metrics_port)?;
+
+    let max_message_size = size(
+        "max-message-size",
+        settings.max_message_size,
+        default.max_message_size,
+        SMALLEST_MESSAGE,
+    )?;
+    let max_outbox_size = size(
+        "max-outbox-size",
+        settings.max_outbox_size,
+        default.max_outbox_size,
+        SMALLEST_MESSAGE,
+    )?;
+    if max_outbox_size < max_message_size {
+        return Err(ConfigError::OutboxBelowMessage {
+            outbox: ByteSize(max_outbox_size),
+            message: ByteSize(max_message_size),
+        });
+    }
+
+    Ok(Config {
+        host,
+        port,
+        api_port: settings.api_port,
+        metrics_port: settings.metrics_port,
+        cable_path: settings.cable_path.map_or(Ok(default.cable_path), cable_path)?,
+        public,
+        broadcast_key: key("broadcast-key", settings.broadcast_key, settings.broadcast_key_file)?,
+        api_key: key("api-key", settings.api_key, settings.api_key_file)?,
+        presence_ttl: bounded(
+            "presence-ttl",
+            settings.presence_ttl.unwrap_or(HumanDuration(default.presence_ttl)),
+            (HumanDuration(Duration::ZERO), ""),
+            (HumanDuration(LONGEST_TTL), "every ended session is kept that long"),
+        )?
+        .0,
+        limits: Limits {
+            presence_id_length: count(
+                "max-presence-id-length",
+                settings.max_presence_id_length,
+                default.limits.presence_id_length,
+            )?,
+            info_size: size(
+                "max-presence-info-size",
+                settings.max_presence_info_size,
+                default.limits.info_size,
+                1,
+            )?,
+            stream_name_size: size(
+                "max-stream-name-size",
+                settings.max_stream_name_size,
+                default.limits.stream_name_size,
+                1,
+            )?,
+            identifier_size: size(
+                "max-identifier-size",
+                settings.max_identifier_size,
+                default.limits.identifier_size,
+                1,
+            )?,
+            subscriptions: count(
+                "max-subscriptions",
+                settings.max_subscriptions,
+                default.limits.subscriptions,
+            )?,
+        },
+        ping_interval: interval("ping-interval", settings.ping_interval, default.ping_interval)?,
+        ping_timestamp_precision: settings
+            .ping_timestamp_precision
+            .unwrap_or(default.ping_timestamp_precision),
+        liveness_interval: interval(
+            "liveness-interval",
+            settings.liveness_interval,
+            default.liveness_interval,
+        )?,
+        liveness_timeout: timeout(
+            "liveness-timeout",
+            settings.liveness_timeout,
+            default.liveness_timeout,
+            (
+                SHORTEST,
+                "no client could answer in time; --liveness-interval 0 is what turns it off",
+            ),
+        )?,
+        handshake_timeout: timeout(
+            "handshake-timeout",
+            settings.handshake_timeout,
+            default.handshake_timeout,
+            (SHORTEST, "no request could arrive in time"),
+        )?,
+        shutdown_timeout: timeout(
+            "shutdown-timeout",
+            settings.shutdown_timeout,
+            default.shutdown_timeout,
+            (Duration::ZERO, NEVER_SHORTER),
+        )?,
+        max_connections: match settings.max_connections {
+            None => default.max_connections,
+            Some(0) => None,
+            given @ Some(_) => Some(count("max-connections", given, 0)?),
+        },
+        max_message_size,
+        max_outbox_size,
+        max_body_size: size(
+            "max-body-size",
+            settings.max_body_size,
+            default.max_body_size,
+            SMALLEST_BODY,
+        )?,
+        max_header_size: bounded(
+            "max-header-size",
+            settings.max_header_size.unwrap_or(ByteSize(default.max_header_size)),
+            (ByteSize(SMALLEST_HEADER), "the HTTP parser needs that much"),
+            (ByteSize(LARGEST_HEADER), "every new connection may take that much memory"),
+        )?
+        .0,
+        log_level: settings.log_level.map_or(Ok(default.log_level), log_level)?,
+        log_format: settings.log_format.unwrap_or(default.log_format),
+    })
+}
+
+fn check_ports(port: u16, api: Option<u16>, metrics: Option<u16>) -> Result<(), ConfigError> {
+    let pairs = [
+        ("api-port", api, "port", Some(port)),
+        ("metrics-port", metrics, "port", Some(port)),
+        ("metrics-port", metrics, "api-port", api),
+    ];
+    for (setting, given, other, taken) in pairs {
+        match given {
+            Some(port) if port != 0 && given == taken => {
+                return Err(ConfigError::SamePort { setting, other, port });
+            }
+            Some(_) | None => {}
+        }
+    }
+    Ok(())
+}
+
+/// `value`, if it lies within the two bounds, each told with its reason.
+fn bounded<T: PartialOrd + Display>(
+    setting: &'static str,
+    value: T,
+    least: (T, &'static str),
+    most: (T, &'static str),
+) -> Result<T, ConfigError> {
+    let beyond = if value < least.0 {
+        Some(("below", least))
+    } else if value > most.0 {
+        Some(("above", most))
+    } else {
+        None
+    };
+    match beyond {
+        None => Ok(value),
+        Some((side, (bound, reason))) => Err(ConfigError::OutOfRange {
+            setting,
+            given: value.to_string(),
+            side,
+            bound: bound.to_string(),
+            reason,
+        }),
+    }
+}
+
+/// An interval that 0 turns off.
+fn interval(
+    setting: &'static str,
+    given: Option<HumanDuration>,
+    default: Option<Duration>,
+) -> Result<Option<Duration>, ConfigError> {
+    match given {
+        None => Ok(default),
+        Some(HumanDuration(Duration::ZERO)) => Ok(None),
+        Some(given) => {
+            let least = (HumanDuration(SHORTEST), ZERO_OR_LONGER);
+            let most = (HumanDuration(LONGEST), ZERO_FOR_NONE);
+            bounded(setting, given, least, most).map(|d| Some(d.0))
+        }
+    }
+}
+
+fn timeout(
+    setting: &'static str,
+    given: Option<HumanDuration>,
+    default: Duration,
+    least: (Duration, &'static str),
+) -> Result<Duration, ConfigError> {
+    let given = given.unwrap_or(HumanDuration(default));
+    let most = (HumanDuration(LONGEST), "nobody waits that long");
+    bounded(setting, given, (HumanDuration(least.0), least.1), most).map(|d| d.0)
+}
+
+fn size(
+    setting: &'static str,
+    given: Option<ByteSize>,
+    default: usize,
+    least: usize,
+) -> Result<usize, ConfigError> {
+    let given = given.unwrap_or(ByteSize(default));
+    let least = (ByteSize(least), "nothing useful would fit");
+    let most = (ByteSize(LARGEST), "one client or request could take that much memory");
+    bounded(setting, given, least, most).map(|s| s.0)
+}
+
+fn count(
+    setting: &'static str,
+    given: Option<usize>,
+    default: usize,
+) -> Result<usize, ConfigError> {
+    let most = (LARGEST_COUNT, "no machine holds that many");
+    bounded(setting, given.unwrap_or(default), (1, "nobody could do anything"), most)
+}
+
+fn cable_path(path: String) -> Result<String, ConfigError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+    let problem = if path.contains(',') {
+        "names several paths: one is served, so keep one"
+    } else if !path.starts_with('/') {
+        "doesn't start with a slash: write it like /cable"
+    } else if !path.bytes().all(plain) {
+        "has characters a path can't have unescaped: use letters, digits, - . _ ~ and /"
+    } else if path.len() > 1 && path.split('/').skip(1).any(|s| matches!(s, "" | "." | "..")) {
+        "has an empty or dotted segment, which clients rewrite: write it like /cable"
+    } else if TAKEN.iter().any(|taken| {
+        path.strip_prefix(taken).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }) {
+        "is an endpoint of the broker's own: choose another"
+    } else {
+        return Ok(path);
+    };
+    Err(ConfigError::CablePath { path, problem })
+}
+
+/// Refuses a bare word that isn't a level, too: as a directive it would be a module's name, and
+/// a slip of the finger (`inof`) would turn everything else off.
+fn log_level(level: String) -> Result<String, ConfigError> {
+    let spans = level.contains('[');
+    let known = |word: &str| word.contains('=') || word.parse::<LevelFilter>().is_ok();
+    let readable = EnvFilter::builder().parse(&level).is_ok()
+        && !level.trim().is_empty()
+        && (spans || level.split(',').all(|word| known(word.trim())));
+    if readable { Ok(level) } else { Err(ConfigError::LogLevel { level }) }
+}
+
+fn key(
+    setting: &'static str,
+    given: Option<Secret>,
+    file: Option<PathBuf>,
+) -> Result<Option<Secret>, ConfigError> {
+    let key = match (given, file) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => return Err(ConfigError::KeyTwice { setting }),
+        (Some(key), None) => key,
+        (None, Some(file)) => {
+            let text = read_key(&file).map_err(|source| ConfigError::KeyFile {
+                setting,
+                file: file.clone(),
+                source,
+            })?;
+            Secret::read_from(text.trim_end_matches(['\r', '\n']), file)
+        }
+    };
+    let problem = if key.expose().is_empty() {
+        "is empty: write a key, or leave it out to go without"
+    } else if !key.expose().bytes().all(|b| b.is_ascii_graphic()) {
+        "has a character an Authorization header can't carry: use letters, digits and signs, \
+         without spaces"
+    } else {
+        return Ok(Some(key));
+    };
+    Err(ConfigError::Key { setting, file: key.file().map(PathBuf::from), problem })
+}
+
+fn read_key(file: &PathBuf) -> io::Result<String> {
+    let mut text = String::new();
+    let read = std::fs::File::open(file)?.take(LARGEST_KEY + 1).read_to_string(&mut text)?;
+    if read as u64 > LARGEST_KEY {
+        return Err(io::Error::other("more than 4096 bytes"));
+    }
+    Ok(text)
+}

@@ -1,0 +1,17 @@
+//! The shards at work: a task for each, and the outboxes of the connections they tell things.
+//!
+//! ```text
+//! Hub::send ─▶ a shard's queue ─▶ worker: everything that waits, applied in one go
+//!                                  ├─ replies:  encode ─▶ Outbox::send
+//!                                  └─ fan-out:  encode once a slice ─▶ Outbox::send to each
+//! Outbox::send ─▶ the socket, at once; what it doesn't take waits for the connection's task
+//! ```
+
+mod hub;
+mod outbox;
+mod socket;
+mod worker;
+
+pub use hub::{Hub, Presence};
+pub use outbox::{Outbox, Recipient};
+pub use socket::Socket;

@@ -1,0 +1,238 @@
+//! A connection's way out: straight into the socket, and a bounded queue for when that is full.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+
+use super::Socket;
+use crate::protocol;
+use crate::types::{CloseReason, Codec};
+
+/// Where a subscriber's messages go.
+pub type Recipient = Arc<Outbox>;
+
+/// The sending half of a connection, for anyone to write to.
+///
+/// Whoever has something to say writes it into the socket under the lock, so frames never mix and
+/// an idle connection needs no buffer. Only what the socket doesn't take is queued; the
+/// connection's task is then woken to drain it.
+pub struct Outbox {
+    socket: Box<dyn Socket>,
+    state: Mutex<State>,
+    owner: AtomicWaker,
+    heard: AtomicU32,
+    limit: u32,
+    codec: Codec,
+}
+
+#[derive(Default)]
+struct State {
+    /// Only while the socket is full.
+    queue: Option<Box<Queue>>,
+    closing: Option<CloseReason>,
+    /// How often the queue has got shorter.
+    progress: u32,
+}
+
+#[derive(Default)]
+struct Queue {
+    frames: VecDeque<Bytes>,
+    /// How much of the first one is written.
+    written: usize,
+    /// How much isn't.
+    waiting: usize,
+}
+
+impl Outbox {
+    /// The outbox of a connection that speaks `codec`, with room for `limit` bytes that the
+    /// socket doesn't take.
+    pub fn new(socket: Box<dyn Socket>, codec: Codec, limit: u32) -> Arc<Self> {
+        Arc::new(Self {
+            socket,
+            state: Mutex::default(),
+            owner: AtomicWaker::new(),
+            heard: AtomicU32::new(0),
+            limit,
+            codec,
+        })
+    }
+
+    /// The socket, for the connection's task to read.
+    pub fn socket(&self) -> &dyn Socket {
+        &*self.socket
+    }
+
+    /// What the connection speaks.
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// Sends whole frames; returns how many bytes went out at once. `share` makes a copy that can
+    /// wait; it is asked for only if one has to. Nothing is sent once the connection is closing.
+    pub fn send(&self, frames: &[u8], share: impl FnOnce() -> Bytes) -> usize {
+        let mut state = self.state.lock();
+        if state.closing.is_some() || frames.is_empty() {
+            return 0;
+        }
+        if let Some(queue) = &mut state.queue {
+            if queue.waiting + frames.len() > self.limit as usize {
+                drop(state);
+                self.close(CloseReason::TooSlow);
+            } else {
+                queue.push(share());
+            }
+            return 0;
+        }
+        let written = match self.socket.try_write(frames) {
+            Ok(written) if written == frames.len() => return written,
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(_) => {
+                // the task that reads finds out why
+                state.closing = Some(CloseReason::ClientGone);
+                self.owner.wake();
+                return 0;
+            }
+        };
+        let mut queue = Box::<Queue>::default();
+        queue.push(share());
+        queue.advance(written);
+        state.queue = Some(queue);
+        drop(state);
+        self.owner.wake();
+        written
+    }
+
+    /// Ends the connection: tells the client why, behind what it is yet to be sent, and nothing
+    /// after it. The first reason counts.
+    pub fn close(&self, reason: CloseReason) {
+        let mut state = self.state.lock();
+        if state.closing.is_some() {
+            return;
+        }
+        state.closing = Some(reason);
+        let mut queue = state.queue.take().unwrap_or_default();
+        if reason == CloseReason::TooSlow {
+            queue.cut();
+        }
+        let mut last = Vec::new();
+        protocol::encode_close(self.codec, reason, &mut last);
+        if !last.is_empty() {
+            queue.push(Bytes::from(last));
+        }
+        state.queue = Some(queue);
+        drop(state);
+        self.owner.wake();
+    }
+
+    /// Why the connection is closing, if it is.
+    pub fn closing(&self) -> Option<CloseReason> {
+        self.state.lock().closing
+    }
+
+    /// How often what waits has got less: a number that changes as long as the client reads.
+    /// `None` if nothing waits.
+    pub fn progress(&self) -> Option<u32> {
+        let state = self.state.lock();
+        state.queue.is_some().then_some(state.progress)
+    }
+
+    /// Whether everything sent has left.
+    pub fn is_drained(&self) -> bool {
+        self.state.lock().queue.is_none()
+    }
+
+    /// Says which task drains the queue and wants to know of a close.
+    pub fn register(&self, context: &Context<'_>) {
+        self.owner.register(context.waker());
+    }
+
+    /// Wakes the connection's task.
+    pub fn wake(&self) {
+        self.owner.wake();
+    }
+
+    /// Writes what waits, for the connection's task; counts what it writes. Ready when nothing
+    /// waits any more.
+    pub fn poll_drain(&self, context: &mut Context<'_>, sent: &mut usize) -> Poll<io::Result<()>> {
+        loop {
+            if self.is_drained() {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.socket.poll_write_ready(context))?;
+            let mut state = self.state.lock();
+            state.progress = state.progress.wrapping_add(1);
+            let Some(queue) = &mut state.queue else { return Poll::Ready(Ok(())) };
+            let Some(frame) = queue.frames.front() else {
+                state.queue = None;
+                return Poll::Ready(Ok(()));
+            };
+            match self.socket.try_write(frame.get(queue.written..).unwrap_or_default()) {
+                Ok(written) => {
+                    queue.advance(written);
+                    *sent += written;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Notes that bytes came in at a time, in the beats of the heartbeat.
+    pub fn hear(&self, beat: u32) {
+        self.heard.store(beat, Ordering::Relaxed);
+    }
+
+    /// When bytes last came in.
+    pub fn heard(&self) -> u32 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Ends the stream, whatever holds on to it.
+    pub fn shutdown(&self, how: Shutdown) {
+        self.socket.shutdown(how);
+    }
+}
+
+impl std::fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outbox").field("codec", &self.codec).finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    fn push(&mut self, frames: Bytes) {
+        self.waiting += frames.len();
+        self.frames.push_back(frames);
+    }
+
+    fn advance(&mut self, written: usize) {
+        self.written += written;
+        self.waiting -= written;
+        while let Some(front) = self.frames.front()
+            && self.written >= front.len()
+        {
+            self.written -= front.len();
+            self.frames.pop_front();
+        }
+    }
+
+    /// Drops all but the rest of a frame of which the client has a part.
+    fn cut(&mut self) {
+        let rest = self.frames.pop_front().map(|front| {
+            let end = protocol::websocket::frame_boundary(&front, self.written);
+            front.slice(self.written.min(end)..end)
+        });
+        *self = Self::default();
+        if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
+            self.push(rest);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! A shard's task: takes what waits, applies all of it, and only then tells anyone.
+//!
+//! So what was said to a stream meanwhile leaves as one write to each subscriber: nothing is
+//! delayed when the broker is idle, and under load the cost falls from one write a message to one
+//! write a turn. A large fan-out is sent in slices, with other inputs taken between them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Recipient;
+use super::hub::{Job, Presence};
+use crate::broker::{Delivery, FanOut, Shard, Totals};
+use crate::clock::Clock;
+use crate::protocol;
+use crate::telemetry::{Instruments, metrics as names};
+
+/// How many inputs are applied before anyone is told anything.
+const INPUTS_A_TURN: usize = 1024;
+
+/// How many sockets are written to before other tasks, and other inputs, get their turn. Below
+/// this, the turns cost more; far above it, commands wait for broadcasts.
+const SOCKETS_A_TURN: usize = 128;
+
+/// A buffer that a turn has made larger is given back.
+const KEPT_BUFFER: usize = 64 * 1024;
+
+pub(super) struct Worker {
+    shard: Shard<Recipient>,
+    queue: mpsc::Receiver<Job>,
+    clock: Arc<Clock>,
+    instruments: Arc<Instruments>,
+    depth: metrics::Gauge,
+    counted: Totals,
+    frames: Vec<u8>,
+    /// Where in `frames` each message of a fan-out begins.
+    starts: Vec<usize>,
+    sent: usize,
+    delivered: usize,
+}
+
+impl Worker {
+    pub(super) fn new(
+        number: usize,
+        shard: Shard<Recipient>,
+        queue: mpsc::Receiver<Job>,
+        clock: Arc<Clock>,
+        instruments: Arc<Instruments>,
+    ) -> Self {
+        let depth = metrics::gauge!(names::SHARD_QUEUE_DEPTH, "shard" => number.to_string());
+        Self {
+            shard,
+            queue,
+            clock,
+            instruments,
+            depth,
+            counted: Totals::default(),
+            frames: Vec::new(),
+            starts: Vec::new(),
+            sent: 0,
+            delivered: 0,
+        }
+    }
+
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut jobs = Vec::new();
+        let mut behind = false;
+        while self.next(&mut jobs, behind, &stop).await {
+            let now = self.clock.now();
+            for job in jobs.drain(..) {
+                self.apply(job, now);
+            }
+            if self.shard.poll_timeout().is_some_and(|due| due <= now) {
+                self.shard.handle_timeout(now);
+            }
+            self.reply();
+            behind = self.fan_out(now);
+            self.count();
+        }
+    }
+
+    /// Waits for something to do: for inputs or for a deadline if nobody is `behind`. `false`
+    /// when there will be nothing more.
+    async fn next(&mut self, jobs: &mut Vec<Job>, behind: bool, stop: &CancellationToken) -> bool {
+        let due = self.shard.poll_timeout();
+        let wait = due.map(|due| due.saturating_duration_since(self.clock.now()));
+        if behind || wait.is_some_and(|wait| wait.is_zero()) {
+            tokio::task::yield_now().await;
+            while jobs.len() < INPUTS_A_TURN
+                && let Ok(job) = self.queue.try_recv()
+            {
+                jobs.push(job);
+            }
+            return !stop.is_cancelled();
+        }
+        let deadline = async {
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => false,
+            received = self.queue.recv_many(jobs, INPUTS_A_TURN) => received > 0,
+            () = deadline => true,
+        }
+    }
+
+    fn apply(&mut self, job: Job, now: Instant) {
+        match job {
+            Job::Input(stream, input) => self.shard.handle(&stream, input, now),
+            Job::Presence { stream, records, answer } => {
+                let presence = Presence {
+                    total: self.shard.member_count(&stream),
+                    members: records.then(|| self.shard.members(&stream)),
+                };
+                drop(answer.send(presence)); // whoever asked may be gone
+            }
+        }
+    }
+
+    /// Tells single subscribers what is theirs; several replies to one of them in one write.
+    fn reply(&mut self) {
+        let mut to: Option<Recipient> = None;
+        while let Some(Delivery { recipient, group, messages }) = self.shard.poll_reply() {
+            if to.as_ref().is_none_or(|to| !Arc::ptr_eq(to, &recipient)) {
+                self.flush(to.replace(recipient));
+            }
+            self.delivered += messages.len();
+            for message in &messages {
+                protocol::encode(group.codec, &group.identifier, message, &mut self.frames);
+            }
+        }
+        self.flush(to);
+    }
+
+    fn flush(&mut self, to: Option<Recipient>) {
+        if let Some(to) = to {
+            self.sent += to.send(&self.frames, || Bytes::copy_from_slice(&self.frames));
+        }
+        self.frames.clear();
+    }
+
+    /// Tells a turn's number of subscribers what they lack; whether there are more.
+    fn fan_out(&mut self, now: Instant) -> bool {
+        let mut left = SOCKETS_A_TURN;
+        while left > 0 {
+            let Some(slice) = self.shard.poll_fan_out(left, now) else { return false };
+            left -= slice.recipients.len().min(left);
+            self.send_slice(slice);
+        }
+        true
+    }
+
+    fn send_slice(&mut self, slice: FanOut<Recipient>) {
+        let FanOut { group, messages, recipients } = slice;
+        self.starts.clear();
+        for message in &messages {
+            self.starts.push(self.frames.len());
+            protocol::encode(group.codec, &group.identifier, message, &mut self.frames);
+        }
+        let mut shared: Option<Bytes> = None;
+        for (recipient, has) in recipients {
+            let start = self.starts.get(has).copied().unwrap_or(self.frames.len());
+            let frames = self.frames.get(start..).unwrap_or_default();
+            // copied once for all whose socket is full
+            let share = || {
+                shared.get_or_insert_with(|| Bytes::copy_from_slice(&self.frames)).slice(start..)
+            };
+            self.sent += recipient.send(frames, share);
+            self.delivered += messages.len() - has;
+        }
+        self.frames.clear();
+        if self.frames.capacity() > KEPT_BUFFER {
+            self.frames = Vec::new();
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats, and far from 2^52")]
+    fn count(&mut self) {
+        let counts = self.shard.take_counts();
+        let metrics = &*self.instruments;
+        for (kind, followed) in counts.commands {
+            let outcome = if followed { &metrics.commands_ok } else { &metrics.commands_refused };
+            outcome.increment(kind);
+        }
+        counts.joins.into_iter().for_each(|cause| metrics.joins.increment(cause));
+        counts.leaves.into_iter().for_each(|cause| metrics.leaves.increment(cause));
+        counts.updates.into_iter().for_each(|cause| metrics.updates.increment(cause));
+        for lag in counts.expiry_lags {
+            metrics.expiry_lag.record(lag);
+        }
+        if !counts.fan_outs.is_empty() {
+            let now = self.clock.now();
+            for since in counts.fan_outs {
+                metrics.fanout_duration.record(now.saturating_duration_since(since));
+            }
+        }
+        metrics.publications.increment(counts.publications);
+        metrics.sent_bytes.increment(std::mem::take(&mut self.sent) as u64);
+        metrics.deliveries.increment(std::mem::take(&mut self.delivered) as u64);
+        let (was, is) = (std::mem::replace(&mut self.counted, self.shard.totals()), self.counted);
+        if was != is {
+            let moved = |is: usize, was: usize| is as f64 - was as f64;
+            metrics.streams.increment(moved(is.streams, was.streams));
+            metrics.subscriptions.increment(moved(is.subscriptions, was.subscriptions));
+            metrics.members.increment(moved(is.members, was.members));
+            metrics.records.increment(moved(is.records, was.records));
+        }
+        self.depth.set(self.queue.len() as f64);
+    }
+}

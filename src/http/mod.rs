@@ -1,0 +1,42 @@
+//! What the application, operators and Prometheus talk to: publishing, presence, health, metrics.
+//!
+//! Every answer that isn't 2xx says why, as `{"error":"…"}`.
+
+mod body;
+mod presence;
+mod publish;
+mod reply;
+mod status;
+
+use std::sync::Arc;
+
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+pub use reply::recover;
+pub use status::{about, health, metrics};
+
+use crate::config::Secret;
+use crate::fanout::Hub;
+
+/// What the application's endpoints need.
+#[derive(Debug)]
+pub struct Api {
+    /// The way to the streams.
+    pub hub: Arc<Hub>,
+    /// What a publisher must know.
+    pub broadcast_key: Option<Secret>,
+    /// What a caller of `/api` must know.
+    pub api_key: Option<Secret>,
+    /// Largest request body, in bytes.
+    pub max_body: usize,
+    /// Longest stream name, in bytes.
+    pub max_stream_name: usize,
+}
+
+/// The application's endpoints.
+pub fn api(api: Api) -> BoxedFilter<(Response,)> {
+    let api = Arc::new(api);
+    publish::routes(&api).or(presence::route(&api)).unify().boxed()
+}

@@ -1,0 +1,90 @@
+//! Answers, and what keys open.
+
+use metrics::counter;
+use warp::Rejection;
+use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
+use warp::reject::MethodNotAllowed;
+use warp::reply::Response;
+
+use crate::config::Secret;
+use crate::telemetry::metrics::HTTP_REQUESTS;
+
+/// Why a request wasn't followed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("the key is missing or wrong: send it as `Authorization: Bearer KEY`")]
+    Unauthorized,
+    #[error("{0}")]
+    Malformed(String),
+    #[error("the body is larger than {0} bytes: send less at once, or raise --max-body-size")]
+    TooLarge(usize),
+    #[error("the body did not arrive in time")]
+    TooSlow,
+    #[error("the broker is stopping")]
+    Stopping,
+    #[error("there is nothing here: {0}")]
+    NotFound(&'static str),
+    #[error("this path takes another method")]
+    Method,
+}
+
+impl Refusal {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Malformed(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+        }
+    }
+}
+
+/// Answers a request and counts it.
+pub(super) fn answer(endpoint: &'static str, result: Result<Response, Refusal>) -> Response {
+    let response = result.unwrap_or_else(|refusal| {
+        let reason = serde_json::json!({ "error": refusal.to_string() });
+        let mut response = json(refusal.status(), reason.to_string());
+        if refusal == Refusal::Unauthorized {
+            let challenge = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    });
+    let status = response.status().as_str().to_owned();
+    counter!(HTTP_REQUESTS, "endpoint" => endpoint, "status" => status).increment(1);
+    response
+}
+
+pub(super) fn json(status: StatusCode, body: impl Into<warp::hyper::body::Bytes>) -> Response {
+    let mut response = Response::new(body.into().into());
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// Whether a request knows the key, if there is one to know.
+pub(super) fn authorize(key: Option<&Secret>, headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(key) = key else { return Ok(()) };
+    let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    let given = given.and_then(|value| {
+        let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
+    });
+    if given.is_some_and(|given| key.matches(given)) { Ok(()) } else { Err(Refusal::Unauthorized) }
+}
+
+/// Answers what no route took.
+pub async fn recover(rejection: Rejection) -> Result<Response, std::convert::Infallible> {
+    let refusal = if rejection.find::<MethodNotAllowed>().is_some() {
+        Refusal::Method
+    } else if rejection.is_not_found() {
+        Refusal::NotFound("see docs/HTTP.md for the paths")
+    } else {
+        Refusal::Malformed("the request can't be read".to_owned())
+    };
+    std::future::ready(Ok(answer("unknown", Err(refusal)))).await
+}

@@ -1,0 +1,53 @@
+//! `GET /`, `/health` and `/metrics`.
+
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::{HeaderValue, StatusCode, header};
+use warp::reply::Response;
+
+use super::reply::{answer, json};
+
+/// 200 while the broker serves, 503 once it stops.
+pub fn health(is_stopping: impl Fn() -> bool + Send + Sync + 'static) -> BoxedFilter<(Response,)> {
+    let is_stopping = Arc::new(is_stopping);
+    warp::path!("health")
+        .and(warp::get().or(warp::head()).unify())
+        .map(move || {
+            let response = if is_stopping() {
+                json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"stopping"}"#)
+            } else {
+                json(StatusCode::OK, r#"{"status":"ok"}"#)
+            };
+            answer("health", Ok(response))
+        })
+        .boxed()
+}
+
+/// The metrics, as Prometheus reads them.
+pub fn metrics(handle: PrometheusHandle) -> BoxedFilter<(Response,)> {
+    warp::path!("metrics")
+        .and(warp::get())
+        .map(move || {
+            let mut response = Response::new(handle.render().into());
+            let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            answer("metrics", Ok(response))
+        })
+        .boxed()
+}
+
+/// For the person who opens the address in a browser.
+pub fn about(cable_path: &str) -> BoxedFilter<(Response,)> {
+    let body = serde_json::json!({
+        "message": concat!("broker ", env!("CARGO_PKG_VERSION"), " is running"),
+        "hint": format!("connect an Action Cable client to {cable_path}"),
+    });
+    let body = body.to_string();
+    warp::path::end()
+        .and(warp::get())
+        .map(move || answer("about", Ok(json(StatusCode::OK, body.clone()))))
+        .boxed()
+}

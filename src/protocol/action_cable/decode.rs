@@ -1,0 +1,347 @@
+//! Frames from the client → commands.
+//!
+//! A frame is read once into slices of itself. The identifier stays the JSON string token it is
+//! on the wire; only a subscription looks inside.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::PUBSUB_CHANNEL;
+use crate::types::{
+    BadCommand, ClientCommand, CommandKind, Epoch, HistoryRequest, Join, Offset, Position, RawJson,
+    StreamName, Target,
+};
+
+/// Reads one frame.
+pub fn decode(text: &str) -> Result<ClientCommand<'_>, BadCommand<'_>> {
+    // serde would take an array for a struct
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(unknown("a frame is a JSON object with a command"));
+    }
+    let frame: Frame<'_> = serde_json::from_str(text)
+        .map_err(|error| unknown(format!("the frame is not readable JSON: {error}")))?;
+    let Some(command) = frame.command else {
+        return Err(unknown("the frame has no command"));
+    };
+    let command: Cow<'_, str> = borrowed_string(command)
+        .map_err(|error| unknown(format!("the command is not a string: {error}")))?;
+    let kind = match &*command {
+        "subscribe" => CommandKind::Subscribe,
+        "unsubscribe" => CommandKind::Unsubscribe,
+        "join" => CommandKind::Join,
+        "leave" => CommandKind::Leave,
+        "presence" => CommandKind::Presence,
+        "history" => CommandKind::History,
+        "whisper" => CommandKind::Whisper,
+        "message" => CommandKind::Perform,
+        "ping" => return Ok(ClientCommand::Ping),
+        "pong" => return Ok(ClientCommand::Pong),
+        _ => return Err(unknown("there is no such command")),
+    };
+    let Some(identifier) = frame.identifier.and_then(|raw| canonical_token(raw.get())) else {
+        let reason = "the identifier is missing or not a string".into();
+        return Err(BadCommand { kind, identifier: None, reason });
+    };
+    about_subscription(kind, identifier, &frame)
+}
+
+#[derive(Deserialize)]
+struct Frame<'a> {
+    #[serde(borrow)]
+    command: Option<&'a RawValue>,
+    #[serde(borrow)]
+    identifier: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    presence: Option<&'a RawValue>,
+    #[serde(borrow)]
+    history: Option<&'a RawValue>,
+}
+
+fn about_subscription<'a>(
+    kind: CommandKind,
+    identifier: Cow<'a, str>,
+    frame: &Frame<'a>,
+) -> Result<ClientCommand<'a>, BadCommand<'a>> {
+    let result = match kind {
+        CommandKind::Subscribe => {
+            return Ok(ClientCommand::Subscribe {
+                target: target(&identifier),
+                identifier,
+                // a request that can't be read is one that can't be fulfilled
+                history: frame.history.map(|raw| history(raw).unwrap_or_default()),
+                join: frame.presence.map(|raw| join(Some(raw)).map_err(Cow::Owned)),
+            });
+        }
+        CommandKind::Unsubscribe => return Ok(ClientCommand::Unsubscribe { identifier }),
+        CommandKind::Leave => return Ok(ClientCommand::Leave { identifier }),
+        CommandKind::Perform => return Ok(ClientCommand::Perform { identifier }),
+        CommandKind::Join => join(frame.presence).map(Arguments::Join),
+        CommandKind::Presence => list(frame.data).map(Arguments::List),
+        CommandKind::History => match frame.history {
+            Some(raw) => history(raw).map(Arguments::History),
+            None => Err("the history request is missing".to_owned()),
+        },
+        CommandKind::Whisper => match frame.data {
+            Some(raw) => Ok(Arguments::Whisper(RawJson::from(raw.get()))),
+            None => Err("the data to whisper is missing".to_owned()),
+        },
+        CommandKind::Ping | CommandKind::Pong | CommandKind::Unknown => {
+            Err("this command is about no subscription".to_owned())
+        }
+    };
+    match result {
+        Ok(Arguments::Join(join)) => Ok(ClientCommand::Join { identifier, join }),
+        Ok(Arguments::List(records)) => Ok(ClientCommand::Presence { identifier, records }),
+        Ok(Arguments::History(request)) => Ok(ClientCommand::History { identifier, request }),
+        Ok(Arguments::Whisper(data)) => Ok(ClientCommand::Whisper { identifier, data }),
+        Err(reason) => {
+            Err(BadCommand { kind, identifier: Some(identifier), reason: Cow::Owned(reason) })
+        }
+    }
+}
+
+enum Arguments {
+    Join(Join),
+    List(bool),
+    History(HistoryRequest),
+    Whisper(RawJson),
+}
+
+fn unknown(reason: impl Into<Cow<'static, str>>) -> BadCommand<'static> {
+    BadCommand { kind: CommandKind::Unknown, identifier: None, reason: reason.into() }
+}
+
+/// A JSON string token in the spelling `serde_json` writes, so that equal strings are equal
+/// tokens; `None` if it isn't a string.
+fn canonical_token(token: &str) -> Option<Cow<'_, str>> {
+    let inner = token.strip_prefix('"')?.strip_suffix('"')?.as_bytes();
+    let mut escapes = memchr::memchr_iter(b'\\', inner);
+    let mut canonical = true;
+    while let Some(at) = escapes.next() {
+        match inner.get(at + 1) {
+            Some(b'"' | b'b' | b'f' | b'n' | b'r' | b't') => {}
+            Some(b'\\') => {
+                escapes.next(); // the escaped backslash itself
+            }
+            _ => {
+                canonical = false;
+                break;
+            }
+        }
+    }
+    if canonical {
+        return Some(Cow::Borrowed(token));
+    }
+    let text: String = serde_json::from_str(token).ok()?;
+    serde_json::to_string(&text).ok().map(Cow::Owned)
+}
+
+/// What an identifier, JSON within a JSON string, asks for.
+fn target(token: &str) -> Target {
+    #[derive(Deserialize)]
+    struct Inner<'a> {
+        #[serde(borrow)]
+        channel: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        stream_name: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        signed_stream_name: Option<Cow<'a, str>>,
+    }
+    let text: String = match serde_json::from_str(token) {
+        Ok(text) => text,
+        Err(error) => return Target::Invalid(error.to_string()),
+    };
+    if !text.trim_ascii_start().starts_with('{') {
+        return Target::Invalid("the identifier is not a JSON object".to_owned());
+    }
+    let inner: Inner<'_> = match serde_json::from_str(&text) {
+        Ok(inner) => inner,
+        Err(error) => return Target::Invalid(error.to_string()),
+    };
+    match (inner.channel.as_deref(), inner.signed_stream_name, inner.stream_name) {
+        (Some(PUBSUB_CHANNEL), Some(signed), _) => Target::Signed(signed.into_owned()),
+        (Some(PUBSUB_CHANNEL), None, Some(name)) if !name.is_empty() => {
+            Target::Public(StreamName::from(&*name))
+        }
+        (Some(PUBSUB_CHANNEL), None, _) => {
+            Target::Invalid("the identifier names no stream".to_owned())
+        }
+        (Some(channel), _, _) => Target::Channel(channel.to_owned()),
+        (None, _, _) => Target::Invalid("the identifier names no channel".to_owned()),
+    }
+}
+
+fn join(raw: Option<&RawValue>) -> Result<Join, String> {
+    #[derive(Deserialize)]
+    struct Arguments<'a> {
+        #[serde(borrow)]
+        id: Option<&'a RawValue>,
+        #[serde(borrow)]
+        info: Option<&'a RawValue>,
+    }
+    let raw = object(raw, "presence")?.ok_or("presence is missing: {\"id\":…,\"info\":…}")?;
+    let arguments: Arguments<'_> =
+        serde_json::from_str(raw).map_err(|error| format!("presence is not readable: {error}"))?;
+    let id = arguments.id.ok_or("the presence id is missing")?;
+    let id = borrowed_string(id).map_err(|_| "the presence id is not a string")?;
+    let info = arguments.info.map_or("null", RawValue::get);
+    Ok(Join { id: (&*id).into(), info: info.into() })
+}
+
+fn list(raw: Option<&RawValue>) -> Result<bool, String> {
+    #[derive(Deserialize)]
+    struct Arguments {
+        return_records: Option<bool>,
+    }
+    let Some(raw) = object(raw, "data")? else { return Ok(true) };
+    let arguments: Arguments =
+        serde_json::from_str(raw).map_err(|error| format!("data is not readable: {error}"))?;
+    Ok(arguments.return_records.unwrap_or(true))
+}
+
+fn history(raw: &RawValue) -> Result<HistoryRequest, String> {
+    #[derive(Deserialize)]
+    struct Arguments {
+        since: Option<f64>,
+        #[serde(default)]
+        streams: serde_json::Map<String, serde_json::Value>,
+    }
+    #[derive(Deserialize)]
+    struct Place {
+        epoch: String,
+        offset: u64,
+    }
+    let unreadable = |error: serde_json::Error| format!("history is not readable: {error}");
+    let raw = object(Some(raw), "history")?.ok_or("history is missing")?;
+    let arguments: Arguments = serde_json::from_str(raw).map_err(unreadable)?;
+    let positions = arguments.streams.into_iter().map(|(stream, place)| {
+        let place: Place = serde_json::from_value(place).map_err(unreadable)?;
+        let epoch = Epoch::from(place.epoch.as_str());
+        Ok((StreamName::from(stream), Position { epoch, offset: Offset(place.offset) }))
+    });
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    let since = arguments.since.map(|seconds| seconds as u64);
+    Ok(HistoryRequest { since, positions: positions.collect::<Result<_, String>>()? })
+}
+
+/// The text of an argument that has to be an object; `None` for one that is missing or null.
+fn object<'a>(raw: Option<&'a RawValue>, name: impl Display) -> Result<Option<&'a str>, String> {
+    match raw.map(RawValue::get) {
+        None | Some("null") => Ok(None),
+        Some(text) if text.starts_with('{') => Ok(Some(text)),
+        Some(_) => Err(format!("{name} is not a JSON object")),
+    }
+}
+
+fn borrowed_string(raw: &RawValue) -> Result<Cow<'_, str>, serde_json::Error> {
+    // without an escape the string is a slice of the frame
+    match serde_json::from_str::<&str>(raw.get()) {
+        Ok(text) => Ok(Cow::Borrowed(text)),
+        Err(_) => serde_json::from_str(raw.get()).map(Cow::Owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOM: &str = r#""{\"channel\":\"$pubsub\",\"stream_name\":\"room/1\"}""#;
+
+    fn bad(text: &str) -> (CommandKind, Option<String>, String) {
+        let BadCommand { kind, identifier, reason } = decode(text).unwrap_err();
+        (kind, identifier.map(Cow::into_owned), reason.into_owned())
+    }
+
+    #[test]
+    fn a_subscription_names_its_stream() {
+        let text = format!(
+            r#"{{"command":"subscribe","identifier":{ROOM},"presence":{{"id":"u1","info":{{"n":1.0}}}}}}"#
+        );
+        let ClientCommand::Subscribe { identifier, target, history, join } = decode(&text).unwrap()
+        else {
+            panic!("not a subscribe")
+        };
+        assert_eq!(identifier, ROOM);
+        assert_eq!(target, Target::Public("room/1".into()));
+        assert_eq!(history, None);
+        let join = join.unwrap().unwrap();
+        assert_eq!((join.id.as_str(), join.info.as_str()), ("u1", r#"{"n":1.0}"#));
+    }
+
+    #[test]
+    fn spellings_of_one_identifier_are_one() {
+        for spelling in [r#""a\/b""#, r#""a/b""#, r#""\u0061/b""#, "\"a\\u002fb\""] {
+            assert_eq!(canonical_token(spelling).unwrap(), r#""a/b""#, "{spelling}");
+        }
+        assert!(matches!(canonical_token(r#""a\\\"\n""#), Some(Cow::Borrowed(_))));
+        assert_eq!(canonical_token("5"), None);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        assert_eq!(bad("nonsense").0, CommandKind::Unknown);
+        assert_eq!(bad("[]").0, CommandKind::Unknown);
+        assert!(bad(r#"{"command":"dance"}"#).2.contains("no such command"));
+        assert!(bad(r#"{"command":5}"#).2.contains("not a string"));
+        assert!(bad("{}").2.contains("no command"));
+        assert!(bad(r#"{"command":"join"}"#).2.contains("identifier"));
+        assert!(bad(r#"{"command":"join","identifier":{}}"#).2.contains("identifier"));
+        let join =
+            |presence: &str| bad(&format!(r#"{{"command":"join","identifier":{ROOM}{presence}}}"#));
+        assert_eq!(join("").1.unwrap(), ROOM);
+        assert!(join(r#","presence":5"#).2.contains("not a JSON object"));
+        assert!(join(r#","presence":{"id":5}"#).2.contains("not a string"));
+        assert!(join(r#","presence":{}"#).2.contains("missing"));
+        let (kind, identifier, _) =
+            bad(&format!(r#"{{"command":"presence","identifier":{ROOM},"data":[1]}}"#));
+        assert_eq!((kind, identifier.unwrap().as_str()), (CommandKind::Presence, ROOM));
+    }
+
+    #[test]
+    fn identifiers_that_lead_nowhere() {
+        let target_of = |inner: &str| target(&serde_json::to_string(inner).unwrap());
+        for inner in [
+            "",
+            "x",
+            "[]",
+            "{}",
+            r#"{"channel":"$pubsub"}"#,
+            r#"{"channel":"$pubsub","stream_name":""}"#,
+            r#"{"channel":"$pubsub","stream_name":5}"#,
+            r#"{"channel":5}"#,
+        ] {
+            assert!(matches!(target_of(inner), Target::Invalid(_)), "{inner}");
+        }
+        assert_eq!(
+            target_of(r#"{"channel":"ChatChannel"}"#),
+            Target::Channel("ChatChannel".into())
+        );
+        let signed = r#"{"channel":"$pubsub","signed_stream_name":"abc--def"}"#;
+        assert_eq!(target_of(signed), Target::Signed("abc--def".into()));
+    }
+
+    #[test]
+    fn lists_may_be_counts() {
+        let records = |data: &str| {
+            let text = format!(r#"{{"command":"presence","identifier":{ROOM}{data}}}"#);
+            matches!(decode(&text), Ok(ClientCommand::Presence { records: true, .. }))
+        };
+        assert!(records("") && records(r#","data":{}"#) && records(r#","data":null"#));
+        assert!(!records(r#","data":{"return_records":false}"#));
+    }
+
+    #[test]
+    fn history_requests_carry_positions() {
+        let text = format!(
+            r#"{{"command":"history","identifier":{ROOM},"history":{{"since":5,"streams":{{"a":{{"epoch":"e","offset":3}}}}}}}}"#
+        );
+        let Ok(ClientCommand::History { request, .. }) = decode(&text) else { panic!("{text}") };
+        assert_eq!(request.since, Some(5));
+        assert_eq!(request.positions.len(), 1);
+    }
+}

@@ -1,0 +1,237 @@
+//! Messages → frames for the client.
+
+use std::io::Write;
+
+use crate::types::{
+    ConnectionMessage, Identifier, MemberChange, MemberList, PresenceId, RawJson, ServerMessage,
+};
+
+/// Appends a message about a subscription; nothing if the protocol has no frame for it.
+pub fn encode(identifier: &Identifier, message: &ServerMessage, out: &mut Vec<u8>) {
+    match message {
+        ServerMessage::Confirmed => about(out, "confirm_subscription", identifier),
+        ServerMessage::Rejected => about(out, "reject_subscription", identifier),
+        ServerMessage::HistoryConfirmed => about(out, "confirm_history", identifier),
+        ServerMessage::HistoryRejected => about(out, "reject_history", identifier),
+        ServerMessage::Publication(publication) => {
+            open(out, identifier);
+            out.extend_from_slice(b",\"message\":");
+            out.extend_from_slice(publication.data.as_str().as_bytes());
+            out.push(b'}');
+        }
+        ServerMessage::Whisper(data) => {
+            open(out, identifier);
+            out.extend_from_slice(b",\"message\":");
+            out.extend_from_slice(data.as_str().as_bytes());
+            out.push(b'}');
+        }
+        ServerMessage::Presence(change) => match &change.member {
+            MemberChange::Joined { info } => event(out, identifier, "join", &change.id, Some(info)),
+            MemberChange::Updated { info } => {
+                event(out, identifier, "update", &change.id, Some(info));
+            }
+            MemberChange::Left => event(out, identifier, "leave", &change.id, None),
+            MemberChange::Unchanged => {}
+        },
+        ServerMessage::PresenceList(members) => {
+            open_presence(out, identifier);
+            encode_presence_info(members.len(), Some(members), out);
+            out.push(b'}');
+        }
+        ServerMessage::PresenceCount(total) => {
+            open_presence(out, identifier);
+            encode_presence_info(*total, None, out);
+            out.push(b'}');
+        }
+        ServerMessage::PresenceError(reason) => {
+            open_presence(out, identifier);
+            out.extend_from_slice(b"{\"type\":\"error\",\"reason\":");
+            string(out, reason);
+            out.extend_from_slice(b"}}");
+        }
+    }
+}
+
+/// Appends how many are present and, if they are given, who.
+pub fn encode_presence_info(total: usize, members: Option<&MemberList>, out: &mut Vec<u8>) {
+    append(out, format_args!("{{\"type\":\"info\",\"total\":{total}"));
+    if let Some(members) = members {
+        out.extend_from_slice(b",\"records\":[");
+        for (number, member) in members.iter().enumerate() {
+            out.extend_from_slice(if number == 0 { b"{\"id\":" } else { b",{\"id\":" });
+            string(out, member.id.as_str());
+            out.extend_from_slice(b",\"info\":");
+            out.extend_from_slice(member.info.as_str().as_bytes());
+            out.push(b'}');
+        }
+        out.push(b']');
+    }
+    out.push(b'}');
+}
+
+/// Appends a message about the connection.
+pub fn encode_connection(message: &ConnectionMessage, out: &mut Vec<u8>) {
+    match message {
+        ConnectionMessage::Welcome { sid } => {
+            append(out, format_args!("{{\"type\":\"welcome\",\"sid\":\"{sid}\"}}"));
+        }
+        ConnectionMessage::Ping { timestamp } => {
+            append(out, format_args!("{{\"type\":\"ping\",\"message\":{timestamp}}}"));
+        }
+        ConnectionMessage::Pong => out.extend_from_slice(b"{\"type\":\"pong\"}"),
+        // without `identifier` and `message` the stock clients log it and drop it
+        ConnectionMessage::Error { command, reason } => {
+            let command = command.as_str();
+            append(out, format_args!("{{\"type\":\"error\",\"command\":\"{command}\",\"reason\":"));
+            string(out, reason);
+            out.push(b'}');
+        }
+        ConnectionMessage::Disconnect { reason, reconnect } => {
+            let reason = reason.as_str();
+            append(
+                out,
+                format_args!(
+                    "{{\"type\":\"disconnect\",\"reason\":\"{reason}\",\"reconnect\":{reconnect}}}"
+                ),
+            );
+        }
+    }
+}
+
+fn open(out: &mut Vec<u8>, identifier: &Identifier) {
+    out.extend_from_slice(b"{\"identifier\":");
+    out.extend_from_slice(identifier.as_str().as_bytes());
+}
+
+fn about(out: &mut Vec<u8>, kind: &str, identifier: &Identifier) {
+    open(out, identifier);
+    append(out, format_args!(",\"type\":\"{kind}\"}}"));
+}
+
+fn open_presence(out: &mut Vec<u8>, identifier: &Identifier) {
+    out.extend_from_slice(b"{\"type\":\"presence\",\"identifier\":");
+    out.extend_from_slice(identifier.as_str().as_bytes());
+    out.extend_from_slice(b",\"message\":");
+}
+
+fn event(
+    out: &mut Vec<u8>,
+    identifier: &Identifier,
+    kind: &str,
+    id: &PresenceId,
+    info: Option<&RawJson>,
+) {
+    open_presence(out, identifier);
+    append(out, format_args!("{{\"type\":\"{kind}\",\"id\":"));
+    string(out, id.as_str());
+    if let Some(info) = info {
+        out.extend_from_slice(b",\"info\":");
+        out.extend_from_slice(info.as_str().as_bytes());
+    }
+    out.extend_from_slice(b"}}");
+}
+
+fn string(out: &mut Vec<u8>, text: &str) {
+    // a string always has a JSON form, and a vector takes every write
+    drop(serde_json::to_writer(out, text));
+}
+
+fn append(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
+    drop(out.write_fmt(arguments)); // a vector takes every write
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::types::{
+        CloseReason, CommandKind, LeaveCause, Member, PresenceChange, Publication, RecordChange,
+        SessionId,
+    };
+
+    fn frame(message: &ServerMessage) -> String {
+        let mut out = Vec::new();
+        encode(&Identifier::from(r#""{\"a\":1}""#), message, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn change(member: MemberChange) -> ServerMessage {
+        let record = RecordChange::Removed { info: "null".into(), cause: LeaveCause::Left };
+        let id = "u\"1".into();
+        ServerMessage::Presence(Arc::new(PresenceChange { id, reference: 1, record, member }))
+    }
+
+    #[test]
+    fn frames_about_a_subscription() {
+        let publication =
+            Publication { data: r#"{ "n":9007199254740993 }"#.into(), position: None };
+        let members = vec![
+            Member { id: "a".into(), info: "{}".into() },
+            Member { id: "b".into(), info: "null".into() },
+        ];
+        let cases = [
+            (
+                ServerMessage::Confirmed,
+                r#"{"identifier":"{\"a\":1}","type":"confirm_subscription"}"#,
+            ),
+            (
+                ServerMessage::Publication(Arc::new(publication)),
+                r#"{"identifier":"{\"a\":1}","message":{ "n":9007199254740993 }}"#,
+            ),
+            (ServerMessage::Whisper("5".into()), r#"{"identifier":"{\"a\":1}","message":5}"#),
+            (
+                change(MemberChange::Joined { info: "{}".into() }),
+                r#"{"type":"presence","identifier":"{\"a\":1}","message":{"type":"join","id":"u\"1","info":{}}}"#,
+            ),
+            (
+                change(MemberChange::Left),
+                r#"{"type":"presence","identifier":"{\"a\":1}","message":{"type":"leave","id":"u\"1"}}"#,
+            ),
+            (change(MemberChange::Unchanged), ""),
+            (
+                ServerMessage::PresenceList(Arc::new(members)),
+                r#"{"type":"presence","identifier":"{\"a\":1}","message":{"type":"info","total":2,"records":[{"id":"a","info":{}},{"id":"b","info":null}]}}"#,
+            ),
+            (
+                ServerMessage::PresenceCount(3),
+                r#"{"type":"presence","identifier":"{\"a\":1}","message":{"type":"info","total":3}}"#,
+            ),
+            (
+                ServerMessage::PresenceError("no".into()),
+                r#"{"type":"presence","identifier":"{\"a\":1}","message":{"type":"error","reason":"no"}}"#,
+            ),
+        ];
+        for (message, expected) in cases {
+            assert_eq!(frame(&message), expected);
+        }
+    }
+
+    #[test]
+    fn frames_about_the_connection() {
+        let sid = SessionId::from_bits(1);
+        let cases = [
+            (
+                ConnectionMessage::Welcome { sid },
+                r#"{"type":"welcome","sid":"00000000000000000000000000000001"}"#,
+            ),
+            (ConnectionMessage::Ping { timestamp: 5 }, r#"{"type":"ping","message":5}"#),
+            (
+                ConnectionMessage::Error { command: CommandKind::Perform, reason: "no".into() },
+                r#"{"type":"error","command":"message","reason":"no"}"#,
+            ),
+            (
+                ConnectionMessage::Disconnect {
+                    reason: CloseReason::ServerRestart,
+                    reconnect: true,
+                },
+                r#"{"type":"disconnect","reason":"server_restart","reconnect":true}"#,
+            ),
+        ];
+        for (message, expected) in cases {
+            let mut out = Vec::new();
+            encode_connection(&message, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+}

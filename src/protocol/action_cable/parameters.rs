@@ -1,0 +1,125 @@
+//! What a client asks for with its handshake.
+
+use std::time::Duration;
+
+use super::SUBPROTOCOLS;
+
+/// How finely a ping's timestamp tells the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PingPrecision {
+    /// Seconds of the Unix epoch.
+    #[default]
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Nanoseconds.
+    Nanoseconds,
+}
+
+impl PingPrecision {
+    /// Reads `s`, `ms` or `ns`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "s" => Some(Self::Seconds),
+            "ms" => Some(Self::Milliseconds),
+            "ns" => Some(Self::Nanoseconds),
+            _ => None,
+        }
+    }
+
+    /// A time since the Unix epoch in this precision.
+    pub fn timestamp(self, since_epoch: Duration) -> u64 {
+        match self {
+            Self::Seconds => since_epoch.as_secs(),
+            Self::Milliseconds => u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
+            Self::Nanoseconds => u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// A connection's own settings, from the query of its URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parameters {
+    /// How often the client is pinged; zero for never.
+    pub ping_interval: Duration,
+    /// How finely.
+    pub ping_precision: PingPrecision,
+}
+
+impl Parameters {
+    /// Longest interval a client can ask for; more is as good as never.
+    const LONGEST_INTERVAL: f64 = 3600.0;
+
+    /// These settings with what the query asks for: `?pi=SECONDS` and `?ptp=s|ms|ns`. What can't
+    /// be read is left as it is.
+    #[must_use]
+    pub fn with_query(mut self, query: &str) -> Self {
+        for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            match key {
+                "pi" => {
+                    let seconds = value.parse().ok().filter(|seconds: &f64| *seconds >= 0.0);
+                    if let Some(seconds) = seconds {
+                        let seconds = seconds.min(Self::LONGEST_INTERVAL);
+                        self.ping_interval = Duration::from_secs_f64(seconds);
+                    }
+                }
+                "ptp" => {
+                    self.ping_precision =
+                        PingPrecision::parse(value).unwrap_or(self.ping_precision);
+                }
+                _ => {}
+            }
+        }
+        self
+    }
+}
+
+/// The subprotocol for a connection from what its client offers, in the client's order; the
+/// default if it offers none. `Err` if it offers only others.
+pub fn choose_subprotocol<'a>(
+    offered: impl IntoIterator<Item = &'a str>,
+) -> Result<Option<&'static str>, NoSubprotocol> {
+    let mut any = false;
+    for name in offered.into_iter().flat_map(|list| list.split(',')).map(str::trim) {
+        any = true;
+        if let Some(known) = SUBPROTOCOLS.iter().find(|known| **known == name) {
+            return Ok(Some(known));
+        }
+    }
+    if any { Err(NoSubprotocol) } else { Ok(None) }
+}
+
+/// The client speaks none of the subprotocols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("none of the offered subprotocols is spoken here: offer {} or {}", SUBPROTOCOLS[0], SUBPROTOCOLS[1])]
+pub struct NoSubprotocol;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clients_order_decides() {
+        let [base, extended] = SUBPROTOCOLS;
+        assert_eq!(choose_subprotocol([]), Ok(None));
+        assert_eq!(choose_subprotocol(["x, actioncable-v1-json"]), Ok(Some(base)));
+        let both = ["actioncable-v1-ext-json", "actioncable-v1-json"];
+        assert_eq!(choose_subprotocol(both), Ok(Some(extended)));
+        assert_eq!(choose_subprotocol(["x"]), Err(NoSubprotocol));
+    }
+
+    #[test]
+    fn the_query_sets_the_ping() {
+        let default = Parameters {
+            ping_interval: Duration::from_secs(3),
+            ping_precision: PingPrecision::Seconds,
+        };
+        let asked = default.with_query("sid=x&pi=0.5&ptp=ms");
+        assert_eq!(asked.ping_interval, Duration::from_millis(500));
+        assert_eq!(asked.ping_precision, PingPrecision::Milliseconds);
+        for nonsense in ["pi=-1", "pi=NaN", "pi=x", "ptp=days", "pi", ""] {
+            assert_eq!(default.with_query(nonsense), default, "{nonsense}");
+        }
+        assert_eq!(default.with_query("pi=inf").ping_interval, Duration::from_secs(3600));
+    }
+}

@@ -1,0 +1,25 @@
+//! Where the frames of a server's output end (RFC 6455 section 5.2).
+
+/// The end of the frame that byte `at` of `frames` stands in; `at` itself where one begins.
+/// `frames` is whole frames without masks.
+///
+/// ```
+/// use broker::protocol::websocket::{frame_boundary, write_text};
+/// let mut frames = Vec::new();
+/// write_text(&mut frames, |out| out.extend_from_slice(b"hi"));
+/// write_text(&mut frames, |out| out.extend_from_slice(&[b'.'; 200]));
+/// assert_eq!([0, 1, 3, 4, 5].map(|at| frame_boundary(&frames, at)), [0, 4, 4, 4, 208]);
+/// ```
+pub fn frame_boundary(frames: &[u8], at: usize) -> usize {
+    let mut end = 0;
+    while end < at {
+        let Some([_, short, rest @ ..]) = frames.get(end..) else { return frames.len() };
+        let length = match (short, rest.first_chunk::<2>(), rest.first_chunk::<8>()) {
+            (127, _, Some(long)) => 10 + u64::from_be_bytes(*long),
+            (126, Some(long), _) => 4 + u64::from(u16::from_be_bytes(*long)),
+            (short, _, _) => 2 + u64::from(*short),
+        };
+        end = end.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+    }
+    end.min(frames.len())
+}

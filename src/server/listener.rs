@@ -1,0 +1,161 @@
+//! Listening sockets and the HTTP connections that come in on them.
+//!
+//! hyper serves warp's routes over our own accept loop: warp's server has no time limit for a
+//! half-sent request and no end for connections that have become WebSockets.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use metrics::counter;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use crate::telemetry::metrics::HANDSHAKE_FAILURES;
+
+/// How many connections the kernel holds that haven't been accepted: a restart brings everyone
+/// back at once.
+const BACKLOG: i32 = 4096;
+
+/// How long to wait when the system has no files left, before trying again.
+const OUT_OF_FILES: Duration = Duration::from_millis(100);
+
+/// An address that can't be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("{address} can't be listened on: {}; {}", describe(source), advice(source, flag))]
+pub struct BindError {
+    address: SocketAddr,
+    flag: &'static str,
+    source: io::Error,
+}
+
+fn describe(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "the port is in use".to_owned(),
+        io::ErrorKind::PermissionDenied => "this user may not".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this machine doesn't have that address".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn advice(error: &io::Error, flag: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => "choose another one with --host".to_owned(),
+        _ => format!("choose another one with {flag}"),
+    }
+}
+
+/// What holds for all connections of all listeners.
+#[derive(Debug)]
+pub(super) struct Serving {
+    /// In which a request's head has to arrive.
+    pub(super) handshake_timeout: Duration,
+    /// Largest head of a request, in bytes.
+    pub(super) max_header: usize,
+    /// The connections that speak HTTP.
+    pub(super) requests: TaskTracker,
+    /// Ends them after the request they are at.
+    pub(super) stop: CancellationToken,
+}
+
+/// A socket that listens, and where.
+#[derive(Debug)]
+pub(super) struct Listener {
+    inner: TcpListener,
+    address: SocketAddr,
+}
+
+type Routes = BoxedFilter<(Response,)>;
+
+impl Listener {
+    /// Listens on an address, which `flag` sets.
+    pub(super) fn bind(address: SocketAddr, flag: &'static str) -> Result<Self, BindError> {
+        let bind = || -> io::Result<Self> {
+            let socket =
+                Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+            socket.set_reuse_address(true)?;
+            socket.set_nonblocking(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(BACKLOG)?;
+            let inner = TcpListener::from_std(socket.into())?;
+            Ok(Self { address: inner.local_addr()?, inner })
+        };
+        bind().map_err(|source| BindError { address, flag, source })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts connections until the stop.
+    pub(super) fn serve(self, routes: Routes, serving: &Serving) {
+        let mut http = hyper::server::conn::http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(serving.handshake_timeout)
+            .max_buf_size(serving.max_header);
+        let (requests, stop) = (serving.requests.clone(), serving.stop.clone());
+        serving.requests.spawn(async move {
+            while let Some(accepted) = stop.run_until_cancelled(self.inner.accept()).await {
+                match accepted {
+                    Ok((socket, _)) => {
+                        let (http, routes, stop) = (http.clone(), routes.clone(), stop.clone());
+                        requests.spawn(speak(http, socket, routes, stop));
+                    }
+                    Err(error) => self.wait_after(&error).await,
+                }
+            }
+        });
+    }
+
+    /// Out of files or memory it helps to wait; anything else was about that one connection.
+    async fn wait_after(&self, error: &io::Error) {
+        counter!(HANDSHAKE_FAILURES, "reason" => "accept").increment(1);
+        let about_the_peer = matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::Interrupted
+        );
+        if !about_the_peer {
+            tracing::warn!(%error, address = %self.address, "no connection can be accepted");
+            tokio::time::sleep(OUT_OF_FILES).await;
+        }
+    }
+}
+
+/// Serves one connection's requests, until it ends or becomes a WebSocket.
+async fn speak(
+    http: hyper::server::conn::http1::Builder,
+    socket: TcpStream,
+    routes: Routes,
+    stop: CancellationToken,
+) {
+    drop(socket.set_nodelay(true)); // fails on a socket that is gone already, which is seen next
+    let service = TowerToHyperService::new(warp::service(routes));
+    let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        let reason = if error.is_timeout() {
+            "timeout"
+        } else if error.is_parse() || error.is_parse_too_large() {
+            "malformed"
+        } else {
+            "incomplete"
+        };
+        counter!(HANDSHAKE_FAILURES, "reason" => reason).increment(1);
+        tracing::debug!(%error, reason, "a connection failed before it was a WebSocket");
+    }
+}

@@ -1,0 +1,255 @@
+//! The process: puts the layers together, listens, and stops in good order.
+//!
+//! ```text
+//! run ─ bind ─ start shards, heartbeat, accept loops ─ "ready" ─ wait for a signal
+//!     ─ stop: not ready, no new sockets ─ shards finish and tell no more ─ every socket is told
+//!       and closed ─ wait for them, at most the shutdown timeout
+//! ```
+
+mod announce;
+mod listener;
+mod signals;
+
+use std::future::Future;
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use crate::clock::Clock;
+use crate::config::{Config, TimestampPrecision};
+use crate::fanout::Hub;
+use crate::http;
+use crate::protocol::action_cable::{Parameters, PingPrecision};
+use crate::telemetry::{Instruments, metrics as names};
+use crate::transport::{self, Context, Heartbeat, Liveness, Settings};
+
+pub use listener::BindError;
+
+use listener::{Listener, Serving};
+
+/// Files that aren't client connections: listeners, logs, the runtime's own, requests over HTTP.
+const FILES_APART_FROM_CLIENTS: usize = 128;
+
+/// How often the distributions are folded, so that they don't grow between scrapes.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Upper bounds of the histograms' buckets, in seconds.
+const BUCKETS: [f64; 12] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// Why the broker can't serve.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address can't be listened on: the configuration is wrong.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Metrics can't be set up.
+    #[error("metrics can't be set up: {0}")]
+    Metrics(String),
+    /// The system refuses something every process needs.
+    #[error("the system refuses what the broker needs: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Serves until the process is told to stop. The runtime is the caller's.
+pub async fn run(config: Config) -> Result<(), Error> {
+    let open_files = raise_open_file_limit();
+    let prometheus = install_metrics(open_files)?;
+    let main = Listener::bind(config.address(), "--port")?;
+    let api = config.api_address().map(|at| Listener::bind(at, "--api-port")).transpose()?;
+    let metrics =
+        config.metrics_address().map(|at| Listener::bind(at, "--metrics-port")).transpose()?;
+    let mut signals = signals::Signals::new()?;
+
+    let broker = Broker::start(&config, open_files);
+    let context = &broker.context;
+    let stopping = {
+        let context = Arc::clone(context);
+        move || context.is_stopping()
+    };
+    let api_routes = http::api(http::Api {
+        hub: Arc::clone(&context.hub),
+        broadcast_key: config.broadcast_key.clone(),
+        api_key: config.api_key.clone(),
+        max_body: config.max_body_size,
+        max_stream_name: config.limits.stream_name_size,
+    });
+    let health = http::health(stopping);
+    let metrics_route = http::metrics(prometheus.clone());
+    let mut main_routes = cable(&config.cable_path, Arc::clone(context))
+        .or(http::about(&config.cable_path))
+        .unify()
+        .or(health.clone())
+        .unify()
+        .boxed();
+    if api.is_none() {
+        main_routes = main_routes.or(api_routes.clone()).unify().boxed();
+    }
+    if metrics.is_none() {
+        main_routes = main_routes.or(metrics_route.clone()).unify().boxed();
+    }
+    let addresses = announce::Addresses::of(&main, api.as_ref(), metrics.as_ref());
+    let connections = context.settings.max_connections;
+    let serving = Serving {
+        handshake_timeout: config.handshake_timeout,
+        max_header: config.max_header_size,
+        requests: TaskTracker::new(),
+        stop: CancellationToken::new(),
+    };
+    main.serve(main_routes.recover(http::recover).unify().boxed(), &serving);
+    if let Some(api) = api {
+        let routes = api_routes.or(health.clone()).unify();
+        api.serve(routes.recover(http::recover).unify().boxed(), &serving);
+    }
+    if let Some(metrics) = metrics {
+        let routes = metrics_route.or(health).unify();
+        metrics.serve(routes.recover(http::recover).unify().boxed(), &serving);
+    }
+    tokio::spawn(upkeep(prometheus));
+    announce::ready(&config, &addresses, &announce::Capacity { open_files, connections });
+
+    let signal = tokio::select! {
+        name = signals.recv() => name,
+        () = broker.failed() => return Err(io::Error::other("a part of the broker failed").into()),
+    };
+    tracing::info!(signal, connections = context.connections(), "stopping");
+    signals.exit_on_next();
+    broker.stop(&serving, config.shutdown_timeout).await;
+    Ok(())
+}
+
+/// The parts that run, and what stops them.
+struct Broker {
+    context: Arc<Context>,
+    /// The shards and what they still deliver.
+    shards: TaskTracker,
+    shards_stop: CancellationToken,
+    heartbeat_stop: CancellationToken,
+    heartbeat: TaskTracker,
+}
+
+impl Broker {
+    fn start(config: &Config, open_files: u64) -> Self {
+        let clock = Clock::new();
+        let instruments = Arc::new(Instruments::new());
+        let (shards, heartbeat) = (TaskTracker::new(), TaskTracker::new());
+        let (shards_stop, heartbeat_stop) = (CancellationToken::new(), CancellationToken::new());
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let ttl = config.presence_ttl;
+        let hub = Hub::start(cores, ttl, &clock, &instruments, &shards, &shards_stop);
+        let liveness = Liveness {
+            interval: config.liveness_interval.unwrap_or_default(),
+            timeout: config.liveness_timeout,
+        };
+        let beating = Heartbeat::new(Arc::clone(&clock), liveness);
+        heartbeat.spawn(Arc::clone(&clock).watch(heartbeat_stop.clone()));
+        let run = Arc::clone(&beating).run(Arc::clone(&instruments), heartbeat_stop.clone());
+        heartbeat.spawn(run);
+        let settings = settings(config, open_files);
+        let connections = TaskTracker::new();
+        let context = Context::new(hub, beating, instruments, clock, connections, settings);
+        Self { context, shards, shards_stop, heartbeat_stop, heartbeat }
+    }
+
+    /// Ends if a shard did, which it does only by a fault of the broker's.
+    fn failed(&self) -> impl Future<Output = ()> {
+        self.shards.close();
+        self.shards.wait()
+    }
+
+    async fn stop(self, serving: &Serving, timeout: Duration) {
+        let all_told = async {
+            self.context.stop();
+            // first the streams: nobody is told of the leaves that a stop would cause
+            self.shards_stop.cancel();
+            self.shards.close();
+            self.shards.wait().await;
+            self.heartbeat_stop.cancel();
+            self.heartbeat.close();
+            self.heartbeat.wait().await;
+            self.context.tasks.close();
+            self.context.tasks.wait().await;
+            serving.stop.cancel();
+            serving.requests.close();
+            serving.requests.wait().await;
+        };
+        if tokio::time::timeout(timeout, all_told).await.is_err() {
+            let connections = self.context.connections();
+            tracing::warn!(connections, "the shutdown timeout is over: the rest is cut off");
+        } else {
+            tracing::info!("stopped: every connection was told and closed");
+        }
+    }
+}
+
+fn cable(path: &str, context: Arc<Context>) -> BoxedFilter<(Response,)> {
+    let route = transport::route(context);
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    let path = segments.fold(warp::any().boxed(), |path, segment| {
+        path.and(warp::path(segment.to_owned())).boxed()
+    });
+    path.and(warp::path::end()).and(route).boxed()
+}
+
+fn settings(config: &Config, open_files: u64) -> Settings {
+    let files = usize::try_from(open_files).unwrap_or(usize::MAX);
+    let possible = files.saturating_sub(FILES_APART_FROM_CLIENTS).max(1);
+    let liveness = config.liveness_interval.map(|interval| interval + config.liveness_timeout);
+    Settings {
+        limits: config.limits,
+        max_message: config.max_message_size,
+        max_outbox: u32::try_from(config.max_outbox_size).unwrap_or(u32::MAX),
+        max_connections: config.max_connections.unwrap_or(possible),
+        ping: Parameters {
+            ping_interval: config.ping_interval.unwrap_or_default(),
+            ping_precision: match config.ping_timestamp_precision {
+                TimestampPrecision::Seconds => PingPrecision::Seconds,
+                TimestampPrecision::Milliseconds => PingPrecision::Milliseconds,
+                TimestampPrecision::Nanoseconds => PingPrecision::Nanoseconds,
+            },
+        },
+        user_timeout: liveness.unwrap_or_default(),
+    }
+}
+
+fn install_metrics(open_files: u64) -> Result<PrometheusHandle, Error> {
+    let failed = |error: &dyn std::error::Error| Error::Metrics(error.to_string());
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)
+        .map_err(|error| failed(&error))?
+        .build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).map_err(|error| failed(&error))?;
+    names::describe();
+    gauge!(names::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+    gauge!(names::OPEN_FILE_LIMIT).set(open_files as f64);
+    drop(histogram!(names::EXPIRY_LAG)); // there from the start
+    Ok(handle)
+}
+
+async fn upkeep(prometheus: PrometheusHandle) {
+    let mut interval = tokio::time::interval(UPKEEP);
+    loop {
+        interval.tick().await;
+        prometheus.run_upkeep();
+    }
+}
+
+/// As many as the system lets this process have.
+fn raise_open_file_limit() -> u64 {
+    let raised = rlimit::increase_nofile_limit(u64::MAX);
+    raised.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the open-file limit can't be raised");
+        rlimit::Resource::NOFILE.get().map_or(1024, |(soft, _)| soft)
+    })
+}

@@ -1,0 +1,115 @@
+//! The metrics' handles, looked up once so that counting costs one atomic addition.
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+use super::metrics as names;
+use crate::types::{CloseReason, CommandKind, JoinCause, LeaveCause, UpdateCause};
+
+/// Every metric that is counted on the way of a frame.
+#[derive(Debug)]
+pub struct Instruments {
+    /// See [`names::CONNECTIONS`].
+    pub connections: Gauge,
+    /// See [`names::CONNECTIONS_OPENED`].
+    pub connections_opened: Counter,
+    /// See [`names::SESSIONS`].
+    pub sessions: Gauge,
+    /// See [`names::STREAMS`].
+    pub streams: Gauge,
+    /// See [`names::SUBSCRIPTIONS`].
+    pub subscriptions: Gauge,
+    /// See [`names::PUBLICATIONS`].
+    pub publications: Counter,
+    /// See [`names::DELIVERIES`].
+    pub deliveries: Counter,
+    /// See [`names::RECEIVED_BYTES`].
+    pub received_bytes: Counter,
+    /// See [`names::SENT_BYTES`].
+    pub sent_bytes: Counter,
+    /// See [`names::PRESENCE_MEMBERS`].
+    pub members: Gauge,
+    /// See [`names::PRESENCE_RECORDS`].
+    pub records: Gauge,
+    /// See [`names::EXPIRY_LAG`].
+    pub expiry_lag: Histogram,
+    /// See [`names::FANOUT_DURATION`].
+    pub fanout_duration: Histogram,
+    /// See [`names::OUTBOX_OVERFLOWS`].
+    pub outbox_overflows: Counter,
+    /// See [`names::CONNECTIONS_CLOSED`].
+    pub closed: Labelled<CloseReason>,
+    /// See [`names::COMMANDS`]: those that were followed.
+    pub commands_ok: Labelled<CommandKind>,
+    /// See [`names::COMMANDS`]: those that were not.
+    pub commands_refused: Labelled<CommandKind>,
+    /// See [`names::PRESENCE_JOINS`].
+    pub joins: Labelled<JoinCause>,
+    /// See [`names::PRESENCE_LEAVES`].
+    pub leaves: Labelled<LeaveCause>,
+    /// See [`names::PRESENCE_UPDATES`].
+    pub updates: Labelled<UpdateCause>,
+}
+
+/// A counter for each value of a label.
+#[derive(Debug)]
+pub struct Labelled<K>(Vec<(K, Counter)>);
+
+impl<K: Copy + PartialEq> Labelled<K> {
+    fn new(values: impl IntoIterator<Item = K>, counter: impl Fn(K) -> Counter) -> Self {
+        Self(values.into_iter().map(|value| (value, counter(value))).collect())
+    }
+
+    /// Counts one.
+    pub fn increment(&self, value: K) {
+        if let Some((_, counter)) = self.0.iter().find(|(known, _)| *known == value) {
+            counter.increment(1);
+        }
+    }
+}
+
+impl Instruments {
+    /// Looks all of them up, which also makes them visible at zero.
+    pub fn new() -> Self {
+        let command = |kind: CommandKind, outcome| counter!(names::COMMANDS, "command" => kind.as_str(), "outcome" => outcome);
+        Self {
+            connections: gauge!(names::CONNECTIONS),
+            connections_opened: counter!(names::CONNECTIONS_OPENED),
+            sessions: gauge!(names::SESSIONS),
+            streams: gauge!(names::STREAMS),
+            subscriptions: gauge!(names::SUBSCRIPTIONS),
+            publications: counter!(names::PUBLICATIONS),
+            deliveries: counter!(names::DELIVERIES),
+            received_bytes: counter!(names::RECEIVED_BYTES),
+            sent_bytes: counter!(names::SENT_BYTES),
+            members: gauge!(names::PRESENCE_MEMBERS),
+            records: gauge!(names::PRESENCE_RECORDS),
+            expiry_lag: histogram!(names::EXPIRY_LAG),
+            fanout_duration: histogram!(names::FANOUT_DURATION),
+            outbox_overflows: counter!(names::OUTBOX_OVERFLOWS),
+            closed: Labelled::new(
+                CloseReason::ALL,
+                |reason| counter!(names::CONNECTIONS_CLOSED, "reason" => reason.as_str()),
+            ),
+            commands_ok: Labelled::new(CommandKind::ALL, |kind| command(kind, "ok")),
+            commands_refused: Labelled::new(CommandKind::ALL, |kind| command(kind, "refused")),
+            joins: Labelled::new(
+                JoinCause::ALL,
+                |cause| counter!(names::PRESENCE_JOINS, "cause" => cause.as_str()),
+            ),
+            leaves: Labelled::new(
+                LeaveCause::ALL,
+                |cause| counter!(names::PRESENCE_LEAVES, "cause" => cause.as_str()),
+            ),
+            updates: Labelled::new(
+                UpdateCause::ALL,
+                |cause| counter!(names::PRESENCE_UPDATES, "cause" => cause.as_str()),
+            ),
+        }
+    }
+}
+
+impl Default for Instruments {
+    fn default() -> Self {
+        Self::new()
+    }
+}

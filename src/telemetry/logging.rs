@@ -1,0 +1,117 @@
+//! Log lines to standard error: compact for people, JSON for collectors.
+//!
+//! What is logged is decided by one filter, given at the start. `RUST_LOG` isn't asked: there is
+//! one way to set the level.
+
+use std::io::{self, IsTerminal as _};
+
+use thiserror::Error;
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people; coloured on a terminal.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Why logs can't be set up.
+#[derive(Debug, Error)]
+pub enum LoggingError {
+    /// The filter isn't one.
+    #[error("the log level is not a filter: {0}")]
+    Level(#[from] ParseError),
+    /// Something in this process logs already.
+    #[error("logs are set up already: {0}")]
+    Twice(#[from] TryInitError),
+}
+
+/// Sends the process's logs to standard error: what passes `level` (`info`,
+/// `info,broker::http=debug`), written as `format`. Call it once.
+pub fn init(level: &str, format: Format) -> Result<(), LoggingError> {
+    let ansi = io::stderr().is_terminal();
+    Ok(subscriber(level, format, ansi, io::stderr)?.try_init()?)
+}
+
+fn subscriber<W>(
+    level: &str,
+    format: Format,
+    ansi: bool,
+    writer: W,
+) -> Result<Box<dyn Subscriber + Send + Sync>, ParseError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::builder().parse(level)?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    Ok(match format {
+        Format::Text => Box::new(lines.compact().with_ansi(ansi).finish()),
+        Format::Json => Box::new(
+            lines
+                .json()
+                .flatten_event(true)
+                .with_current_span(false)
+                .with_span_list(false)
+                .finish(),
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(level: &str, format: Format, log: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = subscriber(level, format, false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, log);
+        String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn text_is_a_line_with_fields() {
+        let text = written("info", Format::Text, || tracing::info!(port = 8080, "listening"));
+        assert!(text.contains("INFO") && text.contains("listening port=8080"), "{text}");
+        assert_eq!(text.lines().count(), 1);
+        assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn json_is_an_object_with_the_fields_on_top() {
+        let text = written("info", Format::Json, || tracing::info!(port = 8080, "listening"));
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["message"], "listening");
+        assert_eq!(line["port"], 8080);
+        assert_eq!(line["level"], "INFO");
+    }
+
+    #[test]
+    fn the_filter_decides() {
+        let text = written("warn", Format::Text, || tracing::info!("not told"));
+        assert_eq!(text, "");
+        assert!(matches!(init("a=b=c", Format::Text), Err(LoggingError::Level(_))));
+    }
+}

@@ -1,0 +1,369 @@
+//! One WebSocket connection's task: reads frames, lets the session decide, drains the outbox.
+//!
+//! A hand-written future, because there are many of these and they do nothing most of the time:
+//! it holds no buffer while idle, and asks for readiness in a way that replaces the waker the
+//! handshake left behind (`readable()` would keep the handshake's task alive).
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::net::Shutdown;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Context, Place};
+use crate::broker::{GroupKey, Input, SubscriberKey};
+use crate::fanout::Recipient;
+use crate::protocol;
+use crate::protocol::websocket::{self, Event, Reader, Violation};
+use crate::session::{Action, Session};
+use crate::types::{CloseReason, ConnectionMessage, SessionId};
+
+/// How much is read at once, into a buffer all connections of a thread share.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// How long a closing connection waits for the client to read the last frames and to close too.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+thread_local! {
+    /// Bytes in and bytes out, while a connection is polled.
+    static SCRATCH: RefCell<(Box<[u8]>, Vec<u8>)> =
+        RefCell::new((vec![0; READ_BUFFER].into_boxed_slice(), Vec::new()));
+}
+
+/// A connection, from the welcome to the end of its socket.
+#[derive(Debug)]
+pub struct Connection {
+    reader: Reader,
+    client: Client,
+    end: Option<Box<End>>,
+}
+
+/// What frames act on.
+struct Client {
+    context: Arc<Context>,
+    outbox: Recipient,
+    session: Session,
+    /// An input for which its shard had no room: nothing more is read until it has.
+    blocked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    _place: Place,
+}
+
+/// The time from the decision to close to the end of the socket.
+#[derive(Debug)]
+struct End {
+    timeout: Pin<Box<tokio::time::Sleep>>,
+    /// The client has closed too, or can't be expected to.
+    client_closed: bool,
+    half_closed: bool,
+}
+
+impl Connection {
+    /// Welcomes the client. `read` is what it sent along with its handshake: no readiness will
+    /// tell of that.
+    pub fn new(
+        context: Arc<Context>,
+        place: Place,
+        outbox: Recipient,
+        sid: SessionId,
+        read: &Bytes,
+    ) -> Self {
+        context.instruments.connections_opened.increment(1);
+        context.instruments.connections.increment(1.0);
+        context.instruments.sessions.increment(1.0);
+        outbox.hear(context.heartbeat.beat());
+        let session = Session::new(sid);
+        let client = Client { context, outbox, session, blocked: None, _place: place };
+        let mut connection = Self { reader: Reader::new(), client, end: None };
+        connection.welcome(read);
+        connection
+    }
+
+    fn welcome(&mut self, read: &Bytes) {
+        let mut out = Vec::new();
+        let welcome = ConnectionMessage::Welcome { sid: self.client.session.id() };
+        protocol::encode_connection(self.client.outbox.codec(), &welcome, &mut out);
+        self.client.send(&out);
+        out.clear();
+        if !read.is_empty() {
+            self.feed(&mut read.to_vec(), &mut out);
+            self.client.send(&out);
+        }
+    }
+
+    /// Takes in what has been read; answers go to `out`.
+    fn feed(&mut self, bytes: &mut [u8], out: &mut Vec<u8>) {
+        let client = &mut self.client;
+        let most = client.context.settings.max_message;
+        client.context.instruments.received_bytes.increment(bytes.len() as u64);
+        client.outbox.hear(client.context.heartbeat.beat());
+        let result = self.reader.feed(bytes, most, &mut |event| client.handle(event, out));
+        self.check(result, out);
+    }
+
+    /// Goes on with what was left when a shard had no room.
+    fn resume(&mut self, out: &mut Vec<u8>) {
+        let client = &mut self.client;
+        let most = client.context.settings.max_message;
+        let result = self.reader.resume(most, &mut |event| client.handle(event, out));
+        self.check(result, out);
+    }
+
+    fn check(&mut self, result: Result<(), Violation>, out: &mut Vec<u8>) {
+        let Err(violation) = result else { return };
+        tracing::debug!(sid = %self.client.session.id(), %violation, "closing");
+        let reason = match violation {
+            Violation::Protocol(_) => CloseReason::ProtocolError,
+            Violation::InvalidText => CloseReason::InvalidText,
+            Violation::TooBig => CloseReason::MessageTooBig,
+        };
+        self.client.send(out);
+        out.clear();
+        self.client.outbox.close(reason);
+    }
+
+    /// Reads until nothing is there, the client is to wait, or the connection closes.
+    fn poll_open(&mut self, task: &mut Task<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.client.outbox.closing().is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(blocked) = &mut self.client.blocked {
+                ready!(blocked.as_mut().poll(task));
+                self.client.blocked = None;
+            }
+            if self.reader.is_held() {
+                let mut out = Vec::new();
+                self.resume(&mut out);
+                self.client.send(&out);
+                continue;
+            }
+            ready!(self.client.outbox.socket().poll_read_ready(task))?;
+            SCRATCH.with_borrow_mut(|(buffer, out)| {
+                let read = match self.client.outbox.socket().try_read(buffer) {
+                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    Ok(read) => read,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                    Err(error) => return Err(error),
+                };
+                out.clear();
+                self.feed(buffer.get_mut(..read).unwrap_or_default(), out);
+                self.client.send(out);
+                Ok(())
+            })?;
+        }
+    }
+
+    /// Sends the last frames, and waits for the client to be done too: a socket closed over
+    /// unread input would take them back.
+    fn poll_end(&mut self, task: &mut Task<'_>, end: &mut End) -> Poll<()> {
+        let mut sent = 0;
+        let drained = self.client.outbox.poll_drain(task, &mut sent);
+        self.client.context.instruments.sent_bytes.increment(sent as u64);
+        if let Poll::Ready(Err(_)) = drained {
+            return Poll::Ready(());
+        }
+        if drained.is_ready() && end.client_closed && !end.half_closed {
+            end.half_closed = true;
+            self.client.outbox.shutdown(Shutdown::Write);
+        }
+        while let Poll::Ready(readable) = self.client.outbox.socket().poll_read_ready(task) {
+            let gone = readable.is_err()
+                || SCRATCH.with_borrow_mut(|(buffer, out)| self.discard(buffer, out, end));
+            if gone {
+                return Poll::Ready(());
+            }
+        }
+        if drained.is_ready() && end.client_closed && !end.half_closed {
+            end.half_closed = true;
+            self.client.outbox.shutdown(Shutdown::Write);
+        }
+        end.timeout.as_mut().poll(task)
+    }
+
+    /// Reads on, but only for the client's own close frame. Whether the socket is at its end.
+    fn discard(&mut self, buffer: &mut [u8], out: &mut Vec<u8>, end: &mut End) -> bool {
+        match self.client.outbox.socket().try_read(buffer) {
+            Ok(0) => true,
+            Ok(read) => {
+                let most = self.client.context.settings.max_message;
+                let bytes = buffer.get_mut(..read).unwrap_or_default();
+                out.clear();
+                let closed = &mut end.client_closed;
+                let result = self.reader.feed(bytes, most, &mut |event| {
+                    *closed |= matches!(event, Event::Close(_));
+                    ControlFlow::Continue(())
+                });
+                end.client_closed |= result.is_err();
+                false
+            }
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
+    /// Ends the session at once: whoever watches it needn't wait for the socket.
+    fn begin_end(&mut self, reason: CloseReason) {
+        self.client.end_session(reason);
+        let client_closed = match reason {
+            CloseReason::ClientClosed
+            | CloseReason::ClientGone
+            | CloseReason::ProtocolError
+            | CloseReason::InvalidText
+            | CloseReason::MessageTooBig => true,
+            CloseReason::NoPong
+            | CloseReason::TooSlow
+            | CloseReason::ServerRestart
+            | CloseReason::UnsupportedData => false,
+        };
+        let timeout = Box::pin(tokio::time::sleep(CLOSE_TIMEOUT));
+        self.end = Some(Box::new(End { timeout, client_closed, half_closed: false }));
+    }
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<()> {
+        let connection = &mut *self;
+        connection.client.outbox.register(task);
+        if connection.end.is_none() {
+            let mut sent = 0;
+            let drained = connection.client.outbox.poll_drain(task, &mut sent);
+            if sent > 0 {
+                connection.client.context.instruments.sent_bytes.increment(sent as u64);
+            }
+            let gone = match (drained, connection.poll_open(task)) {
+                (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => true,
+                (_, Poll::Ready(Ok(()))) => false,
+                (_, Poll::Pending) => return Poll::Pending,
+            };
+            if gone {
+                connection.client.outbox.close(CloseReason::ClientGone);
+            }
+            let reason = connection.client.outbox.closing().unwrap_or(CloseReason::ClientGone);
+            connection.begin_end(reason);
+            if reason == CloseReason::ClientGone {
+                return Poll::Ready(());
+            }
+        }
+        let Some(mut end) = connection.end.take() else { return Poll::Ready(()) };
+        let over = connection.poll_end(task, &mut end);
+        connection.end = Some(end);
+        over
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // a task that was dropped or panicked leaves nothing behind either
+        if self.end.is_none() {
+            self.client.outbox.close(CloseReason::ClientGone);
+            self.client.end_session(CloseReason::ClientGone);
+        }
+        self.client.outbox.shutdown(Shutdown::Both);
+    }
+}
+
+impl Client {
+    fn handle(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> ControlFlow<()> {
+        match event {
+            Event::Text(text) => return self.command(text, out),
+            Event::Ping(payload) => websocket::write_pong(out, payload),
+            Event::Pong => {}
+            Event::Binary => {
+                self.outbox.close(CloseReason::UnsupportedData);
+                return ControlFlow::Break(());
+            }
+            Event::Close(code) => {
+                websocket::write_close(out, code.unwrap_or(1000), "");
+                self.send(out);
+                out.clear();
+                self.outbox.close(CloseReason::ClientClosed);
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn command(&mut self, text: &str, out: &mut Vec<u8>) -> ControlFlow<()> {
+        let codec = self.outbox.codec();
+        let command = protocol::decode(codec, text);
+        let instruments = &self.context.instruments;
+        match self.session.handle(command, &self.context.settings.limits) {
+            Action::Forward { stream, identifier, command } => {
+                let session = self.session.id();
+                let key = SubscriberKey { session, group: GroupKey { codec, identifier } };
+                let recipient = Arc::clone(&self.outbox);
+                let input = Input::Command { key, recipient, command };
+                if let Err(waiting) = self.context.hub.try_send(stream, input) {
+                    let hub = Arc::clone(&self.context.hub);
+                    self.blocked = Some(Box::pin(async move { hub.send(waiting).await }));
+                    return ControlFlow::Break(());
+                }
+            }
+            Action::Refuse { kind, identifier, message } => {
+                instruments.commands_refused.increment(kind);
+                protocol::encode(codec, &identifier, &message, out);
+            }
+            Action::Answer { kind, message } => {
+                let refused = matches!(message, ConnectionMessage::Error { .. });
+                let outcome =
+                    if refused { &instruments.commands_refused } else { &instruments.commands_ok };
+                outcome.increment(kind);
+                protocol::encode_connection(codec, &message, out);
+            }
+            Action::Nothing(kind) => instruments.commands_ok.increment(kind),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn send(&self, frames: &[u8]) {
+        if !frames.is_empty() {
+            let sent = self.outbox.send(frames, || Bytes::copy_from_slice(frames));
+            self.context.instruments.sent_bytes.increment(sent as u64);
+        }
+    }
+
+    /// Tells every stream the session follows that its connection has ended.
+    fn end_session(&mut self, reason: CloseReason) {
+        let Context { hub, instruments, clock, .. } = &*self.context;
+        instruments.connections.decrement(1.0);
+        instruments.sessions.decrement(1.0);
+        instruments.closed.increment(reason);
+        if reason == CloseReason::TooSlow {
+            instruments.outbox_overflows.increment(1);
+        }
+        let (at, session, codec) = (clock.now(), self.session.id(), self.outbox.codec());
+        tracing::debug!(sid = %session, reason = reason.as_str(), "connection ended");
+        if let Some(blocked) = self.blocked.take() {
+            // it goes before the end, wherever it waits
+            let subscriptions = self.session.end();
+            let hub = Arc::clone(hub);
+            self.context.tasks.spawn(async move {
+                blocked.await;
+                for subscription in subscriptions {
+                    let group = GroupKey { codec, identifier: subscription.identifier };
+                    let key = SubscriberKey { session, group };
+                    hub.deliver(subscription.stream, Input::Ended { key, at });
+                }
+            });
+            return;
+        }
+        for subscription in self.session.end() {
+            let group = GroupKey { codec, identifier: subscription.identifier };
+            let key = SubscriberKey { session, group };
+            hub.deliver(subscription.stream, Input::Ended { key, at });
+        }
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("session", &self.session).finish_non_exhaustive()
+    }
+}

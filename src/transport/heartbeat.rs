@@ -1,0 +1,262 @@
+//! Pings every connection and notices those that have gone silent, without a timer each.
+//!
+//! Connections stand in a wheel by the beat (a tenth of a second) they are due at. Two things
+//! make one due: the protocol's own ping, which clients expect, and liveness. Liveness is
+//! evidence: any bytes from the client. Without any for the interval, a native WebSocket ping
+//! leaves; without any for the timeout after that, the connection is dead. What has arrived but
+//! not been read counts, and so does a client that still reads what waits for it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::fanout::{Outbox, Recipient};
+use crate::protocol::action_cable::{Parameters, PingPrecision};
+use crate::protocol::{self, websocket};
+use crate::telemetry::Instruments;
+use crate::types::{CloseReason, ConnectionMessage};
+
+/// The length of a beat.
+const BEAT: Duration = Duration::from_millis(100);
+
+/// How many connections are pinged before other tasks get their turn.
+const PINGS_A_TURN: usize = 128;
+
+/// How often a connection that needs nothing is looked at, to let go of it when it has ended.
+const IDLE_LOOK: u32 = 600;
+
+/// How long an unread arrival has to become a read one.
+const GRACE: u32 = 5;
+
+/// When a silent connection is asked, and given up.
+#[derive(Clone, Copy, Debug)]
+pub struct Liveness {
+    /// Silence before a ping; zero for no pings.
+    pub interval: Duration,
+    /// Silence after it.
+    pub timeout: Duration,
+}
+
+/// The wheel, and the beat it is at.
+#[derive(Debug)]
+pub struct Heartbeat {
+    beat: AtomicU32,
+    wheel: Mutex<Wheel>,
+    clock: Arc<Clock>,
+    start: Instant,
+    interval: u32,
+    timeout: u32,
+}
+
+#[derive(Debug, Default)]
+struct Wheel {
+    due: BTreeMap<u32, Vec<Pulse>>,
+    stopped: bool,
+}
+
+/// One connection's place in the wheel.
+#[derive(Debug)]
+struct Pulse {
+    outbox: Weak<Outbox>,
+    /// Beats between the protocol's pings; 0 for none.
+    every: u32,
+    next_ping: u32,
+    next_look: u32,
+    /// Asked for a sign of life, at a beat, with so much progress made by what waited.
+    asked: Option<(u32, Option<u32>)>,
+    precision: PingPrecision,
+}
+
+impl Heartbeat {
+    /// An empty wheel.
+    pub fn new(clock: Arc<Clock>, liveness: Liveness) -> Arc<Self> {
+        Arc::new(Self {
+            beat: AtomicU32::new(0),
+            wheel: Mutex::default(),
+            start: clock.now(),
+            clock,
+            interval: beats(liveness.interval),
+            timeout: beats(liveness.timeout),
+        })
+    }
+
+    /// The beat it is.
+    pub fn beat(&self) -> u32 {
+        self.beat.load(Ordering::Relaxed)
+    }
+
+    /// Looks after a connection from now until it ends.
+    pub fn add(&self, outbox: &Recipient, ping: Parameters) {
+        let (beat, every) = (self.beat(), beats(ping.ping_interval));
+        let pulse = Pulse {
+            outbox: Arc::downgrade(outbox),
+            every,
+            next_ping: beat.saturating_add(every),
+            next_look: beat.saturating_add(if self.interval == 0 {
+                IDLE_LOOK
+            } else {
+                self.interval
+            }),
+            asked: None,
+            precision: ping.ping_precision,
+        };
+        let mut wheel = self.wheel.lock();
+        if wheel.stopped {
+            outbox.close(CloseReason::ServerRestart);
+        } else {
+            wheel.add(pulse);
+        }
+    }
+
+    /// Beats until it is stopped; then tells everyone goodbye.
+    pub async fn run(self: Arc<Self>, instruments: Arc<Instruments>, stop: CancellationToken) {
+        let mut beats = tokio::time::interval(BEAT);
+        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(beats.tick()).await.is_some() {
+            let passed = self.clock.now().saturating_duration_since(self.start);
+            let beat = self::beats(passed);
+            self.beat.store(beat, Ordering::Relaxed);
+            self.visit(beat, &instruments).await;
+        }
+        let all = {
+            let mut wheel = self.wheel.lock();
+            wheel.stopped = true;
+            std::mem::take(&mut wheel.due)
+        };
+        for (number, pulse) in all.into_values().flatten().enumerate() {
+            if let Some(outbox) = pulse.outbox.upgrade() {
+                outbox.close(CloseReason::ServerRestart);
+            }
+            if number % PINGS_A_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Does what is due.
+    async fn visit(&self, beat: u32, instruments: &Instruments) {
+        let mut pings = Pings::default();
+        loop {
+            let Some(mut due) = self.wheel.lock().take(beat) else { break };
+            let mut sent = 0;
+            while !due.is_empty() {
+                let rest = due.split_off(due.len().min(PINGS_A_TURN));
+                for mut pulse in due {
+                    let Some(outbox) = pulse.outbox.upgrade() else { continue };
+                    sent += self.pulse(&mut pulse, &outbox, beat, &mut pings);
+                    self.wheel.lock().add(pulse);
+                }
+                due = rest;
+                tokio::task::yield_now().await;
+            }
+            instruments.sent_bytes.increment(sent as u64);
+        }
+    }
+
+    fn pulse(&self, pulse: &mut Pulse, outbox: &Outbox, beat: u32, pings: &mut Pings) -> usize {
+        let mut sent = 0;
+        if pulse.every > 0 && pulse.next_ping <= beat {
+            let frame = pings.protocol(outbox, pulse.precision, &self.clock);
+            sent += outbox.send(&frame, || frame.clone());
+            pulse.next_ping = beat + pulse.every;
+        }
+        if pulse.next_look <= beat {
+            sent += self.look(pulse, outbox, beat, pings);
+        }
+        sent
+    }
+
+    /// Asks a silent connection for a sign of life, or gives it up.
+    fn look(&self, pulse: &mut Pulse, outbox: &Outbox, beat: u32, pings: &mut Pings) -> usize {
+        if self.interval == 0 {
+            pulse.next_look = beat + IDLE_LOOK;
+            return 0;
+        }
+        let heard = outbox.heard();
+        match pulse.asked {
+            Some((asked, _)) if heard >= asked => pulse.asked = None,
+            Some((_, progress)) => {
+                let progressed = outbox.progress();
+                if outbox.socket().has_input() {
+                    outbox.wake();
+                    pulse.next_look = beat + GRACE;
+                } else if progressed.is_some() && progressed != progress {
+                    // it still reads, but hasn't come to the ping
+                    pulse.asked = Some((beat, progressed));
+                    pulse.next_look = beat + self.timeout;
+                } else {
+                    outbox.close(CloseReason::NoPong);
+                    pulse.next_look = beat + IDLE_LOOK;
+                }
+                return 0;
+            }
+            None => {}
+        }
+        let silent_until = heard.saturating_add(self.interval);
+        if silent_until > beat {
+            pulse.next_look = silent_until;
+            return 0;
+        }
+        let frame = pings.native();
+        let sent = outbox.send(&frame, || frame.clone());
+        pulse.asked = Some((beat, outbox.progress()));
+        pulse.next_look = beat + self.timeout;
+        sent
+    }
+}
+
+impl Wheel {
+    fn add(&mut self, pulse: Pulse) {
+        let due =
+            if pulse.every > 0 { pulse.next_ping.min(pulse.next_look) } else { pulse.next_look };
+        self.due.entry(due).or_default().push(pulse);
+    }
+
+    fn take(&mut self, beat: u32) -> Option<Vec<Pulse>> {
+        let entry = self.due.first_entry().filter(|entry| *entry.key() <= beat)?;
+        Some(entry.remove())
+    }
+}
+
+/// The frames of one beat, made once each.
+#[derive(Default)]
+struct Pings {
+    protocol: Vec<(PingPrecision, Bytes)>,
+    native: Option<Bytes>,
+}
+
+impl Pings {
+    fn protocol(&mut self, outbox: &Outbox, precision: PingPrecision, clock: &Clock) -> Bytes {
+        if let Some((_, frame)) = self.protocol.iter().find(|(known, _)| *known == precision) {
+            return frame.clone();
+        }
+        let timestamp = precision.timestamp(clock.unix());
+        let mut frame = Vec::new();
+        let ping = ConnectionMessage::Ping { timestamp };
+        protocol::encode_connection(outbox.codec(), &ping, &mut frame);
+        let frame = Bytes::from(frame);
+        self.protocol.push((precision, frame.clone()));
+        frame
+    }
+
+    fn native(&mut self) -> Bytes {
+        self.native
+            .get_or_insert_with(|| {
+                let mut frame = Vec::new();
+                websocket::write_ping(&mut frame, &[]);
+                Bytes::from(frame)
+            })
+            .clone()
+    }
+}
+
+/// A duration in beats, rounded up; zero stays zero.
+fn beats(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis().div_ceil(BEAT.as_millis())).unwrap_or(u32::MAX / 2)
+}

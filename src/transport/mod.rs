@@ -1,0 +1,107 @@
+//! WebSocket connections: the handshake, the task that reads each one, and the heartbeat that
+//! pings them all.
+
+mod connection;
+mod handshake;
+mod heartbeat;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+pub use connection::Connection;
+pub use handshake::route;
+pub use heartbeat::{Heartbeat, Liveness};
+
+use crate::clock::Clock;
+use crate::fanout::Hub;
+use crate::protocol::action_cable::Parameters;
+use crate::telemetry::Instruments;
+use crate::types::Limits;
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Context {
+    /// The way to the streams.
+    pub hub: Arc<Hub>,
+    /// Who pings.
+    pub heartbeat: Arc<Heartbeat>,
+    /// What is counted.
+    pub instruments: Arc<Instruments>,
+    /// What time it is.
+    pub clock: Arc<Clock>,
+    /// Who waits for the connections' tasks at the end.
+    pub tasks: TaskTracker,
+    /// What a client may ask for.
+    pub settings: Settings,
+    open: AtomicUsize,
+    stopping: AtomicBool,
+}
+
+/// What holds for every connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// What a client may ask for.
+    pub limits: Limits,
+    /// Largest message, in bytes.
+    pub max_message: usize,
+    /// Most bytes that wait for a slow client.
+    pub max_outbox: u32,
+    /// Most connections at once.
+    pub max_connections: usize,
+    /// How a client is pinged that doesn't ask for something else.
+    pub ping: Parameters,
+    /// How long a peer may leave sent bytes unacknowledged before its kernel is given up; zero
+    /// for the system's own idea.
+    pub user_timeout: Duration,
+}
+
+impl Context {
+    /// Puts together what connections share.
+    pub fn new(
+        hub: Arc<Hub>,
+        heartbeat: Arc<Heartbeat>,
+        instruments: Arc<Instruments>,
+        clock: Arc<Clock>,
+        tasks: TaskTracker,
+        settings: Settings,
+    ) -> Arc<Self> {
+        let (open, stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Arc::new(Self { hub, heartbeat, instruments, clock, tasks, settings, open, stopping })
+    }
+
+    /// Refuses new connections from here on.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the broker is on its way out.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// A place for a connection, if there is one.
+    fn admit(self: &Arc<Self>) -> Option<Place> {
+        let most = self.settings.max_connections;
+        let more = |open: usize| (open < most).then_some(open + 1);
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Place(Arc::clone(self)))
+    }
+}
+
+/// One connection's place among the allowed number; free again when dropped.
+#[derive(Debug)]
+pub struct Place(Arc<Context>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}

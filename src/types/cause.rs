@@ -1,0 +1,70 @@
+//! Why presence changed.
+
+/// Why a record went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LeaveCause {
+    /// The client said so.
+    Left,
+    /// The client gave up the subscription.
+    Unsubscribed,
+    /// The connection ended and nobody came back within the TTL.
+    Expired,
+}
+
+impl LeaveCause {
+    /// Every cause, for metrics that must exist before they count.
+    pub const ALL: [Self; 3] = [Self::Left, Self::Unsubscribed, Self::Expired];
+
+    /// The cause in a metric's label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Unsubscribed => "unsubscribed",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// How a member arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JoinCause {
+    /// By a command of its own.
+    Joined,
+    /// As part of subscribing.
+    Subscribed,
+}
+
+impl JoinCause {
+    /// Every cause.
+    pub const ALL: [Self; 2] = [Self::Joined, Self::Subscribed];
+
+    /// The cause in a metric's label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Joined => "joined",
+            Self::Subscribed => "subscribed",
+        }
+    }
+}
+
+/// Why others see a member differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UpdateCause {
+    /// A session set another info.
+    Changed,
+    /// The session that had set the info went; an earlier one's shows again.
+    Departed,
+}
+
+impl UpdateCause {
+    /// Every cause.
+    pub const ALL: [Self; 2] = [Self::Changed, Self::Departed];
+
+    /// The cause in a metric's label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Departed => "departed",
+        }
+    }
+}

@@ -1,0 +1,116 @@
+// Too slow, too many, too much.
+
+import assert from 'node:assert/strict';
+import { until, within } from './support/patience.js';
+import { scenario } from './support/scenario.js';
+import { Socket, identify } from './support/socket.js';
+import { CLOSE, TEXT } from './support/wire.js';
+
+const SMALL = { 'max-outbox-size': 256 * 1024, 'presence-ttl': '200ms' };
+
+scenario('a client that does not read is ended as too slow; others get everything', SMALL, async (s) => {
+  const [reader, identifier] = await s.subscriber('room');
+  const slow = await s.upgraded();
+  const presence = { id: 'slow', info: {} };
+  slow.say({ command: 'subscribe', identifier, presence });
+  await slow.hears(TEXT, '"join"');
+  await reader.hearsPresence(identifier, 'join');
+  slow.socket.pause();
+  const pad = 'x'.repeat(60_000);
+  let sent = 0;
+  await until(async () => {
+    for (let n = 0; n < 10; n += 1) await s.http.publish('room', { n: (sent += 1), pad });
+    return (await s.http.metrics()).get('broker_outbox_overflows_total') === 1;
+  }, 'the slow client is ended', 20_000);
+  for (let n = 1; n <= sent; n += 1) await reader.hears({ identifier, message: { n, pad } });
+  await s.metrics((m) => m.get('broker_presence_members') === 0, 'the slow member left');
+  const metrics = await s.connections(1);
+  assert.equal(metrics.get('broker_connections_closed_total', { reason: 'too_slow' }), 1);
+  slow.socket.resume();
+  await within(slow.ended, 'the slow client to see the end');
+});
+
+scenario('a burst that the client reads is no reason to end it', SMALL, async (s) => {
+  const [reader, identifier] = await s.subscriber('room');
+  const pad = 'x'.repeat(1000);
+  const batch = Array.from({ length: 100 }, (_, n) => ({
+    stream: 'room',
+    data: JSON.stringify({ n, pad }),
+  }));
+  for (let round = 0; round < 10; round += 1) {
+    assert.equal((await s.http.post('/_broadcast', batch)).status, 201);
+    await reader.settle(identifier);
+  }
+  assert.equal(reader.unheard.length, 1000);
+});
+
+scenario('connections over the limit are refused with 503 until one ends', { 'max-connections': 3 }, async (s) => {
+  const sockets = [await s.socket(), await s.socket(), await s.socket()];
+  for (let n = 0; n < 3; n += 1) {
+    await assert.rejects(Socket.open(s.broker.url()), /HTTP 503/);
+  }
+  for (const socket of sockets) await socket.settle();
+  assert.equal((await s.http.request('/health')).status, 200, 'HTTP is answered all the same');
+  await s.http.publish('room', 1);
+  await sockets[0].close();
+  await s.connections(2);
+  await s.socket();
+  await assert.rejects(Socket.open(s.broker.url()), /HTTP 503/);
+  sockets[1].terminate();
+  await s.connections(2);
+  await s.socket();
+});
+
+scenario('a hundred refused connections leave room for one that is not', { 'max-connections': 1 }, async (s) => {
+  const socket = await s.socket();
+  const refused = Array.from({ length: 100 }, () => Socket.open(s.broker.url()));
+  for (const result of await Promise.allSettled(refused)) {
+    assert.match(String(result.reason), /HTTP 503/);
+  }
+  await socket.close();
+  await s.connections(0);
+  await s.socket();
+});
+
+scenario('five hundred clients hear a publication each once', {}, async (s) => {
+  const sockets = [];
+  for (let n = 0; n < 10; n += 1) {
+    const some = Array.from({ length: 50 }, () => s.subscriber('room'));
+    sockets.push(...(await Promise.all(some)));
+  }
+  for (let n = 0; n < 10; n += 1) await s.http.publish('room', n);
+  for (const [socket, identifier] of sockets) {
+    await socket.settle(identifier);
+    assert.deepEqual(socket.unheard.map(({ message }) => message), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  }
+});
+
+scenario('a long list reaches the one who asks for it whole', {}, async (s) => {
+  const [observer, identifier] = await s.subscriber('room');
+  const socket = await s.socket();
+  const info = { about: 'é'.repeat(900) };
+  for (let n = 0; n < 500; n += 1) {
+    const own = identify('room', { n });
+    socket.send({ command: 'subscribe', identifier: own, presence: { id: `user-${n}`, info } });
+    if (n % 50 === 49) await socket.hears({ type: 'confirm_subscription', identifier: own });
+    socket.send({ command: 'unsubscribe', identifier: identify('nothing') });
+  }
+  await socket.settle(identify('room', { n: 499 }));
+  const members = await observer.list(identifier);
+  assert.deepEqual(members, Array.from({ length: 500 }, (_, n) => ({ id: `user-${n}`, info })));
+  assert.equal((await s.http.users('room')).total, 500);
+});
+
+scenario('a client that closes while much is on its way to it ends at once', {}, async (s) => {
+  const slow = await s.upgraded();
+  slow.say({ command: 'subscribe', identifier: identify('room') });
+  await slow.hears(TEXT, 'confirm_subscription');
+  slow.socket.pause();
+  const data = JSON.stringify('x'.repeat(60_000));
+  const batch = Array.from({ length: 10 }, () => ({ stream: 'room', data }));
+  for (let n = 0; n < 5; n += 1) await s.http.post('/_broadcast', batch);
+  slow.send(CLOSE, Buffer.from([3, 232]));
+  slow.socket.resume();
+  await within(slow.ended, 'the connection to end');
+  await s.connections(0);
+});

@@ -1,0 +1,289 @@
+// Publishing over HTTP: what arrives, what is refused, who may.
+
+import assert from 'node:assert/strict';
+import { Http } from './support/http.js';
+import { freePort } from './support/broker.js';
+import { scenario } from './support/scenario.js';
+import { identify } from './support/socket.js';
+
+const ENDPOINTS = ['/_broadcast', '/api/publish'];
+
+for (const path of ENDPOINTS) {
+  scenario(`what is posted to ${path} reaches the stream's subscribers`, {}, async (s) => {
+    const [ann, identifier] = await s.subscriber('room/1');
+    const [bob] = await s.subscriber('room/1');
+    const [cid] = await s.subscriber('room/2');
+    const answer = await s.http.post(path, { stream: 'room/1', data: '{"n":1}' });
+    assert.equal(answer.status, 201);
+    for (const socket of [ann, bob]) {
+      assert.deepEqual(await socket.hears({ identifier }), { identifier, message: { n: 1 } });
+    }
+    await cid.settle();
+    cid.hearsNothing();
+  });
+
+  scenario(`a batch posted to ${path} is published in its order`, {}, async (s) => {
+    const [socket, identifier] = await s.subscriber('room');
+    const other = await socket.subscribe('other');
+    const batch = Array.from({ length: 100 }, (_, n) => ({
+      stream: n % 10 === 9 ? 'other' : 'room',
+      data: String(n),
+    }));
+    assert.equal((await s.http.post(path, batch)).status, 201);
+    await socket.hears({ message: 98 });
+    await socket.hears({ message: 99 });
+    const heard = socket.transcript.slice(3).map((text) => JSON.parse(text));
+    for (const stream of [identifier, other]) {
+      const numbers = heard.filter((frame) => frame.identifier === stream).map((f) => f.message);
+      assert.deepEqual(numbers, [...numbers].sort((a, b) => a - b));
+    }
+    assert.equal(heard.length, 100);
+  });
+}
+
+scenario('publishing to a stream nobody follows is accepted', {}, async (s) => {
+  await s.http.publish('nobody', 1);
+});
+
+scenario('publications of one publisher arrive in the order they were accepted', {}, async (s) => {
+  const [socket] = await s.subscriber('room');
+  for (let n = 0; n < 100; n += 1) await s.http.publish('room', n);
+  await socket.hears({ message: 99 });
+  const heard = socket.transcript.slice(2).map((text) => JSON.parse(text).message);
+  assert.deepEqual(heard, Array.from({ length: 100 }, (_, n) => n));
+});
+
+scenario('every subscriber hears publications of many publishers in one order', {}, async (s) => {
+  const sockets = await Promise.all(Array.from({ length: 5 }, () => s.subscriber('room')));
+  await Promise.all(Array.from({ length: 200 }, (_, n) => s.http.publish('room', n)));
+  const heard = [];
+  for (const [socket, identifier] of sockets) {
+    await socket.settle(identifier);
+    heard.push(socket.transcript.slice(2, -1));
+  }
+  assert.equal(heard[0].length, 200);
+  for (const other of heard) assert.deepEqual(other, heard[0]);
+});
+
+for (const [what, data] of [
+  ['an integer that no double holds', '{"n":9007199254740993}'],
+  ['numbers in any spelling', '[1.0,1e5,1E+5,-0,0.1000,123456789012345678901234567890]'],
+  ['escapes in any spelling', '"\\u00e9\\/\\n\\ud83d\\ude00 é 😀"'],
+  ['whitespace', ' { "a" : 1 ,\n\t"b" : [ ] }\r\n'],
+  ['keys twice and in any order', '{"b":1,"a":2,"b":3}'],
+  ['keys that look like the protocol', '{"type":"ping","identifier":"x","message":"y"}'],
+  ['a line separator of Unicode', '"\u2028\u2029"'],
+  ['an empty string', '""'],
+]) {
+  scenario(`a payload passes through byte for byte: ${what}`, {}, async (s) => {
+    const [socket, identifier] = await s.subscriber('room');
+    await s.http.publishText('room', data);
+    const { raw } = await socket.hears({ identifier });
+    assert.ok(raw.includes(`"message":${data.trim()}`) || raw.includes(data), raw);
+  });
+}
+
+for (const [what, data] of [
+  ['plain text', 'hello "world"\n'],
+  ['broken JSON', '{"a":'],
+  ['two JSON values', '{} {}'],
+  ['no JSON number', '01'],
+  ['an empty payload', ''],
+]) {
+  scenario(`a payload that is not JSON arrives as a JSON string: ${what}`, {}, async (s) => {
+    const [socket, identifier] = await s.subscriber('room');
+    await s.http.publishText('room', data);
+    assert.deepEqual(await socket.hears({ identifier }), { identifier, message: data });
+  });
+}
+
+for (const value of [null, false, 0]) {
+  scenario(`the payload ${value} is a payload`, {}, async (s) => {
+    const [socket, identifier] = await s.subscriber('room');
+    await s.http.publish('room', value);
+    assert.deepEqual(await socket.hears({ identifier }), { identifier, message: value });
+  });
+}
+
+scenario('exclude_socket spares the connection that caused the publication', {}, async (s) => {
+  const [ann, identifier] = await s.subscriber('room');
+  const [bob] = await s.subscriber('room');
+  await s.http.publish('room', 1, { exclude_socket: ann.sid });
+  await s.http.publish('room', 2, { exclude_socket: '0'.repeat(32) });
+  await s.http.publish('room', 3, { exclude_socket: 'nobody' });
+  await s.http.publish('room', 4, {});
+  await ann.hears({ message: 4 });
+  await bob.hears({ message: 4 });
+  const numbers = (socket) => socket.transcript.slice(2).map((text) => JSON.parse(text).message);
+  assert.deepEqual(numbers(ann), [2, 3, 4]);
+  assert.deepEqual(numbers(bob), [1, 2, 3, 4]);
+  assert.equal(ann.transcript[1], bob.transcript[1]);
+  await ann.settle(identifier);
+});
+
+const MALFORMED = [
+  ['nothing', ''],
+  ['no JSON', 'stream=room&data=1'],
+  ['half a JSON', '{"stream":"room","data":"1"'],
+  ['a number', '1'],
+  ['an empty object', '{}'],
+  ['no stream', '{"data":"1"}'],
+  ['an empty stream', '{"stream":"","data":"1"}'],
+  ['a stream that is a number', '{"stream":1,"data":"1"}'],
+  ['no data', '{"stream":"room"}'],
+  ['data that is no string', '{"stream":"room","data":{"n":1}}'],
+  ['a meta that is no object', '{"stream":"room","data":"1","meta":7}'],
+  ['an unknown command', '{"command":"explode","payload":{}}'],
+  ['a batch with one bad element', '[{"stream":"room","data":"1"},{"stream":"room"}]'],
+  ['a batch with an unknown command', '[{"stream":"room","data":"1"},{"command":"explode"}]'],
+  ['a batch in a batch', '[[{"stream":"room","data":"1"}]]'],
+  ['bytes that are not UTF-8', Buffer.from([0x7b, 0xff, 0xfe, 0x7d])],
+];
+for (const path of ENDPOINTS) {
+  for (const [what, body] of MALFORMED) {
+    scenario(`${path} refuses ${what} with a reason and publishes nothing`, {}, async (s) => {
+      const [socket, identifier] = await s.subscriber('room');
+      const answer = await s.http.request(path, {
+        method: 'POST',
+        body,
+        headers: { 'content-type': 'application/json' },
+      });
+      assert.equal(answer.status, 422, answer.text);
+      assert.match(answer.headers.get('content-type'), /^application\/json\b/);
+      assert.ok(answer.json?.error?.length > 3, answer.text);
+      await socket.settle(identifier);
+      socket.hearsNothing();
+    });
+  }
+}
+
+scenario('a publication needs no content type', {}, async (s) => {
+  const [socket] = await s.subscriber('room');
+  const body = '{"stream":"room","data":"1"}';
+  for (const headers of [{}, { 'content-type': 'text/plain' }, { 'content-type': 'x' }]) {
+    const answer = await s.http.request('/_broadcast', { method: 'POST', body, headers });
+    assert.equal(answer.status, 201);
+    await socket.hears({ message: 1 });
+  }
+});
+
+scenario('a body over its limit is refused, and the next one is not', { 'max-body-size': 2000 }, async (s) => {
+  const [socket] = await s.subscriber('room');
+  const data = JSON.stringify('x'.repeat(3000));
+  const large = JSON.stringify({ stream: 'room', data });
+  const answer = await s.http.post('/_broadcast', large);
+  assert.equal(answer.status, 413);
+  // A body whose length nobody announced.
+  const body = new Blob([large]).stream();
+  const streamed = await s.http.request('/_broadcast', { method: 'POST', body, duplex: 'half' });
+  assert.equal(streamed.status, 413);
+  await s.http.publish('room', 1);
+  await socket.hears({ message: 1 });
+  assert.equal(socket.transcript.length, 3);
+});
+
+scenario('a publication larger than a client may send is delivered whole', {}, async (s) => {
+  const [socket, identifier] = await s.subscriber('room');
+  const text = 'é✓'.repeat(100_000);
+  await s.http.publish('room', { text });
+  assert.equal((await socket.hears({ identifier })).message.text, text);
+});
+
+scenario('a remote disconnect is accepted', {}, async (s) => {
+  const bystander = await s.socket();
+  for (const path of ENDPOINTS) {
+    const payload = { identifier: '{"user":1}', reconnect: false };
+    const answer = await s.http.post(path, { command: 'disconnect', payload });
+    assert.ok(answer.status >= 200 && answer.status < 300, `${path}: HTTP ${answer.status}`);
+  }
+  await bystander.settle();
+});
+
+for (const [method, path] of [
+  ['GET', '/_broadcast'],
+  ['PUT', '/_broadcast'],
+  ['DELETE', '/api/publish'],
+  ['POST', '/api/presence/room/users'],
+  ['POST', '/health'],
+  ['DELETE', '/metrics'],
+]) {
+  scenario(`${method} ${path} is answered with 405`, {}, async (s) => {
+    assert.equal((await s.http.request(path, { method })).status, 405);
+  });
+}
+
+for (const path of ['/nope', '/api', '/api/presence', '/api/presence/room', '/_broadcast/x']) {
+  scenario(`${path} is answered with 404 in JSON`, {}, async (s) => {
+    const answer = await s.http.request(path);
+    assert.equal(answer.status, 404);
+    assert.ok(answer.json?.error, answer.text);
+  });
+}
+
+const KEYS = { 'broadcast-key': 'sesame', 'api-key': 'alibaba' };
+
+for (const [who, key] of [
+  ['without a key', undefined],
+  ['with a wrong key', 'sesam'],
+  ['with an empty key', ''],
+  ['with the key of the API', 'alibaba'],
+]) {
+  scenario(`nobody broadcasts ${who} when there is one`, KEYS, async (s) => {
+    const [socket, identifier] = await s.subscriber('room');
+    const answer = await s.http.request('/_broadcast', {
+      method: 'POST',
+      body: '{"stream":"room","data":"1"}',
+      headers: key === undefined ? {} : { authorization: `Bearer ${key}` },
+    });
+    assert.equal(answer.status, 401);
+    await socket.settle(identifier);
+    socket.hearsNothing();
+  });
+}
+
+scenario('a broadcast with its key is accepted', KEYS, async (s) => {
+  const [socket] = await s.subscriber('room');
+  await new Http(s.broker.origin, 'sesame').publish('room', 1);
+  await socket.hears({ message: 1 });
+});
+
+scenario('a wrong key is refused before the body is looked at', KEYS, async (s) => {
+  assert.equal((await s.http.post('/_broadcast', 'not JSON')).status, 401);
+});
+
+scenario('the API opens with its own key only', KEYS, async (s) => {
+  const path = '/api/presence/room/users';
+  for (const [key, status] of [[undefined, 401], ['sesame', 401], ['alibaba', 200]]) {
+    assert.equal((await new Http(s.broker.origin, key).request(path)).status, status, key);
+  }
+  assert.equal((await s.http.post('/api/publish', { stream: 'room', data: '1' })).status, 401);
+});
+
+scenario('health and metrics need no key when there is no secret', KEYS, async (s) => {
+  assert.equal((await s.http.request('/health')).status, 200);
+  assert.equal((await s.http.request('/metrics')).status, 200);
+});
+
+scenario('API and metrics can have ports of their own, where no sockets are', {}, async (s) => {
+  const [api, metrics] = [await freePort(), await freePort()];
+  const { port } = await s.start({ 'api-port': api, 'metrics-port': metrics });
+  const at = (number) => new Http(`127.0.0.1:${number}`);
+  const status = async (number, path) => (await at(number).request(path)).status;
+  assert.equal((await at(api).post('/_broadcast', { stream: 'room', data: '1' })).status, 201);
+  assert.equal(await status(api, '/api/presence/room/users'), 200);
+  assert.equal(await status(metrics, '/metrics'), 200);
+  assert.equal((await at(port).post('/_broadcast', { stream: 'room', data: '1' })).status, 404);
+  assert.equal(await status(port, '/api/presence/room/users'), 404);
+  assert.equal(await status(port, '/metrics'), 404);
+  assert.equal(await status(api, '/cable'), 404);
+  assert.equal(await status(port, '/health'), 200);
+});
+
+scenario('one connection can publish many times', {}, async (s) => {
+  const [socket] = await s.subscriber(identify('odd name'));
+  const wire = await s.wire();
+  const body = JSON.stringify({ stream: identify('odd name'), data: '1' });
+  const request = `POST /_broadcast HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  wire.write(request.repeat(20));
+  for (let n = 0; n < 20; n += 1) await socket.hears({ message: 1 });
+});

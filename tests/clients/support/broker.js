@@ -1,0 +1,140 @@
+// The real binary as a child process.
+//
+// BROKER_BIN names the binary; without it the release build of this checkout is taken.
+
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { PATIENCE, until, within } from './patience.js';
+
+const BINARY =
+  process.env.BROKER_BIN ?? fileURLToPath(new URL('../../../target/release/broker', import.meta.url));
+
+/** A port nobody listens on, below those the kernel hands to outgoing connections. */
+export async function freePort() {
+  for (;;) {
+    const port = 12000 + Math.floor(Math.random() * 20000);
+    const free = await new Promise((resolve) => {
+      const probe = createServer();
+      probe.once('error', () => resolve(false));
+      probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
+    });
+    if (free) return port;
+  }
+}
+
+function toArgs(flags) {
+  return Object.entries(flags).flatMap(([name, value]) =>
+    value === true ? [`--${name}`] : [`--${name}`, String(value)],
+  );
+}
+
+export class Broker {
+  #child;
+  #exit;
+  #output = '';
+
+  /**
+   * Starts the binary and waits until it is healthy.
+   * `flags` as on the command line, without the dashes: `{ 'presence-ttl': '1s', public: true }`.
+   */
+  static async start(flags = {}) {
+    if (!existsSync(BINARY)) {
+      throw new Error(`no broker at ${BINARY}: build it, or name it in BROKER_BIN`);
+    }
+    for (let attempt = 1; ; attempt += 1) {
+      const port = flags.port ?? (await freePort());
+      const broker = new Broker({ host: '127.0.0.1', ...flags, port });
+      try {
+        await broker.#healthy();
+        return broker;
+      } catch (error) {
+        broker.kill('SIGKILL');
+        // Another test may have taken the port between the probe and the start.
+        const taken = /in use/i.test(broker.#output);
+        if (!taken || flags.port || attempt === 5) {
+          throw new Error(`the broker did not start: ${error.message}\n${broker.log}`);
+        }
+      }
+    }
+  }
+
+  constructor(flags) {
+    this.port = flags.port;
+    this.origin = `127.0.0.1:${flags.port}`;
+    this.args = toArgs(flags);
+    // BROKER_* variables of whoever runs the suite must not configure the broker under test.
+    const env = Object.fromEntries(
+      Object.entries(process.env).filter(([name]) => !/^(BROKER|ANYCABLE)_/.test(name)),
+    );
+    this.#child = spawn(BINARY, this.args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const pipe of [this.#child.stdout, this.#child.stderr]) {
+      pipe.setEncoding('utf8').on('data', (text) => (this.#output += text));
+    }
+    this.#exit = new Promise((resolve) => {
+      this.#child.once('error', (error) => resolve({ code: null, signal: String(error) }));
+      this.#child.once('close', (code, signal) => resolve({ code, signal }));
+    });
+    this.running = true;
+    this.#exit.then(() => (this.running = false));
+  }
+
+  async #healthy() {
+    await until(async () => {
+      if (!this.running) throw new Error(`it ended: ${JSON.stringify(await this.#exit)}`);
+      return (await this.health()) === 200;
+    }, '/health says 200');
+  }
+
+  get pid() {
+    return this.#child.pid;
+  }
+
+  /** What it wrote so far; the end of it, if that is much. */
+  get log() {
+    return `$ broker ${this.args.join(' ')}\n${this.#output.split('\n').slice(-200).join('\n')}`;
+  }
+
+  get panicked() {
+    return /panicked at/.test(this.#output);
+  }
+
+  url(path = '/cable') {
+    return `ws://${this.origin}${path}`;
+  }
+
+  /** The status of `/health`, or what went wrong instead. */
+  async health() {
+    try {
+      const signal = AbortSignal.timeout(PATIENCE);
+      const answer = await fetch(`http://${this.origin}/health`, { signal });
+      await answer.arrayBuffer();
+      return answer.status;
+    } catch (error) {
+      return error.cause?.code ?? error.name;
+    }
+  }
+
+  /** Sends a signal to this process and no other. */
+  kill(signal) {
+    if (this.running) this.#child.kill(signal);
+  }
+
+  /** The end of the process: `{ code, signal }`. */
+  exited(ms = 2 * PATIENCE) {
+    this.awaited = true;
+    return within(this.#exit, 'the broker to exit', ms);
+  }
+
+  /** Asks it to stop and waits for that. */
+  async stop() {
+    this.kill('SIGTERM');
+    try {
+      return await this.exited();
+    } catch (error) {
+      this.kill('SIGKILL');
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,91 @@
+// The broker's HTTP side, as an application and Prometheus use it.
+
+import { PATIENCE } from './patience.js';
+
+export class Http {
+  constructor(origin, key) {
+    this.base = `http://${origin}`;
+    this.headers = key ? { authorization: `Bearer ${key}` } : {};
+  }
+
+  /** Any request: `{ status, headers, text, json }`, `json` undefined if the body is none. */
+  async request(path, { headers, ...options } = {}) {
+    const answer = await fetch(this.base + path, {
+      signal: AbortSignal.timeout(PATIENCE),
+      headers: { ...this.headers, ...headers },
+      ...options,
+    });
+    const text = await answer.text();
+    let json;
+    try {
+      json = JSON.parse(text);
+    } catch {
+      json = undefined;
+    }
+    return { status: answer.status, headers: answer.headers, text, json };
+  }
+
+  post(path, body) {
+    return this.request(path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+    });
+  }
+
+  /** Publishes a value as JSON; fails unless the broker took it. */
+  async publish(stream, value, meta) {
+    await this.publishText(stream, JSON.stringify(value), meta);
+  }
+
+  /** Publishes a payload byte for byte. */
+  async publishText(stream, data, meta) {
+    const answer = await this.post('/_broadcast', { stream, data, meta });
+    if (answer.status !== 201) throw new Error(`publish: HTTP ${answer.status} ${answer.text}`);
+  }
+
+  /** Who is present in a stream. */
+  async users(stream, query = '') {
+    const path = `/api/presence/${encodeURIComponent(stream)}/users${query}`;
+    const answer = await this.request(path);
+    if (answer.status !== 200) throw new Error(`GET ${path}: HTTP ${answer.status} ${answer.text}`);
+    return answer.json;
+  }
+
+  async metrics() {
+    return new Metrics((await this.request('/metrics')).text);
+  }
+}
+
+/** Prometheus' text format. */
+export class Metrics {
+  #samples = [];
+  types = new Map();
+
+  constructor(text) {
+    for (const line of text.split('\n')) {
+      const [, , name, type] = line.match(/^# (TYPE) (\S+) (\S+)$/) ?? [];
+      if (name) this.types.set(name, type);
+      if (!line || line.startsWith('#')) continue;
+      const parts = line.match(/^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$/);
+      if (!parts) throw new Error(`not a line of Prometheus' text format: ${line}`);
+      const labels = {};
+      for (const [, key, value] of (parts[2] ?? '').matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)) {
+        labels[key] = value;
+      }
+      this.#samples.push({ name: parts[1], labels, value: Number(parts[3]) });
+    }
+  }
+
+  get names() {
+    return [...new Set(this.#samples.map((sample) => sample.name))];
+  }
+
+  /** The sum of all samples of that name that have these labels; 0 if there are none. */
+  get(name, labels = {}) {
+    return this.#samples
+      .filter((sample) => sample.name === name)
+      .filter((sample) => Object.entries(labels).every(([key, value]) => sample.labels[key] === value))
+      .reduce((sum, sample) => sum + sample.value, 0);
+  }
+}

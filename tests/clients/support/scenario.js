@@ -1,0 +1,153 @@
+// A test with a broker of its own. What a scenario opens it closes, whatever happens; when it fails,
+// it shows what the broker wrote.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { Broker } from './broker.js';
+import { Http } from './http.js';
+import { Inbox, until } from './patience.js';
+import { Socket } from './socket.js';
+import { Wire } from './wire.js';
+
+const VISITOR = fileURLToPath(new URL('./visitor.js', import.meta.url));
+
+/**
+ * Declares a test. `flags` are the broker's (see `Broker.start`); `run` gets a `Scenario`.
+ * At the end the broker must still run (unless the test stopped it), stop when asked, with exit
+ * code 0, and must not have panicked.
+ */
+export function scenario(name, flags, run) {
+  test(name, { timeout: 60_000 }, async (t) => {
+    const s = new Scenario(t);
+    try {
+      s.broker = await s.start(flags);
+      s.http = new Http(s.broker.origin);
+      await run(s);
+      await s.end();
+    } catch (error) {
+      for (const broker of s.brokers) t.diagnostic(broker.log);
+      throw error;
+    } finally {
+      s.abandon();
+    }
+  });
+}
+
+class Scenario {
+  #closers = [];
+  brokers = [];
+
+  constructor(t) {
+    this.t = t;
+  }
+
+  /** Starts a (further) broker; `port` among the flags takes over that port. */
+  async start(flags = {}) {
+    const broker = await Broker.start(flags);
+    this.brokers.push(broker);
+    return broker;
+  }
+
+  /** `close` runs when the scenario ends, the last first. */
+  cleanup(close) {
+    this.#closers.push(close);
+  }
+
+  /** A WebSocket, open, its welcome not awaited. */
+  async open(path = '/cable', options = {}) {
+    const socket = await Socket.open(this.broker.url(path), options);
+    this.cleanup(() => socket.terminate());
+    return socket;
+  }
+
+  /** A WebSocket that has been welcomed. */
+  async socket(path, options) {
+    return (await this.open(path, options)).welcome();
+  }
+
+  /** A WebSocket that follows a stream: `[socket, identifier]`. */
+  async subscriber(stream, more) {
+    const socket = await this.socket();
+    return [socket, await socket.subscribe(stream, more)];
+  }
+
+  /** A WebSocket whose member is present: `[socket, identifier]`. */
+  async member(stream, id, info = {}) {
+    const [socket, identifier] = await this.subscriber(stream);
+    socket.join(identifier, id, info);
+    await socket.settle(identifier);
+    assert.equal(socket.unheard.filter((f) => f.message?.type === 'error').length, 0, 'joins');
+    for (const { message } of socket.unheard) await socket.hearsPresence(identifier, message.type);
+    return [socket, identifier];
+  }
+
+  /** A TCP connection to say anything over. */
+  async wire() {
+    const wire = await Wire.connect(this.broker);
+    this.cleanup(() => wire.destroy());
+    return wire;
+  }
+
+  /** A WebSocket over which frames can be broken. */
+  async upgraded(more, headers, request) {
+    const wire = await Wire.upgrade(this.broker, more, headers, request);
+    this.cleanup(() => wire.destroy());
+    return wire;
+  }
+
+  /** A client that is a process of its own, present in a stream: it can be killed or frozen. */
+  async visitor(stream, id) {
+    const child = spawn(process.execPath, [VISITOR, this.broker.url(), stream, id], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    this.cleanup(() => child.kill('SIGKILL'));
+    const lines = new Inbox();
+    child.stdout.setEncoding('utf8').on('data', (text) => lines.put(text));
+    child.once('exit', () => lines.end('the visitor exited'));
+    await lines.take((text) => text.includes('present'), 'the visitor to be present');
+    return child;
+  }
+
+  /** Waits until the broker's metrics say so, and gives them. */
+  async metrics(says, what) {
+    let last;
+    try {
+      return await until(async () => {
+        last = await this.http.metrics();
+        return says(last) && last;
+      }, what);
+    } catch (error) {
+      const values = last?.names.map((name) => `${name} ${last.get(name)}`).join('\n');
+      throw new Error(`${error.message}\n${values}`);
+    }
+  }
+
+  /** Waits until that many sockets are open, as the broker sees it. */
+  async connections(count) {
+    const says = (metrics) => metrics.get('broker_connections') === count;
+    return this.metrics(says, `${count} connections are open`);
+  }
+
+  #close() {
+    for (const close of this.#closers.splice(0).reverse()) close();
+  }
+
+  /** The orderly end of a scenario that went well. */
+  async end() {
+    this.#close();
+    for (const broker of this.brokers) {
+      if (broker.awaited) continue; // the test itself was about its end
+      assert.ok(broker.running, 'the broker is still running at the end');
+      assert.deepEqual(await broker.stop(), { code: 0, signal: null }, 'how the broker ended');
+    }
+    for (const broker of this.brokers) assert.ok(!broker.panicked, 'the broker panicked');
+  }
+
+  /** The end in any case. */
+  abandon() {
+    this.#close();
+    for (const broker of this.brokers) broker.kill('SIGKILL');
+  }
+}

@@ -1,0 +1,3 @@
+//! The real binary and the files shipped with it.
+
+mod config;
