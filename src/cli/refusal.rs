@@ -18,16 +18,17 @@ impl From<ConfigError> for Refusal {
 /// Why the flags can't be read.
 pub(super) fn flag(error: &clap::Error) -> Refusal {
     let flag = name(error).unwrap_or_else(|| "the command line".to_owned());
-    Refusal(match error.kind() {
-        ErrorKind::UnknownArgument => unknown(&flag),
-        ErrorKind::ArgumentConflict => format!("{flag} is given more than once: keep one"),
-        ErrorKind::TooManyValues => {
-            format!("{flag} takes no value: leave out the = and what follows")
-        }
-        _ => match value(error) {
-            Some(value) => format!("{flag} {value}: {}", problem(error)),
-            None => format!("{flag} {}", problem(error)),
-        },
+    let kind = error.kind();
+    Refusal(if kind == ErrorKind::UnknownArgument {
+        unknown(&flag)
+    } else if kind == ErrorKind::ArgumentConflict {
+        format!("{flag} is given more than once: keep one")
+    } else if kind == ErrorKind::TooManyValues {
+        format!("{flag} takes no value: leave out the = and what follows")
+    } else if let Some(value) = value(error) {
+        format!("{flag} {value}: {}", problem(error))
+    } else {
+        format!("{flag} {}", problem(error))
     })
 }
 

@@ -33,19 +33,6 @@ pub enum ConfigError {
         /// Why the bound is there.
         reason: &'static str,
     },
-    /// Two listeners, one port.
-    #[error(
-        "--{setting} {port} is the port of --{other} too: choose another, or leave --{setting} out \
-         to serve it on --port"
-    )]
-    SamePort {
-        /// The setting that repeats it.
-        setting: &'static str,
-        /// The setting that has it.
-        other: &'static str,
-        /// The port.
-        port: u16,
-    },
     /// A message that would never fit.
     #[error(
         "--max-outbox-size {outbox} is below --max-message-size {message}: one message would \

@@ -47,7 +47,7 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
         return Err(ConfigError::NotLoopback { host });
     }
     let port = settings.port.unwrap_or(default.port);
-    check_ports(port, settings.api_port, settings.metrics_port)?;
+    let limits = limits(&settings, default.limits)?;
 
     let max_message_size = size(
         "max-message-size",
@@ -77,43 +77,8 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
         public,
         broadcast_key: key("broadcast-key", settings.broadcast_key, settings.broadcast_key_file)?,
         api_key: key("api-key", settings.api_key, settings.api_key_file)?,
-        presence_ttl: bounded(
-            "presence-ttl",
-            settings.presence_ttl.unwrap_or(HumanDuration(default.presence_ttl)),
-            (HumanDuration(Duration::ZERO), ""),
-            (HumanDuration(LONGEST_TTL), "every ended session is kept that long"),
-        )?
-        .0,
-        limits: Limits {
-            presence_id_length: count(
-                "max-presence-id-length",
-                settings.max_presence_id_length,
-                default.limits.presence_id_length,
-            )?,
-            info_size: size(
-                "max-presence-info-size",
-                settings.max_presence_info_size,
-                default.limits.info_size,
-                1,
-            )?,
-            stream_name_size: size(
-                "max-stream-name-size",
-                settings.max_stream_name_size,
-                default.limits.stream_name_size,
-                1,
-            )?,
-            identifier_size: size(
-                "max-identifier-size",
-                settings.max_identifier_size,
-                default.limits.identifier_size,
-                1,
-            )?,
-            subscriptions: count(
-                "max-subscriptions",
-                settings.max_subscriptions,
-                default.limits.subscriptions,
-            )?,
-        },
+        presence_ttl: presence_ttl(settings.presence_ttl, default.presence_ttl)?,
+        limits,
         ping_interval: interval("ping-interval", settings.ping_interval, default.ping_interval)?,
         ping_timestamp_precision: settings
             .ping_timestamp_precision
@@ -157,33 +122,57 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
             default.max_body_size,
             SMALLEST_BODY,
         )?,
-        max_header_size: bounded(
-            "max-header-size",
-            settings.max_header_size.unwrap_or(ByteSize(default.max_header_size)),
-            (ByteSize(SMALLEST_HEADER), "the HTTP parser needs that much"),
-            (ByteSize(LARGEST_HEADER), "every new connection may take that much memory"),
-        )?
-        .0,
+        max_header_size: header_size(settings.max_header_size, default.max_header_size)?,
         log_level: settings.log_level.map_or(Ok(default.log_level), log_level)?,
         log_format: settings.log_format.unwrap_or(default.log_format),
     })
 }
 
-fn check_ports(port: u16, api: Option<u16>, metrics: Option<u16>) -> Result<(), ConfigError> {
-    let pairs = [
-        ("api-port", api, "port", Some(port)),
-        ("metrics-port", metrics, "port", Some(port)),
-        ("metrics-port", metrics, "api-port", api),
-    ];
-    for (setting, given, other, taken) in pairs {
-        match given {
-            Some(port) if port != 0 && given == taken => {
-                return Err(ConfigError::SamePort { setting, other, port });
-            }
-            Some(_) | None => {}
-        }
-    }
-    Ok(())
+fn limits(settings: &Settings, default: Limits) -> Result<Limits, ConfigError> {
+    Ok(Limits {
+        presence_id_length: count(
+            "max-presence-id-length",
+            settings.max_presence_id_length,
+            default.presence_id_length,
+        )?,
+        info_size: size(
+            "max-presence-info-size",
+            settings.max_presence_info_size,
+            default.info_size,
+            1,
+        )?,
+        stream_name_size: size(
+            "max-stream-name-size",
+            settings.max_stream_name_size,
+            default.stream_name_size,
+            1,
+        )?,
+        identifier_size: size(
+            "max-identifier-size",
+            settings.max_identifier_size,
+            default.identifier_size,
+            1,
+        )?,
+        subscriptions: count(
+            "max-subscriptions",
+            settings.max_subscriptions,
+            default.subscriptions,
+        )?,
+    })
+}
+
+fn presence_ttl(given: Option<HumanDuration>, default: Duration) -> Result<Duration, ConfigError> {
+    let given = given.unwrap_or(HumanDuration(default));
+    let least = (HumanDuration(Duration::ZERO), "time doesn't run backwards");
+    let most = (HumanDuration(LONGEST_TTL), "every ended session is kept that long");
+    bounded("presence-ttl", given, least, most).map(|d| d.0)
+}
+
+fn header_size(given: Option<ByteSize>, default: usize) -> Result<usize, ConfigError> {
+    let given = given.unwrap_or(ByteSize(default));
+    let least = (ByteSize(SMALLEST_HEADER), "the HTTP parser needs that much");
+    let most = (ByteSize(LARGEST_HEADER), "every new connection may take that much memory");
+    bounded("max-header-size", given, least, most).map(|s| s.0)
 }
 
 /// `value`, if it lies within the two bounds, each told with its reason.

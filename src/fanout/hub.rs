@@ -54,7 +54,8 @@ pub struct Stopped;
 pub struct NoRoom(Box<(StreamName, Input<Recipient>)>);
 
 impl Hub {
-    /// Starts a task for each shard; they end with `stop`.
+    /// Starts a task for each shard. They end with `stop`; if one ends by a fault, `failed` is
+    /// cancelled: its streams are lost, and a broker without them had better start again.
     pub fn start(
         shards: usize,
         presence_ttl: Duration,
@@ -62,6 +63,7 @@ impl Hub {
         instruments: &Arc<Instruments>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
+        failed: &CancellationToken,
     ) -> Arc<Self> {
         let shards = (0..shards.max(1)).map(|number| {
             let (sender, receiver) = mpsc::channel(QUEUE);
@@ -72,7 +74,11 @@ impl Hub {
                 Arc::clone(clock),
                 Arc::clone(instruments),
             );
-            tasks.spawn(worker.run(stop.clone()));
+            let (stop, fault) = (stop.clone(), failed.clone().drop_guard());
+            tasks.spawn(async move {
+                worker.run(stop).await;
+                fault.disarm();
+            });
             sender
         });
         let shards = shards.collect();

@@ -65,15 +65,24 @@ impl Worker {
         }
     }
 
+    /// Works until it is stopped, and then until everyone has been told what came before.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut jobs = Vec::new();
         let mut behind = false;
-        while self.next(&mut jobs, behind, &stop).await {
+        loop {
+            if behind || stop.is_cancelled() {
+                self.take_waiting(&mut jobs, &stop).await;
+                if jobs.is_empty() && !behind {
+                    return;
+                }
+            } else {
+                self.wait(&mut jobs, &stop).await;
+            }
             let now = self.clock.now();
             for job in jobs.drain(..) {
                 self.apply(job, now);
             }
-            if self.shard.poll_timeout().is_some_and(|due| due <= now) {
+            if !stop.is_cancelled() {
                 self.shard.handle_timeout(now);
             }
             self.reply();
@@ -82,31 +91,34 @@ impl Worker {
         }
     }
 
-    /// Waits for something to do: for inputs or for a deadline if nobody is `behind`. `false`
-    /// when there will be nothing more.
-    async fn next(&mut self, jobs: &mut Vec<Job>, behind: bool, stop: &CancellationToken) -> bool {
+    /// Waits for inputs, for a deadline or for the stop.
+    async fn wait(&mut self, jobs: &mut Vec<Job>, stop: &CancellationToken) {
         let due = self.shard.poll_timeout();
-        let wait = due.map(|due| due.saturating_duration_since(self.clock.now()));
-        if behind || wait.is_some_and(|wait| wait.is_zero()) {
-            tokio::task::yield_now().await;
-            while jobs.len() < INPUTS_A_TURN
-                && let Ok(job) = self.queue.try_recv()
-            {
-                jobs.push(job);
-            }
-            return !stop.is_cancelled();
-        }
+        let left = due.map(|due| due.saturating_duration_since(self.clock.now()));
         let deadline = async {
-            match wait {
-                Some(wait) => tokio::time::sleep(wait).await,
+            match left {
+                Some(left) => tokio::time::sleep(left).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            () = stop.cancelled() => false,
-            received = self.queue.recv_many(jobs, INPUTS_A_TURN) => received > 0,
-            () = deadline => true,
+            () = stop.cancelled() => {}
+            _ = self.queue.recv_many(jobs, INPUTS_A_TURN) => {}
+            () = deadline => {}
+        }
+    }
+
+    /// Lets other tasks have their turn, then takes what waits by then.
+    async fn take_waiting(&mut self, jobs: &mut Vec<Job>, stop: &CancellationToken) {
+        tokio::task::yield_now().await;
+        if stop.is_cancelled() {
+            self.queue.close();
+        }
+        while jobs.len() < INPUTS_A_TURN
+            && let Ok(job) = self.queue.try_recv()
+        {
+            jobs.push(job);
         }
     }
 

@@ -5,11 +5,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use metrics::counter;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,8 @@ use tokio_util::task::TaskTracker;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use crate::telemetry::metrics::HANDSHAKE_FAILURES;
+use crate::telemetry::Instruments;
+use crate::types::HandshakeFailure;
 
 /// How many connections the kernel holds that haven't been accepted: a restart brings everyone
 /// back at once.
@@ -36,19 +37,19 @@ pub struct BindError {
 }
 
 fn describe(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "the port is in use".to_owned(),
-        io::ErrorKind::PermissionDenied => "this user may not".to_owned(),
-        io::ErrorKind::AddrNotAvailable => "this machine doesn't have that address".to_owned(),
-        _ => error.to_string(),
-    }
+    let kind = error.kind();
+    let known = [
+        (io::ErrorKind::AddrInUse, "the port is in use"),
+        (io::ErrorKind::PermissionDenied, "this user may not"),
+        (io::ErrorKind::AddrNotAvailable, "this machine doesn't have that address"),
+    ];
+    let known = known.iter().find(|(known, _)| *known == kind);
+    known.map_or_else(|| error.to_string(), |(_, text)| (*text).to_owned())
 }
 
 fn advice(error: &io::Error, flag: &str) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrNotAvailable => "choose another one with --host".to_owned(),
-        _ => format!("choose another one with {flag}"),
-    }
+    let flag = if error.kind() == io::ErrorKind::AddrNotAvailable { "--host" } else { flag };
+    format!("choose another one with {flag}")
 }
 
 /// What holds for all connections of all listeners.
@@ -58,6 +59,8 @@ pub(super) struct Serving {
     pub(super) handshake_timeout: Duration,
     /// Largest head of a request, in bytes.
     pub(super) max_header: usize,
+    /// What is counted.
+    pub(super) instruments: Arc<Instruments>,
     /// The connections that speak HTTP.
     pub(super) requests: TaskTracker,
     /// Ends them after the request they are at.
@@ -100,14 +103,23 @@ impl Listener {
             .header_read_timeout(serving.handshake_timeout)
             .max_buf_size(serving.max_header);
         let (requests, stop) = (serving.requests.clone(), serving.stop.clone());
+        let instruments = Arc::clone(&serving.instruments);
         serving.requests.spawn(async move {
             while let Some(accepted) = stop.run_until_cancelled(self.inner.accept()).await {
                 match accepted {
                     Ok((socket, _)) => {
                         let (http, routes, stop) = (http.clone(), routes.clone(), stop.clone());
-                        requests.spawn(speak(http, socket, routes, stop));
+                        let instruments = Arc::clone(&instruments);
+                        requests.spawn(async move {
+                            if let Err(failure) = speak(http, socket, routes, stop).await {
+                                instruments.handshake_failures.increment(failure);
+                            }
+                        });
                     }
-                    Err(error) => self.wait_after(&error).await,
+                    Err(error) => {
+                        instruments.handshake_failures.increment(HandshakeFailure::Accept);
+                        self.wait_after(&error).await;
+                    }
                 }
             }
         });
@@ -115,7 +127,6 @@ impl Listener {
 
     /// Out of files or memory it helps to wait; anything else was about that one connection.
     async fn wait_after(&self, error: &io::Error) {
-        counter!(HANDSHAKE_FAILURES, "reason" => "accept").increment(1);
         let about_the_peer = matches!(
             error.kind(),
             io::ErrorKind::ConnectionAborted
@@ -135,7 +146,7 @@ async fn speak(
     socket: TcpStream,
     routes: Routes,
     stop: CancellationToken,
-) {
+) -> Result<(), HandshakeFailure> {
     drop(socket.set_nodelay(true)); // fails on a socket that is gone already, which is seen next
     let service = TowerToHyperService::new(warp::service(routes));
     let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
@@ -147,15 +158,14 @@ async fn speak(
             connection.await
         }
     };
-    if let Err(error) = result {
-        let reason = if error.is_timeout() {
-            "timeout"
+    result.map_err(|error| {
+        tracing::debug!(%error, "a connection failed before it was a WebSocket");
+        if error.is_timeout() {
+            HandshakeFailure::Timeout
         } else if error.is_parse() || error.is_parse_too_large() {
-            "malformed"
+            HandshakeFailure::Malformed
         } else {
-            "incomplete"
-        };
-        counter!(HANDSHAKE_FAILURES, "reason" => reason).increment(1);
-        tracing::debug!(%error, reason, "a connection failed before it was a WebSocket");
-    }
+            HandshakeFailure::Incomplete
+        }
+    })
 }

@@ -1,16 +1,16 @@
 //! The process: puts the layers together, listens, and stops in good order.
 //!
 //! ```text
-//! run ─ bind ─ start shards, heartbeat, accept loops ─ "ready" ─ wait for a signal
+//! run ─ start shards and heartbeat ─ listen ─ "ready" ─ wait for a signal
 //!     ─ stop: not ready, no new sockets ─ shards finish and tell no more ─ every socket is told
 //!       and closed ─ wait for them, at most the shutdown timeout
 //! ```
 
 mod announce;
+mod doors;
 mod listener;
 mod signals;
 
-use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -20,21 +20,18 @@ use metrics::{gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use warp::Filter;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 use crate::clock::Clock;
 use crate::config::{Config, TimestampPrecision};
 use crate::fanout::Hub;
-use crate::http;
 use crate::protocol::action_cable::{Parameters, PingPrecision};
 use crate::telemetry::{Instruments, metrics as names};
-use crate::transport::{self, Context, Heartbeat, Liveness, Settings};
+use crate::transport::{Context, Heartbeat, Liveness, Settings};
 
 pub use listener::BindError;
 
-use listener::{Listener, Serving};
+use doors::Doors;
+use listener::Serving;
 
 /// Files that aren't client connections: listeners, logs, the runtime's own, requests over HTTP.
 const FILES_APART_FROM_CLIENTS: usize = 128;
@@ -58,68 +55,34 @@ pub enum Error {
     /// The system refuses something every process needs.
     #[error("the system refuses what the broker needs: {0}")]
     System(#[from] io::Error),
+    /// A shard's task panicked.
+    #[error("a shard failed and its streams are lost; the log says where")]
+    Shard,
 }
 
 /// Serves until the process is told to stop. The runtime is the caller's.
 pub async fn run(config: Config) -> Result<(), Error> {
     let open_files = raise_open_file_limit();
     let prometheus = install_metrics(open_files)?;
-    let main = Listener::bind(config.address(), "--port")?;
-    let api = config.api_address().map(|at| Listener::bind(at, "--api-port")).transpose()?;
-    let metrics =
-        config.metrics_address().map(|at| Listener::bind(at, "--metrics-port")).transpose()?;
-    let mut signals = signals::Signals::new()?;
-
     let broker = Broker::start(&config, open_files);
     let context = &broker.context;
-    let stopping = {
-        let context = Arc::clone(context);
-        move || context.is_stopping()
-    };
-    let api_routes = http::api(http::Api {
-        hub: Arc::clone(&context.hub),
-        broadcast_key: config.broadcast_key.clone(),
-        api_key: config.api_key.clone(),
-        max_body: config.max_body_size,
-        max_stream_name: config.limits.stream_name_size,
-    });
-    let health = http::health(stopping);
-    let metrics_route = http::metrics(prometheus.clone());
-    let mut main_routes = cable(&config.cable_path, Arc::clone(context))
-        .or(http::about(&config.cable_path))
-        .unify()
-        .or(health.clone())
-        .unify()
-        .boxed();
-    if api.is_none() {
-        main_routes = main_routes.or(api_routes.clone()).unify().boxed();
-    }
-    if metrics.is_none() {
-        main_routes = main_routes.or(metrics_route.clone()).unify().boxed();
-    }
-    let addresses = announce::Addresses::of(&main, api.as_ref(), metrics.as_ref());
-    let connections = context.settings.max_connections;
+    let doors = Doors::open(&config, context, prometheus.clone())?;
+    let mut signals = signals::Signals::new()?;
     let serving = Serving {
         handshake_timeout: config.handshake_timeout,
         max_header: config.max_header_size,
+        instruments: Arc::clone(&context.instruments),
         requests: TaskTracker::new(),
         stop: CancellationToken::new(),
     };
-    main.serve(main_routes.recover(http::recover).unify().boxed(), &serving);
-    if let Some(api) = api {
-        let routes = api_routes.or(health.clone()).unify();
-        api.serve(routes.recover(http::recover).unify().boxed(), &serving);
-    }
-    if let Some(metrics) = metrics {
-        let routes = metrics_route.or(health).unify();
-        metrics.serve(routes.recover(http::recover).unify().boxed(), &serving);
-    }
+    let addresses = doors.addresses;
+    doors.serve(&serving);
     tokio::spawn(upkeep(prometheus));
-    announce::ready(&config, &addresses, &announce::Capacity { open_files, connections });
+    announce::ready(&config, &addresses, open_files, context.settings.max_connections);
 
     let signal = tokio::select! {
         name = signals.recv() => name,
-        () = broker.failed() => return Err(io::Error::other("a part of the broker failed").into()),
+        () = broker.shard_failed.cancelled() => return Err(Error::Shard),
     };
     tracing::info!(signal, connections = context.connections(), "stopping");
     signals.exit_on_next();
@@ -133,6 +96,7 @@ struct Broker {
     /// The shards and what they still deliver.
     shards: TaskTracker,
     shards_stop: CancellationToken,
+    shard_failed: CancellationToken,
     heartbeat_stop: CancellationToken,
     heartbeat: TaskTracker,
 }
@@ -145,7 +109,9 @@ impl Broker {
         let (shards_stop, heartbeat_stop) = (CancellationToken::new(), CancellationToken::new());
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let ttl = config.presence_ttl;
-        let hub = Hub::start(cores, ttl, &clock, &instruments, &shards, &shards_stop);
+        let shard_failed = CancellationToken::new();
+        let hub =
+            Hub::start(cores, ttl, &clock, &instruments, &shards, &shards_stop, &shard_failed);
         let liveness = Liveness {
             interval: config.liveness_interval.unwrap_or_default(),
             timeout: config.liveness_timeout,
@@ -157,13 +123,7 @@ impl Broker {
         let settings = settings(config, open_files);
         let connections = TaskTracker::new();
         let context = Context::new(hub, beating, instruments, clock, connections, settings);
-        Self { context, shards, shards_stop, heartbeat_stop, heartbeat }
-    }
-
-    /// Ends if a shard did, which it does only by a fault of the broker's.
-    fn failed(&self) -> impl Future<Output = ()> {
-        self.shards.close();
-        self.shards.wait()
+        Self { context, shards, shards_stop, shard_failed, heartbeat_stop, heartbeat }
     }
 
     async fn stop(self, serving: &Serving, timeout: Duration) {
@@ -189,15 +149,6 @@ impl Broker {
             tracing::info!("stopped: every connection was told and closed");
         }
     }
-}
-
-fn cable(path: &str, context: Arc<Context>) -> BoxedFilter<(Response,)> {
-    let route = transport::route(context);
-    let segments = path.split('/').filter(|segment| !segment.is_empty());
-    let path = segments.fold(warp::any().boxed(), |path, segment| {
-        path.and(warp::path(segment.to_owned())).boxed()
-    });
-    path.and(warp::path::end()).and(route).boxed()
 }
 
 fn settings(config: &Config, open_files: u64) -> Settings {

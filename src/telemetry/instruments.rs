@@ -3,7 +3,9 @@
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::metrics as names;
-use crate::types::{CloseReason, CommandKind, JoinCause, LeaveCause, UpdateCause};
+use crate::types::{
+    CloseReason, CommandKind, HandshakeFailure, JoinCause, LeaveCause, UpdateCause,
+};
 
 /// Every metric that is counted on the way of a frame.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub struct Instruments {
     pub outbox_overflows: Counter,
     /// See [`names::CONNECTIONS_CLOSED`].
     pub closed: Labelled<CloseReason>,
+    /// See [`names::HANDSHAKE_FAILURES`].
+    pub handshake_failures: Labelled<HandshakeFailure>,
     /// See [`names::COMMANDS`]: those that were followed.
     pub commands_ok: Labelled<CommandKind>,
     /// See [`names::COMMANDS`]: those that were not.
@@ -89,6 +93,10 @@ impl Instruments {
             closed: Labelled::new(
                 CloseReason::ALL,
                 |reason| counter!(names::CONNECTIONS_CLOSED, "reason" => reason.as_str()),
+            ),
+            handshake_failures: Labelled::new(
+                HandshakeFailure::ALL,
+                |failure| counter!(names::HANDSHAKE_FAILURES, "reason" => failure.as_str()),
             ),
             commands_ok: Labelled::new(CommandKind::ALL, |kind| command(kind, "ok")),
             commands_refused: Labelled::new(CommandKind::ALL, |kind| command(kind, "refused")),

@@ -15,8 +15,7 @@ use warp::reply::Response;
 use super::{Connection, Context, Place};
 use crate::fanout::Outbox;
 use crate::protocol::action_cable::{Parameters, choose_subprotocol};
-use crate::telemetry::metrics::HANDSHAKE_FAILURES;
-use crate::types::{Codec, SessionId};
+use crate::types::{Codec, HandshakeFailure, SessionId};
 
 /// Why a handshake was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +46,11 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
         .map(move |headers: HeaderMap, query: String, upgrade: Option<OnUpgrade>| {
             match accept(&context, &headers, &query, upgrade) {
                 Ok(response) => response,
-                Err(refusal) => refuse(&refusal),
+                Err(refusal) => {
+                    let (status, failure) = refusal.meaning();
+                    context.instruments.handshake_failures.increment(failure);
+                    refuse(&refusal, status)
+                }
             }
         })
         .boxed()
@@ -86,7 +89,7 @@ fn accept(
     tasks.spawn(async move {
         // spawned anew, so that what the handshake needed is let go
         if let Ok(upgraded) = upgrade.await {
-            start(context, place, upgraded, ping, sid);
+            start(&context, place, upgraded, ping, sid);
         }
     });
 
@@ -105,7 +108,7 @@ fn accept(
 
 /// Takes the socket out of hyper and gives it a task of its own.
 fn start(
-    context: Arc<Context>,
+    context: &Arc<Context>,
     place: Place,
     upgraded: Upgraded,
     ping: Parameters,
@@ -124,25 +127,28 @@ fn start(
         }
     }
     let outbox = Outbox::new(Box::new(socket), Codec::ActionCable, context.settings.max_outbox);
-    let tasks = context.tasks.clone();
     let connection =
-        Connection::new(Arc::clone(&context), place, Arc::clone(&outbox), sid, &parts.read_buf);
+        Connection::new(Arc::clone(context), place, Arc::clone(&outbox), sid, &parts.read_buf);
     context.heartbeat.add(&outbox, ping);
     drop(parts.read_buf); // even an empty one can hold on to hyper's buffer
-    tasks.spawn(connection);
+    context.tasks.spawn(connection);
 }
 
-fn refuse(refusal: &Refusal) -> Response {
-    let (status, reason) = match refusal {
-        Refusal::NotWebSocket => (StatusCode::UPGRADE_REQUIRED, "not_websocket"),
-        Refusal::Version => (StatusCode::UPGRADE_REQUIRED, "version"),
-        Refusal::Key => (StatusCode::BAD_REQUEST, "key"),
-        Refusal::Subprotocol(_) => (StatusCode::BAD_REQUEST, "subprotocol"),
-        Refusal::Full => (StatusCode::SERVICE_UNAVAILABLE, "full"),
-        Refusal::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-        Refusal::NoRandomness => (StatusCode::INTERNAL_SERVER_ERROR, "no_randomness"),
-    };
-    metrics::counter!(HANDSHAKE_FAILURES, "reason" => reason).increment(1);
+impl Refusal {
+    const fn meaning(&self) -> (StatusCode, HandshakeFailure) {
+        match self {
+            Self::NotWebSocket => (StatusCode::UPGRADE_REQUIRED, HandshakeFailure::NotWebSocket),
+            Self::Version => (StatusCode::UPGRADE_REQUIRED, HandshakeFailure::Version),
+            Self::Key => (StatusCode::BAD_REQUEST, HandshakeFailure::Key),
+            Self::Subprotocol(_) => (StatusCode::BAD_REQUEST, HandshakeFailure::Subprotocol),
+            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Full),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Stopping),
+            Self::NoRandomness => (StatusCode::INTERNAL_SERVER_ERROR, HandshakeFailure::System),
+        }
+    }
+}
+
+fn refuse(refusal: &Refusal, status: StatusCode) -> Response {
     let mut response = Response::new(format!("{refusal}\n").into());
     *response.status_mut() = status;
     let headers = response.headers_mut();

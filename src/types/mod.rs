@@ -5,6 +5,7 @@
 mod cause;
 mod close;
 mod command;
+mod handshake;
 mod ids;
 mod limits;
 mod message;
@@ -15,6 +16,7 @@ pub use close::CloseReason;
 pub use command::{
     BadCommand, ClientCommand, CommandKind, HistoryRequest, Join, StreamCommand, Target,
 };
+pub use handshake::HandshakeFailure;
 pub use ids::{Codec, Identifier, PresenceId, RawJson, SessionId, StreamName};
 pub use limits::Limits;
 pub use message::{

@@ -225,6 +225,14 @@ nuisance('a hundred half-open handshakes keep nobody out', { 'handshake-timeout'
   await socket.subscribe('another');
 });
 
+nuisance('a client that does not answer the close frame is cut off', {}, async (s) => {
+  const wire = await s.upgraded();
+  wire.polite = false;
+  wire.send(BINARY, 'x');
+  assert.equal(await wire.closing(10_000), 1003);
+  await s.connections(1);
+});
+
 nuisance('clients that vanish in the middle of anything are noticed', {}, async (s) => {
   const beginnings = [
     '',

@@ -56,8 +56,7 @@ scenario(`fifty clients join and leave at once, all watchers agree (SEED=${SEED}
     while (turns < (n * ACTORS * TURNS) / OBSERVERS) await pass(1);
     const [socket] = await s.subscriber('room');
     const members = await socket.list(identifier);
-    const known = eventsOf(socket).length;
-    return { socket, members, known };
+    return { socket, members, known: eventsOf(socket, { untilList: true }).length };
   });
 
   await Promise.all(acting);

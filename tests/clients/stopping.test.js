@@ -47,15 +47,21 @@ scenario('what was published before the stop is delivered before the goodbye', {
   assert.deepEqual(await s.broker.exited(), { code: 0, signal: null });
 });
 
-scenario('idle and half-open connections don’t delay the stop', { 'shutdown-timeout': '30s' }, async (s) => {
-  const idle = await s.wire();
-  idle.write('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
-  assert.equal((await idle.answer()).status, 200);
-  (await s.wire()).write('GET /cable HTTP/1.1\r\n');
-  await s.wire();
-  s.broker.kill('SIGTERM');
-  assert.deepEqual(await s.broker.exited(3000), { code: 0, signal: null });
-});
+for (const [what, begin, answer] of [
+  ['that waits for its next request', 'GET /health HTTP/1.1\r\nHost: x\r\n\r\n', 200],
+  ['that said nothing yet', ''],
+  ['that stopped within its headers', 'GET /cable HTTP/1.1\r\n'],
+  ['that stopped within its body', 'POST /_broadcast HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{'],
+]) {
+  scenario(`a connection ${what} doesn’t delay the stop`, { 'shutdown-timeout': '30s' }, async (s) => {
+    const wire = await s.wire();
+    wire.write(begin);
+    if (answer) assert.equal((await wire.answer()).status, answer);
+    await s.http.request('/health');
+    s.broker.kill('SIGTERM');
+    assert.deepEqual(await s.broker.exited(3000), { code: 0, signal: null });
+  });
+}
 
 /** Makes a client that reads nothing while much is on its way to it. */
 async function stuckClient(s) {

@@ -15,11 +15,11 @@ fn settings() -> Vec<(String, String, String)> {
     let command = Settings::augment_args(clap::Command::new("broker"));
     command
         .get_arguments()
-        .map(|arg| {
-            let help = arg.get_help().unwrap().to_string();
+        .filter_map(|arg| {
+            let help = arg.get_help()?.to_string();
             let (meaning, default) = help.split_once(" [default: ").unwrap_or((&help, ""));
-            let name = arg.get_long().unwrap().to_owned();
-            (name, meaning.to_owned(), default.trim_end_matches(']').to_owned())
+            let default = default.trim_end_matches(']');
+            Some((arg.get_long()?.to_owned(), meaning.to_owned(), default.to_owned()))
         })
         .collect()
 }

@@ -230,7 +230,7 @@ fn history(raw: &RawValue) -> Result<HistoryRequest, String> {
 }
 
 /// The text of an argument that has to be an object; `None` for one that is missing or null.
-fn object<'a>(raw: Option<&'a RawValue>, name: impl Display) -> Result<Option<&'a str>, String> {
+fn object(raw: Option<&RawValue>, name: impl Display) -> Result<Option<&str>, String> {
     match raw.map(RawValue::get) {
         None | Some("null") => Ok(None),
         Some(text) if text.starts_with('{') => Ok(Some(text)),

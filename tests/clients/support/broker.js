@@ -1,6 +1,7 @@
 // The real binary as a child process.
 //
-// BROKER_BIN names the binary; without it the release build of this checkout is taken.
+// BROKER_BIN names the binary. Without it the debug build of this checkout is taken: `cargo test`
+// builds it anyway, and its debug assertions and overflow checks take part in the tests.
 
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -9,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { PATIENCE, until, within } from './patience.js';
 
 const BINARY =
-  process.env.BROKER_BIN ?? fileURLToPath(new URL('../../../target/release/broker', import.meta.url));
+  process.env.BROKER_BIN ?? fileURLToPath(new URL('../../../target/debug/broker', import.meta.url));
 
 /** A port nobody listens on, below those the kernel hands to outgoing connections. */
 export async function freePort() {

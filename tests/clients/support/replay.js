@@ -14,12 +14,14 @@ export function replay(members, events) {
   return [...present].map(([id, info]) => ({ id, info }));
 }
 
-/** The presence events among the frames a socket heard, lists left out. */
-export function eventsOf(socket) {
-  return socket.transcript
+/** The presence events among the frames a socket heard: all of them, or those before a list. */
+export function eventsOf(socket, { untilList = false } = {}) {
+  const frames = socket.transcript
     .map((text) => JSON.parse(text))
-    .filter(({ type, message }) => type === 'presence' && message.type !== 'info')
+    .filter(({ type }) => type === 'presence')
     .map(({ message }) => message);
+  const list = frames.findIndex(({ type }) => type === 'info');
+  return frames.slice(0, untilList ? list : undefined).filter(({ type }) => type !== 'info');
 }
 
 /** A small generator of numbers that a seed makes repeatable. */

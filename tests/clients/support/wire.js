@@ -47,6 +47,11 @@ export function handshake(origin, headers = {}, request = 'GET /cable HTTP/1.1')
 }
 
 export class Wire {
+  /** All text frames as they came. */
+  texts = [];
+  /** Whether a close frame is answered with one, as the RFC wants it. */
+  polite = true;
+
   #buffer = Buffer.alloc(0);
   #inbox = new Inbox();
   #upgraded = false;
@@ -137,7 +142,9 @@ export class Wire {
       this.#buffer = bytes.subarray(start + size);
       if (opcode === CLOSE) {
         this.#inbox.put({ opcode, code: payload.length >= 2 ? payload.readUInt16BE(0) : null });
+        if (this.polite) this.send(CLOSE, payload);
       } else {
+        if (opcode === TEXT) this.texts.push(payload.toString());
         this.#inbox.put({ opcode, text: payload.toString() });
       }
     }

@@ -1,0 +1,95 @@
+//! Which routes are reached at which address: one address for all unless some have a port of
+//! their own, which they may share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::listener::{BindError, Listener, Serving};
+use crate::config::Config;
+use crate::http;
+use crate::transport::{self, Context};
+
+type Routes = BoxedFilter<(Response,)>;
+
+/// Where the broker listens, with port 0 resolved.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
+    pub(super) cable: SocketAddr,
+    pub(super) api: SocketAddr,
+    pub(super) metrics: SocketAddr,
+}
+
+/// The listeners and what each serves.
+pub(super) struct Doors {
+    doors: Vec<(Listener, Routes)>,
+    pub(super) addresses: Addresses,
+}
+
+impl Doors {
+    /// Listens where the configuration says.
+    pub(super) fn open(
+        config: &Config,
+        context: &Arc<Context>,
+        prometheus: PrometheusHandle,
+    ) -> Result<Self, BindError> {
+        let cable = cable(&config.cable_path, Arc::clone(context))
+            .or(http::about(&config.cable_path))
+            .unify()
+            .boxed();
+        let api = http::api(http::Api {
+            hub: Arc::clone(&context.hub),
+            broadcast_key: config.broadcast_key.clone(),
+            api_key: config.api_key.clone(),
+            max_body: config.max_body_size,
+            max_stream_name: config.limits.stream_name_size,
+        });
+        let metrics = http::metrics(prometheus);
+        let mut doors: Vec<(SocketAddr, Listener, Routes)> = Vec::new();
+        let mut open = |own: Option<SocketAddr>, flag, routes: Routes| {
+            let at = own.unwrap_or(config.address());
+            let any_port = own.is_some_and(|own| own.port() == 0);
+            let same = |door: &&mut (SocketAddr, Listener, Routes)| door.0 == at && !any_port;
+            if let Some((_, listener, others)) = doors.iter_mut().find(same) {
+                *others = others.clone().or(routes).unify().boxed();
+                return Ok::<_, BindError>(listener.address());
+            }
+            let listener = Listener::bind(at, flag)?;
+            let address = listener.address();
+            doors.push((at, listener, routes));
+            Ok(address)
+        };
+        let addresses = Addresses {
+            cable: open(None, "--port", cable)?,
+            api: open(config.api_address(), "--api-port", api)?,
+            metrics: open(config.metrics_address(), "--metrics-port", metrics)?,
+        };
+        let context = Arc::clone(context);
+        let health = http::health(move || context.is_stopping());
+        let with_health = |(_, listener, routes): (SocketAddr, Listener, Routes)| {
+            let routes = routes.or(health.clone()).unify().recover(http::recover).unify();
+            (listener, routes.boxed())
+        };
+        Ok(Self { doors: doors.into_iter().map(with_health).collect(), addresses })
+    }
+
+    /// Lets connections in until the stop.
+    pub(super) fn serve(self, serving: &Serving) {
+        for (listener, routes) in self.doors {
+            listener.serve(routes, serving);
+        }
+    }
+}
+
+fn cable(path: &str, context: Arc<Context>) -> Routes {
+    let route = transport::route(context);
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    let path = segments.fold(warp::any().boxed(), |path, segment| {
+        path.and(warp::path(segment.to_owned())).boxed()
+    });
+    path.and(warp::path::end()).and(route).boxed()
+}

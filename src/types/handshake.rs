@@ -1,0 +1,62 @@
+//! Why a connection never became a WebSocket.
+
+/// What was wrong with a handshake, as metrics and logs say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HandshakeFailure {
+    /// A plain HTTP request.
+    NotWebSocket,
+    /// A version of the WebSocket protocol other than 13.
+    Version,
+    /// A `Sec-WebSocket-Key` that is none.
+    Key,
+    /// Only subprotocols that aren't spoken here.
+    Subprotocol,
+    /// As many connections as there may be.
+    Full,
+    /// The broker stops.
+    Stopping,
+    /// The request's head didn't arrive in time.
+    Timeout,
+    /// What arrived is not HTTP, or its head is too large.
+    Malformed,
+    /// The connection ended before the request did.
+    Incomplete,
+    /// The system had no file or memory for the connection.
+    Accept,
+    /// The system refused something else.
+    System,
+}
+
+impl HandshakeFailure {
+    /// Every failure, for metrics that must exist before they count.
+    pub const ALL: [Self; 11] = [
+        Self::NotWebSocket,
+        Self::Version,
+        Self::Key,
+        Self::Subprotocol,
+        Self::Full,
+        Self::Stopping,
+        Self::Timeout,
+        Self::Malformed,
+        Self::Incomplete,
+        Self::Accept,
+        Self::System,
+    ];
+
+    /// The failure in a metric's label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotWebSocket => "not_websocket",
+            Self::Version => "version",
+            Self::Key => "key",
+            Self::Subprotocol => "subprotocol",
+            Self::Full => "full",
+            Self::Stopping => "stopping",
+            Self::Timeout => "timeout",
+            Self::Malformed => "malformed",
+            Self::Incomplete => "incomplete",
+            Self::Accept => "accept",
+            Self::System => "system",
+        }
+    }
+}
