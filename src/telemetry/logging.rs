@@ -51,7 +51,7 @@ where
     let filter = EnvFilter::builder().parse(level)?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     Ok(match format {
-        Format::Text => Box::new(lines.compact().with_ansi(ansi).finish()),
+        Format::Text => Box::new(lines.compact().with_ansi(ansi).with_target(false).finish()),
         Format::Json => Box::new(
             lines
                 .json()

@@ -28,7 +28,7 @@ use crate::types::{CloseReason, ConnectionMessage, SessionId};
 const READ_BUFFER: usize = 64 * 1024;
 
 /// How long a closing connection waits for the client to read the last frames and to close too.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 thread_local! {
     /// Bytes in and bytes out, while a connection is polled.

@@ -166,7 +166,7 @@ scenario('the path of the cable is a setting', { 'cable-path': '/ws/v1' }, async
 });
 
 scenario('there are WebSockets at the path of the cable only', {}, async (s) => {
-  for (const path of ['/', '/cable/', '/cable/x', '/cables', '/health', '/metrics']) {
+  for (const path of ['/', '/cable/x', '/cables', '/health', '/metrics', '/_broadcast']) {
     await assert.rejects(Socket.open(s.broker.url(path)), /HTTP \d/, path);
   }
 });

@@ -51,7 +51,6 @@ for (const [what, begin, answer] of [
   ['that waits for its next request', 'GET /health HTTP/1.1\r\nHost: x\r\n\r\n', 200],
   ['that said nothing yet', ''],
   ['that stopped within its headers', 'GET /cable HTTP/1.1\r\n'],
-  ['that stopped within its body', 'POST /_broadcast HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{'],
 ]) {
   scenario(`a connection ${what} doesn’t delay the stop`, { 'shutdown-timeout': '30s' }, async (s) => {
     const wire = await s.wire();

@@ -1,3 +1,4 @@
 //! The real binary and the files shipped with it.
 
 mod config;
+mod metrics;

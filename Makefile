@@ -1,0 +1,51 @@
+# Everything that is checked before a change is good. `make` alone says what there is.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lint unit clients test
+.NOTPARALLEL:
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# Cargo must not change the lockfile behind anyone's back.
+CARGO := cargo --locked
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+CLIENTS := tests/clients
+NODE_MODULES := $(CLIENTS)/node_modules/.package-lock.json
+CARGO_DENY_VERSION := 0.20.2
+STARTED := $(shell date +%s)
+
+# apt needs root; who is root needs no sudo, and may not have one.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
+
+help: ## Say what there is to make
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+test: setup lint unit clients ## Everything CI runs
+	@echo "all checks passed in $$(( $$(date +%s) - $(STARTED) )) s: fmt, clippy, rustdoc, cargo deny, cargo test, npm clients"
+
+setup: $(NODE_MODULES) ## Install what the checks need, if it is missing
+	@command -v cc >/dev/null || { $(APT) update; $(APT) install -y --no-install-recommends gcc libc6-dev; }
+	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny@$(CARGO_DENY_VERSION)
+
+$(NODE_MODULES): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
+	@command -v npm >/dev/null || { $(APT) update; $(APT) install -y --no-install-recommends nodejs npm; }
+	@node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 12) ? 0 : 1)' \
+		|| { echo "Node.js 20.12 or newer is needed for the tests; here is $$(node --version)" >&2; exit 1; }
+	npm --prefix $(CLIENTS) ci --no-audit --no-fund
+	@touch $@
+
+lint: setup ## Format, clippy, rustdoc, dependencies; warnings are errors
+	cargo fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+	cargo deny --locked check bans licenses sources
+
+unit: ## Rust's tests, doctests included
+	$(CARGO) test
+
+clients: $(NODE_MODULES) ## The stock npm clients against the real binary
+	$(CARGO) build
+	BROKER_BIN=$(TARGET_DIR)/debug/broker npm --prefix $(CLIENTS) test

@@ -1,0 +1,252 @@
+//! `docs/METRICS.md`, the names in the code and what the running broker tells: the same metrics.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
+
+use broker::telemetry::metrics::{ALL, Kind};
+
+const MANUAL: &str = "docs/METRICS.md";
+
+/// What the manual says of a metric that isn't there before it counts.
+const ON_FIRST_USE: &str = "*On first use.*";
+
+/// Labels whose values the manual can't list.
+const OPEN_LABELS: [&str; 3] = ["version", "shard", "status"];
+
+/// How long the broker may take for anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A row of the manual's table.
+struct Row {
+    kind: String,
+    unit: String,
+    labels: BTreeMap<String, BTreeSet<String>>,
+    on_first_use: bool,
+}
+
+/// The table: rows by name.
+fn manual() -> BTreeMap<String, Row> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(MANUAL);
+    let text = std::fs::read_to_string(path).expect(MANUAL);
+    let rows = text.lines().filter(|line| line.starts_with("| `broker_"));
+    let mut table = BTreeMap::new();
+    for line in rows {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let ["", name, kind, unit, labels, meaning, _, ""] = cells.as_slice() else {
+            panic!("a row of {MANUAL} has other columns than the rest: {line}")
+        };
+        let row = Row {
+            kind: (*kind).to_owned(),
+            unit: (*unit).to_owned(),
+            labels: labels.split(';').filter_map(label).collect(),
+            on_first_use: meaning.ends_with(ON_FIRST_USE),
+        };
+        let name = name.trim_matches('`').to_owned();
+        assert!(table.insert(name.clone(), row).is_none(), "{MANUAL} has {name} twice");
+    }
+    table
+}
+
+/// A label and its values: what stands in backticks, the label first.
+fn label(text: &str) -> Option<(String, BTreeSet<String>)> {
+    let mut quoted = text.split('`').skip(1).step_by(2).map(str::to_owned);
+    Some((quoted.next()?, quoted.collect()))
+}
+
+/// What the broker tells: types by name, and each name's labels with the values seen.
+#[derive(Default)]
+struct Scrape {
+    types: BTreeMap<String, String>,
+    labels: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+}
+
+impl Scrape {
+    fn parse(text: &str) -> Self {
+        let mut scrape = Self::default();
+        for line in text.lines() {
+            if let Some((name, kind)) =
+                line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+            {
+                scrape.types.insert(name.to_owned(), kind.to_owned());
+            } else if !line.starts_with('#')
+                && let Some((series, _value)) = line.rsplit_once(' ')
+            {
+                let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+                let found = scrape.labels.entry(scrape.family(name)).or_default();
+                for pair in labels.trim_end_matches('}').split("\",").filter(|l| !l.is_empty()) {
+                    let (label, value) = pair.split_once("=\"").expect("a label");
+                    let value = value.trim_end_matches('"').to_owned();
+                    if label != "le" {
+                        found.entry(label.to_owned()).or_default().insert(value);
+                    }
+                }
+            }
+        }
+        scrape
+    }
+
+    /// The metric a series belongs to: a histogram has three.
+    fn family(&self, series: &str) -> String {
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| series.strip_suffix(end));
+        let family = family.filter(|family| self.types.contains_key(*family));
+        family.unwrap_or(series).to_owned()
+    }
+}
+
+/// The broker on a free port; ended when dropped.
+struct Broker {
+    child: Child,
+    /// Kept, so that it can go on writing its log.
+    _log: BufReader<ChildStderr>,
+    address: String,
+}
+
+impl Broker {
+    fn start() -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
+        for (name, _) in std::env::vars_os() {
+            let ours = name.to_str().is_some_and(|n| n.starts_with("BROKER_"));
+            if ours || name.to_str().is_some_and(|n| n.starts_with("ANYCABLE_")) {
+                command.env_remove(name);
+            }
+        }
+        command.args(["--port", "0", "--presence-ttl", "0s"]).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the broker starts");
+        let mut log = BufReader::new(child.stderr.take().expect("its log"));
+        let mut line = String::new();
+        let address = loop {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).expect("its log"), 0, "it ended before it served");
+            if let Some((_, url)) = line.split_once("ws://") {
+                break url.split('/').next().expect("an address").to_owned();
+            }
+        };
+        Self { child, _log: log, address }
+    }
+
+    fn connect(&self, request: &str) -> TcpStream {
+        let mut socket = TcpStream::connect(&self.address).expect("a connection");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        socket.write_all(request.as_bytes()).expect("a request");
+        socket
+    }
+
+    /// Sends a request and returns all that is answered.
+    fn request(&self, method: &str, path: &str, body: &str) -> String {
+        let length = body.len();
+        let mut socket = self.connect(&format!(
+            "{method} {path} HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        ));
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    fn scrape(&self) -> Scrape {
+        let answer = self.request("GET", "/metrics", "");
+        Scrape::parse(answer.split_once("\r\n\r\n").expect("a body").1)
+    }
+
+    /// A client that subscribes and joins, hears of it, and goes.
+    fn visit(&self) {
+        let mut socket = self.connect(
+            "GET /cable HTTP/1.1\r\nHost: broker\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+        );
+        let identifier = r#""{\"channel\":\"$pubsub\",\"stream_name\":\"room\"}""#;
+        let command = format!(
+            r#"{{"command":"subscribe","identifier":{identifier},"presence":{{"id":"ann"}}}}"#
+        );
+        let length = u16::try_from(command.len()).expect("a short command");
+        let mut frame = vec![0x81, 0x80 | 126];
+        frame.extend_from_slice(&length.to_be_bytes());
+        frame.extend_from_slice(&[0; 4]); // a mask that leaves the payload as it is
+        frame.extend_from_slice(command.as_bytes());
+        socket.write_all(&frame).expect("a command");
+        let (mut heard, mut buffer) = (String::new(), [0; 1024]);
+        while !heard.contains(r#"{"type":"join","id":"ann""#) {
+            let read = socket.read(&mut buffer).expect("the join");
+            assert_ne!(read, 0, "the connection ended after {heard:?}");
+            heard.extend(buffer.iter().take(read).map(|byte| char::from(*byte)));
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn the_manual_lists_the_metrics_of_the_code() {
+    let mut manual = manual();
+    for metric in ALL {
+        let name = metric.name;
+        let row = manual.remove(name).unwrap_or_else(|| panic!("{MANUAL} has no row for {name}"));
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        assert_eq!(row.kind, kind, "the type of {name} in {MANUAL}");
+        let unit = if metric.unit == metrics::Unit::Count { "" } else { metric.unit.as_str() };
+        assert_eq!(row.unit, unit, "the unit of {name} in {MANUAL}");
+        for label in row.labels.keys() {
+            // the help of the build's label is the one that says so in other words
+            assert!(metric.help.contains(&format!("`{label}`")), "{name} has no label {label}");
+        }
+    }
+    let more: Vec<&String> = manual.keys().collect();
+    assert!(more.is_empty(), "{MANUAL} lists metrics that don't exist: {more:?}");
+}
+
+#[test]
+fn the_manual_lists_what_the_broker_tells() {
+    let manual = manual();
+    let broker = Broker::start();
+    let fresh = broker.scrape();
+    broker.visit();
+    assert!(broker.request("GET", "/cable", "").starts_with("HTTP/1.1 426"));
+    let publication = r#"{"stream":"room","data":"1"}"#;
+    assert!(broker.request("POST", "/_broadcast", publication).starts_with("HTTP/1.1 201"));
+    let used = broker.scrape();
+
+    for (scrape, is_fresh) in [(&fresh, true), (&used, false)] {
+        for (name, kind) in &scrape.types {
+            let row = manual.get(name).unwrap_or_else(|| panic!("{MANUAL} has no row for {name}"));
+            assert_eq!(&row.kind, kind, "the type of {name} in {MANUAL}");
+        }
+        for (name, labels) in &scrape.labels {
+            assert!(scrape.types.contains_key(name), "{name} has no type");
+            let listed = manual.get(name).map(|row| &row.labels).expect("a row");
+            let told: BTreeSet<&String> = labels.keys().collect();
+            assert_eq!(told, listed.keys().collect(), "the labels of {name} in {MANUAL}");
+            for (label, values) in labels {
+                let unlisted: Vec<_> = values.difference(&listed[label]).collect();
+                let open = OPEN_LABELS.contains(&label.as_str());
+                assert!(open || unlisted.is_empty(), "{MANUAL}: {name} {label} {unlisted:?}");
+            }
+        }
+        for (name, row) in &manual {
+            if row.on_first_use && is_fresh {
+                continue;
+            }
+            let told = scrape.labels.get(name);
+            let told = told.unwrap_or_else(|| panic!("the broker doesn't tell {name}"));
+            for (label, values) in row.labels.iter().filter(|_| !row.on_first_use) {
+                let missing: Vec<_> = values
+                    .iter()
+                    .filter(|value| told.get(label).is_none_or(|told| !told.contains(*value)))
+                    .collect();
+                let open = OPEN_LABELS.contains(&label.as_str());
+                assert!(open || missing.is_empty(), "{name} isn't told with {label} {missing:?}");
+            }
+        }
+    }
+}
