@@ -10,6 +10,8 @@
 
 mod counts;
 mod deadlines;
+mod delivery;
+mod input;
 mod list;
 mod log;
 mod presence;
@@ -17,5 +19,6 @@ mod shard;
 mod stream;
 
 pub use counts::{Counts, Totals};
-pub use shard::{Delivery, FanOut, Input, Shard, SubscriberKey};
-pub use stream::GroupKey;
+pub use delivery::{Delivery, FanOut};
+pub use input::{GroupKey, Input, SubscriberKey};
+pub use shard::Shard;

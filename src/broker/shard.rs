@@ -10,11 +10,13 @@ use slab::Slab;
 
 use super::counts::{Counts, Totals};
 use super::deadlines::{Deadlines, Due};
+use super::delivery::{Delivery, FanOut};
+use super::input::{Input, SubscriberKey};
 use super::presence::RecordKey;
-use super::stream::{GroupKey, Stream, Subscriber};
+use super::stream::{Stream, Subscriber};
 use crate::types::{
     CommandKind, Join, JoinCause, LeaveCause, MemberChange, MemberList, PresenceChange,
-    Publication, ServerMessage, SessionId, StreamCommand, StreamName, UpdateCause,
+    ServerMessage, SessionId, StreamCommand, StreamName, UpdateCause,
 };
 
 /// How many records expire before other inputs get their turn.
@@ -33,65 +35,6 @@ pub struct Shard<R> {
     passes: VecDeque<u32>,
     counts: Counts,
     totals: Totals,
-}
-
-/// Who a subscriber is within its stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SubscriberKey {
-    /// The session.
-    pub session: SessionId,
-    /// Whose words it is told in.
-    pub group: GroupKey,
-}
-
-/// Something that happens to a stream.
-#[derive(Debug)]
-pub enum Input<R> {
-    /// A client's command.
-    Command {
-        /// Whose.
-        key: SubscriberKey,
-        /// Where the answers go.
-        recipient: R,
-        /// What it asks.
-        command: StreamCommand,
-    },
-    /// A subscriber's connection ended.
-    Ended {
-        /// Whose.
-        key: SubscriberKey,
-        /// When that was noticed.
-        at: Instant,
-    },
-    /// The application published a message.
-    Publish {
-        /// What.
-        publication: Arc<Publication>,
-        /// The session that isn't told.
-        except: Option<SessionId>,
-    },
-}
-
-/// Messages for one subscriber, in order.
-#[derive(Debug)]
-pub struct Delivery<R> {
-    /// Where they go.
-    pub recipient: R,
-    /// In whose words.
-    pub group: GroupKey,
-    /// What it is told.
-    pub messages: Vec<ServerMessage>,
-}
-
-/// Messages for several subscribers of one group.
-#[derive(Debug)]
-pub struct FanOut<R> {
-    /// In whose words.
-    pub group: GroupKey,
-    /// What they are told.
-    pub messages: Vec<ServerMessage>,
-    /// Each with how many of the messages, from the first on, it has already.
-    pub recipients: Vec<(R, usize)>,
 }
 
 impl<R: Clone> Shard<R> {

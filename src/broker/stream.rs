@@ -6,10 +6,11 @@ use std::time::Instant;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
+use super::delivery::FanOut;
+use super::input::GroupKey;
 use super::log::Log;
 use super::presence::{PresenceSet, RecordKey};
-use super::shard::FanOut;
-use crate::types::{Codec, Identifier, ServerMessage, SessionId, StreamName};
+use crate::types::{ServerMessage, SessionId, StreamName};
 
 #[derive(Debug)]
 pub(super) struct Stream<R> {
@@ -20,15 +21,6 @@ pub(super) struct Stream<R> {
     /// Since when a subscriber lacks something, if one does.
     pub(super) behind_since: Option<Instant>,
     pass: Pass,
-}
-
-/// What makes subscribers of a stream a group: they are told the same in the same words.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct GroupKey {
-    /// What they speak.
-    pub codec: Codec,
-    /// Their name for the subscription.
-    pub identifier: Identifier,
 }
 
 /// Subscribers that are sent the very same bytes, by what makes them so.

@@ -10,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Recipient;
+use super::job::{Job, Presence};
 use super::worker::Worker;
 use crate::broker::{Input, Shard};
 use crate::clock::Clock;
 use crate::telemetry::Instruments;
-use crate::types::{MemberList, StreamName};
+use crate::types::StreamName;
 
 /// How many inputs wait for a shard before those who bring them have to wait too.
 const QUEUE: usize = 4096;
@@ -26,22 +27,6 @@ pub struct Hub {
     shards: Vec<mpsc::Sender<Job>>,
     hasher: FixedState,
     tasks: TaskTracker,
-}
-
-/// Work for a shard.
-#[derive(Debug)]
-pub(super) enum Job {
-    Input(StreamName, Input<Recipient>),
-    Presence { stream: StreamName, records: bool, answer: oneshot::Sender<Presence> },
-}
-
-/// Who is present in a stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Presence {
-    /// How many.
-    pub total: usize,
-    /// Who, in order of arrival, if that was asked for.
-    pub members: Option<Arc<MemberList>>,
 }
 
 /// The broker is stopping and takes no more inputs.

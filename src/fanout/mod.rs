@@ -8,10 +8,12 @@
 //! ```
 
 mod hub;
+mod job;
 mod outbox;
 mod socket;
 mod worker;
 
-pub use hub::{Hub, Presence};
+pub use hub::{Hub, NoRoom, Stopped};
+pub use job::Presence;
 pub use outbox::{Outbox, Recipient};
 pub use socket::Socket;

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Recipient;
-use super::hub::{Job, Presence};
+use super::job::{Job, Presence};
 use crate::broker::{Delivery, FanOut, Shard, Totals};
 use crate::clock::Clock;
 use crate::protocol;

@@ -2,3 +2,5 @@
 
 mod config;
 mod metrics;
+mod stopping;
+mod support;

@@ -161,10 +161,9 @@ impl Broker {
         let command = format!(
             r#"{{"command":"subscribe","identifier":{identifier},"presence":{{"id":"ann"}}}}"#
         );
-        let length = u16::try_from(command.len()).expect("a short command");
-        let mut frame = vec![0x81, 0x80 | 126];
-        frame.extend_from_slice(&length.to_be_bytes());
-        frame.extend_from_slice(&[0; 4]); // a mask that leaves the payload as it is
+        let length = u8::try_from(command.len()).expect("a short command");
+        assert!(length <= 125, "a longer command needs a longer header");
+        let mut frame = vec![0x81, 0x80 | length, 0, 0, 0, 0]; // a mask that changes nothing
         frame.extend_from_slice(command.as_bytes());
         socket.write_all(&frame).expect("a command");
         let (mut heard, mut buffer) = (String::new(), [0; 1024]);

@@ -1,0 +1,52 @@
+//! What happens to streams.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::types::{Codec, Identifier, Publication, SessionId, StreamCommand};
+
+/// Who a subscriber is within its stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscriberKey {
+    /// The session.
+    pub session: SessionId,
+    /// Whose words it is told in.
+    pub group: GroupKey,
+}
+
+/// Something that happens to a stream.
+#[derive(Debug)]
+pub enum Input<R> {
+    /// A client's command.
+    Command {
+        /// Whose.
+        key: SubscriberKey,
+        /// Where the answers go.
+        recipient: R,
+        /// What it asks.
+        command: StreamCommand,
+    },
+    /// A subscriber's connection ended.
+    Ended {
+        /// Whose.
+        key: SubscriberKey,
+        /// When that was noticed.
+        at: Instant,
+    },
+    /// The application published a message.
+    Publish {
+        /// What.
+        publication: Arc<Publication>,
+        /// The session that isn't told.
+        except: Option<SessionId>,
+    },
+}
+
+/// What makes subscribers of a stream a group: they are told the same in the same words.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GroupKey {
+    /// What they speak.
+    pub codec: Codec,
+    /// Their name for the subscription.
+    pub identifier: Identifier,
+}
