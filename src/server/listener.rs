@@ -52,6 +52,9 @@ fn advice(error: &io::Error, flag: &str) -> String {
     format!("choose another one with {flag}")
 }
 
+/// How long a request that is under way at the stop has to end: half of one may never be more.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+
 /// What holds for all connections of all listeners.
 #[derive(Debug)]
 pub(super) struct Serving {
@@ -155,7 +158,10 @@ async fn speak(
         result = connection.as_mut() => result,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            match tokio::time::timeout(LAST_REQUEST, connection).await {
+                Ok(result) => result,
+                Err(_) => return Err(HandshakeFailure::Stopping),
+            }
         }
     };
     result.map_err(|error| {

@@ -1,12 +1,13 @@
 //! `docs/METRICS.md`, the names in the code and what the running broker tells: the same metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
 use broker::telemetry::metrics::{ALL, Kind};
+
+use crate::support::Broker;
 
 const MANUAL: &str = "docs/METRICS.md";
 
@@ -96,90 +97,53 @@ impl Scrape {
     }
 }
 
-/// The broker on a free port; ended when dropped.
-struct Broker {
-    child: Child,
-    /// Kept, so that it can go on writing its log.
-    _log: BufReader<ChildStderr>,
-    address: String,
+/// Sends a request over a connection of its own.
+fn connect(broker: &Broker, request: &[u8]) -> TcpStream {
+    let mut socket = TcpStream::connect(("127.0.0.1", broker.port)).expect("a connection");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    socket.write_all(request).expect("a request");
+    socket
 }
 
-impl Broker {
-    fn start() -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
-        for (name, _) in std::env::vars_os() {
-            let ours = name.to_str().is_some_and(|n| n.starts_with("BROKER_"));
-            if ours || name.to_str().is_some_and(|n| n.starts_with("ANYCABLE_")) {
-                command.env_remove(name);
-            }
-        }
-        command.args(["--port", "0", "--presence-ttl", "0s"]).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the broker starts");
-        let mut log = BufReader::new(child.stderr.take().expect("its log"));
-        let mut line = String::new();
-        let address = loop {
-            line.clear();
-            assert_ne!(log.read_line(&mut line).expect("its log"), 0, "it ended before it served");
-            if let Some((_, url)) = line.split_once("ws://") {
-                break url.split('/').next().expect("an address").to_owned();
-            }
-        };
-        Self { child, _log: log, address }
-    }
+fn scrape(broker: &Broker) -> Scrape {
+    let (status, text) = broker.get("/metrics");
+    assert_eq!(status, 200);
+    Scrape::parse(&text)
+}
 
-    fn connect(&self, request: &str) -> TcpStream {
-        let mut socket = TcpStream::connect(&self.address).expect("a connection");
-        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        socket.write_all(request.as_bytes()).expect("a request");
-        socket
-    }
-
-    /// Sends a request and returns all that is answered.
-    fn request(&self, method: &str, path: &str, body: &str) -> String {
-        let length = body.len();
-        let mut socket = self.connect(&format!(
-            "{method} {path} HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\
-             Content-Length: {length}\r\n\r\n{body}"
-        ));
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).expect("an answer");
-        answer
-    }
-
-    fn scrape(&self) -> Scrape {
-        let answer = self.request("GET", "/metrics", "");
-        Scrape::parse(answer.split_once("\r\n\r\n").expect("a body").1)
-    }
-
-    /// A client that subscribes and joins, hears of it, and goes.
-    fn visit(&self) {
-        let mut socket = self.connect(
-            "GET /cable HTTP/1.1\r\nHost: broker\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-        );
-        let identifier = r#""{\"channel\":\"$pubsub\",\"stream_name\":\"room\"}""#;
-        let command = format!(
-            r#"{{"command":"subscribe","identifier":{identifier},"presence":{{"id":"ann"}}}}"#
-        );
-        let length = u8::try_from(command.len()).expect("a short command");
-        assert!(length <= 125, "a longer command needs a longer header");
-        let mut frame = vec![0x81, 0x80 | length, 0, 0, 0, 0]; // a mask that changes nothing
-        frame.extend_from_slice(command.as_bytes());
-        socket.write_all(&frame).expect("a command");
-        let (mut heard, mut buffer) = (String::new(), [0; 1024]);
-        while !heard.contains(r#"{"type":"join","id":"ann""#) {
-            let read = socket.read(&mut buffer).expect("the join");
-            assert_ne!(read, 0, "the connection ended after {heard:?}");
-            heard.extend(buffer.iter().take(read).map(|byte| char::from(*byte)));
-        }
+/// A client that subscribes and joins, hears of it, and goes.
+fn visit(broker: &Broker) {
+    let mut socket = connect(
+        broker,
+        b"GET /cable HTTP/1.1\r\nHost: broker\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    let identifier = r#""{\"channel\":\"$pubsub\",\"stream_name\":\"room\"}""#;
+    let command =
+        format!(r#"{{"command":"subscribe","identifier":{identifier},"presence":{{"id":"ann"}}}}"#);
+    let length = u8::try_from(command.len()).expect("a short command");
+    assert!(length <= 125, "a longer command needs a longer header");
+    let mut frame = vec![0x81, 0x80 | length, 0, 0, 0, 0]; // a mask that changes nothing
+    frame.extend_from_slice(command.as_bytes());
+    socket.write_all(&frame).expect("a command");
+    let (mut heard, mut buffer) = (String::new(), [0; 1024]);
+    while !heard.contains(r#"{"type":"join","id":"ann""#) {
+        let read = socket.read(&mut buffer).expect("the join");
+        assert_ne!(read, 0, "the connection ended after {heard:?}");
+        heard.extend(buffer.iter().take(read).map(|byte| char::from(*byte)));
     }
 }
 
-impl Drop for Broker {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+/// A publication, accepted.
+fn publish(broker: &Broker) {
+    let body = r#"{"stream":"room","data":"1"}"#;
+    let length = body.len();
+    let request = format!(
+        "POST /_broadcast HTTP/1.1\r\nHost: broker\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    let mut answer = [0; 12];
+    connect(broker, request.as_bytes()).read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 201");
 }
 
 #[test]
@@ -197,7 +161,6 @@ fn the_manual_lists_the_metrics_of_the_code() {
         let unit = if metric.unit == metrics::Unit::Count { "" } else { metric.unit.as_str() };
         assert_eq!(row.unit, unit, "the unit of {name} in {MANUAL}");
         for label in row.labels.keys() {
-            // the help of the build's label is the one that says so in other words
             assert!(metric.help.contains(&format!("`{label}`")), "{name} has no label {label}");
         }
     }
@@ -208,13 +171,11 @@ fn the_manual_lists_the_metrics_of_the_code() {
 #[test]
 fn the_manual_lists_what_the_broker_tells() {
     let manual = manual();
-    let broker = Broker::start();
-    let fresh = broker.scrape();
-    broker.visit();
-    assert!(broker.request("GET", "/cable", "").starts_with("HTTP/1.1 426"));
-    let publication = r#"{"stream":"room","data":"1"}"#;
-    assert!(broker.request("POST", "/_broadcast", publication).starts_with("HTTP/1.1 201"));
-    let used = broker.scrape();
+    let broker = Broker::start(&["--presence-ttl", "0s"]);
+    let fresh = scrape(&broker);
+    visit(&broker);
+    publish(&broker);
+    let used = scrape(&broker);
 
     for (scrape, is_fresh) in [(&fresh, true), (&used, false)] {
         for (name, kind) in &scrape.types {

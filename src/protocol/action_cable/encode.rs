@@ -79,10 +79,13 @@ pub fn encode_connection(message: &ConnectionMessage, out: &mut Vec<u8>) {
             append(out, format_args!("{{\"type\":\"ping\",\"message\":{timestamp}}}"));
         }
         ConnectionMessage::Pong => out.extend_from_slice(b"{\"type\":\"pong\"}"),
-        // without `identifier` and `message` the stock clients log it and drop it
+        // Stock clients take a frame of a type they don't know for data. Without a `message`,
+        // @anycable/core drops it; @rails/actioncable hands it to the subscriptions of the
+        // identifier, fails if there is none, and nobody's identifier is the empty string.
         ConnectionMessage::Error { command, reason } => {
-            let command = command.as_str();
-            append(out, format_args!("{{\"type\":\"error\",\"command\":\"{command}\",\"reason\":"));
+            out.extend_from_slice(b"{\"type\":\"error\",\"identifier\":\"\",\"command\":\"");
+            out.extend_from_slice(command.as_str().as_bytes());
+            out.extend_from_slice(b"\",\"reason\":");
             string(out, reason);
             out.push(b'}');
         }
@@ -218,7 +221,7 @@ mod tests {
             (ConnectionMessage::Ping { timestamp: 5 }, r#"{"type":"ping","message":5}"#),
             (
                 ConnectionMessage::Error { command: CommandKind::Perform, reason: "no".into() },
-                r#"{"type":"error","command":"message","reason":"no"}"#,
+                r#"{"type":"error","identifier":"","command":"message","reason":"no"}"#,
             ),
             (
                 ConnectionMessage::Disconnect {
