@@ -6,8 +6,10 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -151,7 +153,12 @@ async fn speak(
     stop: CancellationToken,
 ) -> Result<(), HandshakeFailure> {
     drop(socket.set_nodelay(true)); // fails on a socket that is gone already, which is seen next
-    let service = TowerToHyperService::new(warp::service(routes));
+    let routes = TowerToHyperService::new(warp::service(routes));
+    let asked = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        asked.store(true, Ordering::Relaxed);
+        routes.call(request)
+    });
     let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
     tokio::pin!(connection);
     let result = tokio::select! {
@@ -164,6 +171,9 @@ async fn speak(
             }
         }
     };
+    if asked.load(Ordering::Relaxed) {
+        return Ok(()); // it was plain HTTP, and its client has nothing more to ask
+    }
     result.map_err(|error| {
         tracing::debug!(%error, "a connection failed before it was a WebSocket");
         if error.is_timeout() {

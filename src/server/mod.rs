@@ -109,6 +109,7 @@ impl Broker {
         let (shards_stop, heartbeat_stop) = (CancellationToken::new(), CancellationToken::new());
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let ttl = config.presence_ttl;
+        gauge!(names::START_TIME).set(clock.unix().as_secs_f64());
         let shard_failed = CancellationToken::new();
         let hub =
             Hub::start(cores, ttl, &clock, &instruments, &shards, &shards_stop, &shard_failed);

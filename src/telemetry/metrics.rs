@@ -51,7 +51,7 @@ metrics! {
     COMMANDS = Counter "broker_commands_total" Count "Commands from clients, by `command` and `outcome` (ok, refused).";
     HTTP_REQUESTS = Counter "broker_http_requests_total" Count "HTTP requests answered, by `endpoint` and `status`.";
     PUBLICATIONS = Counter "broker_publications_total" Count "Messages accepted from the application for a stream.";
-    DELIVERIES = Counter "broker_deliveries_total" Count "Messages handed to a subscriber: one publication to ten subscribers counts ten.";
+    DELIVERIES = Counter "broker_deliveries_total" Count "Messages for a subscriber (publications, whispers, presence changes, answers): one to ten subscribers counts ten.";
     RECEIVED_BYTES = Counter "broker_received_bytes_total" Bytes "Bytes read from WebSockets.";
     SENT_BYTES = Counter "broker_sent_bytes_total" Bytes "Bytes written to WebSockets.";
     PRESENCE_MEMBERS = Gauge "broker_presence_members" Count "Members present now, over all streams.";
@@ -64,6 +64,7 @@ metrics! {
     OUTBOX_OVERFLOWS = Counter "broker_outbox_overflows_total" Count "Connections ended because their client read too slowly.";
     SHARD_QUEUE_DEPTH = Gauge "broker_shard_queue_depth" Count "Inputs waiting for a shard, by `shard`.";
     PAUSED_SECONDS = Counter "broker_paused_seconds_total" Seconds "Time in which the process did not run (stopped, suspended, starved). It counts against no TTL and no timeout.";
+    START_TIME = Gauge "broker_start_time_seconds" Seconds "When the broker started, in seconds of the Unix epoch.";
     OPEN_FILE_LIMIT = Gauge "broker_open_file_limit" Count "Most files the process may have open; each connection is one.";
 }
 

@@ -36,12 +36,11 @@ fn manual() -> BTreeMap<String, Row> {
     let mut table = BTreeMap::new();
     for line in rows {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        let ["", name, kind, unit, labels, meaning, _, ""] = cells.as_slice() else {
-            panic!("a row of {MANUAL} has other columns than the rest: {line}")
-        };
+        let columns = <[&str; 8]>::try_from(cells).map_err(|_| line);
+        let [_, name, kind, unit, labels, meaning, _, _] = columns.expect("six columns");
         let row = Row {
-            kind: (*kind).to_owned(),
-            unit: (*unit).to_owned(),
+            kind: kind.to_owned(),
+            unit: unit.to_owned(),
             labels: labels.split(';').filter_map(label).collect(),
             on_first_use: meaning.ends_with(ON_FIRST_USE),
         };
