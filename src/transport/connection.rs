@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Context, Place};
+use crate::auth;
 use crate::broker::{GroupKey, Input, SubscriberKey};
 use crate::fanout::Recipient;
 use crate::protocol;
@@ -64,23 +65,34 @@ struct End {
 }
 
 impl Connection {
-    /// Welcomes the client. `read` is what it sent along with its handshake: no readiness will
-    /// tell of that.
+    /// Welcomes the client, or tells it why it is refused. `read` is what it sent along with its
+    /// handshake: no readiness will tell of that.
     pub fn new(
         context: Arc<Context>,
         place: Place,
         outbox: Recipient,
         sid: SessionId,
+        admitted: Result<auth::Client, auth::Refused>,
         read: &Bytes,
     ) -> Self {
         context.instruments.connections_opened.increment(1);
         context.instruments.connections.increment(1.0);
         context.instruments.sessions.increment(1.0);
         outbox.hear(context.heartbeat.beat());
-        let session = Session::new(sid);
+        let (joins, refused) = match admitted {
+            Ok(client) => (client.joins, None),
+            Err(refused) => (auth::JoinsAs::Nobody, Some(refused)),
+        };
+        let session = Session::new(sid, joins);
         let client = Client { context, outbox, session, blocked: None, _place: place };
         let mut connection = Self { reader: Reader::new(), client, end: None };
-        connection.welcome(read);
+        match refused {
+            None => connection.welcome(read),
+            Some(refused) => {
+                tracing::debug!(%sid, reason = %refused, "a client is refused");
+                connection.client.outbox.close(refused.reason());
+            }
+        }
         connection
     }
 
@@ -218,7 +230,9 @@ impl Connection {
             CloseReason::NoPong
             | CloseReason::TooSlow
             | CloseReason::ServerRestart
-            | CloseReason::UnsupportedData => false,
+            | CloseReason::UnsupportedData
+            | CloseReason::Unauthorized
+            | CloseReason::TokenExpired => false,
         };
         let timeout = Box::pin(tokio::time::sleep(CLOSE_TIMEOUT));
         self.end = Some(Box::new(End { timeout, client_closed, half_closed: false }));
@@ -294,7 +308,8 @@ impl Client {
         let codec = self.outbox.codec();
         let command = protocol::decode(codec, text);
         let instruments = &self.context.instruments;
-        match self.session.handle(command, &self.context.settings.limits) {
+        let Context { settings, access, .. } = &*self.context;
+        match self.session.handle(command, &settings.limits, &access.streams) {
             Action::Forward { stream, identifier, command } => {
                 let session = self.session.id();
                 let key = SubscriberKey { session, group: GroupKey { codec, identifier } };
