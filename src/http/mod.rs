@@ -18,13 +18,15 @@ pub use reply::recover;
 pub use status::{about, health, metrics};
 
 use crate::config::Secret;
-use crate::fanout::Hub;
+use crate::fanout::{Hub, Identities};
 
 /// What the application's endpoints need.
 #[derive(Debug)]
 pub struct Api {
     /// The way to the streams.
     pub hub: Arc<Hub>,
+    /// Whose connections are whose.
+    pub identities: Arc<Identities>,
     /// What a publisher must know.
     pub broadcast_key: Option<Secret>,
     /// What a caller of `/api` must know.

@@ -43,6 +43,7 @@ impl Doors {
             .boxed();
         let api = http::api(http::Api {
             hub: Arc::clone(&context.hub),
+            identities: Arc::clone(&context.identities),
             broadcast_key: config.access.publishing_key(),
             api_key: config.access.reading_key(),
             max_body: config.max_body_size,

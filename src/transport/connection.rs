@@ -19,7 +19,7 @@ use bytes::Bytes;
 use super::{Context, Place};
 use crate::auth;
 use crate::broker::{GroupKey, Input, SubscriberKey};
-use crate::fanout::Recipient;
+use crate::fanout::{Recipient, Registration};
 use crate::protocol;
 use crate::protocol::websocket::{self, Event, Reader, Violation};
 use crate::session::{Action, Session};
@@ -53,6 +53,7 @@ struct Client {
     /// An input for which its shard had no room: nothing more is read until it has.
     blocked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _place: Place,
+    _registration: Option<Box<Registration>>,
 }
 
 /// The time from the decision to close to the end of the socket.
@@ -79,12 +80,21 @@ impl Connection {
         context.instruments.connections.increment(1.0);
         context.instruments.sessions.increment(1.0);
         outbox.hear(context.heartbeat.beat());
-        let (joins, refused) = match admitted {
-            Ok(client) => (client.joins, None),
-            Err(refused) => (auth::JoinsAs::Nobody, Some(refused)),
+        let (client, refused) = match admitted {
+            Ok(client) => (client, None),
+            Err(refused) => (auth::Client::default(), Some(refused)),
         };
-        let session = Session::new(sid, joins);
-        let client = Client { context, outbox, session, blocked: None, _place: place };
+        let identifier = client.identifier.as_deref();
+        let registration = identifier.map(|it| Box::new(context.identities.register(it, &outbox)));
+        let session = Session::new(sid, client.joins);
+        let client = Client {
+            context,
+            outbox,
+            session,
+            blocked: None,
+            _place: place,
+            _registration: registration,
+        };
         let mut connection = Self { reader: Reader::new(), client, end: None };
         match refused {
             None => connection.welcome(read),
@@ -232,7 +242,8 @@ impl Connection {
             | CloseReason::ServerRestart
             | CloseReason::UnsupportedData
             | CloseReason::Unauthorized
-            | CloseReason::TokenExpired => false,
+            | CloseReason::TokenExpired
+            | CloseReason::Remote { .. } => false,
         };
         let timeout = Box::pin(tokio::time::sleep(CLOSE_TIMEOUT));
         self.end = Some(Box::new(End { timeout, client_closed, half_closed: false }));

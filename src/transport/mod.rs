@@ -18,7 +18,7 @@ pub use heartbeat::{Heartbeat, Liveness};
 
 use crate::auth;
 use crate::clock::Clock;
-use crate::fanout::Hub;
+use crate::fanout::{Hub, Identities};
 use crate::protocol::action_cable::Parameters;
 use crate::telemetry::Instruments;
 use crate::types::Limits;
@@ -42,6 +42,8 @@ pub struct Context {
     pub access: auth::Access,
     /// The name under which a client sends its token.
     pub token: TokenName,
+    /// Whose connections are whose.
+    pub identities: Arc<Identities>,
     open: AtomicUsize,
     stopping: AtomicBool,
 }
@@ -100,6 +102,7 @@ impl Context {
             settings,
             access,
             token,
+            identities: Arc::default(),
             open,
             stopping,
         })

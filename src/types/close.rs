@@ -25,11 +25,16 @@ pub enum CloseReason {
     Unauthorized,
     /// The token's time is over.
     TokenExpired,
+    /// The application said so.
+    Remote {
+        /// Whether the client should come back.
+        reconnect: bool,
+    },
 }
 
 impl CloseReason {
     /// Every reason, for metrics that must exist before they count.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::ClientClosed,
         Self::ClientGone,
         Self::NoPong,
@@ -41,6 +46,8 @@ impl CloseReason {
         Self::MessageTooBig,
         Self::Unauthorized,
         Self::TokenExpired,
+        Self::Remote { reconnect: false },
+        Self::Remote { reconnect: true },
     ];
 
     /// The reason in a metric's label or a `disconnect` frame.
@@ -57,6 +64,7 @@ impl CloseReason {
             Self::MessageTooBig => "message_too_big",
             Self::Unauthorized => "unauthorized",
             Self::TokenExpired => "token_expired",
+            Self::Remote { .. } => "remote",
         }
     }
 
@@ -68,7 +76,8 @@ impl CloseReason {
             | Self::NoPong
             | Self::TooSlow
             | Self::Unauthorized
-            | Self::TokenExpired => 1000,
+            | Self::TokenExpired
+            | Self::Remote { .. } => 1000,
             Self::ServerRestart => 1001,
             Self::ProtocolError => 1002,
             Self::UnsupportedData => 1003,
