@@ -19,6 +19,9 @@ use crate::types::{
     ServerMessage, SessionId, StreamCommand, StreamName, UpdateCause,
 };
 
+/// How much a stream may have to say, in bytes, before no more inputs should be taken.
+const CROWDED: usize = 4 * 1024 * 1024;
+
 /// How many records expire before other inputs get their turn.
 const EXPIRED_AT_ONCE: usize = 1024;
 
@@ -66,6 +69,13 @@ impl<R: Clone> Shard<R> {
                 }
             }
         }
+    }
+
+    /// Whether a stream has so much to say that it should be said before more is taken in: its
+    /// subscribers are many, and the publications faster than all can be told.
+    pub fn is_crowded(&self) -> bool {
+        let under_way = self.passes.iter().filter_map(|key| self.streams.get(*key as usize));
+        under_way.into_iter().any(|stream| stream.log.weight() > CROWDED)
     }
 
     /// What one subscriber is told. Each is due before anything that comes after it.

@@ -109,11 +109,15 @@ impl Worker {
         }
     }
 
-    /// Lets other tasks have their turn, then takes what waits by then.
+    /// Lets other tasks have their turn, then takes what waits by then; nothing if too much is yet
+    /// to be said.
     async fn take_waiting(&mut self, jobs: &mut Vec<Job>, stop: &CancellationToken) {
         tokio::task::yield_now().await;
         if stop.is_cancelled() {
             self.queue.close();
+        }
+        if self.shard.is_crowded() {
+            return;
         }
         while jobs.len() < INPUTS_A_TURN
             && let Ok(job) = self.queue.try_recv()

@@ -30,6 +30,27 @@ pub enum ServerMessage {
     HistoryRejected,
 }
 
+impl ServerMessage {
+    /// Roughly the memory it takes, in bytes.
+    pub fn weight(&self) -> usize {
+        let payload = match self {
+            Self::Publication(publication) => publication.data.as_str().len(),
+            Self::Whisper(data) => data.as_str().len(),
+            Self::Presence(change) => {
+                change.id.as_str().len() + change.record.info().as_str().len()
+            }
+            Self::PresenceList(members) => members.len() * size_of::<Member>(),
+            Self::PresenceError(reason) => reason.len(),
+            Self::Confirmed
+            | Self::Rejected
+            | Self::PresenceCount(_)
+            | Self::HistoryConfirmed
+            | Self::HistoryRejected => 0,
+        };
+        payload + size_of::<Self>()
+    }
+}
+
 /// Something a connection is told that is about no subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConnectionMessage {
@@ -108,6 +129,15 @@ pub enum RecordChange {
         /// Why it went.
         cause: LeaveCause,
     },
+}
+
+impl RecordChange {
+    /// The record's info, the last one if it is gone.
+    pub fn info(&self) -> &RawJson {
+        match self {
+            Self::Added { info } | Self::Updated { info, .. } | Self::Removed { info, .. } => info,
+        }
+    }
 }
 
 /// What a record's change did to the member it belongs to.
