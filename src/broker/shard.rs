@@ -9,30 +9,42 @@ use foldhash::fast::RandomState;
 use slab::Slab;
 
 use super::counts::{Counts, Totals};
-use super::deadlines::{Deadlines, Due};
+use super::deadlines::Deadlines;
 use super::delivery::{Delivery, FanOut};
+use super::history::{self, History, HistorySettings};
 use super::input::{Input, SubscriberKey};
 use super::presence::RecordKey;
 use super::stream::{Stream, Subscriber};
 use crate::types::{
-    CommandKind, Join, JoinCause, LeaveCause, MemberChange, MemberList, PresenceChange,
-    ServerMessage, SessionId, StreamCommand, StreamName, UpdateCause,
+    CommandKind, DropCause, HistoryRequest, Join, JoinCause, LeaveCause, MemberChange, MemberList,
+    PresenceChange, Publication, RawJson, ServerMessage, SessionId, StreamCommand, StreamName,
+    UpdateCause,
 };
 
 /// How much a stream may have to say, in bytes, before no more inputs should be taken.
 const CROWDED: usize = 4 * 1024 * 1024;
 
-/// How many records expire before other inputs get their turn.
+/// How far epochs are apart: far enough that one looks nothing like the next.
+const EPOCH_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// How many records, and how many streams, expire before other inputs get their turn.
 const EXPIRED_AT_ONCE: usize = 1024;
 
 /// Streams with their subscribers and presence. `R` is where a subscriber's messages go; the
 /// shard only ever clones it.
 #[derive(Debug)]
 pub struct Shard<R> {
-    presence_ttl: Duration,
+    settings: Settings,
     streams: Slab<Stream<R>>,
     names: HashMap<StreamName, u32, RandomState>,
-    deadlines: Deadlines,
+    deadlines: Deadlines<Due>,
+    /// For each stream with a history, when its oldest publication expires, or earlier.
+    expiries: Deadlines<u32>,
+    /// When the newest publication of a stream that was forgotten was made, in milliseconds of
+    /// the Unix epoch: that much is not known of a stream that is new.
+    forgotten: u64,
+    /// How many epochs there have been.
+    epochs: u64,
     replies: VecDeque<Delivery<R>>,
     /// Streams with a pass under way, in turn.
     passes: VecDeque<u32>,
@@ -40,14 +52,35 @@ pub struct Shard<R> {
     totals: Totals,
 }
 
+/// What holds for all streams of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long records outlive their connection.
+    pub presence_ttl: Duration,
+    /// What is kept of publications.
+    pub history: HistorySettings,
+    /// A random number that no other shard has, of this process or another: epochs come of it.
+    pub seed: u64,
+}
+
+/// A record that goes.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    stream: u32,
+    record: RecordKey,
+}
+
 impl<R: Clone> Shard<R> {
-    /// A shard without streams. Records outlive their connection by `presence_ttl`.
-    pub fn new(presence_ttl: Duration) -> Self {
+    /// A shard without streams.
+    pub fn new(settings: Settings) -> Self {
         Self {
-            presence_ttl,
+            settings,
             streams: Slab::new(),
             names: HashMap::default(),
             deadlines: Deadlines::default(),
+            expiries: Deadlines::default(),
+            forgotten: 0,
+            epochs: 0,
             replies: VecDeque::new(),
             passes: VecDeque::new(),
             counts: Counts::default(),
@@ -62,12 +95,7 @@ impl<R: Clone> Shard<R> {
                 self.command(name, &key, recipient, command, now);
             }
             Input::Ended { key, at } => self.ended(name, &key, at, now),
-            Input::Publish { publication, except } => {
-                self.counts.publications += 1;
-                if let Some(stream) = self.find(name) {
-                    self.say(stream, ServerMessage::Publication(publication), except, now);
-                }
-            }
+            Input::Publish { data, at, except } => self.publish(name, data, at, except, now),
         }
     }
 
@@ -113,10 +141,10 @@ impl<R: Clone> Shard<R> {
 
     /// When [`Shard::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.next()
+        [self.deadlines.next(), self.expiries.next()].into_iter().flatten().min()
     }
 
-    /// Lets records go whose time is over, a bounded number at once: ask
+    /// Lets records and publications go whose time is over, a bounded number at once: ask
     /// [`Shard::poll_timeout`] again.
     pub fn handle_timeout(&mut self, now: Instant) {
         for _ in 0..EXPIRED_AT_ONCE {
@@ -124,6 +152,10 @@ impl<R: Clone> Shard<R> {
             self.counts.expiry_lags.push(now.saturating_duration_since(deadline));
             self.remove_record(stream, record, LeaveCause::Expired, now);
             self.forget_if_idle(stream);
+        }
+        for _ in 0..EXPIRED_AT_ONCE {
+            let Some((_, stream)) = self.expiries.pop(now) else { break };
+            self.drop_expired(stream, now);
         }
     }
 
@@ -162,10 +194,10 @@ impl<R: Clone> Shard<R> {
         match command {
             StreamCommand::Subscribe { join, history } => {
                 let stream = self.subscribe(name, key, recipient);
-                self.reply(stream, key, ServerMessage::Confirmed);
+                self.reply(stream, key, [ServerMessage::Confirmed]);
                 self.followed(CommandKind::Subscribe);
-                if history.is_some() {
-                    self.reply(stream, key, ServerMessage::HistoryRejected);
+                if let Some(request) = history {
+                    self.tell_history(stream, key, &request);
                 }
                 match join {
                     Some(Ok(join)) => self.join(stream, key, join, JoinCause::Subscribed, now),
@@ -193,10 +225,10 @@ impl<R: Clone> Shard<R> {
                 let Some(stream) = self.find(name) else { return };
                 self.list(stream, key, records);
             }
-            StreamCommand::History(_) => {
+            StreamCommand::History(request) => {
                 let Some(stream) = self.find(name) else { return };
-                self.reply(stream, key, ServerMessage::HistoryRejected);
-                self.counts.commands.push((CommandKind::History, false));
+                let told = self.tell_history(stream, key, &request);
+                self.counts.commands.push((CommandKind::History, told));
             }
             StreamCommand::Whisper(data) => {
                 let Some(stream) = self.find(name) else { return };
@@ -212,18 +244,13 @@ impl<R: Clone> Shard<R> {
 
     /// Adds the subscriber, or makes sure of it if it is there already.
     fn subscribe(&mut self, name: &StreamName, key: &SubscriberKey, recipient: R) -> u32 {
-        let index = self.find(name).unwrap_or_else(|| {
-            let key = u32::try_from(self.streams.insert(Stream::new(name.clone())));
-            let key = key.unwrap_or(u32::MAX); // four billion streams don't fit in memory
-            self.names.insert(name.clone(), key);
-            key
-        });
+        let index = self.find_or_add(name);
         if let Some(stream) = self.streams.get_mut(index as usize) {
-            let sent = stream.log.end();
+            let (sent, live_after) = (stream.log.end(), stream.history.head());
             let group = stream.groups.entry(key.group.clone()).or_default();
             group.entry(key.session).or_insert_with(|| {
                 self.totals.subscriptions += 1;
-                Subscriber { recipient, sent, record: None }
+                Subscriber { recipient, sent, live_after, record: None }
             });
         }
         index
@@ -246,13 +273,13 @@ impl<R: Clone> Shard<R> {
     fn ended(&mut self, name: &StreamName, key: &SubscriberKey, at: Instant, now: Instant) {
         let Some(index) = self.find(name) else { return };
         if let Some(record) = self.unsubscribe(index, key).flatten() {
-            if self.presence_ttl.is_zero() {
+            if self.settings.presence_ttl.is_zero() {
                 self.remove_record(index, record, LeaveCause::Expired, now);
             } else if let Some(stream) = self.streams.get_mut(index as usize)
                 && let Some(deadline) = stream.presence.deadline_mut(record)
             {
                 let due = Due { stream: index, record };
-                *deadline = Some(self.deadlines.add(at + self.presence_ttl, due));
+                *deadline = Some(self.deadlines.add(at + self.settings.presence_ttl, due));
             }
         }
         self.forget_if_idle(index);
@@ -323,7 +350,7 @@ impl<R: Clone> Shard<R> {
         } else {
             ServerMessage::PresenceCount(stream.presence.members())
         };
-        self.reply(index, key, answer);
+        self.reply(index, key, [answer]);
         self.followed(CommandKind::Presence);
     }
 
@@ -349,13 +376,98 @@ impl<R: Clone> Shard<R> {
         }
     }
 
+    fn publish(
+        &mut self,
+        name: &StreamName,
+        data: RawJson,
+        at: u64,
+        except: Option<SessionId>,
+        now: Instant,
+    ) {
+        self.counts.publications += 1;
+        let HistorySettings { limit, ttl, max_bytes } = self.settings.history;
+        if limit == 0 {
+            let Some(index) = self.find(name) else { return };
+            let publication = Publication { stream: name.clone(), data, at, position: None };
+            self.say(index, ServerMessage::Publication(Arc::new(publication)), except, now);
+            return;
+        }
+        let index = self.find_or_add(name);
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        if stream.history.is_empty() {
+            self.expiries.add(now + ttl, index);
+        }
+        let publication = stream.history.append(name, data, at, now + ttl);
+        self.totals.publications += 1;
+        self.totals.history_bytes += history::weight(&publication);
+        if stream.history.len() > limit {
+            self.drop_oldest(index, DropCause::Limit);
+        }
+        self.say(index, ServerMessage::Publication(publication), except, now);
+        while self.totals.history_bytes > max_bytes {
+            let Some((expires, oldest)) = self.expiries.pop_first() else { break };
+            if self.next_expiry(oldest) == Some(expires) {
+                self.drop_oldest(oldest, DropCause::Memory);
+            }
+            self.await_expiry(oldest);
+        }
+    }
+
+    /// Tells a subscriber what it missed; whether all of it could be told.
+    fn tell_history(&mut self, index: u32, key: &SubscriberKey, request: &HistoryRequest) -> bool {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return false };
+        let Some(subscriber) = subscriber_mut(stream, key) else { return false };
+        let live_after = subscriber.live_after;
+        let answer = if self.settings.history.limit == 0 {
+            vec![ServerMessage::HistoryRejected]
+        } else {
+            stream.history.answer(&stream.name, request, live_after)
+        };
+        let told = answer.last() == Some(&ServerMessage::HistoryConfirmed);
+        self.counts.histories.push(told);
+        self.reply(index, key, answer);
+        told
+    }
+
+    fn drop_expired(&mut self, stream: u32, now: Instant) {
+        while self.next_expiry(stream).is_some_and(|expires| expires <= now) {
+            self.drop_oldest(stream, DropCause::Expired);
+        }
+        self.await_expiry(stream);
+    }
+
+    fn drop_oldest(&mut self, stream: u32, cause: DropCause) {
+        let Some(stream) = self.streams.get_mut(stream as usize) else { return };
+        self.totals.history_bytes -= stream.history.drop_oldest();
+        self.totals.publications -= 1;
+        self.counts.dropped.push(cause);
+    }
+
+    fn next_expiry(&self, stream: u32) -> Option<Instant> {
+        self.streams.get(stream as usize)?.history.next_expiry()
+    }
+
+    /// Comes back to a stream when its oldest publication expires; forgets it if it has none and
+    /// nobody needs it.
+    fn await_expiry(&mut self, stream: u32) {
+        match self.next_expiry(stream) {
+            Some(expires) => drop(self.expiries.add(expires, stream)),
+            None => self.forget_if_idle(stream),
+        }
+    }
+
     /// Tells one subscriber something, after all that was said before.
-    fn reply(&mut self, stream: u32, key: &SubscriberKey, message: ServerMessage) {
+    fn reply(
+        &mut self,
+        stream: u32,
+        key: &SubscriberKey,
+        answer: impl IntoIterator<Item = ServerMessage>,
+    ) {
         let Some(stream) = self.streams.get_mut(stream as usize) else { return };
         let group = stream.groups.get_mut(&key.group);
         let Some(subscriber) = group.and_then(|group| group.get_mut(&key.session)) else { return };
         let mut messages = Stream::catch_up(&stream.log, subscriber);
-        messages.push(message);
+        messages.extend(answer);
         self.replies.push_back(Delivery {
             recipient: subscriber.recipient.clone(),
             group: key.group.clone(),
@@ -370,7 +482,7 @@ impl<R: Clone> Shard<R> {
         kind: CommandKind,
         reason: Cow<'static, str>,
     ) {
-        self.reply(stream, key, ServerMessage::PresenceError(reason));
+        self.reply(stream, key, [ServerMessage::PresenceError(reason)]);
         self.counts.commands.push((kind, false));
     }
 
@@ -403,9 +515,23 @@ impl<R: Clone> Shard<R> {
         self.names.get(name).copied()
     }
 
+    fn find_or_add(&mut self, name: &StreamName) -> u32 {
+        self.find(name).unwrap_or_else(|| {
+            self.epochs += 1;
+            // the step is odd, so no two are equal before all have been
+            let epoch = self.settings.seed.wrapping_add(self.epochs.wrapping_mul(EPOCH_STEP));
+            let history = History::new(format!("{epoch:x}").as_str().into(), self.forgotten);
+            let key = u32::try_from(self.streams.insert(Stream::new(name.clone(), history)));
+            let key = key.unwrap_or(u32::MAX); // four billion streams don't fit in memory
+            self.names.insert(name.clone(), key);
+            key
+        })
+    }
+
     fn forget_if_idle(&mut self, index: u32) {
         if self.streams.get(index as usize).is_some_and(Stream::is_idle) {
             let stream = self.streams.remove(index as usize);
+            self.forgotten = self.forgotten.max(stream.history.lost());
             self.names.remove(&stream.name);
         }
     }

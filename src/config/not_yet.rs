@@ -17,9 +17,6 @@ pub fn not_yet(setting: &str) -> Option<&'static str> {
             "is not in this version and every origin may connect: leave it out, and check origins \
              in a proxy in front"
         }
-        "history-ttl" | "history-limit" => {
-            "is not in this version: messages are delivered and not kept, so leave it out"
-        }
         "sessions-ttl" => {
             "is not in this version: leave it out; --presence-ttl says how long a member stays"
         }

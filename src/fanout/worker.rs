@@ -207,6 +207,10 @@ impl Worker {
         counts.joins.into_iter().for_each(|cause| metrics.joins.increment(cause));
         counts.leaves.into_iter().for_each(|cause| metrics.leaves.increment(cause));
         counts.updates.into_iter().for_each(|cause| metrics.updates.increment(cause));
+        for told in counts.histories {
+            if told { &metrics.histories_ok } else { &metrics.histories_refused }.increment(1);
+        }
+        counts.dropped.into_iter().for_each(|cause| metrics.history_dropped.increment(cause));
         for lag in counts.expiry_lags {
             metrics.expiry_lag.record(lag);
         }
@@ -226,6 +230,8 @@ impl Worker {
             metrics.subscriptions.increment(moved(is.subscriptions, was.subscriptions));
             metrics.members.increment(moved(is.members, was.members));
             metrics.records.increment(moved(is.records, was.records));
+            metrics.history_publications.increment(moved(is.publications, was.publications));
+            metrics.history_bytes.increment(moved(is.history_bytes, was.history_bytes));
         }
         self.depth.set(self.queue.len() as f64);
     }

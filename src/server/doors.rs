@@ -42,6 +42,7 @@ impl Doors {
             .unify()
             .boxed();
         let api = http::api(http::Api {
+            clock: Arc::clone(&context.clock),
             hub: Arc::clone(&context.hub),
             broadcast_key: config.broadcast_key.clone(),
             api_key: config.api_key.clone(),

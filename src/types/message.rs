@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{CloseReason, CommandKind, LeaveCause, Position, PresenceId, RawJson, SessionId};
+use super::{
+    CloseReason, CommandKind, LeaveCause, Position, PresenceId, RawJson, SessionId, StreamName,
+};
 
 /// Something a subscriber is told about its subscription. Cheap to clone: payloads are shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,8 +87,12 @@ pub enum ConnectionMessage {
 /// A message accepted for a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
+    /// The stream it was published to.
+    pub stream: StreamName,
     /// The payload: the JSON the application sent, byte for byte.
     pub data: RawJson,
+    /// When it was accepted, in milliseconds of the Unix epoch.
+    pub at: u64,
     /// Where it stands in the stream's history, if the stream keeps one.
     pub position: Option<Position>,
 }
