@@ -112,7 +112,8 @@ impl<R: Clone> Shard<R> {
     }
 
     /// What up to `most` subscribers of a group haven't been sent yet; the streams take turns.
-    /// Only once [`Shard::poll_reply`] has nothing more: replies say what came first.
+    /// Only once [`Shard::poll_reply`] has nothing more: replies say what came first. `most` is at
+    /// least 1.
     pub fn poll_fan_out(&mut self, most: usize, now: Instant) -> Option<FanOut<R>> {
         debug_assert!(self.replies.is_empty(), "replies come first");
         while let Some(key) = self.passes.pop_front() {

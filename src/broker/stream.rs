@@ -122,7 +122,7 @@ impl<R: Clone> Stream<R> {
         let (key, group) = self.groups.get_index_mut(index)?;
         let mut at = self.pass.subscriber.min(group.len());
         let (mut recipients, mut earliest) = (Vec::new(), target);
-        while at > 0 && recipients.len() < most {
+        while at > 0 && recipients.len() < most.max(1) {
             at -= 1;
             let Some((_, subscriber)) = group.get_index_mut(at) else { break };
             if subscriber.sent < target {

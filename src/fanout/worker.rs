@@ -77,6 +77,9 @@ impl Worker {
                 }
             } else {
                 self.wait(&mut jobs, &stop).await;
+                if jobs.is_empty() && self.queue.is_closed() {
+                    return; // there is nobody left who could send any
+                }
             }
             let now = self.clock.now();
             for job in jobs.drain(..) {
