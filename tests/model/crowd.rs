@@ -73,7 +73,7 @@ impl Crowd {
     fn new(seed: u64) -> Self {
         Self {
             random: Random(seed),
-            shard: Shard::new(TTL),
+            shard: Shard::new(crate::shard::without_history(TTL)),
             stream: "room".into(),
             now: Clock::new().now(),
             places: vec![None; SESSIONS + WATCHERS],

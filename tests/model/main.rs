@@ -9,6 +9,7 @@
 )]
 
 mod crowd;
+mod history;
 mod reference;
 mod session;
 mod shard;

@@ -78,7 +78,7 @@ pub(crate) enum Command {
 pub(crate) enum Given {
     Command { subscription: usize, command: StreamCommand },
     Ended { subscription: usize, late: u64 },
-    Publish { stream: usize, publication: Arc<Publication>, except: Option<SessionId> },
+    Publish { stream: usize, data: RawJson, except: Option<SessionId> },
 }
 
 #[derive(Clone, Debug)]
@@ -184,10 +184,15 @@ impl Model {
             }
             Step::Publish { stream, except } => {
                 let data = self.payload();
-                let publication = Arc::new(Publication { data, position: None });
+                let publication = Arc::new(Publication {
+                    stream: stream_name(*stream),
+                    data: data.clone(),
+                    at: 0,
+                    position: None,
+                });
                 let except = except.map(|connection| self.session(connection));
-                let message = ServerMessage::Publication(Arc::clone(&publication));
-                self.given.push(Given::Publish { stream: *stream, publication, except });
+                let message = ServerMessage::Publication(publication);
+                self.given.push(Given::Publish { stream: *stream, data, except });
                 self.say(*stream, &message, except);
                 self.counted.publications += 1;
             }
@@ -231,6 +236,7 @@ impl Model {
             subscriptions: self.keys().len(),
             members: self.members.iter().map(Vec::len).sum(),
             records: self.records.len(),
+            ..Totals::default()
         }
     }
 

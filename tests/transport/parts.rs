@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use broker::broker::Input;
+use broker::broker::{HistorySettings, Input};
 use broker::clock::Clock;
 use broker::fanout::{Hub, Outbox, Presence, Recipient};
 use broker::protocol::action_cable::{Parameters, PingPrecision};
 use broker::telemetry::Instruments;
 use broker::transport::{Connection, Context, Heartbeat, Liveness, Settings};
-use broker::types::{Codec, Limits, Publication, SessionId, StreamName};
+use broker::types::{Codec, Limits, SessionId, StreamName};
 use bytes::Bytes;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::task::JoinHandle;
@@ -66,8 +66,9 @@ impl Parts {
         let clock = Clock::new();
         let (tasks, heartbeat_stop) = (TaskTracker::new(), CancellationToken::new());
         let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
-        let hub =
-            Hub::start(options.shards, options.ttl, &clock, &instruments, &tasks, &stop, &failed);
+        let history = HistorySettings { limit: 0, ttl: Duration::from_secs(1), max_bytes: 0 };
+        let streams = broker::broker::Settings { presence_ttl: options.ttl, history, seed: 0 };
+        let hub = Hub::start(options.shards, streams, &clock, &instruments, &tasks, &stop, &failed);
         let heartbeat = Heartbeat::new(Arc::clone(&clock), options.liveness);
         tokio::spawn(Arc::clone(&clock).watch(stop.clone()));
         tokio::spawn(Arc::clone(&heartbeat).run(Arc::clone(&instruments), heartbeat_stop.clone()));
@@ -168,6 +169,5 @@ impl Parts {
 }
 
 pub(crate) fn publication(data: &str) -> Input<Recipient> {
-    let publication = Publication { data: data.into(), position: None };
-    Input::Publish { publication: Arc::new(publication), except: None }
+    Input::Publish { data: data.into(), at: 0, except: None }
 }
