@@ -1,5 +1,8 @@
 //! The streams that one task looks after.
 
+mod joining;
+mod publishing;
+
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,17 +11,16 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use slab::Slab;
 
-use super::counts::{Counts, Totals};
-use super::deadlines::Deadlines;
-use super::delivery::{Delivery, FanOut};
-use super::history::{self, History, HistorySettings};
-use super::input::{Input, SubscriberKey};
-use super::presence::RecordKey;
-use super::stream::{Stream, Subscriber};
+use crate::broker::counts::{Counts, Totals};
+use crate::broker::deadlines::Deadlines;
+use crate::broker::delivery::{Delivery, FanOut};
+use crate::broker::history::{History, HistorySettings};
+use crate::broker::input::{Input, SubscriberKey};
+use crate::broker::presence::RecordKey;
+use crate::broker::stream::{Stream, Subscriber};
 use crate::types::{
-    CommandKind, DropCause, HistoryRequest, Join, JoinCause, LeaveCause, MemberChange, MemberList,
-    PresenceChange, Publication, RawJson, ServerMessage, SessionId, StreamCommand, StreamName,
-    UpdateCause,
+    CommandKind, JoinCause, LeaveCause, MemberList, ServerMessage, SessionId, StreamCommand,
+    StreamName,
 };
 
 /// How much a stream may have to say, in bytes, before no more inputs should be taken.
@@ -284,177 +286,6 @@ impl<R: Clone> Shard<R> {
             }
         }
         self.forget_if_idle(index);
-    }
-
-    fn join(
-        &mut self,
-        index: u32,
-        key: &SubscriberKey,
-        join: Join,
-        cause: JoinCause,
-        now: Instant,
-    ) {
-        let Some(stream) = self.streams.get_mut(index as usize) else { return };
-        let Some(subscriber) = subscriber_mut(stream, key) else { return };
-        let change = match subscriber.record {
-            None => {
-                let (record, change) = stream.presence.add(join.id, join.info);
-                self.totals.records += 1;
-                if let Some(subscriber) = subscriber_mut(stream, key) {
-                    subscriber.record = Some(record);
-                }
-                Some(change)
-            }
-            Some(record) => {
-                let present = stream.presence.id_of(record);
-                if present != Some(&join.id) {
-                    let reason = "this subscription has joined under another id: leave first";
-                    self.refuse(index, key, CommandKind::Join, reason.into());
-                    return;
-                }
-                stream.presence.update(record, join.info)
-            }
-        };
-        self.followed(CommandKind::Join);
-        if let Some(change) = change {
-            match &change.member {
-                MemberChange::Joined { .. } => {
-                    self.totals.members += 1;
-                    self.counts.joins.push(cause);
-                }
-                MemberChange::Updated { .. } => self.counts.updates.push(UpdateCause::Changed),
-                MemberChange::Left | MemberChange::Unchanged => {}
-            }
-            self.say(index, ServerMessage::Presence(Arc::new(change)), None, now);
-        }
-    }
-
-    fn leave(&mut self, index: u32, key: &SubscriberKey, now: Instant) {
-        let Some(stream) = self.streams.get_mut(index as usize) else { return };
-        let Some(subscriber) = subscriber_mut(stream, key) else { return };
-        match subscriber.record.take() {
-            None => {
-                let reason = "this subscription has not joined";
-                self.refuse(index, key, CommandKind::Leave, reason.into());
-            }
-            Some(record) => {
-                self.remove_record(index, record, LeaveCause::Left, now);
-                self.followed(CommandKind::Leave);
-            }
-        }
-    }
-
-    fn list(&mut self, index: u32, key: &SubscriberKey, records: bool) {
-        let Some(stream) = self.streams.get_mut(index as usize) else { return };
-        let answer = if records {
-            ServerMessage::PresenceList(stream.presence.list())
-        } else {
-            ServerMessage::PresenceCount(stream.presence.members())
-        };
-        self.reply(index, key, [answer]);
-        self.followed(CommandKind::Presence);
-    }
-
-    fn remove_record(&mut self, index: u32, record: RecordKey, cause: LeaveCause, now: Instant) {
-        let Some(stream) = self.streams.get_mut(index as usize) else { return };
-        if let Some(deadline) = stream.presence.deadline_mut(record).and_then(Option::take) {
-            self.deadlines.cancel(deadline);
-        }
-        let Some(change) = stream.presence.remove(record, cause) else { return };
-        self.totals.records -= 1;
-        self.count_removal(&change, cause);
-        self.say(index, ServerMessage::Presence(Arc::new(change)), None, now);
-    }
-
-    fn count_removal(&mut self, change: &PresenceChange, cause: LeaveCause) {
-        match change.member {
-            MemberChange::Left => {
-                self.totals.members -= 1;
-                self.counts.leaves.push(cause);
-            }
-            MemberChange::Updated { .. } => self.counts.updates.push(UpdateCause::Departed),
-            MemberChange::Joined { .. } | MemberChange::Unchanged => {}
-        }
-    }
-
-    fn publish(
-        &mut self,
-        name: &StreamName,
-        data: RawJson,
-        at: u64,
-        except: Option<SessionId>,
-        now: Instant,
-    ) {
-        self.counts.publications += 1;
-        let HistorySettings { limit, ttl, max_bytes } = self.settings.history;
-        if limit == 0 {
-            let Some(index) = self.find(name) else { return };
-            let publication = Publication { stream: name.clone(), data, at, position: None };
-            self.say(index, ServerMessage::Publication(Arc::new(publication)), except, now);
-            return;
-        }
-        let index = self.find_or_add(name);
-        let Some(stream) = self.streams.get_mut(index as usize) else { return };
-        if stream.history.is_empty() {
-            self.expiries.add(now + ttl, index);
-        }
-        let publication = stream.history.append(name, data, at, now + ttl);
-        self.totals.publications += 1;
-        self.totals.history_bytes += history::weight(&publication);
-        if stream.history.len() > limit {
-            self.drop_oldest(index, DropCause::Limit);
-        }
-        self.say(index, ServerMessage::Publication(publication), except, now);
-        while self.totals.history_bytes > max_bytes {
-            let Some((expires, oldest)) = self.expiries.pop_first() else { break };
-            if self.next_expiry(oldest) == Some(expires) {
-                self.drop_oldest(oldest, DropCause::Memory);
-            }
-            self.await_expiry(oldest);
-        }
-    }
-
-    /// Tells a subscriber what it missed; whether all of it could be told.
-    fn tell_history(&mut self, index: u32, key: &SubscriberKey, request: &HistoryRequest) -> bool {
-        let Some(stream) = self.streams.get_mut(index as usize) else { return false };
-        let Some(subscriber) = subscriber_mut(stream, key) else { return false };
-        let live_after = subscriber.live_after;
-        let answer = if self.settings.history.limit == 0 {
-            vec![ServerMessage::HistoryRejected]
-        } else {
-            stream.history.answer(&stream.name, request, live_after)
-        };
-        let told = answer.last() == Some(&ServerMessage::HistoryConfirmed);
-        self.counts.histories.push(told);
-        self.reply(index, key, answer);
-        told
-    }
-
-    fn drop_expired(&mut self, stream: u32, now: Instant) {
-        while self.next_expiry(stream).is_some_and(|expires| expires <= now) {
-            self.drop_oldest(stream, DropCause::Expired);
-        }
-        self.await_expiry(stream);
-    }
-
-    fn drop_oldest(&mut self, stream: u32, cause: DropCause) {
-        let Some(stream) = self.streams.get_mut(stream as usize) else { return };
-        self.totals.history_bytes -= stream.history.drop_oldest();
-        self.totals.publications -= 1;
-        self.counts.dropped.push(cause);
-    }
-
-    fn next_expiry(&self, stream: u32) -> Option<Instant> {
-        self.streams.get(stream as usize)?.history.next_expiry()
-    }
-
-    /// Comes back to a stream when its oldest publication expires; forgets it if it has none and
-    /// nobody needs it.
-    fn await_expiry(&mut self, stream: u32) {
-        match self.next_expiry(stream) {
-            Some(expires) => drop(self.expiries.add(expires, stream)),
-            None => self.forget_if_idle(stream),
-        }
     }
 
     /// Tells one subscriber something, after all that was said before.
