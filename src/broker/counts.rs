@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::types::{CommandKind, JoinCause, LeaveCause, UpdateCause};
+use crate::types::{CommandKind, DropCause, JoinCause, LeaveCause, UpdateCause};
 
 /// What a shard did since it was last asked.
 #[derive(Debug, Default)]
@@ -17,6 +17,10 @@ pub struct Counts {
     pub leaves: Vec<LeaveCause>,
     /// Members whose info changed.
     pub updates: Vec<UpdateCause>,
+    /// Requests for history that were answered in full (`true`) or refused.
+    pub histories: Vec<bool>,
+    /// For each publication that is no longer kept, why.
+    pub dropped: Vec<DropCause>,
     /// For each record that ran out, how late that was noticed.
     pub expiry_lags: Vec<Duration>,
     /// For each time all of a stream's subscribers had been told: since when one lacked something.
@@ -26,7 +30,7 @@ pub struct Counts {
 /// What a shard holds now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Streams with subscribers or members.
+    /// Streams with subscribers, members or history.
     pub streams: usize,
     /// Subscriptions of open connections.
     pub subscriptions: usize,
@@ -34,4 +38,8 @@ pub struct Totals {
     pub members: usize,
     /// Presence records.
     pub records: usize,
+    /// Publications kept.
+    pub publications: usize,
+    /// Bytes they take.
+    pub history_bytes: usize,
 }

@@ -1,9 +1,8 @@
 //! What happens to streams.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use crate::types::{Codec, Identifier, Publication, SessionId, StreamCommand};
+use crate::types::{Codec, Identifier, RawJson, SessionId, StreamCommand};
 
 /// Who a subscriber is within its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +34,10 @@ pub enum Input<R> {
     },
     /// The application published a message.
     Publish {
-        /// What.
-        publication: Arc<Publication>,
+        /// The payload.
+        data: RawJson,
+        /// When it was accepted, in milliseconds of the Unix epoch.
+        at: u64,
         /// The session that isn't told.
         except: Option<SessionId>,
     },

@@ -12,6 +12,8 @@ pub(super) struct Log {
     /// Position of the first message held.
     start: u64,
     messages: VecDeque<ServerMessage>,
+    /// What the messages held weigh, in bytes.
+    weight: usize,
 }
 
 impl Log {
@@ -20,7 +22,13 @@ impl Log {
         self.start + self.messages.len() as u64
     }
 
+    /// What the messages held weigh, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        self.weight
+    }
+
     pub(super) fn push(&mut self, message: ServerMessage) {
+        self.weight += message.weight();
         self.messages.push_back(message);
     }
 
@@ -34,8 +42,11 @@ impl Log {
 
     /// Forgets everything before a position.
     pub(super) fn trim(&mut self, to: u64) {
-        while self.start < to && self.messages.pop_front().is_some() {
+        while self.start < to
+            && let Some(message) = self.messages.pop_front()
+        {
             self.start += 1;
+            self.weight -= message.weight();
         }
         if self.messages.is_empty() {
             self.messages = VecDeque::new(); // a burst's capacity isn't kept

@@ -11,6 +11,7 @@
 mod counts;
 mod deadlines;
 mod delivery;
+mod history;
 mod input;
 mod list;
 mod log;
@@ -20,5 +21,6 @@ mod stream;
 
 pub use counts::{Counts, Totals};
 pub use delivery::{Delivery, FanOut};
+pub use history::HistorySettings;
 pub use input::{GroupKey, Input, SubscriberKey};
-pub use shard::Shard;
+pub use shard::{Settings, Shard};

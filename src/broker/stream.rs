@@ -7,16 +7,18 @@ use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use super::delivery::FanOut;
+use super::history::History;
 use super::input::GroupKey;
 use super::log::Log;
 use super::presence::{PresenceSet, RecordKey};
-use crate::types::{ServerMessage, SessionId, StreamName};
+use crate::types::{Offset, ServerMessage, SessionId, StreamName};
 
 #[derive(Debug)]
 pub(super) struct Stream<R> {
     pub(super) name: StreamName,
     pub(super) presence: PresenceSet,
     pub(super) groups: Groups<R>,
+    pub(super) history: History,
     pub(super) log: Log,
     /// Since when a subscriber lacks something, if one does.
     pub(super) behind_since: Option<Instant>,
@@ -35,6 +37,8 @@ pub(super) struct Subscriber<R> {
     pub(super) recipient: R,
     /// It has been sent the log up to here.
     pub(super) sent: u64,
+    /// The stream's last offset when it subscribed: what came later it is sent live.
+    pub(super) live_after: Offset,
     /// Its session's membership through this subscription.
     pub(super) record: Option<RecordKey>,
 }
@@ -54,11 +58,12 @@ struct Pass {
 }
 
 impl<R: Clone> Stream<R> {
-    pub(super) fn new(name: StreamName) -> Self {
+    pub(super) fn new(name: StreamName, history: History) -> Self {
         Self {
             name,
             presence: PresenceSet::default(),
             groups: Groups::default(),
+            history,
             log: Log::default(),
             behind_since: None,
             pass: Pass::default(),
@@ -67,7 +72,7 @@ impl<R: Clone> Stream<R> {
 
     /// Whether nothing would be lost by forgetting the stream.
     pub(super) fn is_idle(&self) -> bool {
-        self.groups.is_empty() && self.presence.is_empty()
+        self.groups.is_empty() && self.presence.is_empty() && self.history.is_empty()
     }
 
     /// Says something to all subscribers. Whoever subscribes later begins behind it.
@@ -117,7 +122,7 @@ impl<R: Clone> Stream<R> {
         let (key, group) = self.groups.get_index_mut(index)?;
         let mut at = self.pass.subscriber.min(group.len());
         let (mut recipients, mut earliest) = (Vec::new(), target);
-        while at > 0 && recipients.len() < most {
+        while at > 0 && recipients.len() < most.max(1) {
             at -= 1;
             let Some((_, subscriber)) = group.get_index_mut(at) else { break };
             if subscriber.sent < target {

@@ -129,7 +129,7 @@ fn a_variable_nobody_knows_is_told() {
     assert!(warning("BROKER_URL", "amqp://").starts_with("BROKER_URL is not a setting"));
     assert!(warning("ANYCABLE_RPC_HOST", "x").contains("has no meaning here and is ignored"));
     assert!(warning("ANYCABLE_WEBSOCKET_URL", "x").contains("has no meaning here"));
-    assert!(warning("ANYCABLE_HISTORY_TTL", "x").contains("is not in this version"));
+    assert!(warning("ANYCABLE_STATE_DIR", "x").contains("is not in this version"));
     assert!(warning("ANYCABLE_SSE", "true").contains("WebSocket"));
 }
 
@@ -320,7 +320,7 @@ fn anycables_flags_without_meaning_are_refused() {
             "--turbo_rails_key has no meaning here: write --turbo-streams",
         ),
         (&["--allowed_origins=a/b"], "--allowed-origins: `a/b` is no origin"),
-        (&["--history-ttl=5"], "--history-ttl is not in this version"),
+        (&["--state-dir=/d"], "--state-dir is not in this version"),
     ] {
         let refusal = refusal(args, &[]);
         assert!(refusal.starts_with(sentence), "{refusal}");

@@ -29,6 +29,15 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// that someone who has gone is seen to have gone.
 pub const PRESENCE_TTL: Duration = Duration::from_secs(15);
 
+/// What a page shows of a conversation; a client that missed more does better to load it anew.
+pub const HISTORY_LIMIT: usize = 100;
+
+/// A tunnel, a lift or a laptop's lid; who is away for longer comes back to a page that loads.
+pub const HISTORY_TTL: Duration = Duration::from_secs(5 * 60);
+
+/// A quarter of a million messages of 1 KiB; what a small machine can spare.
+pub const HISTORY_MAX_BYTES: usize = 256 * 1024 * 1024;
+
 /// What Action Cable clients expect: they reconnect when they hear nothing for 6 s.
 pub const PING_INTERVAL: Option<Duration> = Some(Duration::from_secs(3));
 

@@ -53,6 +53,12 @@ pub struct Config {
     pub access: Access,
     /// How long a member stays after its connection ended; zero is not at all.
     pub presence_ttl: Duration,
+    /// Publications a stream keeps; 0 is none.
+    pub history_limit: usize,
+    /// How long a publication is kept. Never zero.
+    pub history_ttl: Duration,
+    /// Most bytes that all kept publications take.
+    pub history_max_bytes: usize,
     /// Bounds on what clients send.
     pub limits: Limits,
     /// Between Action Cable ping messages; none sends none.
@@ -139,6 +145,9 @@ impl Config {
             presence_ttl: Some(HumanDuration(self.presence_ttl)),
             max_presence_id_length: Some(limits.presence_id_length),
             max_presence_info_size: Some(ByteSize(limits.info_size)),
+            history_limit: Some(self.history_limit),
+            history_ttl: Some(HumanDuration(self.history_ttl)),
+            history_max_bytes: Some(ByteSize(self.history_max_bytes)),
             ping_interval: or_zero(self.ping_interval),
             ping_timestamp_precision: Some(self.ping_timestamp_precision),
             liveness_interval: or_zero(self.liveness_interval),
@@ -219,6 +228,9 @@ impl Default for Config {
             cable_path: defaults::CABLE_PATH.to_owned(),
             access: Access::default(),
             presence_ttl: defaults::PRESENCE_TTL,
+            history_limit: defaults::HISTORY_LIMIT,
+            history_ttl: defaults::HISTORY_TTL,
+            history_max_bytes: defaults::HISTORY_MAX_BYTES,
             limits: Limits::default(),
             ping_interval: defaults::PING_INTERVAL,
             ping_timestamp_precision: defaults::PING_TIMESTAMP_PRECISION,

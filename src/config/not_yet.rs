@@ -9,9 +9,6 @@
 /// ```
 pub fn not_yet(setting: &str) -> Option<&'static str> {
     Some(match setting {
-        "history-ttl" | "history-limit" => {
-            "is not in this version: messages are delivered and not kept, so leave it out"
-        }
         "sessions-ttl" => {
             "is not in this version: leave it out; --presence-ttl says how long a member stays"
         }

@@ -16,6 +16,7 @@ use super::{ByteSize, Host, HumanDuration, Secret};
 const WHERE: &str = "Where it listens";
 const WHO: &str = "Who may do what";
 const PRESENCE: &str = "Presence";
+const HISTORY: &str = "History";
 const PINGS: &str = "Pings and timeouts";
 const LIMITS: &str = "Limits";
 const LOG: &str = "Logs";
@@ -277,6 +278,26 @@ pub struct Settings {
     #[arg(long, env = "BROKER_MAX_PRESENCE_INFO_SIZE", value_name = "SIZE", help_heading = PRESENCE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_presence_info_size: Option<ByteSize>,
+
+    /// Publications a stream keeps for clients that were away [default: 100]
+    ///
+    /// A client that comes back asks for what it missed and gets all of it, or is told that it
+    /// can't be had. 0 keeps none.
+    #[arg(long, env = "BROKER_HISTORY_LIMIT", value_name = "COUNT", help_heading = HISTORY)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_limit: Option<usize>,
+
+    /// How long a publication is kept [default: 5m]
+    #[arg(long, env = "BROKER_HISTORY_TTL", value_name = "DURATION", help_heading = HISTORY)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_ttl: Option<HumanDuration>,
+
+    /// Most memory that all kept publications take [default: 256MiB]
+    ///
+    /// Beyond it the oldest go first, of whichever stream.
+    #[arg(long, env = "BROKER_HISTORY_MAX_BYTES", value_name = "SIZE", help_heading = HISTORY)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_max_bytes: Option<ByteSize>,
 
     /// How often an Action Cable client is sent a ping message [default: 3s]
     ///

@@ -27,6 +27,8 @@ const SMALLEST_HEADER: usize = 8 * 1024;
 const LARGEST_HEADER: usize = 1024 * 1024;
 /// The largest of the other sizes: a buffer of it is taken at once.
 const LARGEST: usize = 256 * 1024 * 1024;
+/// The largest memory for histories.
+const LARGEST_HISTORY: usize = 1 << 42;
 /// The largest count a setting may have; more is a slip of the finger.
 const LARGEST_COUNT: usize = 1_000_000_000;
 /// The largest file a key is read from.
@@ -77,6 +79,12 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
         cable_path: settings.cable_path.map_or(Ok(default.cable_path), cable_path)?,
         access,
         presence_ttl: presence_ttl(settings.presence_ttl, default.presence_ttl)?,
+        history_limit: history_limit(settings.history_limit, default.history_limit)?,
+        history_ttl: history_ttl(settings.history_ttl, default.history_ttl)?,
+        history_max_bytes: history_max_bytes(
+            settings.history_max_bytes,
+            default.history_max_bytes,
+        )?,
         limits,
         ping_interval: interval("ping-interval", settings.ping_interval, default.ping_interval)?,
         ping_timestamp_precision: settings
@@ -165,6 +173,26 @@ fn presence_ttl(given: Option<HumanDuration>, default: Duration) -> Result<Durat
     let least = (HumanDuration(Duration::ZERO), "time doesn't run backwards");
     let most = (HumanDuration(LONGEST_TTL), "every ended session is kept that long");
     bounded("presence-ttl", given, least, most).map(|d| d.0)
+}
+
+fn history_limit(given: Option<usize>, default: usize) -> Result<usize, ConfigError> {
+    let most = (LARGEST_COUNT, "no machine holds that many");
+    bounded("history-limit", given.unwrap_or(default), (0, "none is the least"), most)
+}
+
+fn history_ttl(given: Option<HumanDuration>, default: Duration) -> Result<Duration, ConfigError> {
+    let given = given.unwrap_or(HumanDuration(default));
+    let least = (HumanDuration(SHORTEST), "nobody could ask in time; --history-limit 0 keeps none");
+    let most = (HumanDuration(LONGEST_TTL), "each publication is kept that long");
+    bounded("history-ttl", given, least, most).map(|d| d.0)
+}
+
+fn history_max_bytes(given: Option<ByteSize>, default: usize) -> Result<usize, ConfigError> {
+    let given = given.unwrap_or(ByteSize(default));
+    let least =
+        (ByteSize(SMALLEST_BODY), "not one publication would fit; --history-limit 0 keeps none");
+    let most = (ByteSize(LARGEST_HISTORY), "no machine has that much memory");
+    bounded("history-max-bytes", given, least, most).map(|s| s.0)
 }
 
 fn header_size(given: Option<ByteSize>, default: usize) -> Result<usize, ConfigError> {

@@ -2,7 +2,6 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use tokio::sync::{mpsc, oneshot};
@@ -12,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::Recipient;
 use super::job::{Job, Presence};
 use super::worker::Worker;
-use crate::broker::{Input, Shard};
+use crate::broker::{Input, Settings, Shard};
 use crate::clock::Clock;
 use crate::telemetry::Instruments;
 use crate::types::StreamName;
@@ -39,22 +38,28 @@ pub struct Stopped;
 pub struct NoRoom(Box<(StreamName, Input<Recipient>)>);
 
 impl Hub {
-    /// Starts a task for each shard. They end with `stop`; if one ends by a fault, `failed` is
+    /// Starts a task for each shard, with seeds of their own and a share of the memory each.
+    ///
+    /// They end with `stop`; if one ends by a fault, `failed` is
     /// cancelled: its streams are lost, and a broker without them had better start again.
     pub fn start(
         shards: usize,
-        presence_ttl: Duration,
+        settings: Settings,
         clock: &Arc<Clock>,
         instruments: &Arc<Instruments>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
         failed: &CancellationToken,
     ) -> Arc<Self> {
-        let shards = (0..shards.max(1)).map(|number| {
+        let count = shards.max(1);
+        let shards = (0..count).map(|number| {
+            let mut settings = settings;
+            settings.history.max_bytes /= count;
+            settings.seed = settings.seed.wrapping_add(number as u64);
             let (sender, receiver) = mpsc::channel(QUEUE);
             let worker = Worker::new(
                 number,
-                Shard::new(presence_ttl),
+                Shard::new(settings),
                 receiver,
                 Arc::clone(clock),
                 Arc::clone(instruments),

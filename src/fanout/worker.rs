@@ -77,6 +77,9 @@ impl Worker {
                 }
             } else {
                 self.wait(&mut jobs, &stop).await;
+                if jobs.is_empty() && self.queue.is_closed() {
+                    return; // there is nobody left who could send any
+                }
             }
             let now = self.clock.now();
             for job in jobs.drain(..) {
@@ -109,11 +112,15 @@ impl Worker {
         }
     }
 
-    /// Lets other tasks have their turn, then takes what waits by then.
+    /// Lets other tasks have their turn, then takes what waits by then; nothing if too much is yet
+    /// to be said.
     async fn take_waiting(&mut self, jobs: &mut Vec<Job>, stop: &CancellationToken) {
         tokio::task::yield_now().await;
         if stop.is_cancelled() {
             self.queue.close();
+        }
+        if self.shard.is_crowded() {
+            return;
         }
         while jobs.len() < INPUTS_A_TURN
             && let Ok(job) = self.queue.try_recv()
@@ -203,6 +210,10 @@ impl Worker {
         counts.joins.into_iter().for_each(|cause| metrics.joins.increment(cause));
         counts.leaves.into_iter().for_each(|cause| metrics.leaves.increment(cause));
         counts.updates.into_iter().for_each(|cause| metrics.updates.increment(cause));
+        for told in counts.histories {
+            if told { &metrics.histories_ok } else { &metrics.histories_refused }.increment(1);
+        }
+        counts.dropped.into_iter().for_each(|cause| metrics.history_dropped.increment(cause));
         for lag in counts.expiry_lags {
             metrics.expiry_lag.record(lag);
         }
@@ -222,6 +233,8 @@ impl Worker {
             metrics.subscriptions.increment(moved(is.subscriptions, was.subscriptions));
             metrics.members.increment(moved(is.members, was.members));
             metrics.records.increment(moved(is.records, was.records));
+            metrics.history_publications.increment(moved(is.publications, was.publications));
+            metrics.history_bytes.increment(moved(is.history_bytes, was.history_bytes));
         }
         self.depth.set(self.queue.len() as f64);
     }

@@ -17,12 +17,15 @@ use warp::reply::Response;
 pub use reply::recover;
 pub use status::{about, health, metrics};
 
+use crate::clock::Clock;
 use crate::config::Secret;
 use crate::fanout::{Hub, Identities};
 
 /// What the application's endpoints need.
 #[derive(Debug)]
 pub struct Api {
+    /// What time it is.
+    pub clock: Arc<Clock>,
     /// The way to the streams.
     pub hub: Arc<Hub>,
     /// Whose connections are whose.

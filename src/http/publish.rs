@@ -19,7 +19,7 @@ use super::reply::{Refusal, answer, authorize};
 use super::{Api, body};
 use crate::broker::Input;
 use crate::config::Secret;
-use crate::types::{Publication, RawJson, SessionId, StreamName};
+use crate::types::{RawJson, SessionId, StreamName};
 
 pub(super) fn routes(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
     let broadcast =
@@ -58,11 +58,11 @@ async fn publish<B: Buf>(
 ) -> Result<Response, Refusal> {
     let body = body::read(body, api.max_body).await?;
     let elements = parse(&body, api.max_stream_name).map_err(Refusal::Malformed)?;
+    let at = u64::try_from(api.clock.unix().as_millis()).unwrap_or(u64::MAX);
     for element in elements {
         match element {
             Element::Publish { stream, data, except } => {
-                let publication = Arc::new(Publication { data, position: None });
-                let input = Input::Publish { publication, except };
+                let input = Input::Publish { data, at, except };
                 api.hub.publish(stream, input).await.map_err(|_| Refusal::Stopping)?;
             }
             Element::Disconnect(Disconnect { identifier, reconnect }) => {

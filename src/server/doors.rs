@@ -42,6 +42,7 @@ impl Doors {
             .unify()
             .boxed();
         let api = http::api(http::Api {
+            clock: Arc::clone(&context.clock),
             hub: Arc::clone(&context.hub),
             identities: Arc::clone(&context.identities),
             broadcast_key: config.access.publishing_key(),

@@ -21,6 +21,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::broker;
 use crate::clock::Clock;
 use crate::config::{Config, TimestampPrecision};
 use crate::fanout::Hub;
@@ -64,7 +65,7 @@ pub enum Error {
 pub async fn run(config: Config) -> Result<(), Error> {
     let open_files = raise_open_file_limit();
     let prometheus = install_metrics(open_files)?;
-    let broker = Broker::start(&config, open_files);
+    let broker = Broker::start(&config, open_files)?;
     let context = &broker.context;
     let doors = Doors::open(&config, context, prometheus.clone())?;
     let mut signals = signals::Signals::new()?;
@@ -102,17 +103,23 @@ struct Broker {
 }
 
 impl Broker {
-    fn start(config: &Config, open_files: u64) -> Self {
+    fn start(config: &Config, open_files: u64) -> Result<Self, Error> {
         let clock = Clock::new();
         let instruments = Arc::new(Instruments::new());
         let (shards, heartbeat) = (TaskTracker::new(), TaskTracker::new());
         let (shards_stop, heartbeat_stop) = (CancellationToken::new(), CancellationToken::new());
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let ttl = config.presence_ttl;
         gauge!(names::START_TIME).set(clock.unix().as_secs_f64());
         let shard_failed = CancellationToken::new();
-        let hub =
-            Hub::start(cores, ttl, &clock, &instruments, &shards, &shards_stop, &shard_failed);
+        let hub = Hub::start(
+            cores,
+            streams(config)?,
+            &clock,
+            &instruments,
+            &shards,
+            &shards_stop,
+            &shard_failed,
+        );
         let liveness = Liveness {
             interval: config.liveness_interval.unwrap_or_default(),
             timeout: config.liveness_timeout,
@@ -125,7 +132,7 @@ impl Broker {
         let connections = TaskTracker::new();
         let access = (config.access.rules(), TokenName::new(&config.access.jwt_param));
         let context = Context::new(hub, beating, instruments, clock, connections, settings, access);
-        Self { context, shards, shards_stop, shard_failed, heartbeat_stop, heartbeat }
+        Ok(Self { context, shards, shards_stop, shard_failed, heartbeat_stop, heartbeat })
     }
 
     async fn stop(self, serving: &Serving, timeout: Duration) {
@@ -151,6 +158,20 @@ impl Broker {
             tracing::info!("stopped: every connection was told and closed");
         }
     }
+}
+
+fn streams(config: &Config) -> Result<broker::Settings, Error> {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    Ok(broker::Settings {
+        presence_ttl: config.presence_ttl,
+        history: broker::HistorySettings {
+            limit: config.history_limit,
+            ttl: config.history_ttl,
+            max_bytes: config.history_max_bytes,
+        },
+        seed: u64::from_ne_bytes(seed),
+    })
 }
 
 fn settings(config: &Config, open_files: u64) -> Settings {

@@ -4,7 +4,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::metrics as names;
 use crate::types::{
-    CloseReason, CommandKind, HandshakeFailure, JoinCause, LeaveCause, UpdateCause,
+    CloseReason, CommandKind, DropCause, HandshakeFailure, JoinCause, LeaveCause, UpdateCause,
 };
 
 /// Every metric that is counted on the way of a frame.
@@ -32,6 +32,16 @@ pub struct Instruments {
     pub members: Gauge,
     /// See [`names::PRESENCE_RECORDS`].
     pub records: Gauge,
+    /// See [`names::HISTORY_PUBLICATIONS`].
+    pub history_publications: Gauge,
+    /// See [`names::HISTORY_BYTES`].
+    pub history_bytes: Gauge,
+    /// See [`names::HISTORY_DROPPED`].
+    pub history_dropped: Labelled<DropCause>,
+    /// See [`names::HISTORY_REQUESTS`]: those answered in full.
+    pub histories_ok: Counter,
+    /// See [`names::HISTORY_REQUESTS`]: those that were not.
+    pub histories_refused: Counter,
     /// See [`names::EXPIRY_LAG`].
     pub expiry_lag: Histogram,
     /// See [`names::FANOUT_DURATION`].
@@ -87,6 +97,14 @@ impl Instruments {
             sent_bytes: counter!(names::SENT_BYTES),
             members: gauge!(names::PRESENCE_MEMBERS),
             records: gauge!(names::PRESENCE_RECORDS),
+            history_publications: gauge!(names::HISTORY_PUBLICATIONS),
+            history_bytes: gauge!(names::HISTORY_BYTES),
+            history_dropped: Labelled::new(
+                DropCause::ALL,
+                |cause| counter!(names::HISTORY_DROPPED, "cause" => cause.as_str()),
+            ),
+            histories_ok: counter!(names::HISTORY_REQUESTS, "outcome" => "ok"),
+            histories_refused: counter!(names::HISTORY_REQUESTS, "outcome" => "refused"),
             expiry_lag: histogram!(names::EXPIRY_LAG),
             fanout_duration: histogram!(names::FANOUT_DURATION),
             outbox_overflows: counter!(names::OUTBOX_OVERFLOWS),

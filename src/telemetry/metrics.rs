@@ -46,7 +46,7 @@ metrics! {
     CONNECTIONS_CLOSED = Counter "broker_connections_closed_total" Count "WebSocket connections ended, by `reason`.";
     HANDSHAKE_FAILURES = Counter "broker_handshake_failures_total" Count "Connections that never became a WebSocket, by `reason`.";
     SESSIONS = Gauge "broker_sessions" Count "Sessions held now.";
-    STREAMS = Gauge "broker_streams" Count "Streams with subscribers or members now.";
+    STREAMS = Gauge "broker_streams" Count "Streams with subscribers, members or history now.";
     SUBSCRIPTIONS = Gauge "broker_subscriptions" Count "Subscriptions of open connections now.";
     COMMANDS = Counter "broker_commands_total" Count "Commands from clients, by `command` and `outcome` (ok, refused).";
     HTTP_REQUESTS = Counter "broker_http_requests_total" Count "HTTP requests answered, by `endpoint` and `status`.";
@@ -59,6 +59,10 @@ metrics! {
     PRESENCE_JOINS = Counter "broker_presence_joins_total" Count "Members that arrived, by `cause` (joined, subscribed).";
     PRESENCE_LEAVES = Counter "broker_presence_leaves_total" Count "Members that left, by `cause` (left, unsubscribed, expired).";
     PRESENCE_UPDATES = Counter "broker_presence_updates_total" Count "Members whose info changed, by `cause` (changed, departed).";
+    HISTORY_PUBLICATIONS = Gauge "broker_history_publications" Count "Publications kept for clients that were away.";
+    HISTORY_BYTES = Gauge "broker_history_bytes" Bytes "Memory that kept publications take.";
+    HISTORY_DROPPED = Counter "broker_history_dropped_total" Count "Publications no longer kept, by `cause` (limit, expired, memory).";
+    HISTORY_REQUESTS = Counter "broker_history_requests_total" Count "Requests for what was missed, by `outcome` (ok, refused).";
     EXPIRY_LAG = Histogram "broker_expiry_lag_seconds" Seconds "How much later than its TTL a record was removed.";
     FANOUT_DURATION = Histogram "broker_fanout_duration_seconds" Seconds "From the start to the end of telling all of a stream's subscribers what is new.";
     OUTBOX_OVERFLOWS = Counter "broker_outbox_overflows_total" Count "Connections ended because their client read too slowly.";

@@ -186,8 +186,8 @@ impl Heartbeat {
                 if outbox.socket().has_input() {
                     outbox.wake();
                     pulse.next_look = beat + GRACE;
-                } else if progressed.is_some() && progressed != progress {
-                    // it still reads, but hasn't come to the ping
+                } else if progress.is_some() && progressed != progress {
+                    // the ping waited behind something, and the client still reads
                     pulse.asked = Some((beat, progressed));
                     pulse.next_look = beat + self.timeout;
                 } else {

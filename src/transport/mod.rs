@@ -124,7 +124,7 @@ impl Context {
     }
 
     /// A place for a connection, if there is one.
-    fn admit(self: &Arc<Self>) -> Option<Place> {
+    pub fn admit(self: &Arc<Self>) -> Option<Place> {
         let most = self.settings.max_connections;
         let more = |open: usize| (open < most).then_some(open + 1);
         self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;

@@ -68,3 +68,28 @@ impl UpdateCause {
         }
     }
 }
+
+/// Why a publication is no longer kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DropCause {
+    /// Its stream has kept as many that are newer.
+    Limit,
+    /// It has been kept long enough.
+    Expired,
+    /// All histories together took too much memory, and it was the oldest.
+    Memory,
+}
+
+impl DropCause {
+    /// Every cause.
+    pub const ALL: [Self; 3] = [Self::Limit, Self::Expired, Self::Memory];
+
+    /// The cause in a metric's label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::Expired => "expired",
+            Self::Memory => "memory",
+        }
+    }
+}

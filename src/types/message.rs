@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{CloseReason, CommandKind, LeaveCause, Position, PresenceId, RawJson, SessionId};
+use super::{
+    CloseReason, CommandKind, LeaveCause, Position, PresenceId, RawJson, SessionId, StreamName,
+};
 
 /// Something a subscriber is told about its subscription. Cheap to clone: payloads are shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,27 @@ pub enum ServerMessage {
     HistoryConfirmed,
     /// What was missed can't be told.
     HistoryRejected,
+}
+
+impl ServerMessage {
+    /// Roughly the memory it takes, in bytes.
+    pub fn weight(&self) -> usize {
+        let payload = match self {
+            Self::Publication(publication) => publication.data.as_str().len(),
+            Self::Whisper(data) => data.as_str().len(),
+            Self::Presence(change) => {
+                change.id.as_str().len() + change.record.info().as_str().len()
+            }
+            Self::PresenceList(members) => members.len() * size_of::<Member>(),
+            Self::PresenceError(reason) => reason.len(),
+            Self::Confirmed
+            | Self::Rejected
+            | Self::PresenceCount(_)
+            | Self::HistoryConfirmed
+            | Self::HistoryRejected => 0,
+        };
+        payload + size_of::<Self>()
+    }
 }
 
 /// Something a connection is told that is about no subscription.
@@ -64,8 +87,12 @@ pub enum ConnectionMessage {
 /// A message accepted for a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
+    /// The stream it was published to.
+    pub stream: StreamName,
     /// The payload: the JSON the application sent, byte for byte.
     pub data: RawJson,
+    /// When it was accepted, in milliseconds of the Unix epoch.
+    pub at: u64,
     /// Where it stands in the stream's history, if the stream keeps one.
     pub position: Option<Position>,
 }
@@ -108,6 +135,15 @@ pub enum RecordChange {
         /// Why it went.
         cause: LeaveCause,
     },
+}
+
+impl RecordChange {
+    /// The record's info, the last one if it is gone.
+    pub fn info(&self) -> &RawJson {
+        match self {
+            Self::Added { info } | Self::Updated { info, .. } | Self::Removed { info, .. } => info,
+        }
+    }
 }
 
 /// What a record's change did to the member it belongs to.

@@ -11,7 +11,7 @@ mod limits;
 mod message;
 mod position;
 
-pub use cause::{JoinCause, LeaveCause, UpdateCause};
+pub use cause::{DropCause, JoinCause, LeaveCause, UpdateCause};
 pub use close::CloseReason;
 pub use command::{
     BadCommand, ClientCommand, CommandKind, HistoryRequest, Join, StreamCommand, Target,

@@ -233,12 +233,36 @@ for (const [way, options] of Object.entries(WITH_PRESENCE)) {
   });
 }
 
-scenario('a client that asks for history is told that there is none', {}, async (s) => {
-  const cable = cableTo(s, { historyTimestamp: 1, logLevel: 'none' });
-  const channel = cable.streamFrom('room');
-  const info = next(channel, 'info');
-  await within(channel.ensureSubscribed(), 'the subscription');
-  assert.equal((await info).type, 'history_not_found');
+scenario('a client that was away gets what it missed, once and in order', {}, async (s) => {
+  const cable = cableTo(s, { reconnectStrategy: () => 300 });
+  const channel = await follow(cable, 'room');
+  const messages = [];
+  channel.on('message', (message) => messages.push(message));
+  await s.http.publish('room', 1);
+  await until(() => messages.length === 1, 'the first message');
+  const back = next(channel, 'connect');
+  const told = next(channel, 'info', ({ type }) => type === 'history_received');
+  cut(cable);
+  await s.http.publish('room', 2);
+  await s.http.publish('room', 3);
+  await back;
+  await told;
+  await s.http.publish('room', 4);
+  await until(() => messages.length >= 4, 'all messages');
+  assert.deepEqual(messages, [1, 2, 3, 4]);
+});
+
+scenario('a client that was away for too long is told so', { 'history-limit': 1 }, async (s) => {
+  const cable = cableTo(s, { reconnectStrategy: () => 300, logLevel: 'none' });
+  const channel = await follow(cable, 'room');
+  const first = next(channel, 'message');
+  await s.http.publish('room', 1);
+  await first;
+  const told = next(channel, 'info', ({ type }) => type === 'history_not_found');
+  cut(cable);
+  await s.http.publish('room', 2);
+  await s.http.publish('room', 3);
+  await told;
 });
 
 scenario('a client that sends pongs of its own is content', { 'ping-interval': '100ms' }, async (s) => {

@@ -5,7 +5,7 @@ import { until, within } from './support/patience.js';
 import { eventsOf } from './support/replay.js';
 import { scenario } from './support/scenario.js';
 import { Socket, identify } from './support/socket.js';
-import { CLOSE, TEXT } from './support/wire.js';
+import { CLOSE, PING, TEXT, frame } from './support/wire.js';
 
 const SMALL = { 'max-outbox-size': 256 * 1024, 'presence-ttl': '200ms' };
 
@@ -30,6 +30,30 @@ scenario('a client that does not read is ended as too slow; others get everythin
   slow.socket.resume();
   await within(slow.ended, 'the slow client to see the end');
 });
+
+for (const [what, bytes] of [
+  ['lists', (identifier) => frame(TEXT, JSON.stringify({ command: 'presence', identifier }))],
+  ['pongs', () => frame(TEXT, '{"command":"ping"}')],
+  ['errors', () => frame(TEXT, 'nonsense')],
+  ['native pongs', () => frame(PING, 'x'.repeat(125))],
+]) {
+  scenario(`a client that asks for ${what} without end and reads nothing is ended`, SMALL, async (s) => {
+    const [bystander, identifier] = await s.member('room', 'bystander', 'x'.repeat(1000));
+    const greedy = await s.upgraded();
+    greedy.say({ command: 'subscribe', identifier });
+    await greedy.hears(TEXT, 'confirm_subscription');
+    greedy.socket.pause();
+    const questions = Buffer.concat(Array(1000).fill(bytes(identifier)));
+    await until(async () => {
+      // Bounded here too: what the broker doesn't read is not piled up on this side.
+      if (greedy.socket.writableLength < 1_000_000) greedy.write(questions);
+      await bystander.settle(identifier);
+      return (await s.http.metrics()).get('broker_outbox_overflows_total') === 1;
+    }, 'the greedy client is ended', 20_000);
+    await s.connections(1);
+    bystander.hearsNothing();
+  });
+}
 
 scenario('a burst that the client reads is no reason to end it', SMALL, async (s) => {
   const [reader, identifier] = await s.subscriber('room');

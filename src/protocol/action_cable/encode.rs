@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use crate::types::{
-    ConnectionMessage, Identifier, MemberChange, MemberList, PresenceId, RawJson, ServerMessage,
+    ConnectionMessage, Identifier, MemberChange, MemberList, Position, PresenceId, RawJson,
+    ServerMessage,
 };
 
 /// Appends a message about a subscription; nothing if the protocol has no frame for it.
@@ -14,15 +15,16 @@ pub fn encode(identifier: &Identifier, message: &ServerMessage, out: &mut Vec<u8
         ServerMessage::HistoryConfirmed => about(out, "confirm_history", identifier),
         ServerMessage::HistoryRejected => about(out, "reject_history", identifier),
         ServerMessage::Publication(publication) => {
-            open(out, identifier);
-            out.extend_from_slice(b",\"message\":");
-            out.extend_from_slice(publication.data.as_str().as_bytes());
+            open_message(out, identifier, &publication.data);
+            if let Some(Position { epoch, offset }) = &publication.position {
+                out.extend_from_slice(b",\"stream_id\":");
+                string(out, publication.stream.as_str());
+                append(out, format_args!(",\"epoch\":\"{epoch}\",\"offset\":{}", offset.0));
+            }
             out.push(b'}');
         }
         ServerMessage::Whisper(data) => {
-            open(out, identifier);
-            out.extend_from_slice(b",\"message\":");
-            out.extend_from_slice(data.as_str().as_bytes());
+            open_message(out, identifier, data);
             out.push(b'}');
         }
         ServerMessage::Presence(change) => match &change.member {
@@ -106,6 +108,12 @@ fn open(out: &mut Vec<u8>, identifier: &Identifier) {
     out.extend_from_slice(identifier.as_str().as_bytes());
 }
 
+fn open_message(out: &mut Vec<u8>, identifier: &Identifier, data: &RawJson) {
+    open(out, identifier);
+    out.extend_from_slice(b",\"message\":");
+    out.extend_from_slice(data.as_str().as_bytes());
+}
+
 fn about(out: &mut Vec<u8>, kind: &str, identifier: &Identifier) {
     open(out, identifier);
     append(out, format_args!(",\"type\":\"{kind}\"}}"));
@@ -149,8 +157,8 @@ mod tests {
 
     use super::*;
     use crate::types::{
-        CloseReason, CommandKind, LeaveCause, Member, PresenceChange, Publication, RecordChange,
-        SessionId,
+        CloseReason, CommandKind, LeaveCause, Member, Offset, PresenceChange, Publication,
+        RecordChange, SessionId,
     };
 
     fn frame(message: &ServerMessage) -> String {
@@ -167,8 +175,13 @@ mod tests {
 
     #[test]
     fn frames_about_a_subscription() {
-        let publication =
-            Publication { data: r#"{ "n":9007199254740993 }"#.into(), position: None };
+        let position = Position { epoch: "6obh".into(), offset: Offset(1) };
+        let publication = Publication {
+            stream: "room/1".into(),
+            data: r#"{ "n":9007199254740993 }"#.into(),
+            at: 0,
+            position: Some(position),
+        };
         let members = vec![
             Member { id: "a".into(), info: "{}".into() },
             Member { id: "b".into(), info: "null".into() },
@@ -180,7 +193,7 @@ mod tests {
             ),
             (
                 ServerMessage::Publication(Arc::new(publication)),
-                r#"{"identifier":"{\"a\":1}","message":{ "n":9007199254740993 }}"#,
+                r#"{"identifier":"{\"a\":1}","message":{ "n":9007199254740993 },"stream_id":"room/1","epoch":"6obh","offset":1}"#,
             ),
             (ServerMessage::Whisper("5".into()), r#"{"identifier":"{\"a\":1}","message":5}"#),
             (

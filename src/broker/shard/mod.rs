@@ -1,5 +1,8 @@
 //! The streams that one task looks after.
 
+mod joining;
+mod publishing;
+
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,28 +11,42 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use slab::Slab;
 
-use super::counts::{Counts, Totals};
-use super::deadlines::{Deadlines, Due};
-use super::delivery::{Delivery, FanOut};
-use super::input::{Input, SubscriberKey};
-use super::presence::RecordKey;
-use super::stream::{Stream, Subscriber};
+use crate::broker::counts::{Counts, Totals};
+use crate::broker::deadlines::Deadlines;
+use crate::broker::delivery::{Delivery, FanOut};
+use crate::broker::history::{History, HistorySettings};
+use crate::broker::input::{Input, SubscriberKey};
+use crate::broker::presence::RecordKey;
+use crate::broker::stream::{Stream, Subscriber};
 use crate::types::{
-    CommandKind, Join, JoinCause, LeaveCause, MemberChange, MemberList, PresenceChange,
-    ServerMessage, SessionId, StreamCommand, StreamName, UpdateCause,
+    CommandKind, JoinCause, LeaveCause, MemberList, ServerMessage, SessionId, StreamCommand,
+    StreamName,
 };
 
-/// How many records expire before other inputs get their turn.
+/// How much a stream may have to say, in bytes, before no more inputs should be taken.
+const CROWDED: usize = 4 * 1024 * 1024;
+
+/// How far epochs are apart: far enough that one looks nothing like the next.
+const EPOCH_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// How many records, and how many streams, expire before other inputs get their turn.
 const EXPIRED_AT_ONCE: usize = 1024;
 
 /// Streams with their subscribers and presence. `R` is where a subscriber's messages go; the
 /// shard only ever clones it.
 #[derive(Debug)]
 pub struct Shard<R> {
-    presence_ttl: Duration,
+    settings: Settings,
     streams: Slab<Stream<R>>,
     names: HashMap<StreamName, u32, RandomState>,
-    deadlines: Deadlines,
+    deadlines: Deadlines<Due>,
+    /// For each stream with a history, when its oldest publication expires, or earlier.
+    expiries: Deadlines<u32>,
+    /// When the newest publication of a stream that was forgotten was made, in milliseconds of
+    /// the Unix epoch: that much is not known of a stream that is new.
+    forgotten: u64,
+    /// How many epochs there have been.
+    epochs: u64,
     replies: VecDeque<Delivery<R>>,
     /// Streams with a pass under way, in turn.
     passes: VecDeque<u32>,
@@ -37,14 +54,35 @@ pub struct Shard<R> {
     totals: Totals,
 }
 
+/// What holds for all streams of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long records outlive their connection.
+    pub presence_ttl: Duration,
+    /// What is kept of publications.
+    pub history: HistorySettings,
+    /// A random number that no other shard has, of this process or another: epochs come of it.
+    pub seed: u64,
+}
+
+/// A record that goes.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    stream: u32,
+    record: RecordKey,
+}
+
 impl<R: Clone> Shard<R> {
-    /// A shard without streams. Records outlive their connection by `presence_ttl`.
-    pub fn new(presence_ttl: Duration) -> Self {
+    /// A shard without streams.
+    pub fn new(settings: Settings) -> Self {
         Self {
-            presence_ttl,
+            settings,
             streams: Slab::new(),
             names: HashMap::default(),
             deadlines: Deadlines::default(),
+            expiries: Deadlines::default(),
+            forgotten: 0,
+            epochs: 0,
             replies: VecDeque::new(),
             passes: VecDeque::new(),
             counts: Counts::default(),
@@ -59,13 +97,15 @@ impl<R: Clone> Shard<R> {
                 self.command(name, &key, recipient, command, now);
             }
             Input::Ended { key, at } => self.ended(name, &key, at, now),
-            Input::Publish { publication, except } => {
-                self.counts.publications += 1;
-                if let Some(stream) = self.find(name) {
-                    self.say(stream, ServerMessage::Publication(publication), except, now);
-                }
-            }
+            Input::Publish { data, at, except } => self.publish(name, data, at, except, now),
         }
+    }
+
+    /// Whether a stream has so much to say that it should be said before more is taken in: its
+    /// subscribers are many, and the publications faster than all can be told.
+    pub fn is_crowded(&self) -> bool {
+        let under_way = self.passes.iter().filter_map(|key| self.streams.get(*key as usize));
+        under_way.into_iter().any(|stream| stream.log.weight() > CROWDED)
     }
 
     /// What one subscriber is told. Each is due before anything that comes after it.
@@ -74,7 +114,8 @@ impl<R: Clone> Shard<R> {
     }
 
     /// What up to `most` subscribers of a group haven't been sent yet; the streams take turns.
-    /// Only once [`Shard::poll_reply`] has nothing more: replies say what came first.
+    /// Only once [`Shard::poll_reply`] has nothing more: replies say what came first. `most` is at
+    /// least 1.
     pub fn poll_fan_out(&mut self, most: usize, now: Instant) -> Option<FanOut<R>> {
         debug_assert!(self.replies.is_empty(), "replies come first");
         while let Some(key) = self.passes.pop_front() {
@@ -103,10 +144,10 @@ impl<R: Clone> Shard<R> {
 
     /// When [`Shard::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.next()
+        [self.deadlines.next(), self.expiries.next()].into_iter().flatten().min()
     }
 
-    /// Lets records go whose time is over, a bounded number at once: ask
+    /// Lets records and publications go whose time is over, a bounded number at once: ask
     /// [`Shard::poll_timeout`] again.
     pub fn handle_timeout(&mut self, now: Instant) {
         for _ in 0..EXPIRED_AT_ONCE {
@@ -114,6 +155,10 @@ impl<R: Clone> Shard<R> {
             self.counts.expiry_lags.push(now.saturating_duration_since(deadline));
             self.remove_record(stream, record, LeaveCause::Expired, now);
             self.forget_if_idle(stream);
+        }
+        for _ in 0..EXPIRED_AT_ONCE {
+            let Some((_, stream)) = self.expiries.pop(now) else { break };
+            self.drop_expired(stream, now);
         }
     }
 
@@ -152,10 +197,10 @@ impl<R: Clone> Shard<R> {
         match command {
             StreamCommand::Subscribe { join, history } => {
                 let stream = self.subscribe(name, key, recipient);
-                self.reply(stream, key, ServerMessage::Confirmed);
+                self.reply(stream, key, [ServerMessage::Confirmed]);
                 self.followed(CommandKind::Subscribe);
-                if history.is_some() {
-                    self.reply(stream, key, ServerMessage::HistoryRejected);
+                if let Some(request) = history {
+                    self.tell_history(stream, key, &request);
                 }
                 match join {
                     Some(Ok(join)) => self.join(stream, key, join, JoinCause::Subscribed, now),
@@ -183,10 +228,10 @@ impl<R: Clone> Shard<R> {
                 let Some(stream) = self.find(name) else { return };
                 self.list(stream, key, records);
             }
-            StreamCommand::History(_) => {
+            StreamCommand::History(request) => {
                 let Some(stream) = self.find(name) else { return };
-                self.reply(stream, key, ServerMessage::HistoryRejected);
-                self.counts.commands.push((CommandKind::History, false));
+                let told = self.tell_history(stream, key, &request);
+                self.counts.commands.push((CommandKind::History, told));
             }
             StreamCommand::Whisper(data) => {
                 let Some(stream) = self.find(name) else { return };
@@ -202,18 +247,13 @@ impl<R: Clone> Shard<R> {
 
     /// Adds the subscriber, or makes sure of it if it is there already.
     fn subscribe(&mut self, name: &StreamName, key: &SubscriberKey, recipient: R) -> u32 {
-        let index = self.find(name).unwrap_or_else(|| {
-            let key = u32::try_from(self.streams.insert(Stream::new(name.clone())));
-            let key = key.unwrap_or(u32::MAX); // four billion streams don't fit in memory
-            self.names.insert(name.clone(), key);
-            key
-        });
+        let index = self.find_or_add(name);
         if let Some(stream) = self.streams.get_mut(index as usize) {
-            let sent = stream.log.end();
+            let (sent, live_after) = (stream.log.end(), stream.history.head());
             let group = stream.groups.entry(key.group.clone()).or_default();
             group.entry(key.session).or_insert_with(|| {
                 self.totals.subscriptions += 1;
-                Subscriber { recipient, sent, record: None }
+                Subscriber { recipient, sent, live_after, record: None }
             });
         }
         index
@@ -236,116 +276,30 @@ impl<R: Clone> Shard<R> {
     fn ended(&mut self, name: &StreamName, key: &SubscriberKey, at: Instant, now: Instant) {
         let Some(index) = self.find(name) else { return };
         if let Some(record) = self.unsubscribe(index, key).flatten() {
-            if self.presence_ttl.is_zero() {
+            if self.settings.presence_ttl.is_zero() {
                 self.remove_record(index, record, LeaveCause::Expired, now);
             } else if let Some(stream) = self.streams.get_mut(index as usize)
                 && let Some(deadline) = stream.presence.deadline_mut(record)
             {
                 let due = Due { stream: index, record };
-                *deadline = Some(self.deadlines.add(at + self.presence_ttl, due));
+                *deadline = Some(self.deadlines.add(at + self.settings.presence_ttl, due));
             }
         }
         self.forget_if_idle(index);
     }
 
-    fn join(
-        &mut self,
-        index: u32,
-        key: &SubscriberKey,
-        join: Join,
-        cause: JoinCause,
-        now: Instant,
-    ) {
-        let Some(stream) = self.streams.get_mut(index as usize) else { return };
-        let Some(subscriber) = subscriber_mut(stream, key) else { return };
-        let change = match subscriber.record {
-            None => {
-                let (record, change) = stream.presence.add(join.id, join.info);
-                self.totals.records += 1;
-                if let Some(subscriber) = subscriber_mut(stream, key) {
-                    subscriber.record = Some(record);
-                }
-                Some(change)
-            }
-            Some(record) => {
-                let present = stream.presence.id_of(record);
-                if present != Some(&join.id) {
-                    let reason = "this subscription has joined under another id: leave first";
-                    self.refuse(index, key, CommandKind::Join, reason.into());
-                    return;
-                }
-                stream.presence.update(record, join.info)
-            }
-        };
-        self.followed(CommandKind::Join);
-        if let Some(change) = change {
-            match &change.member {
-                MemberChange::Joined { .. } => {
-                    self.totals.members += 1;
-                    self.counts.joins.push(cause);
-                }
-                MemberChange::Updated { .. } => self.counts.updates.push(UpdateCause::Changed),
-                MemberChange::Left | MemberChange::Unchanged => {}
-            }
-            self.say(index, ServerMessage::Presence(Arc::new(change)), None, now);
-        }
-    }
-
-    fn leave(&mut self, index: u32, key: &SubscriberKey, now: Instant) {
-        let Some(stream) = self.streams.get_mut(index as usize) else { return };
-        let Some(subscriber) = subscriber_mut(stream, key) else { return };
-        match subscriber.record.take() {
-            None => {
-                let reason = "this subscription has not joined";
-                self.refuse(index, key, CommandKind::Leave, reason.into());
-            }
-            Some(record) => {
-                self.remove_record(index, record, LeaveCause::Left, now);
-                self.followed(CommandKind::Leave);
-            }
-        }
-    }
-
-    fn list(&mut self, index: u32, key: &SubscriberKey, records: bool) {
-        let Some(stream) = self.streams.get_mut(index as usize) else { return };
-        let answer = if records {
-            ServerMessage::PresenceList(stream.presence.list())
-        } else {
-            ServerMessage::PresenceCount(stream.presence.members())
-        };
-        self.reply(index, key, answer);
-        self.followed(CommandKind::Presence);
-    }
-
-    fn remove_record(&mut self, index: u32, record: RecordKey, cause: LeaveCause, now: Instant) {
-        let Some(stream) = self.streams.get_mut(index as usize) else { return };
-        if let Some(deadline) = stream.presence.deadline_mut(record).and_then(Option::take) {
-            self.deadlines.cancel(deadline);
-        }
-        let Some(change) = stream.presence.remove(record, cause) else { return };
-        self.totals.records -= 1;
-        self.count_removal(&change, cause);
-        self.say(index, ServerMessage::Presence(Arc::new(change)), None, now);
-    }
-
-    fn count_removal(&mut self, change: &PresenceChange, cause: LeaveCause) {
-        match change.member {
-            MemberChange::Left => {
-                self.totals.members -= 1;
-                self.counts.leaves.push(cause);
-            }
-            MemberChange::Updated { .. } => self.counts.updates.push(UpdateCause::Departed),
-            MemberChange::Joined { .. } | MemberChange::Unchanged => {}
-        }
-    }
-
     /// Tells one subscriber something, after all that was said before.
-    fn reply(&mut self, stream: u32, key: &SubscriberKey, message: ServerMessage) {
+    fn reply(
+        &mut self,
+        stream: u32,
+        key: &SubscriberKey,
+        answer: impl IntoIterator<Item = ServerMessage>,
+    ) {
         let Some(stream) = self.streams.get_mut(stream as usize) else { return };
         let group = stream.groups.get_mut(&key.group);
         let Some(subscriber) = group.and_then(|group| group.get_mut(&key.session)) else { return };
         let mut messages = Stream::catch_up(&stream.log, subscriber);
-        messages.push(message);
+        messages.extend(answer);
         self.replies.push_back(Delivery {
             recipient: subscriber.recipient.clone(),
             group: key.group.clone(),
@@ -360,7 +314,7 @@ impl<R: Clone> Shard<R> {
         kind: CommandKind,
         reason: Cow<'static, str>,
     ) {
-        self.reply(stream, key, ServerMessage::PresenceError(reason));
+        self.reply(stream, key, [ServerMessage::PresenceError(reason)]);
         self.counts.commands.push((kind, false));
     }
 
@@ -393,9 +347,23 @@ impl<R: Clone> Shard<R> {
         self.names.get(name).copied()
     }
 
+    fn find_or_add(&mut self, name: &StreamName) -> u32 {
+        self.find(name).unwrap_or_else(|| {
+            self.epochs += 1;
+            // the step is odd, so no two are equal before all have been
+            let epoch = self.settings.seed.wrapping_add(self.epochs.wrapping_mul(EPOCH_STEP));
+            let history = History::new(format!("{epoch:x}").as_str().into(), self.forgotten);
+            let key = u32::try_from(self.streams.insert(Stream::new(name.clone(), history)));
+            let key = key.unwrap_or(u32::MAX); // four billion streams don't fit in memory
+            self.names.insert(name.clone(), key);
+            key
+        })
+    }
+
     fn forget_if_idle(&mut self, index: u32) {
         if self.streams.get(index as usize).is_some_and(Stream::is_idle) {
             let stream = self.streams.remove(index as usize);
+            self.forgotten = self.forgotten.max(stream.history.lost());
             self.names.remove(&stream.name);
         }
     }

@@ -1,0 +1,98 @@
+//! Publications: what is said, what is kept of it, and for how long.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Shard, subscriber_mut};
+use crate::broker::history::{self, HistorySettings};
+use crate::broker::input::SubscriberKey;
+use crate::types::{
+    DropCause, HistoryRequest, Publication, RawJson, ServerMessage, SessionId, StreamName,
+};
+
+impl<R: Clone> Shard<R> {
+    pub(super) fn publish(
+        &mut self,
+        name: &StreamName,
+        data: RawJson,
+        at: u64,
+        except: Option<SessionId>,
+        now: Instant,
+    ) {
+        self.counts.publications += 1;
+        let HistorySettings { limit, ttl, max_bytes } = self.settings.history;
+        if limit == 0 {
+            let Some(index) = self.find(name) else { return };
+            let publication = Publication { stream: name.clone(), data, at, position: None };
+            self.say(index, ServerMessage::Publication(Arc::new(publication)), except, now);
+            return;
+        }
+        let index = self.find_or_add(name);
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        if stream.history.is_empty() {
+            self.expiries.add(now + ttl, index);
+        }
+        let publication = stream.history.append(name, data, at, now + ttl);
+        self.totals.publications += 1;
+        self.totals.history_bytes += history::weight(&publication);
+        if stream.history.len() > limit {
+            self.drop_oldest(index, DropCause::Limit);
+        }
+        self.say(index, ServerMessage::Publication(publication), except, now);
+        while self.totals.history_bytes > max_bytes {
+            let Some((expires, oldest)) = self.expiries.pop_first() else { break };
+            if self.next_expiry(oldest) == Some(expires) {
+                self.drop_oldest(oldest, DropCause::Memory);
+            }
+            self.await_expiry(oldest);
+        }
+    }
+
+    /// Tells a subscriber what it missed; whether all of it could be told.
+    pub(super) fn tell_history(
+        &mut self,
+        index: u32,
+        key: &SubscriberKey,
+        request: &HistoryRequest,
+    ) -> bool {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return false };
+        let Some(subscriber) = subscriber_mut(stream, key) else { return false };
+        let live_after = subscriber.live_after;
+        let answer = if self.settings.history.limit == 0 {
+            vec![ServerMessage::HistoryRejected]
+        } else {
+            stream.history.answer(&stream.name, request, live_after)
+        };
+        let told = answer.last() == Some(&ServerMessage::HistoryConfirmed);
+        self.counts.histories.push(told);
+        self.reply(index, key, answer);
+        told
+    }
+
+    pub(super) fn drop_expired(&mut self, stream: u32, now: Instant) {
+        while self.next_expiry(stream).is_some_and(|expires| expires <= now) {
+            self.drop_oldest(stream, DropCause::Expired);
+        }
+        self.await_expiry(stream);
+    }
+
+    fn drop_oldest(&mut self, stream: u32, cause: DropCause) {
+        let Some(stream) = self.streams.get_mut(stream as usize) else { return };
+        self.totals.history_bytes -= stream.history.drop_oldest();
+        self.totals.publications -= 1;
+        self.counts.dropped.push(cause);
+    }
+
+    fn next_expiry(&self, stream: u32) -> Option<Instant> {
+        self.streams.get(stream as usize)?.history.next_expiry()
+    }
+
+    /// Comes back to a stream when its oldest publication expires; forgets it if it has none and
+    /// nobody needs it.
+    fn await_expiry(&mut self, stream: u32) {
+        match self.next_expiry(stream) {
+            Some(expires) => drop(self.expiries.add(expires, stream)),
+            None => self.forget_if_idle(stream),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Fifty sessions come and go for a long time, with shared presence ids, while twenty watch: from
+//! whatever moment someone watches on, everyone sees the same members in the same order.
+
+use std::time::{Duration, Instant};
+
+use broker::broker::{GroupKey, Input, Shard, SubscriberKey, Totals};
+use broker::clock::Clock;
+use broker::types::{
+    Codec, Identifier, Join, MemberList, ServerMessage, SessionId, StreamCommand, StreamName,
+};
+
+use crate::shard::replay;
+
+const SESSIONS: usize = 50;
+const WATCHERS: usize = 20;
+/// Each presence id is used by up to two sessions, and the watchers have none.
+const IDS: usize = 30;
+/// Names that clients give their subscription, each for a group.
+const NAMES: usize = 4;
+const TTL: Duration = Duration::from_secs(1);
+const STEPS: usize = 5000;
+
+#[test]
+fn everyone_who_watches_sees_the_same() {
+    for seed in 0..4 {
+        let mut crowd = Crowd::new(seed);
+        for step in 0..STEPS {
+            crowd.step();
+            if step % 500 == 0 {
+                crowd.check();
+            }
+        }
+        crowd.check();
+        assert!(crowd.checks > 100, "only {} views were compared", crowd.checks);
+        crowd.disperse();
+    }
+}
+
+struct Crowd {
+    random: Random,
+    shard: Shard<u32>,
+    stream: StreamName,
+    now: Instant,
+    /// The first are sessions that join, the rest watch.
+    places: Vec<Option<Place>>,
+    /// By recipient: the members as it sees them, once it has asked.
+    views: Vec<Option<MemberList>>,
+    joins: usize,
+    leaves: usize,
+    checks: usize,
+}
+
+#[derive(Clone)]
+struct Place {
+    recipient: u32,
+    key: SubscriberKey,
+}
+
+/// Numbers that look random and are the same every time (by `SplitMix64`).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from((mixed ^ (mixed >> 31)) % end as u64).expect("less than a usize")
+    }
+}
+
+impl Crowd {
+    fn new(seed: u64) -> Self {
+        Self {
+            random: Random(seed),
+            shard: Shard::new(crate::shard::without_history(TTL)),
+            stream: "room".into(),
+            now: Clock::new().now(),
+            places: vec![None; SESSIONS + WATCHERS],
+            views: Vec::new(),
+            joins: 0,
+            leaves: 0,
+            checks: 0,
+        }
+    }
+
+    fn step(&mut self) {
+        let number = self.random.below(SESSIONS + WATCHERS);
+        match self.places.get(number).cloned().flatten() {
+            None => self.come(number),
+            Some(place) => self.act(number, &place),
+        }
+        if self.random.below(3) == 0 {
+            self.now += Duration::from_millis(self.random.below(60) as u64);
+        }
+        if self.random.below(2) == 0 {
+            self.shard.handle_timeout(self.now);
+        }
+        if self.random.below(2) == 0 {
+            self.replies();
+            for _ in 0..self.random.below(5) {
+                let most = 1 + self.random.below(7);
+                self.slice(most);
+            }
+        }
+    }
+
+    fn come(&mut self, number: usize) {
+        let recipient = u32::try_from(self.views.len()).expect("a recipient");
+        self.views.push(None);
+        let name = self.random.below(NAMES);
+        let group = GroupKey {
+            codec: Codec::ActionCable,
+            identifier: Identifier::from(format!("\"{name}\"")),
+        };
+        let key = SubscriberKey { session: SessionId::from_bits(recipient.into()), group };
+        let place = Place { recipient, key };
+        let join = (number < SESSIONS).then(|| Ok(self.join_of(number)));
+        self.command(&place, StreamCommand::Subscribe { join, history: None });
+        if number >= SESSIONS {
+            self.command(&place, StreamCommand::List { records: true });
+        }
+        self.places[number] = Some(place);
+    }
+
+    fn act(&mut self, number: usize, place: &Place) {
+        match self.random.below(if number < SESSIONS { 8 } else { 40 }) {
+            0 => {
+                self.places[number] = None;
+                let late = Duration::from_millis(self.random.below(5) as u64);
+                let at = self.now.checked_sub(late).expect("a time");
+                let input = Input::Ended { key: place.key.clone(), at };
+                self.shard.handle(&self.stream, input, self.now);
+            }
+            1 => {
+                self.places[number] = None;
+                self.command(place, StreamCommand::Unsubscribe);
+            }
+            2 => self.command(place, StreamCommand::List { records: true }),
+            3 | 4 if number < SESSIONS => self.command(place, StreamCommand::Leave),
+            5.. if number < SESSIONS => {
+                let join = self.join_of(number);
+                self.command(place, StreamCommand::Join(join));
+            }
+            3.. => {}
+        }
+    }
+
+    fn join_of(&mut self, number: usize) -> Join {
+        let info = self.random.below(3).to_string();
+        Join { id: format!("id-{}", number % IDS).into(), info: info.into() }
+    }
+
+    fn command(&mut self, place: &Place, command: StreamCommand) {
+        let Place { recipient, key } = place.clone();
+        self.shard.handle(&self.stream, Input::Command { key, recipient, command }, self.now);
+    }
+
+    fn replies(&mut self) {
+        while let Some(delivery) = self.shard.poll_reply() {
+            for message in &delivery.messages {
+                self.receive(delivery.recipient, message);
+            }
+        }
+    }
+
+    /// Whether there was one.
+    fn slice(&mut self, most: usize) -> bool {
+        let Some(slice) = self.shard.poll_fan_out(most, self.now) else { return false };
+        for (recipient, has) in slice.recipients {
+            for message in &slice.messages[has..] {
+                self.receive(recipient, message);
+            }
+        }
+        true
+    }
+
+    fn receive(&mut self, recipient: u32, message: &ServerMessage) {
+        let view = &mut self.views[recipient as usize];
+        match (message, view.as_mut()) {
+            (ServerMessage::PresenceList(list), None) => *view = Some(list.to_vec()),
+            (ServerMessage::PresenceList(list), Some(view)) => {
+                assert_eq!(*view, **list, "{recipient} sees others than the list");
+                self.checks += 1;
+            }
+            (ServerMessage::Presence(change), Some(view)) => replay(view, change),
+            _ => {}
+        }
+    }
+
+    /// Everyone is told everything, and then sees who is there.
+    fn check(&mut self) {
+        self.replies();
+        while {
+            let most = 1 + self.random.below(9);
+            self.slice(most)
+        } {}
+        let members = self.shard.members(&self.stream);
+        for place in self.places.iter().flatten() {
+            if let Some(view) = &self.views[place.recipient as usize] {
+                assert_eq!(*view, *members);
+                self.checks += 1;
+            }
+        }
+        let counts = self.shard.take_counts();
+        self.joins += counts.joins.len();
+        self.leaves += counts.leaves.len();
+        assert_eq!(self.joins - self.leaves, members.len());
+    }
+
+    fn disperse(&mut self) {
+        for place in std::mem::take(&mut self.places).into_iter().flatten() {
+            let input = Input::Ended { key: place.key, at: self.now };
+            self.shard.handle(&self.stream, input, self.now);
+        }
+        assert!(!self.shard.members(&self.stream).is_empty());
+        self.now += TTL;
+        self.shard.handle_timeout(self.now);
+        assert_eq!(self.shard.totals(), Totals::default());
+        assert_eq!(self.shard.poll_timeout(), None);
+        self.check();
+    }
+}

@@ -1,0 +1,15 @@
+//! The core against a naive reference, and against what must always hold.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails by panicking, and whatever else comes is a failure"
+)]
+
+mod crowd;
+mod history;
+mod reference;
+mod session;
+mod shard;

@@ -1,0 +1,480 @@
+//! What the streams of a shard do, said as plainly as possible: lists that are searched, and every
+//! subscriber's messages written down the moment they are due. It knows nothing of slices, logs or
+//! catching up: whoever subscribes to a stream is told, in order, what is said there from then on.
+
+use std::sync::Arc;
+
+use broker::broker::{GroupKey, SubscriberKey, Totals};
+use broker::types::{
+    Codec, CommandKind, HistoryRequest, Identifier, Join, JoinCause, LeaveCause, Member,
+    MemberChange, MemberList, PresenceChange, PresenceId, Publication, RawJson, RecordChange,
+    ServerMessage, SessionId, StreamCommand, StreamName, UpdateCause,
+};
+
+/// How many streams there are; a subscription's name says which one it is to.
+pub(crate) const STREAMS: usize = 2;
+/// How many names a connection can give its subscriptions.
+pub(crate) const NAMES: usize = 5;
+/// How many connections can be open at once.
+pub(crate) const CONNECTIONS: usize = 6;
+
+/// What happens next.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Subscribe {
+        key: Key,
+        join: Option<Result<Presence, ()>>,
+        history: bool,
+    },
+    Join {
+        key: Key,
+        presence: Presence,
+    },
+    Command {
+        key: Key,
+        what: Command,
+    },
+    Publish {
+        stream: usize,
+        except: Option<usize>,
+    },
+    /// A connection ended; it is noticed some milliseconds late.
+    End {
+        connection: usize,
+        late: u64,
+    },
+    /// Milliseconds pass, or none.
+    Pass(u64),
+    /// What is over, goes.
+    Expire,
+    /// Replies are taken.
+    Reply,
+    /// Replies are taken, then so many slices of at most so many subscribers.
+    FanOut {
+        slices: usize,
+        most: usize,
+    },
+}
+
+/// A connection, and its name for a subscription.
+pub(crate) type Key = (usize, usize);
+
+/// A presence id and an info.
+pub(crate) type Presence = (PresenceId, RawJson);
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Command {
+    Unsubscribe,
+    Leave,
+    List,
+    Count,
+    History,
+    Whisper,
+    Refuse,
+}
+
+/// The input that a step amounts to.
+#[derive(Clone, Debug)]
+pub(crate) enum Given {
+    Command { subscription: usize, command: StreamCommand },
+    Ended { subscription: usize, late: u64 },
+    Publish { stream: usize, data: RawJson, except: Option<SessionId> },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    /// Milliseconds.
+    pub(crate) ttl: u64,
+    pub(crate) now: u64,
+    /// All there ever were; their number is the recipient's.
+    pub(crate) subscriptions: Vec<Subscription>,
+    /// All streams' records, the one changed last at the end.
+    records: Vec<Record>,
+    /// Each stream's members in order of arrival.
+    members: [Vec<PresenceId>; STREAMS],
+    /// The number of each stream's latest lifetime.
+    lifetimes: [usize; STREAMS],
+    /// How often a connection's place has been taken.
+    generations: [usize; CONNECTIONS],
+    numbers: u64,
+    /// What the last step gave to the shard.
+    pub(crate) given: Vec<Given>,
+    /// What the last step did.
+    pub(crate) counted: Counted,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Subscription {
+    connection: usize,
+    name: usize,
+    pub(crate) stream: usize,
+    /// Which of all streams' lifetimes it falls in.
+    pub(crate) lifetime: usize,
+    pub(crate) key: SubscriberKey,
+    pub(crate) is_held: bool,
+    /// All it must be told, in order.
+    pub(crate) told: Vec<ServerMessage>,
+    /// So much of it must have come once the replies have: everything up to the last answer.
+    pub(crate) answered: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Record {
+    stream: usize,
+    id: PresenceId,
+    info: RawJson,
+    /// Which change made it what it is.
+    reference: u64,
+    subscription: usize,
+    /// When it goes, and the number of that decision.
+    deadline: Option<(u64, u64)>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counted {
+    pub(crate) commands: Vec<(CommandKind, bool)>,
+    pub(crate) publications: u64,
+    pub(crate) joins: Vec<JoinCause>,
+    pub(crate) leaves: Vec<LeaveCause>,
+    pub(crate) updates: Vec<UpdateCause>,
+    /// Milliseconds.
+    pub(crate) expiry_lags: Vec<u64>,
+}
+
+/// The last name's stream has one group of subscribers, the other has several.
+fn stream_of(name: usize) -> usize {
+    usize::from(name == NAMES - 1)
+}
+
+pub(crate) fn stream_name(stream: usize) -> StreamName {
+    format!("stream-{stream}").into()
+}
+
+impl Model {
+    pub(crate) fn new(ttl: u64) -> Self {
+        Self {
+            ttl,
+            now: 0,
+            subscriptions: Vec::new(),
+            records: Vec::new(),
+            members: Default::default(),
+            lifetimes: Default::default(),
+            generations: Default::default(),
+            numbers: 0,
+            given: Vec::new(),
+            counted: Counted::default(),
+        }
+    }
+
+    pub(crate) fn apply(&mut self, step: &Step) {
+        self.given.clear();
+        self.counted = Counted::default();
+        match step {
+            Step::Subscribe { key, join, history } => self.subscribe(*key, join.as_ref(), *history),
+            Step::Join { key, presence: (id, info) } => {
+                let Some(held) = self.held(*key) else { return };
+                let join = Join { id: id.clone(), info: info.clone() };
+                self.give(held, StreamCommand::Join(join));
+                self.join(held, id, info, JoinCause::Joined);
+            }
+            Step::Command { key, what } => {
+                if let Some(held) = self.held(*key) {
+                    self.command(held, *what);
+                }
+            }
+            Step::Publish { stream, except } => {
+                let data = self.payload();
+                let publication = Arc::new(Publication {
+                    stream: stream_name(*stream),
+                    data: data.clone(),
+                    at: 0,
+                    position: None,
+                });
+                let except = except.map(|connection| self.session(connection));
+                let message = ServerMessage::Publication(publication);
+                self.given.push(Given::Publish { stream: *stream, data, except });
+                self.say(*stream, &message, except);
+                self.counted.publications += 1;
+            }
+            Step::End { connection, late } => self.end(*connection, *late),
+            Step::Pass(milliseconds) => self.now += milliseconds,
+            Step::Expire => {
+                let mut over: Vec<(u64, u64)> =
+                    self.records.iter().filter_map(|r| r.deadline).collect();
+                over.retain(|(at, _)| *at <= self.now);
+                over.sort_unstable();
+                for deadline in over {
+                    self.counted.expiry_lags.push(self.now - deadline.0);
+                    self.remove(|record| record.deadline == Some(deadline), LeaveCause::Expired);
+                }
+            }
+            Step::Reply | Step::FanOut { .. } => {}
+        }
+    }
+
+    /// The subscriptions that connections hold.
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        let held = self.subscriptions.iter().filter(|held| held.is_held);
+        held.map(|held| (held.connection, held.name)).collect()
+    }
+
+    pub(crate) fn list(&self, stream: usize) -> MemberList {
+        let member = |id: &PresenceId| {
+            let info = self.seen(stream, id).expect("a member has a record");
+            Member { id: id.clone(), info }
+        };
+        self.members[stream].iter().map(member).collect()
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        self.records.iter().filter_map(|record| record.deadline).map(|(at, _)| at).min()
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            streams: (0..STREAMS).filter(|stream| self.lives(*stream)).count(),
+            subscriptions: self.keys().len(),
+            members: self.members.iter().map(Vec::len).sum(),
+            records: self.records.len(),
+            ..Totals::default()
+        }
+    }
+
+    /// Whether anyone follows a stream or is present in it.
+    fn lives(&self, stream: usize) -> bool {
+        self.subscriptions.iter().any(|held| held.is_held && held.stream == stream)
+            || !self.members[stream].is_empty()
+    }
+
+    fn session(&self, connection: usize) -> SessionId {
+        SessionId::from_bits((self.generations[connection] * CONNECTIONS + connection) as u128)
+    }
+
+    fn held(&self, (connection, name): Key) -> Option<usize> {
+        self.subscriptions
+            .iter()
+            .position(|held| held.is_held && held.connection == connection && held.name == name)
+    }
+
+    fn give(&mut self, subscription: usize, command: StreamCommand) {
+        self.given.push(Given::Command { subscription, command });
+    }
+
+    fn subscribe(&mut self, key: Key, join: Option<&Result<Presence, ()>>, history: bool) {
+        let (connection, name) = key;
+        let number = self.held(key).unwrap_or_else(|| {
+            let stream = stream_of(name);
+            if !self.lives(stream) {
+                self.lifetimes[stream] = self.subscriptions.len();
+            }
+            let identifier = Identifier::from(format!("\"{name}\""));
+            let group = GroupKey { codec: Codec::ActionCable, identifier };
+            self.subscriptions.push(Subscription {
+                connection,
+                name,
+                stream,
+                lifetime: self.lifetimes[stream],
+                key: SubscriberKey { session: self.session(connection), group },
+                is_held: true,
+                told: Vec::new(),
+                answered: 0,
+            });
+            self.subscriptions.len() - 1
+        });
+        self.give(
+            number,
+            StreamCommand::Subscribe {
+                join: join.map(|join| match join {
+                    Ok((id, info)) => Ok(Join { id: id.clone(), info: info.clone() }),
+                    Err(()) => Err("no good".into()),
+                }),
+                history: history.then(HistoryRequest::default),
+            },
+        );
+        self.answer(number, ServerMessage::Confirmed);
+        self.counted.commands.push((CommandKind::Subscribe, true));
+        if history {
+            self.answer(number, ServerMessage::HistoryRejected); // none is kept
+        }
+        match join {
+            Some(Ok((id, info))) => self.join(number, id, info, JoinCause::Subscribed),
+            Some(Err(())) => self.refuse(number, CommandKind::Join, "no good"),
+            None => {}
+        }
+    }
+
+    fn command(&mut self, held: usize, what: Command) {
+        let Subscription { stream, key: SubscriberKey { session, .. }, .. } =
+            self.subscriptions[held];
+        let of_held = |record: &Record| record.subscription == held;
+        let (command, kind) = match what {
+            Command::Unsubscribe => {
+                self.subscriptions[held].is_held = false;
+                self.remove(of_held, LeaveCause::Unsubscribed);
+                (StreamCommand::Unsubscribe, CommandKind::Unsubscribe)
+            }
+            Command::Leave => {
+                self.give(held, StreamCommand::Leave);
+                let left = self.remove(of_held, LeaveCause::Left);
+                if left {
+                    self.counted.commands.push((CommandKind::Leave, true));
+                } else {
+                    self.refuse(held, CommandKind::Leave, "");
+                }
+                return;
+            }
+            Command::List => {
+                self.answer(held, ServerMessage::PresenceList(Arc::new(self.list(stream))));
+                (StreamCommand::List { records: true }, CommandKind::Presence)
+            }
+            Command::Count => {
+                self.answer(held, ServerMessage::PresenceCount(self.members[stream].len()));
+                (StreamCommand::List { records: false }, CommandKind::Presence)
+            }
+            Command::History => {
+                self.give(held, StreamCommand::History(HistoryRequest::default()));
+                self.answer(held, ServerMessage::HistoryRejected); // none is kept
+                self.counted.commands.push((CommandKind::History, false));
+                return;
+            }
+            Command::Whisper => {
+                let data = self.payload();
+                self.say(stream, &ServerMessage::Whisper(data.clone()), Some(session));
+                (StreamCommand::Whisper(data), CommandKind::Whisper)
+            }
+            Command::Refuse => {
+                let kind = CommandKind::Presence;
+                self.give(held, StreamCommand::RefusePresence(kind, "never".into()));
+                self.refuse(held, kind, "never");
+                return;
+            }
+        };
+        self.give(held, command);
+        self.counted.commands.push((kind, true));
+    }
+
+    fn join(&mut self, number: usize, id: &PresenceId, info: &RawJson, cause: JoinCause) {
+        let stream = self.subscriptions[number].stream;
+        let before = self.seen(stream, id);
+        let joined = self.records.iter().position(|record| record.subscription == number);
+        if joined.is_some_and(|at| self.records[at].id != *id) {
+            return self.refuse(number, CommandKind::Join, "");
+        }
+        self.counted.commands.push((CommandKind::Join, true));
+        if joined.is_some_and(|at| self.records[at].info == *info) {
+            return; // as it is already
+        }
+        let reference = self.number();
+        let change = match joined.map(|at| self.records.remove(at).reference) {
+            Some(previous) => RecordChange::Updated { info: info.clone(), previous },
+            None => RecordChange::Added { info: info.clone() },
+        };
+        self.records.push(Record {
+            stream,
+            id: id.clone(),
+            info: info.clone(),
+            reference,
+            subscription: number,
+            deadline: None,
+        });
+        let member = match before {
+            None => {
+                self.members[stream].push(id.clone());
+                self.counted.joins.push(cause);
+                MemberChange::Joined { info: info.clone() }
+            }
+            Some(before) if before == *info => MemberChange::Unchanged,
+            Some(_) => {
+                self.counted.updates.push(UpdateCause::Changed);
+                MemberChange::Updated { info: info.clone() }
+            }
+        };
+        self.changed(stream, PresenceChange { id: id.clone(), reference, record: change, member });
+    }
+
+    fn end(&mut self, connection: usize, late: u64) {
+        for number in 0..self.subscriptions.len() {
+            if !self.subscriptions[number].is_held
+                || self.subscriptions[number].connection != connection
+            {
+                continue;
+            }
+            let late = late.min(self.now);
+            self.given.push(Given::Ended { subscription: number, late });
+            self.subscriptions[number].is_held = false;
+            if self.ttl == 0 {
+                self.remove(|record| record.subscription == number, LeaveCause::Expired);
+                continue;
+            }
+            let deadline = (self.now - late + self.ttl, self.number());
+            if let Some(record) = self.records.iter_mut().find(|r| r.subscription == number) {
+                record.deadline = Some(deadline);
+            }
+        }
+        self.generations[connection] += 1;
+    }
+
+    /// Takes one record out; whether there was one.
+    fn remove(&mut self, which: impl Fn(&Record) -> bool, cause: LeaveCause) -> bool {
+        let Some(at) = self.records.iter().position(which) else { return false };
+        let (stream, id) = (self.records[at].stream, self.records[at].id.clone());
+        let before = self.seen(stream, &id);
+        let Record { info, reference, .. } = self.records.remove(at);
+        let after = self.seen(stream, &id);
+        let member = match after {
+            None => {
+                self.members[stream].retain(|member| *member != id);
+                self.counted.leaves.push(cause);
+                MemberChange::Left
+            }
+            after if after == before => MemberChange::Unchanged,
+            Some(info) => {
+                self.counted.updates.push(UpdateCause::Departed);
+                MemberChange::Updated { info }
+            }
+        };
+        let record = RecordChange::Removed { info, cause };
+        self.changed(stream, PresenceChange { id, reference, record, member });
+        true
+    }
+
+    /// What others see of a member.
+    fn seen(&self, stream: usize, id: &PresenceId) -> Option<RawJson> {
+        let last = self.records.iter().rfind(|record| record.stream == stream && record.id == *id);
+        last.map(|record| record.info.clone())
+    }
+
+    fn changed(&mut self, stream: usize, change: PresenceChange) {
+        self.say(stream, &ServerMessage::Presence(Arc::new(change)), None);
+    }
+
+    fn say(&mut self, stream: usize, message: &ServerMessage, except: Option<SessionId>) {
+        for held in &mut self.subscriptions {
+            if held.is_held && held.stream == stream && Some(held.key.session) != except {
+                held.told.push(message.clone());
+            }
+        }
+    }
+
+    fn answer(&mut self, number: usize, message: ServerMessage) {
+        let subscription = &mut self.subscriptions[number];
+        subscription.told.push(message);
+        subscription.answered = subscription.told.len();
+    }
+
+    /// An empty reason stands for any.
+    fn refuse(&mut self, number: usize, kind: CommandKind, reason: &'static str) {
+        self.answer(number, ServerMessage::PresenceError(reason.into()));
+        self.counted.commands.push((kind, false));
+    }
+
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// No two are the same.
+    fn payload(&mut self) -> RawJson {
+        self.number().to_string().into()
+    }
+}

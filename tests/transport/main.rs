@@ -1,0 +1,20 @@
+//! Connections, heartbeat and shards at work, around pipes in memory and with the time held.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod client;
+mod parts;
+mod pipe;
+
+mod closing;
+mod connecting;
+mod liveness;
+mod pings;
+mod pressure;
+mod slow;
+mod ttl;

@@ -1,0 +1,175 @@
+//! The real parts of the broker, put together around pipes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use broker::auth::{self, Access};
+use broker::broker::{HistorySettings, Input};
+use broker::clock::Clock;
+use broker::fanout::{Hub, Outbox, Presence, Recipient};
+use broker::protocol::action_cable::{Parameters, PingPrecision};
+use broker::telemetry::Instruments;
+use broker::transport::{Connection, Context, Heartbeat, Liveness, Settings, TokenName};
+use broker::types::{Codec, Limits, SessionId, StreamName};
+use bytes::Bytes;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::client::{Client, settle};
+use crate::pipe::{Pipe, pipe};
+
+/// What a test may want to be different.
+pub(crate) struct Options {
+    pub(crate) shards: usize,
+    pub(crate) ttl: Duration,
+    pub(crate) ping: Parameters,
+    pub(crate) liveness: Liveness,
+    pub(crate) max_outbox: u32,
+}
+
+/// The broker without its doors.
+pub(crate) struct Parts {
+    pub(crate) context: Arc<Context>,
+    pub(crate) hub: Arc<Hub>,
+    heartbeat_stop: CancellationToken,
+    _shards_stop: DropGuard,
+    sessions: AtomicU64,
+    metrics: PrometheusHandle,
+}
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// No pings.
+pub(crate) const QUIET: Parameters =
+    Parameters { ping_interval: Duration::ZERO, ping_precision: PingPrecision::Seconds };
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            shards: 1,
+            ttl: 2 * SECOND,
+            ping: QUIET,
+            liveness: Liveness { interval: Duration::ZERO, timeout: SECOND },
+            max_outbox: 1 << 20,
+        }
+    }
+}
+
+impl Parts {
+    /// Starts everything, as the server does.
+    pub(crate) fn start(options: &Options) -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let instruments = metrics::with_local_recorder(&recorder, Instruments::new);
+        let (instruments, metrics) = (Arc::new(instruments), recorder.handle());
+        let clock = Clock::new();
+        let (tasks, heartbeat_stop) = (TaskTracker::new(), CancellationToken::new());
+        let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
+        let history = HistorySettings { limit: 0, ttl: Duration::from_secs(1), max_bytes: 0 };
+        let streams = broker::broker::Settings { presence_ttl: options.ttl, history, seed: 0 };
+        let hub = Hub::start(options.shards, streams, &clock, &instruments, &tasks, &stop, &failed);
+        let heartbeat = Heartbeat::new(Arc::clone(&clock), options.liveness);
+        tokio::spawn(Arc::clone(&clock).watch(stop.clone()));
+        tokio::spawn(Arc::clone(&heartbeat).run(Arc::clone(&instruments), heartbeat_stop.clone()));
+        let settings = Settings {
+            limits: Limits::default(),
+            max_message: 64 * 1024,
+            max_outbox: options.max_outbox,
+            max_connections: 1000,
+            ping: options.ping,
+            user_timeout: Duration::ZERO,
+        };
+        let access = (Access::default(), TokenName::new("jid"));
+        let context =
+            Context::new(Arc::clone(&hub), heartbeat, instruments, clock, tasks, settings, access);
+        let shards_stop = stop.drop_guard();
+        Self {
+            context,
+            hub,
+            heartbeat_stop,
+            _shards_stop: shards_stop,
+            sessions: AtomicU64::new(1),
+            metrics,
+        }
+    }
+
+    /// A client whose connection has its task.
+    pub(crate) fn connect(&self) -> Client {
+        self.connect_with(1 << 20).0
+    }
+
+    /// A client behind a pipe of a size, and its connection's task.
+    pub(crate) fn connect_with(&self, room: usize) -> (Client, JoinHandle<()>) {
+        let (near, far) = pipe(room);
+        let task = tokio::spawn(self.open(near, self.context.settings.ping, &[]));
+        (Client::new(far), task)
+    }
+
+    /// A connection without a task.
+    pub(crate) fn open(&self, pipe: Pipe, ping: Parameters, read: &[u8]) -> Connection {
+        let place = self.context.admit().expect("a place");
+        let outbox =
+            Outbox::new(Box::new(pipe), Codec::ActionCable, self.context.settings.max_outbox);
+        let sid = self.next_session();
+        let read = Bytes::copy_from_slice(read);
+        let (context, client) = (Arc::clone(&self.context), Ok(auth::Client::default()));
+        let connection = Connection::new(context, place, Arc::clone(&outbox), sid, client, &read);
+        self.context.heartbeat.add(&outbox, ping);
+        connection
+    }
+
+    /// Someone to tell things who has no connection.
+    pub(crate) fn recipient(&self, pipe: Pipe) -> Recipient {
+        Outbox::new(Box::new(pipe), Codec::ActionCable, self.context.settings.max_outbox)
+    }
+
+    pub(crate) fn next_session(&self) -> SessionId {
+        SessionId::from_bits(self.sessions.fetch_add(1, Ordering::Relaxed).into())
+    }
+
+    /// Tells everyone to go, as the server does when it stops.
+    pub(crate) fn stop(&self) {
+        self.heartbeat_stop.cancel();
+    }
+
+    pub(crate) async fn publish(&self, stream: &str, data: &str) {
+        self.hub.publish(stream.into(), publication(data)).await.expect("a shard");
+    }
+
+    pub(crate) async fn presence(&self, stream: &str) -> Vec<String> {
+        let Presence { total, members } =
+            self.hub.presence(StreamName::from(stream), true).await.expect("a shard");
+        let members = members.expect("the members");
+        assert_eq!(total, members.len());
+        members.iter().map(|member| member.id.to_string()).collect()
+    }
+
+    /// A metric's value, with labels as they are written.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let text = self.metrics.render();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in\n{text}"))
+    }
+
+    /// Nothing is left of anyone.
+    pub(crate) async fn assert_empty(&self) {
+        settle().await;
+        assert_eq!(self.context.connections(), 0);
+        for gauge in [
+            "connections",
+            "sessions",
+            "streams",
+            "subscriptions",
+            "presence_members",
+            "presence_records",
+        ] {
+            assert_eq!(self.metric(&format!("broker_{gauge}")), 0, "{gauge}");
+        }
+    }
+}
+
+pub(crate) fn publication(data: &str) -> Input<Recipient> {
+    Input::Publish { data: data.into(), at: 0, except: None }
+}
