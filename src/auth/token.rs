@@ -86,7 +86,8 @@ impl Tokens {
         self
     }
 
-    /// Takes the presence id of a client from this claim.
+    /// Takes the presence id of a client from this claim, or, for `ext.NAME`, from this
+    /// identifier.
     #[must_use]
     pub fn with_presence_id(mut self, claim: &str) -> Self {
         self.presence_id = Some(claim.into());
@@ -146,7 +147,15 @@ impl Tokens {
             let identifier = Some(identifier.ok_or(TokenError::Nobody)?);
             return Ok(Client { identifier, joins: JoinsAs::Anyone });
         };
-        let id = claims.get(&**claim).and_then(presence_id);
+        let id = match (claim.split_once('.'), identifier.as_deref()) {
+            (Some((IDENTIFIERS, name)), Some(identifiers)) => {
+                let identifiers: Option<Map<String, Value>> =
+                    serde_json::from_str(identifiers).ok();
+                identifiers.as_ref().and_then(|all| presence_id(all.get(name)?))
+            }
+            (Some((IDENTIFIERS, _)), None) => None,
+            (Some(_) | None, _) => claims.get(&**claim).and_then(presence_id),
+        };
         if identifier.is_none() && id.is_none() {
             return Err(TokenError::Nobody);
         }
@@ -353,6 +362,22 @@ mod tests {
             assert_eq!(joins(json!({ "ext": "{}", "sub": nobody })), Ok(JoinsAs::Nobody));
             assert_eq!(joins(json!({ "sub": nobody })), Err(TokenError::Nobody));
         }
+    }
+
+    #[test]
+    fn a_presence_id_may_be_one_of_the_identifiers() {
+        let bound = tokens().with_presence_id("ext.user");
+        let joins = |ext: &str| {
+            let claims = json!({ "ext": ext, "user": "eve", "ext.user": "eve" });
+            bound.verify(&hs256(&claims), NOW).map(|client| client.joins)
+        };
+        assert_eq!(joins(r#"{"user":"ann"}"#), Ok(JoinsAs::Only("ann".into())));
+        assert_eq!(joins(r#"{"user":42,"n":1}"#), Ok(JoinsAs::Only("42".into())));
+        for none in ["{}", "", "[]", "ann", r#"{"user":{"id":1}}"#, r#"{"user":null}"#] {
+            assert_eq!(joins(none), Ok(JoinsAs::Nobody), "{none}");
+        }
+        let claims = json!({ "user": "eve", "ext.user": "eve" });
+        assert_eq!(bound.verify(&hs256(&claims), NOW), Err(TokenError::Nobody));
     }
 
     #[test]

@@ -151,8 +151,9 @@ pub struct Settings {
 
     /// Claim of the token that is the client's presence id, such as `sub`
     ///
-    /// A client that joins under another id is refused, and one whose token has no such claim can't
-    /// join. Unset, a client may join under any id.
+    /// `ext.user` is the identifier `user` in the claim `ext`. A client that joins under another id
+    /// is refused, and one whose token has no such claim can't join. Unset, a client may join under
+    /// any id.
     #[arg(long, env = "BROKER_PRESENCE_ID_CLAIM", value_name = "CLAIM", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presence_id_claim: Option<String>,

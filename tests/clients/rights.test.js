@@ -214,3 +214,11 @@ scenario('in public with a secret, publishing is open and reading is not', { ...
     assert.equal(await opens(s, method, path, derive(purpose)), status, path);
   }
 });
+
+scenario('a presence id may be one of the identifiers', { ...BOUND, 'presence-id-claim': 'ext.user' }, async (s) => {
+  const socket = await s.socket(`/cable?jid=${token({ ext: '{"user":"ann"}', user: 'eve' })}`);
+  const identifier = await socket.subscribe('room');
+  assert.equal(await joinError(socket, identifier, 'eve'), 'the presence id is not the one of the token');
+  socket.join(identifier, 'ann', {});
+  await socket.hearsPresence(identifier, 'join');
+});
