@@ -23,7 +23,7 @@ use crate::types::{
     StreamName,
 };
 
-/// How much a stream may have to say, in bytes, before no more inputs should be taken.
+/// How much may be yet to be said, in bytes, before no more inputs should be taken.
 const CROWDED: usize = 4 * 1024 * 1024;
 
 /// How far epochs are apart: far enough that one looks nothing like the next.
@@ -50,6 +50,8 @@ pub struct Shard<R> {
     replies: VecDeque<Delivery<R>>,
     /// Streams with a pass under way, in turn.
     passes: VecDeque<u32>,
+    /// What all logs weigh, in bytes.
+    backlog: usize,
     counts: Counts,
     totals: Totals,
 }
@@ -85,6 +87,7 @@ impl<R: Clone> Shard<R> {
             epochs: 0,
             replies: VecDeque::new(),
             passes: VecDeque::new(),
+            backlog: 0,
             counts: Counts::default(),
             totals: Totals::default(),
         }
@@ -101,11 +104,10 @@ impl<R: Clone> Shard<R> {
         }
     }
 
-    /// Whether a stream has so much to say that it should be said before more is taken in: its
-    /// subscribers are many, and the publications faster than all can be told.
+    /// Whether so much is yet to be said that it should be before more is taken in: publications
+    /// come faster than all subscribers can be told.
     pub fn is_crowded(&self) -> bool {
-        let under_way = self.passes.iter().filter_map(|key| self.streams.get(*key as usize));
-        under_way.into_iter().any(|stream| stream.log.weight() > CROWDED)
+        self.backlog > CROWDED
     }
 
     /// What one subscriber is told. Each is due before anything that comes after it.
@@ -124,7 +126,10 @@ impl<R: Clone> Shard<R> {
             let slice = stream.next_slice(most);
             if stream.pass_is_over() {
                 self.counts.fan_outs.push(since);
-                if stream.end_pass() {
+                self.backlog -= stream.log.weight();
+                let more = stream.end_pass();
+                self.backlog += stream.log.weight();
+                if more {
                     stream.behind_since = Some(now);
                     stream.begin_pass();
                     self.passes.push_back(key);
@@ -335,7 +340,9 @@ impl<R: Clone> Shard<R> {
                 }
             }
         }
+        self.backlog -= stream.log.weight();
         stream.say(message);
+        self.backlog += stream.log.weight();
         if stream.behind_since.is_none() && !stream.groups.is_empty() {
             stream.behind_since = Some(now);
             stream.begin_pass();
@@ -363,6 +370,7 @@ impl<R: Clone> Shard<R> {
     fn forget_if_idle(&mut self, index: u32) {
         if self.streams.get(index as usize).is_some_and(Stream::is_idle) {
             let stream = self.streams.remove(index as usize);
+            self.backlog -= stream.log.weight();
             self.forgotten = self.forgotten.max(stream.history.lost());
             self.names.remove(&stream.name);
         }
