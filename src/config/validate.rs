@@ -329,6 +329,8 @@ pub(super) fn secret(
     };
     let problem = if key.each().any(str::is_empty) {
         "is empty, or one of several is: write a key, or leave it out to go without"
+    } else if key.each().any(|key| key.trim() != key) {
+        "begins or ends with a space, or one of several does: take it away"
     } else if key.each().any(|key| key == "none") {
         "is `none`, which everyone would guess: leave it out to go without"
     } else if setting.ends_with("-key")
