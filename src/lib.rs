@@ -11,12 +11,14 @@
 //! clock  telemetry  config
 //! broker     Shard ┐
 //! session          ├ pure: no sockets, no clock, no locks
-//! protocol  codecs ┘
+//! protocol  codecs │
+//! auth       tokens, signed names, origins ┘
 //! types      ids, commands, messages, limits
 //! ```
 //!
 //! `docs/ARCHITECTURE.md` walks one frame through them.
 
+pub mod auth;
 pub mod broker;
 pub mod cli;
 pub mod clock;

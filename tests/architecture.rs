@@ -8,8 +8,9 @@ use std::fs;
 use std::path::Path;
 
 /// The layers from the bottom up; those of one row don't name each other.
-const ROWS: [&[&str]; 6] = [
+const ROWS: [&[&str]; 7] = [
     &["types"],
+    &["auth"],
     &["broker", "session", "protocol"],
     &["clock", "telemetry", "config"],
     &["fanout"],
@@ -28,7 +29,7 @@ const APART: [(&str, &[&str]); 3] = [
 ];
 
 /// Layers without sockets, tasks, locks, files or a clock of their own.
-const PURE: [&str; 4] = ["types", "broker", "session", "protocol"];
+const PURE: [&str; 5] = ["types", "auth", "broker", "session", "protocol"];
 
 /// What a pure layer may not name.
 const IMPURE: [&str; 19] = [

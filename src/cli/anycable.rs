@@ -3,7 +3,7 @@
 //! Any flag of ours may be spelled with underscores. A flag of AnyCable's is the same as one of
 //! ours, or says what happens anyway, or is refused with the reason: nothing is ignored silently.
 //! [`FLAGS`] knows the flags of AnyCable 1.6. A variable without meaning is no reason not to
-//! start, unless it asks for a protection that isn't there.
+//! start.
 
 use std::ffi::OsString;
 use std::iter::Peekable;
@@ -23,8 +23,6 @@ enum Meaning {
     Switch(&'static [bool], &'static str),
     /// With one of these values it says what happens anyway; with others it is refused.
     Value(&'static [&'static str], &'static str),
-    /// Asks for a protection that isn't there. Refused in the environment, too.
-    Protects(&'static str),
 }
 
 /// What a flag or variable, with its value, comes to.
@@ -36,11 +34,9 @@ pub(super) enum Given {
     NothingNew,
     /// Nothing, and this is why.
     Meaningless(&'static str),
-    /// A protection that isn't there; the rest of the sentence.
-    Unprotected(&'static str),
 }
 
-use Meaning::{Protects, Same, Sets, Switch, Value};
+use Meaning::{Same, Sets, Switch, Value};
 
 const CALLBACKS: &str =
     "the application is not called back but publishes over HTTP, so leave it out";
@@ -50,11 +46,10 @@ const TLS: &str = "the broker speaks plain HTTP behind a proxy that does TLS, so
 const SCRAPED: &str = "metrics are scraped from /metrics, see --metrics-port, so leave it out";
 const CABLE_ONLY: &str = "clients connect by WebSocket at --cable-path and by nothing else in this \
                           version, so leave it out";
-const NO_SIGNATURES: &str =
-    "signed and channel streams of that kind are not in this version, so leave it out";
+const CLEARTEXT: &str = "names have to be signed, so leave it out";
+const RENAMED_TURBO: &str = "write --turbo-streams and --turbo-streams-secret instead";
+const RENAMED_CABLE_READY: &str = "write --cable-ready and --cable-ready-secret instead";
 const NO_KNOB: &str = "there is nothing of the kind to tune, so leave it out";
-const NO_TOKENS: &str = "is not in this version and would protect nothing: leave it out and keep \
-                         --host 127.0.0.1, or pass --public to serve everyone";
 
 /// AnyCable's flags, dashes for underscores, and what they are here.
 const FLAGS: &[(&[&str], Meaning)] = &[
@@ -63,9 +58,13 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     (&["http-broadcast-port"], Same("api-port")),
     (&["http-broadcast-secret"], Same("broadcast-key")),
     (&["api-secret"], Same("api-key")),
+    (&["jwt-id-key"], Same("jwt-secret")),
+    (&["jwt-id-param"], Same("jwt-param")),
+    (&["jwt-id-enforce"], Same("enforce-jwt")),
     (&["ws-max-pending-size"], Same("max-outbox-size")),
     (&["pong-timeout"], Same("liveness-timeout")),
     (&["debug"], Sets("log-level", "debug")),
+    (&["noauth"], Sets("enforce-jwt", "false")),
     // Said anyway, as long as it says what is.
     (&["broadcast-adapter"], Value(&["http"], ENGINES)),
     (&["broker"], Value(&["memory"], ENGINES)),
@@ -79,26 +78,16 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     (&["metrics-http"], Value(&["/metrics"], SCRAPED)),
     (&["rpc-impl"], Value(&["none"], CALLBACKS)),
     (&["norpc", "disable-disconnect"], Switch(&[true], CALLBACKS)),
-    (&["noauth"], Switch(&[true, false], CALLBACKS)),
     (&["disconnect-mode"], Value(&["never"], CALLBACKS)),
     (
-        &["public-streams"],
-        Switch(&[true], "a stream is open to whoever knows its name, so leave it out"),
-    ),
-    (
-        &["streams-presence", "streams-whisper"],
-        Switch(&[true], "it can't be turned off, so leave it out"),
+        &["streams-presence"],
+        Switch(&[true], "a signed name without the right to join turns it off, so leave it out"),
     ),
     (
         &["enable-native-pings"],
         Switch(&[true], "liveness rests on them; --liveness-interval 0 turns them off"),
     ),
     (&["ignore-config-path"], Switch(&[true], "a file is read only when --config names it")),
-    // Protection that would be missing.
-    (
-        &["jwt-secret", "jwt-id-key", "streams-secret", "enforce-jwt", "jwt-id-enforce"],
-        Protects(NO_TOKENS),
-    ),
     // Without meaning.
     (
         &["config-path"],
@@ -161,13 +150,9 @@ const FLAGS: &[(&[&str], Meaning)] = &[
         Value(&[], CALLBACKS),
     ),
     (&["rpc-enable-tls", "rpc-tls-verify"], Switch(&[false], CALLBACKS)),
-    (&["jwt-param", "jwt-id-param"], Value(&[], "tokens are not in this version, so leave it out")),
-    (&["turbo-streams", "cable-ready"], Switch(&[false], NO_SIGNATURES)),
-    (&["turbo-rails-cleartext", "cable-ready-cleartext"], Switch(&[false], NO_SIGNATURES)),
-    (
-        &["turbo-streams-secret", "turbo-rails-key", "cable-ready-secret", "cable-ready-key"],
-        Value(&[], NO_SIGNATURES),
-    ),
+    (&["turbo-rails-cleartext", "cable-ready-cleartext"], Switch(&[false], CLEARTEXT)),
+    (&["turbo-rails-key"], Value(&[], RENAMED_TURBO)),
+    (&["cable-ready-key"], Value(&[], RENAMED_CABLE_READY)),
     (&["sse", "ds", "ds-skip-auth"], Switch(&[false], CABLE_ONLY)),
     (
         &[
@@ -227,6 +212,13 @@ const UNSET: &[(&str, &str)] = &[
     ("liveness-timeout", "0"),
     ("broadcast-key", "none"),
     ("api-key", "none"),
+    ("secret", "none"),
+    ("jwt-secret", "none"),
+    ("streams-secret", "none"),
+    // there a client without a token is left to the application, here there is only the token
+    ("enforce-jwt", "false"),
+    ("enforce-jwt", "0"),
+    ("enforce-jwt", "f"),
 ];
 
 /// What AnyCable's `name` (dashes for underscores) with `value`, if it has one, comes to; none if
@@ -236,7 +228,10 @@ pub(super) fn given(name: &str, value: Option<&str>) -> Option<Given> {
         return Some(same(name, value));
     }
     if let Some(reason) = not_yet(name) {
-        return Some(later(name, value, reason));
+        return Some(match value {
+            Some("" | "none") => Given::NothingNew,
+            Some(_) | None => Given::Meaningless(reason),
+        });
     }
     Some(match meaning(name)? {
         Same(setting) => same(setting, value),
@@ -252,11 +247,6 @@ pub(super) fn given(name: &str, value: Option<&str>) -> Option<Given> {
             Some(value) if value.is_empty() || values.contains(&value) => Given::NothingNew,
             Some(_) | None => Given::Meaningless(reason),
         },
-        Protects(reason) => match value {
-            Some("" | "none") => Given::NothingNew,
-            Some(value) if boolean(value) == Some(false) => Given::NothingNew,
-            Some(_) | None => Given::Unprotected(reason),
-        },
     })
 }
 
@@ -264,15 +254,6 @@ fn same(setting: &str, value: Option<&str>) -> Given {
     match value {
         Some(value) if UNSET.contains(&(setting, value)) => Given::NothingNew,
         Some(_) | None => Given::Setting(setting.to_owned(), None),
-    }
-}
-
-/// A setting that will be there one day. Only the ones that protect stop a start.
-fn later(name: &str, value: Option<&str>, reason: &'static str) -> Given {
-    match (name, value) {
-        (_, Some("" | "none")) => Given::NothingNew,
-        ("secret" | "allowed-origins", _) => Given::Unprotected(reason),
-        _ => Given::Meaningless(reason),
     }
 }
 
@@ -317,12 +298,18 @@ impl<'a> Spelled<'a> {
     }
 
     fn is_ours(&self) -> bool {
-        self.flag.strip_prefix("--") == Some(self.name.as_str()) && is_own(&self.name)
+        // spelled alike by both, and AnyCable's word for no secret
+        let unset = self.name == "secret" && self.value == Some("none");
+        !unset && self.flag.strip_prefix("--") == Some(self.name.as_str()) && is_own(&self.name)
     }
 
     /// Whether it stands alone where it has no `=`.
     fn is_switch(&self) -> bool {
-        matches!(self.name.as_str(), "public" | "print-config" | "enforce-jwt" | "jwt-id-enforce")
+        let own = |arg: &clap::Arg| {
+            arg.get_long() == Some(self.name.as_str()) && arg.get_num_args() == Some((0..=1).into())
+        };
+        self.name == "jwt-id-enforce"
+            || command().get_arguments().any(own)
             || matches!(meaning(&self.name), Some(Sets(..) | Switch(..)))
     }
 }
@@ -363,7 +350,6 @@ fn argument(
             let shown = value.map_or_else(|| flag.to_owned(), |value| format!("{flag}={value}"));
             Err(Refusal(format!("{shown} has no meaning here: {reason}")))
         }
-        Some(Given::Unprotected(reason)) => Err(Refusal(format!("{flag} {reason}"))),
         None => Ok(Some(arg.clone())),
     }
 }
@@ -373,7 +359,7 @@ fn is_choice(name: &str) -> bool {
     match meaning(name) {
         Some(Value(values, _)) => !values.is_empty(),
         Some(Switch(positions, _)) => !positions.is_empty(),
-        Some(Same(_) | Sets(..) | Protects(_)) | None => false,
+        Some(Same(_) | Sets(..)) | None => false,
     }
 }
 

@@ -87,9 +87,6 @@ fn theirs(
                 Some(_) => format!("{variable} {reason}"),
                 None => format!("{variable} has no meaning here and is ignored: {reason}"),
             }),
-            Some(Given::Unprotected(reason)) => {
-                return Err(Refusal(format!("{variable} {reason}")));
-            }
             None => warnings.push(format!("{variable} has no meaning here and is ignored")),
         }
     }

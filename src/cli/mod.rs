@@ -51,8 +51,8 @@ Examples:
       serves this machine alone: sockets at ws://127.0.0.1:8080/cable
   broker --presence-ttl 30s --log-level debug
       keeps a member for 30 seconds after the connection ended
-  BROKER_BROADCAST_KEY=... broker --host 0.0.0.0 --public
-      serves everyone; publishing needs the key
+  BROKER_SECRET=... broker --host 0.0.0.0
+      serves whoever has a token signed with the secret
   broker --config broker.toml --print-config
       shows what a file, the environment and the flags make together
 
@@ -148,14 +148,13 @@ fn settings(layer: &ArgMatches) -> Result<Settings, Refusal> {
 /// Lets what `layer` has win. A key and its file are one setting in two forms: one that is given
 /// displaces the other.
 fn overlay(merged: &mut Settings, layer: &ArgMatches) -> Result<(), Refusal> {
-    let upper = settings(layer)?;
-    if upper.broadcast_key.is_some() || upper.broadcast_key_file.is_some() {
-        merged.broadcast_key = None;
-        merged.broadcast_key_file = None;
-    }
-    if upper.api_key.is_some() || upper.api_key_file.is_some() {
-        merged.api_key = None;
-        merged.api_key_file = None;
+    let mut upper = settings(layer)?;
+    for ((_, given, file), (_, lower, lower_file)) in
+        upper.secrets().into_iter().zip(merged.secrets())
+    {
+        if given.is_some() || file.is_some() {
+            (*lower, *lower_file) = (None, None);
+        }
     }
     merged.update_from_arg_matches(layer).map_err(|e| refusal::flag(&e))
 }

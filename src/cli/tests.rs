@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Secret, TimestampPrecision};
+use crate::config::{Access, Secret, TimestampPrecision};
 
 fn told(args: &[&str], env: &[(&str, &str)]) -> Outcome {
     let args = std::iter::once(&"broker").chain(args).map(OsString::from);
@@ -86,8 +86,8 @@ fn layers_fill_each_other_in() {
 fn a_key_displaces_the_file_of_a_lower_layer() {
     let env = [("BROKER_BROADCAST_KEY_FILE", "/nowhere"), ("ANYCABLE_API_SECRET", "low")];
     let config = config(&["--broadcast-key=high", "--api-key=high"], &env);
-    assert_eq!(config.broadcast_key, Some(Secret::from("high")));
-    assert_eq!(config.api_key, Some(Secret::from("high")));
+    assert_eq!(config.access.broadcast_key, Some(Secret::from("high")));
+    assert_eq!(config.access.api_key, Some(Secret::from("high")));
     let both = [("BROKER_API_KEY", "k"), ("BROKER_API_KEY_FILE", "/nowhere")];
     assert!(refusal(&[], &both).contains("both given"));
 }
@@ -100,9 +100,9 @@ fn an_empty_variable_is_unset() {
 #[test]
 fn switches_can_be_turned_off_above() {
     let env = [("BROKER_PUBLIC", "1"), ("BROKER_HOST", "::")];
-    assert!(start(&[], &env).0.public);
+    assert!(start(&[], &env).0.access.public);
     assert!(refusal(&["--public=false"], &env).contains("--host ::"));
-    assert!(!config(&["--public=0", "--host=::1"], &env).public);
+    assert!(!config(&["--public=0", "--host=::1"], &env).access.public);
 }
 
 #[test]
@@ -113,10 +113,9 @@ fn a_variable_is_refused_by_its_own_name() {
         ("BROKER_LOG_FORMAT", "xml", "BROKER_LOG_FORMAT=xml: not one of text, json"),
         ("ANYCABLE_PRESENCE_TTL", "soon", "ANYCABLE_PRESENCE_TTL=soon: not a duration"),
         ("ANYCABLE_MAX_CONN", "-1", "ANYCABLE_MAX_CONN=-1: not a whole number"),
-        ("BROKER_SECRET", "s", "BROKER_SECRET is not in this version"),
-        ("ANYCABLE_SECRET", "s", "ANYCABLE_SECRET is not in this version"),
-        ("ANYCABLE_JWT_SECRET", "s", "ANYCABLE_JWT_SECRET is not in this version"),
-        ("ANYCABLE_ENFORCE_JWT", "true", "ANYCABLE_ENFORCE_JWT is not in this version"),
+        ("BROKER_STATE_DIR", "s", "BROKER_STATE_DIR is not in this version"),
+        ("BROKER_SECRET", "none", "--secret is `none`"),
+        ("ANYCABLE_ENFORCE_JWT", "true", "--enforce-jwt would protect or open nothing"),
     ] {
         let refusal = refusal(&[], &[(name, value)]);
         assert!(refusal.starts_with(sentence), "{refusal}");
@@ -203,11 +202,15 @@ fn anycables_flags_are_ours() {
         ping_timestamp_precision: TimestampPrecision::Milliseconds,
         liveness_timeout: Duration::from_secs(6),
         max_outbox_size: 2 * 1024 * 1024,
-        broadcast_key: Some("k".into()),
-        api_key: Some("a".into()),
+        access: Access {
+            public: true,
+            broadcast_key: Some("k".into()),
+            api_key: Some("a".into()),
+            enforce_jwt: Some(false),
+            ..Access::default()
+        },
         log_format: LogFormat::Json,
         log_level: "debug".to_owned(),
-        public: true,
         ..Config::default()
     };
     assert_eq!(config, expected);
@@ -233,11 +236,54 @@ fn anycables_variables_are_ours() {
         cable_path: "/ws".to_owned(),
         presence_ttl: Duration::from_secs(20),
         api_port: Some(8090),
-        broadcast_key: Some("k".into()),
+        access: Access { broadcast_key: Some("k".into()), ..Access::default() },
         log_level: "debug".to_owned(),
         ..Config::default()
     };
     assert_eq!(config, expected);
+}
+
+#[test]
+fn anycables_protection_is_ours() {
+    let protected = config(
+        &["--secret=s", "--jwt_id_key=j", "--jwt_param=token", "--enforce_jwt", "--turbo_streams"],
+        &[
+            ("ANYCABLE_STREAMS_SECRET", "t"),
+            ("ANYCABLE_STREAMS_WHISPER", "true"),
+            ("ANYCABLE_PUBLIC_STREAMS", "1"),
+            ("ANYCABLE_CABLE_READY", "true"),
+            ("ANYCABLE_CABLE_READY_SECRET", "c"),
+            ("ANYCABLE_TURBO_STREAMS_SECRET", "u"),
+            ("ANYCABLE_ALLOWED_ORIGINS", "a.b,*.c"),
+        ],
+    );
+    let secret = |text: &str| Some(Secret::from(text));
+    let expected = Access {
+        secret: secret("s"),
+        jwt_secret: secret("j"),
+        jwt_param: "token".to_owned(),
+        enforce_jwt: Some(true),
+        streams_secret: secret("t"),
+        streams_whisper: true,
+        public_streams: true,
+        turbo_streams: true,
+        turbo_streams_secret: secret("u"),
+        cable_ready: true,
+        cable_ready_secret: secret("c"),
+        allowed_origins: Some("a.b,*.c".parse().unwrap()),
+        ..Access::default()
+    };
+    assert_eq!(protected.access, expected);
+}
+
+#[test]
+fn anycables_way_of_requiring_no_token_is_not_ours() {
+    // there it leaves the decision to the application
+    let env = [("ANYCABLE_SECRET", "s"), ("ANYCABLE_ENFORCE_JWT", "false")];
+    assert!(config(&[], &env).access.is_token_required());
+    assert!(config(&["--enforce_jwt=false"], &env).access.is_token_required());
+    assert!(!config(&["--noauth"], &env).access.is_token_required());
+    assert!(!config(&["--enforce-jwt=false"], &env).access.is_token_required());
 }
 
 #[test]
@@ -267,11 +313,13 @@ fn anycables_flags_without_meaning_are_refused() {
         (&["--broker", "nats"], "--broker=nats has no meaning here: "),
         (&["--streams_presence=false"], "--streams_presence=false has no meaning here: "),
         (&["--ssl_cert=/c"], "--ssl_cert has no meaning here: "),
-        (&["--secret=hidden"], "--secret is not in this version"),
-        (&["--secret"], "--secret is not in this version"),
-        (&["--jwt_secret=hidden"], "--jwt_secret is not in this version"),
-        (&["--enforce_jwt"], "--enforce_jwt is not in this version"),
-        (&["--allowed_origins=a.b"], "--allowed_origins is not in this version"),
+        (&["--secret"], "--secret needs a value"),
+        (&["--enforce_jwt"], "--enforce-jwt would protect or open nothing without a secret"),
+        (
+            &["--turbo_rails_key=hidden"],
+            "--turbo_rails_key has no meaning here: write --turbo-streams",
+        ),
+        (&["--allowed_origins=a/b"], "--allowed-origins: `a/b` is no origin"),
         (&["--state-dir=/d"], "--state-dir is not in this version"),
     ] {
         let refusal = refusal(args, &[]);

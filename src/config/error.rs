@@ -7,18 +7,45 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::auth::BadOrigin;
+
 /// Why no [`Config`](super::Config) came of the settings.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// Anyone could connect, and nobody said so.
     #[error(
-        "--host {host} would serve everyone who can reach it: pass --public if that is meant, or \
-         keep --host 127.0.0.1 (protection by tokens, --secret, is not in this version)"
+        "--host {host} would serve everyone who can reach it: pass --secret to protect it, \
+         --public if everyone is meant, or keep --host 127.0.0.1"
     )]
     NotLoopback {
         /// The address asked for.
         host: IpAddr,
     },
+    /// A protection that rests on a secret, without one.
+    #[error("--{setting} would protect or open nothing without a secret: pass --secret or --{of}")]
+    NoSecret {
+        /// The setting.
+        setting: &'static str,
+        /// The secret of its own it could have.
+        of: &'static str,
+    },
+    /// A name that is empty.
+    #[error("--{setting} is empty: write a name, or leave it out")]
+    EmptyName {
+        /// The setting.
+        setting: &'static str,
+    },
+    /// A name that is no parameter's and no header's.
+    #[error(
+        "--jwt-param `{param}` has characters a header's name can't have: use letters, digits, - and _"
+    )]
+    JwtParam {
+        /// The name given.
+        param: String,
+    },
+    /// A list of origins that is none.
+    #[error("--allowed-origins: {0}")]
+    Origins(#[from] BadOrigin),
     /// A value beyond its bounds.
     #[error("--{setting} {given} is {side} {bound}: {reason}")]
     OutOfRange {

@@ -10,6 +10,7 @@
 //! Flags win over environment over file over [`defaults`]. Nothing after this module parses a
 //! duration, reads a key or asks whether a port makes sense.
 
+mod access;
 pub mod defaults;
 mod error;
 mod file;
@@ -26,6 +27,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+pub use access::Access;
 pub use error::ConfigError;
 pub use not_yet::not_yet;
 pub use secret::Secret;
@@ -47,12 +49,8 @@ pub struct Config {
     pub metrics_port: Option<u16>,
     /// The Action Cable WebSocket's path. Starts with a slash.
     pub cable_path: String,
-    /// Whether everyone who can reach it is meant.
-    pub public: bool,
-    /// What a publisher must know; none asks for nothing.
-    pub broadcast_key: Option<Secret>,
-    /// What a caller of the API must know; none asks for nothing.
-    pub api_key: Option<Secret>,
+    /// Who may do what.
+    pub access: Access,
     /// How long a member stays after its connection ended; zero is not at all.
     pub presence_ttl: Duration,
     /// Publications a stream keeps; 0 is none.
@@ -108,6 +106,7 @@ impl Config {
     pub fn to_settings(&self) -> Settings {
         let key_file = |key: &Option<Secret>| key.as_ref()?.file().map(Path::to_path_buf);
         let key_text = |key: &Option<Secret>| key.clone().filter(|key| key.file().is_none());
+        let access = &self.access;
         let or_zero = |d: Option<Duration>| Some(HumanDuration(d.unwrap_or(Duration::ZERO)));
         let limits = self.limits;
         Settings {
@@ -116,11 +115,33 @@ impl Config {
             api_port: self.api_port,
             metrics_port: self.metrics_port,
             cable_path: Some(self.cable_path.clone()),
-            public: Some(self.public),
-            broadcast_key: key_text(&self.broadcast_key),
-            broadcast_key_file: key_file(&self.broadcast_key),
-            api_key: key_text(&self.api_key),
-            api_key_file: key_file(&self.api_key),
+            public: Some(access.public),
+            secret: key_text(&access.secret),
+            secret_file: key_file(&access.secret),
+            jwt_secret: key_text(&access.jwt_secret),
+            jwt_secret_file: key_file(&access.jwt_secret),
+            jwt_param: Some(access.jwt_param.clone()),
+            jwt_audience: access.jwt_audience.clone(),
+            jwt_issuer: access.jwt_issuer.clone(),
+            enforce_jwt: access.enforce_jwt,
+            presence_id_claim: access.presence_id_claim.clone(),
+            streams_secret: key_text(&access.streams_secret),
+            streams_secret_file: key_file(&access.streams_secret),
+            public_streams: Some(access.public_streams),
+            streams_whisper: Some(access.streams_whisper),
+            turbo_streams: Some(access.turbo_streams),
+            turbo_streams_secret: key_text(&access.turbo_streams_secret),
+            turbo_streams_secret_file: key_file(&access.turbo_streams_secret),
+            cable_ready: Some(access.cable_ready),
+            cable_ready_secret: key_text(&access.cable_ready_secret),
+            cable_ready_secret_file: key_file(&access.cable_ready_secret),
+            allowed_origins: access.allowed_origins.as_ref().map(ToString::to_string),
+            broadcast_key: key_text(&access.broadcast_key),
+            broadcast_key_file: key_file(&access.broadcast_key),
+            api_key: key_text(&access.api_key),
+            api_key_file: key_file(&access.api_key),
+            metrics_key: key_text(&access.metrics_key),
+            metrics_key_file: key_file(&access.metrics_key),
             presence_ttl: Some(HumanDuration(self.presence_ttl)),
             max_presence_id_length: Some(limits.presence_id_length),
             max_presence_info_size: Some(ByteSize(limits.info_size)),
@@ -171,15 +192,23 @@ impl Config {
     /// What is valid and yet worth a line in the log, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let reachable = !self.host.to_canonical().is_loopback();
-        let open = |key: &Option<Secret>| reachable && key.is_none();
+        let open = |key: Option<Secret>| reachable && key.is_none();
+        let access = &self.access;
         let mut warnings = Vec::new();
-        if open(&self.broadcast_key) {
+        if !access.are_streams_public() && access.stream_secret().is_none() {
+            warnings.push(
+                "no stream can be followed: names have to be signed and there is no secret to \
+                 check them with, so set --streams-secret, or --public-streams to open all"
+                    .to_owned(),
+            );
+        }
+        if open(access.publishing_key()) {
             warnings.push(format!(
                 "whoever can reach {} may publish: set a --broadcast-key unless that is meant",
                 self.host
             ));
         }
-        if open(&self.api_key) {
+        if open(access.reading_key()) {
             warnings.push(format!(
                 "whoever can reach {} may ask who is present: set an --api-key unless that is meant",
                 self.host
@@ -197,9 +226,7 @@ impl Default for Config {
             api_port: None,
             metrics_port: None,
             cable_path: defaults::CABLE_PATH.to_owned(),
-            public: defaults::PUBLIC,
-            broadcast_key: None,
-            api_key: None,
+            access: Access::default(),
             presence_ttl: defaults::PRESENCE_TTL,
             history_limit: defaults::HISTORY_LIMIT,
             history_ttl: defaults::HISTORY_TTL,

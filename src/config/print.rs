@@ -7,10 +7,11 @@ use std::fmt::Write as _;
 
 use clap::Args as _;
 
+use super::settings::SecretSetting;
 use super::{Config, Settings};
 
 pub(super) fn toml(config: &Config) -> String {
-    let settings = config.to_settings();
+    let mut settings = config.to_settings();
     let values = toml::Table::try_from(&settings).unwrap_or_default();
     let command = Settings::augment_args(clap::Command::new("broker"));
     let mut text = String::from("# The configuration in use. Save it and pass it as --config.\n");
@@ -25,12 +26,8 @@ pub(super) fn toml(config: &Config) -> String {
             line(&mut text, format_args!("\n# {}", heading.unwrap_or_default()));
             last_heading = heading;
         }
-        let secret = match name {
-            "broadcast-key" => settings.broadcast_key.as_ref(),
-            "api-key" => settings.api_key.as_ref(),
-            _ => None,
-        };
-        match (values.get(name), secret) {
+        let is_hidden = |(secret, given, _): &SecretSetting<'_>| *secret == name && given.is_some();
+        match (values.get(name), settings.secrets().iter().find(|secret| is_hidden(secret))) {
             (Some(value), _) => line(&mut text, format_args!("{name} = {value}")),
             (None, Some(_)) => {
                 let env = name.to_uppercase().replace('-', "_");

@@ -1,18 +1,22 @@
-//! A key that must not be told: nothing prints it, and comparing it takes the same time whatever
-//! is guessed.
+//! A key or secret that must not be told: nothing prints it, and comparing it takes the same time
+//! whatever is guessed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-/// A key, and the file it was read from, if it was.
+use crate::auth;
+
+/// A key, and the file it was read from, if it was. It may be several, the one in use first and
+/// those before it behind: with commas between them, or a line each in a file.
 ///
 /// ```
 /// use broker::config::Secret;
 /// let key = Secret::from("s3cret");
 /// assert_eq!(format!("{key:?}"), "Secret(not shown)");
 /// assert!(key.matches(b"s3cret") && !key.matches(b"guess"));
+/// assert!(Secret::from("new,old").matches(b"old"));
 /// ```
 #[derive(Clone, Deserialize)]
 #[serde(from = "String")]
@@ -22,16 +26,22 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// Whether `candidate` is the key. Takes the same time wherever the two differ.
+    /// Whether `candidate` is one of the keys. Takes the same time wherever they differ.
     pub fn matches(&self, candidate: &[u8]) -> bool {
-        let key = self.text.as_bytes();
-        let differing = key.iter().zip(candidate).fold(0u8, |acc, (a, b)| acc | (a ^ b));
-        std::hint::black_box(differing) == 0 && key.len() == candidate.len()
+        self.each().fold(false, |found, key| found | auth::same(key.as_bytes(), candidate))
     }
 
-    /// The key itself, for signing. Never log it.
-    pub fn expose(&self) -> &str {
-        &self.text
+    /// The keys themselves, the one in use first. Never log them.
+    pub fn each(&self) -> impl Iterator<Item = &str> {
+        let between = if self.file.is_some() { '\n' } else { ',' };
+        self.text.split(between).map(|key| key.trim_end_matches('\r'))
+    }
+
+    /// The key for one purpose that follows from each.
+    #[must_use]
+    pub fn derive(&self, purpose: &str) -> Self {
+        let derived: Vec<String> = self.each().map(|key| auth::derive(key, purpose)).collect();
+        Self { text: derived.join(",").into(), file: None }
     }
 
     /// The file it was read from.
@@ -58,7 +68,7 @@ impl From<&str> for Secret {
 
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
-        self.matches(other.text.as_bytes())
+        auth::same(self.text.as_bytes(), other.text.as_bytes()) && self.file == other.file
     }
 }
 
@@ -78,7 +88,17 @@ mod tests {
     fn it_is_never_shown() {
         let key = Secret::read_from("s3cret", "/run/key".into());
         assert!(!format!("{key:?} {:#?}", Some(&key)).contains("s3cret"));
-        assert_eq!(key.expose(), "s3cret");
+        assert_eq!(key.each().collect::<Vec<_>>(), ["s3cret"]);
+    }
+
+    #[test]
+    fn several_are_between_commas_or_on_lines() {
+        let given = Secret::from("new,old");
+        assert_eq!(given.each().collect::<Vec<_>>(), ["new", "old"]);
+        assert!(given.matches(b"new") && given.matches(b"old") && !given.matches(b"new,old"));
+        let read = Secret::read_from("a,b\r\nold", "/run/key".into());
+        assert_eq!(read.each().collect::<Vec<_>>(), ["a,b", "old"]);
+        assert_eq!(read.derive("x").each().count(), 2);
     }
 
     #[test]

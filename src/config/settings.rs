@@ -56,8 +56,8 @@ pub enum LogFormat {
 pub struct Settings {
     /// IP address to listen on, or `localhost` [default: 127.0.0.1]
     ///
-    /// Any but a loopback address is refused unless --public says that everyone who can reach it
-    /// is meant. 0.0.0.0 is every IPv4 address of the machine, :: every address.
+    /// Any but a loopback address is refused unless a --secret protects what is served, or
+    /// --public says that everyone who can reach it is meant. 0.0.0.0 is every IPv4 address of the machine, :: every address.
     #[arg(long, env = "BROKER_HOST", value_name = "ADDRESS", help_heading = WHERE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Host>,
@@ -90,17 +90,143 @@ pub struct Settings {
 
     /// Serve everyone who can reach it [default: false]
     ///
-    /// No tokens, and every stream is open to whoever knows its name. Needed to listen on anything but loopback. Publishing and the API stay protected by their
-    /// keys, if they have one.
+    /// No token is needed, and every stream is open to whoever knows its name. With a --secret, tokens
+    /// that are given are checked and the API and metrics need their keys; publishing needs one only if
+    /// it has a --broadcast-key.
     #[arg(long, env = "BROKER_PUBLIC", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public: Option<bool>,
 
+    /// Secret shared with the application: tokens, signed streams and keys rest on it
+    ///
+    /// With it a client needs a token, a stream name its signature, and publishing, the API and
+    /// metrics the keys derived from it. Several, with commas between them or a line each in the file,
+    /// are all accepted, so that one can be replaced; the first is the one in use. A flag shows in the
+    /// process list: prefer the environment or the file. So for every secret and key below.
+    #[arg(long, env = "BROKER_SECRET", value_name = "SECRET", help_heading = WHO)]
+    #[serde(skip_serializing)]
+    pub secret: Option<Secret>,
+
+    /// File that holds the --secret
+    #[arg(long, env = "BROKER_SECRET_FILE", value_name = "FILE", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_file: Option<PathBuf>,
+
+    /// Secret that tokens are signed with, if not the --secret
+    #[arg(long, env = "BROKER_JWT_SECRET", value_name = "SECRET", help_heading = WHO)]
+    #[serde(skip_serializing)]
+    pub jwt_secret: Option<Secret>,
+
+    /// File that holds the --jwt-secret
+    #[arg(long, env = "BROKER_JWT_SECRET_FILE", value_name = "FILE", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt_secret_file: Option<PathBuf>,
+
+    /// Name under which a token comes: ?jid=TOKEN, or header X-JID [default: jid]
+    ///
+    /// Or as a subprotocol, anycable-token.TOKEN, whatever the name.
+    #[arg(long, env = "BROKER_JWT_PARAM", value_name = "NAME", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt_param: Option<String>,
+
+    /// Audience a token must have been made for: its claim `aud`
+    #[arg(long, env = "BROKER_JWT_AUDIENCE", value_name = "NAME", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt_audience: Option<String>,
+
+    /// Issuer a token must come from: its claim `iss`
+    #[arg(long, env = "BROKER_JWT_ISSUER", value_name = "NAME", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt_issuer: Option<String>,
+
+    /// Whether a client needs a token
+    ///
+    /// Unset, it does with a secret and without --public. A token that is given must be good in any
+    /// case.
+    #[arg(long, env = "BROKER_ENFORCE_JWT", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enforce_jwt: Option<bool>,
+
+    /// Claim of the token that is the client's presence id, such as `sub`
+    ///
+    /// `ext.user` is the identifier `user` in the claim `ext`. A client that joins under another id
+    /// is refused, and one whose token has no such claim can't join. Unset, a client may join under
+    /// any id.
+    #[arg(long, env = "BROKER_PRESENCE_ID_CLAIM", value_name = "CLAIM", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presence_id_claim: Option<String>,
+
+    /// Secret that stream names are signed with, if not the --secret
+    #[arg(long, env = "BROKER_STREAMS_SECRET", value_name = "SECRET", help_heading = WHO)]
+    #[serde(skip_serializing)]
+    pub streams_secret: Option<Secret>,
+
+    /// File that holds the --streams-secret
+    #[arg(long, env = "BROKER_STREAMS_SECRET_FILE", value_name = "FILE", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams_secret_file: Option<PathBuf>,
+
+    /// Open every stream to whoever knows its name, beside signed ones [default: false]
+    ///
+    /// Without any secret that is so anyway.
+    #[arg(long, env = "BROKER_PUBLIC_STREAMS", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_streams: Option<bool>,
+
+    /// Allow whispers on signed streams [default: false]
+    ///
+    /// Public streams always have them.
+    #[arg(long, env = "BROKER_STREAMS_WHISPER", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams_whisper: Option<bool>,
+
+    /// Take the signed stream names of Turbo [default: false]
+    #[arg(long, env = "BROKER_TURBO_STREAMS", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turbo_streams: Option<bool>,
+
+    /// Secret that Turbo signs with, if not the --streams-secret
+    #[arg(long, env = "BROKER_TURBO_STREAMS_SECRET", value_name = "SECRET", help_heading = WHO)]
+    #[serde(skip_serializing)]
+    pub turbo_streams_secret: Option<Secret>,
+
+    /// File that holds the --turbo-streams-secret
+    #[arg(long, env = "BROKER_TURBO_STREAMS_SECRET_FILE", value_name = "FILE", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turbo_streams_secret_file: Option<PathBuf>,
+
+    /// Take the signed stream names of CableReady [default: false]
+    #[arg(long, env = "BROKER_CABLE_READY", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cable_ready: Option<bool>,
+
+    /// Secret that CableReady signs with, if not the --streams-secret
+    #[arg(long, env = "BROKER_CABLE_READY_SECRET", value_name = "SECRET", help_heading = WHO)]
+    #[serde(skip_serializing)]
+    pub cable_ready_secret: Option<Secret>,
+
+    /// File that holds the --cable-ready-secret
+    #[arg(long, env = "BROKER_CABLE_READY_SECRET_FILE", value_name = "FILE", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cable_ready_secret_file: Option<PathBuf>,
+
+    /// Hosts whose pages may connect, such as app.example.io,*.example.io
+    ///
+    /// A port counts if it is not the scheme's own (localhost:3000), a scheme if it is written
+    /// (`https://app.example.io`). A request without an Origin is refused, too. Unset, every page may.
+    #[arg(long, env = "BROKER_ALLOWED_ORIGINS", value_name = "HOSTS", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed_origins: Option<String>,
+
     /// Key a publisher must send: `Authorization: Bearer KEY`
     ///
-    /// Unset, whoever reaches the port may publish. A flag shows in the process list: prefer the
-    /// environment or --broadcast-key-file.
+    /// Unset, it is derived from the --secret; without one, whoever reaches the port may publish.
     #[arg(long, env = "BROKER_BROADCAST_KEY", value_name = "KEY", help_heading = WHO)]
     #[serde(skip_serializing)]
     pub broadcast_key: Option<Secret>,
@@ -112,8 +238,7 @@ pub struct Settings {
 
     /// Key a caller of /api must send: `Authorization: Bearer KEY`
     ///
-    /// Unset, whoever reaches the port may ask. A flag shows in the process list: prefer the
-    /// environment or --api-key-file.
+    /// Unset, it is derived from the --secret; without one, whoever reaches the port may ask.
     #[arg(long, env = "BROKER_API_KEY", value_name = "KEY", help_heading = WHO)]
     #[serde(skip_serializing)]
     pub api_key: Option<Secret>,
@@ -122,6 +247,18 @@ pub struct Settings {
     #[arg(long, env = "BROKER_API_KEY_FILE", value_name = "FILE", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
+
+    /// Key a reader of /metrics must send: `Authorization: Bearer KEY`
+    ///
+    /// Unset, it is derived from the --secret; without one, whoever reaches the port may read.
+    #[arg(long, env = "BROKER_METRICS_KEY", value_name = "KEY", help_heading = WHO)]
+    #[serde(skip_serializing)]
+    pub metrics_key: Option<Secret>,
+
+    /// File that holds the --metrics-key
+    #[arg(long, env = "BROKER_METRICS_KEY_FILE", value_name = "FILE", help_heading = WHO)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_key_file: Option<PathBuf>,
 
     /// How long a member stays after its connection ended, however it ended [default: 15s]
     ///
@@ -280,4 +417,27 @@ pub struct Settings {
         require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = FILE)]
     #[serde(skip)]
     pub print_config: Option<bool>,
+}
+
+/// A secret of the settings: its flag's name, what was given, and the file given instead.
+pub(super) type SecretSetting<'a> = (&'static str, &'a mut Option<Secret>, &'a mut Option<PathBuf>);
+
+impl Settings {
+    /// Everything that is secret, in the order of [`Access`](super::Access)' needs.
+    pub fn secrets(&mut self) -> [SecretSetting<'_>; 8] {
+        [
+            ("secret", &mut self.secret, &mut self.secret_file),
+            ("jwt-secret", &mut self.jwt_secret, &mut self.jwt_secret_file),
+            ("streams-secret", &mut self.streams_secret, &mut self.streams_secret_file),
+            (
+                "turbo-streams-secret",
+                &mut self.turbo_streams_secret,
+                &mut self.turbo_streams_secret_file,
+            ),
+            ("cable-ready-secret", &mut self.cable_ready_secret, &mut self.cable_ready_secret_file),
+            ("broadcast-key", &mut self.broadcast_key, &mut self.broadcast_key_file),
+            ("api-key", &mut self.api_key, &mut self.api_key_file),
+            ("metrics-key", &mut self.metrics_key, &mut self.metrics_key_file),
+        ]
+    }
 }

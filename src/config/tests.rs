@@ -46,10 +46,27 @@ fn the_defaults_told_in_the_help_are_the_defaults() {
     let without = [
         "api-port",
         "metrics-port",
+        "secret",
+        "secret-file",
+        "jwt-secret",
+        "jwt-secret-file",
+        "jwt-audience",
+        "jwt-issuer",
+        "enforce-jwt",
+        "presence-id-claim",
+        "streams-secret",
+        "streams-secret-file",
+        "turbo-streams-secret",
+        "turbo-streams-secret-file",
+        "cable-ready-secret",
+        "cable-ready-secret-file",
+        "allowed-origins",
         "broadcast-key",
         "broadcast-key-file",
         "api-key",
         "api-key-file",
+        "metrics-key",
+        "metrics-key-file",
         "config",
         "print-config",
     ];
@@ -87,6 +104,11 @@ fn only_loopback_is_served_unasked() {
         assert!(sentence.contains("--secret") && sentence.contains("--public"), "{sentence}");
         assert!(refusal(&["--host", host, "--public=false"]).contains(host));
         assert!(config(&["--host", host, "--public"]).is_ok(), "{host}");
+        assert!(config(&["--host", host, "--secret=s"]).is_ok(), "{host}");
+        assert!(refusal(&["--host", host, "--jwt-secret=s"]).contains(host));
+        assert!(refusal(&["--host", host, "--streams-secret=s"]).contains(host));
+        let keys = ["--host", host, "--jwt-secret=s", "--broadcast-key=b", "--api-key=a"];
+        assert!(config(&keys).is_ok(), "{host}");
     }
 }
 
@@ -96,6 +118,33 @@ fn an_open_door_is_warned_about() {
     assert_eq!(warnings(&["--public"]), 0);
     assert_eq!(warnings(&["--public", "--host=0.0.0.0"]), 2);
     assert_eq!(warnings(&["--public", "--host=0.0.0.0", "--broadcast-key=k", "--api-key=k"]), 0);
+    assert_eq!(warnings(&["--secret=s", "--host=0.0.0.0"]), 0);
+    assert_eq!(warnings(&["--secret=s", "--host=0.0.0.0", "--public"]), 1);
+    let no_stream = config(&["--jwt-secret=s"]).unwrap().warnings().join("\n");
+    assert!(no_stream.contains("--streams-secret"), "{no_stream}");
+}
+
+#[test]
+fn secrets_are_in_no_print() {
+    let config = config(&[
+        "--secret=hidden1",
+        "--jwt-secret=hidden2",
+        "--streams-secret=hidden3",
+        "--turbo-streams-secret=hidden4",
+        "--cable-ready-secret=hidden5",
+        "--broadcast-key=hidden6",
+        "--api-key=hidden7",
+        "--metrics-key=hidden8",
+    ])
+    .unwrap();
+    let text = format!(
+        "{}{config:?}{:?}{:?}",
+        config.to_toml(),
+        config.to_settings(),
+        config.access.rules()
+    );
+    assert!(!text.contains("hidden"), "{text}");
+    assert_eq!(text.matches(" is set and not shown").count(), 8);
 }
 
 #[test]
@@ -206,8 +255,8 @@ fn log_levels_are_filters() {
 fn keys_come_from_flags_or_files() {
     let path = temporary("key", "s3cret\r\n");
     let config = config(&["--broadcast-key=abc", "--api-key-file", &path]).unwrap();
-    assert!(config.broadcast_key.as_ref().unwrap().matches(b"abc"));
-    assert!(config.api_key.as_ref().unwrap().matches(b"s3cret"));
+    assert!(config.access.broadcast_key.as_ref().unwrap().matches(b"abc"));
+    assert!(config.access.api_key.as_ref().unwrap().matches(b"s3cret"));
     assert!(!format!("{config:?}").contains("s3cret"));
     let back = config.to_settings();
     assert_eq!((back.api_key.is_some(), back.api_key_file), (false, Some(path.clone().into())));
@@ -221,7 +270,7 @@ fn bad_keys_are_refused() {
     assert!(refusal(&["--broadcast-key="]).contains("is empty"));
     assert!(refusal(&["--broadcast-key=a b"]).contains("Authorization"));
     assert!(refusal(&["--broadcast-key-file=/nowhere"]).contains("no such file"));
-    for (name, text) in [("empty", "\n"), ("lines", "a\nb\n"), ("large", &"k".repeat(5000))] {
+    for (name, text) in [("empty", "\n"), ("lines", "a\n\nb\n"), ("large", &"k".repeat(5000))] {
         let path = temporary(name, text);
         let sentence = refusal(&["--broadcast-key-file", &path]);
         assert!(sentence.starts_with("--broadcast-key-file") && sentence.contains(&path));
@@ -268,7 +317,7 @@ fn a_bad_file_is_refused_with_line_and_key() {
         ),
         ("zzz = 1", "broker.toml, line 1: `zzz` is not a setting: see `broker --help`"),
         ("[ws]\npaths = []", "broker.toml, line 1: `ws` is not a setting"),
-        ("secret = 's'", "broker.toml, line 1: `secret` is not in this version"),
+        ("state-dir = 's'", "broker.toml, line 1: `state-dir` is not in this version"),
         ("config = 'x'", "broker.toml, line 1: `config` is for the command line only"),
         (
             "port = 'x'",
@@ -312,7 +361,10 @@ fn what_is_printed_can_be_read() {
         max_message_size: 1000,
         ping_interval: None,
         metrics_port: Some(1),
-        api_key: Some(Secret::read_from("s3cret", path.clone().into())),
+        access: Access {
+            api_key: Some(Secret::read_from("s3cret", path.clone().into())),
+            ..Access::default()
+        },
         ..Config::default()
     };
     let again = Config::from_settings(file(&config.to_toml()).unwrap()).unwrap();
@@ -329,12 +381,26 @@ fn keys_are_not_printed() {
 
 #[test]
 fn the_way_back_names_every_setting() {
-    let full = Config { api_port: Some(1), metrics_port: Some(2), ..Config::default() };
-    let table = toml::Table::try_from(full.to_settings()).unwrap();
-    let keys = ["broadcast-key", "broadcast-key-file", "api-key", "api-key-file"];
+    let access = Access {
+        jwt_audience: Some("a".into()),
+        jwt_issuer: Some("i".into()),
+        enforce_jwt: Some(true),
+        presence_id_claim: Some("sub".into()),
+        allowed_origins: Some("a.b".parse().unwrap()),
+        ..Access::default()
+    };
+    let full = Config { api_port: Some(1), metrics_port: Some(2), access, ..Config::default() };
+    let mut settings = full.to_settings();
+    let keys: Vec<String> = settings
+        .secrets()
+        .into_iter()
+        .flat_map(|(name, ..)| [name.to_owned(), format!("{name}-file")])
+        .collect();
+    let table = toml::Table::try_from(settings).unwrap();
     for arg in command().get_arguments() {
         let name = arg.get_long().unwrap();
-        let elsewhere = keys.contains(&name) || ["config", "print-config"].contains(&name);
+        let elsewhere =
+            keys.iter().any(|key| key == name) || ["config", "print-config"].contains(&name);
         assert_eq!(table.contains_key(name), !elsewhere, "{name}");
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{ByteSize, Config, ConfigError, HumanDuration, Secret, Settings};
+use super::{Access, ByteSize, Config, ConfigError, HumanDuration, Secret, Settings};
 use crate::types::Limits;
 
 /// The shortest interval or timeout. Less would be a busy loop over every connection.
@@ -43,9 +43,10 @@ const TAKEN: [&str; 4] = ["/_broadcast", "/api", "/health", "/metrics"];
 
 pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
     let default = Config::default();
+    let mut settings = settings;
     let host = settings.host.map_or(default.host, |h| h.0);
-    let public = settings.public.unwrap_or(default.public);
-    if !public && !host.to_canonical().is_loopback() {
+    let access = Access::from_settings(&mut settings)?;
+    if !access.may_be_reached() && !host.to_canonical().is_loopback() {
         return Err(ConfigError::NotLoopback { host });
     }
     let port = settings.port.unwrap_or(default.port);
@@ -76,9 +77,7 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
         api_port: settings.api_port,
         metrics_port: settings.metrics_port,
         cable_path: settings.cable_path.map_or(Ok(default.cable_path), cable_path)?,
-        public,
-        broadcast_key: key("broadcast-key", settings.broadcast_key, settings.broadcast_key_file)?,
-        api_key: key("api-key", settings.api_key, settings.api_key_file)?,
+        access,
         presence_ttl: presence_ttl(settings.presence_ttl, default.presence_ttl)?,
         history_limit: history_limit(settings.history_limit, default.history_limit)?,
         history_ttl: history_ttl(settings.history_ttl, default.history_ttl)?,
@@ -309,7 +308,8 @@ fn log_level(level: String) -> Result<String, ConfigError> {
     if readable { Ok(level) } else { Err(ConfigError::LogLevel { level }) }
 }
 
-fn key(
+/// Reads a secret, or several. A key has to fit into an `Authorization` header, too.
+pub(super) fn secret(
     setting: &'static str,
     given: Option<Secret>,
     file: Option<PathBuf>,
@@ -327,9 +327,15 @@ fn key(
             Secret::read_from(text.trim_end_matches(['\r', '\n']), file)
         }
     };
-    let problem = if key.expose().is_empty() {
-        "is empty: write a key, or leave it out to go without"
-    } else if !key.expose().bytes().all(|b| b.is_ascii_graphic()) {
+    let problem = if key.each().any(str::is_empty) {
+        "is empty, or one of several is: write a key, or leave it out to go without"
+    } else if key.each().any(|key| key.trim() != key) {
+        "begins or ends with a space, or one of several does: take it away"
+    } else if key.each().any(|key| key == "none") {
+        "is `none`, which everyone would guess: leave it out to go without"
+    } else if setting.ends_with("-key")
+        && !key.each().all(|key| key.bytes().all(|b| b.is_ascii_graphic()))
+    {
         "has a character an Authorization header can't carry: use letters, digits and signs, \
          without spaces"
     } else {

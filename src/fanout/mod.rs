@@ -8,12 +8,14 @@
 //! ```
 
 mod hub;
+mod identities;
 mod job;
 mod outbox;
 mod socket;
 mod worker;
 
 pub use hub::{Hub, NoRoom, Stopped};
+pub use identities::{Identities, Registration};
 pub use job::Presence;
 pub use outbox::{Outbox, Recipient};
 pub use socket::Socket;

@@ -19,7 +19,7 @@ pub use status::{about, health, metrics};
 
 use crate::clock::Clock;
 use crate::config::Secret;
-use crate::fanout::Hub;
+use crate::fanout::{Hub, Identities};
 
 /// What the application's endpoints need.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct Api {
     pub clock: Arc<Clock>,
     /// The way to the streams.
     pub hub: Arc<Hub>,
+    /// Whose connections are whose.
+    pub identities: Arc<Identities>,
     /// What a publisher must know.
     pub broadcast_key: Option<Secret>,
     /// What a caller of `/api` must know.

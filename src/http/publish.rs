@@ -65,8 +65,10 @@ async fn publish<B: Buf>(
                 let input = Input::Publish { data, at, except };
                 api.hub.publish(stream, input).await.map_err(|_| Refusal::Stopping)?;
             }
-            // connections have no identity yet that could be meant
-            Element::Disconnect => {}
+            Element::Disconnect(Disconnect { identifier, reconnect }) => {
+                let connections = api.identities.disconnect(&identifier, reconnect);
+                tracing::debug!(connections, reconnect, "a remote disconnect");
+            }
         }
     }
     let mut response = Response::default();
@@ -77,7 +79,15 @@ async fn publish<B: Buf>(
 #[derive(Debug, PartialEq, Eq)]
 enum Element {
     Publish { stream: StreamName, data: RawJson, except: Option<SessionId> },
-    Disconnect,
+    Disconnect(Disconnect),
+}
+
+/// Whose connections are to end.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+struct Disconnect {
+    identifier: String,
+    #[serde(default)]
+    reconnect: bool,
 }
 
 fn parse(body: &[u8], max_stream_name: usize) -> Result<Vec<Element>, String> {
@@ -112,11 +122,6 @@ fn parse_element(element: &RawValue, max_stream_name: usize) -> Result<Element, 
     struct Meta {
         exclude_socket: Option<String>,
     }
-    #[derive(Deserialize)]
-    struct Disconnect {
-        #[expect(dead_code, reason = "checked, though nobody has an identity yet")]
-        identifier: String,
-    }
     if !element.get().starts_with('{') {
         return Err("a publication is a JSON object: {\"stream\":…,\"data\":…}".to_owned());
     }
@@ -125,9 +130,12 @@ fn parse_element(element: &RawValue, max_stream_name: usize) -> Result<Element, 
     match fields.command.as_deref() {
         Some("disconnect") => {
             let payload = fields.payload.ok_or("`payload` is missing")?;
-            let _: Disconnect = serde_json::from_str(payload.get())
+            if !payload.get().starts_with('{') {
+                return Err("`payload` is not a JSON object".to_owned());
+            }
+            let disconnect = serde_json::from_str(payload.get())
                 .map_err(|error| format!("`payload`: {error}"))?;
-            return Ok(Element::Disconnect);
+            return Ok(Element::Disconnect(disconnect));
         }
         Some(other) => return Err(format!("there is no command {other:?}: only disconnect")),
         None => {}
@@ -198,10 +206,26 @@ mod tests {
             (r#"{"command":"dance"}"#, "no command"),
             (r#"{"command":"disconnect"}"#, "`payload` is missing"),
             (r#"{"command":"disconnect","payload":{}}"#, "identifier"),
+            (r#"{"command":"disconnect","payload":["a"]}"#, "not a JSON object"),
+            (r#"{"command":"disconnect","payload":{"identifier":"a","reconnect":1}}"#, "payload"),
         ] {
             let error = published(body).unwrap_err();
             assert!(error.contains(reason), "{body}: {error}");
         }
+    }
+
+    #[test]
+    fn a_remote_disconnect_names_whose() {
+        let disconnect = |identifier: &str, reconnect| {
+            let identifier = identifier.to_owned();
+            Ok(vec![Element::Disconnect(Disconnect { identifier, reconnect })])
+        };
+        let parsed = |rest: &str| {
+            let payload = format!(r#"{{"identifier":"{{\"user\":1}}"{rest}}}"#);
+            published(&format!(r#"{{"command":"disconnect","payload":{payload}}}"#))
+        };
+        assert_eq!(parsed(""), disconnect(r#"{"user":1}"#, false));
+        assert_eq!(parsed(r#","reconnect":true"#), disconnect(r#"{"user":1}"#, true));
     }
 
     #[test]

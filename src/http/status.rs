@@ -5,10 +5,11 @@ use std::sync::Arc;
 use metrics_exporter_prometheus::PrometheusHandle;
 use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderValue, StatusCode, header};
+use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
-use super::reply::{answer, json};
+use super::reply::{answer, authorize, json};
+use crate::config::Secret;
 
 /// 200 while the broker serves, 503 once it stops.
 pub fn health(is_stopping: impl Fn() -> bool + Send + Sync + 'static) -> BoxedFilter<(Response,)> {
@@ -26,15 +27,19 @@ pub fn health(is_stopping: impl Fn() -> bool + Send + Sync + 'static) -> BoxedFi
         .boxed()
 }
 
-/// The metrics, as Prometheus reads them.
-pub fn metrics(handle: PrometheusHandle) -> BoxedFilter<(Response,)> {
+/// The metrics, as Prometheus reads them, for who knows the key.
+pub fn metrics(handle: PrometheusHandle, key: Option<Secret>) -> BoxedFilter<(Response,)> {
     warp::path!("metrics")
         .and(warp::get())
-        .map(move || {
-            let mut response = Response::new(handle.render().into());
-            let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-            response.headers_mut().insert(header::CONTENT_TYPE, kind);
-            answer("metrics", Ok(response))
+        .and(warp::header::headers_cloned())
+        .map(move |headers: HeaderMap| {
+            let result = authorize(key.as_ref(), &headers).map(|()| {
+                let mut response = Response::new(handle.render().into());
+                let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                response.headers_mut().insert(header::CONTENT_TYPE, kind);
+                response
+            });
+            answer("metrics", result)
         })
         .boxed()
 }

@@ -42,6 +42,14 @@ pub fn encode_close(codec: Codec, reason: CloseReason, out: &mut Vec<u8>) {
             let message = ConnectionMessage::Disconnect { reason, reconnect: true };
             encode_connection(codec, &message, out);
         }
+        CloseReason::Remote { reconnect } => {
+            let message = ConnectionMessage::Disconnect { reason, reconnect };
+            encode_connection(codec, &message, out);
+        }
+        CloseReason::Unauthorized | CloseReason::TokenExpired => {
+            let message = ConnectionMessage::Disconnect { reason, reconnect: false };
+            encode_connection(codec, &message, out);
+        }
         CloseReason::ProtocolError
         | CloseReason::InvalidText
         | CloseReason::UnsupportedData

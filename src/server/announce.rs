@@ -1,7 +1,7 @@
 //! The first lines of the log: what serves where, for whom, with which settings.
 
 use super::doors::Addresses;
-use crate::config::Config;
+use crate::config::{Config, Secret};
 
 /// Tells who reads the log what there is to know.
 pub(super) fn ready(config: &Config, at: &Addresses, open_files: u64, max_connections: usize) {
@@ -14,25 +14,49 @@ pub(super) fn ready(config: &Config, at: &Addresses, open_files: u64, max_connec
         max_connections,
         "broker"
     );
-    let reach = if config.public { "everyone who can reach it" } else { "this machine" };
-    let keyed = |has_key: bool| if has_key { "protected by key" } else { "open" };
+    let access = &config.access;
+    let reach = if config.host.to_canonical().is_loopback() {
+        "this machine"
+    } else {
+        "everyone who can reach it"
+    };
+    let keyed = |key: Option<Secret>| if key.is_some() { "protected by key" } else { "open" };
+    let sockets = match (access.token_secret(), access.is_token_required()) {
+        (None, _) => "open",
+        (Some(_), true) => "protected by token",
+        (Some(_), false) => "open, tokens are checked",
+    };
+    let streams = match (access.are_streams_public(), access.stream_secret()) {
+        (true, None) => "public",
+        (true, Some(_)) => "public and signed",
+        (false, Some(_)) => "signed",
+        (false, None) => "none",
+    };
+    let origins = access.allowed_origins.as_ref().map_or_else(|| "any".into(), ToString::to_string);
     tracing::info!(
         url = format!("ws://{cable}{}", config.cable_path),
-        access = "open",
+        access = sockets,
         reach,
-        "sockets, public streams"
+        streams,
+        presence_ids = access.presence_id_claim.as_deref().map_or("any", |_| "from the token"),
+        origins,
+        "sockets"
     );
     tracing::info!(
         url = format!("http://{api}/_broadcast"),
-        access = keyed(config.broadcast_key.is_some()),
+        access = keyed(access.publishing_key()),
         "broadcasts"
     );
     tracing::info!(
         url = format!("http://{api}/api"),
-        access = keyed(config.api_key.is_some()),
+        access = keyed(access.reading_key()),
         "publishing and presence"
     );
-    tracing::info!(url = format!("http://{metrics}/metrics"), access = "open", "metrics");
+    tracing::info!(
+        url = format!("http://{metrics}/metrics"),
+        access = keyed(access.scraping_key()),
+        "metrics"
+    );
     if config.max_connections.is_some_and(|most| most as u64 > open_files) {
         tracing::warn!(
             open_files,

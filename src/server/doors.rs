@@ -44,12 +44,13 @@ impl Doors {
         let api = http::api(http::Api {
             clock: Arc::clone(&context.clock),
             hub: Arc::clone(&context.hub),
-            broadcast_key: config.broadcast_key.clone(),
-            api_key: config.api_key.clone(),
+            identities: Arc::clone(&context.identities),
+            broadcast_key: config.access.publishing_key(),
+            api_key: config.access.reading_key(),
             max_body: config.max_body_size,
             max_stream_name: config.limits.stream_name_size,
         });
-        let metrics = http::metrics(prometheus);
+        let metrics = http::metrics(prometheus, config.access.scraping_key());
         let mut doors: Vec<(SocketAddr, Listener, Routes)> = Vec::new();
         let mut open = |own: Option<SocketAddr>, flag, routes: Routes| {
             let at = own.unwrap_or(config.address());

@@ -27,7 +27,7 @@ use crate::config::{Config, TimestampPrecision};
 use crate::fanout::Hub;
 use crate::protocol::action_cable::{Parameters, PingPrecision};
 use crate::telemetry::{Instruments, metrics as names};
-use crate::transport::{Context, Heartbeat, Liveness, Settings};
+use crate::transport::{Context, Heartbeat, Liveness, Settings, TokenName};
 
 pub use listener::BindError;
 
@@ -130,7 +130,8 @@ impl Broker {
         heartbeat.spawn(run);
         let settings = settings(config, open_files);
         let connections = TaskTracker::new();
-        let context = Context::new(hub, beating, instruments, clock, connections, settings);
+        let access = (config.access.rules(), TokenName::new(&config.access.jwt_param));
+        let context = Context::new(hub, beating, instruments, clock, connections, settings, access);
         Ok(Self { context, shards, shards_stop, shard_failed, heartbeat_stop, heartbeat })
     }
 

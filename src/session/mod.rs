@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use crate::auth::{JoinsAs, Rights, Streams};
 use crate::types::{
     BadCommand, ClientCommand, CommandKind, ConnectionMessage, Identifier, Join, Limits,
     ServerMessage, SessionId, StreamCommand, StreamName, Target,
@@ -15,6 +16,7 @@ use crate::types::{
 #[derive(Debug)]
 pub struct Session {
     id: SessionId,
+    joins: JoinsAs,
     subscriptions: Vec<Subscription>,
 }
 
@@ -25,6 +27,7 @@ pub struct Subscription {
     pub identifier: Identifier,
     /// What it follows.
     pub stream: StreamName,
+    rights: Rights,
 }
 
 /// What is to be done about a command.
@@ -60,9 +63,9 @@ pub enum Action {
 }
 
 impl Session {
-    /// A session without subscriptions.
-    pub fn new(id: SessionId) -> Self {
-        Self { id, subscriptions: Vec::new() }
+    /// A session without subscriptions, which may join as `joins` says.
+    pub fn new(id: SessionId, joins: JoinsAs) -> Self {
+        Self { id, joins, subscriptions: Vec::new() }
     }
 
     /// What the client knows it by.
@@ -80,6 +83,7 @@ impl Session {
         &mut self,
         command: Result<ClientCommand<'_>, BadCommand<'_>>,
         limits: &Limits,
+        streams: &Streams,
     ) -> Action {
         let command = match command {
             Ok(command) => command,
@@ -88,42 +92,42 @@ impl Session {
         let kind = command.kind();
         match command {
             ClientCommand::Subscribe { identifier, target, history, join } => {
-                let Some((identifier, stream)) = self.subscribe(&identifier, target, limits) else {
+                let Some(held) = self.subscribe(&identifier, target, limits, streams) else {
                     let identifier = Identifier::from(&*identifier);
                     return Action::Refuse { kind, identifier, message: ServerMessage::Rejected };
                 };
-                let join = join.map(|join| join.and_then(|join| check_join(join, limits)));
-                Action::Forward {
-                    stream,
-                    identifier,
-                    command: StreamCommand::Subscribe { join, history },
-                }
+                let rights = held.rights;
+                let (stream, identifier) = (held.stream.clone(), held.identifier.clone());
+                let check = |join| self.check_join(join, rights, limits);
+                let join = join.map(|join| join.and_then(check));
+                let command = StreamCommand::Subscribe { join, history };
+                Action::Forward { stream, identifier, command }
             }
             ClientCommand::Unsubscribe { identifier } => {
-                let found =
-                    self.subscriptions.iter().position(|s| s.identifier.as_str() == identifier);
-                let Some(at) = found else { return Action::Nothing(kind) };
-                let Subscription { identifier, stream } = self.subscriptions.swap_remove(at);
+                let Some(at) = self.position(&identifier) else { return Action::Nothing(kind) };
+                let Subscription { identifier, stream, .. } = self.subscriptions.swap_remove(at);
                 Action::Forward { stream, identifier, command: StreamCommand::Unsubscribe }
             }
-            ClientCommand::Join { identifier, join } => {
-                let command = match check_join(join, limits) {
+            ClientCommand::Join { identifier, join } => self.forward(kind, &identifier, |rights| {
+                Ok(match self.check_join(join, rights, limits) {
                     Ok(join) => StreamCommand::Join(join),
                     Err(reason) => StreamCommand::RefusePresence(kind, reason),
-                };
-                self.forward(kind, &identifier, command)
-            }
+                })
+            }),
             ClientCommand::Leave { identifier } => {
-                self.forward(kind, &identifier, StreamCommand::Leave)
+                self.forward(kind, &identifier, |_| Ok(StreamCommand::Leave))
             }
             ClientCommand::Presence { identifier, records } => {
-                self.forward(kind, &identifier, StreamCommand::List { records })
+                self.forward(kind, &identifier, |_| Ok(StreamCommand::List { records }))
             }
             ClientCommand::History { identifier, request } => {
-                self.forward(kind, &identifier, StreamCommand::History(request))
+                self.forward(kind, &identifier, |_| Ok(StreamCommand::History(request)))
             }
             ClientCommand::Whisper { identifier, data } => {
-                self.forward(kind, &identifier, StreamCommand::Whisper(data))
+                self.forward(kind, &identifier, |rights| {
+                    let denied = "this subscription may not whisper";
+                    if rights.whisper { Ok(StreamCommand::Whisper(data)) } else { Err(denied) }
+                })
             }
             ClientCommand::Perform { .. } => error(
                 kind,
@@ -135,43 +139,53 @@ impl Session {
         }
     }
 
-    /// Finds the stream a new subscription leads to and notes it; `None` if it may not.
+    /// Finds the stream a new subscription leads to and notes it; `None` if it may not. What was
+    /// confirmed once stays so.
     fn subscribe(
         &mut self,
         identifier: &str,
         target: Target,
         limits: &Limits,
-    ) -> Option<(Identifier, StreamName)> {
-        if let Some(held) = self.find(identifier) {
-            return Some((held.identifier.clone(), held.stream.clone()));
+        streams: &Streams,
+    ) -> Option<&Subscription> {
+        if let Some(at) = self.position(identifier) {
+            return self.subscriptions.get(at);
         }
         if self.subscriptions.len() >= limits.subscriptions
             || identifier.len() > limits.identifier_size
         {
             return None;
         }
-        let stream = match target {
-            Target::Public(stream) if stream.as_str().len() <= limits.stream_name_size => stream,
-            // signatures need a key and channels a backend, and there is neither
-            Target::Public(_) | Target::Signed(_) | Target::Channel(_) | Target::Invalid(_) => {
-                return None;
-            }
-        };
-        let identifier = Identifier::from(identifier);
-        let subscription = Subscription { identifier: identifier.clone(), stream: stream.clone() };
+        let (stream, rights) = streams.resolve(target).ok()?;
+        if stream.as_str().len() > limits.stream_name_size {
+            return None;
+        }
+        let subscription =
+            Subscription { identifier: Identifier::from(identifier), stream, rights };
         if self.subscriptions.is_empty() {
             self.subscriptions.reserve_exact(1); // most sessions never have a second one
         }
         self.subscriptions.push(subscription);
-        Some((identifier, stream))
+        self.subscriptions.last()
     }
 
-    /// Passes a command on to the stream of a subscription the session holds.
-    fn forward(&self, kind: CommandKind, identifier: &str, command: StreamCommand) -> Action {
-        match self.find(identifier) {
-            Some(Subscription { identifier, stream }) => {
-                Action::Forward { stream: stream.clone(), identifier: identifier.clone(), command }
-            }
+    /// Passes a command on to the stream of a subscription the session holds, if the rights there
+    /// are enough for it.
+    fn forward(
+        &self,
+        kind: CommandKind,
+        identifier: &str,
+        command: impl FnOnce(Rights) -> Result<StreamCommand, &'static str>,
+    ) -> Action {
+        let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
+        match held {
+            Some(Subscription { identifier, stream, rights }) => match command(*rights) {
+                Ok(command) => {
+                    let (stream, identifier) = (stream.clone(), identifier.clone());
+                    Action::Forward { stream, identifier, command }
+                }
+                Err(denied) => error(kind, denied),
+            },
             None => refuse(kind, Some(identifier), "there is no such subscription".into()),
         }
     }
@@ -181,14 +195,34 @@ impl Session {
         match (kind, identifier) {
             // a bad command about a subscription that stands is refused in the stream's order
             (CommandKind::Join | CommandKind::Leave | CommandKind::Presence, Some(identifier)) => {
-                self.forward(kind, &identifier, StreamCommand::RefusePresence(kind, reason))
+                let command = |_| Ok(StreamCommand::RefusePresence(kind, reason));
+                self.forward(kind, &identifier, command)
             }
             (kind, identifier) => refuse(kind, identifier.as_deref(), reason),
         }
     }
 
-    fn find(&self, identifier: &str) -> Option<&Subscription> {
-        self.subscriptions.iter().find(|held| held.identifier.as_str() == identifier)
+    fn position(&self, identifier: &str) -> Option<usize> {
+        self.subscriptions.iter().position(|held| held.identifier.as_str() == identifier)
+    }
+
+    /// Whether the client may join so: by its rights there, as who it is, within the limits.
+    fn check_join(
+        &self,
+        join: Join,
+        rights: Rights,
+        limits: &Limits,
+    ) -> Result<Join, Cow<'static, str>> {
+        if !rights.join {
+            return Err("this subscription may not join".into());
+        }
+        let join = check_join(join, limits)?;
+        match &self.joins {
+            JoinsAs::Anyone => Ok(join),
+            JoinsAs::Only(id) if *id == join.id => Ok(join),
+            JoinsAs::Only(_) => Err("the presence id is not the one of the token".into()),
+            JoinsAs::Nobody => Err("there is no token that gives a presence id".into()),
+        }
     }
 }
 
@@ -237,4 +271,86 @@ fn check_join(join: Join, limits: &Limits) -> Result<Join, Cow<'static, str>> {
         );
     }
     Ok(join)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SID: SessionId = SessionId::from_bits(7);
+
+    fn session(joins: JoinsAs) -> Session {
+        Session::new(SID, joins)
+    }
+
+    fn ask(session: &mut Session, command: ClientCommand<'_>) -> Action {
+        session.handle(Ok(command), &Limits::default(), &Streams::default())
+    }
+
+    fn subscribe(session: &mut Session, join: Option<&str>) -> Action {
+        let join = join.map(|id| Ok(Join { id: id.into(), info: "null".into() }));
+        let target = Target::Public("room".into());
+        let command =
+            ClientCommand::Subscribe { identifier: "i".into(), target, history: None, join };
+        ask(session, command)
+    }
+
+    fn join(session: &mut Session, id: &str) -> Action {
+        let join = Join { id: id.into(), info: "null".into() };
+        ask(session, ClientCommand::Join { identifier: "i".into(), join })
+    }
+
+    fn refused(action: &Action) -> Option<&str> {
+        let Action::Forward { command, .. } = action else { return None };
+        if let StreamCommand::RefusePresence(_, reason)
+        | StreamCommand::Subscribe { join: Some(Err(reason)), .. } = command
+        {
+            return Some(reason);
+        }
+        None
+    }
+
+    #[test]
+    fn nobody_joins_as_somebody_else() {
+        let mut ann = session(JoinsAs::Only("ann".into()));
+        assert_eq!(refused(&subscribe(&mut ann, Some("ann"))), None);
+        assert_eq!(refused(&join(&mut ann, "ann")), None);
+        let other = Some("the presence id is not the one of the token");
+        for id in ["bob", "Ann", "ann ", "a\u{308}nn"] {
+            assert_eq!(refused(&join(&mut ann, id)), other, "{id}");
+            assert_eq!(refused(&subscribe(&mut ann, Some(id))), other, "{id}");
+        }
+        assert_eq!(refused(&join(&mut ann, "")), Some("the presence id is empty"));
+        let mut nobody = session(JoinsAs::Nobody);
+        let none = Some("there is no token that gives a presence id");
+        assert_eq!(refused(&subscribe(&mut nobody, Some("ann"))), none);
+        assert_eq!(refused(&join(&mut nobody, "ann")), none);
+    }
+
+    #[test]
+    fn rights_are_those_of_the_subscription() {
+        let streams = Streams { public: false, ..Streams::default() };
+        let mut visitor = session(JoinsAs::Anyone);
+        let target = || Target::Public("room".into());
+        let command = || ClientCommand::Subscribe {
+            identifier: "i".into(),
+            target: target(),
+            history: None,
+            join: None,
+        };
+        let action = visitor.handle(Ok(command()), &Limits::default(), &streams);
+        assert!(matches!(action, Action::Refuse { message: ServerMessage::Rejected, .. }));
+        let watch = Rights { join: false, whisper: false };
+        visitor.subscriptions.push(Subscription {
+            identifier: "i".into(),
+            stream: "room".into(),
+            rights: watch,
+        });
+        assert_eq!(refused(&join(&mut visitor, "ann")), Some("this subscription may not join"));
+        let whisper = ClientCommand::Whisper { identifier: "i".into(), data: "1".into() };
+        let action = ask(&mut visitor, whisper);
+        assert_eq!(action, error(CommandKind::Whisper, "this subscription may not whisper"));
+        let list = ClientCommand::Presence { identifier: "i".into(), records: true };
+        assert!(matches!(ask(&mut visitor, list), Action::Forward { .. }));
+    }
 }

@@ -17,8 +17,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Context, Place};
+use crate::auth;
 use crate::broker::{GroupKey, Input, SubscriberKey};
-use crate::fanout::Recipient;
+use crate::fanout::{Recipient, Registration};
 use crate::protocol;
 use crate::protocol::websocket::{self, Event, Reader, Violation};
 use crate::session::{Action, Session};
@@ -52,6 +53,7 @@ struct Client {
     /// An input for which its shard had no room: nothing more is read until it has.
     blocked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _place: Place,
+    _registration: Option<Box<Registration>>,
 }
 
 /// The time from the decision to close to the end of the socket.
@@ -64,23 +66,43 @@ struct End {
 }
 
 impl Connection {
-    /// Welcomes the client. `read` is what it sent along with its handshake: no readiness will
-    /// tell of that.
+    /// Welcomes the client, or tells it why it is refused. `read` is what it sent along with its
+    /// handshake: no readiness will tell of that.
     pub fn new(
         context: Arc<Context>,
         place: Place,
         outbox: Recipient,
         sid: SessionId,
+        admitted: Result<auth::Client, auth::Refused>,
         read: &Bytes,
     ) -> Self {
         context.instruments.connections_opened.increment(1);
         context.instruments.connections.increment(1.0);
         context.instruments.sessions.increment(1.0);
         outbox.hear(context.heartbeat.beat());
-        let session = Session::new(sid);
-        let client = Client { context, outbox, session, blocked: None, _place: place };
+        let (client, refused) = match admitted {
+            Ok(client) => (client, None),
+            Err(refused) => (auth::Client::default(), Some(refused)),
+        };
+        let identifier = client.identifier.as_deref();
+        let registration = identifier.map(|it| Box::new(context.identities.register(it, &outbox)));
+        let session = Session::new(sid, client.joins);
+        let client = Client {
+            context,
+            outbox,
+            session,
+            blocked: None,
+            _place: place,
+            _registration: registration,
+        };
         let mut connection = Self { reader: Reader::new(), client, end: None };
-        connection.welcome(read);
+        match refused {
+            None => connection.welcome(read),
+            Some(refused) => {
+                tracing::debug!(%sid, reason = %refused, "a client is refused");
+                connection.client.outbox.close(refused.reason());
+            }
+        }
         connection
     }
 
@@ -218,7 +240,10 @@ impl Connection {
             CloseReason::NoPong
             | CloseReason::TooSlow
             | CloseReason::ServerRestart
-            | CloseReason::UnsupportedData => false,
+            | CloseReason::UnsupportedData
+            | CloseReason::Unauthorized
+            | CloseReason::TokenExpired
+            | CloseReason::Remote { .. } => false,
         };
         let timeout = Box::pin(tokio::time::sleep(CLOSE_TIMEOUT));
         self.end = Some(Box::new(End { timeout, client_closed, half_closed: false }));
@@ -294,7 +319,8 @@ impl Client {
         let codec = self.outbox.codec();
         let command = protocol::decode(codec, text);
         let instruments = &self.context.instruments;
-        match self.session.handle(command, &self.context.settings.limits) {
+        let Context { settings, access, .. } = &*self.context;
+        match self.session.handle(command, &settings.limits, &access.streams) {
             Action::Forward { stream, identifier, command } => {
                 let session = self.session.id();
                 let key = SubscriberKey { session, group: GroupKey { codec, identifier } };

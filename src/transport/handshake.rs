@@ -1,6 +1,7 @@
 //! The WebSocket handshake (RFC 6455 section 4.2): answered by warp, after which the bare
 //! `TcpStream` is taken out of hyper.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use headers::{HeaderMapExt, SecWebsocketAccept, SecWebsocketKey};
@@ -13,8 +14,11 @@ use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
 use super::{Connection, Context, Place};
+use crate::auth;
 use crate::fanout::Outbox;
-use crate::protocol::action_cable::{Parameters, choose_subprotocol};
+use crate::protocol::action_cable::{
+    Parameters, choose_subprotocol, token_in_query, token_in_subprotocols,
+};
 use crate::types::{Codec, HandshakeFailure, SessionId};
 
 /// Why a handshake was refused.
@@ -28,6 +32,8 @@ enum Refusal {
     Key,
     #[error("{0}")]
     Subprotocol(String),
+    #[error("this origin may not connect: see --allowed-origins")]
+    Origin,
     #[error("the broker holds as many connections as it may: try another one, or later")]
     Full,
     #[error("the broker is stopping")]
@@ -75,21 +81,25 @@ fn accept(
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes()));
     let key = key.and_then(|_| headers.typed_get::<SecWebsocketKey>()).ok_or(Refusal::Key)?;
-    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
-    let subprotocol = choose_subprotocol(offered.filter_map(|value| value.to_str().ok()))
+    let subprotocol = choose_subprotocol(offered(headers))
         .map_err(|error| Refusal::Subprotocol(error.to_string()))?;
+    if context.access.origins.as_ref().is_some_and(|allowed| !allowed.allow(origin(headers))) {
+        return Err(Refusal::Origin);
+    }
     if context.is_stopping() {
         return Err(Refusal::Stopping);
     }
     let place = context.admit().ok_or(Refusal::Full)?;
     let sid = random_sid().ok_or(Refusal::NoRandomness)?;
 
+    let now = context.clock.unix().as_secs();
+    let admitted = context.access.admit(token(context, headers, query).as_deref(), now);
     let ping = context.settings.ping.with_query(query);
     let (tasks, context) = (context.tasks.clone(), Arc::clone(context));
     tasks.spawn(async move {
         // spawned anew, so that what the handshake needed is let go
         if let Ok(upgraded) = upgrade.await {
-            start(&context, place, upgraded, ping, sid);
+            start(&context, place, upgraded, ping, (sid, admitted));
         }
     });
 
@@ -106,13 +116,38 @@ fn accept(
     Ok(response)
 }
 
+/// The subprotocols a client offers, in lists.
+fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
+    lists.filter_map(|value| value.to_str().ok())
+}
+
+/// Where the page comes from, if a page asks. Two answers are none.
+fn origin(headers: &HeaderMap) -> Option<&str> {
+    let mut origins = headers.get_all(header::ORIGIN).into_iter();
+    let only = origins.next().filter(|_| origins.next().is_none());
+    only.and_then(|origin| origin.to_str().ok())
+}
+
+/// The client's token: from the header, the subprotocols or the query, in this order.
+fn token<'a>(context: &Context, headers: &'a HeaderMap, query: &'a str) -> Option<Cow<'a, str>> {
+    let name = &context.token;
+    let header = name.header.as_ref().and_then(|name| headers.get(name));
+    // one that isn't text is no good token, but it is one
+    let header = header.map(|token| String::from_utf8_lossy(token.as_bytes()));
+    header
+        .filter(|token| !token.is_empty())
+        .or_else(|| token_in_subprotocols(offered(headers)).map(Cow::Borrowed))
+        .or_else(|| token_in_query(query, &name.parameter))
+}
+
 /// Takes the socket out of hyper and gives it a task of its own.
 fn start(
     context: &Arc<Context>,
     place: Place,
     upgraded: Upgraded,
     ping: Parameters,
-    sid: SessionId,
+    (sid, admitted): (SessionId, Result<auth::Client, auth::Refused>),
 ) {
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
         tracing::error!("a connection is not the socket it was accepted as");
@@ -127,8 +162,8 @@ fn start(
         }
     }
     let outbox = Outbox::new(Box::new(socket), Codec::ActionCable, context.settings.max_outbox);
-    let connection =
-        Connection::new(Arc::clone(context), place, Arc::clone(&outbox), sid, &parts.read_buf);
+    let (shared, read) = (Arc::clone(context), &parts.read_buf);
+    let connection = Connection::new(shared, place, Arc::clone(&outbox), sid, admitted, read);
     context.heartbeat.add(&outbox, ping);
     drop(parts.read_buf); // even an empty one can hold on to hyper's buffer
     context.tasks.spawn(connection);
@@ -141,6 +176,7 @@ impl Refusal {
             Self::Version => (StatusCode::UPGRADE_REQUIRED, HandshakeFailure::Version),
             Self::Key => (StatusCode::BAD_REQUEST, HandshakeFailure::Key),
             Self::Subprotocol(_) => (StatusCode::BAD_REQUEST, HandshakeFailure::Subprotocol),
+            Self::Origin => (StatusCode::FORBIDDEN, HandshakeFailure::Origin),
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Full),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Stopping),
             Self::NoRandomness => (StatusCode::INTERNAL_SERVER_ERROR, HandshakeFailure::System),

@@ -10,13 +10,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
+use warp::http::HeaderName;
 
 pub use connection::Connection;
 pub use handshake::route;
 pub use heartbeat::{Heartbeat, Liveness};
 
+use crate::auth;
 use crate::clock::Clock;
-use crate::fanout::Hub;
+use crate::fanout::{Hub, Identities};
 use crate::protocol::action_cable::Parameters;
 use crate::telemetry::Instruments;
 use crate::types::Limits;
@@ -36,8 +38,29 @@ pub struct Context {
     pub tasks: TaskTracker,
     /// What a client may ask for.
     pub settings: Settings,
+    /// Who may connect and what they may follow.
+    pub access: auth::Access,
+    /// The name under which a client sends its token.
+    pub token: TokenName,
+    /// Whose connections are whose.
+    pub identities: Arc<Identities>,
     open: AtomicUsize,
     stopping: AtomicBool,
+}
+
+/// Under what name a handshake carries a token.
+#[derive(Clone, Debug)]
+pub struct TokenName {
+    parameter: String,
+    header: Option<HeaderName>,
+}
+
+impl TokenName {
+    /// A parameter of the query, and the header of the same name with `X-` in front.
+    pub fn new(parameter: &str) -> Self {
+        let header = format!("x-{parameter}").parse().ok();
+        Self { parameter: parameter.to_owned(), header }
+    }
 }
 
 /// What holds for every connection.
@@ -67,9 +90,22 @@ impl Context {
         clock: Arc<Clock>,
         tasks: TaskTracker,
         settings: Settings,
+        (access, token): (auth::Access, TokenName),
     ) -> Arc<Self> {
         let (open, stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Arc::new(Self { hub, heartbeat, instruments, clock, tasks, settings, open, stopping })
+        Arc::new(Self {
+            hub,
+            heartbeat,
+            instruments,
+            clock,
+            tasks,
+            settings,
+            access,
+            token,
+            identities: Arc::default(),
+            open,
+            stopping,
+        })
     }
 
     /// Refuses new connections from here on.

@@ -21,11 +21,20 @@ pub enum CloseReason {
     UnsupportedData,
     /// A message over the size limit.
     MessageTooBig,
+    /// There is no good token.
+    Unauthorized,
+    /// The token's time is over.
+    TokenExpired,
+    /// The application said so.
+    Remote {
+        /// Whether the client should come back.
+        reconnect: bool,
+    },
 }
 
 impl CloseReason {
     /// Every reason, for metrics that must exist before they count.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::ClientClosed,
         Self::ClientGone,
         Self::NoPong,
@@ -35,6 +44,10 @@ impl CloseReason {
         Self::InvalidText,
         Self::UnsupportedData,
         Self::MessageTooBig,
+        Self::Unauthorized,
+        Self::TokenExpired,
+        Self::Remote { reconnect: false },
+        Self::Remote { reconnect: true },
     ];
 
     /// The reason in a metric's label or a `disconnect` frame.
@@ -49,13 +62,22 @@ impl CloseReason {
             Self::InvalidText => "invalid_text",
             Self::UnsupportedData => "unsupported_data",
             Self::MessageTooBig => "message_too_big",
+            Self::Unauthorized => "unauthorized",
+            Self::TokenExpired => "token_expired",
+            Self::Remote { .. } => "remote",
         }
     }
 
     /// The WebSocket close code that goes with it (RFC 6455 section 7.4.1).
     pub const fn close_code(self) -> u16 {
         match self {
-            Self::ClientClosed | Self::ClientGone | Self::NoPong | Self::TooSlow => 1000,
+            Self::ClientClosed
+            | Self::ClientGone
+            | Self::NoPong
+            | Self::TooSlow
+            | Self::Unauthorized
+            | Self::TokenExpired
+            | Self::Remote { .. } => 1000,
             Self::ServerRestart => 1001,
             Self::ProtocolError => 1002,
             Self::UnsupportedData => 1003,

@@ -153,6 +153,10 @@ pub enum Target {
     Public(StreamName),
     /// A stream by a name the application signed.
     Signed(String),
+    /// A stream by a name that Turbo signed.
+    Turbo(String),
+    /// A stream by a name that CableReady signed.
+    CableReady(String),
     /// A channel of the application's, which only its backend can resolve.
     Channel(String),
     /// Nothing that could be understood; why.

@@ -11,6 +11,8 @@ pub enum HandshakeFailure {
     Key,
     /// Only subprotocols that aren't spoken here.
     Subprotocol,
+    /// A page of an origin that isn't among the allowed ones.
+    Origin,
     /// As many connections as there may be.
     Full,
     /// The broker stops.
@@ -29,11 +31,12 @@ pub enum HandshakeFailure {
 
 impl HandshakeFailure {
     /// Every failure, for metrics that must exist before they count.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NotWebSocket,
         Self::Version,
         Self::Key,
         Self::Subprotocol,
+        Self::Origin,
         Self::Full,
         Self::Stopping,
         Self::Timeout,
@@ -50,6 +53,7 @@ impl HandshakeFailure {
             Self::Version => "version",
             Self::Key => "key",
             Self::Subprotocol => "subprotocol",
+            Self::Origin => "origin",
             Self::Full => "full",
             Self::Stopping => "stopping",
             Self::Timeout => "timeout",

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use broker::auth::{JoinsAs, Streams};
 use broker::session::{Action, Session, Subscription};
 use broker::types::{
     BadCommand, ClientCommand, CommandKind, ConnectionMessage, HistoryRequest, Join, Limits,
@@ -30,10 +31,10 @@ proptest! {
 
     #[test]
     fn a_session_holds_what_it_should(commands in prop::collection::vec(command(), 0..40)) {
-        let mut session = Session::new(SessionId::from_bits(1));
+        let mut session = Session::new(SessionId::from_bits(1), JoinsAs::Anyone);
         let mut held = Held::new();
         for (command, same) in commands {
-            let action = session.handle(command, &LIMITS);
+            let action = session.handle(command, &LIMITS, &Streams::default());
             check(&mut held, same, action)?;
             prop_assert!(held.len() <= LIMITS.subscriptions);
         }
@@ -41,7 +42,7 @@ proptest! {
         let number = ended.len();
         let ended: Held = ended
             .into_iter()
-            .map(|Subscription { identifier, stream }| {
+            .map(|Subscription { identifier, stream, .. }| {
                 (identifier.as_str().to_owned(), stream.as_str().to_owned())
             })
             .collect();
@@ -61,6 +62,8 @@ fn command() -> impl Strategy<Value = (Command, Command)> {
         Target::Public("12345".into()),
         Target::Public("123456".into()),
         Target::Signed("x".into()),
+        Target::Turbo("x".into()),
+        Target::CableReady("x".into()),
         Target::Channel("Chat".into()),
         Target::Invalid("why".into()),
     ]);

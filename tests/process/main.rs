@@ -9,5 +9,6 @@
 
 mod config;
 mod metrics;
+mod secrets;
 mod stopping;
 mod support;

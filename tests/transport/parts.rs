@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use broker::auth::{self, Access};
 use broker::broker::{HistorySettings, Input};
 use broker::clock::Clock;
 use broker::fanout::{Hub, Outbox, Presence, Recipient};
 use broker::protocol::action_cable::{Parameters, PingPrecision};
 use broker::telemetry::Instruments;
-use broker::transport::{Connection, Context, Heartbeat, Liveness, Settings};
+use broker::transport::{Connection, Context, Heartbeat, Liveness, Settings, TokenName};
 use broker::types::{Codec, Limits, SessionId, StreamName};
 use bytes::Bytes;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -80,8 +81,9 @@ impl Parts {
             ping: options.ping,
             user_timeout: Duration::ZERO,
         };
+        let access = (Access::default(), TokenName::new("jid"));
         let context =
-            Context::new(Arc::clone(&hub), heartbeat, instruments, clock, tasks, settings);
+            Context::new(Arc::clone(&hub), heartbeat, instruments, clock, tasks, settings, access);
         let shards_stop = stop.drop_guard();
         Self {
             context,
@@ -112,8 +114,8 @@ impl Parts {
             Outbox::new(Box::new(pipe), Codec::ActionCable, self.context.settings.max_outbox);
         let sid = self.next_session();
         let read = Bytes::copy_from_slice(read);
-        let connection =
-            Connection::new(Arc::clone(&self.context), place, Arc::clone(&outbox), sid, &read);
+        let (context, client) = (Arc::clone(&self.context), Ok(auth::Client::default()));
+        let connection = Connection::new(context, place, Arc::clone(&outbox), sid, client, &read);
         self.context.heartbeat.add(&outbox, ping);
         connection
     }

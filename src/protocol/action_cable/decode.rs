@@ -9,7 +9,7 @@ use std::fmt::Display;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::PUBSUB_CHANNEL;
+use super::{CABLE_READY_CHANNEL, PUBSUB_CHANNEL, TURBO_CHANNEL};
 use crate::types::{
     BadCommand, ClientCommand, CommandKind, Epoch, HistoryRequest, Join, Offset, Position, RawJson,
     StreamName, Target,
@@ -151,6 +151,8 @@ fn target(token: &str) -> Target {
         stream_name: Option<Cow<'a, str>>,
         #[serde(borrow)]
         signed_stream_name: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        identifier: Option<&'a RawValue>,
     }
     let text: String = match serde_json::from_str(token) {
         Ok(text) => text,
@@ -171,6 +173,11 @@ fn target(token: &str) -> Target {
         (Some(PUBSUB_CHANNEL), None, _) => {
             Target::Invalid("the identifier names no stream".to_owned())
         }
+        (Some(TURBO_CHANNEL), Some(signed), _) => Target::Turbo(signed.into_owned()),
+        (Some(CABLE_READY_CHANNEL), _, _) => match inner.identifier.map(borrowed_string) {
+            Some(Ok(signed)) => Target::CableReady(signed.into_owned()),
+            Some(Err(_)) | None => Target::Invalid("the identifier names no stream".to_owned()),
+        },
         (Some(channel), _, _) => Target::Channel(channel.to_owned()),
         (None, _, _) => Target::Invalid("the identifier names no channel".to_owned()),
     }

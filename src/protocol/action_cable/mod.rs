@@ -10,10 +10,21 @@ mod parameters;
 
 pub use decode::decode;
 pub use encode::{encode, encode_connection, encode_presence_info};
-pub use parameters::{Parameters, PingPrecision, choose_subprotocol};
+pub use parameters::{
+    Parameters, PingPrecision, choose_subprotocol, token_in_query, token_in_subprotocols,
+};
 
 /// The subprotocols, the default first.
 pub const SUBPROTOCOLS: [&str; 2] = ["actioncable-v1-json", "actioncable-v1-ext-json"];
 
 /// The channel whose subscriptions name their stream.
 const PUBSUB_CHANNEL: &str = "$pubsub";
+
+/// Turbo's channel (turbo-rails `app/channels/turbo/streams_channel.rb`).
+const TURBO_CHANNEL: &str = "Turbo::StreamsChannel";
+
+/// CableReady's channel (`cable_ready` `app/channels/cable_ready/stream.rb`).
+const CABLE_READY_CHANNEL: &str = "CableReady::Stream";
+
+/// A subprotocol that is none but carries a token.
+const TOKEN_SUBPROTOCOL: &str = "anycable-token.";

@@ -1,8 +1,11 @@
 //! What a client asks for with its handshake.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use super::SUBPROTOCOLS;
+use percent_encoding::percent_decode_str;
+
+use super::{SUBPROTOCOLS, TOKEN_SUBPROTOCOL};
 
 /// How finely a ping's timestamp tells the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -81,12 +84,29 @@ pub fn choose_subprotocol<'a>(
 ) -> Result<Option<&'static str>, NoSubprotocol> {
     let mut any = false;
     for name in offered.into_iter().flat_map(|list| list.split(',')).map(str::trim) {
+        if name.starts_with(TOKEN_SUBPROTOCOL) {
+            continue;
+        }
         any = true;
         if let Some(known) = SUBPROTOCOLS.iter().find(|known| **known == name) {
             return Ok(Some(known));
         }
     }
     if any { Err(NoSubprotocol) } else { Ok(None) }
+}
+
+/// The token among the subprotocols that a client offers: `anycable-token.TOKEN`.
+pub fn token_in_subprotocols<'a>(offered: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let mut names = offered.into_iter().flat_map(|list| list.split(',')).map(str::trim);
+    names.find_map(|name| name.strip_prefix(TOKEN_SUBPROTOCOL)).filter(|token| !token.is_empty())
+}
+
+/// The token in a query, under its parameter's name.
+pub fn token_in_query<'a>(query: &'a str, parameter: &str) -> Option<Cow<'a, str>> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(name, _)| percent_decode_str(name).eq(parameter.bytes()))?;
+    // what isn't UTF-8 is no token either, and refused as one
+    Some(percent_decode_str(value).decode_utf8_lossy()).filter(|token| !token.is_empty())
 }
 
 /// The client speaks none of the subprotocols.
@@ -106,6 +126,26 @@ mod tests {
         let both = ["actioncable-v1-ext-json", "actioncable-v1-json"];
         assert_eq!(choose_subprotocol(both), Ok(Some(extended)));
         assert_eq!(choose_subprotocol(["x"]), Err(NoSubprotocol));
+    }
+
+    #[test]
+    fn a_token_is_no_subprotocol() {
+        let [base, _] = SUBPROTOCOLS;
+        assert_eq!(choose_subprotocol(["anycable-token.a.b.c", base]), Ok(Some(base)));
+        assert_eq!(choose_subprotocol(["anycable-token.a.b.c"]), Ok(None));
+        assert_eq!(choose_subprotocol(["x, anycable-token.a"]), Err(NoSubprotocol));
+        assert_eq!(token_in_subprotocols(["x, anycable-token.a.b.c", base]), Some("a.b.c"));
+        assert_eq!(token_in_subprotocols(["anycable-token."]), None);
+        assert_eq!(token_in_subprotocols([]), None);
+    }
+
+    #[test]
+    fn a_token_is_a_parameter() {
+        assert_eq!(token_in_query("pi=1&jid=a.b%2Dc&jid=d", "jid").as_deref(), Some("a.b-c"));
+        assert_eq!(token_in_query("j%69d=a", "jid").as_deref(), Some("a"));
+        for query in ["", "jid", "jid=", "xjid=a", "JID=a"] {
+            assert_eq!(token_in_query(query, "jid"), None, "{query}");
+        }
     }
 
     #[test]

@@ -1,0 +1,119 @@
+//! Who may connect, and what of the streams is open to them. Pure: no clock, no sockets.
+//!
+//! ```text
+//! handshake ─ Origins::allow ─ Access::admit(token, now) ─→ Client | Refused
+//! subscribe ─ Streams::resolve(target) ─→ stream and Rights | why not
+//! ```
+//!
+//! Everything rests on HMAC with a secret that the application shares. There are no other
+//! algorithms, so none can be confused with one; tags and keys are compared in constant time.
+
+mod keys;
+mod origins;
+mod streams;
+mod token;
+
+pub use keys::{Keys, derive, same};
+pub use origins::{BadOrigin, Origins};
+pub use streams::{Rights, StreamError, Streams};
+pub use token::{TokenError, Tokens};
+
+use crate::types::{CloseReason, PresenceId};
+
+/// What decides about connections and subscriptions.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// How tokens are checked; without it nobody has one.
+    pub tokens: Option<Tokens>,
+    /// Whether a client without a token is refused.
+    pub token_required: bool,
+    /// Which pages may connect; without it all.
+    pub origins: Option<Origins>,
+    /// Which streams may be followed.
+    pub streams: Streams,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    /// The identifiers the application gave the connection: the token's claim `ext`.
+    pub identifier: Option<Box<str>>,
+    /// As whom it may join.
+    pub joins: JoinsAs,
+}
+
+/// As whom a client may join.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum JoinsAs {
+    /// Under any presence id.
+    #[default]
+    Anyone,
+    /// Under this one alone.
+    Only(PresenceId),
+    /// Not at all: ids come from tokens, and its token has none.
+    Nobody,
+}
+
+/// Why a client may not connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It has no token.
+    #[error("there is no token")]
+    NoToken,
+    /// Its token is not good.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+}
+
+impl Refused {
+    /// What the client is told.
+    pub const fn reason(self) -> CloseReason {
+        match self {
+            Self::Token(TokenError::Expired) => CloseReason::TokenExpired,
+            Self::NoToken | Self::Token(_) => CloseReason::Unauthorized,
+        }
+    }
+}
+
+impl Access {
+    /// Decides about a connection by its token at `now`, in seconds of the Unix epoch. A token
+    /// that is given has to be good, even where none is required.
+    pub fn admit(&self, token: Option<&str>, now: u64) -> Result<Client, Refused> {
+        match (&self.tokens, token) {
+            (Some(tokens), Some(token)) => Ok(tokens.verify(token, now)?),
+            (Some(_), None) if self.token_required => Err(Refused::NoToken),
+            (Some(tokens), None) => Ok(tokens.nobody()),
+            (None, _) => Ok(Client::default()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_secret_everyone_is_anyone() {
+        assert_eq!(Access::default().admit(None, 0), Ok(Client::default()));
+        assert_eq!(Access::default().admit(Some("nonsense"), 0), Ok(Client::default()));
+    }
+
+    #[test]
+    fn a_token_is_required_or_not_but_always_good() {
+        let tokens = Keys::new(["k"]).map(Tokens::new);
+        let mut access = Access { tokens, token_required: true, ..Access::default() };
+        assert_eq!(access.admit(None, 0), Err(Refused::NoToken));
+        assert_eq!(Refused::NoToken.reason(), CloseReason::Unauthorized);
+        access.token_required = false;
+        assert_eq!(access.admit(None, 0), Ok(Client::default()));
+        let refused = access.admit(Some("nonsense"), 0).unwrap_err();
+        assert_eq!(refused.reason(), CloseReason::Unauthorized);
+    }
+
+    #[test]
+    fn who_has_no_token_is_nobody_where_ids_come_from_tokens() {
+        let tokens = Keys::new(["k"]).map(|keys| Tokens::new(keys).with_presence_id("sub"));
+        let access = Access { tokens, ..Access::default() };
+        assert_eq!(access.admit(None, 0).unwrap().joins, JoinsAs::Nobody);
+    }
+}

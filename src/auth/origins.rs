@@ -1,0 +1,223 @@
+//! Which pages may connect: the `Origin` header against a list of hosts.
+//!
+//! A browser sends the header and no page can change it, so the list keeps other sites' pages
+//! from using a visitor's cookies and network. It keeps no program out that isn't a browser.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A list of origins, as people write it: hosts separated by commas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origins(Vec<Pattern>);
+
+/// An entry that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no origin: write a host (`app.example.io`, `*.example.io`, `localhost:3000`), with https:// in front if only that is meant"
+)]
+pub struct BadOrigin(String);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pattern {
+    scheme: Option<String>,
+    hosts: Hosts,
+}
+
+/// Hosts, with a port where it is not the scheme's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Hosts {
+    All,
+    /// `example.io`
+    One(String),
+    /// `*.example.io`: those below it.
+    Below(String),
+    /// `*example.io`: it and those below it.
+    With(String),
+}
+
+impl Origins {
+    /// Whether a request with this `Origin` may connect. One without is none of a browser, and
+    /// only `*` lets it in.
+    pub fn allow(&self, origin: Option<&str>) -> bool {
+        let origin = origin.map(str::to_ascii_lowercase);
+        let parts = origin.as_deref().and_then(|origin| origin.split_once("://"));
+        self.0.iter().any(|pattern| match (&pattern.hosts, parts) {
+            (Hosts::All, _) if pattern.scheme.is_none() => true,
+            (_, None) => false,
+            (hosts, Some((scheme, host))) => {
+                pattern.scheme.as_ref().is_none_or(|wanted| wanted == scheme) && hosts.have(host)
+            }
+        })
+    }
+}
+
+impl Hosts {
+    fn have(&self, host: &str) -> bool {
+        let below = |parent: &str| {
+            host.strip_suffix(parent)
+                .and_then(|rest| rest.strip_suffix('.'))
+                .is_some_and(|rest| !rest.is_empty())
+        };
+        match self {
+            Self::All => true,
+            Self::One(wanted) => wanted == host,
+            Self::Below(parent) => below(parent),
+            Self::With(parent) => host == parent || below(parent),
+        }
+    }
+}
+
+impl FromStr for Origins {
+    type Err = BadOrigin;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split(',').map(|entry| entry.trim().parse()).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = BadOrigin;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || BadOrigin(text.to_owned());
+        let lower = text.to_ascii_lowercase();
+        let (scheme, hosts) = match lower.split_once("://") {
+            Some((scheme @ ("http" | "https"), hosts)) => (Some(scheme.to_owned()), hosts),
+            Some(_) => return Err(bad()),
+            None => (None, lower.as_str()),
+        };
+        let (wild, host) = match hosts.strip_prefix('*') {
+            Some(rest) => (true, rest),
+            None => (false, hosts),
+        };
+        if wild && host.is_empty() {
+            return Ok(Self { scheme, hosts: Hosts::All });
+        }
+        let (below, host) = match host.strip_prefix('.') {
+            Some(rest) if wild => (true, rest),
+            Some(_) => return Err(bad()),
+            None => (false, host),
+        };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+        if host.is_empty() || host.ends_with('.') || !host.bytes().all(plain) {
+            return Err(bad());
+        }
+        let host = host.to_owned();
+        let hosts = match (wild, below) {
+            (true, true) => Hosts::Below(host),
+            (true, false) => Hosts::With(host),
+            (false, _) => Hosts::One(host),
+        };
+        Ok(Self { scheme, hosts })
+    }
+}
+
+impl fmt::Display for Origins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, pattern) in self.0.iter().enumerate() {
+            let comma = if number == 0 { "" } else { "," };
+            write!(f, "{comma}{pattern}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(scheme) = &self.scheme {
+            write!(f, "{scheme}://")?;
+        }
+        match &self.hosts {
+            Hosts::All => f.write_str("*"),
+            Hosts::One(host) => f.write_str(host),
+            Hosts::Below(host) => write!(f, "*.{host}"),
+            Hosts::With(host) => write!(f, "*{host}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(list: &str, origin: &str) -> bool {
+        list.parse::<Origins>().unwrap().allow(Some(origin))
+    }
+
+    #[test]
+    fn a_host_is_that_host_and_port() {
+        let list = "www.Example.com, localhost:3000,[::1]:3000";
+        for origin in [
+            "https://www.example.com",
+            "http://WWW.example.COM",
+            "http://localhost:3000",
+            "http://[::1]:3000",
+        ] {
+            assert!(allowed(list, origin), "{origin}");
+        }
+        for origin in [
+            "https://example.com",
+            "https://a.www.example.com",
+            "https://www.example.com:8443",
+            "https://www.example.com.evil.io",
+            "https://evilwww.example.com",
+            "http://localhost",
+            "null",
+            "",
+            "www.example.com",
+            "https://www.example.com/",
+        ] {
+            assert!(!allowed(list, origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_star_ends_at_a_dot() {
+        assert!(allowed("*.example.io", "https://a.example.io"));
+        assert!(allowed("*.example.io", "https://a.b.example.io"));
+        assert!(!allowed("*.example.io", "https://example.io"));
+        assert!(!allowed("*.example.io", "https://.example.io"));
+        assert!(!allowed("*.example.io", "https://evilexample.io"));
+        assert!(!allowed("*.example.io", "https://a.example.io:444"));
+        assert!(allowed("*example.io", "https://example.io"));
+        assert!(allowed("*example.io", "https://a.example.io"));
+        assert!(!allowed("*example.io", "https://evilexample.io"));
+        assert!(allowed("*", "null") && "*".parse::<Origins>().unwrap().allow(None));
+    }
+
+    #[test]
+    fn a_scheme_counts_if_it_is_written() {
+        assert!(allowed("https://*.example.io", "https://a.example.io"));
+        assert!(!allowed("https://*.example.io", "http://a.example.io"));
+        assert!(allowed("https://*", "https://a") && !allowed("https://*", "http://a"));
+        assert!(!"https://*".parse::<Origins>().unwrap().allow(None));
+    }
+
+    #[test]
+    fn who_says_no_origin_is_no_page_that_is_allowed() {
+        assert!(!"example.io".parse::<Origins>().unwrap().allow(None));
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused() {
+        for text in [
+            "",
+            "a,",
+            "a b",
+            "ftp://a",
+            "https://",
+            "a/b",
+            "https://a/",
+            ".a",
+            "*.",
+            "**",
+            "a*b",
+            "a?",
+            "é",
+        ] {
+            assert!(text.parse::<Origins>().is_err(), "{text}");
+        }
+        let written = "a.b:1,*.example.io,*c,*,https://*.d";
+        assert_eq!(written.parse::<Origins>().unwrap().to_string(), written);
+    }
+}
