@@ -44,6 +44,10 @@ struct Kept {
     expires: Instant,
 }
 
+/// The most that is told of what was missed, in bytes of payload: it waits for one client whole.
+/// A client that missed more does better to load anew.
+const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+
 /// Memory that keeping a publication takes besides its payload.
 const OVERHEAD: usize = size_of::<Kept>() + size_of::<Publication>();
 
@@ -122,7 +126,13 @@ impl History {
             let position = publication.position.as_ref();
             position.is_some_and(|at| first <= at.offset && at.offset <= up_to)
         });
-        let missed = missed.map(|publication| ServerMessage::Publication(Arc::clone(publication)));
+        let missed: Vec<_> = missed.collect();
+        if missed.iter().map(|publication| publication.data.as_str().len()).sum::<usize>()
+            > LARGEST_ANSWER
+        {
+            return vec![ServerMessage::HistoryRejected];
+        }
+        let missed = missed.into_iter().map(Arc::clone).map(ServerMessage::Publication);
         missed.chain([ServerMessage::HistoryConfirmed]).collect()
     }
 

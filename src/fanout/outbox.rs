@@ -48,6 +48,9 @@ struct Queue {
     written: usize,
     /// How much isn't.
     waiting: usize,
+    /// How much there was to begin with. An answer may be larger than the limit, and a client that
+    /// is still taking it in is not too slow: the limit is for what comes on top.
+    first: usize,
 }
 
 impl Outbox {
@@ -82,7 +85,7 @@ impl Outbox {
             return 0;
         }
         if let Some(queue) = &mut state.queue {
-            if queue.waiting + frames.len() > self.limit as usize {
+            if queue.waiting + frames.len() > self.limit as usize + queue.first {
                 drop(state);
                 self.close(CloseReason::TooSlow);
             } else {
@@ -104,6 +107,7 @@ impl Outbox {
         let mut queue = Box::<Queue>::default();
         queue.push(share());
         queue.advance(written);
+        queue.first = queue.waiting;
         state.queue = Some(queue);
         drop(state);
         self.owner.wake();

@@ -25,6 +25,15 @@ const INPUTS_A_TURN: usize = 1024;
 /// this, the turns cost more; far above it, commands wait for broadcasts.
 const SOCKETS_A_TURN: usize = 128;
 
+/// How many replies are sent before other tasks get their turn.
+const REPLIES_A_TURN: usize = 512;
+
+/// How many bytes of replies, likewise; the one that reaches it is sent whole.
+const REPLY_BYTES_A_TURN: usize = 1024 * 1024;
+
+/// Replies to one subscriber go in one write up to here.
+const REPLIES_A_WRITE: usize = 64 * 1024;
+
 /// A buffer that a turn has made larger is given back.
 const KEPT_BUFFER: usize = 64 * 1024;
 
@@ -88,8 +97,7 @@ impl Worker {
             if !stop.is_cancelled() {
                 self.shard.handle_timeout(now);
             }
-            self.reply();
-            behind = self.fan_out(now);
+            behind = self.reply() || self.fan_out(now);
             self.count();
         }
     }
@@ -119,7 +127,7 @@ impl Worker {
         if stop.is_cancelled() {
             self.queue.close();
         }
-        if self.shard.is_crowded() {
+        if self.shard.is_crowded() || self.shard.has_replies() {
             return;
         }
         while jobs.len() < INPUTS_A_TURN
@@ -142,26 +150,47 @@ impl Worker {
         }
     }
 
-    /// Tells single subscribers what is theirs; several replies to one of them in one write.
-    fn reply(&mut self) {
+    /// Tells single subscribers what is theirs, small replies to one of them in one write, and no
+    /// more than a turn's worth; whether there are more.
+    fn reply(&mut self) -> bool {
         let mut to: Option<Recipient> = None;
-        while let Some(Delivery { recipient, group, messages }) = self.shard.poll_reply() {
-            if to.as_ref().is_none_or(|to| !Arc::ptr_eq(to, &recipient)) {
-                self.flush(to.replace(recipient));
+        let (mut replies, mut bytes) = (0, 0);
+        while replies < REPLIES_A_TURN && bytes < REPLY_BYTES_A_TURN {
+            let Some(Delivery { recipient, group, messages }) = self.shard.poll_reply() else {
+                break;
+            };
+            replies += 1;
+            let same = to.as_ref().is_some_and(|to| Arc::ptr_eq(to, &recipient));
+            if !same || self.frames.len() >= REPLIES_A_WRITE {
+                self.flush(to.take());
+            }
+            if recipient.closing().is_some() {
+                continue; // nothing reaches it any more
             }
             self.delivered += messages.len();
+            let start = self.frames.len();
             for message in &messages {
                 protocol::encode(group.codec, &group.identifier, message, &mut self.frames);
             }
+            bytes += self.frames.len() - start;
+            to = Some(recipient);
         }
         self.flush(to);
+        self.shard.has_replies()
     }
 
     fn flush(&mut self, to: Option<Recipient>) {
         if let Some(to) = to {
             self.sent += to.send(&self.frames, || Bytes::copy_from_slice(&self.frames));
         }
+        self.empty_buffer();
+    }
+
+    fn empty_buffer(&mut self) {
         self.frames.clear();
+        if self.frames.capacity() > KEPT_BUFFER {
+            self.frames = Vec::new();
+        }
     }
 
     /// Tells a turn's number of subscribers what they lack; whether there are more.
@@ -193,10 +222,7 @@ impl Worker {
             self.sent += recipient.send(frames, share);
             self.delivered += messages.len() - has;
         }
-        self.frames.clear();
-        if self.frames.capacity() > KEPT_BUFFER {
-            self.frames = Vec::new();
-        }
+        self.empty_buffer();
     }
 
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats, and far from 2^52")]

@@ -19,6 +19,7 @@ use super::reply::{Refusal, answer, authorize};
 use super::{Api, body};
 use crate::broker::Input;
 use crate::config::Secret;
+use crate::fanout::Stopped;
 use crate::types::{RawJson, SessionId, StreamName};
 
 pub(super) fn routes(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
@@ -53,23 +54,32 @@ fn endpoint(
 }
 
 async fn publish<B: Buf>(
-    api: &Api,
+    api: &Arc<Api>,
     body: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Refusal> {
     let body = body::read(body, api.max_body).await?;
     let elements = parse(&body, api.max_stream_name).map_err(Refusal::Malformed)?;
     let at = u64::try_from(api.clock.unix().as_millis()).unwrap_or(u64::MAX);
-    for element in elements {
-        match element {
-            Element::Publish { stream, data, except } => {
-                let input = Input::Publish { data, at, except };
-                api.hub.publish(stream, input).await.map_err(|_| Refusal::Stopping)?;
-            }
-            Element::Disconnect(Disconnect { identifier, reconnect }) => {
-                let connections = api.identities.disconnect(&identifier, reconnect);
-                tracing::debug!(connections, reconnect, "a remote disconnect");
+    // in a task of its own: a client that hangs up halfway must not leave half of it published
+    let api = Arc::clone(api);
+    let published = tokio::spawn(async move {
+        for element in elements {
+            match element {
+                Element::Publish { stream, data, except } => {
+                    let input = Input::Publish { data, at, except };
+                    api.hub.publish(stream, input).await?;
+                }
+                Element::Disconnect(Disconnect { identifier, reconnect }) => {
+                    let connections = api.identities.disconnect(&identifier, reconnect);
+                    tracing::debug!(connections, reconnect, "a remote disconnect");
+                }
             }
         }
+        Ok::<(), Stopped>(())
+    });
+    match published.await {
+        Ok(Ok(())) => {}
+        Ok(Err(Stopped)) | Err(_) => return Err(Refusal::Stopping),
     }
     let mut response = Response::default();
     *response.status_mut() = StatusCode::CREATED;

@@ -6,7 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::service::{Service as _, service_fn};
@@ -53,6 +53,10 @@ fn advice(error: &io::Error, flag: &str) -> String {
     let flag = if error.kind() == io::ErrorKind::AddrNotAvailable { "--host" } else { flag };
     format!("choose another one with {flag}")
 }
+
+/// A connection on which no request begins for so long is cut: nothing takes longer, but for a
+/// client that doesn't read its answer.
+const LONGEST_REQUEST: Duration = Duration::from_secs(60);
 
 /// How long a request that is under way at the stop has to end: half of one may never be more.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
@@ -154,15 +158,26 @@ async fn speak(
 ) -> Result<(), HandshakeFailure> {
     drop(socket.set_nodelay(true)); // fails on a socket that is gone already, which is seen next
     let routes = TowerToHyperService::new(warp::service(routes));
-    let asked = AtomicBool::new(false);
+    let asked = AtomicUsize::new(0);
     let service = service_fn(|request| {
-        asked.store(true, Ordering::Relaxed);
+        asked.fetch_add(1, Ordering::Relaxed);
         routes.call(request)
     });
     let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
     tokio::pin!(connection);
+    let stalled = async {
+        let mut before = None;
+        while before != Some(asked.load(Ordering::Relaxed)) {
+            before = Some(asked.load(Ordering::Relaxed));
+            tokio::time::sleep(LONGEST_REQUEST).await;
+        }
+    };
     let result = tokio::select! {
         result = connection.as_mut() => result,
+        () = stalled => {
+            tracing::debug!("a connection took too long to take in its answer");
+            return Ok(());
+        }
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(LAST_REQUEST, connection).await {
@@ -171,7 +186,7 @@ async fn speak(
             }
         }
     };
-    if asked.load(Ordering::Relaxed) {
+    if asked.load(Ordering::Relaxed) > 0 {
         return Ok(()); // it was plain HTTP, and its client has nothing more to ask
     }
     result.map_err(|error| {

@@ -28,6 +28,9 @@ use crate::types::{CloseReason, ConnectionMessage, SessionId};
 /// How much is read at once, into a buffer all connections of a thread share.
 const READ_BUFFER: usize = 64 * 1024;
 
+/// How many times it is read before other connections get their turn.
+const READS_A_TURN: usize = 4;
+
 /// How long a closing connection waits for the client to read the last frames and to close too.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -151,7 +154,7 @@ impl Connection {
 
     /// Reads until nothing is there, the client is to wait, or the connection closes.
     fn poll_open(&mut self, task: &mut Task<'_>) -> Poll<io::Result<()>> {
-        loop {
+        for _ in 0..READS_A_TURN {
             if self.client.outbox.closing().is_some() {
                 return Poll::Ready(Ok(()));
             }
@@ -179,6 +182,8 @@ impl Connection {
                 Ok(())
             })?;
         }
+        task.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Sends the last frames, and waits for the client to be done too: a socket closed over

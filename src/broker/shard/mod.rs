@@ -110,6 +110,11 @@ impl<R: Clone> Shard<R> {
         self.backlog > CROWDED
     }
 
+    /// Whether [`Shard::poll_reply`] has more.
+    pub fn has_replies(&self) -> bool {
+        !self.replies.is_empty()
+    }
+
     /// What one subscriber is told. Each is due before anything that comes after it.
     pub fn poll_reply(&mut self) -> Option<Delivery<R>> {
         self.replies.pop_front()
