@@ -54,6 +54,9 @@ fn advice(error: &io::Error, flag: &str) -> String {
     format!("choose another one with {flag}")
 }
 
+/// Of how many tries in vain one is told in the log: one every 10 s.
+const TRIES_A_WARNING: u32 = 100;
+
 /// A connection on which no request begins for so long is cut: nothing takes longer, but for a
 /// client that doesn't read its answer.
 const LONGEST_REQUEST: Duration = Duration::from_secs(60);
@@ -114,9 +117,11 @@ impl Listener {
         let (requests, stop) = (serving.requests.clone(), serving.stop.clone());
         let instruments = Arc::clone(&serving.instruments);
         serving.requests.spawn(async move {
+            let mut in_vain = 0;
             while let Some(accepted) = stop.run_until_cancelled(self.inner.accept()).await {
                 match accepted {
                     Ok((socket, _)) => {
+                        in_vain = 0;
                         let (http, routes, stop) = (http.clone(), routes.clone(), stop.clone());
                         let instruments = Arc::clone(&instruments);
                         requests.spawn(async move {
@@ -127,7 +132,8 @@ impl Listener {
                     }
                     Err(error) => {
                         instruments.handshake_failures.increment(HandshakeFailure::Accept);
-                        self.wait_after(&error).await;
+                        self.wait_after(&error, in_vain).await;
+                        in_vain += 1;
                     }
                 }
             }
@@ -135,7 +141,7 @@ impl Listener {
     }
 
     /// Out of files or memory it helps to wait; anything else was about that one connection.
-    async fn wait_after(&self, error: &io::Error) {
+    async fn wait_after(&self, error: &io::Error, in_vain: u32) {
         let about_the_peer = matches!(
             error.kind(),
             io::ErrorKind::ConnectionAborted
@@ -143,7 +149,9 @@ impl Listener {
                 | io::ErrorKind::Interrupted
         );
         if !about_the_peer {
-            tracing::warn!(%error, address = %self.address, "no connection can be accepted");
+            if in_vain.is_multiple_of(TRIES_A_WARNING) {
+                tracing::warn!(%error, address = %self.address, "no connection can be accepted");
+            }
             tokio::time::sleep(OUT_OF_FILES).await;
         }
     }

@@ -26,7 +26,7 @@ use crate::session::{Action, Session};
 use crate::types::{CloseReason, ConnectionMessage, SessionId};
 
 /// How much is read at once, into a buffer all connections of a thread share.
-const READ_BUFFER: usize = 64 * 1024;
+const READ_BUFFER: usize = 16 * 1024;
 
 /// How many times it is read before other connections get their turn.
 const READS_A_TURN: usize = 4;

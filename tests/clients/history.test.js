@@ -189,3 +189,32 @@ scenario('while much is published, clients that come and go miss nothing and hea
   const all = await Promise.all([client(37), client(100), client(333), publishing]);
   for (const heard of all.slice(0, 3)) assert.deepEqual(heard, expected);
 });
+
+scenario('one client that asks and asks and does not read costs others nothing', {}, async (s) => {
+  const data = 'x'.repeat(60_000);
+  for (let n = 0; n < 100; n += 1) await s.http.publish('room', data);
+  const greedy = await s.upgraded();
+  greedy.say({ command: 'subscribe', identifier: ROOM });
+  greedy.socket.pause();
+  for (let n = 0; n < 150; n += 1) {
+    greedy.say({ command: 'history', identifier: ROOM, history: { since: 0 } });
+  }
+  await s.metrics((m) => m.get('broker_outbox_overflows_total') === 1, 'it is cut as too slow');
+  const { missed, confirmed } = await ask(s, { since: 0 });
+  assert.ok(confirmed);
+  assert.equal(missed.length, 100);
+});
+
+scenario('a client that reads a large answer slowly is not cut for what comes on top', { 'max-outbox-size': '64KiB' }, async (s) => {
+  const data = 'x'.repeat(60_000);
+  for (let n = 0; n < 100; n += 1) await s.http.publish('room', data);
+  const socket = await s.socket();
+  socket.send({ command: 'subscribe', identifier: ROOM, history: { since: 0 } });
+  await socket.hears({ type: 'confirm_subscription', identifier: ROOM });
+  socket.ws.pause();
+  await s.http.publish('room', 'live');
+  await s.metrics((m) => m.get('broker_history_requests_total', { outcome: 'ok' }) === 1, 'it is answered');
+  socket.ws.resume();
+  assert.equal((await answer(socket)).confirmed, true);
+  await socket.hears({ message: 'live' });
+});

@@ -346,3 +346,15 @@ scenario('a path that is badly encoded is nobody’s problem but the asker’s',
   }
   await bystander.settle();
 });
+
+for (const [what, info] of [
+  ['nested a thousand deep', `${'['.repeat(1000)}${']'.repeat(1000)}`],
+  ['with half a surrogate pair', '{"name":"\\ud83d"}'],
+]) {
+  scenario(`an info ${what} is refused: it would make everybody's list unreadable`, {}, async (s) => {
+    const [socket, identifier] = await s.subscriber('room');
+    socket.send(`{"command":"join","identifier":${JSON.stringify(identifier)},"presence":{"id":"u","info":${info}}}`);
+    assert.match((await socket.hearsPresence(identifier, 'error')).reason, /^the presence info /);
+    assert.deepEqual((await s.http.users('room')).total, 0);
+  });
+}

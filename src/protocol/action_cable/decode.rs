@@ -9,7 +9,7 @@ use std::fmt::Display;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{CABLE_READY_CHANNEL, PUBSUB_CHANNEL, TURBO_CHANNEL};
+use super::{CABLE_READY_CHANNEL, PUBSUB_CHANNEL, TURBO_CHANNEL, plain};
 use crate::types::{
     BadCommand, ClientCommand, CommandKind, Epoch, HistoryRequest, Join, Offset, Position, RawJson,
     StreamName, Target,
@@ -197,6 +197,9 @@ fn join(raw: Option<&RawValue>) -> Result<Join, String> {
     let id = arguments.id.ok_or("the presence id is missing")?;
     let id = borrowed_string(id).map_err(|_| "the presence id is not a string")?;
     let info = arguments.info.map_or("null", RawValue::get);
+    if let Some(objection) = plain::objection(info) {
+        return Err(format!("the presence info {objection}"));
+    }
     Ok(Join { id: (&*id).into(), info: info.into() })
 }
 

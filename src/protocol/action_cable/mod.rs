@@ -7,6 +7,7 @@
 mod decode;
 mod encode;
 mod parameters;
+mod plain;
 
 pub use decode::decode;
 pub use encode::{encode, encode_connection, encode_presence_info};
