@@ -70,6 +70,12 @@ impl<R: Clone> Stream<R> {
         }
     }
 
+    /// Roughly the memory that a stream takes apart from what it keeps: itself, its name, its place
+    /// in the maps of names and of deadlines.
+    pub(super) fn weight(&self) -> usize {
+        size_of::<Self>() + self.name.as_str().len() + 128
+    }
+
     /// Whether nothing would be lost by forgetting the stream.
     pub(super) fn is_idle(&self) -> bool {
         self.groups.is_empty() && self.presence.is_empty() && self.history.is_empty()

@@ -114,7 +114,8 @@ struct World {
     start: Instant,
     now: u64,
     settings: HistorySettings,
-    weight: usize,
+    /// What a publication weighs, and what a stream that keeps any.
+    weights: (usize, usize),
     streams: [Stream; STREAMS],
     forgotten: u64,
     followings: Vec<Following>,
@@ -138,7 +139,7 @@ impl World {
             start: Clock::new().now(),
             now: 0,
             settings: settings.history,
-            weight: weight(),
+            weights: weights(),
             streams: Default::default(),
             forgotten: 0,
             followings: Vec::new(),
@@ -164,11 +165,9 @@ impl World {
             Step::FanOut(slices) => self.fan_out(slices),
         }
         self.forget();
-        let kept = self.streams.iter().flat_map(|stream| &stream.published);
-        let kept = kept.filter(|published| published.is_kept).count();
         let totals = self.shard.totals();
-        assert_eq!(totals.publications, kept);
-        assert_eq!(totals.history_bytes, kept * self.weight);
+        assert_eq!(totals.publications, self.kept().0);
+        assert_eq!(totals.history_bytes, self.bytes());
         assert!(totals.history_bytes <= self.settings.max_bytes);
         assert_eq!(totals.streams, self.streams.iter().filter(|stream| stream.exists).count());
     }
@@ -209,13 +208,20 @@ impl World {
         {
             self.drop_oldest(Some(index));
         }
-        while self.kept() * self.weight > self.settings.max_bytes {
+        while self.bytes() > self.settings.max_bytes {
             self.drop_oldest(None);
         }
     }
 
-    fn kept(&self) -> usize {
-        self.streams.iter().flat_map(|s| &s.published).filter(|p| p.is_kept).count()
+    /// How many publications are kept, and by how many streams.
+    fn kept(&self) -> (usize, usize) {
+        let kept = |stream: &Stream| stream.published.iter().filter(|p| p.is_kept).count();
+        let streams = self.streams.iter().filter(|stream| kept(stream) > 0).count();
+        (self.streams.iter().map(kept).sum(), streams)
+    }
+
+    fn bytes(&self) -> usize {
+        self.kept().0 * self.weights.0 + self.kept().1 * self.weights.1
     }
 
     /// Of one stream, or of all.
@@ -393,14 +399,18 @@ impl World {
     }
 }
 
-/// What one publication of this test weighs.
-fn weight() -> usize {
-    let history = HistorySettings { limit: 1, ttl: Duration::from_secs(1), max_bytes: usize::MAX };
+/// What a publication of this test weighs, and what a stream that keeps any.
+fn weights() -> (usize, usize) {
+    let history = HistorySettings { limit: 2, ttl: Duration::from_secs(1), max_bytes: usize::MAX };
     let settings = Settings { presence_ttl: PRESENCE_TTL, history, seed: 0 };
     let mut shard = Shard::<u32>::new(settings);
-    let input = Input::Publish { data: "\"00000000\"".into(), at: 0, except: None };
-    shard.handle(&name(0), input, Clock::new().now());
-    shard.totals().history_bytes
+    let mut publish = || {
+        let input = Input::Publish { data: "\"00000000\"".into(), at: 0, except: None };
+        shard.handle(&name(0), input, Clock::new().now());
+        shard.totals().history_bytes
+    };
+    let (one, two) = (publish(), publish());
+    (two - one, one - (two - one))
 }
 
 proptest! {
@@ -413,7 +423,8 @@ proptest! {
         steps in steps(),
     ) {
         let ttl = Duration::from_secs(3);
-        let max_bytes = most * weight();
+        let (publication, stream) = weights();
+        let max_bytes = most * publication + STREAMS * stream;
         let mut world = World::new(HistorySettings { limit, ttl, max_bytes });
         for step in &steps {
             world.apply(step);

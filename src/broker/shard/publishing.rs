@@ -30,6 +30,7 @@ impl<R: Clone> Shard<R> {
         let index = self.find_or_add(name);
         let Some(stream) = self.streams.get_mut(index as usize) else { return };
         if stream.history.is_empty() {
+            self.totals.history_bytes += stream.weight();
             self.expiries.add(now + ttl, index);
         }
         let publication = stream.history.append(name, data, at, now + ttl);
@@ -79,6 +80,9 @@ impl<R: Clone> Shard<R> {
     fn drop_oldest(&mut self, stream: u32, cause: DropCause) {
         let Some(stream) = self.streams.get_mut(stream as usize) else { return };
         self.totals.history_bytes -= stream.history.drop_oldest();
+        if stream.history.is_empty() {
+            self.totals.history_bytes -= stream.weight();
+        }
         self.totals.publications -= 1;
         self.counts.dropped.push(cause);
     }
