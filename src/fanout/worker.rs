@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Recipient;
 use super::job::{Job, Presence};
-use crate::broker::{Delivery, FanOut, Shard, Totals};
+use crate::broker::{Delivery, FanOut, Input, Shard, Totals};
 use crate::clock::Clock;
 use crate::protocol;
 use crate::telemetry::{Instruments, metrics as names};
@@ -93,6 +93,9 @@ impl Worker {
             let now = self.clock.now();
             for job in jobs.drain(..) {
                 self.apply(job, now);
+                while self.shard.reply_weight() > REPLY_BYTES_A_TURN {
+                    self.reply(); // rather than hold any number of large answers
+                }
             }
             if !stop.is_cancelled() {
                 self.shard.handle_timeout(now);
@@ -139,6 +142,8 @@ impl Worker {
 
     fn apply(&mut self, job: Job, now: Instant) {
         match job {
+            Job::Input(_, Input::Command { recipient, command, .. })
+                if command.is_question() && recipient.closing().is_some() => {}
             Job::Input(stream, input) => self.shard.handle(&stream, input, now),
             Job::Presence { stream, records, answer } => {
                 let presence = Presence {

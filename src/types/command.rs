@@ -210,6 +210,21 @@ pub enum StreamCommand {
     RefusePresence(CommandKind, Cow<'static, str>),
 }
 
+impl StreamCommand {
+    /// Whether it changes nothing and asks for an answer that can be large.
+    pub const fn is_question(&self) -> bool {
+        match self {
+            Self::List { .. } | Self::History(_) => true,
+            Self::Subscribe { .. }
+            | Self::Unsubscribe
+            | Self::Join(_)
+            | Self::Leave
+            | Self::Whisper(_)
+            | Self::RefusePresence(..) => false,
+        }
+    }
+}
+
 /// A frame that holds no command that could be followed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BadCommand<'a> {

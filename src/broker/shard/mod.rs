@@ -48,6 +48,8 @@ pub struct Shard<R> {
     /// How many epochs there have been.
     epochs: u64,
     replies: VecDeque<Delivery<R>>,
+    /// What the replies weigh, in bytes.
+    reply_weight: usize,
     /// Streams with a pass under way, in turn.
     passes: VecDeque<u32>,
     /// What all logs weigh, in bytes.
@@ -86,6 +88,7 @@ impl<R: Clone> Shard<R> {
             forgotten: 0,
             epochs: 0,
             replies: VecDeque::new(),
+            reply_weight: 0,
             passes: VecDeque::new(),
             backlog: 0,
             counts: Counts::default(),
@@ -115,9 +118,17 @@ impl<R: Clone> Shard<R> {
         !self.replies.is_empty()
     }
 
+    /// What the replies that [`Shard::poll_reply`] has weigh, in bytes: lists and histories can be
+    /// large, and each may be another one.
+    pub fn reply_weight(&self) -> usize {
+        self.reply_weight
+    }
+
     /// What one subscriber is told. Each is due before anything that comes after it.
     pub fn poll_reply(&mut self) -> Option<Delivery<R>> {
-        self.replies.pop_front()
+        let reply = self.replies.pop_front()?;
+        self.reply_weight -= weight(&reply.messages);
+        Some(reply)
     }
 
     /// What up to `most` subscribers of a group haven't been sent yet; the streams take turns.
@@ -310,6 +321,7 @@ impl<R: Clone> Shard<R> {
         let Some(subscriber) = group.and_then(|group| group.get_mut(&key.session)) else { return };
         let mut messages = Stream::catch_up(&stream.log, subscriber);
         messages.extend(answer);
+        self.reply_weight += weight(&messages);
         self.replies.push_back(Delivery {
             recipient: subscriber.recipient.clone(),
             group: key.group.clone(),
@@ -337,6 +349,7 @@ impl<R: Clone> Shard<R> {
                 let messages = Stream::catch_up(&stream.log, subscriber);
                 subscriber.sent += 1; // as if it had been sent what is said next
                 if !messages.is_empty() {
+                    self.reply_weight += weight(&messages);
                     self.replies.push_back(Delivery {
                         recipient: subscriber.recipient.clone(),
                         group: key.clone(),
@@ -391,4 +404,8 @@ fn subscriber_mut<'a, R>(
     key: &SubscriberKey,
 ) -> Option<&'a mut Subscriber<R>> {
     stream.groups.get_mut(&key.group)?.get_mut(&key.session)
+}
+
+fn weight(messages: &[ServerMessage]) -> usize {
+    messages.iter().map(ServerMessage::weight).sum()
 }
