@@ -17,9 +17,13 @@ const TICK: Duration = Duration::from_millis(100);
 /// A gap between two looks that is longer was a pause.
 const LONGEST_GAP: Duration = Duration::from_secs(1);
 
+/// The length of a beat: time as coarse as most things need it, in four bytes.
+pub const BEAT: Duration = Duration::from_millis(100);
+
 /// Monotonic time without the pauses.
 #[derive(Debug)]
 pub struct Clock {
+    start: Instant,
     state: Mutex<State>,
 }
 
@@ -32,7 +36,8 @@ struct State {
 impl Clock {
     /// A clock that starts now.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { last: read(), paused: Duration::ZERO }) })
+        let start = read();
+        Arc::new(Self { start, state: Mutex::new(State { last: start, paused: Duration::ZERO }) })
     }
 
     /// The time now.
@@ -46,6 +51,17 @@ impl Clock {
         }
         state.last = raw;
         raw.checked_sub(state.paused).unwrap_or(raw)
+    }
+
+    /// How many beats have passed since the clock's start, at a time.
+    pub fn beat(&self, at: Instant) -> u32 {
+        let beats = at.saturating_duration_since(self.start).as_millis() / BEAT.as_millis();
+        u32::try_from(beats).unwrap_or(u32::MAX / 2) // after seven years
+    }
+
+    /// When a beat began.
+    pub fn began(&self, beat: u32) -> Instant {
+        self.start + BEAT * beat
     }
 
     /// How long the broker has not run in all.

@@ -18,7 +18,9 @@ pub use origins::{BadOrigin, Origins};
 pub use streams::{Rights, StreamError, Streams};
 pub use token::{TokenError, Tokens};
 
-use crate::types::{CloseReason, PresenceId};
+use sha2::{Digest as _, Sha256};
+
+use crate::types::{CloseReason, Identity, PresenceId};
 
 /// What decides about connections and subscriptions.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +42,26 @@ pub struct Client {
     pub identifier: Option<Box<str>>,
     /// As whom it may join.
     pub joins: JoinsAs,
+}
+
+impl Client {
+    /// Whom a session of this client's is given to.
+    pub fn identity(&self) -> Identity {
+        let identifier = self.identifier.as_deref().map_or(0, digest);
+        let presence_id = match &self.joins {
+            JoinsAs::Anyone => 0,
+            JoinsAs::Only(id) => digest(id.as_str()),
+            JoinsAs::Nobody => digest(""),
+        };
+        Identity { identifier, presence_id }
+    }
+}
+
+/// The first eight bytes of a text's SHA-256: by chance no two are the same, and nobody can find
+/// another text for one.
+pub fn digest(text: &str) -> u64 {
+    let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+    digest.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
 }
 
 /// As whom a client may join.

@@ -34,6 +34,8 @@ pub struct Totals {
     pub streams: usize,
     /// Subscriptions of open connections.
     pub subscriptions: usize,
+    /// Subscriptions without a connection that can be resumed.
+    pub parked: usize,
     /// Members present.
     pub members: usize,
     /// Presence records.

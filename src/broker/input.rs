@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::types::{Codec, Identifier, RawJson, SessionId, StreamCommand};
 
 /// Who a subscriber is within its stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SubscriberKey {
     /// The session.
     pub session: SessionId,
@@ -25,12 +25,13 @@ pub enum Input<R> {
         /// What it asks.
         command: StreamCommand,
     },
-    /// A subscriber's connection ended.
+    /// A subscriber's connection ended. Take the replies before it is given: what the subscriber
+    /// didn't get of them is in doubt.
     Ended {
         /// Whose.
         key: SubscriberKey,
-        /// When that was noticed.
-        at: Instant,
+        /// How.
+        end: End,
     },
     /// The application published a message.
     Publish {
@@ -41,6 +42,24 @@ pub enum Input<R> {
         /// The session that isn't told.
         except: Option<SessionId>,
     },
+}
+
+/// How a subscriber's connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// When that was noticed.
+    pub at: Instant,
+    /// Since when it isn't sure that presence events arrived; `None` if all have.
+    pub doubt: Option<Instant>,
+    /// Whether its session can be resumed.
+    pub resumable: bool,
+}
+
+impl End {
+    /// An end for good.
+    pub const fn at(at: Instant) -> Self {
+        Self { at, doubt: None, resumable: false }
+    }
 }
 
 /// What makes subscribers of a stream a group: they are told the same in the same words.

@@ -147,6 +147,16 @@ impl PresenceSet {
         self.members.get(member as usize).map(|member| &member.id)
     }
 
+    /// The number of a record's last change.
+    pub(super) fn reference_of(&self, key: RecordKey) -> Option<u64> {
+        self.records.get(key as usize).map(|record| record.reference)
+    }
+
+    /// What others see of a member.
+    pub(super) fn info_of(&self, id: &PresenceId) -> Option<&RawJson> {
+        self.seen(self.find_member(id)?)
+    }
+
     /// When a record goes, if its connection has ended.
     pub(super) fn deadline_mut(&mut self, key: RecordKey) -> Option<&mut Option<Deadline>> {
         self.records.get_mut(key as usize).map(|record| &mut record.deadline)
@@ -177,13 +187,17 @@ impl PresenceSet {
         self.references
     }
 
+    fn find_member(&self, id: &PresenceId) -> Option<u32> {
+        let same =
+            |key: &u32| self.members.get(*key as usize).is_some_and(|member| member.id == *id);
+        self.by_id.find(self.hasher.hash_one(id), same).copied()
+    }
+
     fn find_or_add_member(&mut self, id: &PresenceId) -> u32 {
-        let members = &mut self.members;
-        let hash = self.hasher.hash_one(id);
-        let same = |key: &u32| members.get(*key as usize).is_some_and(|member| member.id == *id);
-        if let Some(found) = self.by_id.find(hash, same) {
-            return *found;
+        if let Some(found) = self.find_member(id) {
+            return found;
         }
+        let (members, hash) = (&mut self.members, self.hasher.hash_one(id));
         let member = Member { id: id.clone(), records: List::default(), links: Links::default() };
         let key = key(members.insert(member));
         self.arrival.push_back(members, key);

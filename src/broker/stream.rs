@@ -1,23 +1,29 @@
 //! One stream: its subscribers in groups, who is present, and what has been said and not yet been
 //! sent to everyone.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
+use super::deadlines::Deadline;
 use super::delivery::FanOut;
 use super::history::History;
-use super::input::GroupKey;
+use super::input::{GroupKey, SubscriberKey};
+use super::journal::{Event, Journal, Known, Ticks};
 use super::log::Log;
 use super::presence::{PresenceSet, RecordKey};
-use crate::types::{Offset, ServerMessage, SessionId, StreamName};
+use crate::types::{MemberChange, Offset, ServerMessage, SessionId, StreamName};
 
 #[derive(Debug)]
 pub(super) struct Stream<R> {
     pub(super) name: StreamName,
     pub(super) presence: PresenceSet,
     pub(super) groups: Groups<R>,
+    /// Subscriptions without a connection, whose sessions can be resumed.
+    pub(super) parked: HashMap<SubscriberKey, Parked, RandomState>,
+    pub(super) journal: Journal,
     pub(super) history: History,
     pub(super) log: Log,
     /// Since when a subscriber lacks something, if one does.
@@ -41,6 +47,20 @@ pub(super) struct Subscriber<R> {
     pub(super) live_after: Offset,
     /// Its session's membership through this subscription.
     pub(super) record: Option<RecordKey>,
+    /// If its session was resumed: when that was, and what it knew before it was told what it had
+    /// missed, for the connection may end before that arrives.
+    pub(super) resumed: Option<Box<(Instant, Known)>>,
+}
+
+/// What is kept of a subscriber whose connection has ended.
+#[derive(Debug)]
+pub(super) struct Parked {
+    /// Its record with the reference it had, for it may run out and another take its place.
+    pub(super) record: Option<(RecordKey, u64)>,
+    /// What it knew of the members.
+    pub(super) known: Known,
+    /// When it can no longer be resumed.
+    pub(super) deadline: Deadline,
 }
 
 /// One walk over all subscribers, to bring them up to `target`.
@@ -55,6 +75,8 @@ struct Pass {
     group: usize,
     subscriber: usize,
     target: u64,
+    /// The end of the journal that goes with the target.
+    noted: u64,
 }
 
 impl<R: Clone> Stream<R> {
@@ -63,6 +85,8 @@ impl<R: Clone> Stream<R> {
             name,
             presence: PresenceSet::default(),
             groups: Groups::default(),
+            parked: HashMap::default(),
+            journal: Journal::default(),
             history,
             log: Log::default(),
             behind_since: None,
@@ -78,7 +102,10 @@ impl<R: Clone> Stream<R> {
 
     /// Whether nothing would be lost by forgetting the stream.
     pub(super) fn is_idle(&self) -> bool {
-        self.groups.is_empty() && self.presence.is_empty() && self.history.is_empty()
+        self.groups.is_empty()
+            && self.presence.is_empty()
+            && self.history.is_empty()
+            && self.parked.is_empty()
     }
 
     /// Says something to all subscribers. Whoever subscribes later begins behind it.
@@ -86,6 +113,39 @@ impl<R: Clone> Stream<R> {
         if !self.groups.is_empty() {
             self.log.push(message);
         }
+    }
+
+    /// What a subscriber knows of the members, if what it was sent is in doubt since a time.
+    pub(super) fn known(
+        &self,
+        subscriber: &Subscriber<R>,
+        doubt: Option<Instant>,
+        ticks: Ticks,
+    ) -> Known {
+        let unsent = self.log.range(subscriber.sent, self.log.end());
+        let unsent = unsent.filter(|message| noted(message).is_some()).count();
+        let known = self.journal.known(self.journal.end() - unsent as u64, doubt, ticks);
+        match subscriber.resumed.as_deref() {
+            Some((at, before)) if doubt.is_some_and(|doubt| doubt <= *at) => {
+                known.or_as_before(*before)
+            }
+            Some(_) | None => known,
+        }
+    }
+
+    /// What a subscriber that knew so much is to be told of the members; `None` if not all of it is
+    /// kept.
+    pub(super) fn news(&self, known: Known) -> Option<Vec<ServerMessage>> {
+        let news = self.journal.missed(known)?.into_iter().filter_map(|(id, event)| {
+            let info = || self.presence.info_of(id).cloned();
+            let change = match event {
+                Event::Joined => MemberChange::Joined { info: info()? },
+                Event::Updated => MemberChange::Updated { info: info()? },
+                Event::Left => MemberChange::Left,
+            };
+            Some(ServerMessage::Missed { id: id.clone(), change })
+        });
+        Some(news.collect())
     }
 
     /// What a subscriber is yet to be sent; from then on it counts as sent.
@@ -97,8 +157,12 @@ impl<R: Clone> Stream<R> {
 
     /// Begins to bring everyone up to what has been said by now.
     pub(super) fn begin_pass(&mut self) {
-        self.pass =
-            Pass { group: self.groups.len(), subscriber: usize::MAX, target: self.log.end() };
+        self.pass = Pass {
+            group: self.groups.len(),
+            subscriber: usize::MAX,
+            target: self.log.end(),
+            noted: self.journal.end(),
+        };
     }
 
     /// Takes up to `most` subscribers of one group that lack something, and counts it as sent.
@@ -150,13 +214,25 @@ impl<R: Clone> Stream<R> {
     }
 
     /// Ends a pass: forgets what everyone has. Whether there is something to say already.
-    pub(super) fn end_pass(&mut self) -> bool {
+    pub(super) fn end_pass(&mut self, ticks: Ticks, now: Instant) -> bool {
         self.log.trim(self.pass.target);
+        self.journal.told(self.pass.noted, ticks, now);
         self.log.end() > self.pass.target
     }
 
     /// A group that has gone shifts the others: the one under way is then walked again.
     pub(super) fn group_removed(&mut self) {
         self.pass.subscriber = usize::MAX;
+    }
+}
+
+/// What the journal notes of a message.
+pub(super) fn noted(message: &ServerMessage) -> Option<Event> {
+    let ServerMessage::Presence(change) = message else { return None };
+    match change.member {
+        MemberChange::Joined { .. } => Some(Event::Joined),
+        MemberChange::Updated { .. } => Some(Event::Updated),
+        MemberChange::Left => Some(Event::Left),
+        MemberChange::Unchanged => None,
     }
 }

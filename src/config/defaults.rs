@@ -29,6 +29,9 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// that someone who has gone is seen to have gone.
 pub const PRESENCE_TTL: Duration = Duration::from_secs(15);
 
+/// As long as its publications are kept: who is away for longer comes back to a page that loads.
+pub const SESSIONS_TTL: Duration = Duration::from_secs(5 * 60);
+
 /// What a page shows of a conversation; a client that missed more does better to load it anew.
 pub const HISTORY_LIMIT: usize = 100;
 

@@ -53,6 +53,8 @@ pub struct Config {
     pub access: Access,
     /// How long a member stays after its connection ended; zero is not at all.
     pub presence_ttl: Duration,
+    /// How long a session can be resumed after its connection ended; zero is not at all.
+    pub sessions_ttl: Duration,
     /// Publications a stream keeps; 0 is none.
     pub history_limit: usize,
     /// How long a publication is kept. Never zero.
@@ -228,6 +230,7 @@ impl Default for Config {
             cable_path: defaults::CABLE_PATH.to_owned(),
             access: Access::default(),
             presence_ttl: defaults::PRESENCE_TTL,
+            sessions_ttl: defaults::SESSIONS_TTL,
             history_limit: defaults::HISTORY_LIMIT,
             history_ttl: defaults::HISTORY_TTL,
             history_max_bytes: defaults::HISTORY_MAX_BYTES,

@@ -79,6 +79,7 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
         cable_path: settings.cable_path.map_or(Ok(default.cable_path), cable_path)?,
         access,
         presence_ttl: presence_ttl(settings.presence_ttl, default.presence_ttl)?,
+        sessions_ttl: default.sessions_ttl,
         history_limit: history_limit(settings.history_limit, default.history_limit)?,
         history_ttl: history_ttl(settings.history_ttl, default.history_ttl)?,
         history_max_bytes: history_max_bytes(

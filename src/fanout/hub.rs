@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Recipient;
-use super::job::{Job, Presence};
+use super::job::{Ended, Job, Presence, Resume};
 use super::worker::Worker;
 use crate::broker::{Input, Settings, Shard};
 use crate::clock::Clock;
@@ -25,7 +25,6 @@ const QUEUE: usize = 4096;
 pub struct Hub {
     shards: Vec<mpsc::Sender<Job>>,
     hasher: FixedState,
-    tasks: TaskTracker,
 }
 
 /// The broker is stopping and takes no more inputs.
@@ -33,9 +32,17 @@ pub struct Hub {
 #[error("the broker is stopping")]
 pub struct Stopped;
 
-/// An input for which there is no room yet.
+/// Something for which a shard has no room yet.
 #[derive(Debug)]
-pub struct NoRoom(Box<(StreamName, Input<Recipient>)>);
+pub struct NoRoom(mpsc::Sender<Job>, Box<Job>);
+
+impl NoRoom {
+    /// Waits for room, then passes it on.
+    pub async fn wait(self) {
+        let Self(shard, job) = self;
+        drop(shard.send(*job).await); // fails after the stop only
+    }
+}
 
 impl Hub {
     /// Starts a task for each shard, with seeds of their own and a share of the memory each.
@@ -59,7 +66,7 @@ impl Hub {
             let (sender, receiver) = mpsc::channel(QUEUE);
             let worker = Worker::new(
                 number,
-                Shard::new(settings),
+                (Shard::new(settings, clock.now()), !settings.resume.ttl.is_zero()),
                 receiver,
                 Arc::clone(clock),
                 Arc::clone(instruments),
@@ -72,34 +79,27 @@ impl Hub {
             sender
         });
         let shards = shards.collect();
-        Arc::new(Self { shards, hasher: FixedState::default(), tasks: tasks.clone() })
+        Arc::new(Self { shards, hasher: FixedState::default() })
     }
 
     /// Passes an input on if there is room for it. One that comes after the stop is dropped: the
     /// streams are gone then.
     pub fn try_send(&self, stream: StreamName, input: Input<Recipient>) -> Result<(), NoRoom> {
-        let Some(shard) = self.shard(&stream) else { return Ok(()) };
-        match shard.try_send(Job::Input(stream, input)) {
-            Err(mpsc::error::TrySendError::Full(Job::Input(stream, input))) => {
-                Err(NoRoom(Box::new((stream, input))))
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
+        let shard = self.shard(&stream);
+        Self::try_job(shard, Job::Input(stream, input))
     }
 
-    /// Waits for room, then passes an input on.
-    pub async fn send(&self, NoRoom(waiting): NoRoom) {
-        let (stream, input) = *waiting;
-        if let Some(shard) = self.shard(&stream) {
-            drop(shard.send(Job::Input(stream, input)).await); // fails after the stop only
-        }
+    /// Tells of the end of a subscription's connection, if there is room for it.
+    pub fn try_end(&self, ended: Ended) -> Result<(), NoRoom> {
+        let shard = self.shard(&ended.stream);
+        Self::try_job(shard, Job::Ended(ended))
     }
 
-    /// Passes an input on whatever it takes, for those who can't wait.
-    pub fn deliver(self: &Arc<Self>, stream: StreamName, input: Input<Recipient>) {
-        if let Err(waiting) = self.try_send(stream, input) {
-            let hub = Arc::clone(self);
-            self.tasks.spawn(async move { hub.send(waiting).await });
+    fn try_job(shard: Option<&mpsc::Sender<Job>>, job: Job) -> Result<(), NoRoom> {
+        let Some(shard) = shard else { return Ok(()) };
+        match shard.try_send(job) {
+            Err(mpsc::error::TrySendError::Full(job)) => Err(NoRoom(shard.clone(), Box::new(job))),
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
         }
     }
 
@@ -119,6 +119,18 @@ impl Hub {
         let shard = self.shard(&stream).ok_or(Stopped)?;
         shard.send(Job::Presence { stream, records, answer }).await.map_err(|_| Stopped)?;
         answered.await.map_err(|_| Stopped)
+    }
+
+    /// Has a subscription taken over, in its turn; the answer says whether it was.
+    pub async fn resume(
+        &self,
+        stream: StreamName,
+        resume: Resume,
+    ) -> Result<oneshot::Receiver<bool>, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        let shard = self.shard(&stream).ok_or(Stopped)?;
+        shard.send(Job::Resume { stream, resume, answer }).await.map_err(|_| Stopped)?;
+        Ok(answered)
     }
 
     fn shard(&self, stream: &StreamName) -> Option<&mpsc::Sender<Job>> {

@@ -1,18 +1,47 @@
 //! What waits in a shard's queue.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::Recipient;
-use crate::broker::Input;
-use crate::types::{MemberList, StreamName};
+use crate::broker::{Input, SubscriberKey};
+use crate::types::{MemberList, SessionId, StreamName};
 
 /// Work for a shard.
 #[derive(Debug)]
 pub(super) enum Job {
     Input(StreamName, Input<Recipient>),
+    Ended(Ended),
     Presence { stream: StreamName, records: bool, answer: oneshot::Sender<Presence> },
+    Resume { stream: StreamName, resume: Resume, answer: oneshot::Sender<bool> },
+}
+
+/// A subscription that is to be taken over.
+#[derive(Debug)]
+pub struct Resume {
+    /// Whose it is.
+    pub from: SubscriberKey,
+    /// Whose it will be.
+    pub to: SessionId,
+    /// Where the answers go then.
+    pub recipient: Recipient,
+}
+
+/// A subscription whose connection has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// What it follows.
+    pub stream: StreamName,
+    /// Whose it is.
+    pub key: SubscriberKey,
+    /// The connection, which knows what arrived.
+    pub outbox: Recipient,
+    /// When the end was noticed.
+    pub at: Instant,
+    /// Whether its session can be resumed.
+    pub resumable: bool,
 }
 
 /// Who is present in a stream.

@@ -11,11 +11,15 @@ mod hub;
 mod identities;
 mod job;
 mod outbox;
+mod receipt;
+mod sessions;
 mod socket;
 mod worker;
 
 pub use hub::{Hub, NoRoom, Stopped};
 pub use identities::{Identities, Registration};
-pub use job::Presence;
+pub use job::{Ended, Presence, Resume};
 pub use outbox::{Outbox, Recipient};
+pub use receipt::Ping;
+pub use sessions::{Claim, Parked, Sessions};
 pub use socket::Socket;

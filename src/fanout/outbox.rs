@@ -9,9 +9,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Socket;
+use super::receipt::{Ping, Receipt};
 use crate::protocol;
 use crate::types::{CloseReason, Codec};
 
@@ -37,6 +38,7 @@ struct State {
     /// Only while the socket is full.
     queue: Option<Box<Queue>>,
     closing: Option<CloseReason>,
+    receipt: Receipt,
     /// How often the queue has got shorter.
     progress: u32,
 }
@@ -80,11 +82,73 @@ impl Outbox {
     /// Sends whole frames; returns how many bytes went out at once. `share` makes a copy that can
     /// wait; it is asked for only if one has to. Nothing is sent once the connection is closing.
     pub fn send(&self, frames: &[u8], share: impl FnOnce() -> Bytes) -> usize {
+        self.put(self.state.lock(), frames, share)
+    }
+
+    /// Sends frames with events of presence, and behind them the frame of a ping, which is left
+    /// out if the client is asked often enough.
+    pub fn send_events(
+        &self,
+        frames: &[u8],
+        (ping, beat): (Ping, u32),
+        share: impl FnOnce() -> Bytes,
+    ) -> usize {
         let mut state = self.state.lock();
+        // what comes when the connection is closing doesn't arrive, and is in doubt for good
+        let asks = state.receipt.sent(beat, ping);
+        let length = if asks { frames.len() } else { frames.len().saturating_sub(Ping::SIZE) };
+        self.put(state, frames.get(..length).unwrap_or_default(), || share().slice(..length))
+    }
+
+    /// Asks the client for a sign of life, by the frame of a ping.
+    pub fn ask(&self, ping: Ping, frame: &Bytes) -> usize {
+        let mut state = self.state.lock();
+        state.receipt.ask(ping);
+        self.put(state, frame, || frame.clone())
+    }
+
+    /// The client has answered a ping. If something is in doubt still, gives a ping to send next.
+    pub fn answered(&self, payload: &[u8], beat: u32) -> Option<Ping> {
+        let ping = Ping::new();
+        self.state.lock().receipt.answered(payload, beat, ping).then_some(ping)
+    }
+
+    /// Since which beat it is in doubt whether events of presence have arrived, if it is.
+    pub fn doubt(&self) -> Option<u32> {
+        self.state.lock().receipt.doubt()
+    }
+
+    /// Keeps back whatever is sent until the connection begins.
+    pub fn hold(&self) {
+        self.state.lock().queue = Some(Box::default());
+    }
+
+    /// Sends the first frames of a connection, before all that was kept back; returns how many
+    /// bytes went out at once.
+    pub fn begin(&self, frames: &[u8]) -> usize {
+        let mut state = self.state.lock();
+        let Some(queue) = &mut state.queue else {
+            return self.put(state, frames, || Bytes::copy_from_slice(frames));
+        };
+        queue.waiting += frames.len();
+        queue.first += frames.len();
+        queue.frames.push_front(Bytes::copy_from_slice(frames));
+        0
+    }
+
+    fn put(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        frames: &[u8],
+        share: impl FnOnce() -> Bytes,
+    ) -> usize {
         if state.closing.is_some() || frames.is_empty() {
             return 0;
         }
         if let Some(queue) = &mut state.queue {
+            if queue.frames.is_empty() {
+                queue.first += frames.len();
+            }
             if queue.waiting + frames.len() > self.limit as usize + queue.first {
                 drop(state);
                 self.close(CloseReason::TooSlow);

@@ -11,12 +11,13 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::Recipient;
-use super::job::{Job, Presence};
-use crate::broker::{Delivery, FanOut, Input, Shard, Totals};
+use super::job::{Ended, Job, Presence, Resume};
+use super::{Ping, Recipient};
+use crate::broker::{Delivery, End, FanOut, Input, Shard, Totals};
 use crate::clock::Clock;
 use crate::protocol;
 use crate::telemetry::{Instruments, metrics as names};
+use crate::types::ServerMessage;
 
 /// How many inputs are applied before anyone is told anything.
 const INPUTS_A_TURN: usize = 1024;
@@ -39,6 +40,8 @@ const KEPT_BUFFER: usize = 64 * 1024;
 
 pub(super) struct Worker {
     shard: Shard<Recipient>,
+    /// Whether clients are asked what they have got.
+    asks: bool,
     queue: mpsc::Receiver<Job>,
     clock: Arc<Clock>,
     instruments: Arc<Instruments>,
@@ -54,7 +57,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         number: usize,
-        shard: Shard<Recipient>,
+        (shard, asks): (Shard<Recipient>, bool),
         queue: mpsc::Receiver<Job>,
         clock: Arc<Clock>,
         instruments: Arc<Instruments>,
@@ -62,6 +65,7 @@ impl Worker {
         let depth = metrics::gauge!(names::SHARD_QUEUE_DEPTH, "shard" => number.to_string());
         Self {
             shard,
+            asks,
             queue,
             clock,
             instruments,
@@ -94,13 +98,13 @@ impl Worker {
             for job in jobs.drain(..) {
                 self.apply(job, now);
                 while self.shard.reply_weight() > REPLY_BYTES_A_TURN {
-                    self.reply(); // rather than hold any number of large answers
+                    self.reply(now); // rather than hold any number of large answers
                 }
             }
             if !stop.is_cancelled() {
                 self.shard.handle_timeout(now);
             }
-            behind = self.reply() || self.fan_out(now);
+            behind = self.reply(now) || self.fan_out(now);
             self.count();
         }
     }
@@ -152,13 +156,25 @@ impl Worker {
                 };
                 drop(answer.send(presence)); // whoever asked may be gone
             }
+            Job::Ended(Ended { stream, key, outbox, at, resumable }) => {
+                while self.reply(now) {} // so that the outbox knows of all it was sent
+                let doubt = outbox.doubt().map(|beat| self.clock.began(beat));
+                let end = End { at, doubt, resumable };
+                self.shard.handle(&stream, Input::Ended { key, end }, now);
+            }
+            Job::Resume { stream, resume: Resume { from, to, recipient }, answer } => {
+                let resumed = self.shard.resume(&stream, &from, (to, recipient), now);
+                while self.reply(now) {}
+                answer.send(resumed).ok(); // whoever asked may be gone
+            }
         }
     }
 
     /// Tells single subscribers what is theirs, small replies to one of them in one write, and no
     /// more than a turn's worth; whether there are more.
-    fn reply(&mut self) -> bool {
+    fn reply(&mut self, now: Instant) -> bool {
         let mut to: Option<Recipient> = None;
+        let mut events = false;
         let (mut replies, mut bytes) = (0, 0);
         while replies < REPLIES_A_TURN && bytes < REPLY_BYTES_A_TURN {
             let Some(Delivery { recipient, group, messages }) = self.shard.poll_reply() else {
@@ -167,12 +183,13 @@ impl Worker {
             replies += 1;
             let same = to.as_ref().is_some_and(|to| Arc::ptr_eq(to, &recipient));
             if !same || self.frames.len() >= REPLIES_A_WRITE {
-                self.flush(to.take());
+                self.flush(to.take(), std::mem::take(&mut events), now);
             }
             if recipient.closing().is_some() {
                 continue; // nothing reaches it any more
             }
             self.delivered += messages.len();
+            events |= self.asks && messages.iter().any(ServerMessage::is_event);
             let start = self.frames.len();
             for message in &messages {
                 protocol::encode(group.codec, &group.identifier, message, &mut self.frames);
@@ -180,15 +197,28 @@ impl Worker {
             bytes += self.frames.len() - start;
             to = Some(recipient);
         }
-        self.flush(to);
+        self.flush(to, events, now);
         self.shard.has_replies()
     }
 
-    fn flush(&mut self, to: Option<Recipient>) {
+    /// Sends what is in the buffer, which tells of events or not.
+    fn flush(&mut self, to: Option<Recipient>, events: bool, now: Instant) {
         if let Some(to) = to {
-            self.sent += to.send(&self.frames, || Bytes::copy_from_slice(&self.frames));
+            self.sent += if events {
+                let ask = self.write_ping(now);
+                to.send_events(&self.frames, ask, || Bytes::copy_from_slice(&self.frames))
+            } else {
+                to.send(&self.frames, || Bytes::copy_from_slice(&self.frames))
+            };
         }
         self.empty_buffer();
+    }
+
+    /// Puts a ping behind the frames in the buffer.
+    fn write_ping(&mut self, now: Instant) -> (Ping, u32) {
+        let ping = Ping::new();
+        ping.write(&mut self.frames);
+        (ping, self.clock.beat(now))
     }
 
     fn empty_buffer(&mut self) {
@@ -204,27 +234,33 @@ impl Worker {
         while left > 0 {
             let Some(slice) = self.shard.poll_fan_out(left, now) else { return false };
             left -= slice.recipients.len().min(left);
-            self.send_slice(slice);
+            self.send_slice(slice, now);
         }
         true
     }
 
-    fn send_slice(&mut self, slice: FanOut<Recipient>) {
+    fn send_slice(&mut self, slice: FanOut<Recipient>, now: Instant) {
         let FanOut { group, messages, recipients } = slice;
         self.starts.clear();
         for message in &messages {
             self.starts.push(self.frames.len());
             protocol::encode(group.codec, &group.identifier, message, &mut self.frames);
         }
+        let events = self.asks && messages.iter().any(ServerMessage::is_event);
+        let end = self.frames.len();
+        let ask = events.then(|| self.write_ping(now));
         let mut shared: Option<Bytes> = None;
         for (recipient, has) in recipients {
-            let start = self.starts.get(has).copied().unwrap_or(self.frames.len());
+            let start = self.starts.get(has).copied().unwrap_or(end);
             let frames = self.frames.get(start..).unwrap_or_default();
             // copied once for all whose socket is full
             let share = || {
                 shared.get_or_insert_with(|| Bytes::copy_from_slice(&self.frames)).slice(start..)
             };
-            self.sent += recipient.send(frames, share);
+            self.sent += match ask {
+                Some(ask) => recipient.send_events(frames, ask, share),
+                None => recipient.send(frames, share),
+            };
             self.delivered += messages.len() - has;
         }
         self.empty_buffer();

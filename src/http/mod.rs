@@ -19,7 +19,7 @@ pub use status::{about, health, metrics};
 
 use crate::clock::Clock;
 use crate::config::Secret;
-use crate::fanout::{Hub, Identities};
+use crate::fanout::{Hub, Identities, Sessions};
 
 /// What the application's endpoints need.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Api {
     pub hub: Arc<Hub>,
     /// Whose connections are whose.
     pub identities: Arc<Identities>,
+    /// The sessions that can be resumed.
+    pub sessions: Arc<Sessions>,
     /// What a publisher must know.
     pub broadcast_key: Option<Secret>,
     /// What a caller of `/api` must know.

@@ -71,6 +71,7 @@ async fn publish<B: Buf>(
                 }
                 Element::Disconnect(Disconnect { identifier, reconnect }) => {
                     let connections = api.identities.disconnect(&identifier, reconnect);
+                    api.sessions.disconnect(&identifier);
                     tracing::debug!(connections, reconnect, "a remote disconnect");
                 }
             }

@@ -46,7 +46,7 @@ pub fn encode_close(codec: Codec, reason: CloseReason, out: &mut Vec<u8>) {
             let message = ConnectionMessage::Disconnect { reason, reconnect };
             encode_connection(codec, &message, out);
         }
-        CloseReason::Unauthorized | CloseReason::TokenExpired => {
+        CloseReason::Unauthorized | CloseReason::TokenExpired | CloseReason::Resumed => {
             let message = ConnectionMessage::Disconnect { reason, reconnect: false };
             encode_connection(codec, &message, out);
         }

@@ -45,6 +45,7 @@ impl Doors {
             clock: Arc::clone(&context.clock),
             hub: Arc::clone(&context.hub),
             identities: Arc::clone(&context.identities),
+            sessions: Arc::clone(&context.sessions),
             broadcast_key: config.access.publishing_key(),
             api_key: config.access.reading_key(),
             max_body: config.max_body_size,

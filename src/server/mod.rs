@@ -40,6 +40,9 @@ const FILES_APART_FROM_CLIENTS: usize = 128;
 /// How often the distributions are folded, so that they don't grow between scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// How often sessions are looked at, to forget those whose time is over.
+const SESSIONS_LOOK: Duration = Duration::from_secs(1);
+
 /// Upper bounds of the histograms' buckets, in seconds.
 const BUCKETS: [f64; 12] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -132,6 +135,7 @@ impl Broker {
         let connections = TaskTracker::new();
         let access = (config.access.rules(), TokenName::new(&config.access.jwt_param));
         let context = Context::new(hub, beating, instruments, clock, connections, settings, access);
+        heartbeat.spawn(expire_sessions(Arc::clone(&context), heartbeat_stop.clone()));
         Ok(Self { context, shards, shards_stop, shard_failed, heartbeat_stop, heartbeat })
     }
 
@@ -160,11 +164,26 @@ impl Broker {
     }
 }
 
+/// Lets sessions go whose time is over.
+async fn expire_sessions(context: Arc<Context>, stop: CancellationToken) {
+    let mut interval = tokio::time::interval(SESSIONS_LOOK);
+    while stop.run_until_cancelled(interval.tick()).await.is_some() {
+        context.sessions.expire(context.clock.now());
+    }
+}
+
 fn streams(config: &Config) -> Result<broker::Settings, Error> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
     Ok(broker::Settings {
         presence_ttl: config.presence_ttl,
+        resume: broker::ResumeSettings {
+            ttl: config.sessions_ttl,
+            // without liveness, only the kernel's own timeouts end a connection
+            longest_doubt: config
+                .liveness_interval
+                .map_or(config.sessions_ttl, |interval| interval + config.liveness_timeout),
+        },
         history: broker::HistorySettings {
             limit: config.history_limit,
             ttl: config.history_ttl,
@@ -183,6 +202,7 @@ fn settings(config: &Config, open_files: u64) -> Settings {
         max_message: config.max_message_size,
         max_outbox: u32::try_from(config.max_outbox_size).unwrap_or(u32::MAX),
         max_connections: config.max_connections.unwrap_or(possible),
+        sessions_ttl: config.sessions_ttl,
         ping: Parameters {
             ping_interval: config.ping_interval.unwrap_or_default(),
             ping_precision: match config.ping_timestamp_precision {

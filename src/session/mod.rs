@@ -73,9 +73,25 @@ impl Session {
         self.id
     }
 
-    /// Ends the session: all it followed.
-    pub fn end(&mut self) -> Vec<Subscription> {
-        std::mem::take(&mut self.subscriptions)
+    /// What it follows.
+    pub fn subscriptions(&self) -> &[Subscription] {
+        &self.subscriptions
+    }
+
+    /// Ends the session: what is left follows nothing.
+    #[must_use]
+    pub fn end(&mut self) -> Self {
+        let (joins, subscriptions) = (self.joins.clone(), std::mem::take(&mut self.subscriptions));
+        Self { id: self.id, joins, subscriptions }
+    }
+
+    /// Goes on under another id, with the subscriptions that could be taken along.
+    #[must_use]
+    pub fn resumed(mut self, id: SessionId, taken: impl IntoIterator<Item = bool>) -> Self {
+        let mut taken = taken.into_iter();
+        self.subscriptions.retain(|_| taken.next().unwrap_or(false));
+        self.id = id;
+        self
     }
 
     /// Decides about a client's command.

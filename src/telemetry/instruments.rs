@@ -4,7 +4,8 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::metrics as names;
 use crate::types::{
-    CloseReason, CommandKind, DropCause, HandshakeFailure, JoinCause, LeaveCause, UpdateCause,
+    CloseReason, CommandKind, DropCause, HandshakeFailure, JoinCause, LeaveCause, ResumeOutcome,
+    UpdateCause,
 };
 
 /// Every metric that is counted on the way of a frame.
@@ -16,6 +17,10 @@ pub struct Instruments {
     pub connections_opened: Counter,
     /// See [`names::SESSIONS`].
     pub sessions: Gauge,
+    /// See [`names::SESSIONS_PARKED`].
+    pub sessions_parked: Gauge,
+    /// See [`names::RESUMES`].
+    pub resumes: Labelled<ResumeOutcome>,
     /// See [`names::STREAMS`].
     pub streams: Gauge,
     /// See [`names::SUBSCRIPTIONS`].
@@ -89,6 +94,11 @@ impl Instruments {
             connections: gauge!(names::CONNECTIONS),
             connections_opened: counter!(names::CONNECTIONS_OPENED),
             sessions: gauge!(names::SESSIONS),
+            sessions_parked: gauge!(names::SESSIONS_PARKED),
+            resumes: Labelled::new(
+                ResumeOutcome::ALL,
+                |outcome| counter!(names::RESUMES, "outcome" => outcome.as_str()),
+            ),
             streams: gauge!(names::STREAMS),
             subscriptions: gauge!(names::SUBSCRIPTIONS),
             publications: counter!(names::PUBLICATIONS),

@@ -45,7 +45,9 @@ metrics! {
     CONNECTIONS_OPENED = Counter "broker_connections_opened_total" Count "WebSocket connections opened.";
     CONNECTIONS_CLOSED = Counter "broker_connections_closed_total" Count "WebSocket connections ended, by `reason`.";
     HANDSHAKE_FAILURES = Counter "broker_handshake_failures_total" Count "Connections that never became a WebSocket, by `reason`.";
-    SESSIONS = Gauge "broker_sessions" Count "Sessions held now.";
+    SESSIONS = Gauge "broker_sessions" Count "Sessions that have a connection now.";
+    SESSIONS_PARKED = Gauge "broker_sessions_parked" Count "Sessions whose connection has ended and that can be resumed now.";
+    RESUMES = Counter "broker_resumes_total" Count "Connections that asked for an earlier session, by `outcome` (resumed, partly, unknown, denied).";
     STREAMS = Gauge "broker_streams" Count "Streams with subscribers, members or history now.";
     SUBSCRIPTIONS = Gauge "broker_subscriptions" Count "Subscriptions of open connections now.";
     COMMANDS = Counter "broker_commands_total" Count "Commands from clients, by `command` and `outcome` (ok, refused).";

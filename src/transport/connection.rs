@@ -16,14 +16,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::ending::Ending;
 use super::{Context, Place};
 use crate::auth;
 use crate::broker::{GroupKey, Input, SubscriberKey};
-use crate::fanout::{Recipient, Registration};
+use crate::fanout::{Parked, Recipient, Registration};
 use crate::protocol;
 use crate::protocol::websocket::{self, Event, Reader, Violation};
 use crate::session::{Action, Session};
-use crate::types::{CloseReason, ConnectionMessage, SessionId};
+use crate::types::{CloseReason, ConnectionMessage, Identifier, Identity, SessionId};
 
 /// How much is read at once, into a buffer all connections of a thread share.
 const READ_BUFFER: usize = 16 * 1024;
@@ -53,10 +54,12 @@ struct Client {
     context: Arc<Context>,
     outbox: Recipient,
     session: Session,
+    /// Whom the session was given to.
+    identity: Identity,
     /// An input for which its shard had no room: nothing more is read until it has.
     blocked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _place: Place,
-    _registration: Option<Box<Registration>>,
+    registration: Option<Box<Registration>>,
 }
 
 /// The time from the decision to close to the end of the socket.
@@ -69,53 +72,65 @@ struct End {
 }
 
 impl Connection {
-    /// Welcomes the client, or tells it why it is refused. `read` is what it sent along with its
-    /// handshake: no readiness will tell of that.
+    /// Welcomes a client to its session, of which `restored` was taken over from another one.
+    /// `read` is what it sent along with its handshake: no readiness will tell of that.
     pub fn new(
         context: Arc<Context>,
         place: Place,
         outbox: Recipient,
-        sid: SessionId,
-        admitted: Result<auth::Client, auth::Refused>,
+        (session, client): (Session, &auth::Client),
+        restored: Vec<Identifier>,
         read: &Bytes,
     ) -> Self {
+        let identity = client.identity();
+        let identifier = client.identifier.as_deref();
+        let registration = identifier.map(|it| Box::new(context.identities.register(it, &outbox)));
+        context.sessions.connect(session.id(), identity, &outbox);
+        let mut connection = Self::open(context, place, outbox, session);
+        connection.client.identity = identity;
+        connection.client.registration = registration;
+        connection.welcome(restored, read);
+        connection
+    }
+
+    /// Tells a client why it is refused.
+    pub fn refused(
+        context: Arc<Context>,
+        place: Place,
+        outbox: Recipient,
+        sid: SessionId,
+        refused: auth::Refused,
+    ) -> Self {
+        tracing::debug!(%sid, reason = %refused, "a client is refused");
+        outbox.close(refused.reason());
+        Self::open(context, place, outbox, Session::new(sid, auth::JoinsAs::Nobody))
+    }
+
+    fn open(context: Arc<Context>, place: Place, outbox: Recipient, session: Session) -> Self {
         context.instruments.connections_opened.increment(1);
         context.instruments.connections.increment(1.0);
         context.instruments.sessions.increment(1.0);
         outbox.hear(context.heartbeat.beat());
-        let (client, refused) = match admitted {
-            Ok(client) => (client, None),
-            Err(refused) => (auth::Client::default(), Some(refused)),
-        };
-        let identifier = client.identifier.as_deref();
-        let registration = identifier.map(|it| Box::new(context.identities.register(it, &outbox)));
-        let session = Session::new(sid, client.joins);
         let client = Client {
             context,
             outbox,
             session,
+            identity: Identity::ANYONE,
             blocked: None,
             _place: place,
-            _registration: registration,
+            registration: None,
         };
-        let mut connection = Self { reader: Reader::new(), client, end: None };
-        match refused {
-            None => connection.welcome(read),
-            Some(refused) => {
-                tracing::debug!(%sid, reason = %refused, "a client is refused");
-                connection.client.outbox.close(refused.reason());
-            }
-        }
-        connection
+        Self { reader: Reader::new(), client, end: None }
     }
 
-    fn welcome(&mut self, read: &Bytes) {
+    fn welcome(&mut self, restored: Vec<Identifier>, read: &Bytes) {
         let mut out = Vec::new();
-        let welcome = ConnectionMessage::Welcome { sid: self.client.session.id() };
+        let welcome = ConnectionMessage::Welcome { sid: self.client.session.id(), restored };
         protocol::encode_connection(self.client.outbox.codec(), &welcome, &mut out);
-        self.client.send(&out);
-        out.clear();
+        let sent = self.client.outbox.begin(&out);
+        self.client.context.instruments.sent_bytes.increment(sent as u64);
         if !read.is_empty() {
+            out.clear();
             self.feed(&mut read.to_vec(), &mut out);
             self.client.send(&out);
         }
@@ -248,6 +263,7 @@ impl Connection {
             | CloseReason::UnsupportedData
             | CloseReason::Unauthorized
             | CloseReason::TokenExpired
+            | CloseReason::Resumed
             | CloseReason::Remote { .. } => false,
         };
         let timeout = Box::pin(tokio::time::sleep(CLOSE_TIMEOUT));
@@ -304,7 +320,12 @@ impl Client {
         match event {
             Event::Text(text) => return self.command(text, out),
             Event::Ping(payload) => websocket::write_pong(out, payload),
-            Event::Pong => {}
+            Event::Pong(payload) => {
+                let clock = &self.context.clock;
+                if let Some(ping) = self.outbox.answered(payload, clock.beat(clock.now())) {
+                    ping.write(out);
+                }
+            }
             Event::Binary => {
                 self.outbox.close(CloseReason::UnsupportedData);
                 return ControlFlow::Break(());
@@ -332,8 +353,7 @@ impl Client {
                 let recipient = Arc::clone(&self.outbox);
                 let input = Input::Command { key, recipient, command };
                 if let Err(waiting) = self.context.hub.try_send(stream, input) {
-                    let hub = Arc::clone(&self.context.hub);
-                    self.blocked = Some(Box::pin(async move { hub.send(waiting).await }));
+                    self.blocked = Some(Box::pin(waiting.wait()));
                     return ControlFlow::Break(());
                 }
             }
@@ -362,33 +382,28 @@ impl Client {
 
     /// Tells every stream the session follows that its connection has ended.
     fn end_session(&mut self, reason: CloseReason) {
-        let Context { hub, instruments, clock, .. } = &*self.context;
+        let Context { instruments, clock, .. } = &*self.context;
         instruments.connections.decrement(1.0);
         instruments.sessions.decrement(1.0);
         instruments.closed.increment(reason);
         if reason == CloseReason::TooSlow {
             instruments.outbox_overflows.increment(1);
         }
-        let (at, session, codec) = (clock.now(), self.session.id(), self.outbox.codec());
-        tracing::debug!(sid = %session, reason = reason.as_str(), "connection ended");
-        if let Some(blocked) = self.blocked.take() {
-            // it goes before the end, wherever it waits
-            let subscriptions = self.session.end();
-            let hub = Arc::clone(hub);
-            self.context.tasks.spawn(async move {
-                blocked.await;
-                for subscription in subscriptions {
-                    let group = GroupKey { codec, identifier: subscription.identifier };
-                    let key = SubscriberKey { session, group };
-                    hub.deliver(subscription.stream, Input::Ended { key, at });
-                }
-            });
-            return;
-        }
-        for subscription in self.session.end() {
-            let group = GroupKey { codec, identifier: subscription.identifier };
-            let key = SubscriberKey { session, group };
-            hub.deliver(subscription.stream, Input::Ended { key, at });
+        tracing::debug!(sid = %self.session.id(), reason = reason.as_str(), "connection ended");
+        self.registration = None;
+        let parked = Parked { session: self.session.end(), identity: self.identity };
+        let (outbox, at) = (Arc::clone(&self.outbox), clock.now());
+        let ending = Ending { parked, outbox, reason, at };
+        match self.blocked.take() {
+            None => ending.tell(&self.context),
+            Some(blocked) => {
+                // it goes before the end, wherever it waits
+                let context = Arc::clone(&self.context);
+                self.context.tasks.spawn(async move {
+                    blocked.await;
+                    ending.tell(&context);
+                });
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use headers::{HeaderMapExt, SecWebsocketAccept, SecWebsocketKey};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -13,12 +14,14 @@ use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
-use super::{Connection, Context, Place};
+use super::{Connection, Context, Place, resume};
 use crate::auth;
 use crate::fanout::Outbox;
 use crate::protocol::action_cable::{
-    Parameters, choose_subprotocol, token_in_query, token_in_subprotocols,
+    Parameters, SESSION_HEADER, SESSION_PARAMETER, choose_subprotocol, parameter,
+    token_in_subprotocols,
 };
+use crate::session::Session;
 use crate::types::{Codec, HandshakeFailure, SessionId};
 
 /// Why a handshake was refused.
@@ -93,13 +96,18 @@ fn accept(
     let sid = random_sid().ok_or(Refusal::NoRandomness)?;
 
     let now = context.clock.unix().as_secs();
-    let admitted = context.access.admit(token(context, headers, query).as_deref(), now);
-    let ping = context.settings.ping.with_query(query);
+    let opening = Opening {
+        place,
+        sid,
+        admitted: context.access.admit(token(context, headers, query).as_deref(), now),
+        resume: session_to_resume(headers, query),
+        ping: context.settings.ping.with_query(query),
+    };
     let (tasks, context) = (context.tasks.clone(), Arc::clone(context));
     tasks.spawn(async move {
         // spawned anew, so that what the handshake needed is let go
         if let Ok(upgraded) = upgrade.await {
-            start(&context, place, upgraded, ping, (sid, admitted));
+            opening.start(&context, upgraded);
         }
     });
 
@@ -138,35 +146,76 @@ fn token<'a>(context: &Context, headers: &'a HeaderMap, query: &'a str) -> Optio
     header
         .filter(|token| !token.is_empty())
         .or_else(|| token_in_subprotocols(offered(headers)).map(Cow::Borrowed))
-        .or_else(|| token_in_query(query, &name.parameter))
+        .or_else(|| parameter(query, &name.parameter))
 }
 
-/// Takes the socket out of hyper and gives it a task of its own.
-fn start(
-    context: &Arc<Context>,
+/// The session a client wants back: from the header or the query.
+fn session_to_resume(headers: &HeaderMap, query: &str) -> Option<SessionId> {
+    let header = headers.get(SESSION_HEADER).and_then(|sid| sid.to_str().ok());
+    let sid = header.map(Cow::Borrowed).or_else(|| parameter(query, SESSION_PARAMETER))?;
+    SessionId::parse(&sid)
+}
+
+/// What is known of a connection before it is one.
+struct Opening {
     place: Place,
-    upgraded: Upgraded,
+    sid: SessionId,
+    admitted: Result<auth::Client, auth::Refused>,
+    resume: Option<SessionId>,
     ping: Parameters,
-    (sid, admitted): (SessionId, Result<auth::Client, auth::Refused>),
-) {
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
-        tracing::error!("a connection is not the socket it was accepted as");
-        return;
-    };
-    let socket = parts.io.into_inner();
-    let timeout = context.settings.user_timeout;
-    if !timeout.is_zero() {
-        let tcp = socket2::SockRef::from(&socket);
-        if let Err(error) = tcp.set_tcp_user_timeout(Some(timeout)) {
-            tracing::debug!(%error, "TCP_USER_TIMEOUT is not to be had");
+}
+
+impl Opening {
+    /// Takes the socket out of hyper and gives it a task of its own.
+    fn start(self, context: &Arc<Context>, upgraded: Upgraded) {
+        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+            tracing::error!("a connection is not the socket it was accepted as");
+            return;
+        };
+        let socket = parts.io.into_inner();
+        let timeout = context.settings.user_timeout;
+        if !timeout.is_zero() {
+            let tcp = socket2::SockRef::from(&socket);
+            if let Err(error) = tcp.set_tcp_user_timeout(Some(timeout)) {
+                tracing::debug!(%error, "TCP_USER_TIMEOUT is not to be had");
+            }
         }
+        let Self { place, sid, admitted, resume, ping } = self;
+        let outbox = Outbox::new(Box::new(socket), Codec::ActionCable, context.settings.max_outbox);
+        let (shared, to) = (Arc::clone(context), Arc::clone(&outbox));
+        let client = match admitted {
+            Ok(client) => client,
+            Err(refused) => {
+                context.heartbeat.add(&outbox, ping);
+                context.tasks.spawn(Connection::refused(shared, place, to, sid, refused));
+                return;
+            }
+        };
+        let claim = resume.and_then(|old| resume::claim(context, old, client.identity()));
+        if let Some(claim) = claim {
+            // rare, so that only these connections pay for its future
+            let read = Bytes::copy_from_slice(&parts.read_buf);
+            context.tasks.spawn(async move {
+                to.hold();
+                let taken = resume::take_over(&shared, claim, sid, &to).await;
+                let (session, restored) =
+                    taken.unwrap_or_else(|| (Session::new(sid, client.joins.clone()), Vec::new()));
+                let beating = Arc::clone(&shared);
+                let connection =
+                    Connection::new(shared, place, to, (session, &client), restored, &read);
+                beating.heartbeat.add(&outbox, ping);
+                drop((outbox, beating, client, read));
+                connection.await;
+            });
+            return;
+        }
+        let session = Session::new(sid, client.joins.clone());
+        let read = &parts.read_buf;
+        let connection = Connection::new(shared, place, to, (session, &client), Vec::new(), read);
+        context.heartbeat.add(&outbox, ping);
+        drop(parts.read_buf); // even an empty one can hold on to hyper's buffer
+        context.tasks.spawn(connection);
     }
-    let outbox = Outbox::new(Box::new(socket), Codec::ActionCable, context.settings.max_outbox);
-    let (shared, read) = (Arc::clone(context), &parts.read_buf);
-    let connection = Connection::new(shared, place, Arc::clone(&outbox), sid, admitted, read);
-    context.heartbeat.add(&outbox, ping);
-    drop(parts.read_buf); // even an empty one can hold on to hyper's buffer
-    context.tasks.spawn(connection);
 }
 
 impl Refusal {

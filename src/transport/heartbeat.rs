@@ -9,21 +9,18 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
-use crate::fanout::{Outbox, Recipient};
+use crate::clock::{BEAT, Clock};
+use crate::fanout::{Outbox, Ping, Recipient};
+use crate::protocol;
 use crate::protocol::action_cable::{Parameters, PingPrecision};
-use crate::protocol::{self, websocket};
 use crate::telemetry::Instruments;
 use crate::types::{CloseReason, ConnectionMessage};
-
-/// The length of a beat.
-const BEAT: Duration = Duration::from_millis(100);
 
 /// How many connections are pinged before other tasks get their turn.
 const PINGS_A_TURN: usize = 128;
@@ -49,7 +46,6 @@ pub struct Heartbeat {
     beat: AtomicU32,
     wheel: Mutex<Wheel>,
     clock: Arc<Clock>,
-    start: Instant,
     interval: u32,
     timeout: u32,
 }
@@ -79,7 +75,6 @@ impl Heartbeat {
         Arc::new(Self {
             beat: AtomicU32::new(0),
             wheel: Mutex::default(),
-            start: clock.now(),
             clock,
             interval: beats(liveness.interval),
             timeout: beats(liveness.timeout),
@@ -119,8 +114,7 @@ impl Heartbeat {
         let mut beats = tokio::time::interval(BEAT);
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(beats.tick()).await.is_some() {
-            let passed = self.clock.now().saturating_duration_since(self.start);
-            let beat = self::beats(passed);
+            let beat = self.clock.beat(self.clock.now());
             self.beat.store(beat, Ordering::Relaxed);
             self.visit(beat, &instruments).await;
         }
@@ -164,6 +158,9 @@ impl Heartbeat {
         if pulse.every > 0 && pulse.next_ping <= beat {
             let frame = pings.protocol(outbox, pulse.precision, &self.clock);
             sent += outbox.send(&frame, || frame.clone());
+            if outbox.doubt().is_some() {
+                sent += pings.native(outbox);
+            }
             pulse.next_ping = beat + pulse.every;
         }
         if pulse.next_look <= beat {
@@ -203,8 +200,7 @@ impl Heartbeat {
             pulse.next_look = silent_until;
             return 0;
         }
-        let frame = pings.native();
-        let sent = outbox.send(&frame, || frame.clone());
+        let sent = pings.native(outbox);
         pulse.asked = Some((beat, outbox.progress()));
         pulse.next_look = beat + self.timeout;
         sent
@@ -228,7 +224,7 @@ impl Wheel {
 #[derive(Default)]
 struct Pings {
     protocol: Vec<(PingPrecision, Bytes)>,
-    native: Option<Bytes>,
+    native: Option<(Ping, Bytes)>,
 }
 
 impl Pings {
@@ -245,14 +241,13 @@ impl Pings {
         frame
     }
 
-    fn native(&mut self) -> Bytes {
-        self.native
-            .get_or_insert_with(|| {
-                let mut frame = Vec::new();
-                websocket::write_ping(&mut frame, &[]);
-                Bytes::from(frame)
-            })
-            .clone()
+    fn native(&mut self, outbox: &Outbox) -> usize {
+        let (ping, frame) = self.native.get_or_insert_with(|| {
+            let (ping, mut frame) = (Ping::new(), Vec::new());
+            ping.write(&mut frame);
+            (ping, Bytes::from(frame))
+        });
+        outbox.ask(*ping, frame)
     }
 }
 

@@ -2,8 +2,10 @@
 //! pings them all.
 
 mod connection;
+mod ending;
 mod handshake;
 mod heartbeat;
+mod resume;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,7 +20,7 @@ pub use heartbeat::{Heartbeat, Liveness};
 
 use crate::auth;
 use crate::clock::Clock;
-use crate::fanout::{Hub, Identities};
+use crate::fanout::{Hub, Identities, Sessions};
 use crate::protocol::action_cable::Parameters;
 use crate::telemetry::Instruments;
 use crate::types::Limits;
@@ -44,6 +46,8 @@ pub struct Context {
     pub token: TokenName,
     /// Whose connections are whose.
     pub identities: Arc<Identities>,
+    /// The sessions that can be resumed.
+    pub sessions: Arc<Sessions>,
     open: AtomicUsize,
     stopping: AtomicBool,
 }
@@ -74,6 +78,8 @@ pub struct Settings {
     pub max_outbox: u32,
     /// Most connections at once.
     pub max_connections: usize,
+    /// How long a session can be resumed after its connection ended; zero is not at all.
+    pub sessions_ttl: Duration,
     /// How a client is pinged that doesn't ask for something else.
     pub ping: Parameters,
     /// How long a peer may leave sent bytes unacknowledged before its kernel is given up; zero
@@ -93,6 +99,7 @@ impl Context {
         (access, token): (auth::Access, TokenName),
     ) -> Arc<Self> {
         let (open, stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let sessions = Sessions::new(settings.sessions_ttl, instruments.sessions_parked.clone());
         Arc::new(Self {
             hub,
             heartbeat,
@@ -103,6 +110,7 @@ impl Context {
             access,
             token,
             identities: Arc::default(),
+            sessions: Arc::new(sessions),
             open,
             stopping,
         })

@@ -69,6 +69,34 @@ impl UpdateCause {
     }
 }
 
+/// What became of the wish to resume a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResumeOutcome {
+    /// All it followed moved to the new connection.
+    Resumed,
+    /// Some of it did; the rest was missed for too long and has to be followed anew.
+    Partly,
+    /// There is no such session, or no longer.
+    Unknown,
+    /// The session was given to somebody else.
+    Denied,
+}
+
+impl ResumeOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 4] = [Self::Resumed, Self::Partly, Self::Unknown, Self::Denied];
+
+    /// The outcome in a metric's label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resumed => "resumed",
+            Self::Partly => "partly",
+            Self::Unknown => "unknown",
+            Self::Denied => "denied",
+        }
+    }
+}
+
 /// Why a publication is no longer kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DropCause {

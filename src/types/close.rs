@@ -25,6 +25,8 @@ pub enum CloseReason {
     Unauthorized,
     /// The token's time is over.
     TokenExpired,
+    /// Another connection has taken the session over.
+    Resumed,
     /// The application said so.
     Remote {
         /// Whether the client should come back.
@@ -34,7 +36,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, for metrics that must exist before they count.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ClientClosed,
         Self::ClientGone,
         Self::NoPong,
@@ -46,6 +48,7 @@ impl CloseReason {
         Self::MessageTooBig,
         Self::Unauthorized,
         Self::TokenExpired,
+        Self::Resumed,
         Self::Remote { reconnect: false },
         Self::Remote { reconnect: true },
     ];
@@ -64,6 +67,7 @@ impl CloseReason {
             Self::MessageTooBig => "message_too_big",
             Self::Unauthorized => "unauthorized",
             Self::TokenExpired => "token_expired",
+            Self::Resumed => "resumed",
             Self::Remote { .. } => "remote",
         }
     }
@@ -77,6 +81,7 @@ impl CloseReason {
             | Self::TooSlow
             | Self::Unauthorized
             | Self::TokenExpired
+            | Self::Resumed
             | Self::Remote { .. } => 1000,
             Self::ServerRestart => 1001,
             Self::ProtocolError => 1002,

@@ -105,6 +105,20 @@ impl fmt::Debug for SessionId {
     }
 }
 
+/// Whom a session was given to: a digest of what the client's token says about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Of the identifiers the application gave the connection.
+    pub identifier: u64,
+    /// Of the presence id it is bound to.
+    pub presence_id: u64,
+}
+
+impl Identity {
+    /// Anyone: the token, if there was one, says nothing about who it is.
+    pub const ANYONE: Self = Self { identifier: 0, presence_id: 0 };
+}
+
 /// Which wire protocol a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Codec {

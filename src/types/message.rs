@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{
-    CloseReason, CommandKind, LeaveCause, Position, PresenceId, RawJson, SessionId, StreamName,
+    CloseReason, CommandKind, Identifier, LeaveCause, Position, PresenceId, RawJson, SessionId,
+    StreamName,
 };
 
 /// Something a subscriber is told about its subscription. Cheap to clone: payloads are shared.
@@ -20,6 +21,13 @@ pub enum ServerMessage {
     Whisper(RawJson),
     /// Someone's presence changed.
     Presence(Arc<PresenceChange>),
+    /// What became of a member while the subscriber was away.
+    Missed {
+        /// Whose presence changed.
+        id: PresenceId,
+        /// How it is different now.
+        change: MemberChange,
+    },
     /// Who is present, on request.
     PresenceList(Arc<MemberList>),
     /// How many are present, on request.
@@ -33,6 +41,23 @@ pub enum ServerMessage {
 }
 
 impl ServerMessage {
+    /// Whether it tells of a member that came, left or changed.
+    pub fn is_event(&self) -> bool {
+        match self {
+            Self::Presence(change) => change.member != MemberChange::Unchanged,
+            Self::Missed { .. } => true,
+            Self::Confirmed
+            | Self::Rejected
+            | Self::Publication(_)
+            | Self::Whisper(_)
+            | Self::PresenceList(_)
+            | Self::PresenceCount(_)
+            | Self::PresenceError(_)
+            | Self::HistoryConfirmed
+            | Self::HistoryRejected => false,
+        }
+    }
+
     /// Roughly the memory it takes, in bytes.
     pub fn weight(&self) -> usize {
         let payload = match self {
@@ -40,6 +65,9 @@ impl ServerMessage {
             Self::Whisper(data) => data.as_str().len(),
             Self::Presence(change) => {
                 change.id.as_str().len() + change.record.info().as_str().len()
+            }
+            Self::Missed { id, change } => {
+                id.as_str().len() + change.info().map_or(0, |info| info.as_str().len())
             }
             Self::PresenceList(members) => members.len() * size_of::<Member>(),
             Self::PresenceError(reason) => reason.len(),
@@ -60,6 +88,8 @@ pub enum ConnectionMessage {
     Welcome {
         /// The session it holds.
         sid: SessionId,
+        /// What it has taken over from the session it resumes; nothing if it is new.
+        restored: Vec<Identifier>,
     },
     /// The broker is there.
     Ping {
@@ -163,6 +193,16 @@ pub enum MemberChange {
     Left,
     /// Nothing that others would notice.
     Unchanged,
+}
+
+impl MemberChange {
+    /// What others see of the member now, if it is news.
+    pub fn info(&self) -> Option<&RawJson> {
+        match self {
+            Self::Joined { info } | Self::Updated { info } => Some(info),
+            Self::Left | Self::Unchanged => None,
+        }
+    }
 }
 
 /// A stream's members in order of arrival.

@@ -11,13 +11,13 @@ mod limits;
 mod message;
 mod position;
 
-pub use cause::{DropCause, JoinCause, LeaveCause, UpdateCause};
+pub use cause::{DropCause, JoinCause, LeaveCause, ResumeOutcome, UpdateCause};
 pub use close::CloseReason;
 pub use command::{
     BadCommand, ClientCommand, CommandKind, HistoryRequest, Join, StreamCommand, Target,
 };
 pub use handshake::HandshakeFailure;
-pub use ids::{Codec, Identifier, PresenceId, RawJson, SessionId, StreamName};
+pub use ids::{Codec, Identifier, Identity, PresenceId, RawJson, SessionId, StreamName};
 pub use limits::Limits;
 pub use message::{
     ConnectionMessage, Member, MemberChange, MemberList, PresenceChange, Publication, RecordChange,

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use broker::broker::{GroupKey, Input, Shard, SubscriberKey, Totals};
+use broker::broker::{End, GroupKey, Input, Shard, SubscriberKey, Totals};
 use broker::clock::Clock;
 use broker::types::{
     Codec, Identifier, Join, MemberList, ServerMessage, SessionId, StreamCommand, StreamName,
@@ -71,11 +71,12 @@ impl Random {
 
 impl Crowd {
     fn new(seed: u64) -> Self {
+        let now = Clock::new().now();
         Self {
             random: Random(seed),
-            shard: Shard::new(crate::shard::without_history(TTL)),
+            shard: Shard::new(crate::shard::without_history(TTL), now),
             stream: "room".into(),
-            now: Clock::new().now(),
+            now,
             places: vec![None; SESSIONS + WATCHERS],
             views: Vec::new(),
             joins: 0,
@@ -129,7 +130,7 @@ impl Crowd {
                 self.places[number] = None;
                 let late = Duration::from_millis(self.random.below(5) as u64);
                 let at = self.now.checked_sub(late).expect("a time");
-                let input = Input::Ended { key: place.key.clone(), at };
+                let input = Input::Ended { key: place.key.clone(), end: End::at(at) };
                 self.shard.handle(&self.stream, input, self.now);
             }
             1 => {
@@ -210,7 +211,7 @@ impl Crowd {
 
     fn disperse(&mut self) {
         for place in std::mem::take(&mut self.places).into_iter().flatten() {
-            let input = Input::Ended { key: place.key, at: self.now };
+            let input = Input::Ended { key: place.key, end: End::at(self.now) };
             self.shard.handle(&self.stream, input, self.now);
         }
         assert!(!self.shard.members(&self.stream).is_empty());

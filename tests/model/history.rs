@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use broker::broker::{
-    Delivery, FanOut, GroupKey, HistorySettings, Input, Settings, Shard, SubscriberKey, Totals,
+    Delivery, End, FanOut, GroupKey, HistorySettings, Input, ResumeSettings, Settings, Shard,
+    SubscriberKey, Totals,
 };
 use broker::clock::Clock;
 use broker::types::{
@@ -133,10 +134,12 @@ fn name(stream: usize) -> StreamName {
 
 impl World {
     fn new(settings: HistorySettings) -> Self {
-        let settings = Settings { presence_ttl: PRESENCE_TTL, history: settings, seed: 7 };
+        let resume = ResumeSettings::default();
+        let settings = Settings { presence_ttl: PRESENCE_TTL, resume, history: settings, seed: 7 };
+        let start = Clock::new().now();
         Self {
-            shard: Shard::new(settings),
-            start: Clock::new().now(),
+            shard: Shard::new(settings, start),
+            start,
             now: 0,
             settings: settings.history,
             weights: weights(),
@@ -319,7 +322,7 @@ impl World {
         for following in &mut self.followings {
             if following.is_held && following.client == client {
                 following.is_held = false;
-                let input = Input::Ended { key: following.key.clone(), at };
+                let input = Input::Ended { key: following.key.clone(), end: End::at(at) };
                 self.shard.handle(&name(following.stream), input, now);
             }
         }
@@ -402,8 +405,9 @@ impl World {
 /// What a publication of this test weighs, and what a stream that keeps any.
 fn weights() -> (usize, usize) {
     let history = HistorySettings { limit: 2, ttl: Duration::from_secs(1), max_bytes: usize::MAX };
-    let settings = Settings { presence_ttl: PRESENCE_TTL, history, seed: 0 };
-    let mut shard = Shard::<u32>::new(settings);
+    let resume = ResumeSettings::default();
+    let settings = Settings { presence_ttl: PRESENCE_TTL, resume, history, seed: 0 };
+    let mut shard = Shard::<u32>::new(settings, Clock::new().now());
     let mut publish = || {
         let input = Input::Publish { data: "\"00000000\"".into(), at: 0, except: None };
         shard.handle(&name(0), input, Clock::new().now());

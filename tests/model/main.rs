@@ -11,5 +11,6 @@
 mod crowd;
 mod history;
 mod reference;
+mod resume;
 mod session;
 mod shard;

@@ -39,16 +39,17 @@ proptest! {
             prop_assert!(held.len() <= LIMITS.subscriptions);
         }
         let ended = session.end();
-        let number = ended.len();
+        let number = ended.subscriptions().len();
         let ended: Held = ended
-            .into_iter()
+            .subscriptions()
+            .iter()
             .map(|Subscription { identifier, stream, .. }| {
                 (identifier.as_str().to_owned(), stream.as_str().to_owned())
             })
             .collect();
         prop_assert_eq!(ended.len(), number, "an identifier is held twice");
         prop_assert_eq!(ended, held);
-        prop_assert!(session.end().is_empty());
+        prop_assert!(session.end().subscriptions().is_empty());
     }
 }
 

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use broker::broker::{Delivery, FanOut, HistorySettings, Input, Settings, Shard, Totals};
+use broker::broker::{
+    Delivery, End, FanOut, HistorySettings, Input, ResumeSettings, Settings, Shard, Totals,
+};
 use broker::clock::Clock;
 use broker::types::{
     Member, MemberChange, MemberList, PresenceChange, PresenceId, RawJson, RecordChange,
@@ -28,7 +30,7 @@ prop_state_machine! {
 /// Streams that keep nothing: what they keep has a test of its own.
 pub(crate) fn without_history(presence_ttl: Duration) -> Settings {
     let history = HistorySettings { limit: 0, ttl: Duration::from_secs(1), max_bytes: 0 };
-    Settings { presence_ttl, history, seed: 0 }
+    Settings { presence_ttl, resume: ResumeSettings::default(), history, seed: 0 }
 }
 
 struct Steps;
@@ -128,7 +130,7 @@ impl StateMachineTest for Real {
     fn init_test(model: &Model) -> Self {
         let start = Clock::new().now();
         Self {
-            shard: Shard::new(without_history(Duration::from_millis(model.ttl))),
+            shard: Shard::new(without_history(Duration::from_millis(model.ttl)), start),
             start,
             now: start,
             received: Vec::new(),
@@ -196,7 +198,8 @@ impl Real {
                 let subscription = &model.subscriptions[subscription];
                 let key = subscription.key.clone();
                 let at = self.now.checked_sub(Duration::from_millis(late)).unwrap();
-                (subscription.stream, Input::Ended { key, at })
+                let end = End { at, doubt: None, resumable: true }; // if any were
+                (subscription.stream, Input::Ended { key, end })
             }
             Given::Publish { stream, data, except } => {
                 (stream, Input::Publish { data, at: 0, except })
@@ -276,6 +279,7 @@ impl Real {
             }
             ServerMessage::Confirmed
             | ServerMessage::Rejected
+            | ServerMessage::Missed { .. }
             | ServerMessage::Publication(_)
             | ServerMessage::Whisper(_)
             | ServerMessage::PresenceError(_)

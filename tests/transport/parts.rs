@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use broker::auth::{self, Access};
-use broker::broker::{HistorySettings, Input};
+use broker::auth::{self, Access, JoinsAs};
+use broker::broker::{HistorySettings, Input, ResumeSettings};
 use broker::clock::Clock;
 use broker::fanout::{Hub, Outbox, Presence, Recipient};
 use broker::protocol::action_cable::{Parameters, PingPrecision};
+use broker::session::Session;
 use broker::telemetry::Instruments;
 use broker::transport::{Connection, Context, Heartbeat, Liveness, Settings, TokenName};
 use broker::types::{Codec, Limits, SessionId, StreamName};
@@ -25,6 +26,8 @@ use crate::pipe::{Pipe, pipe};
 pub(crate) struct Options {
     pub(crate) shards: usize,
     pub(crate) ttl: Duration,
+    /// Zero, as most tests look at all that is written.
+    pub(crate) sessions_ttl: Duration,
     pub(crate) ping: Parameters,
     pub(crate) liveness: Liveness,
     pub(crate) max_outbox: u32,
@@ -51,6 +54,7 @@ impl Default for Options {
         Self {
             shards: 1,
             ttl: 2 * SECOND,
+            sessions_ttl: Duration::ZERO,
             ping: QUIET,
             liveness: Liveness { interval: Duration::ZERO, timeout: SECOND },
             max_outbox: 1 << 20,
@@ -68,7 +72,12 @@ impl Parts {
         let (tasks, heartbeat_stop) = (TaskTracker::new(), CancellationToken::new());
         let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
         let history = HistorySettings { limit: 0, ttl: Duration::from_secs(1), max_bytes: 0 };
-        let streams = broker::broker::Settings { presence_ttl: options.ttl, history, seed: 0 };
+        let streams = broker::broker::Settings {
+            presence_ttl: options.ttl,
+            resume: ResumeSettings { ttl: options.sessions_ttl, longest_doubt: SECOND },
+            history,
+            seed: 0,
+        };
         let hub = Hub::start(options.shards, streams, &clock, &instruments, &tasks, &stop, &failed);
         let heartbeat = Heartbeat::new(Arc::clone(&clock), options.liveness);
         tokio::spawn(Arc::clone(&clock).watch(stop.clone()));
@@ -78,6 +87,7 @@ impl Parts {
             max_message: 64 * 1024,
             max_outbox: options.max_outbox,
             max_connections: 1000,
+            sessions_ttl: options.sessions_ttl,
             ping: options.ping,
             user_timeout: Duration::ZERO,
         };
@@ -114,8 +124,10 @@ impl Parts {
             Outbox::new(Box::new(pipe), Codec::ActionCable, self.context.settings.max_outbox);
         let sid = self.next_session();
         let read = Bytes::copy_from_slice(read);
-        let (context, client) = (Arc::clone(&self.context), Ok(auth::Client::default()));
-        let connection = Connection::new(context, place, Arc::clone(&outbox), sid, client, &read);
+        let (context, client) = (Arc::clone(&self.context), auth::Client::default());
+        let session = (Session::new(sid, JoinsAs::Anyone), &client);
+        let connection =
+            Connection::new(context, place, Arc::clone(&outbox), session, vec![], &read);
         self.context.heartbeat.add(&outbox, ping);
         connection
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use broker::broker::{GroupKey, Input, SubscriberKey};
+use broker::broker::{End, GroupKey, Input, SubscriberKey};
 use broker::types::{Codec, Identifier, SessionId, StreamCommand, StreamName};
 
 use crate::client::{Client, subscribe};
@@ -57,7 +57,7 @@ impl Drop for Key {
 fn nothing() -> Input<broker::fanout::Recipient> {
     let group = GroupKey { codec: Codec::ActionCable, identifier: Identifier::from("\"\"") };
     let key = SubscriberKey { session: SessionId::from_bits(u128::MAX), group };
-    Input::Ended { key, at: broker::clock::Clock::new().now() }
+    Input::Ended { key, end: End::at(broker::clock::Clock::new().now()) }
 }
 
 /// Waits, in real time, until something is so.

@@ -51,7 +51,7 @@ impl<R: Clone> Shard<R> {
                 MemberChange::Updated { .. } => self.counts.updates.push(UpdateCause::Changed),
                 MemberChange::Left | MemberChange::Unchanged => {}
             }
-            self.say(index, ServerMessage::Presence(Arc::new(change)), None, now);
+            self.tell_change(index, change, now);
         }
     }
 
@@ -95,7 +95,13 @@ impl<R: Clone> Shard<R> {
         let Some(change) = stream.presence.remove(record, cause) else { return };
         self.totals.records -= 1;
         self.count_removal(&change, cause);
-        self.say(index, ServerMessage::Presence(Arc::new(change)), None, now);
+        self.tell_change(index, change, now);
+    }
+
+    fn tell_change(&mut self, index: u32, change: PresenceChange, now: Instant) {
+        let message = ServerMessage::Presence(Arc::new(change));
+        self.note(index, &message, now);
+        self.say(index, message, None, now);
     }
 
     fn count_removal(&mut self, change: &PresenceChange, cause: LeaveCause) {

@@ -2,6 +2,7 @@
 
 mod joining;
 mod publishing;
+mod resuming;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -16,6 +17,7 @@ use crate::broker::deadlines::Deadlines;
 use crate::broker::delivery::{Delivery, FanOut};
 use crate::broker::history::{History, HistorySettings};
 use crate::broker::input::{Input, SubscriberKey};
+use crate::broker::journal::Ticks;
 use crate::broker::presence::RecordKey;
 use crate::broker::stream::{Stream, Subscriber};
 use crate::types::{
@@ -37,6 +39,7 @@ const EXPIRED_AT_ONCE: usize = 1024;
 #[derive(Debug)]
 pub struct Shard<R> {
     settings: Settings,
+    ticks: Ticks,
     streams: Slab<Stream<R>>,
     names: HashMap<StreamName, u32, RandomState>,
     deadlines: Deadlines<Due>,
@@ -63,24 +66,39 @@ pub struct Shard<R> {
 pub struct Settings {
     /// How long records outlive their connection.
     pub presence_ttl: Duration,
+    /// How sessions are resumed.
+    pub resume: ResumeSettings,
     /// What is kept of publications.
     pub history: HistorySettings,
     /// A random number that no other shard has, of this process or another: epochs come of it.
     pub seed: u64,
 }
 
-/// A record that goes.
-#[derive(Clone, Copy, Debug)]
-struct Due {
-    stream: u32,
-    record: RecordKey,
+/// What holds for subscriptions whose sessions can be resumed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResumeSettings {
+    /// How long they outlive their connection; zero is not at all.
+    pub ttl: Duration,
+    /// How long after it was sent to everyone it may not be sure that a presence event arrived:
+    /// later than that a connection it was lost on has ended.
+    pub longest_doubt: Duration,
+}
+
+/// What ends at a deadline.
+#[derive(Debug)]
+enum Due {
+    /// A record goes.
+    Record { stream: u32, record: RecordKey },
+    /// A subscription can no longer be resumed.
+    Parked { stream: u32, key: Box<SubscriberKey> },
 }
 
 impl<R: Clone> Shard<R> {
     /// A shard without streams.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, now: Instant) -> Self {
         Self {
             settings,
+            ticks: Ticks::since(now),
             streams: Slab::new(),
             names: HashMap::default(),
             deadlines: Deadlines::default(),
@@ -102,7 +120,7 @@ impl<R: Clone> Shard<R> {
             Input::Command { key, recipient, command } => {
                 self.command(name, &key, recipient, command, now);
             }
-            Input::Ended { key, at } => self.ended(name, &key, at, now),
+            Input::Ended { key, end } => self.ended(name, key, end, now),
             Input::Publish { data, at, except } => self.publish(name, data, at, except, now),
         }
     }
@@ -143,7 +161,7 @@ impl<R: Clone> Shard<R> {
             if stream.pass_is_over() {
                 self.counts.fan_outs.push(since);
                 self.backlog -= stream.log.weight();
-                let more = stream.end_pass();
+                let more = stream.end_pass(self.ticks, now);
                 self.backlog += stream.log.weight();
                 if more {
                     stream.behind_since = Some(now);
@@ -172,9 +190,15 @@ impl<R: Clone> Shard<R> {
     /// [`Shard::poll_timeout`] again.
     pub fn handle_timeout(&mut self, now: Instant) {
         for _ in 0..EXPIRED_AT_ONCE {
-            let Some((deadline, Due { stream, record })) = self.deadlines.pop(now) else { break };
-            self.counts.expiry_lags.push(now.saturating_duration_since(deadline));
-            self.remove_record(stream, record, LeaveCause::Expired, now);
+            let Some((deadline, due)) = self.deadlines.pop(now) else { break };
+            let (Due::Record { stream, .. } | Due::Parked { stream, .. }) = due;
+            match due {
+                Due::Record { stream, record } => {
+                    self.counts.expiry_lags.push(now.saturating_duration_since(deadline));
+                    self.remove_record(stream, record, LeaveCause::Expired, now);
+                }
+                Due::Parked { stream, key } => self.drop_parked(stream, &key),
+            }
             self.forget_if_idle(stream);
         }
         for _ in 0..EXPIRED_AT_ONCE {
@@ -231,7 +255,7 @@ impl<R: Clone> Shard<R> {
             }
             StreamCommand::Unsubscribe => {
                 let Some(stream) = self.find(name) else { return };
-                if let Some(record) = self.unsubscribe(stream, key).flatten() {
+                if let Some(record) = self.unsubscribe(stream, key).and_then(|it| it.record) {
                     self.remove_record(stream, record, LeaveCause::Unsubscribed, now);
                 }
                 self.followed(CommandKind::Unsubscribe);
@@ -274,15 +298,14 @@ impl<R: Clone> Shard<R> {
             let group = stream.groups.entry(key.group.clone()).or_default();
             group.entry(key.session).or_insert_with(|| {
                 self.totals.subscriptions += 1;
-                Subscriber { recipient, sent, live_after, record: None }
+                Subscriber { recipient, sent, live_after, record: None, resumed: None }
             });
         }
         index
     }
 
-    /// Takes the subscriber out; the outer `None` if there is none, else its record.
-    #[expect(clippy::option_option, reason = "no subscriber and no record are different things")]
-    fn unsubscribe(&mut self, stream: u32, key: &SubscriberKey) -> Option<Option<RecordKey>> {
+    /// Takes the subscriber out, if there is one.
+    fn unsubscribe(&mut self, stream: u32, key: &SubscriberKey) -> Option<Subscriber<R>> {
         let stream = self.streams.get_mut(stream as usize)?;
         let subscribers = stream.groups.get_mut(&key.group)?;
         let subscriber = subscribers.swap_remove(&key.session)?;
@@ -291,22 +314,7 @@ impl<R: Clone> Shard<R> {
             stream.groups.swap_remove(&key.group);
             stream.group_removed();
         }
-        Some(subscriber.record)
-    }
-
-    fn ended(&mut self, name: &StreamName, key: &SubscriberKey, at: Instant, now: Instant) {
-        let Some(index) = self.find(name) else { return };
-        if let Some(record) = self.unsubscribe(index, key).flatten() {
-            if self.settings.presence_ttl.is_zero() {
-                self.remove_record(index, record, LeaveCause::Expired, now);
-            } else if let Some(stream) = self.streams.get_mut(index as usize)
-                && let Some(deadline) = stream.presence.deadline_mut(record)
-            {
-                let due = Due { stream: index, record };
-                *deadline = Some(self.deadlines.add(at + self.settings.presence_ttl, due));
-            }
-        }
-        self.forget_if_idle(index);
+        Some(subscriber)
     }
 
     /// Tells one subscriber something, after all that was said before.

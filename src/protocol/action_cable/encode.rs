@@ -27,14 +27,8 @@ pub fn encode(identifier: &Identifier, message: &ServerMessage, out: &mut Vec<u8
             open_message(out, identifier, data);
             out.push(b'}');
         }
-        ServerMessage::Presence(change) => match &change.member {
-            MemberChange::Joined { info } => event(out, identifier, "join", &change.id, Some(info)),
-            MemberChange::Updated { info } => {
-                event(out, identifier, "update", &change.id, Some(info));
-            }
-            MemberChange::Left => event(out, identifier, "leave", &change.id, None),
-            MemberChange::Unchanged => {}
-        },
+        ServerMessage::Presence(change) => event(out, identifier, &change.id, &change.member),
+        ServerMessage::Missed { id, change } => event(out, identifier, id, change),
         ServerMessage::PresenceList(members) => {
             open_presence(out, identifier);
             encode_presence_info(members.len(), Some(members), out);
@@ -74,8 +68,19 @@ pub fn encode_presence_info(total: usize, members: Option<&MemberList>, out: &mu
 /// Appends a message about the connection.
 pub fn encode_connection(message: &ConnectionMessage, out: &mut Vec<u8>) {
     match message {
-        ConnectionMessage::Welcome { sid } => {
-            append(out, format_args!("{{\"type\":\"welcome\",\"sid\":\"{sid}\"}}"));
+        ConnectionMessage::Welcome { sid, restored } => {
+            append(out, format_args!("{{\"type\":\"welcome\",\"sid\":\"{sid}\""));
+            if !restored.is_empty() {
+                out.extend_from_slice(b",\"restored\":true,\"restored_ids\":[");
+                for (number, identifier) in restored.iter().enumerate() {
+                    if number > 0 {
+                        out.push(b',');
+                    }
+                    out.extend_from_slice(identifier.as_str().as_bytes());
+                }
+                out.push(b']');
+            }
+            out.push(b'}');
         }
         ConnectionMessage::Ping { timestamp } => {
             append(out, format_args!("{{\"type\":\"ping\",\"message\":{timestamp}}}"));
@@ -125,17 +130,18 @@ fn open_presence(out: &mut Vec<u8>, identifier: &Identifier) {
     out.extend_from_slice(b",\"message\":");
 }
 
-fn event(
-    out: &mut Vec<u8>,
-    identifier: &Identifier,
-    kind: &str,
-    id: &PresenceId,
-    info: Option<&RawJson>,
-) {
+/// Appends an event of presence; nothing if others notice nothing.
+fn event(out: &mut Vec<u8>, identifier: &Identifier, id: &PresenceId, change: &MemberChange) {
+    let kind = match change {
+        MemberChange::Joined { .. } => "join",
+        MemberChange::Updated { .. } => "update",
+        MemberChange::Left => "leave",
+        MemberChange::Unchanged => return,
+    };
     open_presence(out, identifier);
     append(out, format_args!("{{\"type\":\"{kind}\",\"id\":"));
     string(out, id.as_str());
-    if let Some(info) = info {
+    if let Some(info) = change.info() {
         out.extend_from_slice(b",\"info\":");
         out.extend_from_slice(info.as_str().as_bytes());
     }
@@ -228,7 +234,7 @@ mod tests {
         let sid = SessionId::from_bits(1);
         let cases = [
             (
-                ConnectionMessage::Welcome { sid },
+                ConnectionMessage::Welcome { sid, restored: vec![] },
                 r#"{"type":"welcome","sid":"00000000000000000000000000000001"}"#,
             ),
             (ConnectionMessage::Ping { timestamp: 5 }, r#"{"type":"ping","message":5}"#),

@@ -12,7 +12,7 @@ mod plain;
 pub use decode::decode;
 pub use encode::{encode, encode_connection, encode_presence_info};
 pub use parameters::{
-    Parameters, PingPrecision, choose_subprotocol, token_in_query, token_in_subprotocols,
+    Parameters, PingPrecision, choose_subprotocol, parameter, token_in_subprotocols,
 };
 
 /// The subprotocols, the default first.
@@ -29,3 +29,9 @@ const CABLE_READY_CHANNEL: &str = "CableReady::Stream";
 
 /// A subprotocol that is none but carries a token.
 const TOKEN_SUBPROTOCOL: &str = "anycable-token.";
+
+/// The parameter in which a client names the session it wants back.
+pub const SESSION_PARAMETER: &str = "sid";
+
+/// The header in which it may do that, too.
+pub const SESSION_HEADER: &str = "x-anycable-restore-sid";

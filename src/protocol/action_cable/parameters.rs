@@ -101,12 +101,12 @@ pub fn token_in_subprotocols<'a>(offered: impl IntoIterator<Item = &'a str>) -> 
     names.find_map(|name| name.strip_prefix(TOKEN_SUBPROTOCOL)).filter(|token| !token.is_empty())
 }
 
-/// The token in a query, under its parameter's name.
-pub fn token_in_query<'a>(query: &'a str, parameter: &str) -> Option<Cow<'a, str>> {
+/// The value of a parameter in a query, if it has one.
+pub fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let (_, value) = pairs.find(|(name, _)| percent_decode_str(name).eq(parameter.bytes()))?;
-    // what isn't UTF-8 is no token either, and refused as one
-    Some(percent_decode_str(value).decode_utf8_lossy()).filter(|token| !token.is_empty())
+    let (_, value) = pairs.find(|(key, _)| percent_decode_str(key).eq(name.bytes()))?;
+    // what isn't UTF-8 is no token and no sid either, and refused as one
+    Some(percent_decode_str(value).decode_utf8_lossy()).filter(|value| !value.is_empty())
 }
 
 /// The client speaks none of the subprotocols.
@@ -140,11 +140,11 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_a_parameter() {
-        assert_eq!(token_in_query("pi=1&jid=a.b%2Dc&jid=d", "jid").as_deref(), Some("a.b-c"));
-        assert_eq!(token_in_query("j%69d=a", "jid").as_deref(), Some("a"));
+    fn a_parameter_has_a_value() {
+        assert_eq!(parameter("pi=1&jid=a.b%2Dc&jid=d", "jid").as_deref(), Some("a.b-c"));
+        assert_eq!(parameter("j%69d=a", "jid").as_deref(), Some("a"));
         for query in ["", "jid", "jid=", "xjid=a", "JID=a"] {
-            assert_eq!(token_in_query(query, "jid"), None, "{query}");
+            assert_eq!(parameter(query, "jid"), None, "{query}");
         }
     }
 

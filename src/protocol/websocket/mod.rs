@@ -38,8 +38,8 @@ pub enum Event<'a> {
     Binary,
     /// A ping, to be answered by a pong with this payload of at most 125 bytes (section 5.5.2).
     Ping(&'a [u8]),
-    /// A pong, whether asked for or not (section 5.5.3).
-    Pong,
+    /// A pong with its payload, whether asked for or not (section 5.5.3).
+    Pong(&'a [u8]),
     /// The client closes, with the code it gave, if any (section 5.5.1). The last event.
     Close(Option<u16>),
 }

@@ -250,7 +250,7 @@ impl Reader {
         };
         match kind {
             Control::Ping => Ok(sink(Event::Ping(payload))),
-            Control::Pong => Ok(sink(Event::Pong)),
+            Control::Pong => Ok(sink(Event::Pong(payload))),
             Control::Close => {
                 let code = close_code(payload)?;
                 self.end();

@@ -32,7 +32,7 @@ pub(super) enum Seen {
     Text(String),
     Binary,
     Ping(Vec<u8>),
-    Pong,
+    Pong(Vec<u8>),
     Close(Option<u16>),
 }
 
@@ -42,7 +42,7 @@ impl From<Event<'_>> for Seen {
             Event::Text(text) => Self::Text(text.to_owned()),
             Event::Binary => Self::Binary,
             Event::Ping(payload) => Self::Ping(payload.to_vec()),
-            Event::Pong => Self::Pong,
+            Event::Pong(payload) => Self::Pong(payload.to_vec()),
             Event::Close(code) => Self::Close(code),
         }
     }

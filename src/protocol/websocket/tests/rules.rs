@@ -58,7 +58,12 @@ fn fragments_make_one_message_with_control_frames_in_between() {
             frame(END, "three"),
             frame(TEXT, "next"),
         ],
-        &[Seen::Ping(b"p".to_vec()), Seen::Pong, text("one two three"), text("next")],
+        &[
+            Seen::Ping(b"p".to_vec()),
+            Seen::Pong(b"unasked".to_vec()),
+            text("one two three"),
+            text("next"),
+        ],
     );
     yields(&[frame(TEXT_BEGIN, ""), frame(MORE, ""), frame(END, "")], &[text("")]);
 }
@@ -76,7 +81,10 @@ fn a_character_may_be_split_over_fragments() {
 fn control_frames_of_every_length() {
     for length in [0, 1, 124, 125] {
         let payload = vec![0xFF; length];
-        yields(&[frame(PING, &payload), frame(PONG, &payload)], &[Seen::Ping(payload), Seen::Pong]);
+        yields(
+            &[frame(PING, &payload), frame(PONG, &payload)],
+            &[Seen::Ping(payload.clone()), Seen::Pong(payload)],
+        );
     }
     violates(&[PING, MASKED_16], "longer than 125");
     violates(&[PONG, MASKED_64], "longer than 125");

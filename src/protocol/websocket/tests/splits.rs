@@ -61,7 +61,7 @@ impl Script {
                 Item::Ping(payload) => script.ping(payload),
                 Item::Pong(payload) => {
                     script.bytes.extend(frame(PONG, payload));
-                    script.events.push(Seen::Pong);
+                    script.events.push(Seen::Pong(payload.clone()));
                 }
             }
         }

@@ -72,7 +72,7 @@ fn theirs(bytes: &[u8]) -> (Vec<Seen>, End) {
             Ok(Message::Text(payload)) => text(&payload),
             Ok(Message::Binary(_)) => Seen::Binary,
             Ok(Message::Ping(payload)) => Seen::Ping(payload.to_vec()),
-            Ok(Message::Pong(_)) => Seen::Pong,
+            Ok(Message::Pong(payload)) => Seen::Pong(payload.to_vec()),
             Ok(Message::Close(Some(close)))
                 if close.code == CloseCode::Protocol && close.reason == "Protocol violation" =>
             {

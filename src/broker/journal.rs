@@ -1,0 +1,375 @@
+//! What became of a stream's members lately, for subscribers that were cut off and come back.
+//!
+//! What was written into a socket that then broke may have arrived or not. So what a subscriber
+//! knew when its connection ended is a range: all entries before `surely`, and perhaps more, up to
+//! `perhaps`. From there [`Journal::missed`] finds what to tell it, so that it sees the members as
+//! they are now. What it may have got already can come again; applied twice it changes nothing.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+
+use crate::types::PresenceId;
+
+/// How many entries a stream keeps. Who missed more does better to ask for the list.
+pub(super) const LONGEST: usize = 1000;
+
+/// The tick of an entry that not everyone has been told.
+const UNTOLD: u32 = u32::MAX;
+
+/// How finely is noted when everyone had been told an entry.
+const TICK: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    /// The number of the first entry; they are counted from the stream's beginning.
+    start: u64,
+    entries: VecDeque<Entry>,
+    /// The entries before this number have been told to everyone.
+    told: u64,
+    /// By which tick everyone had been told of the last entry that is no longer kept.
+    dropped: Option<u32>,
+}
+
+/// What happened to a member, as others saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    Joined,
+    Updated,
+    Left,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: PresenceId,
+    event: Event,
+    /// By which tick everyone had been told of it.
+    told: u32,
+}
+
+/// What a subscriber knew of a stream's members when its connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// It has got every entry before this number.
+    surely: u64,
+    /// It may have got those before this number.
+    perhaps: u64,
+}
+
+impl Known {
+    /// The same, if what brought it up from an earlier state may not have arrived.
+    pub(super) fn or_as_before(self, earlier: Self) -> Self {
+        Self { surely: self.surely.min(earlier.surely), ..self }
+    }
+}
+
+/// Since when a shard counts ticks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticks(Instant);
+
+impl Ticks {
+    pub(super) fn since(start: Instant) -> Self {
+        Self(start)
+    }
+
+    fn at(self, time: Instant) -> u32 {
+        let ticks = time.saturating_duration_since(self.0).as_millis() / TICK.as_millis();
+        u32::try_from(ticks).unwrap_or(u32::MAX) // after thirteen years
+    }
+}
+
+impl Journal {
+    /// The number that the next entry gets.
+    pub(super) fn end(&self) -> u64 {
+        self.start + self.entries.len() as u64
+    }
+
+    /// Notes what became of a member. The oldest entries go if they are too many.
+    pub(super) fn note(&mut self, id: PresenceId, event: Event) {
+        if self.entries.len() == LONGEST {
+            self.drop_first();
+        }
+        self.entries.push_back(Entry { id, event, told: UNTOLD });
+    }
+
+    /// Everyone has been told the entries before a number.
+    pub(super) fn told(&mut self, up_to: u64, ticks: Ticks, now: Instant) {
+        let tick = ticks.at(now);
+        if self.dropped == Some(UNTOLD) && up_to >= self.start {
+            self.dropped = Some(tick);
+        }
+        for number in self.told.max(self.start)..up_to {
+            if let Some(entry) = self.entry_mut(number) {
+                entry.told = tick;
+            }
+        }
+        self.told = self.told.max(up_to);
+    }
+
+    /// Forgets the entries that everyone had been told of before a time.
+    pub(super) fn forget(&mut self, ticks: Ticks, before: Instant) {
+        let tick = ticks.at(before);
+        while self.entries.front().is_some_and(|entry| entry.told < tick) {
+            self.drop_first();
+        }
+        if self.entries.is_empty() {
+            self.entries = VecDeque::new();
+        }
+    }
+
+    /// What a subscriber knows that has been sent the entries before a number. `doubt` is since
+    /// when nothing that it was sent is sure to have arrived.
+    pub(super) fn known(&self, sent: u64, doubt: Option<Instant>, ticks: Ticks) -> Known {
+        let Some(doubt) = doubt else { return Known { surely: sent, perhaps: sent } };
+        let tick = ticks.at(doubt);
+        if self.dropped.is_some_and(|dropped| dropped >= tick) {
+            return Known { surely: self.start.saturating_sub(1).min(sent), perhaps: sent };
+        }
+        let sure = self.entries.iter().take_while(|entry| entry.told < tick).count() as u64;
+        Known { surely: (self.start + sure).min(sent), perhaps: sent }
+    }
+
+    /// Whose changes to tell to someone who knew so much, each id with what it has to be told, in
+    /// order; `None` if not everything since is here.
+    pub(super) fn missed(&self, known: Known) -> Option<Vec<(&PresenceId, Event)>> {
+        let skip = usize::try_from(known.surely.checked_sub(self.start)?).ok()?;
+        let mut fates: HashMap<&PresenceId, Fate, RandomState> = HashMap::default();
+        for (place, entry) in self.entries.iter().enumerate().skip(skip) {
+            let may_know = self.start + (place as u64) < known.perhaps;
+            let fate = fates.entry(&entry.id).or_insert_with(|| Fate::new(entry.event));
+            fate.note(place, entry.event, may_know);
+        }
+        let mut news: Vec<_> = fates
+            .into_iter()
+            .flat_map(|(id, fate)| fate.news().map(move |(place, event)| (place, id, event)))
+            .collect();
+        news.sort_unstable_by_key(|(place, ..)| *place);
+        Some(news.into_iter().map(|(_, id, event)| (id, event)).collect())
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(Entry { told, .. }) = self.entries.pop_front() {
+            self.start += 1;
+            self.dropped = Some(told);
+        }
+    }
+
+    fn entry_mut(&mut self, number: u64) -> Option<&mut Entry> {
+        let place = usize::try_from(number.checked_sub(self.start)?).ok()?;
+        self.entries.get_mut(place)
+    }
+}
+
+/// What became of one member while a subscriber was away.
+#[derive(Debug)]
+struct Fate {
+    /// Whether the subscriber may see it as present.
+    may_have: bool,
+    /// The last places of each event.
+    joined: Option<usize>,
+    updated: Option<usize>,
+    left: Option<usize>,
+    last: Event,
+}
+
+impl Fate {
+    fn new(first: Event) -> Self {
+        // who arrives was not there before, and who changes or leaves was
+        let may_have = first != Event::Joined;
+        Self { may_have, joined: None, updated: None, left: None, last: first }
+    }
+
+    fn note(&mut self, place: usize, event: Event, may_know: bool) {
+        match event {
+            Event::Joined => {
+                self.joined = Some(place);
+                self.may_have |= may_know;
+            }
+            Event::Updated => self.updated = Some(place),
+            Event::Left => self.left = Some(place),
+        }
+        self.last = event;
+    }
+
+    /// What to tell, and where it stands among the rest.
+    fn news(self) -> impl Iterator<Item = (usize, Event)> {
+        let is_here = self.last != Event::Left;
+        let left = self.left.filter(|_| self.may_have);
+        let joined = self.joined.filter(|_| is_here);
+        let updated = self.updated.filter(|_| is_here && joined.is_none());
+        let told = |place: Option<usize>, event| place.map(|place| (place, event));
+        [told(left, Event::Left), told(joined, Event::Joined), told(updated, Event::Updated)]
+            .into_iter()
+            .flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    const NOTHING: Known = Known { surely: 0, perhaps: u64::MAX };
+
+    /// The members in order of arrival, with how often each has changed.
+    type Seen = Vec<(u8, u32)>;
+
+    /// What happens next: to whom, whether it leaves if it is there, how long it takes, and whether
+    /// everyone is told then.
+    type Step = (u8, bool, u64, bool);
+
+    fn id(number: u8) -> PresenceId {
+        PresenceId::from(number.to_string())
+    }
+
+    struct World {
+        journal: Journal,
+        ticks: Ticks,
+        now: Instant,
+        /// The members before each entry, and after the last one.
+        views: Vec<Seen>,
+        /// When each entry had been told to everyone.
+        told: Vec<Option<Instant>>,
+    }
+
+    impl World {
+        fn of(steps: &[Step]) -> Self {
+            let now = start();
+            let (journal, ticks) = (Journal::default(), Ticks::since(now));
+            let mut world = Self { journal, ticks, now, views: vec![vec![]], told: vec![] };
+            for step in steps {
+                world.step(*step);
+            }
+            world
+        }
+
+        fn step(&mut self, (who, leaves, pause, told): Step) {
+            let mut seen = self.views.last().cloned().unwrap_or_default();
+            let event = match seen.iter().position(|(there, _)| *there == who) {
+                None => {
+                    seen.push((who, u32::try_from(self.views.len()).unwrap()));
+                    Event::Joined
+                }
+                Some(place) if leaves => {
+                    seen.remove(place);
+                    Event::Left
+                }
+                Some(place) => {
+                    seen[place].1 = u32::try_from(self.views.len()).unwrap();
+                    Event::Updated
+                }
+            };
+            self.journal.note(id(who), event);
+            self.views.push(seen);
+            self.told.push(None);
+            self.now += Duration::from_millis(pause);
+            if told {
+                self.journal.told(self.journal.end(), self.ticks, self.now);
+                for told in &mut self.told {
+                    told.get_or_insert(self.now);
+                }
+            }
+        }
+
+        fn now(&self) -> &Seen {
+            self.views.last().unwrap()
+        }
+
+        /// What a client sees that saw so much before and is told the news.
+        fn after(&self, mut seen: Seen, news: &[(&PresenceId, Event)], strict: bool) -> Seen {
+            for (who, event) in news {
+                let who: u8 = who.as_str().parse().unwrap();
+                let place = seen.iter().position(|(there, _)| *there == who);
+                let version = self.now().iter().find(|(there, _)| *there == who).map(|(_, v)| *v);
+                match (event, place) {
+                    (Event::Joined, None) => seen.push((who, version.unwrap())),
+                    (Event::Left, Some(place)) => drop(seen.remove(place)),
+                    (Event::Joined, Some(place)) if !strict => seen[place].1 = version.unwrap(),
+                    (Event::Updated, Some(place)) => {
+                        assert!(!strict || Some(seen[place].1) != version, "nothing was updated");
+                        seen[place].1 = version.unwrap();
+                    }
+                    (Event::Left, None) if !strict => {}
+                    (event, _) => panic!("{event:?} of {who} can't happen to {seen:?}"),
+                }
+            }
+            seen
+        }
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let pause = prop::sample::select(vec![0, 1, 99, 100, 350]);
+        prop::collection::vec((0..5_u8, any::<bool>(), pause, any::<bool>()), 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn who_knows_what_it_was_sent_is_told_just_the_rest(steps in steps(), sent in any::<prop::sample::Index>()) {
+            let world = World::of(&steps);
+            let sent = sent.index(world.views.len());
+            let known = world.journal.known(sent as u64, None, world.ticks);
+            let news = world.journal.missed(known).unwrap();
+            prop_assert_eq!(&world.after(world.views[sent].clone(), &news, true), world.now());
+        }
+
+        #[test]
+        fn whatever_arrived_of_what_is_in_doubt(
+            steps in steps(),
+            (sent, doubt, forgotten) in any::<(prop::sample::Index, prop::sample::Index, Option<u16>)>(),
+        ) {
+            let mut world = World::of(&steps);
+            if let Some(before) = forgotten {
+                world.journal.forget(world.ticks, world.ticks.0 + Duration::from_millis(before.into()));
+            }
+            let sent = sent.index(world.views.len());
+            let length = world.now.duration_since(world.ticks.0);
+            let doubt = world.ticks.0 + length / 100 * u32::try_from(doubt.index(101)).unwrap();
+            let known = world.journal.known(sent as u64, Some(doubt), world.ticks);
+            let Some(news) = world.journal.missed(known) else {
+                prop_assert!(forgotten.is_some(), "all is kept");
+                return Ok(());
+            };
+            // an entry that everyone had been told before the doubt began has arrived
+            let sure = world.told.iter().take(sent);
+            let sure = sure.filter(|told| told.is_some_and(|told| told < doubt)).count();
+            for arrived in sure..=sent {
+                let mut seen = world.after(world.views[arrived].clone(), &news, false);
+                let mut now = world.now().clone();
+                seen.sort_unstable();
+                now.sort_unstable();
+                prop_assert_eq!(seen, now, "{} arrived", arrived);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_longer_kept_is_not_made_up() {
+        let long: Vec<Step> = (0..LONGEST + 10).map(|_| (0, true, 100, true)).collect();
+        let world = World::of(&long);
+        let known = |sent, doubt| world.journal.known(sent, doubt, world.ticks);
+        assert!(world.journal.missed(known(9, None)).is_none());
+        assert!(world.journal.missed(known(10, None)).is_some());
+        assert!(world.journal.missed(NOTHING).is_none());
+        let all = LONGEST as u64 + 10;
+        assert!(world.journal.missed(known(all, Some(world.ticks.0))).is_none());
+        assert!(world.journal.missed(known(all, Some(world.now))).is_some());
+        let short = World::of(&long[..5]);
+        assert!(short.journal.missed(NOTHING).is_some());
+    }
+
+    #[test]
+    fn entries_dropped_before_anyone_was_told_are_in_doubt() {
+        let mut long: Vec<Step> = (0..LONGEST + 10).map(|_| (0, true, 1, false)).collect();
+        long.push((1, true, 1, true));
+        let world = World::of(&long);
+        let known = world.journal.known(long.len() as u64, Some(world.now), world.ticks);
+        assert!(world.journal.missed(known).is_none());
+    }
+}

@@ -1,0 +1,213 @@
+//! Sessions by their sid, so that a new connection can take one over: from a connection that ended,
+//! or from one that is still there because nobody has noticed yet that its client is gone.
+//!
+//! ```text
+//! connect ─▶ connected ─ park ─▶ parked ─ expire ─▶ forgotten
+//!                  └─ claim ─▶ closed, parks itself, handed over
+//!                                         └─ claim ─▶ handed over
+//! ```
+//!
+//! A sid works once: whoever takes a session over gets another one.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+use metrics::Gauge;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::Recipient;
+use crate::auth;
+use crate::session::Session;
+use crate::types::{CloseReason, Identity, SessionId};
+
+/// How many subscriptions may wait to be resumed: some 64 MiB of them. A session that ends beyond
+/// that is over, and its client subscribes anew.
+const MOST_PARKED: usize = 1 << 18;
+
+/// All sessions that can be taken over.
+#[derive(Debug)]
+pub struct Sessions {
+    ttl: Duration,
+    parked: Gauge,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: HashMap<SessionId, Held, RandomState>,
+    /// When the parked ones end. Those that were taken over meanwhile stand here still.
+    ends: VecDeque<(Instant, SessionId)>,
+    /// Who waits for the session of a connection that is being closed for it.
+    waiting: HashMap<SessionId, oneshot::Sender<Parked>>,
+    parked: usize,
+    parked_subscriptions: usize,
+}
+
+#[derive(Debug)]
+enum Held {
+    /// Whose it is is rarely said, so it needn't make all entries larger.
+    Connected(Recipient, Option<Box<Identity>>),
+    Parked(Box<Parked>),
+}
+
+/// A session without a connection.
+#[derive(Debug)]
+pub struct Parked {
+    /// What it follows.
+    pub session: Session,
+    /// Whom it was given to.
+    pub identity: Identity,
+}
+
+/// What became of the wish to take a session over.
+#[derive(Debug)]
+pub enum Claim {
+    /// Here it is.
+    Ready(Box<Parked>),
+    /// Its connection is being closed, and then hands it over.
+    Closing(oneshot::Receiver<Parked>),
+    /// There is no such session, or no longer.
+    Unknown,
+    /// It was given to somebody else.
+    Denied,
+}
+
+impl Sessions {
+    /// Sessions that can be resumed so long after their connection ended; zero is not at all.
+    pub fn new(ttl: Duration, parked: Gauge) -> Self {
+        Self { ttl, parked, state: Mutex::default() }
+    }
+
+    /// Notes that a session has a connection.
+    pub fn connect(&self, sid: SessionId, identity: Identity, outbox: &Recipient) {
+        if !self.ttl.is_zero() {
+            let identity = (identity != Identity::ANYONE).then(|| Box::new(identity));
+            let held = Held::Connected(Recipient::clone(outbox), identity);
+            self.state.lock().held.insert(sid, held);
+        }
+    }
+
+    /// Whether a session whose connection has ended can be resumed: if it follows anything, and
+    /// there is room for it. Once its streams know of the end, [`Sessions::park`] follows, or
+    /// [`Sessions::forget`].
+    pub fn end(&self, session: &Session) -> bool {
+        if self.ttl.is_zero() {
+            return false;
+        }
+        let subscriptions = session.subscriptions().len();
+        let mut state = self.state.lock();
+        let room = state.parked_subscriptions + subscriptions <= MOST_PARKED;
+        if room {
+            state.parked_subscriptions += subscriptions;
+        }
+        room && subscriptions > 0
+    }
+
+    /// Notes that a session is over. Who waits for it hears of that.
+    pub fn forget(&self, session: &Session) {
+        let mut state = self.state.lock();
+        state.held.remove(&session.id());
+        state.waiting.remove(&session.id());
+    }
+
+    /// Keeps a session for who takes it over, or gives it to who waits for it.
+    pub fn park(&self, parked: Parked, now: Instant) {
+        let sid = parked.session.id();
+        let mut state = self.state.lock();
+        state.held.remove(&sid);
+        let subscriptions = parked.session.subscriptions().len();
+        let parked = match state.waiting.remove(&sid) {
+            None => parked,
+            Some(waiting) => match waiting.send(parked) {
+                Ok(()) => {
+                    state.parked_subscriptions -= subscriptions;
+                    return;
+                }
+                Err(parked) => parked, // who waited has given up
+            },
+        };
+        state.parked += 1;
+        state.ends.push_back((now + self.ttl, sid));
+        state.held.insert(sid, Held::Parked(Box::new(parked)));
+        self.parked.set(state.count());
+    }
+
+    /// Takes a session over, for whom it was given to and nobody else.
+    pub fn claim(&self, sid: SessionId, identity: Identity) -> Claim {
+        let mut state = self.state.lock();
+        let Entry::Occupied(held) = state.held.entry(sid) else { return Claim::Unknown };
+        let (outbox, theirs) = match held.get() {
+            Held::Parked(parked) => (None, parked.identity),
+            Held::Connected(outbox, identity) => {
+                let theirs = identity.as_deref().copied().unwrap_or(Identity::ANYONE);
+                (Some(Recipient::clone(outbox)), theirs)
+            }
+        };
+        if identity != theirs {
+            return Claim::Denied;
+        }
+        let Some(outbox) = outbox else {
+            let Held::Parked(parked) = held.remove() else { return Claim::Unknown };
+            state.unpark(&parked);
+            self.parked.set(state.count());
+            return Claim::Ready(parked);
+        };
+        if state.waiting.contains_key(&sid) {
+            return Claim::Unknown; // somebody was faster
+        }
+        let (sender, receiver) = oneshot::channel();
+        state.waiting.insert(sid, sender);
+        drop(state);
+        outbox.close(CloseReason::Resumed);
+        Claim::Closing(receiver)
+    }
+
+    /// Ends the parked sessions of a user: nobody can resume them any more.
+    pub fn disconnect(&self, identifier: &str) {
+        let mut state = self.state.lock();
+        let identifier = auth::digest(identifier);
+        let theirs = state.held.extract_if(|_, held| match held {
+            Held::Parked(parked) => parked.identity.identifier == identifier,
+            Held::Connected(..) => false,
+        });
+        for (_, held) in theirs.collect::<Vec<_>>() {
+            if let Held::Parked(parked) = held {
+                state.unpark(&parked);
+            }
+        }
+        self.parked.set(state.count());
+    }
+
+    /// Forgets the sessions whose time is over.
+    pub fn expire(&self, now: Instant) {
+        let mut state = self.state.lock();
+        while let Some((_, sid)) = state.ends.front().copied().filter(|(end, _)| *end <= now) {
+            state.ends.pop_front();
+            if let Entry::Occupied(held) = state.held.entry(sid)
+                && let Held::Parked(_) = held.get()
+                && let Held::Parked(parked) = held.remove()
+            {
+                state.unpark(&parked);
+            }
+        }
+        if state.parked == 0 {
+            state.ends = VecDeque::new();
+        }
+        self.parked.set(state.count());
+    }
+}
+
+impl State {
+    fn unpark(&mut self, parked: &Parked) {
+        self.parked -= 1;
+        self.parked_subscriptions -= parked.session.subscriptions().len();
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats, and far from 2^52")]
+    fn count(&self) -> f64 {
+        self.parked as f64
+    }
+}

@@ -1,0 +1,70 @@
+//! The end of a connection, told to the streams it followed, and then to those who may take its
+//! session over: so whoever does finds all its subscriptions waiting.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Context;
+use crate::broker::{GroupKey, SubscriberKey};
+use crate::fanout::{Ended, Parked, Recipient};
+use crate::types::CloseReason;
+
+/// A connection that has ended.
+pub(super) struct Ending {
+    pub(super) parked: Parked,
+    pub(super) outbox: Recipient,
+    pub(super) reason: CloseReason,
+    /// When it was noticed.
+    pub(super) at: Instant,
+}
+
+impl Ending {
+    /// Tells everyone; what a shard has no room for waits in a task of its own.
+    pub(super) fn tell(self, context: &Arc<Context>) {
+        let Self { parked, outbox, reason, at } = self;
+        let resumable = !is_over(reason) && context.sessions.end(&parked.session);
+        let ended = parked.session.subscriptions().iter().map(|subscription| {
+            let group =
+                GroupKey { codec: outbox.codec(), identifier: subscription.identifier.clone() };
+            let key = SubscriberKey { session: parked.session.id(), group };
+            let (stream, outbox) = (subscription.stream.clone(), Arc::clone(&outbox));
+            Ended { stream, key, outbox, at, resumable }
+        });
+        let waiting: Vec<_> = ended.filter_map(|ended| context.hub.try_end(ended).err()).collect();
+        let settle = move |context: &Context| {
+            if resumable {
+                context.sessions.park(parked, at);
+            } else {
+                context.sessions.forget(&parked.session);
+            }
+        };
+        if waiting.is_empty() {
+            return settle(context);
+        }
+        let shared = Arc::clone(context);
+        context.tasks.spawn(async move {
+            for job in waiting {
+                job.wait().await;
+            }
+            settle(&shared);
+        });
+    }
+}
+
+/// Whether a session ends for good with its connection: because the application says so, or
+/// because it never began.
+const fn is_over(reason: CloseReason) -> bool {
+    match reason {
+        CloseReason::Remote { .. } | CloseReason::Unauthorized | CloseReason::TokenExpired => true,
+        CloseReason::ClientClosed
+        | CloseReason::ClientGone
+        | CloseReason::NoPong
+        | CloseReason::TooSlow
+        | CloseReason::ServerRestart
+        | CloseReason::ProtocolError
+        | CloseReason::InvalidText
+        | CloseReason::UnsupportedData
+        | CloseReason::MessageTooBig
+        | CloseReason::Resumed => false,
+    }
+}
