@@ -12,7 +12,11 @@ fn start() -> Parts {
 }
 
 fn is_ping(frame: &Frame) -> bool {
-    *frame == Frame::Ping(Vec::new())
+    matches!(frame, Frame::Ping(_))
+}
+
+fn assert_only_ping(frames: &[Frame]) {
+    assert!(matches!(frames, [Frame::Ping(_)]), "{frames:?}");
 }
 
 /// The last words to a client that seems dead.
@@ -30,7 +34,7 @@ async fn a_silent_client_is_asked_and_then_given_up() {
     pass(9900).await;
     assert_eq!(client.frames().len(), 1, "the welcome");
     pass(300).await;
-    assert_eq!(client.frames(), [Frame::Ping(Vec::new())]);
+    assert_only_ping(&client.frames());
     pass(4700).await;
     assert_eq!(client.frames(), []);
     pass(300).await;
