@@ -227,3 +227,23 @@ impl Drop for Keeping {
 fn is_removed(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_counts_once_all_of_it_would_survive() {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let written =
+            |synced| Written { generation: 2, file: Arc::clone(&file), length: 9, synced };
+        let mut tail = Tail { complete: Some((2, 7)), ..Tail::default() };
+        assert_eq!(tail.complete(), None, "there is no such file");
+        for (synced, counts) in [(None, None), (Some(6), None), (Some(7), Some(2))] {
+            tail.files = vec![written(synced)];
+            assert_eq!(tail.complete(), counts);
+        }
+        tail.complete = None;
+        assert_eq!(tail.complete(), None);
+    }
+}

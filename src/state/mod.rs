@@ -96,3 +96,20 @@ impl State {
         (logs, keeper)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_on_disk_before_it_does_anything() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, _) = State::open(dir.path(), Boot::from_bits(1)).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+        let (logs, keeper) = state.begin(3, &Arc::new(Instruments::new()), Instant::now());
+        assert_eq!(logs.len(), 3);
+        for tail in &keeper.disk.tails {
+            assert!(tail.lock().files.iter().all(|file| file.synced == Some(file.length)));
+        }
+    }
+}
