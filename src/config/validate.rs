@@ -86,12 +86,7 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
             default.history_max_bytes,
         )?,
         sessions_ttl: session_ttl("sessions-ttl", settings.sessions_ttl, default.sessions_ttl)?,
-        state_dir: match settings.state_dir {
-            Some(dir) if dir.as_os_str().is_empty() => {
-                return Err(ConfigError::EmptyName { setting: "state-dir" });
-            }
-            dir => dir,
-        },
+        state_dir: settings.state_dir.map(state_dir).transpose()?,
         state_interval: timeout(
             "state-interval",
             settings.state_interval,
@@ -211,6 +206,11 @@ fn history_max_bytes(given: Option<ByteSize>, default: usize) -> Result<usize, C
         (ByteSize(SMALLEST_BODY), "not one publication would fit; --history-limit 0 keeps none");
     let most = (ByteSize(LARGEST_HISTORY), "no machine has that much memory");
     bounded("history-max-bytes", given, least, most).map(|s| s.0)
+}
+
+fn state_dir(dir: PathBuf) -> Result<PathBuf, ConfigError> {
+    let setting = "state-dir";
+    if dir.as_os_str().is_empty() { Err(ConfigError::EmptyName { setting }) } else { Ok(dir) }
 }
 
 fn header_size(given: Option<ByteSize>, default: usize) -> Result<usize, ConfigError> {

@@ -15,7 +15,7 @@ use broker::types::{Change, SessionId, StreamName};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::view::{self, Views, apply, dump, identifier, joined, published};
+use super::view::{self, Views, apply_all, dump, identifier, joined, published};
 
 /// A directory's state files.
 type Image = BTreeMap<String, Vec<u8>>;
@@ -63,10 +63,8 @@ struct Sim {
 }
 
 fn image(dir: &Path) -> Image {
-    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
-    let named = entries.map(|entry| (entry.file_name().into_string().unwrap(), entry.path()));
-    let files = named.filter(|(name, _)| name.ends_with(".log"));
-    files.map(|(name, path)| (name, fs::read(path).unwrap())).collect()
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    view::files(dir).iter().map(|path| (name(path), fs::read(path).unwrap())).collect()
 }
 
 fn write(dir: &Path, image: &Image) {
@@ -138,7 +136,7 @@ impl Sim {
     fn tell(&mut self, stream: &StreamName, changes: &[Change]) {
         let shard = self.shard_of(stream);
         self.logs[shard].append(changes, Instant::now());
-        changes.iter().for_each(|change| apply(&mut self.told, change));
+        apply_all(&mut self.told, changes);
     }
 
     fn step(&mut self, step: &Step) {
@@ -149,7 +147,7 @@ impl Sim {
                 let stream = name(stream);
                 let mut changes = self.begun(&stream);
                 let mut views = self.told.clone();
-                changes.iter().for_each(|change| apply(&mut views, change));
+                apply_all(&mut views, &changes);
                 changes.push(published(&stream, &views[&stream]));
                 self.tell(&stream, &changes);
             }
@@ -230,16 +228,13 @@ impl Sim {
 
     fn go_on(&mut self, shard: usize) {
         let Some(left) = &mut self.snapshots[shard] else { return };
-        match left.pop_first() {
-            Some(stream) => {
-                if let Some(view) = self.told.get(&stream) {
-                    self.logs[shard].append(&dump(&stream, view), Instant::now());
-                }
+        if let Some(stream) = left.pop_first() {
+            if let Some(view) = self.told.get(&stream) {
+                self.logs[shard].append(&dump(&stream, view), Instant::now());
             }
-            None => {
-                self.logs[shard].end_snapshot(5, Instant::now());
-                self.snapshots[shard] = None;
-            }
+        } else {
+            self.logs[shard].end_snapshot(5, Instant::now());
+            self.snapshots[shard] = None;
         }
         assert_eq!(self.logs[shard].is_in_snapshot(), self.snapshots[shard].is_some());
     }
@@ -294,7 +289,11 @@ impl Sim {
     fn restart(&mut self, shards: usize, how: How) {
         let logs = std::mem::take(&mut self.logs);
         match how {
-            How::Stop => logs.into_iter().for_each(|log| log.close(Instant::now())),
+            How::Stop => {
+                for log in logs {
+                    log.close(Instant::now());
+                }
+            }
             How::Crash | How::PowerLoss(_) => drop(logs),
         }
         if let How::PowerLoss(random) = how {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use broker::state::format::{self, Entry};
 use broker::state::{Boot, Ending, Loaded, OpenError, State};
 
-use super::view::{self, BOOT, Views, apply, began, joined, published};
+use super::view::{self, BOOT, Views, apply, apply_all, began, joined, published};
 
 /// A directory in which a broker with two shards wrote two streams and ended without notice.
 fn written(dir: &Path) -> Views {
@@ -20,7 +20,7 @@ fn written(dir: &Path) -> Views {
     for (log, stream) in logs.iter_mut().zip(["a", "b"]) {
         let mut tell = |changes: &[broker::types::Change]| {
             log.append(changes, Instant::now());
-            changes.iter().for_each(|change| apply(&mut views, change));
+            apply_all(&mut views, changes);
         };
         tell(&[began(stream, "e")]);
         tell(&joined(&stream.into(), 1, 2));
@@ -33,17 +33,6 @@ fn written(dir: &Path) -> Views {
     views
 }
 
-/// The state files, the first shard's first.
-fn files(dir: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
-        .collect();
-    files.sort();
-    files
-}
-
 fn aside(file: &Path) -> PathBuf {
     format!("{}.aside", file.display()).into()
 }
@@ -54,28 +43,27 @@ fn told(loaded: &Loaded, sentence: &str) -> bool {
 
 #[test]
 fn what_is_foreign_or_newer_is_set_aside_and_the_rest_is_used() {
-    let newer = |mut bytes: Vec<u8>| {
-        bytes[8] = 9;
+    fn flipped(mut bytes: Vec<u8>, at: usize, bits: u8) -> Vec<u8> {
+        bytes[at] ^= bits;
         bytes
-    };
-    let damaged = |mut bytes: Vec<u8>| {
-        bytes[20] ^= 1;
-        bytes
-    };
+    }
     let other = tempfile::tempdir().unwrap();
     written(other.path());
-    let elsewhere = fs::read(&files(other.path())[0]).unwrap();
-    let cases: [(&dyn Fn(Vec<u8>) -> Vec<u8>, &str); 4] = [
-        (&|_| b"#!/bin/sh".to_vec(), "it is not a state file"),
-        (&newer, "a newer version of the broker wrote it (format 9, this one reads up to 1)"),
-        (&damaged, "its first bytes are damaged"),
-        (&|_| elsewhere.clone(), "it is another file than its name says"),
+    let bytes = fs::read(&view::files(other.path())[1]).unwrap();
+    let elsewhere = fs::read(&view::files(other.path())[0]).unwrap();
+    let cases = [
+        (b"#!/bin/sh".to_vec(), "it is not a state file"),
+        (
+            flipped(bytes.clone(), 8, 8),
+            "a newer version of the broker wrote it (format 9, this one reads up to 1)",
+        ),
+        (flipped(bytes, 20, 1), "its first bytes are damaged"),
+        (elsewhere, "it is another file than its name says"),
     ];
-    for (change, reason) in cases {
+    for (bytes, reason) in cases {
         let dir = tempfile::tempdir().unwrap();
         let views = written(dir.path());
-        let second = files(dir.path())[1].clone();
-        let bytes = change(fs::read(&second).unwrap());
+        let second = view::files(dir.path())[1].clone();
         fs::write(&second, &bytes).unwrap();
         let loaded = view::load(dir.path(), BOOT);
         assert_eq!(loaded.ending, Ending::Incomplete, "{reason}");
@@ -104,7 +92,7 @@ fn other_files_are_nobodys_business() {
 fn a_damaged_file_is_used_up_to_there_and_kept() {
     let dir = tempfile::tempdir().unwrap();
     let views = written(dir.path());
-    let file = files(dir.path())[0].clone();
+    let file = view::files(dir.path())[0].clone();
     let mut bytes = fs::read(&file).unwrap();
     let last = bytes.len() - 3;
     bytes[last] ^= 1;
@@ -135,7 +123,7 @@ fn a_cut_is_told_by_the_boot() {
     for (boot, ending) in [(BOOT, Ending::Crashed), (Boot::from_bits(2), Ending::Incomplete)] {
         let dir = tempfile::tempdir().unwrap();
         written(dir.path());
-        let file = files(dir.path())[0].clone();
+        let file = view::files(dir.path())[0].clone();
         let bytes = fs::read(&file).unwrap();
         fs::write(&file, &bytes[..bytes.len() - 3]).unwrap();
         let loaded = view::load(dir.path(), boot);
@@ -152,13 +140,15 @@ fn a_stop_in_good_order_is_known_in_any_boot() {
     let (state, _) = State::open(dir.path(), BOOT).unwrap();
     let (mut logs, keeper) = view::begin(state, 2);
     logs[1].append([&began("b", "e")], Instant::now());
-    logs.into_iter().for_each(|log| log.close(Instant::now()));
+    for log in logs {
+        log.close(Instant::now());
+    }
     drop(keeper);
     for boot in [BOOT, Boot::from_bits(2), Boot::UNKNOWN] {
         let loaded = view::load(dir.path(), boot);
         assert_eq!((loaded.ending, loaded.streams.len()), (Ending::Clean, 1));
     }
-    let file = files(dir.path())[1].clone();
+    let file = view::files(dir.path())[1].clone();
     let decoded = format::decode(&fs::read(file).unwrap()).unwrap();
     assert_eq!(decoded.entries.last(), Some(&Entry::Closed));
 }
@@ -177,7 +167,7 @@ fn what_was_forgotten_is_not_forgotten() {
     assert!(logs[0].is_in_snapshot(), "it is still to be written, though no stream is");
     logs[0].end_snapshot(7, Instant::now());
     keeper.pass();
-    assert_eq!(files(dir.path()).len(), 1);
+    assert_eq!(view::files(dir.path()).len(), 1);
     drop((logs, keeper));
     assert_eq!(view::load(dir.path(), BOOT).forgotten, 7);
 }

@@ -1,7 +1,8 @@
 //! What changes yield: a naive stand-in for the shards.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -108,6 +109,12 @@ pub(crate) fn apply(views: &mut Views, change: &Change) {
     }
 }
 
+pub(crate) fn apply_all(views: &mut Views, changes: &[Change]) {
+    for change in changes {
+        apply(views, change);
+    }
+}
+
 /// The changes that yield what is known of a stream.
 pub(crate) fn dump(stream: &StreamName, view: &View) -> Vec<Change> {
     let (epoch, head) = (view.epoch.clone(), Offset(view.head));
@@ -135,13 +142,22 @@ pub(crate) fn views(loaded: &Loaded) -> Views {
     for (stream, changes) in &loaded.streams {
         assert!(matches!(changes.first(), Some(Change::Began { .. })), "{changes:?}");
         assert!(changes.iter().all(|change| change.stream() == stream), "{changes:?}");
-        changes.iter().for_each(|change| apply(&mut views, change));
+        apply_all(&mut views, changes);
     }
     views
 }
 
 pub(crate) fn begin(state: State, shards: usize) -> (Vec<Log>, Keeper) {
     state.begin(shards, &Arc::new(Instruments::new()), Instant::now())
+}
+
+/// A directory's state files, in order.
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|extension| extension == "log")).collect();
+    files.sort();
+    files
 }
 
 /// Loads what is in a directory, and leaves it alone otherwise.
