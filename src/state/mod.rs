@@ -7,7 +7,7 @@
 //!              └→ Keeper: syncs and tidies in the background
 //! ```
 //!
-//! [`format`] says what is in a file, [`Log`] when it is written, [`Loaded`] what is read. There is
+//! [`mod@format`] says what is in a file, [`Log`] when it is written, [`Loaded`] what is read. There is
 //! no order in which a crash leaves less than a whole log:
 //!
 //! - A new run's files stand on those of earlier runs until every shard has written all its

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use broker::state::{Boot, Ending, Keeper, Log, State};
+use broker::state::{Boot, Ending, Keeper, Log};
 use broker::types::{Change, SessionId, StreamName};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -109,7 +109,7 @@ fn between(before: &Image, after: &Image) -> Vec<Image> {
 impl Sim {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (state, loaded) = State::open(dir.path(), Boot::from_bits(1)).unwrap();
+        let (state, loaded) = view::open(dir.path(), Boot::from_bits(1));
         assert_eq!(loaded.ending, Ending::Clean);
         let (logs, keeper) = view::begin(state, 2);
         let image = image(dir.path());
@@ -303,9 +303,9 @@ impl Sim {
         }
         // one directory, one process: the old one has to go before it is opened again
         let nowhere = tempfile::tempdir().unwrap();
-        let (idle, _) = State::open(nowhere.path(), view::BOOT).unwrap();
+        let (idle, _) = view::open(nowhere.path(), view::BOOT);
         self.keeper = view::begin(idle, 1).1;
-        let (state, loaded) = State::open(self.dir.path(), Boot::from_bits(self.boot)).unwrap();
+        let (state, loaded) = view::open(self.dir.path(), Boot::from_bits(self.boot));
         let found = view::views(&loaded);
         match how {
             How::Stop | How::Crash => {
@@ -414,7 +414,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn what_was_told_is_there_again(steps in prop::collection::vec(step(), 1..50)) {
         let mut sim = Sim::new();

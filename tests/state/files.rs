@@ -14,7 +14,7 @@ use super::view::{self, BOOT, Views, apply, apply_all, began, joined, published}
 
 /// A directory in which a broker with two shards wrote two streams and ended without notice.
 fn written(dir: &Path) -> Views {
-    let (state, _) = State::open(dir, BOOT).unwrap();
+    let (state, _) = view::open(dir, BOOT);
     let (mut logs, _keeper) = view::begin(state, 2);
     let mut views = Views::new();
     for (log, stream) in logs.iter_mut().zip(["a", "b"]) {
@@ -97,7 +97,7 @@ fn a_damaged_file_is_used_up_to_there_and_kept() {
     let last = bytes.len() - 3;
     bytes[last] ^= 1;
     fs::write(&file, &bytes).unwrap();
-    let (state, loaded) = State::open(dir.path(), BOOT).unwrap();
+    let (state, loaded) = view::open(dir.path(), BOOT);
     assert_eq!(loaded.ending, Ending::Incomplete);
     assert!(told(&loaded, "it is damaged"), "{:?}", loaded.warnings);
     let found = view::views(&loaded);
@@ -137,7 +137,7 @@ fn a_cut_is_told_by_the_boot() {
 #[test]
 fn a_stop_in_good_order_is_known_in_any_boot() {
     let dir = tempfile::tempdir().unwrap();
-    let (state, _) = State::open(dir.path(), BOOT).unwrap();
+    let (state, _) = view::open(dir.path(), BOOT);
     let (mut logs, keeper) = view::begin(state, 2);
     logs[1].append([&began("b", "e")], Instant::now());
     for log in logs {
@@ -156,12 +156,12 @@ fn a_stop_in_good_order_is_known_in_any_boot() {
 #[test]
 fn what_was_forgotten_is_not_forgotten() {
     let dir = tempfile::tempdir().unwrap();
-    let (state, _) = State::open(dir.path(), BOOT).unwrap();
+    let (state, _) = view::open(dir.path(), BOOT);
     let (mut logs, keeper) = view::begin(state, 1);
     let forgotten = broker::types::Change::Forgotten { stream: "a".into(), lost: 7 };
     logs[0].append([&began("a", "e"), &forgotten], Instant::now());
     drop((logs, keeper));
-    let (state, loaded) = State::open(dir.path(), BOOT).unwrap();
+    let (state, loaded) = view::open(dir.path(), BOOT);
     assert_eq!((loaded.forgotten, loaded.streams.len()), (7, 0));
     let (mut logs, keeper) = view::begin(state, 1);
     assert!(logs[0].is_in_snapshot(), "it is still to be written, though no stream is");
@@ -206,13 +206,13 @@ const HELD: &str = "BROKER_TEST_HELD_DIR";
 #[test]
 fn one_process_has_it_and_its_end_sets_it_free() {
     if let Some(dir) = std::env::var_os(HELD) {
-        let _held = State::open(Path::new(&dir), BOOT).unwrap();
+        let _held = view::open(Path::new(&dir), BOOT);
         println!("\nheld");
         std::io::stdin().lines().for_each(drop);
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let held = State::open(dir.path(), BOOT).unwrap();
+    let held = view::open(dir.path(), BOOT);
     let error = State::open(dir.path(), BOOT).unwrap_err();
     assert!(matches!(error, OpenError::Locked { .. }));
     assert!(error.to_string().contains("in use by another broker"), "{error}");
@@ -230,5 +230,5 @@ fn one_process_has_it_and_its_end_sets_it_free() {
     assert!(matches!(State::open(dir.path(), BOOT), Err(OpenError::Locked { .. })));
     other.kill().unwrap();
     other.wait().unwrap();
-    assert!(State::open(dir.path(), BOOT).is_ok());
+    drop(view::open(dir.path(), BOOT));
 }

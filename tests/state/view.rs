@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use broker::state::{Boot, Keeper, Loaded, Log, State};
+use broker::state::{Boot, Keeper, Loaded, Log, OpenError, State};
 use broker::telemetry::Instruments;
 use broker::types::{
     Change, Codec, Epoch, Grant, Identifier, Offset, Position, PresenceId, Publication, RawJson,
@@ -160,7 +160,22 @@ pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// Opens a directory. A process that another test starts has this one's files too, locks included,
+/// for the moment between its fork and its exec: so it is tried again.
+pub(crate) fn open(dir: &Path, boot: Boot) -> (State, Loaded) {
+    let begun = Instant::now();
+    loop {
+        match State::open(dir, boot) {
+            Ok(opened) => return opened,
+            Err(OpenError::Locked { .. }) if begun.elapsed() < Duration::from_secs(5) => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 /// Loads what is in a directory, and leaves it alone otherwise.
 pub(crate) fn load(dir: &Path, boot: Boot) -> Loaded {
-    State::open(dir, boot).unwrap().1
+    open(dir, boot).1
 }
