@@ -8,6 +8,7 @@
 //! server     wiring, accept loop, shutdown
 //! transport  sockets      http  publish, presence, health, metrics
 //! fanout     Hub: a task per shard; outboxes
+//! state      what outlives the process, on disk
 //! clock  telemetry  config
 //! broker     Shard ┐
 //! session          ├ pure: no sockets, no clock, no locks
@@ -28,6 +29,7 @@ pub mod http;
 pub mod protocol;
 pub mod server;
 pub mod session;
+pub mod state;
 pub mod telemetry;
 pub mod transport;
 pub mod types;

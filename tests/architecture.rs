@@ -8,11 +8,12 @@ use std::fs;
 use std::path::Path;
 
 /// The layers from the bottom up; those of one row don't name each other.
-const ROWS: [&[&str]; 7] = [
+const ROWS: [&[&str]; 8] = [
     &["types"],
     &["auth"],
     &["broker", "session", "protocol"],
     &["clock", "telemetry", "config"],
+    &["state"],
     &["fanout"],
     &["transport", "http"],
     &["server"],
@@ -98,6 +99,7 @@ fn every_fault_would_be_found() {
         ("broker/mod.rs", "use crate::session::Session;", "broker may not name session"),
         ("session/mod.rs", "use crate::protocol::decode;", "session may not name protocol"),
         ("telemetry/mod.rs", "use crate::clock::Clock;", "telemetry may not name clock"),
+        ("state/mod.rs", "use crate::fanout::Hub;", "state may not name fanout"),
         ("http/mod.rs", "use crate::transport::Context;", "http may not name transport"),
         ("fanout/mod.rs", "macro_rules! m { () => { $crate::http::f() } }", "may not name http"),
         ("server/mod.rs", "use crate::cli::run;", "server may not name cli"),

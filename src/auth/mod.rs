@@ -13,9 +13,10 @@ mod origins;
 mod streams;
 mod token;
 
+pub use crate::types::Rights;
 pub use keys::{Keys, derive, same};
 pub use origins::{BadOrigin, Origins};
-pub use streams::{Rights, StreamError, Streams};
+pub use streams::{StreamError, Streams};
 pub use token::{TokenError, Tokens};
 
 use sha2::{Digest as _, Sha256};

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde::Deserialize;
 
 use super::Keys;
-use crate::types::{StreamName, Target};
+use crate::types::{Rights, StreamName, Target};
 
 /// What may be followed.
 #[derive(Clone, Debug)]
@@ -25,15 +25,6 @@ pub struct Streams {
     pub turbo: Option<Keys>,
     /// By what CableReady's are.
     pub cable_ready: Option<Keys>,
-}
-
-/// What a subscriber may do besides listening.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rights {
-    /// Become present.
-    pub join: bool,
-    /// Speak to the other subscribers.
-    pub whisper: bool,
 }
 
 /// Why a stream may not be followed.

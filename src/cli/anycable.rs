@@ -10,7 +10,6 @@ use std::iter::Peekable;
 
 use super::command;
 use super::refusal::Refusal;
-use crate::config::not_yet;
 
 /// What a flag of AnyCable's is here.
 #[derive(Clone, Copy)]
@@ -227,12 +226,6 @@ pub(super) fn given(name: &str, value: Option<&str>) -> Option<Given> {
     if is_own(name) {
         return Some(same(name, value));
     }
-    if let Some(reason) = not_yet(name) {
-        return Some(match value {
-            Some("" | "none") => Given::NothingNew,
-            Some(_) | None => Given::Meaningless(reason),
-        });
-    }
     Some(match meaning(name)? {
         Same(setting) => same(setting, value),
         Sets(setting, to) => match value.and_then(boolean) {
@@ -293,7 +286,7 @@ impl<'a> Spelled<'a> {
             None => (arg, None),
         };
         let name = flag.strip_prefix("--").or_else(|| flag.strip_prefix('-'))?.replace('_', "-");
-        let known = is_own(&name) || not_yet(&name).is_some() || meaning(&name).is_some();
+        let known = is_own(&name) || meaning(&name).is_some();
         known.then_some(Self { flag, name, value })
     }
 
@@ -340,9 +333,6 @@ fn argument(
             Ok(Some(ours))
         }
         Some(Given::NothingNew) => Ok(None),
-        Some(Given::Meaningless(reason)) if not_yet(&spelled.name).is_some() => {
-            Err(Refusal(format!("{flag} {reason}")))
-        }
         Some(Given::Meaningless(reason)) => {
             let told =
                 is_choice(&spelled.name) && (spelled.value.is_some() || !spelled.is_switch());

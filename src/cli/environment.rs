@@ -12,7 +12,7 @@ use clap::ArgMatches;
 use super::anycable::{self, Given};
 use super::refusal::{self, Refusal};
 use super::{command, flags_only};
-use crate::config::{nearest, not_yet};
+use crate::config::nearest;
 
 const OURS: &str = "BROKER_";
 const THEIRS: &str = "ANYCABLE_";
@@ -59,8 +59,6 @@ fn ours(
         }
         if let Some(flag) = flags.get(variable.as_str()) {
             layer.add(variable, flag, value)?;
-        } else if let Some(reason) = not_yet(&flag_of(variable, OURS)) {
-            return Err(Refusal(format!("{variable} {reason}")));
         } else {
             let hint = match nearest(variable, flags.keys().copied()) {
                 Some(similar) => format!("did you mean {similar}?"),
@@ -83,10 +81,9 @@ fn theirs(
                 layer.add(variable, &flag, to.map_or(value, OsStr::new))?;
             }
             Some(Given::NothingNew) => {}
-            Some(Given::Meaningless(reason)) => warnings.push(match reason.strip_prefix("is ") {
-                Some(_) => format!("{variable} {reason}"),
-                None => format!("{variable} has no meaning here and is ignored: {reason}"),
-            }),
+            Some(Given::Meaningless(reason)) => {
+                warnings.push(format!("{variable} has no meaning here and is ignored: {reason}"));
+            }
             None => warnings.push(format!("{variable} has no meaning here and is ignored")),
         }
     }

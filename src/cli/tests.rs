@@ -113,7 +113,7 @@ fn a_variable_is_refused_by_its_own_name() {
         ("BROKER_LOG_FORMAT", "xml", "BROKER_LOG_FORMAT=xml: not one of text, json"),
         ("ANYCABLE_PRESENCE_TTL", "soon", "ANYCABLE_PRESENCE_TTL=soon: not a duration"),
         ("ANYCABLE_MAX_CONN", "-1", "ANYCABLE_MAX_CONN=-1: not a whole number"),
-        ("BROKER_STATE_DIR", "s", "BROKER_STATE_DIR is not in this version"),
+        ("BROKER_STATE_INTERVAL", "0", "--state-interval 0s is below"),
         ("BROKER_SECRET", "none", "--secret is `none`"),
         ("ANYCABLE_ENFORCE_JWT", "true", "--enforce-jwt would protect or open nothing"),
     ] {
@@ -129,7 +129,6 @@ fn a_variable_nobody_knows_is_told() {
     assert!(warning("BROKER_URL", "amqp://").starts_with("BROKER_URL is not a setting"));
     assert!(warning("ANYCABLE_RPC_HOST", "x").contains("has no meaning here and is ignored"));
     assert!(warning("ANYCABLE_WEBSOCKET_URL", "x").contains("has no meaning here"));
-    assert!(warning("ANYCABLE_STATE_DIR", "x").contains("is not in this version"));
     assert!(warning("ANYCABLE_SSE", "true").contains("WebSocket"));
 }
 
@@ -165,6 +164,7 @@ fn anycables_flags_are_ours() {
             "--metrics_port=8091",
             "--shutdown_timeout=30",
             "--presence_ttl=20",
+            "--sessions_ttl=600",
             "--ping_interval=5",
             "--ping_timestamp_precision=ms",
             "--pong_timeout=6",
@@ -198,6 +198,7 @@ fn anycables_flags_are_ours() {
         metrics_port: Some(8091),
         shutdown_timeout: Duration::from_secs(30),
         presence_ttl: Duration::from_secs(20),
+        sessions_ttl: Duration::from_secs(600),
         ping_interval: Some(Duration::from_secs(5)),
         ping_timestamp_precision: TimestampPrecision::Milliseconds,
         liveness_timeout: Duration::from_secs(6),
@@ -223,6 +224,7 @@ fn anycables_variables_are_ours() {
         &[
             ("ANYCABLE_PATH", "/ws"),
             ("ANYCABLE_PRESENCE_TTL", "20"),
+            ("ANYCABLE_SESSIONS_TTL", "0"),
             ("ANYCABLE_HTTP_BROADCAST_PORT", "8090"),
             ("ANYCABLE_HTTP_BROADCAST_SECRET", "k"),
             ("ANYCABLE_DEBUG", "1"),
@@ -235,6 +237,7 @@ fn anycables_variables_are_ours() {
     let expected = Config {
         cable_path: "/ws".to_owned(),
         presence_ttl: Duration::from_secs(20),
+        sessions_ttl: Duration::ZERO,
         api_port: Some(8090),
         access: Access { broadcast_key: Some("k".into()), ..Access::default() },
         log_level: "debug".to_owned(),
@@ -320,7 +323,6 @@ fn anycables_flags_without_meaning_are_refused() {
             "--turbo_rails_key has no meaning here: write --turbo-streams",
         ),
         (&["--allowed_origins=a/b"], "--allowed-origins: `a/b` is no origin"),
-        (&["--state-dir=/d"], "--state-dir is not in this version"),
     ] {
         let refusal = refusal(args, &[]);
         assert!(refusal.starts_with(sentence), "{refusal}");

@@ -29,9 +29,6 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// that someone who has gone is seen to have gone.
 pub const PRESENCE_TTL: Duration = Duration::from_secs(15);
 
-/// As long as its publications are kept: who is away for longer comes back to a page that loads.
-pub const SESSIONS_TTL: Duration = Duration::from_secs(5 * 60);
-
 /// What a page shows of a conversation; a client that missed more does better to load it anew.
 pub const HISTORY_LIMIT: usize = 100;
 
@@ -40,6 +37,12 @@ pub const HISTORY_TTL: Duration = Duration::from_secs(5 * 60);
 
 /// A quarter of a million messages of 1 KiB; what a small machine can spare.
 pub const HISTORY_MAX_BYTES: usize = 256 * 1024 * 1024;
+
+/// As long as what was missed can be told: [`HISTORY_TTL`].
+pub const SESSIONS_TTL: Duration = HISTORY_TTL;
+
+/// What databases that sync in the background commonly do; far more often than power is lost.
+pub const STATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What Action Cable clients expect: they reconnect when they hear nothing for 6 s.
 pub const PING_INTERVAL: Option<Duration> = Some(Duration::from_secs(3));

@@ -10,7 +10,7 @@ use clap::Args as _;
 use serde::Deserialize as _;
 use toml::de::DeTable;
 
-use super::{ConfigError, Settings, not_yet};
+use super::{ConfigError, Settings};
 
 pub(super) fn read(file: &Path) -> Result<Settings, ConfigError> {
     let text = std::fs::read_to_string(file)
@@ -63,9 +63,6 @@ fn names() -> Vec<String> {
 }
 
 fn unknown(name: &str, names: &[String]) -> String {
-    if let Some(reason) = not_yet(name) {
-        return reason.to_owned();
-    }
     if matches!(name, "config" | "print-config") {
         return "is for the command line only: leave it out of the file".to_owned();
     }

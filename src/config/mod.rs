@@ -14,7 +14,6 @@ mod access;
 pub mod defaults;
 mod error;
 mod file;
-mod not_yet;
 mod print;
 mod secret;
 mod settings;
@@ -24,12 +23,11 @@ mod validate;
 mod value;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use access::Access;
 pub use error::ConfigError;
-pub use not_yet::not_yet;
 pub use secret::Secret;
 pub use settings::{LogFormat, Settings, TimestampPrecision};
 pub use value::{ByteSize, Host, HumanDuration, ValueError};
@@ -53,14 +51,18 @@ pub struct Config {
     pub access: Access,
     /// How long a member stays after its connection ended; zero is not at all.
     pub presence_ttl: Duration,
-    /// How long a session can be resumed after its connection ended; zero is not at all.
-    pub sessions_ttl: Duration,
     /// Publications a stream keeps; 0 is none.
     pub history_limit: usize,
     /// How long a publication is kept. Never zero.
     pub history_ttl: Duration,
     /// Most bytes that all kept publications take.
     pub history_max_bytes: usize,
+    /// How long a session outlives its connection; zero is not at all.
+    pub sessions_ttl: Duration,
+    /// Where state is kept on disk; none keeps nothing.
+    pub state_dir: Option<PathBuf>,
+    /// How often state is synced. Never zero.
+    pub state_interval: Duration,
     /// Bounds on what clients send.
     pub limits: Limits,
     /// Between Action Cable ping messages; none sends none.
@@ -150,6 +152,9 @@ impl Config {
             history_limit: Some(self.history_limit),
             history_ttl: Some(HumanDuration(self.history_ttl)),
             history_max_bytes: Some(ByteSize(self.history_max_bytes)),
+            sessions_ttl: Some(HumanDuration(self.sessions_ttl)),
+            state_dir: self.state_dir.clone(),
+            state_interval: Some(HumanDuration(self.state_interval)),
             ping_interval: or_zero(self.ping_interval),
             ping_timestamp_precision: Some(self.ping_timestamp_precision),
             liveness_interval: or_zero(self.liveness_interval),
@@ -230,10 +235,12 @@ impl Default for Config {
             cable_path: defaults::CABLE_PATH.to_owned(),
             access: Access::default(),
             presence_ttl: defaults::PRESENCE_TTL,
-            sessions_ttl: defaults::SESSIONS_TTL,
             history_limit: defaults::HISTORY_LIMIT,
             history_ttl: defaults::HISTORY_TTL,
             history_max_bytes: defaults::HISTORY_MAX_BYTES,
+            sessions_ttl: defaults::SESSIONS_TTL,
+            state_dir: None,
+            state_interval: defaults::STATE_INTERVAL,
             limits: Limits::default(),
             ping_interval: defaults::PING_INTERVAL,
             ping_timestamp_precision: defaults::PING_TIMESTAMP_PRECISION,

@@ -17,6 +17,7 @@ const WHERE: &str = "Where it listens";
 const WHO: &str = "Who may do what";
 const PRESENCE: &str = "Presence";
 const HISTORY: &str = "History";
+const RESTARTS: &str = "Sessions and restarts";
 const PINGS: &str = "Pings and timeouts";
 const LIMITS: &str = "Limits";
 const LOG: &str = "Logs";
@@ -299,6 +300,29 @@ pub struct Settings {
     #[arg(long, env = "BROKER_HISTORY_MAX_BYTES", value_name = "SIZE", help_heading = HISTORY)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_max_bytes: Option<ByteSize>,
+
+    /// How long a session outlives its connection [default: 5m]
+    ///
+    /// A client that comes back within it and names its session goes on where it was, with all its
+    /// subscriptions. 0s ends every session with its connection; at most 1day.
+    #[arg(long, env = "BROKER_SESSIONS_TTL", value_name = "DURATION", help_heading = RESTARTS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions_ttl: Option<HumanDuration>,
+
+    /// Directory for what should survive a restart: sessions, members and histories
+    ///
+    /// It is made if it isn't there, and is for one broker alone. Unset, nothing is kept on disk,
+    /// and a restart empties every stream.
+    #[arg(long, env = "BROKER_STATE_DIR", value_name = "DIR", help_heading = RESTARTS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_dir: Option<PathBuf>,
+
+    /// How often state on disk is made to survive a power loss [default: 1s]
+    ///
+    /// A power loss takes at most what was said since. The end of the process alone takes nothing.
+    #[arg(long, env = "BROKER_STATE_INTERVAL", value_name = "DURATION", help_heading = RESTARTS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_interval: Option<HumanDuration>,
 
     /// How often an Action Cable client is sent a ping message [default: 3s]
     ///

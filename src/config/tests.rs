@@ -67,6 +67,7 @@ fn the_defaults_told_in_the_help_are_the_defaults() {
         "api-key-file",
         "metrics-key",
         "metrics-key-file",
+        "state-dir",
         "config",
         "print-config",
     ];
@@ -148,8 +149,18 @@ fn secrets_are_in_no_print() {
 }
 
 #[test]
+fn a_directory_has_a_name() {
+    let empty = Config::from_settings(file("state-dir = ''").unwrap()).unwrap_err();
+    assert_eq!(empty.to_string(), "--state-dir is empty: write a name, or leave it out");
+    assert_eq!(config(&["--state-dir=s"]).unwrap().state_dir, Some("s".into()));
+}
+
+#[test]
 fn bounds_hold() {
-    let beyond: [&[&str]; 17] = [
+    let beyond: [&[&str]; 20] = [
+        &["--sessions-ttl=86401"],
+        &["--state-interval=99ms"],
+        &["--state-interval=2h"],
         &["--presence-ttl=86401"],
         &["--ping-interval=99ms"],
         &["--ping-interval=2h"],
@@ -174,7 +185,10 @@ fn bounds_hold() {
         assert!(sentence.starts_with(setting), "{sentence}");
         assert!(sentence.contains(" is below ") || sentence.contains(" is above "), "{sentence}");
     }
-    let within: [&[&str]; 6] = [
+    let within: [&[&str]; 9] = [
+        &["--sessions-ttl=1day"],
+        &["--sessions-ttl=0"],
+        &["--state-interval=100ms"],
         &["--presence-ttl=1day"],
         &["--shutdown-timeout=0"],
         &["--max-message-size=128"],
@@ -317,7 +331,6 @@ fn a_bad_file_is_refused_with_line_and_key() {
         ),
         ("zzz = 1", "broker.toml, line 1: `zzz` is not a setting: see `broker --help`"),
         ("[ws]\npaths = []", "broker.toml, line 1: `ws` is not a setting"),
-        ("state-dir = 's'", "broker.toml, line 1: `state-dir` is not in this version"),
         ("config = 'x'", "broker.toml, line 1: `config` is for the command line only"),
         (
             "port = 'x'",
@@ -361,6 +374,7 @@ fn what_is_printed_can_be_read() {
         max_message_size: 1000,
         ping_interval: None,
         metrics_port: Some(1),
+        state_dir: Some("/var/lib/a broker".into()),
         access: Access {
             api_key: Some(Secret::read_from("s3cret", path.clone().into())),
             ..Access::default()
@@ -389,7 +403,13 @@ fn the_way_back_names_every_setting() {
         allowed_origins: Some("a.b".parse().unwrap()),
         ..Access::default()
     };
-    let full = Config { api_port: Some(1), metrics_port: Some(2), access, ..Config::default() };
+    let full = Config {
+        api_port: Some(1),
+        metrics_port: Some(2),
+        access,
+        state_dir: Some("s".into()),
+        ..Config::default()
+    };
     let mut settings = full.to_settings();
     let keys: Vec<String> = settings
         .secrets()

@@ -15,7 +15,7 @@ use crate::types::Limits;
 const SHORTEST: Duration = Duration::from_millis(100);
 /// The longest interval or timeout. Beyond it, 0 (none) is meant.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
-/// The longest presence TTL. Each ended session is kept that long.
+/// The longest TTL. Each ended session is kept that long.
 const LONGEST_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The smallest message limit: a subscribe with a short stream name must fit.
 const SMALLEST_MESSAGE: usize = 128;
@@ -78,13 +78,20 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
         metrics_port: settings.metrics_port,
         cable_path: settings.cable_path.map_or(Ok(default.cable_path), cable_path)?,
         access,
-        presence_ttl: presence_ttl(settings.presence_ttl, default.presence_ttl)?,
-        sessions_ttl: default.sessions_ttl,
+        presence_ttl: session_ttl("presence-ttl", settings.presence_ttl, default.presence_ttl)?,
         history_limit: history_limit(settings.history_limit, default.history_limit)?,
         history_ttl: history_ttl(settings.history_ttl, default.history_ttl)?,
         history_max_bytes: history_max_bytes(
             settings.history_max_bytes,
             default.history_max_bytes,
+        )?,
+        sessions_ttl: session_ttl("sessions-ttl", settings.sessions_ttl, default.sessions_ttl)?,
+        state_dir: settings.state_dir.map(state_dir).transpose()?,
+        state_interval: timeout(
+            "state-interval",
+            settings.state_interval,
+            default.state_interval,
+            (SHORTEST, NEVER_SHORTER),
         )?,
         limits,
         ping_interval: interval("ping-interval", settings.ping_interval, default.ping_interval)?,
@@ -169,11 +176,16 @@ fn limits(settings: &Settings, default: Limits) -> Result<Limits, ConfigError> {
     })
 }
 
-fn presence_ttl(given: Option<HumanDuration>, default: Duration) -> Result<Duration, ConfigError> {
+/// A time after the end of a connection.
+fn session_ttl(
+    setting: &'static str,
+    given: Option<HumanDuration>,
+    default: Duration,
+) -> Result<Duration, ConfigError> {
     let given = given.unwrap_or(HumanDuration(default));
     let least = (HumanDuration(Duration::ZERO), "time doesn't run backwards");
     let most = (HumanDuration(LONGEST_TTL), "every ended session is kept that long");
-    bounded("presence-ttl", given, least, most).map(|d| d.0)
+    bounded(setting, given, least, most).map(|d| d.0)
 }
 
 fn history_limit(given: Option<usize>, default: usize) -> Result<usize, ConfigError> {
@@ -194,6 +206,11 @@ fn history_max_bytes(given: Option<ByteSize>, default: usize) -> Result<usize, C
         (ByteSize(SMALLEST_BODY), "not one publication would fit; --history-limit 0 keeps none");
     let most = (ByteSize(LARGEST_HISTORY), "no machine has that much memory");
     bounded("history-max-bytes", given, least, most).map(|s| s.0)
+}
+
+fn state_dir(dir: PathBuf) -> Result<PathBuf, ConfigError> {
+    let setting = "state-dir";
+    if dir.as_os_str().is_empty() { Err(ConfigError::EmptyName { setting }) } else { Ok(dir) }
 }
 
 fn header_size(given: Option<ByteSize>, default: usize) -> Result<usize, ConfigError> {

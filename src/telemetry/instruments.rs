@@ -47,6 +47,12 @@ pub struct Instruments {
     pub histories_ok: Counter,
     /// See [`names::HISTORY_REQUESTS`]: those that were not.
     pub histories_refused: Counter,
+    /// See [`names::STATE_BYTES`].
+    pub state_bytes: Gauge,
+    /// See [`names::STATE_FAILING`].
+    pub state_failing: Gauge,
+    /// See [`names::STATE_FAILURES`].
+    pub state_failures: Counter,
     /// See [`names::EXPIRY_LAG`].
     pub expiry_lag: Histogram,
     /// See [`names::FANOUT_DURATION`].
@@ -115,6 +121,9 @@ impl Instruments {
             ),
             histories_ok: counter!(names::HISTORY_REQUESTS, "outcome" => "ok"),
             histories_refused: counter!(names::HISTORY_REQUESTS, "outcome" => "refused"),
+            state_bytes: gauge!(names::STATE_BYTES),
+            state_failing: gauge!(names::STATE_FAILING),
+            state_failures: counter!(names::STATE_FAILURES),
             expiry_lag: histogram!(names::EXPIRY_LAG),
             fanout_duration: histogram!(names::FANOUT_DURATION),
             outbox_overflows: counter!(names::OUTBOX_OVERFLOWS),

@@ -65,6 +65,9 @@ metrics! {
     HISTORY_BYTES = Gauge "broker_history_bytes" Bytes "Memory that kept publications take.";
     HISTORY_DROPPED = Counter "broker_history_dropped_total" Count "Publications no longer kept, by `cause` (limit, expired, memory).";
     HISTORY_REQUESTS = Counter "broker_history_requests_total" Count "Requests for what was missed, by `outcome` (ok, refused).";
+    STATE_BYTES = Gauge "broker_state_bytes" Bytes "Size of the files in `--state-dir` that are in use.";
+    STATE_FAILING = Gauge "broker_state_failing" Count "Shards whose state isn't on disk, as it can't be written now.";
+    STATE_FAILURES = Counter "broker_state_failures_total" Count "Failures to write state to disk.";
     EXPIRY_LAG = Histogram "broker_expiry_lag_seconds" Seconds "How much later than its TTL a record was removed.";
     FANOUT_DURATION = Histogram "broker_fanout_duration_seconds" Seconds "From the start to the end of telling all of a stream's subscribers what is new.";
     OUTBOX_OVERFLOWS = Counter "broker_outbox_overflows_total" Count "Connections ended because their client read too slowly.";

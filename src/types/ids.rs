@@ -78,6 +78,11 @@ impl SessionId {
         Self(bits)
     }
 
+    /// The bits it was made of.
+    pub const fn to_bits(self) -> u128 {
+        self.0
+    }
+
     /// Reads the form [`fmt::Display`] writes: 32 lowercase hexadecimal digits.
     ///
     /// ```

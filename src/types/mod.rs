@@ -3,6 +3,7 @@
 //! Nothing here does anything; nothing here knows a wire format, a socket or a clock.
 
 mod cause;
+mod change;
 mod close;
 mod command;
 mod handshake;
@@ -10,8 +11,10 @@ mod ids;
 mod limits;
 mod message;
 mod position;
+mod rights;
 
 pub use cause::{DropCause, JoinCause, LeaveCause, ResumeOutcome, UpdateCause};
+pub use change::{Change, Grant};
 pub use close::CloseReason;
 pub use command::{
     BadCommand, ClientCommand, CommandKind, HistoryRequest, Join, StreamCommand, Target,
@@ -24,3 +27,4 @@ pub use message::{
     ServerMessage,
 };
 pub use position::{Epoch, Offset, Position};
+pub use rights::Rights;

@@ -7,6 +7,13 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Epoch(Arc<str>);
 
+impl Epoch {
+    /// The text itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<&str> for Epoch {
     fn from(text: &str) -> Self {
         Self(text.into())

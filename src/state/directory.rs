@@ -1,0 +1,263 @@
+//! The directory: whose it is, what its files are called, and how they come and go.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+
+use super::format::Boot;
+
+/// How many files that were set aside are kept; the oldest go.
+const ASIDE: usize = 8;
+
+/// What such a file is called beside its name.
+const SUFFIX: &str = ".aside";
+
+/// Why a directory can't be used: one sentence each, with what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It isn't there and can't be made.
+    #[error(
+        "--state-dir {} can't be created ({source}): create it, or give a directory that the \
+         broker may write to", dir.display()
+    )]
+    Create {
+        /// The directory.
+        dir: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It is there and no good.
+    #[error(
+        "--state-dir {} can't be read and written ({source}): give a directory that the broker \
+         may write to", dir.display()
+    )]
+    Unwritable {
+        /// The directory.
+        dir: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Another process has it.
+    #[error(
+        "--state-dir {} is in use by another broker: stop that one, or give each a directory of \
+         its own", dir.display()
+    )]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
+}
+
+/// A directory that no other process uses.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    /// Locked as long as it is open.
+    lock: Mutex<File>,
+}
+
+/// A file's name: what it is, so that the newest is last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    pub(super) run: u64,
+    pub(super) shard: u32,
+    pub(super) generation: u64,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { run, shard, generation } = self;
+        write!(f, "{run:08}-{shard:03}-{generation:06}.log")
+    }
+}
+
+impl Name {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.strip_suffix(".log")?.splitn(3, '-');
+        let name = Self {
+            run: parts.next()?.parse().ok()?,
+            shard: parts.next()?.parse().ok()?,
+            generation: parts.next()?.parse().ok()?,
+        };
+        (name.to_string() == text).then_some(name)
+    }
+}
+
+impl Directory {
+    /// Makes the directory if it isn't there, and sees to it that it is this process' alone.
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        let dir = || path.to_path_buf();
+        make(path).map_err(|source| OpenError::Create { dir: dir(), source })?;
+        let unwritable = |source| OpenError::Unwritable { dir: dir(), source };
+        let lock = lock(path).map_err(|error| match error {
+            TryLockError::WouldBlock => OpenError::Locked { dir: dir() },
+            TryLockError::Error(source) => unwritable(source),
+        })?;
+        match probe(path) {
+            Err(error) if error.kind() != io::ErrorKind::StorageFull => Err(unwritable(error)),
+            Ok(()) | Err(_) => Ok(Self { path: dir(), lock: Mutex::new(lock) }),
+        }
+    }
+
+    /// Makes the directory anew if it has been taken away.
+    pub(super) fn restore(&self) -> io::Result<()> {
+        let mut held = self.lock.lock();
+        if held.metadata()?.nlink() == 0 {
+            make(&self.path)?;
+            *held = lock(&self.path)?;
+        }
+        Ok(())
+    }
+
+    /// All state files, the oldest first. Other names are none of the broker's business.
+    pub(super) fn files(&self) -> io::Result<Vec<Name>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            files.extend(entry?.file_name().to_str().and_then(Name::parse));
+        }
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    pub(super) fn read(&self, name: Name) -> io::Result<File> {
+        File::open(self.path_of(name))
+    }
+
+    /// A new file, to append to.
+    pub(super) fn create(&self, name: Name) -> io::Result<File> {
+        OpenOptions::new().append(true).create_new(true).mode(0o600).open(self.path_of(name))
+    }
+
+    /// Takes a file away, if it is there.
+    pub(super) fn remove(&self, name: Name) -> io::Result<()> {
+        gone(fs::remove_file(self.path_of(name)))
+    }
+
+    /// Renames a file that is of no use to the broker, and yet perhaps to somebody. Never over
+    /// another one; the new name.
+    pub(super) fn set_aside(&self, name: Name) -> io::Result<String> {
+        let names = (1..).map(|n| match n {
+            1 => format!("{name}{SUFFIX}"),
+            n => format!("{name}{SUFFIX}{n}"),
+        });
+        for aside in names {
+            let to = self.path.join(&aside);
+            if fs::exists(&to)? {
+                continue;
+            }
+            gone(fs::rename(self.path_of(name), to))?;
+            self.keep_few()?;
+            return Ok(aside);
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// Makes what came and went survive a power loss.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    fn keep_few(&self) -> io::Result<()> {
+        let mut aside = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let ours = name.split_once(SUFFIX).and_then(|(name, _)| Name::parse(name));
+            aside.extend(ours.map(|name| (name, entry.path())));
+        }
+        aside.sort_unstable();
+        let many = aside.len().saturating_sub(ASIDE);
+        aside.into_iter().take(many).try_for_each(|(_, path)| gone(fs::remove_file(path)))
+    }
+
+    fn path_of(&self, name: Name) -> PathBuf {
+        self.path.join(name.to_string())
+    }
+}
+
+impl Boot {
+    /// The run of the machine that this is.
+    pub fn current() -> Self {
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        let bits =
+            id.ok().and_then(|id| u128::from_str_radix(&id.trim().replace('-', ""), 16).ok());
+        bits.map_or(Self::UNKNOWN, Self::from_bits)
+    }
+}
+
+/// Names and infos are nobody else's business.
+fn make(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn lock(path: &Path) -> Result<File, TryLockError> {
+    let mut open = OpenOptions::new();
+    open.write(true).create(true).truncate(false).mode(0o600);
+    let file = open.open(path.join("lock")).map_err(TryLockError::Error)?;
+    file.try_lock()?;
+    Ok(file)
+}
+
+/// Whether files can be made and taken away again.
+fn probe(path: &Path) -> io::Result<()> {
+    let probe = path.join("probe");
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&probe)?;
+    fs::remove_file(probe)
+}
+
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        let name = Name { run: 7, shard: 12, generation: 3 };
+        assert_eq!(name.to_string(), "00000007-012-000003.log");
+        assert_eq!(Name::parse("00000007-012-000003.log"), Some(name));
+        let large = Name { run: u64::MAX, shard: u32::MAX, generation: u64::MAX };
+        assert_eq!(Name::parse(&large.to_string()), Some(large));
+        for other in
+            ["", "lock", ".log", "7-12-3.log", "00000007-012-000003.log.aside", "a-b-c.log"]
+        {
+            assert_eq!(Name::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_few_are_kept_aside_and_none_is_lost_to_another() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = Directory::open(temporary.path()).unwrap();
+        let name = Name { run: 5, shard: 0, generation: 1 };
+        for content in ["one", "two"] {
+            fs::write(directory.path_of(name), content).unwrap();
+            directory.set_aside(name).unwrap();
+        }
+        let read = |name: String| fs::read_to_string(temporary.path().join(name)).unwrap();
+        assert_eq!(read(format!("{name}.aside")), "one");
+        assert_eq!(read(format!("{name}.aside2")), "two");
+        for run in 6..20 {
+            let name = Name { run, ..name };
+            fs::write(directory.path_of(name), "more").unwrap();
+            directory.set_aside(name).unwrap();
+        }
+        let left = fs::read_dir(temporary.path()).unwrap().count();
+        assert_eq!(left, ASIDE + 1, "those and the lock");
+        assert_eq!(read(format!("{}.aside", Name { run: 19, ..name })), "more");
+    }
+
+    #[test]
+    fn this_machine_has_a_boot() {
+        assert!(Boot::current().is_same(Boot::current()));
+    }
+}

@@ -1,0 +1,55 @@
+//! The bytes of a state file. Pure: from and to slices, and anything that reads.
+//!
+//! ```text
+//! file    = header frame*
+//! header  = "brokerst" version:u32 boot:u128 run:u64 shards:u32 shard:u32 generation:u64
+//!           basis:u8 number:u64 length:u64 crc:u32      (the crc is of all before it)
+//! frame   = length:u64 crc:u32 check:u32 entry*         (the crc is of the entries, the check of
+//!                                                        the twelve bytes before it)
+//! entry   = tag:u8 fields, texts with their length before them
+//! ```
+//!
+//! Fixed numbers are little-endian, those within entries are LEB128. What is cut off anywhere reads
+//! as all whole frames before the cut, and a cut can be told from damage: a frame's length has a
+//! check of its own.
+
+mod entry;
+mod frame;
+mod header;
+#[cfg(test)]
+mod tests;
+
+pub use entry::Entry;
+pub use frame::{Fault, Reader, encode, encode_closed, encode_complete};
+pub use header::{Basis, Boot, Header, HeaderError, VERSION};
+
+/// A file, as far as it can be read.
+#[derive(Debug)]
+pub struct Decoded {
+    /// What it is.
+    pub header: Header,
+    /// What its whole frames hold.
+    pub entries: Vec<Entry>,
+    /// How far it can be read, in bytes.
+    pub length: u64,
+    /// Why not to its end.
+    pub fault: Option<Fault>,
+}
+
+/// Reads a whole file. Never fails for what follows the header, however hostile: see
+/// [`Decoded::fault`].
+pub fn decode(file: &[u8]) -> Result<Decoded, HeaderError> {
+    let mut reader = Reader::new(file)?;
+    let (mut entries, mut fault) = (Vec::new(), None);
+    loop {
+        match reader.read() {
+            Ok(Some(frame)) => entries.extend(frame),
+            Ok(None) => break,
+            Err(met) => {
+                fault = Some(met);
+                break;
+            }
+        }
+    }
+    Ok(Decoded { header: *reader.header(), entries, length: reader.length(), fault })
+}

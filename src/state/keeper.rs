@@ -1,0 +1,249 @@
+//! What happens in the background: what was written is made to survive a power loss, and files that
+//! are no longer needed go.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::directory::{Directory, Name};
+use super::format::Boot;
+use super::load::Earlier;
+use crate::telemetry::Instruments;
+
+/// What the logs of a run and its keeper have in common.
+#[derive(Debug)]
+pub(super) struct Disk {
+    pub(super) directory: Directory,
+    pub(super) boot: Boot,
+    pub(super) run: u64,
+    pub(super) instruments: Arc<Instruments>,
+    /// The files of earlier runs, until this one is complete.
+    pub(super) earlier: Mutex<Vec<Earlier>>,
+    /// One for each shard.
+    pub(super) tails: Vec<Mutex<Tail>>,
+}
+
+/// What a shard has on disk.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    /// The oldest first; the last one is written to.
+    pub(super) files: Vec<Written>,
+    /// The newest generation with all streams in it, and how long it was then.
+    pub(super) complete: Option<(u64, u64)>,
+    /// What went wrong in the background, for the log to act on.
+    pub(super) failed: Option<io::Error>,
+}
+
+/// A file and how much of it there is.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    pub(super) generation: u64,
+    pub(super) file: Arc<File>,
+    pub(super) length: u64,
+    /// How much would survive a power loss; none if not even its name.
+    pub(super) synced: Option<u64>,
+}
+
+impl Tail {
+    /// The newest generation with all streams in it, if they would survive a power loss.
+    fn complete(&self) -> Option<u64> {
+        let (generation, length) = self.complete?;
+        let file = self.files.iter().find(|file| file.generation == generation)?;
+        file.synced.is_some_and(|synced| synced >= length).then_some(generation)
+    }
+}
+
+impl Disk {
+    #[expect(clippy::cast_possible_truncation, reason = "one for each core")]
+    pub(super) fn shards(&self) -> u32 {
+        self.tails.len() as u32
+    }
+
+    /// What `look` makes of a shard's files.
+    pub(super) fn tail<T>(&self, shard: u32, look: impl FnOnce(&mut Tail) -> T) -> Option<T> {
+        self.tails.get(shard as usize).map(|tail| look(&mut tail.lock()))
+    }
+
+    /// Whether something went wrong in the background.
+    pub(super) fn has_failed(&self, shard: u32) -> bool {
+        self.tail(shard, |tail| tail.failed.is_some()).unwrap_or_default()
+    }
+
+    /// Takes away all that a shard has on disk, and what that stands on. The oldest goes first:
+    /// what is left at any moment doesn't pass for all.
+    pub(super) fn clear(&self, shard: u32) -> io::Result<()> {
+        self.clear_earlier()?;
+        let all = |tail: &mut Tail| {
+            tail.complete = None;
+            tail.files.iter().map(|written| written.generation).collect()
+        };
+        let generations: Vec<u64> = self.tail(shard, all).unwrap_or_default();
+        self.remove(shard, &generations)
+    }
+
+    fn clear_earlier(&self) -> io::Result<()> {
+        let mut earlier = self.earlier.lock();
+        while let Some(&Earlier { name, damaged }) = earlier.first() {
+            if damaged {
+                self.directory.set_aside(name)?;
+            } else {
+                self.directory.remove(name)?;
+            }
+            earlier.remove(0);
+        }
+        Ok(())
+    }
+
+    fn remove(&self, shard: u32, generations: &[u64]) -> io::Result<()> {
+        for &generation in generations {
+            self.directory.remove(Name { run: self.run, shard, generation })?;
+            self.tail(shard, |tail| tail.files.retain(|file| file.generation != generation));
+        }
+        Ok(())
+    }
+}
+
+/// Looks after the files of a run; see [`Keeper::pass`].
+#[derive(Debug)]
+pub struct Keeper {
+    pub(super) disk: Arc<Disk>,
+}
+
+impl Keeper {
+    /// Makes all that was written survive a power loss; then removes what the logs no longer need.
+    /// It waits for the disk.
+    pub fn pass(&self) {
+        let disk = &self.disk;
+        for shard in 0..disk.shards() {
+            self.sync(shard);
+        }
+        if let Err(error) = self.tidy() {
+            tracing::debug!(%error, "old state can't be removed from disk yet");
+        }
+        self.measure();
+    }
+
+    /// Makes a pass every `interval` in a thread of its own, until the guard is dropped.
+    pub fn every(self, interval: Duration) -> io::Result<Keeping> {
+        let (stop, stopped) = sync_channel::<()>(0);
+        let passes = move || {
+            while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                self.pass();
+            }
+        };
+        let thread = std::thread::Builder::new().name("state".to_owned()).spawn(passes)?;
+        Ok(Keeping { stop: Some(stop), thread: Some(thread) })
+    }
+
+    fn sync(&self, shard: u32) {
+        let disk = &self.disk;
+        let files = disk.tail(shard, |tail| tail.files.clone()).unwrap_or_default();
+        let last = files.last().map(|last| last.generation);
+        for Written { generation, file, length, synced } in files {
+            let result = if Some(generation) == last && is_removed(&file) {
+                Err(io::Error::new(io::ErrorKind::NotFound, "the file has been removed"))
+            } else if synced.is_some_and(|synced| synced >= length) {
+                continue;
+            } else {
+                file.sync_data().and_then(|()| match synced {
+                    Some(_) => Ok(()),
+                    None => disk.directory.sync(),
+                })
+            };
+            let failed = disk.tail(shard, |tail| {
+                let Some(file) = tail.files.iter_mut().find(|file| file.generation == generation)
+                else {
+                    return false; // it went meanwhile
+                };
+                match result {
+                    Ok(()) => file.synced = Some(length),
+                    Err(error) => tail.failed = Some(error),
+                }
+                tail.failed.is_some()
+            });
+            if failed == Some(true)
+                && let Err(error) = disk.clear(shard)
+            {
+                tracing::warn!(%error, shard, "old state can't be removed from disk yet");
+            }
+        }
+    }
+
+    /// Removes what is no longer needed. As long as there are files of earlier runs, every file
+    /// is: that a stream was forgotten since then is known by nothing else.
+    fn tidy(&self) -> io::Result<()> {
+        let disk = &self.disk;
+        let complete: Vec<Option<u64>> =
+            disk.tails.iter().map(|tail| tail.lock().complete()).collect();
+        if complete.iter().all(Option::is_some) {
+            disk.clear_earlier()?;
+        }
+        if !disk.earlier.lock().is_empty() {
+            return Ok(());
+        }
+        for (shard, complete) in (0..).zip(complete) {
+            let Some(complete) = complete else { continue };
+            let old = |tail: &mut Tail| {
+                let generations = tail.files.iter().map(|file| file.generation);
+                generations.filter(|generation| *generation < complete).collect()
+            };
+            let generations: Vec<u64> = disk.tail(shard, old).unwrap_or_default();
+            disk.remove(shard, &generations)?;
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats, and far from 2^52")]
+    fn measure(&self) {
+        let of = |tail: &Mutex<Tail>| tail.lock().files.iter().map(|file| file.length).sum::<u64>();
+        let bytes: u64 = self.disk.tails.iter().map(of).sum();
+        self.disk.instruments.state_bytes.set(bytes as f64);
+    }
+}
+
+/// A thread that makes passes; it ends when this is dropped, which waits for a pass under way.
+#[derive(Debug)]
+pub struct Keeping {
+    stop: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join()); // a panic there has been told
+        }
+    }
+}
+
+/// Whether nobody could open it any more. What can't be asked is told by the write.
+fn is_removed(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_counts_once_all_of_it_would_survive() {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let written =
+            |synced| Written { generation: 2, file: Arc::clone(&file), length: 9, synced };
+        let mut tail = Tail { complete: Some((2, 7)), ..Tail::default() };
+        assert_eq!(tail.complete(), None, "there is no such file");
+        for (synced, counts) in [(None, None), (Some(6), None), (Some(7), Some(2))] {
+            tail.files = vec![written(synced)];
+            assert_eq!(tail.complete(), counts);
+        }
+        tail.complete = None;
+        assert_eq!(tail.complete(), None);
+    }
+}

@@ -1,0 +1,314 @@
+//! What a directory's files say, put together.
+//!
+//! A *run* is one life of the broker, with a chain of files for each of its shards. It is complete
+//! once every shard has written all its streams; until then it stands on the runs before it. So the
+//! last complete run counts and all after it, applied in order: what came later replaces or changes
+//! what was known of a stream, and changes of a stream of which nothing is known mean nothing.
+
+use std::collections::BTreeMap;
+use std::io::BufReader;
+
+use indexmap::IndexMap;
+
+use super::directory::{Directory, Name};
+use super::format::{Basis, Boot, Entry, Fault, Header, HeaderError, Reader};
+use crate::types::{Change, StreamName};
+
+/// How much is read at once, in bytes.
+const BUFFER: usize = 256 * 1024;
+
+/// What is known from before.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Each stream's changes in order, from a [`Change::Began`] on.
+    pub streams: IndexMap<StreamName, Vec<Change>>,
+    /// When the newest publication of a stream that isn't here was made, in milliseconds of the
+    /// Unix epoch; 0 if there was none.
+    pub forgotten: u64,
+    /// How complete that is.
+    pub ending: Ending,
+    /// What was wrong with the files and what was done about it, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// How the broker ended before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ending {
+    /// In good order, or there is nothing from before: all is here.
+    Clean,
+    /// The process just ended. All that anyone was told is here.
+    Crashed,
+    /// The machine ended, a file is damaged, or the disk failed: something that clients were told
+    /// may be missing, such as the newest publications of a stream.
+    Incomplete,
+}
+
+/// A file of an earlier run, to be taken away once it is no longer needed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Earlier {
+    pub(super) name: Name,
+    /// Then it is set aside instead.
+    pub(super) damaged: bool,
+}
+
+/// What a new run needs to know of those before.
+#[derive(Debug)]
+pub(super) struct Before {
+    /// The number of the newest; 0 if there is none.
+    pub(super) run: u64,
+    pub(super) files: Vec<Earlier>,
+}
+
+/// The files of one run, by shard, the oldest first.
+struct Run {
+    shards: u32,
+    boot: Boot,
+    chains: BTreeMap<u32, Vec<Read>>,
+}
+
+/// A file that could be read.
+struct Read {
+    name: Name,
+    header: Header,
+    entries: Vec<Entry>,
+    length: u64,
+    fault: Option<Fault>,
+    /// Whether nothing before it is needed.
+    complete: bool,
+    closed: bool,
+}
+
+pub(super) fn load(directory: &Directory, boot: Boot) -> std::io::Result<(Loaded, Before)> {
+    let names = directory.files()?;
+    let mut loader = Loader {
+        directory,
+        files: names.iter().map(|&name| Earlier { name, damaged: false }).collect(),
+        loaded: Loaded {
+            streams: IndexMap::new(),
+            forgotten: 0,
+            ending: Ending::Clean,
+            warnings: Vec::new(),
+        },
+    };
+    let mut runs: Vec<(Run, Boot)> = Vec::new();
+    let mut ended_in = boot; // the boot in which it was noticed that the run had ended
+    for of_run in names.chunk_by(|a, b| a.run == b.run).rev() {
+        let Some(run) = loader.read_run(of_run) else { continue };
+        let (complete, began_in) = (run.is_complete(), run.boot);
+        runs.push((run, ended_in));
+        ended_in = began_in;
+        if complete {
+            break;
+        }
+    }
+    let mut has_base = false;
+    for (run, ended_in) in runs.into_iter().rev() {
+        loader.apply_run(run, ended_in, has_base);
+        has_base = true;
+    }
+    let run = names.last().map_or(0, |name| name.run);
+    Ok((loader.loaded, Before { run, files: loader.files }))
+}
+
+struct Loader<'a> {
+    directory: &'a Directory,
+    files: Vec<Earlier>,
+    loaded: Loaded,
+}
+
+impl Loader<'_> {
+    /// Reads a run's files; none if there is nothing in them.
+    fn read_run(&mut self, names: &[Name]) -> Option<Run> {
+        let mut run: Option<Run> = None;
+        for &name in names {
+            let read = match self.read(name) {
+                Ok(read) => read,
+                Err(HeaderError::Short) => continue, // it was just being made
+                Err(reason @ HeaderError::Unreadable(_)) => {
+                    self.warn(format!("the state file {name} is left out: {reason}"));
+                    self.damaged(name);
+                    continue;
+                }
+                Err(
+                    reason @ (HeaderError::Foreign | HeaderError::Newer(_) | HeaderError::Damaged),
+                ) => {
+                    self.set_aside(name, &reason.to_string());
+                    continue;
+                }
+            };
+            let Header { shards, boot, .. } = read.header;
+            let run = run.get_or_insert_with(|| Run { shards, boot, chains: BTreeMap::new() });
+            let Header { run: number, shard, generation, .. } = read.header;
+            if (Name { run: number, shard, generation }) != name || shards != run.shards {
+                self.set_aside(name, "it is another file than its name says");
+                continue;
+            }
+            run.chains.entry(shard).or_default().push(read);
+        }
+        run.filter(|run| !run.chains.is_empty())
+    }
+
+    fn read(&self, name: Name) -> Result<Read, HeaderError> {
+        let file = self.directory.read(name).map_err(HeaderError::Unreadable)?;
+        let mut reader = Reader::new(BufReader::with_capacity(BUFFER, file))?;
+        let mut entries = Vec::new();
+        let fault = loop {
+            match reader.read() {
+                Ok(Some(frame)) => entries.extend(frame),
+                Ok(None) => break None,
+                Err(fault) => break Some(fault),
+            }
+        };
+        let (header, length) = (*reader.header(), reader.length());
+        let whole = |entry: &Entry| matches!(entry, Entry::Complete { .. });
+        let complete = header.basis == Basis::Nothing || entries.iter().any(whole);
+        let closed = entries.last() == Some(&Entry::Closed);
+        Ok(Read { name, header, entries, length, fault, complete, closed })
+    }
+
+    fn apply_run(&mut self, run: Run, ended_in: Boot, has_base: bool) {
+        let complete = run.is_complete();
+        // A shard without files can't write them, and then took away what came before; or the
+        // broker ended while it made them, and nobody has been told anything.
+        let all = run.chains.len() as u64 == u64::from(run.shards);
+        if !all && !has_base {
+            self.loaded.ending = Ending::Incomplete;
+        }
+        for chain in run.chains.into_values() {
+            self.apply_chain(chain, ended_in, complete, has_base);
+        }
+    }
+
+    fn apply_chain(&mut self, chain: Vec<Read>, ended_in: Boot, complete: bool, has_base: bool) {
+        // Of a run that isn't complete all files count, as they say what was forgotten since.
+        let starts = |read: &Read| read.header.basis == Basis::Lost || complete && read.complete;
+        let start = chain.iter().rposition(starts).unwrap_or(0);
+        let last_complete = chain.iter().rposition(|read| read.complete);
+        let mut before: Option<Read> = None;
+        for (at, mut read) in chain.into_iter().enumerate().skip(start) {
+            if !read.complete && !read.follows(before.as_ref(), has_base) {
+                self.loaded.ending = Ending::Incomplete;
+                if before.is_some() && last_complete.is_none_or(|complete| complete < at) {
+                    break; // what comes after a gap makes no sense, unless all is written anew
+                }
+            }
+            for entry in std::mem::take(&mut read.entries) {
+                self.apply(entry);
+            }
+            before = Some(read);
+        }
+        if let Some(last) = before {
+            self.judge(&last, ended_in);
+        }
+    }
+
+    fn apply(&mut self, entry: Entry) {
+        let streams = &mut self.loaded.streams;
+        match entry {
+            Entry::Change(Change::Forgotten { stream, lost }) => {
+                streams.swap_remove(&stream);
+                self.loaded.forgotten = self.loaded.forgotten.max(lost);
+            }
+            Entry::Change(change @ Change::Began { .. }) => {
+                streams.insert(change.stream().clone(), vec![change]);
+            }
+            Entry::Change(change) => {
+                if let Some(changes) = streams.get_mut(change.stream()) {
+                    changes.push(change);
+                }
+            }
+            Entry::Complete { forgotten } => {
+                self.loaded.forgotten = self.loaded.forgotten.max(forgotten);
+            }
+            Entry::Closed => {}
+        }
+    }
+
+    /// How the writing of a shard's newest file ended.
+    fn judge(&mut self, last: &Read, ended_in: Boot) {
+        let same_boot = last.header.boot.is_same(ended_in);
+        let ending = match &last.fault {
+            None if last.closed => Ending::Clean,
+            None | Some(Fault::Short) if same_boot => Ending::Crashed,
+            Some(Fault::Damaged) if same_boot => {
+                self.cut(last.name, last.length, &Fault::Damaged);
+                Ending::Incomplete
+            }
+            Some(fault @ Fault::Unreadable(_)) => {
+                self.cut(last.name, last.length, fault);
+                Ending::Incomplete
+            }
+            None | Some(Fault::Short | Fault::Damaged) => {
+                self.warn(format!(
+                    "the machine ended while {} was written: what clients were told last may be \
+                     missing",
+                    last.name
+                ));
+                Ending::Incomplete
+            }
+        };
+        self.loaded.ending = self.loaded.ending.max(ending);
+    }
+
+    fn cut(&mut self, name: Name, length: u64, fault: &Fault) {
+        self.damaged(name);
+        self.warn(format!(
+            "the state file {name} is used up to byte {length} and will be set aside: {fault}, \
+             so what clients were told last may be missing"
+        ));
+    }
+
+    fn set_aside(&mut self, name: Name, reason: &str) {
+        self.loaded.ending = Ending::Incomplete;
+        match self.directory.set_aside(name) {
+            Ok(aside) => {
+                self.files.retain(|file| file.name != name);
+                self.warn(format!(
+                    "the state file {name} is not used: {reason}; it is {aside} now"
+                ));
+            }
+            Err(error) => {
+                self.damaged(name);
+                self.warn(format!(
+                    "the state file {name} is not used: {reason}; it can't be renamed: {error}"
+                ));
+            }
+        }
+    }
+
+    fn damaged(&mut self, name: Name) {
+        self.loaded.ending = Ending::Incomplete;
+        for file in self.files.iter_mut().filter(|file| file.name == name) {
+            file.damaged = true;
+        }
+    }
+
+    fn warn(&mut self, sentence: String) {
+        self.loaded.warnings.push(sentence);
+    }
+}
+
+impl Run {
+    /// Whether it stands without those before.
+    fn is_complete(&self) -> bool {
+        let complete =
+            |shard| self.chains.get(&shard).is_some_and(|c| c.iter().any(|read| read.complete));
+        (0..self.shards).all(complete)
+    }
+}
+
+impl Read {
+    /// Whether what it stands on is there in full.
+    fn follows(&self, before: Option<&Self>, has_base: bool) -> bool {
+        match (self.header.basis, before) {
+            (Basis::Generation { number, length }, Some(before)) => {
+                before.name.generation == number && before.length == length
+            }
+            (Basis::Runs, None) => has_base,
+            (Basis::Nothing, None) => true,
+            (Basis::Nothing | Basis::Runs | Basis::Lost, _) | (Basis::Generation { .. }, None) => {
+                false
+            }
+        }
+    }
+}

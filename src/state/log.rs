@@ -1,0 +1,275 @@
+//! A shard's log: the changes it applied, written before anyone is told of them.
+//!
+//! ```text
+//! append ── one write ──→ file of this generation                   in the shard's turn
+//! begin_snapshot ───────→ a new generation, which follows the old    …
+//! append × n ───────────→ every stream anew, and what changes meanwhile
+//! end_snapshot ─────────→ the mark that makes the new one complete
+//!                          fdatasync, then the old one goes          in the background (Keeper)
+//! ```
+//!
+//! While a snapshot is under way the old generation and the new one together are the log, so there
+//! is never more than one file to write to, and every cut leaves a log that is whole.
+//!
+//! A log that can't be written is worth less than none: positions that clients know would be given
+//! away again. So it takes its files away, and what they stand on, and starts anew from a snapshot
+//! every few seconds until that works. The broker goes on without it meanwhile.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::directory::Name;
+use super::format::{self, Basis, Header};
+use super::keeper::{Disk, Written};
+use crate::types::Change;
+
+/// A file below this is not worth a snapshot.
+const SMALL: u64 = 16 * 1024 * 1024;
+
+/// How many times larger than after its last snapshot a file may grow.
+const GROWTH: u64 = 2;
+
+/// How long after a failure the next attempt is made.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// How often a failure that lasts is told.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// A buffer that a turn has made larger is given back.
+const KEPT_BUFFER: usize = 64 * 1024;
+
+/// What one shard writes. Every call returns when the system has taken what there is to write;
+/// none fails: see [`Log::is_failing`].
+#[derive(Debug)]
+pub struct Log {
+    disk: Arc<Disk>,
+    shard: u32,
+    mode: Mode,
+    /// The last generation's number.
+    generation: u64,
+    buffer: Vec<u8>,
+    /// When a failure was last told.
+    told: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Mode {
+    Writing(Writing),
+    Failing {
+        /// When the next attempt is due.
+        again: Instant,
+    },
+}
+
+#[derive(Debug)]
+struct Writing {
+    file: Arc<File>,
+    length: u64,
+    /// How long it was after its snapshot.
+    base: u64,
+    /// Whether the streams are yet to be written.
+    snapshot: bool,
+    /// When a snapshot that could not be begun is tried again.
+    again: Option<Instant>,
+}
+
+impl Log {
+    pub(super) fn begin(disk: Arc<Disk>, shard: u32, basis: Basis, now: Instant) -> Self {
+        let mode = Mode::Failing { again: now }; // until there is a file
+        disk.instruments.state_failing.increment(1.0);
+        let mut log = Self { disk, shard, mode, generation: 0, buffer: Vec::new(), told: None };
+        match log.next_generation(basis) {
+            Ok(writing) => log.start(writing),
+            Err(error) => log.fail(&error, now),
+        }
+        log
+    }
+
+    /// Writes what was applied, in one write. What doesn't reach the file is lost with all that
+    /// was there, until the next snapshot.
+    pub fn append<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>, now: Instant) {
+        if matches!(self.mode, Mode::Writing(_)) {
+            format::encode(changes, &mut self.buffer);
+            self.write(now);
+        }
+    }
+
+    /// Whether nothing is on disk now.
+    pub fn is_failing(&self) -> bool {
+        matches!(self.mode, Mode::Failing { .. })
+    }
+
+    /// Whether every stream should be written anew: the file has grown, or there is none.
+    pub fn wants_snapshot(&self, now: Instant) -> bool {
+        match &self.mode {
+            Mode::Failing { again } => *again <= now,
+            Mode::Writing(writing) => {
+                let grown = writing.length > SMALL.max(GROWTH.saturating_mul(writing.base));
+                let may = !writing.snapshot && writing.again.is_none_or(|again| again <= now);
+                grown && may || self.disk.has_failed(self.shard)
+            }
+        }
+    }
+
+    /// When [`Self::wants_snapshot`] will say so by itself.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.mode {
+            Mode::Failing { again } => Some(*again),
+            Mode::Writing(_) => None,
+        }
+    }
+
+    /// Whether a snapshot is under way: each stream is to be appended as if it began now, a
+    /// [`Change::Began`] first, and then [`Self::end_snapshot`] called. A log that begins on top of
+    /// earlier ones begins like that.
+    pub fn is_in_snapshot(&self) -> bool {
+        matches!(&self.mode, Mode::Writing(Writing { snapshot: true, .. }))
+    }
+
+    /// Begins a snapshot, if it can.
+    pub fn begin_snapshot(&mut self, now: Instant) {
+        if self.disk.has_failed(self.shard) {
+            self.write(now); // nothing, but finds out why
+        }
+        match &self.mode {
+            Mode::Writing(Writing { length, .. }) => {
+                let basis = Basis::Generation { number: self.generation, length: *length };
+                match self.next_generation(basis) {
+                    Ok(writing) => self.mode = Mode::Writing(writing),
+                    Err(error) => self.put_off(&error, now),
+                }
+            }
+            Mode::Failing { .. } => {
+                let disk = &self.disk;
+                let cleared = disk.directory.restore().and_then(|()| disk.clear(self.shard));
+                match cleared.and_then(|()| self.next_generation(Basis::Lost)) {
+                    Ok(writing) => {
+                        self.start(writing);
+                        tracing::info!(shard = self.shard, "state is written to disk again");
+                    }
+                    Err(error) => self.fail(&error, now),
+                }
+            }
+        }
+    }
+
+    /// Ends a snapshot: all streams have been appended. `forgotten` is when the newest publication
+    /// of a stream that isn't there was made, in milliseconds of the Unix epoch.
+    pub fn end_snapshot(&mut self, forgotten: u64, now: Instant) {
+        if !self.is_in_snapshot() {
+            return; // it failed meanwhile
+        }
+        format::encode_complete(forgotten, &mut self.buffer);
+        self.write(now);
+        if let Mode::Writing(writing) = &mut self.mode {
+            writing.snapshot = false;
+            writing.base = writing.length;
+            let complete = (self.generation, writing.length);
+            self.disk.tail(self.shard, |tail| tail.complete = Some(complete));
+        }
+    }
+
+    /// Marks the end of a stop in good order, and waits until all is on disk.
+    pub fn close(mut self, now: Instant) {
+        if self.is_failing() {
+            return;
+        }
+        format::encode_closed(&mut self.buffer);
+        self.write(now);
+        let files = self.disk.tail(self.shard, |tail| tail.files.clone()).unwrap_or_default();
+        let synced = files.iter().try_for_each(|written| written.file.sync_all());
+        if let Err(error) = synced.and_then(|()| self.disk.directory.sync()) {
+            self.fail(&error, now);
+        }
+    }
+
+    /// Writes again, or for the first time.
+    fn start(&mut self, writing: Writing) {
+        self.mode = Mode::Writing(writing);
+        self.told = None;
+        self.disk.instruments.state_failing.decrement(1.0);
+    }
+
+    fn write(&mut self, now: Instant) {
+        let failed = self.disk.tail(self.shard, |tail| tail.failed.take()).flatten();
+        let Mode::Writing(writing) = &mut self.mode else { return };
+        let result = match failed {
+            Some(error) => Err(error),
+            None => (&*writing.file).write_all(&self.buffer),
+        };
+        if result.is_ok() {
+            writing.length += self.buffer.len() as u64;
+            let length = writing.length;
+            self.disk.tail(self.shard, |tail| {
+                if let Some(last) = tail.files.last_mut() {
+                    last.length = length;
+                }
+            });
+        }
+        self.buffer.clear();
+        if self.buffer.capacity() > KEPT_BUFFER {
+            self.buffer = Vec::new();
+        }
+        if let Err(error) = result {
+            self.fail(&error, now);
+        }
+    }
+
+    /// Makes a file and writes what it is.
+    fn next_generation(&mut self, basis: Basis) -> io::Result<Writing> {
+        let disk = &self.disk;
+        let (run, shard) = (disk.run, self.shard);
+        self.generation += 1;
+        let generation = self.generation;
+        let name = Name { run, shard, generation };
+        let header =
+            Header { boot: disk.boot, run, shards: disk.shards(), shard, generation, basis };
+        let header = header.encode();
+        let file = disk.directory.create(name)?;
+        if let Err(error) = (&file).write_all(&header) {
+            disk.directory.remove(name)?;
+            return Err(error);
+        }
+        let (file, length) = (Arc::new(file), header.len() as u64);
+        let complete = basis == Basis::Nothing;
+        let written = Written { generation, file: Arc::clone(&file), length, synced: None };
+        disk.tail(shard, |tail| {
+            tail.failed = None;
+            tail.files.push(written);
+            if complete {
+                tail.complete = Some((generation, length));
+            }
+        });
+        Ok(Writing { file, length, base: length, snapshot: !complete, again: None })
+    }
+
+    /// The old generation goes on until there is room for a new one.
+    fn put_off(&mut self, error: &io::Error, now: Instant) {
+        self.count(error, now, "state on disk can't be compacted yet");
+        if let Mode::Writing(writing) = &mut self.mode {
+            writing.again = Some(now + RETRY);
+        }
+    }
+
+    fn fail(&mut self, error: &io::Error, now: Instant) {
+        let failing = Mode::Failing { again: now + RETRY };
+        if let Mode::Writing(_) = std::mem::replace(&mut self.mode, failing) {
+            self.disk.instruments.state_failing.increment(1.0);
+        }
+        self.count(error, now, "state can't be written to disk: a restart now would lose it");
+        if let Err(error) = self.disk.clear(self.shard) {
+            tracing::warn!(%error, shard = self.shard, "old state can't be removed from disk yet");
+        }
+    }
+
+    fn count(&mut self, error: &io::Error, now: Instant, what: &str) {
+        self.disk.instruments.state_failures.increment(1);
+        let since = self.told.map(|told| now.saturating_duration_since(told));
+        if since.is_none_or(|since| since >= TOLD_EVERY) {
+            tracing::warn!(%error, shard = self.shard, "{what}");
+            self.told = Some(now);
+        }
+    }
+}

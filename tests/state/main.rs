@@ -1,0 +1,15 @@
+//! What is on disk, cut at every step, in strange hands and on a disk that is full.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails by panicking, whatever else comes is a failure, and files are real"
+)]
+
+mod crashes;
+mod failing;
+mod files;
+mod view;
