@@ -15,6 +15,10 @@ use super::Socket;
 use crate::protocol;
 use crate::types::{CloseReason, Codec};
 
+/// How many questions with large answers one connection may have at its shards. With more it isn't
+/// read until one has been dealt with, so that nobody's questions stand before everyone else's.
+const MOST_QUESTIONS: u32 = 4;
+
 /// Where a subscriber's messages go.
 pub type Recipient = Arc<Outbox>;
 
@@ -28,6 +32,7 @@ pub struct Outbox {
     state: Mutex<State>,
     owner: AtomicWaker,
     heard: AtomicU32,
+    questions: AtomicU32,
     limit: u32,
     codec: Codec,
 }
@@ -62,6 +67,7 @@ impl Outbox {
             state: Mutex::default(),
             owner: AtomicWaker::new(),
             heard: AtomicU32::new(0),
+            questions: AtomicU32::new(0),
             limit,
             codec,
         })
@@ -197,6 +203,23 @@ impl Outbox {
     /// When bytes last came in.
     pub fn heard(&self) -> u32 {
         self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a question with a large answer is on its way to a shard.
+    pub fn ask(&self) {
+        self.questions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether there are so many of them that no more should be read.
+    pub fn is_curious(&self) -> bool {
+        self.questions.load(Ordering::Acquire) >= MOST_QUESTIONS
+    }
+
+    /// Notes that a shard has dealt with one.
+    pub fn answered(&self) {
+        if self.questions.fetch_sub(1, Ordering::Release) == MOST_QUESTIONS {
+            self.owner.wake();
+        }
     }
 
     /// Ends the stream, whatever holds on to it.

@@ -16,14 +16,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::throttle::{Throttle, Verdict};
 use super::{Context, Place};
 use crate::auth;
 use crate::broker::{GroupKey, Input, SubscriberKey};
 use crate::fanout::{Recipient, Registration};
 use crate::protocol;
 use crate::protocol::websocket::{self, Event, Reader, Violation};
-use crate::session::{Action, Session};
-use crate::types::{CloseReason, ConnectionMessage, SessionId};
+use crate::session::{self, Action, Session};
+use crate::types::{CloseReason, CommandKind, ConnectionMessage, Limit, SessionId};
 
 /// How much is read at once, into a buffer all connections of a thread share.
 const READ_BUFFER: usize = 16 * 1024;
@@ -53,6 +54,7 @@ struct Client {
     context: Arc<Context>,
     outbox: Recipient,
     session: Session,
+    throttle: Throttle,
     /// An input for which its shard had no room: nothing more is read until it has.
     blocked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _place: Place,
@@ -90,10 +92,12 @@ impl Connection {
         let identifier = client.identifier.as_deref();
         let registration = identifier.map(|it| Box::new(context.identities.register(it, &outbox)));
         let session = Session::new(sid, client.joins);
+        let throttle = Throttle::new(context.settings.limits.pace, context.heartbeat.beat());
         let client = Client {
             context,
             outbox,
             session,
+            throttle,
             blocked: None,
             _place: place,
             _registration: registration,
@@ -161,6 +165,9 @@ impl Connection {
             if let Some(blocked) = &mut self.client.blocked {
                 ready!(blocked.as_mut().poll(task));
                 self.client.blocked = None;
+            }
+            if self.client.outbox.is_curious() {
+                return Poll::Pending; // the shard that takes a question wakes it
             }
             if self.reader.is_held() {
                 let mut out = Vec::new();
@@ -244,6 +251,7 @@ impl Connection {
             | CloseReason::MessageTooBig => true,
             CloseReason::NoPong
             | CloseReason::TooSlow
+            | CloseReason::TooFast
             | CloseReason::ServerRestart
             | CloseReason::UnsupportedData
             | CloseReason::Unauthorized
@@ -302,6 +310,23 @@ impl Drop for Connection {
 impl Client {
     fn handle(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> ControlFlow<()> {
         match event {
+            Event::Text(_) | Event::Ping(_) | Event::Pong => match self.verdict() {
+                Verdict::Follow => {}
+                Verdict::Refuse => {
+                    if let Event::Text(text) = event {
+                        return self.refuse(text, out);
+                    }
+                }
+                Verdict::Close => {
+                    self.send(out);
+                    out.clear();
+                    self.outbox.close(CloseReason::TooFast);
+                    return ControlFlow::Break(());
+                }
+            },
+            Event::Binary | Event::Close(_) => {}
+        }
+        match event {
             Event::Text(text) => return self.command(text, out),
             Event::Ping(payload) => websocket::write_pong(out, payload),
             Event::Pong => {}
@@ -320,20 +345,53 @@ impl Client {
         ControlFlow::Continue(())
     }
 
+    /// Whether the client may send what it has sent. Every frame counts; a ping is answered all the
+    /// same, as RFC 6455 wants.
+    fn verdict(&mut self) -> Verdict {
+        match self.context.settings.limits.pace {
+            Some(pace) => self.throttle.take(pace, self.context.heartbeat.beat()),
+            None => Verdict::Follow,
+        }
+    }
+
+    /// Refuses what is more than the client may send, having read no more of it than that takes.
+    fn refuse(&mut self, text: &str, out: &mut Vec<u8>) -> ControlFlow<()> {
+        let (kind, identifier) = protocol::decode_head(self.outbox.codec(), text);
+        if matches!(kind, CommandKind::Unsubscribe | CommandKind::Pong) {
+            return self.command(text, out); // nobody waits for an answer that could be a refusal
+        }
+        self.context.instruments.limits.increment(Limit::CommandsPerSecond);
+        self.act(session::refuse_excess(kind, identifier.as_deref()), out)
+    }
+
     fn command(&mut self, text: &str, out: &mut Vec<u8>) -> ControlFlow<()> {
+        let command = protocol::decode(self.outbox.codec(), text);
+        let Context { settings, access, instruments, .. } = &*self.context;
+        let action = self.session.handle(command, &settings.limits, &access.streams);
+        if let Some(limit) = self.session.take_exceeded() {
+            instruments.limits.increment(limit);
+        }
+        self.act(action, out)
+    }
+
+    fn act(&mut self, action: Action, out: &mut Vec<u8>) -> ControlFlow<()> {
         let codec = self.outbox.codec();
-        let command = protocol::decode(codec, text);
         let instruments = &self.context.instruments;
-        let Context { settings, access, .. } = &*self.context;
-        match self.session.handle(command, &settings.limits, &access.streams) {
+        match action {
             Action::Forward { stream, identifier, command } => {
                 let session = self.session.id();
                 let key = SubscriberKey { session, group: GroupKey { codec, identifier } };
                 let recipient = Arc::clone(&self.outbox);
+                if command.asks_for_much() {
+                    recipient.ask();
+                }
                 let input = Input::Command { key, recipient, command };
                 if let Err(waiting) = self.context.hub.try_send(stream, input) {
                     let hub = Arc::clone(&self.context.hub);
                     self.blocked = Some(Box::pin(async move { hub.send(waiting).await }));
+                    return ControlFlow::Break(());
+                }
+                if self.outbox.is_curious() {
                     return ControlFlow::Break(());
                 }
             }

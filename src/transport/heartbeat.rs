@@ -25,6 +25,9 @@ use crate::types::{CloseReason, ConnectionMessage};
 /// The length of a beat.
 const BEAT: Duration = Duration::from_millis(100);
 
+/// How many there are in a second.
+pub(super) const BEATS_A_SECOND: u32 = 10;
+
 /// How many connections are pinged before other tasks get their turn.
 const PINGS_A_TURN: usize = 128;
 

@@ -4,6 +4,7 @@
 mod connection;
 mod handshake;
 mod heartbeat;
+mod throttle;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -133,7 +133,13 @@ fn name(stream: usize) -> StreamName {
 
 impl World {
     fn new(settings: HistorySettings) -> Self {
-        let settings = Settings { presence_ttl: PRESENCE_TTL, history: settings, seed: 7 };
+        let settings = Settings {
+            presence_ttl: PRESENCE_TTL,
+            max_members: usize::MAX,
+            max_answer: usize::MAX,
+            history: settings,
+            seed: 7,
+        };
         Self {
             shard: Shard::new(settings),
             start: Clock::new().now(),
@@ -402,7 +408,13 @@ impl World {
 /// What a publication of this test weighs, and what a stream that keeps any.
 fn weights() -> (usize, usize) {
     let history = HistorySettings { limit: 2, ttl: Duration::from_secs(1), max_bytes: usize::MAX };
-    let settings = Settings { presence_ttl: PRESENCE_TTL, history, seed: 0 };
+    let settings = Settings {
+        presence_ttl: PRESENCE_TTL,
+        max_members: usize::MAX,
+        max_answer: usize::MAX,
+        history,
+        seed: 0,
+    };
     let mut shard = Shard::<u32>::new(settings);
     let mut publish = || {
         let input = Input::Publish { data: "\"00000000\"".into(), at: 0, except: None };

@@ -11,7 +11,7 @@ use broker::fanout::{Hub, Outbox, Presence, Recipient};
 use broker::protocol::action_cable::{Parameters, PingPrecision};
 use broker::telemetry::Instruments;
 use broker::transport::{Connection, Context, Heartbeat, Liveness, Settings, TokenName};
-use broker::types::{Codec, Limits, SessionId, StreamName};
+use broker::types::{Codec, Limits, Pace, SessionId, StreamName};
 use bytes::Bytes;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::task::JoinHandle;
@@ -28,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) ping: Parameters,
     pub(crate) liveness: Liveness,
     pub(crate) max_outbox: u32,
+    pub(crate) max_answer: usize,
+    pub(crate) pace: Option<Pace>,
 }
 
 /// The broker without its doors.
@@ -54,6 +56,8 @@ impl Default for Options {
             ping: QUIET,
             liveness: Liveness { interval: Duration::ZERO, timeout: SECOND },
             max_outbox: 1 << 20,
+            max_answer: 8 << 20,
+            pace: None,
         }
     }
 }
@@ -68,13 +72,19 @@ impl Parts {
         let (tasks, heartbeat_stop) = (TaskTracker::new(), CancellationToken::new());
         let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
         let history = HistorySettings { limit: 0, ttl: Duration::from_secs(1), max_bytes: 0 };
-        let streams = broker::broker::Settings { presence_ttl: options.ttl, history, seed: 0 };
+        let streams = broker::broker::Settings {
+            presence_ttl: options.ttl,
+            max_members: usize::MAX,
+            max_answer: options.max_answer,
+            history,
+            seed: 0,
+        };
         let hub = Hub::start(options.shards, streams, &clock, &instruments, &tasks, &stop, &failed);
         let heartbeat = Heartbeat::new(Arc::clone(&clock), options.liveness);
         tokio::spawn(Arc::clone(&clock).watch(stop.clone()));
         tokio::spawn(Arc::clone(&heartbeat).run(Arc::clone(&instruments), heartbeat_stop.clone()));
         let settings = Settings {
-            limits: Limits::default(),
+            limits: Limits { pace: options.pace, ..Limits::default() },
             max_message: 64 * 1024,
             max_outbox: options.max_outbox,
             max_connections: 1000,
