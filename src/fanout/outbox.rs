@@ -53,9 +53,9 @@ struct Queue {
     written: usize,
     /// How much isn't.
     waiting: usize,
-    /// How much there was to begin with. An answer may be larger than the limit, and a client that
-    /// is still taking it in is not too slow: the limit is for what comes on top.
-    first: usize,
+    /// The size of something larger than the limit that is among it. One answer may be, and a client
+    /// that is still taking it in is not too slow: the limit is for what comes before it and on top.
+    whole: usize,
 }
 
 impl Outbox {
@@ -91,7 +91,7 @@ impl Outbox {
             return 0;
         }
         if let Some(queue) = &mut state.queue {
-            if queue.waiting + frames.len() > self.limit as usize + queue.first {
+            if !queue.takes(frames.len(), self.limit as usize) {
                 drop(state);
                 self.close(CloseReason::TooSlow);
             } else {
@@ -113,7 +113,7 @@ impl Outbox {
         let mut queue = Box::<Queue>::default();
         queue.push(share());
         queue.advance(written);
-        queue.first = queue.waiting;
+        queue.whole = queue.waiting;
         state.queue = Some(queue);
         drop(state);
         self.owner.wake();
@@ -235,6 +235,14 @@ impl std::fmt::Debug for Outbox {
 }
 
 impl Queue {
+    /// Whether there is room for so many bytes more.
+    fn takes(&mut self, more: usize, limit: usize) -> bool {
+        if more > limit && self.whole <= limit && self.waiting <= limit {
+            self.whole = more;
+        }
+        self.waiting + more <= limit + self.whole
+    }
+
     fn push(&mut self, frames: Bytes) {
         self.waiting += frames.len();
         self.frames.push_back(frames);

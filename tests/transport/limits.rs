@@ -221,3 +221,33 @@ async fn a_list_that_is_too_long_is_refused_and_its_number_is_not() {
     assert_eq!(broker.metric("broker_limit_refusals_total{limit=\"answer_size\"}"), 1);
     assert_eq!(broker.presence("room").await.len(), 100, "the application is told all");
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_answer_may_wait_whole_whatever_waits_before_it() {
+    let options = Options { ttl: 3600 * SECOND, max_outbox: 10_000, ..Options::default() };
+    let broker = Parts::start(&options);
+    populate(&broker, "room", 1000, "\"something to make it long\"").await;
+    let (mut client, _task) = broker.connect_with(1000);
+    client.command("subscribe", "room");
+    settle().await;
+    client.frames();
+    broker.publish("room", &json!("x".repeat(5000)).to_string()).await;
+    client.command("presence", "room");
+    settle().await;
+    broker.publish("room", &json!("x".repeat(4000)).to_string()).await;
+    settle().await;
+    let mut messages = Vec::new();
+    for _ in 0..500 {
+        messages.extend(client.messages());
+        settle().await;
+    }
+    let [_, list, _] = &*messages else { panic!("{} messages", messages.len()) };
+    assert!(list.to_string().len() > 5 * 10_000 && list["message"]["total"] == 1000);
+
+    // but not several; two may have been one write
+    for _ in 0..4 {
+        client.command("presence", "room");
+    }
+    settle().await;
+    assert_eq!(broker.metric("broker_outbox_overflows_total"), 1);
+}
