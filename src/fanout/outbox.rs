@@ -91,11 +91,11 @@ impl Outbox {
             return 0;
         }
         if let Some(queue) = &mut state.queue {
-            if !queue.takes(frames.len(), self.limit as usize) {
+            if queue.takes(frames.len(), self.limit as usize) {
+                queue.push(share());
+            } else {
                 drop(state);
                 self.close(CloseReason::TooSlow);
-            } else {
-                queue.push(share());
             }
             return 0;
         }
