@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use crate::types::{CommandKind, DropCause, JoinCause, LeaveCause, UpdateCause};
+use crate::types::{CommandKind, DropCause, JoinCause, LeaveCause, Limit, UpdateCause};
 
 /// What a shard did since it was last asked.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// Commands followed (`true`) or refused.
     pub commands: Vec<(CommandKind, bool)>,
+    /// For each command refused for a limit, which.
+    pub limits: Vec<Limit>,
     /// Publications accepted.
     pub publications: u64,
     /// Members that arrived.

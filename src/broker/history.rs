@@ -44,9 +44,9 @@ struct Kept {
     expires: Instant,
 }
 
-/// The most that is told of what was missed, in bytes of payload: it waits for one client whole.
-/// A client that missed more does better to load anew.
-const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+/// What was missed is more than may be told in one answer.
+#[derive(Debug)]
+pub(super) struct TooLarge;
 
 /// Memory that keeping a publication takes besides its payload.
 const OVERHEAD: usize = size_of::<Kept>() + size_of::<Publication>();
@@ -108,32 +108,32 @@ impl History {
     }
 
     /// What a client missed, up to and including an offset, followed by the confirmation; or the
-    /// refusal alone, if something of it is not kept or can't be told.
+    /// refusal alone, if something of it is not kept. `Err` is a refusal because it has more bytes
+    /// of payload than that.
     pub(super) fn answer(
         &self,
         stream: &StreamName,
         request: &HistoryRequest,
         up_to: Offset,
-    ) -> Vec<ServerMessage> {
+        most: usize,
+    ) -> Result<Vec<ServerMessage>, TooLarge> {
         let position = request.positions.iter().find(|(name, _)| name == stream);
         let missed = match (position, request.since) {
             (Some((_, position)), _) => self.after(position),
             (None, Some(since)) => self.since(since),
             (None, None) => None,
         };
-        let Some(first) = missed else { return vec![ServerMessage::HistoryRejected] };
+        let Some(first) = missed else { return Ok(vec![ServerMessage::HistoryRejected]) };
         let missed = self.kept.iter().map(|kept| &kept.publication).filter(|publication| {
             let position = publication.position.as_ref();
             position.is_some_and(|at| first <= at.offset && at.offset <= up_to)
         });
         let missed: Vec<_> = missed.collect();
-        if missed.iter().map(|publication| publication.data.as_str().len()).sum::<usize>()
-            > LARGEST_ANSWER
-        {
-            return vec![ServerMessage::HistoryRejected];
+        if missed.iter().map(|publication| publication.data.as_str().len()).sum::<usize>() > most {
+            return Err(TooLarge);
         }
         let missed = missed.into_iter().map(Arc::clone).map(ServerMessage::Publication);
-        missed.chain([ServerMessage::HistoryConfirmed]).collect()
+        Ok(missed.chain([ServerMessage::HistoryConfirmed]).collect())
     }
 
     /// The first offset after a position; `None` if what follows it isn't all here.
@@ -187,7 +187,9 @@ mod tests {
 
     impl Fixture {
         fn ask(&self, request: &HistoryRequest) -> Result<Vec<u64>, ()> {
-            let mut answer = self.history.answer(&"a".into(), request, self.history.head());
+            let head = self.history.head();
+            let mut answer =
+                self.history.answer(&"a".into(), request, head, usize::MAX).expect("no limit");
             match answer.pop() {
                 Some(ServerMessage::HistoryConfirmed) => Ok(answer
                     .iter()
@@ -252,8 +254,9 @@ mod tests {
     fn nothing_beyond_what_follows_live() {
         let fixture = of(5);
         let request = HistoryRequest { since: Some(0), positions: vec![] };
-        let answer = fixture.history.answer(&"a".into(), &request, Offset(2));
-        assert_eq!(answer.len(), 3, "two publications and the confirmation");
+        let answer = |most| fixture.history.answer(&"a".into(), &request, Offset(2), most);
+        assert_eq!(answer(2).unwrap().len(), 3, "two publications and the confirmation");
+        assert!(answer(1).is_err(), "more than may be told at once");
         assert_eq!(fixture.history.next_expiry(), Some(fixture.start + LATER));
     }
 

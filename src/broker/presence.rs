@@ -30,6 +30,8 @@ pub(super) struct PresenceSet {
     hasher: RandomState,
     arrival: List,
     references: u64,
+    /// Bytes that a list of all members has.
+    size: usize,
     /// The list as last asked for, until something changes.
     listed: Option<Arc<MemberList>>,
 }
@@ -79,6 +81,16 @@ impl PresenceSet {
         self.members.len()
     }
 
+    /// Whether there is a member of this id.
+    pub(super) fn has(&self, id: &PresenceId) -> bool {
+        self.find_member(id).is_some()
+    }
+
+    /// Bytes that a list of all members has: their ids, their infos and what is around them.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
     /// Adds a record; the member is new with its first one.
     pub(super) fn add(&mut self, id: PresenceId, info: RawJson) -> (RecordKey, PresenceChange) {
         let member = self.find_or_add_member(&id);
@@ -94,12 +106,13 @@ impl PresenceSet {
         if let Some(member) = self.members.get_mut(member as usize) {
             member.records.push_back(&mut self.records, record);
         }
-        let change = match before {
+        let change = match &before {
             None => MemberChange::Joined { info: info.clone() },
-            Some(before) if before != info => MemberChange::Updated { info: info.clone() },
+            Some(before) if *before != info => MemberChange::Updated { info: info.clone() },
             Some(_) => MemberChange::Unchanged,
         };
-        (record, self.changed(id, reference, RecordChange::Added { info }, change))
+        let record_change = RecordChange::Added { info };
+        (record, self.changed(id, reference, record_change, change, before.as_ref()))
     }
 
     /// Gives a record another info; `None` if it has that one already.
@@ -120,7 +133,8 @@ impl PresenceSet {
         } else {
             MemberChange::Updated { info: info.clone() }
         };
-        Some(self.changed(id, reference, RecordChange::Updated { info, previous }, change))
+        let record = RecordChange::Updated { info, previous };
+        Some(self.changed(id, reference, record, change, Some(&before)))
     }
 
     /// Takes a record out; the member goes with its last one.
@@ -138,7 +152,8 @@ impl PresenceSet {
             Some(now) if *now != before => MemberChange::Updated { info: now.clone() },
             Some(_) => MemberChange::Unchanged,
         };
-        Some(self.changed(id, reference, RecordChange::Removed { info, cause }, change))
+        let record = RecordChange::Removed { info, cause };
+        Some(self.changed(id, reference, record, change, Some(&before)))
     }
 
     /// The presence id a record was made with.
@@ -188,8 +203,8 @@ impl PresenceSet {
     }
 
     fn find_member(&self, id: &PresenceId) -> Option<u32> {
-        let same =
-            |key: &u32| self.members.get(*key as usize).is_some_and(|member| member.id == *id);
+        let member = |key: &u32| self.members.get(*key as usize);
+        let same = |key: &u32| member(key).is_some_and(|member| member.id == *id);
         self.by_id.find(self.hasher.hash_one(id), same).copied()
     }
 
@@ -216,18 +231,32 @@ impl PresenceSet {
         }
     }
 
+    /// Says what changed; `before` is what others saw of the member.
     fn changed(
         &mut self,
         id: PresenceId,
         reference: u64,
         record: RecordChange,
         member: MemberChange,
+        before: Option<&RawJson>,
     ) -> PresenceChange {
+        let now = match &member {
+            MemberChange::Unchanged => before,
+            MemberChange::Joined { info } | MemberChange::Updated { info } => Some(info),
+            MemberChange::Left => None,
+        };
+        let size = |info: Option<&RawJson>| info.map_or(0, |info| listed_size(&id, info));
+        self.size = self.size + size(now) - size(before);
         if member != MemberChange::Unchanged {
             self.listed = None;
         }
         PresenceChange { id, reference, record, member }
     }
+}
+
+/// Bytes of a member in a list: `{"id":"…","info":…},` in the one protocol there is.
+fn listed_size(id: &PresenceId, info: &RawJson) -> usize {
+    id.as_str().len() + info.as_str().len() + 18
 }
 
 /// A slab's key in four bytes: a stream with four billion records doesn't fit in memory.
@@ -257,6 +286,7 @@ mod tests {
         let change = set.remove(laptop, LeaveCause::Left).unwrap();
         assert_eq!(member_of(&change), &MemberChange::Left);
         assert!(set.is_empty() && set.list().is_empty());
+        assert_eq!(set.size(), 0);
     }
 
     #[test]

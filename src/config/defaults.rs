@@ -65,6 +65,13 @@ pub const MAX_MESSAGE_SIZE: usize = 64 * 1024;
 /// A few seconds of a busy stream for a slow reader; ten thousand of them still fit in memory.
 pub const MAX_OUTBOX_SIZE: usize = 1024 * 1024;
 
+/// Beyond it, all of them arriving would be ten billion messages: each is told to each.
+pub const MAX_MEMBERS: Option<usize> = Some(100_000);
+
+/// Histories of long messages, lists of tens of thousands of members; as much as a client that reads
+/// nothing may make the broker hold besides its outbox.
+pub const MAX_ANSWER_SIZE: usize = 8 * 1024 * 1024;
+
 /// A batch of a thousand publications of 1 KiB.
 pub const MAX_BODY_SIZE: usize = 1024 * 1024;
 

@@ -71,6 +71,26 @@ pub enum ConfigError {
         /// The message.
         message: super::ByteSize,
     },
+    /// A bucket that nothing fills.
+    #[error(
+        "--max-commands-burst {burst} limits nothing without --max-commands-per-second: set that, \
+         or leave both out"
+    )]
+    BurstWithoutRate {
+        /// The bucket.
+        burst: usize,
+    },
+    /// A bucket that overflows as it is filled.
+    #[error(
+        "--max-commands-burst {burst} is below --max-commands-per-second {per_second}: a second's \
+         commands may come at once, so raise the first or lower the second"
+    )]
+    BurstBelowRate {
+        /// The bucket.
+        burst: u32,
+        /// The rate.
+        per_second: u32,
+    },
     /// A path no request can have.
     #[error("--cable-path `{path}` {problem}")]
     CablePath {

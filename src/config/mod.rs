@@ -32,7 +32,7 @@ pub use secret::Secret;
 pub use settings::{LogFormat, Settings, TimestampPrecision};
 pub use value::{ByteSize, Host, HumanDuration, ValueError};
 
-use crate::types::Limits;
+use crate::types::{Limits, Pace};
 
 /// Everything that can be set, checked and in the type it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub struct Config {
     pub access: Access,
     /// How long a member stays after its connection ended; zero is not at all.
     pub presence_ttl: Duration,
+    /// Most members of a stream; none is any number.
+    pub max_members: Option<usize>,
     /// Publications a stream keeps; 0 is none.
     pub history_limit: usize,
     /// How long a publication is kept. Never zero.
@@ -83,6 +85,8 @@ pub struct Config {
     pub max_message_size: usize,
     /// Most bytes waiting for one client. At least [`Self::max_message_size`].
     pub max_outbox_size: usize,
+    /// Largest list or history told to one client, in bytes.
+    pub max_answer_size: usize,
     /// Largest request body, in bytes.
     pub max_body_size: usize,
     /// Largest request head, in bytes.
@@ -113,6 +117,7 @@ impl Config {
         let access = &self.access;
         let or_zero = |d: Option<Duration>| Some(HumanDuration(d.unwrap_or(Duration::ZERO)));
         let limits = self.limits;
+        let pace = |part: fn(Pace) -> u32| limits.pace.map_or(0, |pace| part(pace) as usize);
         Settings {
             host: Some(Host(self.host)),
             port: Some(self.port),
@@ -149,6 +154,8 @@ impl Config {
             presence_ttl: Some(HumanDuration(self.presence_ttl)),
             max_presence_id_length: Some(limits.presence_id_length),
             max_presence_info_size: Some(ByteSize(limits.info_size)),
+            max_members: Some(self.max_members.unwrap_or(0)),
+            max_records: Some(limits.records),
             history_limit: Some(self.history_limit),
             history_ttl: Some(HumanDuration(self.history_ttl)),
             history_max_bytes: Some(ByteSize(self.history_max_bytes)),
@@ -163,8 +170,11 @@ impl Config {
             shutdown_timeout: Some(HumanDuration(self.shutdown_timeout)),
             max_connections: Some(self.max_connections.unwrap_or(0)),
             max_subscriptions: Some(limits.subscriptions),
+            max_commands_per_second: Some(pace(|pace| pace.per_second)),
+            max_commands_burst: Some(pace(|pace| pace.burst)),
             max_message_size: Some(ByteSize(self.max_message_size)),
             max_outbox_size: Some(ByteSize(self.max_outbox_size)),
+            max_answer_size: Some(ByteSize(self.max_answer_size)),
             max_body_size: Some(ByteSize(self.max_body_size)),
             max_header_size: Some(ByteSize(self.max_header_size)),
             max_stream_name_size: Some(ByteSize(limits.stream_name_size)),
@@ -235,6 +245,7 @@ impl Default for Config {
             cable_path: defaults::CABLE_PATH.to_owned(),
             access: Access::default(),
             presence_ttl: defaults::PRESENCE_TTL,
+            max_members: defaults::MAX_MEMBERS,
             history_limit: defaults::HISTORY_LIMIT,
             history_ttl: defaults::HISTORY_TTL,
             history_max_bytes: defaults::HISTORY_MAX_BYTES,
@@ -251,6 +262,7 @@ impl Default for Config {
             max_connections: defaults::MAX_CONNECTIONS,
             max_message_size: defaults::MAX_MESSAGE_SIZE,
             max_outbox_size: defaults::MAX_OUTBOX_SIZE,
+            max_answer_size: defaults::MAX_ANSWER_SIZE,
             max_body_size: defaults::MAX_BODY_SIZE,
             max_header_size: defaults::MAX_HEADER_SIZE,
             log_level: defaults::LOG_LEVEL.to_owned(),

@@ -281,6 +281,18 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_presence_info_size: Option<ByteSize>,
 
+    /// Most members of a stream [default: 100000]
+    ///
+    /// One more is refused; further sessions of a member are not. 0 is any number.
+    #[arg(long, env = "BROKER_MAX_MEMBERS", value_name = "COUNT", value_parser = count, help_heading = PRESENCE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_members: Option<usize>,
+
+    /// Most subscriptions through which one client is present [default: 1000]
+    #[arg(long, env = "BROKER_MAX_RECORDS", value_name = "COUNT", value_parser = count, help_heading = PRESENCE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_records: Option<usize>,
+
     /// Publications a stream keeps for clients that were away [default: 100]
     ///
     /// A client that comes back asks for what it missed and gets all of it, or is told that it
@@ -376,6 +388,21 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_subscriptions: Option<usize>,
 
+    /// Most commands of one client in a second, on average [default: 0]
+    ///
+    /// Every message and control frame counts. What is more is refused, and a client that sends more
+    /// than twice as much is ended with close code 1008. 0 is any number; for the internet, 50 does.
+    #[arg(long, env = "BROKER_MAX_COMMANDS_PER_SECOND", value_name = "COUNT", value_parser = count, help_heading = LIMITS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_commands_per_second: Option<usize>,
+
+    /// Most commands of one client at once [default: 0]
+    ///
+    /// 0 is those of four seconds. At least those of one.
+    #[arg(long, env = "BROKER_MAX_COMMANDS_BURST", value_name = "COUNT", value_parser = count, help_heading = LIMITS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_commands_burst: Option<usize>,
+
     /// Largest message of a client [default: 64KiB]
     ///
     /// A larger one ends the connection with close code 1009.
@@ -390,6 +417,14 @@ pub struct Settings {
     #[arg(long, env = "BROKER_MAX_OUTBOX_SIZE", value_name = "SIZE", help_heading = LIMITS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_outbox_size: Option<ByteSize>,
+
+    /// Largest list of members, or history, told to one client [default: 8MiB]
+    ///
+    /// In bytes of its ids, infos or messages. It may wait whole for a client that reads slowly. A
+    /// larger one is refused.
+    #[arg(long, env = "BROKER_MAX_ANSWER_SIZE", value_name = "SIZE", help_heading = LIMITS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_answer_size: Option<ByteSize>,
 
     /// Largest body of a publish request [default: 1MiB]
     #[arg(long, env = "BROKER_MAX_BODY_SIZE", value_name = "SIZE", help_heading = LIMITS)]

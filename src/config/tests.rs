@@ -114,6 +114,29 @@ fn only_loopback_is_served_unasked() {
 }
 
 #[test]
+fn a_rate_has_a_burst() {
+    let pace = |given: &[&str]| config(given).unwrap().limits.pace;
+    let is = |per_second, burst| Some(Pace { per_second, burst });
+    assert_eq!(pace(&[]), None);
+    assert_eq!(pace(&["--max-commands-per-second=0", "--max-commands-burst=0"]), None);
+    assert_eq!(pace(&["--max-commands-per-second=50"]), is(50, 200));
+    assert_eq!(pace(&["--max-commands-per-second=50", "--max-commands-burst=50"]), is(50, 50));
+    assert_eq!(pace(&["--max-commands-per-second=1000000"]), is(1_000_000, 4_000_000));
+    let below = refusal(&["--max-commands-per-second=50", "--max-commands-burst=49"]);
+    assert!(below.contains("--max-commands-burst 49 is below"), "{below}");
+    let alone = refusal(&["--max-commands-burst=49"]);
+    assert!(alone.contains("without --max-commands-per-second"), "{alone}");
+    assert!(refusal(&["--max-commands-per-second=1000001"]).contains("above 1000000"));
+    assert!(refusal(&["--max-commands-per-second=99999999999"]).contains("above 1000000"));
+}
+
+#[test]
+fn members_may_be_any_number() {
+    assert_eq!(config(&["--max-members=0"]).unwrap().max_members, None);
+    assert_eq!(config(&["--max-members=5"]).unwrap().max_members, Some(5));
+}
+
+#[test]
 fn an_open_door_is_warned_about() {
     let warnings = |given: &[&str]| config(given).unwrap().warnings().len();
     assert_eq!(warnings(&["--public"]), 0);
@@ -157,7 +180,7 @@ fn a_directory_has_a_name() {
 
 #[test]
 fn bounds_hold() {
-    let beyond: [&[&str]; 20] = [
+    let beyond: [&[&str]; 22] = [
         &["--sessions-ttl=86401"],
         &["--state-interval=99ms"],
         &["--state-interval=2h"],
@@ -178,6 +201,8 @@ fn bounds_hold() {
         &["--max-presence-id-length=0"],
         &["--max-stream-name-size=0"],
         &["--max-subscriptions=0"],
+        &["--max-records=0"],
+        &["--max-answer-size=127"],
     ];
     for given in beyond {
         let sentence = refusal(given);
@@ -438,6 +463,7 @@ proptest! {
         ping in prop_oneof![Just(0u64), 100u64..3_600_000],
         message in 128usize..1_048_576,
         connections in 0usize..1_000_000,
+        rate in 0usize..=1_000_000,
     ) {
         let settings = Settings {
             port: Some(port),
@@ -445,6 +471,7 @@ proptest! {
             ping_interval: Some(HumanDuration(Duration::from_millis(ping))),
             max_message_size: Some(ByteSize(message)),
             max_connections: Some(connections),
+            max_commands_per_second: Some(rate),
             ..Settings::default()
         };
         let config = Config::from_settings(settings).unwrap();

@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{Access, ByteSize, Config, ConfigError, HumanDuration, Secret, Settings};
-use crate::types::Limits;
+use crate::types::{Limits, Pace};
 
 /// The shortest interval or timeout. Less would be a busy loop over every connection.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -31,6 +31,8 @@ const LARGEST: usize = 256 * 1024 * 1024;
 const LARGEST_HISTORY: usize = 1 << 42;
 /// The largest count a setting may have; more is a slip of the finger.
 const LARGEST_COUNT: usize = 1_000_000_000;
+/// The highest rate of commands; more is a slip of the finger.
+const FASTEST: u32 = 1_000_000;
 /// The largest file a key is read from.
 const LARGEST_KEY: u64 = 4096;
 
@@ -79,6 +81,7 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
         cable_path: settings.cable_path.map_or(Ok(default.cable_path), cable_path)?,
         access,
         presence_ttl: session_ttl("presence-ttl", settings.presence_ttl, default.presence_ttl)?,
+        max_members: count_or_any("max-members", settings.max_members, default.max_members)?,
         history_limit: history_limit(settings.history_limit, default.history_limit)?,
         history_ttl: history_ttl(settings.history_ttl, default.history_ttl)?,
         history_max_bytes: history_max_bytes(
@@ -103,15 +106,7 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
             settings.liveness_interval,
             default.liveness_interval,
         )?,
-        liveness_timeout: timeout(
-            "liveness-timeout",
-            settings.liveness_timeout,
-            default.liveness_timeout,
-            (
-                SHORTEST,
-                "no client could answer in time; --liveness-interval 0 is what turns it off",
-            ),
-        )?,
+        liveness_timeout: liveness_timeout(settings.liveness_timeout, default.liveness_timeout)?,
         handshake_timeout: timeout(
             "handshake-timeout",
             settings.handshake_timeout,
@@ -124,13 +119,19 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
             default.shutdown_timeout,
             (Duration::ZERO, NEVER_SHORTER),
         )?,
-        max_connections: match settings.max_connections {
-            None => default.max_connections,
-            Some(0) => None,
-            given @ Some(_) => Some(count("max-connections", given, 0)?),
-        },
+        max_connections: count_or_any(
+            "max-connections",
+            settings.max_connections,
+            default.max_connections,
+        )?,
         max_message_size,
         max_outbox_size,
+        max_answer_size: size(
+            "max-answer-size",
+            settings.max_answer_size,
+            default.max_answer_size,
+            SMALLEST_MESSAGE,
+        )?,
         max_body_size: size(
             "max-body-size",
             settings.max_body_size,
@@ -173,7 +174,43 @@ fn limits(settings: &Settings, default: Limits) -> Result<Limits, ConfigError> {
             settings.max_subscriptions,
             default.subscriptions,
         )?,
+        records: count("max-records", settings.max_records, default.records)?,
+        pace: pace(settings.max_commands_per_second, settings.max_commands_burst, default.pace)?,
     })
+}
+
+/// The rate of a token bucket, and its size.
+fn pace(
+    rate: Option<usize>,
+    burst: Option<usize>,
+    default: Option<Pace>,
+) -> Result<Option<Pace>, ConfigError> {
+    let burst = burst.filter(|burst| *burst > 0);
+    let rate = match rate {
+        None => default.map(|pace| pace.per_second),
+        Some(0) => None,
+        Some(rate) => Some(commands("max-commands-per-second", rate, FASTEST)?),
+    };
+    match (rate, burst) {
+        (None, None) => Ok(None),
+        (None, Some(burst)) => Err(ConfigError::BurstWithoutRate { burst }),
+        (Some(per_second), None) => {
+            Ok(Some(Pace { per_second, burst: per_second * Limits::BURST_SECONDS }))
+        }
+        (Some(per_second), Some(burst)) => {
+            let burst = commands("max-commands-burst", burst, FASTEST * Limits::BURST_SECONDS)?;
+            if burst < per_second {
+                return Err(ConfigError::BurstBelowRate { burst, per_second });
+            }
+            Ok(Some(Pace { per_second, burst }))
+        }
+    }
+}
+
+fn commands(setting: &'static str, given: usize, most: u32) -> Result<u32, ConfigError> {
+    let given = u32::try_from(given).unwrap_or(u32::MAX);
+    let most = (most, "no client sends that many; use 0 for any number");
+    bounded(setting, given, (1, ZERO_FOR_NONE), most)
 }
 
 /// A time after the end of a connection.
@@ -274,6 +311,14 @@ fn timeout(
     bounded(setting, given, (HumanDuration(least.0), least.1), most).map(|d| d.0)
 }
 
+fn liveness_timeout(
+    given: Option<HumanDuration>,
+    default: Duration,
+) -> Result<Duration, ConfigError> {
+    let why = "no client could answer in time; --liveness-interval 0 is what turns it off";
+    timeout("liveness-timeout", given, default, (SHORTEST, why))
+}
+
 fn size(
     setting: &'static str,
     given: Option<ByteSize>,
@@ -293,6 +338,19 @@ fn count(
 ) -> Result<usize, ConfigError> {
     let most = (LARGEST_COUNT, "no machine holds that many");
     bounded(setting, given.unwrap_or(default), (1, "nobody could do anything"), most)
+}
+
+/// A count that 0 lifts.
+fn count_or_any(
+    setting: &'static str,
+    given: Option<usize>,
+    default: Option<usize>,
+) -> Result<Option<usize>, ConfigError> {
+    match given {
+        None => Ok(default),
+        Some(0) => Ok(None),
+        given @ Some(_) => count(setting, given, 0).map(Some),
+    }
 }
 
 fn cable_path(path: String) -> Result<String, ConfigError> {

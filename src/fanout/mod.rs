@@ -20,6 +20,6 @@ pub use hub::{Hub, NoRoom, Stopped};
 pub use identities::{Identities, Registration};
 pub use job::{Ended, Presence, Resume};
 pub use outbox::{Outbox, Recipient};
-pub use receipt::Ping;
-pub use sessions::{Claim, Parked, Sessions};
+pub use receipt::{Ping, Unasked};
+pub use sessions::{Claim, Sessions};
 pub use socket::Socket;

@@ -12,9 +12,13 @@ use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::Socket;
-use super::receipt::{Ping, Receipt};
+use super::receipt::{Ping, Receipt, Unasked};
 use crate::protocol;
 use crate::types::{CloseReason, Codec};
+
+/// How many questions with large answers one connection may have at its shards. With more it isn't
+/// read until one has been dealt with, so that nobody's questions stand before everyone else's.
+const MOST_QUESTIONS: u32 = 4;
 
 /// Where a subscriber's messages go.
 pub type Recipient = Arc<Outbox>;
@@ -29,6 +33,7 @@ pub struct Outbox {
     state: Mutex<State>,
     owner: AtomicWaker,
     heard: AtomicU32,
+    questions: AtomicU32,
     limit: u32,
     codec: Codec,
 }
@@ -50,9 +55,9 @@ struct Queue {
     written: usize,
     /// How much isn't.
     waiting: usize,
-    /// How much there was to begin with. An answer may be larger than the limit, and a client that
-    /// is still taking it in is not too slow: the limit is for what comes on top.
-    first: usize,
+    /// The size of something larger than the limit that is among it. One answer may be, and a client
+    /// that is still taking it in is not too slow: the limit is for what comes before it and on top.
+    whole: usize,
 }
 
 impl Outbox {
@@ -64,6 +69,7 @@ impl Outbox {
             state: Mutex::default(),
             owner: AtomicWaker::new(),
             heard: AtomicU32::new(0),
+            questions: AtomicU32::new(0),
             limit,
             codec,
         })
@@ -101,16 +107,17 @@ impl Outbox {
     }
 
     /// Asks the client for a sign of life, by the frame of a ping.
-    pub fn ask(&self, ping: Ping, frame: &Bytes) -> usize {
+    pub fn ping(&self, ping: Ping, frame: &Bytes) -> usize {
         let mut state = self.state.lock();
         state.receipt.ask(ping);
         self.put(state, frame, || frame.clone())
     }
 
     /// The client has answered a ping. If something is in doubt still, gives a ping to send next.
-    pub fn answered(&self, payload: &[u8], beat: u32) -> Option<Ping> {
+    pub fn ponged(&self, payload: &[u8], beat: u32) -> Result<Option<Ping>, Unasked> {
         let ping = Ping::new();
-        self.state.lock().receipt.answered(payload, beat, ping).then_some(ping)
+        let again = self.state.lock().receipt.answered(payload, beat, ping)?;
+        Ok(again.then_some(ping))
     }
 
     /// Since which beat it is in doubt whether events of presence have arrived, if it is.
@@ -131,7 +138,6 @@ impl Outbox {
             return self.put(state, frames, || Bytes::copy_from_slice(frames));
         };
         queue.waiting += frames.len();
-        queue.first += frames.len();
         queue.frames.push_front(Bytes::copy_from_slice(frames));
         0
     }
@@ -146,14 +152,11 @@ impl Outbox {
             return 0;
         }
         if let Some(queue) = &mut state.queue {
-            if queue.frames.is_empty() {
-                queue.first += frames.len();
-            }
-            if queue.waiting + frames.len() > self.limit as usize + queue.first {
+            if queue.takes(frames.len(), self.limit as usize) {
+                queue.push(share());
+            } else {
                 drop(state);
                 self.close(CloseReason::TooSlow);
-            } else {
-                queue.push(share());
             }
             return 0;
         }
@@ -171,7 +174,7 @@ impl Outbox {
         let mut queue = Box::<Queue>::default();
         queue.push(share());
         queue.advance(written);
-        queue.first = queue.waiting;
+        queue.whole = queue.waiting;
         state.queue = Some(queue);
         drop(state);
         self.owner.wake();
@@ -263,6 +266,23 @@ impl Outbox {
         self.heard.load(Ordering::Relaxed)
     }
 
+    /// Notes that a question with a large answer is on its way to a shard.
+    pub fn ask(&self) {
+        self.questions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether there are so many of them that no more should be read.
+    pub fn is_curious(&self) -> bool {
+        self.questions.load(Ordering::Acquire) >= MOST_QUESTIONS
+    }
+
+    /// Notes that a shard has dealt with one.
+    pub fn answered(&self) {
+        if self.questions.fetch_sub(1, Ordering::Release) == MOST_QUESTIONS {
+            self.owner.wake();
+        }
+    }
+
     /// Ends the stream, whatever holds on to it.
     pub fn shutdown(&self, how: Shutdown) {
         self.socket.shutdown(how);
@@ -276,6 +296,14 @@ impl std::fmt::Debug for Outbox {
 }
 
 impl Queue {
+    /// Whether there is room for so many bytes more.
+    fn takes(&mut self, more: usize, limit: usize) -> bool {
+        if more > limit && self.whole <= limit && self.waiting <= limit {
+            self.whole = more;
+        }
+        self.waiting + more <= limit + self.whole
+    }
+
     fn push(&mut self, frames: Bytes) {
         self.waiting += frames.len();
         self.frames.push_back(frames);

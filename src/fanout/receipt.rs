@@ -52,6 +52,10 @@ pub(super) struct Receipt {
     window: (u32, u8),
 }
 
+/// A pong that answers no ping, or an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unasked;
+
 #[derive(Debug)]
 struct Asked {
     ping: Ping,
@@ -83,15 +87,18 @@ impl Receipt {
     }
 
     /// A pong came at a beat. Whether another ping should go, and is noted as sent.
-    pub(super) fn answered(&mut self, payload: &[u8], beat: u32, ping: Ping) -> bool {
-        if self.asked.take_if(|asked| asked.ping.is_answered_by(payload)).is_none() {
-            return false;
-        }
+    pub(super) fn answered(
+        &mut self,
+        payload: &[u8],
+        beat: u32,
+        ping: Ping,
+    ) -> Result<bool, Unasked> {
+        self.asked.take_if(|asked| asked.ping.is_answered_by(payload)).ok_or(Unasked)?;
         let asks = self.unasked.is_some() && self.may_ask(beat);
         if asks {
             self.ask(ping);
         }
-        asks
+        Ok(asks)
     }
 
     fn may_ask(&mut self, beat: u32) -> bool {
@@ -119,7 +126,7 @@ mod tests {
 
     fn answer(receipt: &mut Receipt, to: Ping, beat: u32) -> Option<Ping> {
         let ping = Ping::new();
-        receipt.answered(&to.0.to_be_bytes(), beat, ping).then_some(ping)
+        receipt.answered(&to.0.to_be_bytes(), beat, ping).unwrap_or(false).then_some(ping)
     }
 
     #[test]
@@ -146,7 +153,7 @@ mod tests {
         receipt.ask(liveness);
         assert_eq!(receipt.doubt(), Some(5));
         assert_eq!(answer(&mut receipt, lost, 6), None);
-        assert!(!receipt.answered(b"", 6, Ping::new()));
+        assert_eq!(receipt.answered(b"", 6, Ping::new()), Err(Unasked));
         assert_eq!(receipt.doubt(), Some(5));
         assert_eq!(answer(&mut receipt, liveness, 7), None);
         assert_eq!(receipt.doubt(), None);

@@ -41,7 +41,7 @@ struct State {
     /// When the parked ones end. Those that were taken over meanwhile stand here still.
     ends: VecDeque<(Instant, SessionId)>,
     /// Who waits for the session of a connection that is being closed for it.
-    waiting: HashMap<SessionId, oneshot::Sender<Parked>>,
+    waiting: HashMap<SessionId, oneshot::Sender<Session>>,
     parked: usize,
     parked_subscriptions: usize,
 }
@@ -50,25 +50,16 @@ struct State {
 enum Held {
     /// Whose it is is rarely said, so it needn't make all entries larger.
     Connected(Recipient, Option<Box<Identity>>),
-    Parked(Box<Parked>),
-}
-
-/// A session without a connection.
-#[derive(Debug)]
-pub struct Parked {
-    /// What it follows.
-    pub session: Session,
-    /// Whom it was given to.
-    pub identity: Identity,
+    Parked(Box<Session>),
 }
 
 /// What became of the wish to take a session over.
 #[derive(Debug)]
 pub enum Claim {
     /// Here it is.
-    Ready(Box<Parked>),
+    Ready(Box<Session>),
     /// Its connection is being closed, and then hands it over.
-    Closing(oneshot::Receiver<Parked>),
+    Closing(oneshot::Receiver<Session>),
     /// There is no such session, or no longer.
     Unknown,
     /// It was given to somebody else.
@@ -82,8 +73,9 @@ impl Sessions {
     }
 
     /// Notes that a session has a connection.
-    pub fn connect(&self, sid: SessionId, identity: Identity, outbox: &Recipient) {
+    pub fn connect(&self, session: &Session, outbox: &Recipient) {
         if !self.ttl.is_zero() {
+            let (sid, identity) = (session.id(), session.identity());
             let identity = (identity != Identity::ANYONE).then(|| Box::new(identity));
             let held = Held::Connected(Recipient::clone(outbox), identity);
             self.state.lock().held.insert(sid, held);
@@ -114,24 +106,24 @@ impl Sessions {
     }
 
     /// Keeps a session for who takes it over, or gives it to who waits for it.
-    pub fn park(&self, parked: Parked, now: Instant) {
-        let sid = parked.session.id();
+    pub fn park(&self, session: Session, now: Instant) {
+        let sid = session.id();
         let mut state = self.state.lock();
         state.held.remove(&sid);
-        let subscriptions = parked.session.subscriptions().len();
-        let parked = match state.waiting.remove(&sid) {
-            None => parked,
-            Some(waiting) => match waiting.send(parked) {
+        let subscriptions = session.subscriptions().len();
+        let session = match state.waiting.remove(&sid) {
+            None => session,
+            Some(waiting) => match waiting.send(session) {
                 Ok(()) => {
                     state.parked_subscriptions -= subscriptions;
                     return;
                 }
-                Err(parked) => parked, // who waited has given up
+                Err(session) => session, // who waited has given up
             },
         };
         state.parked += 1;
         state.ends.push_back((now + self.ttl, sid));
-        state.held.insert(sid, Held::Parked(Box::new(parked)));
+        state.held.insert(sid, Held::Parked(Box::new(session)));
         self.parked.set(state.count());
     }
 
@@ -140,7 +132,7 @@ impl Sessions {
         let mut state = self.state.lock();
         let Entry::Occupied(held) = state.held.entry(sid) else { return Claim::Unknown };
         let (outbox, theirs) = match held.get() {
-            Held::Parked(parked) => (None, parked.identity),
+            Held::Parked(session) => (None, session.identity()),
             Held::Connected(outbox, identity) => {
                 let theirs = identity.as_deref().copied().unwrap_or(Identity::ANYONE);
                 (Some(Recipient::clone(outbox)), theirs)
@@ -150,10 +142,10 @@ impl Sessions {
             return Claim::Denied;
         }
         let Some(outbox) = outbox else {
-            let Held::Parked(parked) = held.remove() else { return Claim::Unknown };
-            state.unpark(&parked);
+            let Held::Parked(session) = held.remove() else { return Claim::Unknown };
+            state.unpark(&session);
             self.parked.set(state.count());
-            return Claim::Ready(parked);
+            return Claim::Ready(session);
         };
         if state.waiting.contains_key(&sid) {
             return Claim::Unknown; // somebody was faster
@@ -170,7 +162,7 @@ impl Sessions {
         let mut state = self.state.lock();
         let identifier = auth::digest(identifier);
         let theirs = state.held.extract_if(|_, held| match held {
-            Held::Parked(parked) => parked.identity.identifier == identifier,
+            Held::Parked(session) => session.identity().identifier == identifier,
             Held::Connected(..) => false,
         });
         for (_, held) in theirs.collect::<Vec<_>>() {
@@ -201,9 +193,9 @@ impl Sessions {
 }
 
 impl State {
-    fn unpark(&mut self, parked: &Parked) {
+    fn unpark(&mut self, session: &Session) {
         self.parked -= 1;
-        self.parked_subscriptions -= parked.session.subscriptions().len();
+        self.parked_subscriptions -= session.subscriptions().len();
     }
 
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats, and far from 2^52")]

@@ -99,6 +99,7 @@ impl Worker {
                 self.apply(job, now);
                 while self.shard.reply_weight() > REPLY_BYTES_A_TURN {
                     self.reply(now); // rather than hold any number of large answers
+                    tokio::task::yield_now().await;
                 }
             }
             if !stop.is_cancelled() {
@@ -145,6 +146,11 @@ impl Worker {
     }
 
     fn apply(&mut self, job: Job, now: Instant) {
+        if let Job::Input(_, Input::Command { recipient, command, .. }) = &job
+            && command.asks_for_much()
+        {
+            recipient.answered();
+        }
         match job {
             Job::Input(_, Input::Command { recipient, command, .. })
                 if command.is_question() && recipient.closing().is_some() => {}
@@ -274,6 +280,7 @@ impl Worker {
             let outcome = if followed { &metrics.commands_ok } else { &metrics.commands_refused };
             outcome.increment(kind);
         }
+        counts.limits.into_iter().for_each(|limit| metrics.limits.increment(limit));
         counts.joins.into_iter().for_each(|cause| metrics.joins.increment(cause));
         counts.leaves.into_iter().for_each(|cause| metrics.leaves.increment(cause));
         counts.updates.into_iter().for_each(|cause| metrics.updates.increment(cause));

@@ -6,15 +6,25 @@
 pub mod action_cable;
 pub mod websocket;
 
+use std::borrow::Cow;
+
 use crate::types::{
-    BadCommand, ClientCommand, CloseReason, Codec, ConnectionMessage, Identifier, MemberChange,
-    ServerMessage,
+    BadCommand, ClientCommand, CloseReason, Codec, CommandKind, ConnectionMessage, Identifier,
+    MemberChange, ServerMessage,
 };
 
 /// Reads a text message from a client.
 pub fn decode(codec: Codec, text: &str) -> Result<ClientCommand<'_>, BadCommand<'_>> {
     match codec {
         Codec::ActionCable => action_cable::decode(text),
+    }
+}
+
+/// Reads of a client's text message only which command it is and about which subscription: enough to
+/// refuse it.
+pub fn decode_head(codec: Codec, text: &str) -> (CommandKind, Option<Cow<'_, str>>) {
+    match codec {
+        Codec::ActionCable => action_cable::decode_head(text),
     }
 }
 
@@ -38,7 +48,10 @@ pub fn encode(codec: Codec, identifier: &Identifier, message: &ServerMessage, ou
 pub fn encode_close(codec: Codec, reason: CloseReason, out: &mut Vec<u8>) {
     match reason {
         CloseReason::ClientGone | CloseReason::ClientClosed => return,
-        CloseReason::NoPong | CloseReason::TooSlow | CloseReason::ServerRestart => {
+        CloseReason::NoPong
+        | CloseReason::TooSlow
+        | CloseReason::TooFast
+        | CloseReason::ServerRestart => {
             let message = ConnectionMessage::Disconnect { reason, reconnect: true };
             encode_connection(codec, &message, out);
         }

@@ -176,6 +176,8 @@ fn streams(config: &Config) -> Result<broker::Settings, Error> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
     Ok(broker::Settings {
+        max_members: config.max_members.unwrap_or(usize::MAX),
+        max_answer: config.max_answer_size,
         presence_ttl: config.presence_ttl,
         resume: broker::ResumeSettings {
             ttl: config.sessions_ttl,

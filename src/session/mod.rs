@@ -6,18 +6,22 @@
 
 use std::borrow::Cow;
 
-use crate::auth::{JoinsAs, Rights, Streams};
+use crate::auth::{Client, JoinsAs, Rights, Streams};
 use crate::types::{
-    BadCommand, ClientCommand, CommandKind, ConnectionMessage, Identifier, Join, Limits,
-    ServerMessage, SessionId, StreamCommand, StreamName, Target,
+    BadCommand, ClientCommand, CommandKind, ConnectionMessage, Identifier, Identity, Join, Limit,
+    Limits, ServerMessage, SessionId, StreamCommand, StreamName, Target,
 };
 
 /// A session's state, as small as its subscriptions.
 #[derive(Debug)]
 pub struct Session {
     id: SessionId,
+    /// Whom it was given to.
+    identity: Identity,
     joins: JoinsAs,
     subscriptions: Vec<Subscription>,
+    /// The limit for which the last command was refused.
+    exceeded: Option<Limit>,
 }
 
 /// A name a client gave to its following of a stream.
@@ -28,6 +32,8 @@ pub struct Subscription {
     /// What it follows.
     pub stream: StreamName,
     rights: Rights,
+    /// It has joined through it, unless the stream refused it.
+    joined: bool,
 }
 
 /// What is to be done about a command.
@@ -63,14 +69,20 @@ pub enum Action {
 }
 
 impl Session {
-    /// A session without subscriptions, which may join as `joins` says.
-    pub fn new(id: SessionId, joins: JoinsAs) -> Self {
-        Self { id, joins, subscriptions: Vec::new() }
+    /// A client's session, without subscriptions.
+    pub fn new(id: SessionId, client: &Client) -> Self {
+        let (identity, joins) = (client.identity(), client.joins.clone());
+        Self { id, identity, joins, subscriptions: Vec::new(), exceeded: None }
     }
 
     /// What the client knows it by.
     pub fn id(&self) -> SessionId {
         self.id
+    }
+
+    /// Whom it was given to, and nobody else may resume it.
+    pub fn identity(&self) -> Identity {
+        self.identity
     }
 
     /// What it follows.
@@ -81,17 +93,22 @@ impl Session {
     /// Ends the session: what is left follows nothing.
     #[must_use]
     pub fn end(&mut self) -> Self {
-        let (joins, subscriptions) = (self.joins.clone(), std::mem::take(&mut self.subscriptions));
-        Self { id: self.id, joins, subscriptions }
+        Self {
+            joins: self.joins.clone(),
+            subscriptions: std::mem::take(&mut self.subscriptions),
+            ..*self
+        }
     }
 
-    /// Goes on under another id, with the subscriptions that could be taken along.
-    #[must_use]
-    pub fn resumed(mut self, id: SessionId, taken: impl IntoIterator<Item = bool>) -> Self {
-        let mut taken = taken.into_iter();
-        self.subscriptions.retain(|_| taken.next().unwrap_or(false));
-        self.id = id;
-        self
+    /// Follows what another session followed, as far as it could be taken along.
+    pub fn take_over(&mut self, other: Self, taken: impl IntoIterator<Item = bool>) {
+        let taken = other.subscriptions.into_iter().zip(taken);
+        self.subscriptions = taken.filter_map(|(held, taken)| taken.then_some(held)).collect();
+    }
+
+    /// The limit for which the last command was refused here, if it was for one.
+    pub fn take_exceeded(&mut self) -> Option<Limit> {
+        self.exceeded.take()
     }
 
     /// Decides about a client's command.
@@ -108,29 +125,31 @@ impl Session {
         let kind = command.kind();
         match command {
             ClientCommand::Subscribe { identifier, target, history, join } => {
-                let Some(held) = self.subscribe(&identifier, target, limits, streams) else {
+                if !self.subscribe(&identifier, target, limits, streams) {
                     let identifier = Identifier::from(&*identifier);
                     return Action::Refuse { kind, identifier, message: ServerMessage::Rejected };
-                };
-                let rights = held.rights;
-                let (stream, identifier) = (held.stream.clone(), held.identifier.clone());
-                let check = |join| self.check_join(join, rights, limits);
+                }
+                let check = |join| self.check_join(&identifier, join, limits);
                 let join = join.map(|join| join.and_then(check));
-                let command = StreamCommand::Subscribe { join, history };
-                Action::Forward { stream, identifier, command }
+                let subscribe = |_| Ok(StreamCommand::Subscribe { join, history });
+                self.forward(kind, &identifier, subscribe)
             }
             ClientCommand::Unsubscribe { identifier } => {
                 let Some(at) = self.position(&identifier) else { return Action::Nothing(kind) };
                 let Subscription { identifier, stream, .. } = self.subscriptions.swap_remove(at);
                 Action::Forward { stream, identifier, command: StreamCommand::Unsubscribe }
             }
-            ClientCommand::Join { identifier, join } => self.forward(kind, &identifier, |rights| {
-                Ok(match self.check_join(join, rights, limits) {
+            ClientCommand::Join { identifier, join } => {
+                let command = match self.check_join(&identifier, join, limits) {
                     Ok(join) => StreamCommand::Join(join),
                     Err(reason) => StreamCommand::RefusePresence(kind, reason),
-                })
-            }),
+                };
+                self.forward(kind, &identifier, |_| Ok(command))
+            }
             ClientCommand::Leave { identifier } => {
+                if let Some(held) = self.held_mut(&identifier) {
+                    held.joined = false;
+                }
                 self.forward(kind, &identifier, |_| Ok(StreamCommand::Leave))
             }
             ClientCommand::Presence { identifier, records } => {
@@ -155,34 +174,38 @@ impl Session {
         }
     }
 
-    /// Finds the stream a new subscription leads to and notes it; `None` if it may not. What was
-    /// confirmed once stays so.
+    /// Finds the stream a new subscription leads to and notes it; whether it may. What was confirmed
+    /// once stays so.
     fn subscribe(
         &mut self,
         identifier: &str,
         target: Target,
         limits: &Limits,
         streams: &Streams,
-    ) -> Option<&Subscription> {
-        if let Some(at) = self.position(identifier) {
-            return self.subscriptions.get(at);
+    ) -> bool {
+        if self.position(identifier).is_some() {
+            return true;
         }
-        if self.subscriptions.len() >= limits.subscriptions
-            || identifier.len() > limits.identifier_size
-        {
-            return None;
+        if self.subscriptions.len() >= limits.subscriptions {
+            self.exceeded = Some(Limit::Subscriptions);
+            return false;
         }
-        let (stream, rights) = streams.resolve(target).ok()?;
+        if identifier.len() > limits.identifier_size {
+            self.exceeded = Some(Limit::IdentifierSize);
+            return false;
+        }
+        let Ok((stream, rights)) = streams.resolve(target) else { return false };
         if stream.as_str().len() > limits.stream_name_size {
-            return None;
+            self.exceeded = Some(Limit::StreamNameSize);
+            return false;
         }
-        let subscription =
-            Subscription { identifier: Identifier::from(identifier), stream, rights };
+        let identifier = Identifier::from(identifier);
+        let subscription = Subscription { identifier, stream, rights, joined: false };
         if self.subscriptions.is_empty() {
             self.subscriptions.reserve_exact(1); // most sessions never have a second one
         }
         self.subscriptions.push(subscription);
-        self.subscriptions.last()
+        true
     }
 
     /// Passes a command on to the stream of a subscription the session holds, if the rights there
@@ -195,14 +218,14 @@ impl Session {
     ) -> Action {
         let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
         match held {
-            Some(Subscription { identifier, stream, rights }) => match command(*rights) {
+            Some(Subscription { identifier, stream, rights, .. }) => match command(*rights) {
                 Ok(command) => {
                     let (stream, identifier) = (stream.clone(), identifier.clone());
                     Action::Forward { stream, identifier, command }
                 }
                 Err(denied) => error(kind, denied),
             },
-            None => refuse(kind, Some(identifier), "there is no such subscription".into()),
+            None => refuse(kind, Some(identifier), NO_SUBSCRIPTION.into()),
         }
     }
 
@@ -222,24 +245,62 @@ impl Session {
         self.subscriptions.iter().position(|held| held.identifier.as_str() == identifier)
     }
 
-    /// Whether the client may join so: by its rights there, as who it is, within the limits.
+    fn held_mut(&mut self, identifier: &str) -> Option<&mut Subscription> {
+        let at = self.position(identifier)?;
+        self.subscriptions.get_mut(at)
+    }
+
+    /// Whether the client may join so: by its rights there, as who it is, within the limits. From
+    /// then on it counts as joined.
     fn check_join(
-        &self,
+        &mut self,
+        identifier: &str,
         join: Join,
-        rights: Rights,
         limits: &Limits,
     ) -> Result<Join, Cow<'static, str>> {
-        if !rights.join {
+        let records = self.subscriptions.iter().filter(|held| held.joined).count();
+        let held = self.held_mut(identifier).ok_or(NO_SUBSCRIPTION)?;
+        if !held.rights.join {
             return Err("this subscription may not join".into());
         }
-        let join = check_join(join, limits)?;
-        match &self.joins {
-            JoinsAs::Anyone => Ok(join),
-            JoinsAs::Only(id) if *id == join.id => Ok(join),
-            JoinsAs::Only(_) => Err("the presence id is not the one of the token".into()),
-            JoinsAs::Nobody => Err("there is no token that gives a presence id".into()),
+        let is_full = !held.joined && records >= limits.records;
+        if let Err((limit, reason)) = check_size(&join, limits) {
+            self.exceeded = limit;
+            return Err(reason);
         }
+        match &self.joins {
+            JoinsAs::Anyone => {}
+            JoinsAs::Only(id) if *id == join.id => {}
+            JoinsAs::Only(_) => return Err("the presence id is not the one of the token".into()),
+            JoinsAs::Nobody => return Err("there is no token that gives a presence id".into()),
+        }
+        if is_full {
+            self.exceeded = Some(Limit::Records);
+            let most = limits.records;
+            return Err(format!(
+                "this client has joined {records} times, at most {most} are allowed: leave first"
+            )
+            .into());
+        }
+        if let Some(held) = self.held_mut(identifier) {
+            held.joined = true;
+        }
+        Ok(join)
     }
+}
+
+const NO_SUBSCRIPTION: &str = "there is no such subscription";
+
+/// Refuses a command because the client sends more than it may: at once, not in its stream's turn.
+///
+/// A subscription is not rejected, as that would be for good: without an answer that they know,
+/// stock clients ask again after a while.
+pub fn refuse_excess(kind: CommandKind, identifier: Option<&str>) -> Action {
+    let reason = "too many commands: send fewer, or wait";
+    if kind == CommandKind::Subscribe {
+        return error(kind, reason);
+    }
+    refuse(kind, identifier, reason.into())
 }
 
 /// The refusal that fits a command: the one its client waits for, where there is one.
@@ -268,25 +329,23 @@ fn error(kind: CommandKind, reason: impl Into<Cow<'static, str>>) -> Action {
     Action::Answer { kind, message: ConnectionMessage::Error { command: kind, reason } }
 }
 
-fn check_join(join: Join, limits: &Limits) -> Result<Join, Cow<'static, str>> {
+/// Whether an id and an info are of a size that may be; if not, what is wrong, and for which limit.
+fn check_size(join: &Join, limits: &Limits) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
     let (id, info) = (join.id.as_str(), join.info.as_str());
     if id.is_empty() {
-        return Err("the presence id is empty".into());
+        return Err((None, "the presence id is empty".into()));
     }
-    let length = id.chars().count();
-    if length > limits.presence_id_length {
-        let most = limits.presence_id_length;
-        return Err(
-            format!("the presence id has {length} characters, at most {most} are allowed").into()
-        );
+    let (length, most) = (id.chars().count(), limits.presence_id_length);
+    if length > most {
+        let reason = format!("the presence id has {length} characters, at most {most} are allowed");
+        return Err((Some(Limit::PresenceIdLength), reason.into()));
     }
-    if info.len() > limits.info_size {
-        let (size, most) = (info.len(), limits.info_size);
-        return Err(
-            format!("the presence info has {size} bytes, at most {most} are allowed").into()
-        );
+    let (size, most) = (info.len(), limits.info_size);
+    if size > most {
+        let reason = format!("the presence info has {size} bytes, at most {most} are allowed");
+        return Err((Some(Limit::PresenceInfoSize), reason.into()));
     }
-    Ok(join)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -296,7 +355,7 @@ mod tests {
     const SID: SessionId = SessionId::from_bits(7);
 
     fn session(joins: JoinsAs) -> Session {
-        Session::new(SID, joins)
+        Session::new(SID, &Client { identifier: None, joins })
     }
 
     fn ask(session: &mut Session, command: ClientCommand<'_>) -> Action {
@@ -361,6 +420,7 @@ mod tests {
             identifier: "i".into(),
             stream: "room".into(),
             rights: watch,
+            joined: false,
         });
         assert_eq!(refused(&join(&mut visitor, "ann")), Some("this subscription may not join"));
         let whisper = ClientCommand::Whisper { identifier: "i".into(), data: "1".into() };

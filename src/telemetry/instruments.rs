@@ -4,8 +4,8 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::metrics as names;
 use crate::types::{
-    CloseReason, CommandKind, DropCause, HandshakeFailure, JoinCause, LeaveCause, ResumeOutcome,
-    UpdateCause,
+    CloseReason, CommandKind, DropCause, HandshakeFailure, JoinCause, LeaveCause, Limit,
+    ResumeOutcome, UpdateCause,
 };
 
 /// Every metric that is counted on the way of a frame.
@@ -67,6 +67,8 @@ pub struct Instruments {
     pub commands_ok: Labelled<CommandKind>,
     /// See [`names::COMMANDS`]: those that were not.
     pub commands_refused: Labelled<CommandKind>,
+    /// See [`names::LIMIT_REFUSALS`].
+    pub limits: Labelled<Limit>,
     /// See [`names::PRESENCE_JOINS`].
     pub joins: Labelled<JoinCause>,
     /// See [`names::PRESENCE_LEAVES`].
@@ -137,6 +139,10 @@ impl Instruments {
             ),
             commands_ok: Labelled::new(CommandKind::ALL, |kind| command(kind, "ok")),
             commands_refused: Labelled::new(CommandKind::ALL, |kind| command(kind, "refused")),
+            limits: Labelled::new(
+                Limit::ALL,
+                |limit| counter!(names::LIMIT_REFUSALS, "limit" => limit.as_str()),
+            ),
             joins: Labelled::new(
                 JoinCause::ALL,
                 |cause| counter!(names::PRESENCE_JOINS, "cause" => cause.as_str()),

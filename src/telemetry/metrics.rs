@@ -51,6 +51,7 @@ metrics! {
     STREAMS = Gauge "broker_streams" Count "Streams with subscribers, members or history now.";
     SUBSCRIPTIONS = Gauge "broker_subscriptions" Count "Subscriptions of open connections now.";
     COMMANDS = Counter "broker_commands_total" Count "Commands from clients, by `command` and `outcome` (ok, refused).";
+    LIMIT_REFUSALS = Counter "broker_limit_refusals_total" Count "Commands refused for a limit, by `limit`.";
     HTTP_REQUESTS = Counter "broker_http_requests_total" Count "HTTP requests answered, by `endpoint` and `status`.";
     PUBLICATIONS = Counter "broker_publications_total" Count "Messages accepted from the application for a stream.";
     DELIVERIES = Counter "broker_deliveries_total" Count "Messages for a subscriber (publications, whispers, presence changes, answers): one to ten subscribers counts ten.";

@@ -17,14 +17,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::ending::Ending;
+use super::throttle::{Throttle, Verdict};
 use super::{Context, Place};
 use crate::auth;
 use crate::broker::{GroupKey, Input, SubscriberKey};
-use crate::fanout::{Parked, Recipient, Registration};
+use crate::fanout::{Recipient, Registration};
 use crate::protocol;
 use crate::protocol::websocket::{self, Event, Reader, Violation};
-use crate::session::{Action, Session};
-use crate::types::{CloseReason, ConnectionMessage, Identifier, Identity, SessionId};
+use crate::session::{self, Action, Session};
+use crate::types::{CloseReason, CommandKind, ConnectionMessage, Identifier, Limit, SessionId};
 
 /// How much is read at once, into a buffer all connections of a thread share.
 const READ_BUFFER: usize = 16 * 1024;
@@ -54,8 +55,7 @@ struct Client {
     context: Arc<Context>,
     outbox: Recipient,
     session: Session,
-    /// Whom the session was given to.
-    identity: Identity,
+    throttle: Throttle,
     /// An input for which its shard had no room: nothing more is read until it has.
     blocked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _place: Place,
@@ -78,16 +78,13 @@ impl Connection {
         context: Arc<Context>,
         place: Place,
         outbox: Recipient,
-        (session, client): (Session, &auth::Client),
+        (session, identifier): (Session, Option<&str>),
         restored: Vec<Identifier>,
         read: &Bytes,
     ) -> Self {
-        let identity = client.identity();
-        let identifier = client.identifier.as_deref();
         let registration = identifier.map(|it| Box::new(context.identities.register(it, &outbox)));
-        context.sessions.connect(session.id(), identity, &outbox);
+        context.sessions.connect(&session, &outbox);
         let mut connection = Self::open(context, place, outbox, session);
-        connection.client.identity = identity;
         connection.client.registration = registration;
         connection.welcome(restored, read);
         connection
@@ -103,7 +100,7 @@ impl Connection {
     ) -> Self {
         tracing::debug!(%sid, reason = %refused, "a client is refused");
         outbox.close(refused.reason());
-        Self::open(context, place, outbox, Session::new(sid, auth::JoinsAs::Nobody))
+        Self::open(context, place, outbox, Session::new(sid, &auth::Client::default()))
     }
 
     fn open(context: Arc<Context>, place: Place, outbox: Recipient, session: Session) -> Self {
@@ -111,11 +108,12 @@ impl Connection {
         context.instruments.connections.increment(1.0);
         context.instruments.sessions.increment(1.0);
         outbox.hear(context.heartbeat.beat());
+        let throttle = Throttle::new(context.settings.limits.pace, context.heartbeat.beat());
         let client = Client {
             context,
             outbox,
             session,
-            identity: Identity::ANYONE,
+            throttle,
             blocked: None,
             _place: place,
             registration: None,
@@ -176,6 +174,9 @@ impl Connection {
             if let Some(blocked) = &mut self.client.blocked {
                 ready!(blocked.as_mut().poll(task));
                 self.client.blocked = None;
+            }
+            if self.client.outbox.is_curious() {
+                return Poll::Pending; // the shard that takes a question wakes it
             }
             if self.reader.is_held() {
                 let mut out = Vec::new();
@@ -259,6 +260,7 @@ impl Connection {
             | CloseReason::MessageTooBig => true,
             CloseReason::NoPong
             | CloseReason::TooSlow
+            | CloseReason::TooFast
             | CloseReason::ServerRestart
             | CloseReason::UnsupportedData
             | CloseReason::Unauthorized
@@ -317,15 +319,32 @@ impl Drop for Connection {
 
 impl Client {
     fn handle(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> ControlFlow<()> {
+        if let Event::Pong(payload) = event
+            && self.ponged(payload, out)
+        {
+            return ControlFlow::Continue(());
+        }
+        match event {
+            Event::Text(_) | Event::Ping(_) | Event::Pong(_) => match self.verdict() {
+                Verdict::Follow => {}
+                Verdict::Refuse => {
+                    if let Event::Text(text) = event {
+                        return self.refuse(text, out);
+                    }
+                }
+                Verdict::Close => {
+                    self.send(out);
+                    out.clear();
+                    self.outbox.close(CloseReason::TooFast);
+                    return ControlFlow::Break(());
+                }
+            },
+            Event::Binary | Event::Close(_) => {}
+        }
         match event {
             Event::Text(text) => return self.command(text, out),
             Event::Ping(payload) => websocket::write_pong(out, payload),
-            Event::Pong(payload) => {
-                let clock = &self.context.clock;
-                if let Some(ping) = self.outbox.answered(payload, clock.beat(clock.now())) {
-                    ping.write(out);
-                }
-            }
+            Event::Pong(_) => {}
             Event::Binary => {
                 self.outbox.close(CloseReason::UnsupportedData);
                 return ControlFlow::Break(());
@@ -341,19 +360,62 @@ impl Client {
         ControlFlow::Continue(())
     }
 
+    /// Whether a pong answers a ping of ours: such a one is not the client's doing.
+    fn ponged(&self, payload: &[u8], out: &mut Vec<u8>) -> bool {
+        let beat = self.context.clock.beat(self.context.clock.now());
+        let answer = self.outbox.ponged(payload, beat);
+        if let Ok(Some(ping)) = answer {
+            ping.write(out);
+        }
+        answer.is_ok()
+    }
+
+    /// Whether the client may send what it has sent. Every frame counts; a ping is answered all the
+    /// same, as RFC 6455 wants.
+    fn verdict(&mut self) -> Verdict {
+        match self.context.settings.limits.pace {
+            Some(pace) => self.throttle.take(pace, self.context.heartbeat.beat()),
+            None => Verdict::Follow,
+        }
+    }
+
+    /// Refuses what is more than the client may send, having read no more of it than that takes.
+    fn refuse(&mut self, text: &str, out: &mut Vec<u8>) -> ControlFlow<()> {
+        let (kind, identifier) = protocol::decode_head(self.outbox.codec(), text);
+        if matches!(kind, CommandKind::Unsubscribe | CommandKind::Pong) {
+            return self.command(text, out); // nobody waits for an answer that could be a refusal
+        }
+        self.context.instruments.limits.increment(Limit::CommandsPerSecond);
+        self.act(session::refuse_excess(kind, identifier.as_deref()), out)
+    }
+
     fn command(&mut self, text: &str, out: &mut Vec<u8>) -> ControlFlow<()> {
+        let command = protocol::decode(self.outbox.codec(), text);
+        let Context { settings, access, instruments, .. } = &*self.context;
+        let action = self.session.handle(command, &settings.limits, &access.streams);
+        if let Some(limit) = self.session.take_exceeded() {
+            instruments.limits.increment(limit);
+        }
+        self.act(action, out)
+    }
+
+    fn act(&mut self, action: Action, out: &mut Vec<u8>) -> ControlFlow<()> {
         let codec = self.outbox.codec();
-        let command = protocol::decode(codec, text);
         let instruments = &self.context.instruments;
-        let Context { settings, access, .. } = &*self.context;
-        match self.session.handle(command, &settings.limits, &access.streams) {
+        match action {
             Action::Forward { stream, identifier, command } => {
                 let session = self.session.id();
                 let key = SubscriberKey { session, group: GroupKey { codec, identifier } };
                 let recipient = Arc::clone(&self.outbox);
+                if command.asks_for_much() {
+                    recipient.ask();
+                }
                 let input = Input::Command { key, recipient, command };
                 if let Err(waiting) = self.context.hub.try_send(stream, input) {
                     self.blocked = Some(Box::pin(waiting.wait()));
+                    return ControlFlow::Break(());
+                }
+                if self.outbox.is_curious() {
                     return ControlFlow::Break(());
                 }
             }
@@ -391,9 +453,8 @@ impl Client {
         }
         tracing::debug!(sid = %self.session.id(), reason = reason.as_str(), "connection ended");
         self.registration = None;
-        let parked = Parked { session: self.session.end(), identity: self.identity };
-        let (outbox, at) = (Arc::clone(&self.outbox), clock.now());
-        let ending = Ending { parked, outbox, reason, at };
+        let (session, outbox) = (self.session.end(), Arc::clone(&self.outbox));
+        let ending = Ending { session, outbox, reason, at: clock.now() };
         match self.blocked.take() {
             None => ending.tell(&self.context),
             Some(blocked) => {

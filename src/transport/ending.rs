@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use super::Context;
 use crate::broker::{GroupKey, SubscriberKey};
-use crate::fanout::{Ended, Parked, Recipient};
+use crate::fanout::{Ended, Recipient};
+use crate::session::Session;
 use crate::types::CloseReason;
 
 /// A connection that has ended.
 pub(super) struct Ending {
-    pub(super) parked: Parked,
+    pub(super) session: Session,
     pub(super) outbox: Recipient,
     pub(super) reason: CloseReason,
     /// When it was noticed.
@@ -21,21 +22,21 @@ pub(super) struct Ending {
 impl Ending {
     /// Tells everyone; what a shard has no room for waits in a task of its own.
     pub(super) fn tell(self, context: &Arc<Context>) {
-        let Self { parked, outbox, reason, at } = self;
-        let resumable = !is_over(reason) && context.sessions.end(&parked.session);
-        let ended = parked.session.subscriptions().iter().map(|subscription| {
+        let Self { session, outbox, reason, at } = self;
+        let resumable = !is_over(reason) && context.sessions.end(&session);
+        let ended = session.subscriptions().iter().map(|subscription| {
             let group =
                 GroupKey { codec: outbox.codec(), identifier: subscription.identifier.clone() };
-            let key = SubscriberKey { session: parked.session.id(), group };
+            let key = SubscriberKey { session: session.id(), group };
             let (stream, outbox) = (subscription.stream.clone(), Arc::clone(&outbox));
             Ended { stream, key, outbox, at, resumable }
         });
         let waiting: Vec<_> = ended.filter_map(|ended| context.hub.try_end(ended).err()).collect();
         let settle = move |context: &Context| {
             if resumable {
-                context.sessions.park(parked, at);
+                context.sessions.park(session, at);
             } else {
-                context.sessions.forget(&parked.session);
+                context.sessions.forget(&session);
             }
         };
         if waiting.is_empty() {
@@ -60,6 +61,7 @@ const fn is_over(reason: CloseReason) -> bool {
         | CloseReason::ClientGone
         | CloseReason::NoPong
         | CloseReason::TooSlow
+        | CloseReason::TooFast
         | CloseReason::ServerRestart
         | CloseReason::ProtocolError
         | CloseReason::InvalidText

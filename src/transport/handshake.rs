@@ -197,21 +197,20 @@ impl Opening {
             let read = Bytes::copy_from_slice(&parts.read_buf);
             context.tasks.spawn(async move {
                 to.hold();
-                let taken = resume::take_over(&shared, claim, sid, &to).await;
-                let (session, restored) =
-                    taken.unwrap_or_else(|| (Session::new(sid, client.joins.clone()), Vec::new()));
-                let beating = Arc::clone(&shared);
+                let mut session = Session::new(sid, &client);
+                let restored = resume::take_over(&shared, claim, &mut session, &to).await;
+                let (beating, identifier) = (Arc::clone(&shared), client.identifier.as_deref());
                 let connection =
-                    Connection::new(shared, place, to, (session, &client), restored, &read);
+                    Connection::new(shared, place, to, (session, identifier), restored, &read);
                 beating.heartbeat.add(&outbox, ping);
                 drop((outbox, beating, client, read));
                 connection.await;
             });
             return;
         }
-        let session = Session::new(sid, client.joins.clone());
+        let session = (Session::new(sid, &client), client.identifier.as_deref());
         let read = &parts.read_buf;
-        let connection = Connection::new(shared, place, to, (session, &client), Vec::new(), read);
+        let connection = Connection::new(shared, place, to, session, Vec::new(), read);
         context.heartbeat.add(&outbox, ping);
         drop(parts.read_buf); // even an empty one can hold on to hyper's buffer
         context.tasks.spawn(connection);

@@ -22,6 +22,9 @@ use crate::protocol::action_cable::{Parameters, PingPrecision};
 use crate::telemetry::Instruments;
 use crate::types::{CloseReason, ConnectionMessage};
 
+/// How many beats there are in a second.
+pub(super) const BEATS_A_SECOND: u32 = 10;
+
 /// How many connections are pinged before other tasks get their turn.
 const PINGS_A_TURN: usize = 128;
 
@@ -247,7 +250,7 @@ impl Pings {
             ping.write(&mut frame);
             (ping, Bytes::from(frame))
         });
-        outbox.ask(*ping, frame)
+        outbox.ping(*ping, frame)
     }
 }
 

@@ -6,6 +6,7 @@ mod ending;
 mod handshake;
 mod heartbeat;
 mod resume;
+mod throttle;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

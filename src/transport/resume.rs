@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::Context;
 use crate::broker::{GroupKey, SubscriberKey};
-use crate::fanout::{Claim, Parked, Recipient, Resume};
+use crate::fanout::{Claim, Recipient, Resume};
 use crate::session::Session;
 use crate::types::{Identifier, Identity, ResumeOutcome, SessionId};
 
@@ -34,50 +34,49 @@ pub(super) fn claim(context: &Context, sid: SessionId, identity: Identity) -> Op
     None
 }
 
-/// Moves what a claimed session follows to a new one; what of it could be moved. `None` if nothing
-/// could.
+/// Moves what a claimed session follows to a new one; what of it could be moved.
 pub(super) async fn take_over(
     context: &Context,
     claim: Claim,
-    to: SessionId,
+    session: &mut Session,
     outbox: &Recipient,
-) -> Option<(Session, Vec<Identifier>)> {
-    let parked = match claim {
-        Claim::Ready(parked) => Some(*parked),
+) -> Vec<Identifier> {
+    let earlier = match claim {
+        Claim::Ready(earlier) => Some(*earlier),
         Claim::Closing(closing) => {
             tokio::time::timeout(HAND_OVER, closing).await.ok().and_then(Result::ok)
         }
         Claim::Unknown | Claim::Denied => None,
     };
-    let Some(Parked { session, .. }) = parked else {
+    let Some(earlier) = earlier else {
         context.instruments.resumes.increment(ResumeOutcome::Unknown);
-        return None;
+        return Vec::new();
     };
-    let from = session.id();
+    let (from, to) = (earlier.id(), session.id());
     let mut answers = Vec::new();
-    for subscription in session.subscriptions() {
-        let group = GroupKey { codec: outbox.codec(), identifier: subscription.identifier.clone() };
+    for held in earlier.subscriptions() {
+        let group = GroupKey { codec: outbox.codec(), identifier: held.identifier.clone() };
         let from = SubscriberKey { session: from, group };
         let resume = Resume { from, to, recipient: Arc::clone(outbox) };
-        answers.push(context.hub.resume(subscription.stream.clone(), resume).await.ok());
+        answers.push(context.hub.resume(held.stream.clone(), resume).await.ok());
     }
     let asked = answers.len();
-    let mut taken = Vec::new();
+    let mut taken = Vec::with_capacity(asked);
     for answer in answers {
         taken.push(match answer {
             Some(answer) => answer.await.unwrap_or(false),
             None => false,
         });
     }
-    let session = session.resumed(to, taken);
+    session.take_over(earlier, taken);
     let restored: Vec<_> =
-        session.subscriptions().iter().map(|taken| taken.identifier.clone()).collect();
+        session.subscriptions().iter().map(|held| held.identifier.clone()).collect();
     let outcome = match restored.len() {
         0 => ResumeOutcome::Unknown,
         all if all == asked => ResumeOutcome::Resumed,
         _ => ResumeOutcome::Partly,
     };
     context.instruments.resumes.increment(outcome);
-    tracing::debug!(%from, %to, outcome = outcome.as_str(), restored = restored.len(), "a session is resumed");
-    (!restored.is_empty()).then_some((session, restored))
+    tracing::debug!(%from, %to, outcome = outcome.as_str(), of = asked, "a session is resumed");
+    restored
 }

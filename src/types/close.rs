@@ -11,6 +11,8 @@ pub enum CloseReason {
     NoPong,
     /// The client reads slower than it is sent to, and its outbox overflowed.
     TooSlow,
+    /// The client sends far more commands than it may.
+    TooFast,
     /// The broker stops.
     ServerRestart,
     /// The client broke RFC 6455.
@@ -36,11 +38,12 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, for metrics that must exist before they count.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ClientClosed,
         Self::ClientGone,
         Self::NoPong,
         Self::TooSlow,
+        Self::TooFast,
         Self::ServerRestart,
         Self::ProtocolError,
         Self::InvalidText,
@@ -60,6 +63,7 @@ impl CloseReason {
             Self::ClientGone => "client_gone",
             Self::NoPong => "no_pong",
             Self::TooSlow => "too_slow",
+            Self::TooFast => "too_fast",
             Self::ServerRestart => "server_restart",
             Self::ProtocolError => "protocol_error",
             Self::InvalidText => "invalid_text",
@@ -87,6 +91,7 @@ impl CloseReason {
             Self::ProtocolError => 1002,
             Self::UnsupportedData => 1003,
             Self::InvalidText => 1007,
+            Self::TooFast => 1008,
             Self::MessageTooBig => 1009,
         }
     }

@@ -211,6 +211,20 @@ pub enum StreamCommand {
 }
 
 impl StreamCommand {
+    /// Whether its answer can be large.
+    pub const fn asks_for_much(&self) -> bool {
+        match self {
+            Self::List { records } => *records,
+            Self::Subscribe { history, .. } => history.is_some(),
+            Self::History(_) => true,
+            Self::Unsubscribe
+            | Self::Join(_)
+            | Self::Leave
+            | Self::Whisper(_)
+            | Self::RefusePresence(..) => false,
+        }
+    }
+
     /// Whether it changes nothing and asks for an answer that can be large.
     pub const fn is_question(&self) -> bool {
         match self {

@@ -13,6 +13,72 @@ pub struct Limits {
     pub identifier_size: usize,
     /// Most subscriptions of one session.
     pub subscriptions: usize,
+    /// Most presence records of one session.
+    pub records: usize,
+    /// How fast one connection may send; none is as fast as it likes.
+    pub pace: Option<Pace>,
+}
+
+/// How fast a client may send: messages and control frames alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// So many a second.
+    pub per_second: u32,
+    /// So many at once; at least those of a second.
+    pub burst: u32,
+}
+
+/// A limit for which commands are refused, by the setting that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Commands that one connection sends in a time.
+    CommandsPerSecond,
+    /// Subscriptions of one session.
+    Subscriptions,
+    /// The length of a subscription's identifier.
+    IdentifierSize,
+    /// The length of a stream's name.
+    StreamNameSize,
+    /// The length of a presence id.
+    PresenceIdLength,
+    /// The size of a presence info.
+    PresenceInfoSize,
+    /// Presence records of one session.
+    Records,
+    /// Members of one stream.
+    Members,
+    /// The size of a list or a history.
+    AnswerSize,
+}
+
+impl Limit {
+    /// Every limit, for metrics that must exist before they count.
+    pub const ALL: [Self; 9] = [
+        Self::CommandsPerSecond,
+        Self::Subscriptions,
+        Self::IdentifierSize,
+        Self::StreamNameSize,
+        Self::PresenceIdLength,
+        Self::PresenceInfoSize,
+        Self::Records,
+        Self::Members,
+        Self::AnswerSize,
+    ];
+
+    /// The limit in a metric's label: the setting's name without its `max-`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CommandsPerSecond => "commands_per_second",
+            Self::Subscriptions => "subscriptions",
+            Self::IdentifierSize => "identifier_size",
+            Self::StreamNameSize => "stream_name_size",
+            Self::PresenceIdLength => "presence_id_length",
+            Self::PresenceInfoSize => "presence_info_size",
+            Self::Records => "records",
+            Self::Members => "members",
+            Self::AnswerSize => "answer_size",
+        }
+    }
 }
 
 impl Limits {
@@ -26,6 +92,14 @@ impl Limits {
     pub const IDENTIFIER_SIZE: usize = 4096;
     /// Far more than a page has; low enough that one client can't fill the memory with them.
     pub const SUBSCRIPTIONS: usize = 1000;
+    /// One for each subscription: a page may be present wherever it follows.
+    pub const RECORDS: usize = Self::SUBSCRIPTIONS;
+    /// A drawing surface sends a cursor sixty times a second, a server on behalf of its users far
+    /// more: what is too fast only the application knows, and stricter than it no default may be.
+    pub const PACE: Option<Pace> = None;
+    /// How many seconds' worth may come at once, if nothing else is said: the commands of a page
+    /// that connects again, and those that a bad network delivers late.
+    pub const BURST_SECONDS: u32 = 4;
 }
 
 impl Default for Limits {
@@ -36,6 +110,8 @@ impl Default for Limits {
             stream_name_size: Self::STREAM_NAME_SIZE,
             identifier_size: Self::IDENTIFIER_SIZE,
             subscriptions: Self::SUBSCRIPTIONS,
+            records: Self::RECORDS,
+            pace: Self::PACE,
         }
     }
 }

@@ -21,7 +21,7 @@ pub use command::{
 };
 pub use handshake::HandshakeFailure;
 pub use ids::{Codec, Identifier, Identity, PresenceId, RawJson, SessionId, StreamName};
-pub use limits::Limits;
+pub use limits::{Limit, Limits, Pace};
 pub use message::{
     ConnectionMessage, Member, MemberChange, MemberList, PresenceChange, Publication, RecordChange,
     ServerMessage,

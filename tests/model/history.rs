@@ -134,8 +134,14 @@ fn name(stream: usize) -> StreamName {
 
 impl World {
     fn new(settings: HistorySettings) -> Self {
-        let resume = ResumeSettings::default();
-        let settings = Settings { presence_ttl: PRESENCE_TTL, resume, history: settings, seed: 7 };
+        let settings = Settings {
+            presence_ttl: PRESENCE_TTL,
+            resume: ResumeSettings::default(),
+            max_members: usize::MAX,
+            max_answer: usize::MAX,
+            history: settings,
+            seed: 7,
+        };
         let start = Clock::new().now();
         Self {
             shard: Shard::new(settings, start),
@@ -405,8 +411,14 @@ impl World {
 /// What a publication of this test weighs, and what a stream that keeps any.
 fn weights() -> (usize, usize) {
     let history = HistorySettings { limit: 2, ttl: Duration::from_secs(1), max_bytes: usize::MAX };
-    let resume = ResumeSettings::default();
-    let settings = Settings { presence_ttl: PRESENCE_TTL, resume, history, seed: 0 };
+    let settings = Settings {
+        presence_ttl: PRESENCE_TTL,
+        resume: ResumeSettings::default(),
+        max_members: usize::MAX,
+        max_answer: usize::MAX,
+        history,
+        seed: 0,
+    };
     let mut shard = Shard::<u32>::new(settings, Clock::new().now());
     let mut publish = || {
         let input = Input::Publish { data: "\"00000000\"".into(), at: 0, except: None };

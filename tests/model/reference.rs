@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use broker::broker::{GroupKey, SubscriberKey, Totals};
 use broker::types::{
-    Codec, CommandKind, HistoryRequest, Identifier, Join, JoinCause, LeaveCause, Member,
+    Codec, CommandKind, HistoryRequest, Identifier, Join, JoinCause, LeaveCause, Limit, Member,
     MemberChange, MemberList, PresenceChange, PresenceId, Publication, RawJson, RecordChange,
     ServerMessage, SessionId, StreamCommand, StreamName, UpdateCause,
 };
@@ -85,6 +85,10 @@ pub(crate) enum Given {
 pub(crate) struct Model {
     /// Milliseconds.
     pub(crate) ttl: u64,
+    /// Most members of a stream.
+    pub(crate) max_members: usize,
+    /// Most bytes of a list.
+    pub(crate) max_answer: usize,
     pub(crate) now: u64,
     /// All there ever were; their number is the recipient's.
     pub(crate) subscriptions: Vec<Subscription>,
@@ -133,6 +137,7 @@ struct Record {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counted {
     pub(crate) commands: Vec<(CommandKind, bool)>,
+    pub(crate) limits: Vec<Limit>,
     pub(crate) publications: u64,
     pub(crate) joins: Vec<JoinCause>,
     pub(crate) leaves: Vec<LeaveCause>,
@@ -151,9 +156,11 @@ pub(crate) fn stream_name(stream: usize) -> StreamName {
 }
 
 impl Model {
-    pub(crate) fn new(ttl: u64) -> Self {
+    pub(crate) fn new((ttl, max_members, max_answer): (u64, usize, usize)) -> Self {
         Self {
             ttl,
+            max_members,
+            max_answer,
             now: 0,
             subscriptions: Vec::new(),
             records: Vec::new(),
@@ -224,6 +231,14 @@ impl Model {
             Member { id: id.clone(), info }
         };
         self.members[stream].iter().map(member).collect()
+    }
+
+    /// The bytes of all members in a list: `{"id":"…","info":…},` each.
+    fn list_size(&self, stream: usize) -> usize {
+        let member = |member: Member| {
+            format!("{{\"id\":\"{}\",\"info\":{}}},", member.id.as_str(), member.info.as_str())
+        };
+        self.list(stream).into_iter().map(|it| member(it).len()).sum()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<u64> {
@@ -323,6 +338,12 @@ impl Model {
                 }
                 return;
             }
+            Command::List if self.list_size(stream) > self.max_answer => {
+                self.give(held, StreamCommand::List { records: true });
+                self.counted.limits.push(Limit::AnswerSize);
+                self.refuse(held, CommandKind::Presence, "");
+                return;
+            }
             Command::List => {
                 self.answer(held, ServerMessage::PresenceList(Arc::new(self.list(stream))));
                 (StreamCommand::List { records: true }, CommandKind::Presence)
@@ -358,6 +379,11 @@ impl Model {
         let before = self.seen(stream, id);
         let joined = self.records.iter().position(|record| record.subscription == number);
         if joined.is_some_and(|at| self.records[at].id != *id) {
+            return self.refuse(number, CommandKind::Join, "");
+        }
+        let is_new = joined.is_none() && !self.members[stream].contains(id);
+        if is_new && self.members[stream].len() >= self.max_members {
+            self.counted.limits.push(Limit::Members);
             return self.refuse(number, CommandKind::Join, "");
         }
         self.counted.commands.push((CommandKind::Join, true));

@@ -148,6 +148,8 @@ impl World {
         let settings = Settings {
             presence_ttl: PRESENCE_TTL,
             resume: ResumeSettings { ttl: SESSION_TTL, longest_doubt: Duration::from_millis(500) },
+            max_members: usize::MAX,
+            max_answer: usize::MAX,
             history: HistorySettings { limit: 0, ttl: Duration::from_secs(1), max_bytes: 0 },
             seed: 0,
         };

@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use broker::auth::{JoinsAs, Streams};
+use broker::auth::{Client, Streams};
 use broker::session::{Action, Session, Subscription};
 use broker::types::{
-    BadCommand, ClientCommand, CommandKind, ConnectionMessage, HistoryRequest, Join, Limits,
+    BadCommand, ClientCommand, CommandKind, ConnectionMessage, HistoryRequest, Join, Limit, Limits,
     ServerMessage, SessionId, StreamCommand, Target,
 };
 use proptest::prelude::*;
@@ -19,28 +19,35 @@ const LIMITS: Limits = Limits {
     stream_name_size: 5,
     identifier_size: 6,
     subscriptions: 3,
+    records: 2,
+    pace: None,
 };
 
 type Command = Result<ClientCommand<'static>, BadCommand<'static>>;
 
-/// What a client holds: the stream by the identifier.
-type Held = BTreeMap<String, String>;
+/// What a client holds: by the identifier the stream, and whether it has joined.
+type Held = BTreeMap<String, (String, bool)>;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_session_holds_what_it_should(commands in prop::collection::vec(command(), 0..40)) {
-        let mut session = Session::new(SessionId::from_bits(1), JoinsAs::Anyone);
+        let mut session = Session::new(SessionId::from_bits(1), &Client::default());
         let mut held = Held::new();
         for (command, same) in commands {
             let action = session.handle(command, &LIMITS, &Streams::default());
+            let exceeded = session.take_exceeded();
+            let expected = exceeds(&held, &same);
             check(&mut held, same, action)?;
+            prop_assert_eq!(exceeded, expected);
+            prop_assert_eq!(session.take_exceeded(), None, "it is told once");
             prop_assert!(held.len() <= LIMITS.subscriptions);
+            prop_assert!(records(&held) <= LIMITS.records);
         }
         let ended = session.end();
         let number = ended.subscriptions().len();
-        let ended: Held = ended
+        let ended: BTreeMap<String, String> = ended
             .subscriptions()
             .iter()
             .map(|Subscription { identifier, stream, .. }| {
@@ -48,6 +55,7 @@ proptest! {
             })
             .collect();
         prop_assert_eq!(ended.len(), number, "an identifier is held twice");
+        let held: BTreeMap<_, _> = held.into_iter().map(|(name, (to, _))| (name, to)).collect();
         prop_assert_eq!(ended, held);
         prop_assert!(session.end().subscriptions().is_empty());
     }
@@ -172,7 +180,7 @@ fn check(held: &mut Held, command: Command, action: Action) -> Result<(), TestCa
                         && identifier.len() <= LIMITS.identifier_size
                         && stream.as_str().len() <= LIMITS.stream_name_size =>
                 {
-                    held.insert(identifier.to_string(), stream.as_str().to_owned());
+                    held.insert(identifier.to_string(), (stream.as_str().to_owned(), false));
                 }
                 _ if is_new => {
                     prop_assert_eq!(
@@ -191,18 +199,19 @@ fn check(held: &mut Held, command: Command, action: Action) -> Result<(), TestCa
             else {
                 return Err(TestCaseError::fail(format!("{done:?}")));
             };
-            prop_assert_eq!((held.get(&name), name.as_str()), (Some(&stream), &*identifier));
+            let to = held.get(&name).map(|(to, _)| to);
+            prop_assert_eq!((to, name.as_str()), (Some(&stream), &*identifier));
             prop_assert_eq!(asked, history);
-            check_join(join, wish)?;
+            check_join(held, &identifier, join, wish)?;
         }
         ClientCommand::Unsubscribe { identifier } => {
-            let expected = held.remove(&*identifier).map_or(Done::Nothing(kind), |stream| {
+            let expected = held.remove(&*identifier).map_or(Done::Nothing(kind), |(stream, _)| {
                 Done::Forwarded(stream, identifier.into(), StreamCommand::Unsubscribe)
             });
             prop_assert_eq!(done, expected);
         }
         ClientCommand::Join { identifier, join } => {
-            let Some(stream) = held.get(&*identifier) else {
+            let Some((stream, _)) = held.get(&*identifier) else {
                 return check_refused(kind, &identifier, &done);
             };
             let Done::Forwarded(to, name, command) = done else {
@@ -214,9 +223,12 @@ fn check(held: &mut Held, command: Command, action: Action) -> Result<(), TestCa
                 StreamCommand::RefusePresence(CommandKind::Join, reason) => Err(reason),
                 other => return Err(TestCaseError::fail(format!("{other:?}"))),
             };
-            check_join(Some(Ok(join)), Some(wish))?;
+            check_join(held, &identifier, Some(Ok(join)), Some(wish))?;
         }
         ClientCommand::Leave { identifier } => {
+            if let Some((_, joined)) = held.get_mut(&*identifier) {
+                *joined = false;
+            }
             check_forwarded(held, kind, &identifier, StreamCommand::Leave, &done)?;
         }
         ClientCommand::Presence { identifier, records } => {
@@ -243,7 +255,7 @@ fn check_forwarded(
     done: &Done,
 ) -> Result<(), TestCaseError> {
     match held.get(identifier) {
-        Some(stream) => {
+        Some((stream, _)) => {
             let expected = Done::Forwarded(stream.clone(), identifier.to_owned(), command);
             prop_assert_eq!(done, &expected);
             Ok(())
@@ -290,19 +302,71 @@ fn check_bad(held: &Held, bad: &BadCommand<'_>, done: &Done) -> Result<(), TestC
 
 type Wish = Option<Result<Join, Cow<'static, str>>>;
 
+/// How often a client has joined.
+fn records(held: &Held) -> usize {
+    held.values().filter(|(_, joined)| *joined).count()
+}
+
+/// Whether a client may join so by a subscription that it holds, and if not, for which limit.
+fn may_join(held: &Held, identifier: &str, join: &Join) -> Result<(), Option<Limit>> {
+    let characters = join.id.as_str().chars().count();
+    let joined = held.get(identifier).is_some_and(|(_, joined)| *joined);
+    if characters == 0 {
+        Err(None)
+    } else if characters > LIMITS.presence_id_length {
+        Err(Some(Limit::PresenceIdLength))
+    } else if join.info.as_str().len() > LIMITS.info_size {
+        Err(Some(Limit::PresenceInfoSize))
+    } else if !joined && records(held) >= LIMITS.records {
+        Err(Some(Limit::Records))
+    } else {
+        Ok(())
+    }
+}
+
+/// The limit that a command is refused for, if it is for one.
+fn exceeds(held: &Held, command: &Command) -> Option<Limit> {
+    match command {
+        Ok(ClientCommand::Subscribe { identifier, target, join, .. }) => {
+            if !held.contains_key(&**identifier) {
+                if held.len() >= LIMITS.subscriptions {
+                    return Some(Limit::Subscriptions);
+                }
+                if identifier.len() > LIMITS.identifier_size {
+                    return Some(Limit::IdentifierSize);
+                }
+                let Target::Public(stream) = target else { return None };
+                if stream.as_str().len() > LIMITS.stream_name_size {
+                    return Some(Limit::StreamNameSize);
+                }
+            }
+            let join = join.as_ref()?.as_ref().ok()?;
+            may_join(held, identifier, join).err().flatten()
+        }
+        Ok(ClientCommand::Join { identifier, join }) if held.contains_key(&**identifier) => {
+            may_join(held, identifier, join).err().flatten()
+        }
+        _ => None,
+    }
+}
+
 /// A join passes as it is, or is refused with a reason if it is over a limit.
-fn check_join(asked: Wish, passed: Wish) -> Result<(), TestCaseError> {
-    let may = |join: &Join| {
-        let characters = join.id.as_str().chars().count();
-        (1..=LIMITS.presence_id_length).contains(&characters)
-            && join.info.as_str().len() <= LIMITS.info_size
-    };
+fn check_join(
+    held: &mut Held,
+    identifier: &str,
+    asked: Wish,
+    passed: Wish,
+) -> Result<(), TestCaseError> {
     match (asked, passed) {
         (Some(Ok(asked)), Some(Err(reason))) => {
-            prop_assert!(!may(&asked) && !reason.is_empty(), "{:?}: {}", asked, reason);
+            let may = may_join(held, identifier, &asked);
+            prop_assert!(may.is_err() && !reason.is_empty(), "{:?}: {}", asked, reason);
         }
         (asked, passed) => {
-            prop_assert!(passed.iter().flatten().all(may), "{:?}", passed);
+            if let Some(Ok(join)) = &passed {
+                prop_assert_eq!(may_join(held, identifier, join), Ok(()));
+                held.entry(identifier.to_owned()).and_modify(|(_, joined)| *joined = true);
+            }
             prop_assert_eq!(asked, passed);
         }
     }

@@ -30,7 +30,15 @@ prop_state_machine! {
 /// Streams that keep nothing: what they keep has a test of its own.
 pub(crate) fn without_history(presence_ttl: Duration) -> Settings {
     let history = HistorySettings { limit: 0, ttl: Duration::from_secs(1), max_bytes: 0 };
-    Settings { presence_ttl, resume: ResumeSettings::default(), history, seed: 0 }
+    let (max_members, max_answer) = (usize::MAX, usize::MAX);
+    Settings {
+        presence_ttl,
+        resume: ResumeSettings::default(),
+        max_members,
+        max_answer,
+        history,
+        seed: 0,
+    }
 }
 
 struct Steps;
@@ -40,7 +48,10 @@ impl ReferenceStateMachine for Steps {
     type Transition = Step;
 
     fn init_state() -> BoxedStrategy<Model> {
-        select(vec![0, 1, 50, 15_000]).prop_map(Model::new).boxed()
+        let ttl = select(vec![0, 1, 50, 15_000]);
+        let max_members = select(vec![1, 2, usize::MAX]);
+        let max_answer = select(vec![30, 60, usize::MAX, usize::MAX]);
+        (ttl, max_members, max_answer).prop_map(Model::new).boxed()
     }
 
     fn transitions(model: &Model) -> BoxedStrategy<Step> {
@@ -130,7 +141,14 @@ impl StateMachineTest for Real {
     fn init_test(model: &Model) -> Self {
         let start = Clock::new().now();
         Self {
-            shard: Shard::new(without_history(Duration::from_millis(model.ttl)), start),
+            shard: Shard::new(
+                Settings {
+                    max_members: model.max_members,
+                    max_answer: model.max_answer,
+                    ..without_history(Duration::from_millis(model.ttl))
+                },
+                start,
+            ),
             start,
             now: start,
             received: Vec::new(),
@@ -315,6 +333,7 @@ impl Real {
         }
         let (counts, counted) = (self.shard.take_counts(), &model.counted);
         assert_eq!(counts.commands, counted.commands);
+        assert_eq!(counts.limits, counted.limits);
         assert_eq!(counts.publications, counted.publications);
         assert_eq!(counts.joins, counted.joins);
         assert_eq!(counts.leaves, counted.leaves);

@@ -13,6 +13,7 @@ mod pipe;
 
 mod closing;
 mod connecting;
+mod limits;
 mod liveness;
 mod pings;
 mod pressure;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use broker::auth::{self, Access, JoinsAs};
+use broker::auth::{self, Access};
 use broker::broker::{HistorySettings, Input, ResumeSettings};
 use broker::clock::Clock;
 use broker::fanout::{Hub, Outbox, Presence, Recipient};
@@ -12,7 +12,7 @@ use broker::protocol::action_cable::{Parameters, PingPrecision};
 use broker::session::Session;
 use broker::telemetry::Instruments;
 use broker::transport::{Connection, Context, Heartbeat, Liveness, Settings, TokenName};
-use broker::types::{Codec, Limits, SessionId, StreamName};
+use broker::types::{Codec, Limits, Pace, SessionId, StreamName};
 use bytes::Bytes;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::task::JoinHandle;
@@ -31,6 +31,8 @@ pub(crate) struct Options {
     pub(crate) ping: Parameters,
     pub(crate) liveness: Liveness,
     pub(crate) max_outbox: u32,
+    pub(crate) max_answer: usize,
+    pub(crate) pace: Option<Pace>,
 }
 
 /// The broker without its doors.
@@ -58,6 +60,8 @@ impl Default for Options {
             ping: QUIET,
             liveness: Liveness { interval: Duration::ZERO, timeout: SECOND },
             max_outbox: 1 << 20,
+            max_answer: 8 << 20,
+            pace: None,
         }
     }
 }
@@ -75,6 +79,8 @@ impl Parts {
         let streams = broker::broker::Settings {
             presence_ttl: options.ttl,
             resume: ResumeSettings { ttl: options.sessions_ttl, longest_doubt: SECOND },
+            max_members: usize::MAX,
+            max_answer: options.max_answer,
             history,
             seed: 0,
         };
@@ -83,7 +89,7 @@ impl Parts {
         tokio::spawn(Arc::clone(&clock).watch(stop.clone()));
         tokio::spawn(Arc::clone(&heartbeat).run(Arc::clone(&instruments), heartbeat_stop.clone()));
         let settings = Settings {
-            limits: Limits::default(),
+            limits: Limits { pace: options.pace, ..Limits::default() },
             max_message: 64 * 1024,
             max_outbox: options.max_outbox,
             max_connections: 1000,
@@ -124,8 +130,8 @@ impl Parts {
             Outbox::new(Box::new(pipe), Codec::ActionCable, self.context.settings.max_outbox);
         let sid = self.next_session();
         let read = Bytes::copy_from_slice(read);
-        let (context, client) = (Arc::clone(&self.context), auth::Client::default());
-        let session = (Session::new(sid, JoinsAs::Anyone), &client);
+        let context = Arc::clone(&self.context);
+        let session = (Session::new(sid, &auth::Client::default()), None);
         let connection =
             Connection::new(context, place, Arc::clone(&outbox), session, vec![], &read);
         self.context.heartbeat.add(&outbox, ping);

@@ -7,7 +7,7 @@ use super::{Shard, subscriber_mut};
 use crate::broker::input::SubscriberKey;
 use crate::broker::presence::RecordKey;
 use crate::types::{
-    CommandKind, Join, JoinCause, LeaveCause, MemberChange, PresenceChange, ServerMessage,
+    CommandKind, Join, JoinCause, LeaveCause, Limit, MemberChange, PresenceChange, ServerMessage,
     UpdateCause,
 };
 
@@ -24,6 +24,13 @@ impl<R: Clone> Shard<R> {
         let Some(subscriber) = subscriber_mut(stream, key) else { return };
         let change = match subscriber.record {
             None => {
+                let most = self.settings.max_members;
+                if stream.presence.members() >= most && !stream.presence.has(&join.id) {
+                    let reason = format!("the stream is full: at most {most} members are allowed");
+                    self.counts.limits.push(Limit::Members);
+                    self.refuse(index, key, CommandKind::Join, reason.into());
+                    return;
+                }
                 let (record, change) = stream.presence.add(join.id, join.info);
                 self.totals.records += 1;
                 if let Some(subscriber) = subscriber_mut(stream, key) {
@@ -72,6 +79,16 @@ impl<R: Clone> Shard<R> {
 
     pub(super) fn list(&mut self, index: u32, key: &SubscriberKey, records: bool) {
         let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        let most = self.settings.max_answer;
+        if records && stream.presence.size() > most {
+            let size = stream.presence.size();
+            let reason = format!(
+                "the list has {size} bytes, at most {most} are allowed: ask for the number alone"
+            );
+            self.counts.limits.push(Limit::AnswerSize);
+            self.refuse(index, key, CommandKind::Presence, reason.into());
+            return;
+        }
         let answer = if records {
             ServerMessage::PresenceList(stream.presence.list())
         } else {

@@ -68,6 +68,11 @@ pub struct Settings {
     pub presence_ttl: Duration,
     /// How sessions are resumed.
     pub resume: ResumeSettings,
+    /// Most members of a stream.
+    pub max_members: usize,
+    /// Most bytes of ids, infos or payloads in one answer: it may wait whole for its client. A client
+    /// that wants more does better to ask the application.
+    pub max_answer: usize,
     /// What is kept of publications.
     pub history: HistorySettings,
     /// A random number that no other shard has, of this process or another: epochs come of it.

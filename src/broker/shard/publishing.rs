@@ -7,7 +7,7 @@ use super::{Shard, subscriber_mut};
 use crate::broker::history::{self, HistorySettings};
 use crate::broker::input::SubscriberKey;
 use crate::types::{
-    DropCause, HistoryRequest, Publication, RawJson, ServerMessage, SessionId, StreamName,
+    DropCause, HistoryRequest, Limit, Publication, RawJson, ServerMessage, SessionId, StreamName,
 };
 
 impl<R: Clone> Shard<R> {
@@ -62,7 +62,11 @@ impl<R: Clone> Shard<R> {
         let answer = if self.settings.history.limit == 0 {
             vec![ServerMessage::HistoryRejected]
         } else {
-            stream.history.answer(&stream.name, request, live_after)
+            let most = self.settings.max_answer;
+            stream.history.answer(&stream.name, request, live_after, most).unwrap_or_else(|_| {
+                self.counts.limits.push(Limit::AnswerSize);
+                vec![ServerMessage::HistoryRejected]
+            })
         };
         let told = answer.last() == Some(&ServerMessage::HistoryConfirmed);
         self.counts.histories.push(told);

@@ -17,6 +17,30 @@ use crate::types::{
 
 /// Reads one frame.
 pub fn decode(text: &str) -> Result<ClientCommand<'_>, BadCommand<'_>> {
+    let (kind, frame) = open(text)?;
+    if kind == CommandKind::Ping {
+        return Ok(ClientCommand::Ping);
+    }
+    if kind == CommandKind::Pong {
+        return Ok(ClientCommand::Pong);
+    }
+    let Some(identifier) = frame.identifier() else {
+        let reason = "the identifier is missing or not a string".into();
+        return Err(BadCommand { kind, identifier: None, reason });
+    };
+    about_subscription(kind, identifier, &frame)
+}
+
+/// Reads of a frame only which command it is and about which subscription.
+pub fn decode_head(text: &str) -> (CommandKind, Option<Cow<'_, str>>) {
+    match open(text) {
+        Ok((kind, frame)) => (kind, frame.identifier()),
+        Err(BadCommand { kind, identifier, .. }) => (kind, identifier),
+    }
+}
+
+/// Reads which command a frame is, and leaves the rest of it to be read.
+fn open(text: &str) -> Result<(CommandKind, Frame<'_>), BadCommand<'_>> {
     // serde would take an array for a struct
     if !text.trim_ascii_start().starts_with('{') {
         return Err(unknown("a frame is a JSON object with a command"));
@@ -37,15 +61,11 @@ pub fn decode(text: &str) -> Result<ClientCommand<'_>, BadCommand<'_>> {
         "history" => CommandKind::History,
         "whisper" => CommandKind::Whisper,
         "message" => CommandKind::Perform,
-        "ping" => return Ok(ClientCommand::Ping),
-        "pong" => return Ok(ClientCommand::Pong),
+        "ping" => CommandKind::Ping,
+        "pong" => CommandKind::Pong,
         _ => return Err(unknown("there is no such command")),
     };
-    let Some(identifier) = frame.identifier.and_then(|raw| canonical_token(raw.get())) else {
-        let reason = "the identifier is missing or not a string".into();
-        return Err(BadCommand { kind, identifier: None, reason });
-    };
-    about_subscription(kind, identifier, &frame)
+    Ok((kind, frame))
 }
 
 #[derive(Deserialize)]
@@ -60,6 +80,12 @@ struct Frame<'a> {
     presence: Option<&'a RawValue>,
     #[serde(borrow)]
     history: Option<&'a RawValue>,
+}
+
+impl<'a> Frame<'a> {
+    fn identifier(&self) -> Option<Cow<'a, str>> {
+        self.identifier.and_then(|raw| canonical_token(raw.get()))
+    }
 }
 
 fn about_subscription<'a>(
@@ -265,6 +291,18 @@ mod tests {
     fn bad(text: &str) -> (CommandKind, Option<String>, String) {
         let BadCommand { kind, identifier, reason } = decode(text).unwrap_err();
         (kind, identifier.map(Cow::into_owned), reason.into_owned())
+    }
+
+    #[test]
+    fn the_head_is_that_of_the_whole() {
+        let identifier = Some(Cow::Borrowed(ROOM));
+        let frame = |rest: &str| format!(r#"{{"command":"join","identifier":{ROOM}{rest}}}"#);
+        for rest in ["", r#","presence":{"id":"u1"}"#, r#","presence":5"#] {
+            assert_eq!(decode_head(&frame(rest)), (CommandKind::Join, identifier.clone()));
+        }
+        assert_eq!(decode_head(r#"{"command":"ping"}"#), (CommandKind::Ping, None));
+        assert_eq!(decode_head(r#"{"command":"join"}"#), (CommandKind::Join, None));
+        assert_eq!(decode_head("nonsense"), (CommandKind::Unknown, None));
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod encode;
 mod parameters;
 mod plain;
 
-pub use decode::decode;
+pub use decode::{decode, decode_head};
 pub use encode::{encode, encode_connection, encode_presence_info};
 pub use parameters::{
     Parameters, PingPrecision, choose_subprotocol, parameter, token_in_subprotocols,

@@ -1,0 +1,165 @@
+// What one client may ask for, and what it is told beyond that.
+
+import assert from 'node:assert/strict';
+import { cableTo, follow, next } from './support/anycable.js';
+import { pass, until, within } from './support/patience.js';
+import { consumerOf } from './support/rails.js';
+import { scenario } from './support/scenario.js';
+import { identify } from './support/socket.js';
+
+const EXCESS = 'too many commands: send fewer, or wait';
+
+/** How often something was refused for a limit. */
+const refusals = async (s, limit) =>
+  (await s.http.metrics()).get('broker_limit_refusals_total', { limit });
+
+const SLOW = { 'max-commands-per-second': 10, 'max-commands-burst': 10 };
+
+scenario('@rails/actioncable gets a subscription that came too fast half a second later', SLOW, async (s) => {
+  const consumer = consumerOf(s);
+  const connected = Array.from({ length: 18 }, (_, n) => {
+    const params = { channel: '$pubsub', stream_name: `room/${n}` };
+    return new Promise((resolve, reject) => {
+      consumer.subscriptions.create(params, { connected: resolve, rejected: () => reject(new Error('rejected')) });
+    });
+  });
+  await within(Promise.all(connected), 'all subscriptions');
+  assert.ok((await refusals(s, 'commands_per_second')) >= 4);
+});
+
+scenario('@anycable/core reconnects when it was closed as too fast, and is told why', SLOW, async (s) => {
+  const cable = cableTo(s);
+  const channel = await follow(cable, 'room');
+  const reconnected = next(cable, 'connect', ({ reconnect }) => reconnect);
+  const cut = next(cable, 'disconnect');
+  for (let n = 0; n < 50; n += 1) channel.whisper({ n });
+  assert.match(String((await cut).reason ?? (await cut)), /too_fast/);
+  await reconnected;
+  await within(channel.ensureSubscribed(), 'the subscription');
+  const heard = next(channel, 'message');
+  await s.http.publish('room', 'hi');
+  assert.equal(await heard, 'hi');
+  const metrics = await s.http.metrics();
+  assert.equal(metrics.get('broker_connections_closed_total', { reason: 'too_fast' }), 1);
+});
+
+scenario('presence.info() of @anycable/core rejects when it comes too fast', SLOW, async (s) => {
+  const cable = cableTo(s);
+  const channel = await follow(cable, 'room');
+  for (let n = 0; n < 10; n += 1) channel.whisper({ n });
+  await assert.rejects(within(channel.presence.info(), 'an answer'), /failed to retrieve presence/);
+  await pass(300);
+  assert.deepEqual(await channel.presence.info(), {});
+});
+
+scenario('a client that is too fast is refused, then closed with 1008', SLOW, async (s) => {
+  const [socket, identifier] = await s.subscriber('room');
+  const [bystander] = await s.subscriber('room');
+  for (let n = 0; n < 100; n += 1) socket.whisper(identifier, n);
+  assert.deepEqual(await socket.closing(), { code: 1008, reason: 'too_fast' });
+  const last = socket.unheard.at(-1);
+  assert.deepEqual(last, { type: 'disconnect', reason: 'too_fast', reconnect: true });
+  const errors = socket.unheard.filter(({ type }) => type === 'error');
+  assert.deepEqual(errors[0], { type: 'error', identifier: '', command: 'whisper', reason: EXCESS });
+  assert.ok(errors.length >= 10 && errors.length < 15, `${errors.length} refusals`);
+  await bystander.settle();
+  const heard = bystander.unheard.map(({ message }) => message);
+  assert.deepEqual(heard, heard.map((_, n) => n), 'what was followed came in order');
+  assert.ok(heard.length >= 9 && heard.length < 15, `${heard.length} whispers`);
+  assert.equal(await refusals(s, 'commands_per_second'), errors.length);
+});
+
+scenario('a client at its rate is never refused', { 'max-commands-per-second': 20 }, async (s) => {
+  const socket = await s.socket();
+  for (let n = 0; n < 40; n += 1) {
+    await socket.settle();
+    await pass(50);
+  }
+  assert.equal(await refusals(s, 'commands_per_second'), 0);
+});
+
+scenario('a stream that is full takes no further members', { 'max-members': 2, 'presence-ttl': '200ms' }, async (s) => {
+  const [ann, identifier] = await s.member('room', 'ann');
+  const [bob] = await s.member('room', 'bob');
+  const [cid] = await s.subscriber('room');
+  const full = { type: 'error', reason: 'the stream is full: at most 2 members are allowed' };
+  cid.join(identifier, 'cid', {});
+  assert.deepEqual(await cid.hearsPresence(identifier, 'error'), full);
+  const dan = await s.socket();
+  await dan.subscribe('room', {}, { presence: { id: 'dan' } });
+  assert.deepEqual(await dan.hearsPresence(identifier, 'error'), full, 'though it is subscribed');
+  assert.equal(await refusals(s, 'members'), 2);
+
+  await s.member('room', 'ann', { tab: 2 });
+  await ann.hearsPresence(identifier, 'update');
+  assert.equal((await s.http.users('room')).total, 2);
+  await s.member('another room', 'cid');
+  bob.terminate();
+  await cid.hearsPresence(identifier, 'leave');
+  cid.join(identifier, 'cid', {});
+  await ann.hearsPresence(identifier, 'join', 1000).then(({ id }) => assert.equal(id, 'bob'));
+  await ann.hearsPresence(identifier, 'join').then(({ id }) => assert.equal(id, 'cid'));
+});
+
+scenario('a client has so many records and no more', { 'max-records': 2 }, async (s) => {
+  const [socket, one] = await s.member('one', 'ann');
+  const two = await socket.subscribe('two', {}, { presence: { id: 'ann' } });
+  await socket.hearsPresence(two, 'join');
+  const three = await socket.subscribe('three', {}, { presence: { id: 'ann' } });
+  const { reason } = await socket.hearsPresence(three, 'error');
+  assert.equal(reason, 'this client has joined 2 times, at most 2 are allowed: leave first');
+  socket.join(two, 'ann', 'another info');
+  await socket.hearsPresence(two, 'update');
+  socket.leave(one);
+  await socket.hearsPresence(one, 'leave');
+  socket.join(three, 'ann', {});
+  await socket.hearsPresence(three, 'join');
+  socket.unsubscribe(two);
+  socket.join(one, 'ann', {});
+  await socket.hearsPresence(one, 'join');
+  assert.equal(await refusals(s, 'records'), 1);
+});
+
+const SMALL = {
+  'max-subscriptions': 2,
+  'max-identifier-size': 100,
+  'max-stream-name-size': 10,
+  'max-presence-id-length': 5,
+  'max-presence-info-size': 10,
+  'max-answer-size': 128,
+};
+
+scenario('each limit counts what it refuses', SMALL, async (s) => {
+  await s.http.publish('room', 'x'.repeat(200));
+  const [socket, identifier] = await s.member('room', 'ann', '12345678');
+  const rejected = async (name) => {
+    socket.send({ command: 'subscribe', identifier: name });
+    await socket.hears({ type: 'reject_subscription', identifier: name });
+  };
+  const refused = async (command, more) => {
+    socket.send({ command, identifier, ...more });
+    return (await socket.hearsPresence(identifier, 'error')).reason;
+  };
+  const expect = async (limit, ask) => {
+    const before = await refusals(s, limit);
+    const answer = await ask();
+    assert.equal((await refusals(s, limit)) - before, 1, limit);
+    return answer;
+  };
+  await expect('identifier_size', () => rejected(identify('x', { pad: 'x'.repeat(100) })));
+  await expect('stream_name_size', () => rejected(identify('x'.repeat(11))));
+  await expect('presence_id_length', () => refused('join', { presence: { id: 'ann123' } }));
+  await expect('presence_info_size', () => refused('join', { presence: { id: 'ann', info: '123456789' } }));
+  await socket.subscribe('2');
+  await expect('subscriptions', () => rejected(identify('3')));
+  await expect('answer_size', async () => {
+    socket.send({ command: 'history', identifier, history: { since: 1 } });
+    await socket.hears({ type: 'reject_history', identifier });
+  });
+  for (const id of ['bob', 'cid', 'dan', 'eve']) await s.member('room', id, '12345678');
+  const list = await expect('answer_size', () => refused('presence'));
+  assert.match(list, /^the list has \d+ bytes, at most 128 are allowed: ask for the number alone$/);
+  assert.equal(await socket.count(identifier), 5);
+  assert.equal((await s.http.users('room')).records.length, 5, 'the application gets it');
+  await until(async () => (await s.http.metrics()).get('broker_commands_total', { outcome: 'refused' }) === 7, 'they count as refused');
+});
