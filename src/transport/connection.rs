@@ -306,6 +306,8 @@ impl Client {
             Event::Ping(payload) => websocket::write_pong(out, payload),
             Event::Pong => {}
             Event::Binary => {
+                self.send(out);
+                out.clear();
                 self.outbox.close(CloseReason::UnsupportedData);
                 return ControlFlow::Break(());
             }
