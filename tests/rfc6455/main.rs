@@ -14,8 +14,8 @@
 //! - where Autobahn tells OK from NON-STRICT, it is OK that counts, and where it takes anything
 //!   (7.1.6, 7.13), what stands in [`section_7`].
 //!
-//! Each case is played four times: with its text as it is, as whispers, with its first bytes in one
-//! packet with the handshake, and in packets of a byte. That nothing comes between, before or after
+//! Each case is played four times: with its text as it is, with its first bytes in one packet with
+//! the handshake, as whispers, and as whispers in packets of a byte. That nothing comes between, before or after
 //! what is expected is part of it.
 
 #![expect(

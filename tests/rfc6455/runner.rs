@@ -22,7 +22,7 @@ enum Manner {
     Whispered,
     /// Its text as it is, and what is sent first in one packet with the handshake.
     WithHandshake,
-    /// Its text as it is, and everything in packets of a byte, the handshake too.
+    /// Its text as whispers, and everything in packets of a byte, the handshake too.
     ByTheByte,
 }
 
@@ -65,9 +65,11 @@ pub(crate) fn play(port: u16, cases: &[Case]) -> Vec<Failed> {
 
 fn play_one(port: u16, case: &Case, manner: Manner) -> Result<(), Fault> {
     let (carriage, witness) = match manner {
-        Manner::Plain | Manner::WithHandshake | Manner::ByTheByte => (Carriage::Plain, None),
-        Manner::Whispered => {
-            (Carriage::Whisper(case.number.clone()), Some(Witness::new(port, &case.number)?))
+        Manner::Plain | Manner::WithHandshake => (Carriage::Plain, None),
+        Manner::Whispered | Manner::ByTheByte => {
+            let stream = format!("{} {manner:?}", case.number);
+            let witness = Witness::new(port, &stream)?;
+            (Carriage::Whisper(stream), Some(witness))
         }
     };
     let Play { mut steps, ending } = (case.play)(&carriage);

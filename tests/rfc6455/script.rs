@@ -75,7 +75,6 @@ impl Carriage {
 }
 
 /// What a client does, and what it is to see.
-#[derive(Clone)]
 pub(crate) enum Step {
     /// Sends bytes in one write, or in packets of so many.
     Send(Vec<u8>, Option<usize>),
@@ -102,13 +101,13 @@ pub(crate) enum Ending {
     Dropped,
 }
 
-/// A case: its steps, and how its connection ends.
-#[derive(Clone, Default)]
+/// Steps, being written down.
+#[derive(Default)]
 pub(crate) struct Script {
-    pub(crate) steps: Vec<Step>,
+    steps: Vec<Step>,
 }
 
-/// A script with its ending.
+/// What is played: steps, and how the connection ends.
 pub(crate) struct Play {
     pub(crate) steps: Vec<Step>,
     pub(crate) ending: Ending,
@@ -187,9 +186,10 @@ impl Script {
     }
 }
 
-/// A case under its number.
+/// A case under its number, or its name.
 pub(crate) struct Case {
     pub(crate) number: String,
+    /// What is played in a carriage.
     pub(crate) play: Box<dyn Fn(&Carriage) -> Play + Send + Sync>,
 }
 
