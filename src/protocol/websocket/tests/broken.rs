@@ -100,12 +100,12 @@ fn close() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Messages, one of them perhaps at the edge of a length's forms.
+/// Messages, one of them perhaps at the edge of a length's forms, or of the lower limit.
 fn messages() -> impl Strategy<Value = Vec<Item>> {
-    let edge = prop_oneof![Just(125), Just(126), Just(127), Just(65_535), Just(65_536_usize)];
+    let edge = prop_oneof![125..128_usize, 599..602_usize, 65_535..65_537_usize];
     let edge =
         edge.prop_map(|length| Item::whole("x".repeat(length % 2) + &"é".repeat(length / 2)));
-    (items(), proptest::option::weighted(0.05, edge)).prop_map(|(mut items, edge)| {
+    (items(), proptest::option::weighted(0.1, edge)).prop_map(|(mut items, edge)| {
         items.extend(edge);
         items
     })
