@@ -346,6 +346,8 @@ impl Client {
             Event::Ping(payload) => websocket::write_pong(out, payload),
             Event::Pong(_) => {}
             Event::Binary => {
+                self.send(out);
+                out.clear();
                 self.outbox.close(CloseReason::UnsupportedData);
                 return ControlFlow::Break(());
             }

@@ -18,6 +18,13 @@ pub(super) const LENGTH_NOT_MINIMAL: Violation =
 pub(super) const LENGTH_NEGATIVE: Violation =
     Violation::Protocol("payload length has its highest bit set");
 
+/// A control frame whose length isn't in seven bits.
+pub(super) const CONTROL_TOO_LONG: Violation =
+    Violation::Protocol("control frame is longer than 125 bytes");
+
+/// A close code that only a reader makes up, or that has no meaning.
+pub(super) const CODE_NOT_TO_SEND: Violation = Violation::Protocol("close code is not one to send");
+
 /// What a frame is (section 11.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opcode {
@@ -91,7 +98,7 @@ impl Frame {
         }
         let short = second & 0x7F;
         if opcode.is_control() && usize::from(short) > MAX_CONTROL {
-            return Err(Violation::Protocol("control frame is longer than 125 bytes"));
+            return Err(CONTROL_TOO_LONG);
         }
 
         let (left, at) = match short {
@@ -167,7 +174,7 @@ pub(super) fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     // 1004 has no meaning, 1005, 1006 and 1015 are never sent, 1016 to 2999 are for extensions and
     // later versions. 1012 to 1014 came after the RFC, by IANA's registry.
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-        return Err(Violation::Protocol("close code is not one to send"));
+        return Err(CODE_NOT_TO_SEND);
     }
     if std::str::from_utf8(reason).is_err() {
         return Err(Violation::InvalidText);

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use super::{Event, Reader, Violation};
 
+mod broken;
 mod rules;
 mod splits;
 mod tungstenite;

@@ -6,18 +6,25 @@ use super::*;
 
 /// A message, cut into fragments at these places, with pings between them or not.
 #[derive(Clone, Debug)]
-struct Fragments<T> {
+pub(super) struct Fragments<T> {
     payload: T,
     cuts: Vec<Index>,
     pinged: bool,
 }
 
 #[derive(Clone, Debug)]
-enum Item {
+pub(super) enum Item {
     Text(Fragments<String>),
     Binary(Fragments<Vec<u8>>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
+}
+
+impl Item {
+    /// A text in one frame.
+    pub(super) fn whole(payload: String) -> Self {
+        Self::Text(Fragments { payload, cuts: vec![], pinged: false })
+    }
 }
 
 fn fragments<T: Clone + std::fmt::Debug>(
@@ -27,7 +34,7 @@ fn fragments<T: Clone + std::fmt::Debug>(
         .prop_map(|(payload, cuts, pinged)| Fragments { payload, cuts, pinged })
 }
 
-fn items() -> impl Strategy<Value = Vec<Item>> {
+pub(super) fn items() -> impl Strategy<Value = Vec<Item>> {
     let item = prop_oneof![
         4 => fragments("\\PC{0,60}").prop_map(Item::Text),
         1 => fragments("[a-zé€😀]{120,300}").prop_map(Item::Text),
@@ -38,15 +45,15 @@ fn items() -> impl Strategy<Value = Vec<Item>> {
     vec(item, 0..8)
 }
 
-/// Frames, and the events they stand for.
+/// Frames, each a first byte and a payload, and the events they stand for.
 #[derive(Default)]
-struct Script {
-    bytes: Vec<u8>,
+pub(super) struct Script {
+    pub(super) frames: Vec<(u8, Vec<u8>)>,
     events: Vec<Seen>,
 }
 
 impl Script {
-    fn new(items: &[Item]) -> Self {
+    pub(super) fn new(items: &[Item]) -> Self {
         let mut script = Self::default();
         for item in items {
             match item {
@@ -60,7 +67,7 @@ impl Script {
                 }
                 Item::Ping(payload) => script.ping(payload),
                 Item::Pong(payload) => {
-                    script.bytes.extend(frame(PONG, payload));
+                    script.frames.push((PONG, payload.clone()));
                     script.events.push(Seen::Pong(payload.clone()));
                 }
             }
@@ -68,8 +75,12 @@ impl Script {
         script
     }
 
+    fn bytes(&self) -> Vec<u8> {
+        self.frames.iter().flat_map(|(first, payload)| frame(*first, payload)).collect()
+    }
+
     fn ping(&mut self, payload: &[u8]) {
-        self.bytes.extend(frame(PING, payload));
+        self.frames.push((PING, payload.to_vec()));
         self.events.push(Seen::Ping(payload.to_vec()));
     }
 
@@ -79,13 +90,13 @@ impl Script {
         cuts.sort_unstable();
         let mut from = 0;
         for cut in cuts {
-            self.bytes.extend(frame(first, &payload[from..cut]));
+            self.frames.push((first, payload[from..cut].to_vec()));
             (first, from) = (MORE, cut);
             if message.pinged {
                 self.ping(&[7]);
             }
         }
-        self.bytes.extend(frame(0x80 | first, &payload[from..]));
+        self.frames.push((0x80 | first, payload[from..].to_vec()));
     }
 }
 
@@ -102,7 +113,7 @@ pub(super) fn nearly_valid() -> impl Strategy<Value = Vec<u8>> {
     let stray = prop_oneof![4 => Just(vec![]), 1 => first.prop_map(|first| frame(first, "stray"))];
     (items(), stray, items(), close, vec(mutation, 0..3)).prop_map(
         |(before, stray, after, close, mutations)| {
-            let (before, after) = (Script::new(&before).bytes, Script::new(&after).bytes);
+            let (before, after) = (Script::new(&before).bytes(), Script::new(&after).bytes());
             let mut bytes = [before, stray, after, close, frame(TEXT, "end")].concat();
             for (at, kind, byte) in mutations {
                 if bytes.is_empty() {
@@ -122,7 +133,7 @@ pub(super) fn nearly_valid() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// The bytes in pieces of these lengths, over and over.
-fn pieces<'a>(bytes: &'a [u8], lengths: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
+pub(super) fn pieces<'a>(bytes: &'a [u8], lengths: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
     let mut rest = bytes;
     let mut lengths = lengths.iter().cycle();
     std::iter::from_fn(move || {
@@ -132,7 +143,7 @@ fn pieces<'a>(bytes: &'a [u8], lengths: &'a [usize]) -> impl Iterator<Item = &'a
     })
 }
 
-fn lengths() -> impl Strategy<Value = Vec<usize>> {
+pub(super) fn lengths() -> impl Strategy<Value = Vec<usize>> {
     prop_oneof![vec(1..20_usize, 1..9), vec(1..500_usize, 1..9)]
 }
 
@@ -140,9 +151,10 @@ proptest! {
     #[test]
     fn valid_frames_yield_their_events(items in items(), lengths in lengths()) {
         let script = Script::new(&items);
+        let bytes = script.bytes();
         let expected = Outcome { seen: script.events, end: Ok(()), partial: false };
-        prop_assert_eq!(&read_all(&script.bytes), &expected);
-        prop_assert_eq!(&read(pieces(&script.bytes, &lengths), 1 << 20, || false), &expected);
+        prop_assert_eq!(&read_all(&bytes), &expected);
+        prop_assert_eq!(&read(pieces(&bytes, &lengths), 1 << 20, || false), &expected);
     }
 
     #[test]
