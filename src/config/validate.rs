@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Access, ByteSize, Config, ConfigError, HumanDuration, Secret, Settings};
+use super::{Access, ByteSize, Config, ConfigError, HumanDuration, Secret, Settings, TlsFiles};
 use crate::types::Limits;
 
 /// The shortest interval or timeout. Less would be a busy loop over every connection.
@@ -49,9 +49,11 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
     if !access.may_be_reached() && !host.to_canonical().is_loopback() {
         return Err(ConfigError::NotLoopback { host });
     }
+    let tls = TlsFiles::from_settings(&mut settings)?;
     let port = settings.port.unwrap_or(default.port);
     let limits = limits(&settings, default.limits)?;
-
+    let [max_connections, max_connections_per_address, max_handshakes_per_second] =
+        admission(&settings, &default)?;
     let max_message_size = size(
         "max-message-size",
         settings.max_message_size,
@@ -77,6 +79,10 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
         api_port: settings.api_port,
         metrics_port: settings.metrics_port,
         cable_path: settings.cable_path.map_or(Ok(default.cable_path), cable_path)?,
+        tls,
+        trusted_proxies: settings
+            .trusted_proxies
+            .map_or(Ok(default.trusted_proxies), |p| p.parse())?,
         access,
         presence_ttl: presence_ttl(settings.presence_ttl, default.presence_ttl)?,
         history_limit: history_limit(settings.history_limit, default.history_limit)?,
@@ -116,11 +122,9 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
             default.shutdown_timeout,
             (Duration::ZERO, NEVER_SHORTER),
         )?,
-        max_connections: match settings.max_connections {
-            None => default.max_connections,
-            Some(0) => None,
-            given @ Some(_) => Some(count("max-connections", given, 0)?),
-        },
+        max_connections,
+        max_connections_per_address,
+        max_handshakes_per_second,
         max_message_size,
         max_outbox_size,
         max_body_size: size(
@@ -275,6 +279,36 @@ fn count(
 ) -> Result<usize, ConfigError> {
     let most = (LARGEST_COUNT, "no machine holds that many");
     bounded(setting, given.unwrap_or(default), (1, "nobody could do anything"), most)
+}
+
+/// How many connections there may be: at a time, of an address, in a second.
+fn admission(settings: &Settings, default: &Config) -> Result<[Option<usize>; 3], ConfigError> {
+    Ok([
+        any_number("max-connections", settings.max_connections, default.max_connections)?,
+        any_number(
+            "max-connections-per-address",
+            settings.max_connections_per_address,
+            default.max_connections_per_address,
+        )?,
+        any_number(
+            "max-handshakes-per-second",
+            settings.max_handshakes_per_second,
+            default.max_handshakes_per_second,
+        )?,
+    ])
+}
+
+/// A count that 0 lifts.
+fn any_number(
+    setting: &'static str,
+    given: Option<usize>,
+    default: Option<usize>,
+) -> Result<Option<usize>, ConfigError> {
+    match given {
+        None => Ok(default),
+        Some(0) => Ok(None),
+        given @ Some(_) => count(setting, given, 0).map(Some),
+    }
 }
 
 fn cable_path(path: String) -> Result<String, ConfigError> {

@@ -12,6 +12,7 @@ mod identities;
 mod job;
 mod outbox;
 mod socket;
+mod tls;
 mod worker;
 
 pub use hub::{Hub, NoRoom, Stopped};
@@ -19,3 +20,4 @@ pub use identities::{Identities, Registration};
 pub use job::Presence;
 pub use outbox::{Outbox, Recipient};
 pub use socket::Socket;
+pub use tls::TlsSocket;

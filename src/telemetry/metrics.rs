@@ -45,6 +45,7 @@ metrics! {
     CONNECTIONS_OPENED = Counter "broker_connections_opened_total" Count "WebSocket connections opened.";
     CONNECTIONS_CLOSED = Counter "broker_connections_closed_total" Count "WebSocket connections ended, by `reason`.";
     HANDSHAKE_FAILURES = Counter "broker_handshake_failures_total" Count "Connections that never became a WebSocket, by `reason`.";
+    TLS_RELOADS = Counter "broker_tls_reloads_total" Count "Times the TLS certificate was read again, by `outcome` (ok, failed).";
     SESSIONS = Gauge "broker_sessions" Count "Sessions held now.";
     STREAMS = Gauge "broker_streams" Count "Streams with subscribers, members or history now.";
     SUBSCRIPTIONS = Gauge "broker_subscriptions" Count "Subscriptions of open connections now.";

@@ -2,8 +2,11 @@
 //! `TcpStream` is taken out of hyper.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use headers::{HeaderMapExt, SecWebsocketAccept, SecWebsocketKey};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -13,9 +16,9 @@ use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
-use super::{Connection, Context, Place};
+use super::{Connection, Context, NoPlace, Peer, Place, address};
 use crate::auth;
-use crate::fanout::Outbox;
+use crate::fanout::{Outbox, Socket, TlsSocket};
 use crate::protocol::action_cable::{
     Parameters, choose_subprotocol, token_in_query, token_in_subprotocols,
 };
@@ -36,6 +39,13 @@ enum Refusal {
     Origin,
     #[error("the broker holds as many connections as it may: try another one, or later")]
     Full,
+    #[error(
+        "this address has as many connections as one may have: close some, or see \
+         --max-connections-per-address"
+    )]
+    Address,
+    #[error("too many clients connect at this moment: try again in a second")]
+    Rate,
     #[error("the broker is stopping")]
     Stopping,
     #[error("the system gave no random numbers")]
@@ -48,13 +58,16 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
     warp::get()
         .and(warp::header::headers_cloned())
         .and(query)
+        .and(warp::ext::get::<Peer>())
         .and(warp::ext::optional::<OnUpgrade>())
-        .map(move |headers: HeaderMap, query: String, upgrade: Option<OnUpgrade>| {
-            match accept(&context, &headers, &query, upgrade) {
+        .map(move |headers: HeaderMap, query: String, Peer(peer), upgrade: Option<OnUpgrade>| {
+            let client = address::client(peer, &headers, &context.proxies);
+            match accept(&context, client, (&headers, &query), upgrade) {
                 Ok(response) => response,
                 Err(refusal) => {
                     let (status, failure) = refusal.meaning();
                     context.instruments.handshake_failures.increment(failure);
+                    tracing::debug!(%client, reason = %refusal, "a handshake is refused");
                     refuse(&refusal, status)
                 }
             }
@@ -64,8 +77,8 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
 
 fn accept(
     context: &Arc<Context>,
-    headers: &HeaderMap,
-    query: &str,
+    client: IpAddr,
+    (headers, query): (&HeaderMap, &str),
     upgrade: Option<OnUpgrade>,
 ) -> Result<Response, Refusal> {
     let has = |name, token: &str| {
@@ -89,9 +102,10 @@ fn accept(
     if context.is_stopping() {
         return Err(Refusal::Stopping);
     }
-    let place = context.admit().ok_or(Refusal::Full)?;
+    let place = context.admit(client)?;
     let sid = random_sid().ok_or(Refusal::NoRandomness)?;
 
+    tracing::debug!(%client, %sid, "a handshake is followed");
     let now = context.clock.unix().as_secs();
     let admitted = context.access.admit(token(context, headers, query).as_deref(), now);
     let ping = context.settings.ping.with_query(query);
@@ -149,24 +163,51 @@ fn start(
     ping: Parameters,
     (sid, admitted): (SessionId, Result<auth::Client, auth::Refused>),
 ) {
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    let Some((socket, read)) = take_out(upgraded, context.settings.user_timeout) else {
         tracing::error!("a connection is not the socket it was accepted as");
         return;
     };
+    let outbox = Outbox::new(socket, Codec::ActionCable, context.settings.max_outbox);
+    let shared = Arc::clone(context);
+    let connection = Connection::new(shared, place, Arc::clone(&outbox), sid, admitted, &read);
+    context.heartbeat.add(&outbox, ping);
+    drop(read); // even an empty one can hold on to hyper's buffer
+    context.tasks.spawn(connection);
+}
+
+/// The socket below HTTP, and what was read from it beyond the handshake.
+fn take_out(upgraded: Upgraded, timeout: Duration) -> Option<(Box<dyn Socket>, Bytes)> {
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => {
+            let socket = parts.io.into_inner();
+            set_user_timeout(&socket, timeout);
+            return Some((Box::new(socket), parts.read_buf));
+        }
+        Err(upgraded) => upgraded,
+    };
+    let parts = upgraded.downcast::<TokioIo<TlsSocket>>().ok()?;
     let socket = parts.io.into_inner();
-    let timeout = context.settings.user_timeout;
+    set_user_timeout(socket.tcp(), timeout);
+    Some((Box::new(socket), parts.read_buf))
+}
+
+fn set_user_timeout(socket: &TcpStream, timeout: Duration) {
     if !timeout.is_zero() {
-        let tcp = socket2::SockRef::from(&socket);
+        let tcp = socket2::SockRef::from(socket);
         if let Err(error) = tcp.set_tcp_user_timeout(Some(timeout)) {
             tracing::debug!(%error, "TCP_USER_TIMEOUT is not to be had");
         }
     }
-    let outbox = Outbox::new(Box::new(socket), Codec::ActionCable, context.settings.max_outbox);
-    let (shared, read) = (Arc::clone(context), &parts.read_buf);
-    let connection = Connection::new(shared, place, Arc::clone(&outbox), sid, admitted, read);
-    context.heartbeat.add(&outbox, ping);
-    drop(parts.read_buf); // even an empty one can hold on to hyper's buffer
-    context.tasks.spawn(connection);
+}
+
+impl From<NoPlace> for Refusal {
+    fn from(reason: NoPlace) -> Self {
+        match reason {
+            NoPlace::Full => Self::Full,
+            NoPlace::Address => Self::Address,
+            NoPlace::Rate => Self::Rate,
+        }
+    }
 }
 
 impl Refusal {
@@ -178,6 +219,8 @@ impl Refusal {
             Self::Subprotocol(_) => (StatusCode::BAD_REQUEST, HandshakeFailure::Subprotocol),
             Self::Origin => (StatusCode::FORBIDDEN, HandshakeFailure::Origin),
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Full),
+            Self::Address => (StatusCode::TOO_MANY_REQUESTS, HandshakeFailure::Address),
+            Self::Rate => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Rate),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Stopping),
             Self::NoRandomness => (StatusCode::INTERNAL_SERVER_ERROR, HandshakeFailure::System),
         }
@@ -192,6 +235,9 @@ fn refuse(refusal: &Refusal, status: StatusCode) -> Response {
     if status == StatusCode::UPGRADE_REQUIRED {
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+    if *refusal == Refusal::Rate {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
 }

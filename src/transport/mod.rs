@@ -1,23 +1,31 @@
 //! WebSocket connections: the handshake, the task that reads each one, and the heartbeat that
 //! pings them all.
 
+mod address;
+mod admission;
 mod connection;
 mod handshake;
 mod heartbeat;
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 use warp::http::HeaderName;
 
+pub use address::Peer;
+pub use admission::{Most, NoPlace, Place};
 pub use connection::Connection;
 pub use handshake::route;
 pub use heartbeat::{Heartbeat, Liveness};
 
+use admission::Admission;
+
 use crate::auth;
 use crate::clock::Clock;
+use crate::config::Proxies;
 use crate::fanout::{Hub, Identities};
 use crate::protocol::action_cable::Parameters;
 use crate::telemetry::Instruments;
@@ -42,9 +50,11 @@ pub struct Context {
     pub access: auth::Access,
     /// The name under which a client sends its token.
     pub token: TokenName,
+    /// Whose word counts about where a client is.
+    pub proxies: Proxies,
     /// Whose connections are whose.
     pub identities: Arc<Identities>,
-    open: AtomicUsize,
+    admission: Arc<Admission>,
     stopping: AtomicBool,
 }
 
@@ -72,8 +82,8 @@ pub struct Settings {
     pub max_message: usize,
     /// Most bytes that wait for a slow client.
     pub max_outbox: u32,
-    /// Most connections at once.
-    pub max_connections: usize,
+    /// Most connections.
+    pub most: Most,
     /// How a client is pinged that doesn't ask for something else.
     pub ping: Parameters,
     /// How long a peer may leave sent bytes unacknowledged before its kernel is given up; zero
@@ -90,9 +100,9 @@ impl Context {
         clock: Arc<Clock>,
         tasks: TaskTracker,
         settings: Settings,
-        (access, token): (auth::Access, TokenName),
+        (access, token, proxies): (auth::Access, TokenName, Proxies),
     ) -> Arc<Self> {
-        let (open, stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (admission, stopping) = (Admission::new(settings.most), AtomicBool::new(false));
         Arc::new(Self {
             hub,
             heartbeat,
@@ -102,8 +112,9 @@ impl Context {
             settings,
             access,
             token,
+            proxies,
             identities: Arc::default(),
-            open,
+            admission,
             stopping,
         })
     }
@@ -120,24 +131,11 @@ impl Context {
 
     /// How many connections are open.
     pub fn connections(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+        self.admission.connections()
     }
 
-    /// A place for a connection, if there is one.
-    pub fn admit(self: &Arc<Self>) -> Option<Place> {
-        let most = self.settings.max_connections;
-        let more = |open: usize| (open < most).then_some(open + 1);
-        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Place(Arc::clone(self)))
-    }
-}
-
-/// One connection's place among the allowed number; free again when dropped.
-#[derive(Debug)]
-pub struct Place(Arc<Context>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    /// A place for a connection from an address, if there is one.
+    pub fn admit(&self, address: IpAddr) -> Result<Place, NoPlace> {
+        self.admission.admit(address, self.clock.now())
     }
 }
