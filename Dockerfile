@@ -44,10 +44,11 @@ EXPOSE 8080
 STOPSIGNAL SIGTERM
 
 # bash opens the socket itself, so the image carries no HTTP client. 503 while stopping is unhealthy.
+# Where TLS is spoken, the plain request gets a plain 400, which shows that someone is there.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["bash", "-c", "\
 exec 3<>\"/dev/tcp/127.0.0.1/${BROKER_PORT:-8080}\" \
 && printf 'GET /health HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 \
 && IFS= read -r status <&3 \
-&& [[ $status == 'HTTP/1.'?' 200 '* ]]"]
+&& [[ $status == 'HTTP/1.'?' 200 '* || -n ${BROKER_TLS_CERT:-} && $status == 'HTTP/1.'?' 400 '* ]]"]
 
 ENTRYPOINT ["broker"]

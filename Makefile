@@ -12,6 +12,8 @@ TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 CLIENTS := tests/clients
 NODE_MODULES := $(CLIENTS)/node_modules/.package-lock.json
 CARGO_DENY_VERSION := 0.20.2
+# The clients' tests make certificates with it.
+OPENSSL = command -v openssl >/dev/null || { $(APT) update; $(APT) install -y --no-install-recommends openssl; }
 STARTED := $(shell date +%s)
 
 # apt needs root; who is root needs no sudo, and may not have one.
@@ -26,6 +28,7 @@ test: setup lint unit clients ## Everything CI runs
 
 setup: $(NODE_MODULES) ## Install what the checks need, if it is missing
 	@command -v cc >/dev/null || { $(APT) update; $(APT) install -y --no-install-recommends gcc libc6-dev; }
+	@$(OPENSSL)
 	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
 	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny@$(CARGO_DENY_VERSION)
@@ -47,5 +50,6 @@ unit: ## Rust's tests, doctests included
 	$(CARGO) test
 
 clients: $(NODE_MODULES) ## The stock npm clients against the real binary
+	@$(OPENSSL)
 	$(CARGO) build
 	BROKER_BIN=$(TARGET_DIR)/debug/broker npm --prefix $(CLIENTS) test

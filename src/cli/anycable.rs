@@ -41,7 +41,6 @@ const CALLBACKS: &str =
     "the application is not called back but publishes over HTTP, so leave it out";
 const ENGINES: &str = "everything is kept in the memory of one process, without Redis or NATS in \
                        this version, so leave it out and publish over HTTP";
-const TLS: &str = "the broker speaks plain HTTP behind a proxy that does TLS, so leave it out";
 const SCRAPED: &str = "metrics are scraped from /metrics, see --metrics-port, so leave it out";
 const CABLE_ONLY: &str = "clients connect by WebSocket at --cable-path and by nothing else in this \
                           version, so leave it out";
@@ -62,6 +61,8 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     (&["jwt-id-enforce"], Same("enforce-jwt")),
     (&["ws-max-pending-size"], Same("max-outbox-size")),
     (&["pong-timeout"], Same("liveness-timeout")),
+    (&["ssl-cert"], Same("tls-cert")),
+    (&["ssl-key"], Same("tls-key")),
     (&["debug"], Sets("log-level", "debug")),
     (&["noauth"], Sets("enforce-jwt", "false")),
     // Said anyway, as long as it says what is.
@@ -94,7 +95,6 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     ),
     (&["metrics-host"], Value(&[], "every port listens on --host, so leave it out")),
     (&["node-id"], Value(&[], NO_KNOB)),
-    (&["ssl-cert", "ssl-key"], Value(&[], TLS)),
     (
         &["pubsub", "redis-channel", "nats-channel", "redis-url", "redis-sentinels"],
         Value(&[], ENGINES),

@@ -315,7 +315,7 @@ fn anycables_flags_without_meaning_are_refused() {
         (&["--broadcast_adapter=redisx"], "--broadcast_adapter=redisx has no meaning here: "),
         (&["--broker", "nats"], "--broker=nats has no meaning here: "),
         (&["--streams_presence=false"], "--streams_presence=false has no meaning here: "),
-        (&["--ssl_cert=/c"], "--ssl_cert has no meaning here: "),
+        (&["--ssl_cert=/c"], "--tls-cert needs --tls-key"),
         (&["--secret"], "--secret needs a value"),
         (&["--enforce_jwt"], "--enforce-jwt would protect or open nothing without a secret"),
         (

@@ -21,6 +21,13 @@ pub const PUBLIC: bool = false;
 /// As many as the process may open files: the operating system's limit is the one that is real.
 pub const MAX_CONNECTIONS: Option<usize> = None;
 
+/// No limit: behind a proxy that isn't among the trusted ones all clients have one address, and
+/// so have all in an office.
+pub const MAX_CONNECTIONS_PER_ADDRESS: Option<usize> = None;
+
+/// No limit: a restart brings everyone back at once, and each one turned away comes again.
+pub const MAX_HANDSHAKES_PER_SECOND: Option<usize> = None;
+
 /// Enough to tell every client that a restart is coming; below the 10 s after which container
 /// runtimes kill.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::BadProxy;
 use crate::auth::BadOrigin;
 
 /// Why no [`Config`](super::Config) came of the settings.
@@ -46,6 +47,60 @@ pub enum ConfigError {
     /// A list of origins that is none.
     #[error("--allowed-origins: {0}")]
     Origins(#[from] BadOrigin),
+    /// A list of proxies that is none.
+    #[error("--trusted-proxies: {0}")]
+    Proxies(#[from] BadProxy),
+    /// A certificate without a key, or the other way round.
+    #[error("--tls-{given} needs --tls-{missing}: give both, or neither for plain HTTP")]
+    TlsHalf {
+        /// The one given.
+        given: &'static str,
+        /// The other.
+        missing: &'static str,
+    },
+    /// A file of TLS's that can't be read.
+    #[error("--{setting} {} can't be read ({}): check the path and its permissions", file.display(), Plain(source))]
+    TlsFile {
+        /// The setting.
+        setting: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file without a certificate.
+    #[error("--tls-cert {} holds no certificate: it has to be PEM, the server's own first", file.display())]
+    NoCertificate {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A file without a private key.
+    #[error("--tls-key {} holds no private key: it has to be PEM, without a passphrase", file.display())]
+    NoPrivateKey {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A key of another certificate.
+    #[error(
+        "--tls-key {} is not the key of the certificate in {}: give a certificate and its own key",
+        key.display(), cert.display()
+    )]
+    TlsMismatch {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's.
+        key: PathBuf,
+    },
+    /// A certificate or a key that rustls doesn't take.
+    #[error("--tls-cert {} with --tls-key {} can't be used: {source}", cert.display(), key.display())]
+    TlsUnusable {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's.
+        key: PathBuf,
+        /// Why not.
+        source: rustls::Error,
+    },
     /// A value beyond its bounds.
     #[error("--{setting} {given} is {side} {bound}: {reason}")]
     OutOfRange {

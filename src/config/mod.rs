@@ -15,10 +15,12 @@ pub mod defaults;
 mod error;
 mod file;
 mod print;
+mod proxies;
 mod secret;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod validate;
 mod value;
 
@@ -28,8 +30,10 @@ use std::time::Duration;
 
 pub use access::Access;
 pub use error::ConfigError;
+pub use proxies::{BadProxy, Proxies};
 pub use secret::Secret;
 pub use settings::{LogFormat, Settings, TimestampPrecision};
+pub use tls::{TlsFiles, TlsPair};
 pub use value::{ByteSize, Host, HumanDuration, ValueError};
 
 use crate::types::{Limits, Pace};
@@ -47,6 +51,10 @@ pub struct Config {
     pub metrics_port: Option<u16>,
     /// The Action Cable WebSocket's path. Starts with a slash.
     pub cable_path: String,
+    /// The certificate of every listener; none speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Whose word counts about where a client is.
+    pub trusted_proxies: Proxies,
     /// Who may do what.
     pub access: Access,
     /// How long a member stays after its connection ended; zero is not at all.
@@ -81,6 +89,10 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// Most connections at a time; none is as many as the open-file limit allows.
     pub max_connections: Option<usize>,
+    /// Most connections of one address; none is any number.
+    pub max_connections_per_address: Option<usize>,
+    /// Most handshakes in a second; none is any number.
+    pub max_handshakes_per_second: Option<usize>,
     /// Largest message of a client, in bytes.
     pub max_message_size: usize,
     /// Most bytes waiting for one client. At least [`Self::max_message_size`].
@@ -118,12 +130,16 @@ impl Config {
         let or_zero = |d: Option<Duration>| Some(HumanDuration(d.unwrap_or(Duration::ZERO)));
         let limits = self.limits;
         let pace = |part: fn(Pace) -> u32| limits.pace.map_or(0, |pace| part(pace) as usize);
+        let trusted = !self.trusted_proxies.is_empty();
         Settings {
             host: Some(Host(self.host)),
             port: Some(self.port),
             api_port: self.api_port,
             metrics_port: self.metrics_port,
             cable_path: Some(self.cable_path.clone()),
+            tls_cert: self.tls.as_ref().map(|files| files.cert.clone()),
+            tls_key: self.tls.as_ref().map(|files| files.key.clone()),
+            trusted_proxies: trusted.then(|| self.trusted_proxies.to_string()),
             public: Some(access.public),
             secret: key_text(&access.secret),
             secret_file: key_file(&access.secret),
@@ -169,6 +185,8 @@ impl Config {
             handshake_timeout: Some(HumanDuration(self.handshake_timeout)),
             shutdown_timeout: Some(HumanDuration(self.shutdown_timeout)),
             max_connections: Some(self.max_connections.unwrap_or(0)),
+            max_connections_per_address: Some(self.max_connections_per_address.unwrap_or(0)),
+            max_handshakes_per_second: Some(self.max_handshakes_per_second.unwrap_or(0)),
             max_subscriptions: Some(limits.subscriptions),
             max_commands_per_second: Some(pace(|pace| pace.per_second)),
             max_commands_burst: Some(pace(|pace| pace.burst)),
@@ -243,6 +261,8 @@ impl Default for Config {
             api_port: None,
             metrics_port: None,
             cable_path: defaults::CABLE_PATH.to_owned(),
+            tls: None,
+            trusted_proxies: Proxies::default(),
             access: Access::default(),
             presence_ttl: defaults::PRESENCE_TTL,
             max_members: defaults::MAX_MEMBERS,
@@ -260,6 +280,8 @@ impl Default for Config {
             handshake_timeout: defaults::HANDSHAKE_TIMEOUT,
             shutdown_timeout: defaults::SHUTDOWN_TIMEOUT,
             max_connections: defaults::MAX_CONNECTIONS,
+            max_connections_per_address: defaults::MAX_CONNECTIONS_PER_ADDRESS,
+            max_handshakes_per_second: defaults::MAX_HANDSHAKES_PER_SECOND,
             max_message_size: defaults::MAX_MESSAGE_SIZE,
             max_outbox_size: defaults::MAX_OUTBOX_SIZE,
             max_answer_size: defaults::MAX_ANSWER_SIZE,

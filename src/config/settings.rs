@@ -89,6 +89,27 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cable_path: Option<String>,
 
+    /// Certificate to speak TLS with: a PEM file, with those that lead to one clients know
+    ///
+    /// Every port then speaks TLS (1.2 and 1.3), and nothing else. It is read again on SIGHUP and
+    /// within seconds when it changes; connections stay. Needs --tls-key.
+    #[arg(long, env = "BROKER_TLS_CERT", value_name = "FILE", help_heading = WHERE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of the --tls-cert: a PEM file without a passphrase
+    #[arg(long, env = "BROKER_TLS_KEY", value_name = "FILE", help_heading = WHERE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8,192.0.2.7
+    ///
+    /// A client's address is then the last in that header that isn't one of theirs. From anyone else
+    /// the header is ignored.
+    #[arg(long, env = "BROKER_TRUSTED_PROXIES", value_name = "NETWORKS", help_heading = WHERE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trusted_proxies: Option<String>,
+
     /// Serve everyone who can reach it [default: false]
     ///
     /// No token is needed, and every stream is open to whoever knows its name. With a --secret, tokens
@@ -382,6 +403,22 @@ pub struct Settings {
     #[arg(long, env = "BROKER_MAX_CONNECTIONS", value_name = "COUNT", value_parser = count, help_heading = LIMITS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<usize>,
+
+    /// Most connections of one address at a time [default: 0]
+    ///
+    /// 0 is any number. One more is answered with HTTP 429. An IPv6 address counts as its /64. Behind
+    /// a proxy, name it in --trusted-proxies: otherwise all clients have its address.
+    #[arg(long, env = "BROKER_MAX_CONNECTIONS_PER_ADDRESS", value_name = "COUNT", value_parser = count, help_heading = LIMITS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections_per_address: Option<usize>,
+
+    /// Most handshakes followed in a second, from everyone together [default: 0]
+    ///
+    /// 0 is any number. As many may come at once after a quiet second; one more is answered with HTTP
+    /// 503. A restart brings everyone back at once, so leave room for that.
+    #[arg(long, env = "BROKER_MAX_HANDSHAKES_PER_SECOND", value_name = "COUNT", value_parser = count, help_heading = LIMITS)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_handshakes_per_second: Option<usize>,
 
     /// Most subscriptions of one client [default: 1000]
     #[arg(long, env = "BROKER_MAX_SUBSCRIPTIONS", value_name = "COUNT", value_parser = count, help_heading = LIMITS)]

@@ -46,6 +46,9 @@ fn the_defaults_told_in_the_help_are_the_defaults() {
     let without = [
         "api-port",
         "metrics-port",
+        "tls-cert",
+        "tls-key",
+        "trusted-proxies",
         "secret",
         "secret-file",
         "jwt-secret",
@@ -180,10 +183,12 @@ fn a_directory_has_a_name() {
 
 #[test]
 fn bounds_hold() {
-    let beyond: [&[&str]; 22] = [
+    let beyond: [&[&str]; 24] = [
         &["--sessions-ttl=86401"],
         &["--state-interval=99ms"],
         &["--state-interval=2h"],
+        &["--max-connections-per-address=9999999999"],
+        &["--max-handshakes-per-second=9999999999"],
         &["--presence-ttl=86401"],
         &["--ping-interval=99ms"],
         &["--ping-interval=2h"],
@@ -232,12 +237,16 @@ fn zero_is_none_where_it_may_be() {
         "--ping-interval=0",
         "--liveness-interval=0s",
         "--max-connections=0",
+        "--max-connections-per-address=0",
+        "--max-handshakes-per-second=0",
         "--presence-ttl=0",
     ])
     .unwrap();
     assert_eq!(config.ping_interval, None);
     assert_eq!(config.liveness_interval, None);
     assert_eq!(config.max_connections, None);
+    assert_eq!(config.max_connections_per_address, None);
+    assert_eq!(config.max_handshakes_per_second, None);
     assert_eq!(config.presence_ttl, Duration::ZERO);
 }
 
@@ -393,6 +402,37 @@ fn a_bad_file_is_refused_with_line_and_key() {
 }
 
 #[test]
+fn a_certificate_and_its_own_key_go_together() {
+    let pair = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (one, other) = (pair(), pair());
+    let cert = temporary("cert", &one.cert.pem());
+    let key = temporary("tls-key", &one.signing_key.serialize_pem());
+    let others = temporary("other-key", &other.signing_key.serialize_pem());
+    let broken =
+        temporary("broken-cert", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let with = |cert: &str, key: &str| config(&["--tls-cert", cert, "--tls-key", key]);
+    let good = with(&cert, &key).unwrap();
+    assert_eq!(good.tls, Some(TlsFiles { cert: cert.clone().into(), key: key.clone().into() }));
+    assert_eq!(Config::from_settings(file(&good.to_toml()).unwrap()).unwrap(), good);
+    for (cert, key, sentence) in [
+        (&cert, &others, "is not the key of the certificate in"),
+        (&key, &key, "holds no certificate"),
+        (&cert, &cert, "holds no private key"),
+        (&broken, &key, "can't be used"),
+        (&cert, &"/nowhere".to_owned(), "can't be read (no such file or directory)"),
+    ] {
+        let refusal = with(cert, key).unwrap_err();
+        assert!(refusal.contains(sentence) && refusal.starts_with("--tls-"), "{refusal}");
+        assert!(!refusal.contains("PRIVATE"), "{refusal}");
+    }
+    assert!(refusal(&["--tls-cert", &cert]).contains("--tls-cert needs --tls-key"));
+    assert!(refusal(&["--tls-key", &key]).contains("--tls-key needs --tls-cert"));
+    for file in [cert, key, others, broken] {
+        std::fs::remove_file(file).unwrap();
+    }
+}
+
+#[test]
 fn what_is_printed_can_be_read() {
     let path = temporary("printed-key", "s3cret");
     let config = Config {
@@ -431,6 +471,8 @@ fn the_way_back_names_every_setting() {
     let full = Config {
         api_port: Some(1),
         metrics_port: Some(2),
+        tls: Some(TlsFiles { cert: "c".into(), key: "k".into() }),
+        trusted_proxies: "::1".parse().unwrap(),
         access,
         state_dir: Some("s".into()),
         ..Config::default()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Access, ByteSize, Config, ConfigError, HumanDuration, Secret, Settings};
+use super::{Access, ByteSize, Config, ConfigError, HumanDuration, Secret, Settings, TlsFiles};
 use crate::types::{Limits, Pace};
 
 /// The shortest interval or timeout. Less would be a busy loop over every connection.
@@ -51,27 +51,12 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
     if !access.may_be_reached() && !host.to_canonical().is_loopback() {
         return Err(ConfigError::NotLoopback { host });
     }
+    let tls = TlsFiles::from_settings(&mut settings)?;
     let port = settings.port.unwrap_or(default.port);
     let limits = limits(&settings, default.limits)?;
-
-    let max_message_size = size(
-        "max-message-size",
-        settings.max_message_size,
-        default.max_message_size,
-        SMALLEST_MESSAGE,
-    )?;
-    let max_outbox_size = size(
-        "max-outbox-size",
-        settings.max_outbox_size,
-        default.max_outbox_size,
-        SMALLEST_MESSAGE,
-    )?;
-    if max_outbox_size < max_message_size {
-        return Err(ConfigError::OutboxBelowMessage {
-            outbox: ByteSize(max_outbox_size),
-            message: ByteSize(max_message_size),
-        });
-    }
+    let [max_connections, max_connections_per_address, max_handshakes_per_second] =
+        admission(&settings, &default)?;
+    let (max_message_size, max_outbox_size) = message_and_outbox(&settings, &default)?;
 
     Ok(Config {
         host,
@@ -79,6 +64,10 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
         api_port: settings.api_port,
         metrics_port: settings.metrics_port,
         cable_path: settings.cable_path.map_or(Ok(default.cable_path), cable_path)?,
+        tls,
+        trusted_proxies: settings
+            .trusted_proxies
+            .map_or(Ok(default.trusted_proxies), |p| p.parse())?,
         access,
         presence_ttl: session_ttl("presence-ttl", settings.presence_ttl, default.presence_ttl)?,
         max_members: count_or_any("max-members", settings.max_members, default.max_members)?,
@@ -119,11 +108,9 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
             default.shutdown_timeout,
             (Duration::ZERO, NEVER_SHORTER),
         )?,
-        max_connections: count_or_any(
-            "max-connections",
-            settings.max_connections,
-            default.max_connections,
-        )?,
+        max_connections,
+        max_connections_per_address,
+        max_handshakes_per_second,
         max_message_size,
         max_outbox_size,
         max_answer_size: size(
@@ -142,6 +129,32 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
         log_level: settings.log_level.map_or(Ok(default.log_level), log_level)?,
         log_format: settings.log_format.unwrap_or(default.log_format),
     })
+}
+
+/// The sizes of a message and of an outbox, which has to hold one.
+fn message_and_outbox(
+    settings: &Settings,
+    default: &Config,
+) -> Result<(usize, usize), ConfigError> {
+    let max_message_size = size(
+        "max-message-size",
+        settings.max_message_size,
+        default.max_message_size,
+        SMALLEST_MESSAGE,
+    )?;
+    let max_outbox_size = size(
+        "max-outbox-size",
+        settings.max_outbox_size,
+        default.max_outbox_size,
+        SMALLEST_MESSAGE,
+    )?;
+    if max_outbox_size < max_message_size {
+        return Err(ConfigError::OutboxBelowMessage {
+            outbox: ByteSize(max_outbox_size),
+            message: ByteSize(max_message_size),
+        });
+    }
+    Ok((max_message_size, max_outbox_size))
 }
 
 fn limits(settings: &Settings, default: Limits) -> Result<Limits, ConfigError> {
@@ -338,6 +351,23 @@ fn count(
 ) -> Result<usize, ConfigError> {
     let most = (LARGEST_COUNT, "no machine holds that many");
     bounded(setting, given.unwrap_or(default), (1, "nobody could do anything"), most)
+}
+
+/// How many connections there may be: at a time, of an address, in a second.
+fn admission(settings: &Settings, default: &Config) -> Result<[Option<usize>; 3], ConfigError> {
+    Ok([
+        count_or_any("max-connections", settings.max_connections, default.max_connections)?,
+        count_or_any(
+            "max-connections-per-address",
+            settings.max_connections_per_address,
+            default.max_connections_per_address,
+        )?,
+        count_or_any(
+            "max-handshakes-per-second",
+            settings.max_handshakes_per_second,
+            default.max_handshakes_per_second,
+        )?,
+    ])
 }
 
 /// A count that 0 lifts.

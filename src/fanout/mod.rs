@@ -14,6 +14,7 @@ mod outbox;
 mod receipt;
 mod sessions;
 mod socket;
+mod tls;
 mod worker;
 
 pub use hub::{Hub, NoRoom, Stopped};
@@ -23,3 +24,4 @@ pub use outbox::{Outbox, Recipient};
 pub use receipt::{Ping, Unasked};
 pub use sessions::{Claim, Sessions};
 pub use socket::Socket;
+pub use tls::TlsSocket;

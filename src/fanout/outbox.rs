@@ -40,7 +40,8 @@ pub struct Outbox {
 
 #[derive(Default)]
 struct State {
-    /// Only while the socket is full.
+    /// Only while the socket is full. Without frames it waits for what the socket has taken and
+    /// not sent.
     queue: Option<Box<Queue>>,
     closing: Option<CloseReason>,
     receipt: Receipt,
@@ -161,7 +162,9 @@ impl Outbox {
             return 0;
         }
         let written = match self.socket.try_write(frames) {
-            Ok(written) if written == frames.len() => return written,
+            Ok(written) if written == frames.len() && self.socket.try_flush().is_ok() => {
+                return written;
+            }
             Ok(written) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => {
@@ -172,8 +175,10 @@ impl Outbox {
             }
         };
         let mut queue = Box::<Queue>::default();
-        queue.push(share());
-        queue.advance(written);
+        if written < frames.len() {
+            queue.push(share());
+            queue.advance(written);
+        }
         queue.whole = queue.waiting;
         state.queue = Some(queue);
         drop(state);
@@ -241,11 +246,17 @@ impl Outbox {
             let mut state = self.state.lock();
             state.progress = state.progress.wrapping_add(1);
             let Some(queue) = &mut state.queue else { return Poll::Ready(Ok(())) };
-            let Some(frame) = queue.frames.front() else {
-                state.queue = None;
-                return Poll::Ready(Ok(()));
+            let result = match queue.frames.front() {
+                Some(frame) => {
+                    self.socket.try_write(frame.get(queue.written..).unwrap_or_default())
+                }
+                None => self.socket.try_flush().map(|()| 0),
             };
-            match self.socket.try_write(frame.get(queue.written..).unwrap_or_default()) {
+            match result {
+                Ok(_) if queue.frames.is_empty() => {
+                    state.queue = None;
+                    return Poll::Ready(Ok(()));
+                }
                 Ok(written) => {
                     queue.advance(written);
                     *sent += written;

@@ -15,6 +15,12 @@ pub trait Socket: Send + Sync + 'static {
     /// Writes what fits; `WouldBlock` if nothing does.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 
+    /// Sends on what writing took and didn't send yet; `WouldBlock` if something is left. A socket
+    /// that keeps nothing back has nothing to do.
+    fn try_flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Waits until reading makes sense.
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 

@@ -4,7 +4,12 @@ use super::doors::Addresses;
 use crate::config::{Config, Secret};
 
 /// Tells who reads the log what there is to know.
-pub(super) fn ready(config: &Config, at: &Addresses, open_files: u64, max_connections: usize) {
+pub(super) fn ready(
+    config: &Config,
+    at: &Addresses,
+    open_files: u64,
+    (max_connections, possible): (usize, usize),
+) {
     let Addresses { cable, api, metrics } = at;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -33,8 +38,9 @@ pub(super) fn ready(config: &Config, at: &Addresses, open_files: u64, max_connec
         (false, None) => "none",
     };
     let origins = access.allowed_origins.as_ref().map_or_else(|| "any".into(), ToString::to_string);
+    let tls = if config.tls.is_some() { "s" } else { "" };
     tracing::info!(
-        url = format!("ws://{cable}{}", config.cable_path),
+        url = format!("ws{tls}://{cable}{}", config.cable_path),
         access = sockets,
         reach,
         streams,
@@ -43,24 +49,24 @@ pub(super) fn ready(config: &Config, at: &Addresses, open_files: u64, max_connec
         "sockets"
     );
     tracing::info!(
-        url = format!("http://{api}/_broadcast"),
+        url = format!("http{tls}://{api}/_broadcast"),
         access = keyed(access.publishing_key()),
         "broadcasts"
     );
     tracing::info!(
-        url = format!("http://{api}/api"),
+        url = format!("http{tls}://{api}/api"),
         access = keyed(access.reading_key()),
         "publishing and presence"
     );
     tracing::info!(
-        url = format!("http://{metrics}/metrics"),
+        url = format!("http{tls}://{metrics}/metrics"),
         access = keyed(access.scraping_key()),
         "metrics"
     );
-    if config.max_connections.is_some_and(|most| most as u64 > open_files) {
+    if max_connections > possible {
         tracing::warn!(
             open_files,
-            max_connections,
+            possible,
             "there can't be as many connections as --max-connections: raise the open-file limit"
         );
     }

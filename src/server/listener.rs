@@ -4,7 +4,7 @@
 //! half-sent request and no end for connections that have become WebSockets.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,13 +13,17 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use super::pending::{Pending, Slot};
+use super::tls::Certificate;
 use crate::telemetry::Instruments;
+use crate::transport::Peer;
 use crate::types::HandshakeFailure;
 
 /// How many connections the kernel holds that haven't been accepted: a restart brings everyone
@@ -67,12 +71,16 @@ const LAST_REQUEST: Duration = Duration::from_secs(1);
 /// What holds for all connections of all listeners.
 #[derive(Debug)]
 pub(super) struct Serving {
-    /// In which a request's head has to arrive.
+    /// In which a request's head has to arrive, and before it TLS to be agreed on.
     pub(super) handshake_timeout: Duration,
     /// Largest head of a request, in bytes.
     pub(super) max_header: usize,
     /// What is counted.
     pub(super) instruments: Arc<Instruments>,
+    /// What is shown to clients, if TLS is spoken.
+    pub(super) certificate: Option<Arc<Certificate>>,
+    /// Room for the connections that speak HTTP.
+    pub(super) pending: Arc<Pending>,
     /// The connections that speak HTTP.
     pub(super) requests: TaskTracker,
     /// Ends them after the request they are at.
@@ -115,17 +123,32 @@ impl Listener {
             .header_read_timeout(serving.handshake_timeout)
             .max_buf_size(serving.max_header);
         let (requests, stop) = (serving.requests.clone(), serving.stop.clone());
-        let instruments = Arc::clone(&serving.instruments);
+        let (instruments, pending) =
+            (Arc::clone(&serving.instruments), Arc::clone(&serving.pending));
+        let door = Door {
+            http,
+            routes,
+            certificate: serving.certificate.clone(),
+            timeout: serving.handshake_timeout,
+            stop: stop.clone(),
+        };
         serving.requests.spawn(async move {
             let mut in_vain = 0;
             while let Some(accepted) = stop.run_until_cancelled(self.inner.accept()).await {
                 match accepted {
-                    Ok((socket, _)) => {
+                    Ok((socket, peer)) => {
                         in_vain = 0;
-                        let (http, routes, stop) = (http.clone(), routes.clone(), stop.clone());
-                        let instruments = Arc::clone(&instruments);
+                        let Some(slot) = stop.run_until_cancelled(pending.enter()).await else {
+                            return;
+                        };
+                        let (door, instruments) = (door.clone(), Arc::clone(&instruments));
                         requests.spawn(async move {
-                            if let Err(failure) = speak(http, socket, routes, stop).await {
+                            let result = tokio::select! {
+                                result = door.open(socket, peer.ip(), &slot) => result,
+                                () = slot.crowded_out() => Err(HandshakeFailure::Crowded),
+                            };
+                            if let Err(failure) = result {
+                                tracing::debug!(%peer, reason = failure.as_str(), "a connection ends");
                                 instruments.handshake_failures.increment(failure);
                             }
                         });
@@ -157,17 +180,52 @@ impl Listener {
     }
 }
 
-/// Serves one connection's requests, until it ends or becomes a WebSocket.
+/// What a connection needs to become more than a socket.
+#[derive(Clone)]
+struct Door {
+    http: hyper::server::conn::http1::Builder,
+    routes: Routes,
+    certificate: Option<Arc<Certificate>>,
+    timeout: Duration,
+    stop: CancellationToken,
+}
+
+impl Door {
+    /// Serves one connection's requests, until it ends or becomes a WebSocket.
+    async fn open(
+        self,
+        socket: TcpStream,
+        peer: IpAddr,
+        slot: &Slot,
+    ) -> Result<(), HandshakeFailure> {
+        drop(socket.set_nodelay(true)); // fails on a socket that is gone already, which is seen next
+        let Some(certificate) = &self.certificate else {
+            return speak(self.http, socket, self.routes, self.stop, (peer, slot)).await;
+        };
+        let accepted = tokio::time::timeout(self.timeout, certificate.accept(socket));
+        let socket = match self.stop.run_until_cancelled(accepted).await {
+            None => return Err(HandshakeFailure::Stopping),
+            Some(Err(_)) => return Err(HandshakeFailure::Timeout),
+            Some(Ok(accepted)) => accepted?,
+        };
+        let Some(socket) = socket else { return Ok(()) };
+        slot.touch();
+        speak(self.http, socket, self.routes, self.stop, (peer, slot)).await
+    }
+}
+
 async fn speak(
     http: hyper::server::conn::http1::Builder,
-    socket: TcpStream,
+    socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     routes: Routes,
     stop: CancellationToken,
+    (peer, slot): (IpAddr, &Slot),
 ) -> Result<(), HandshakeFailure> {
-    drop(socket.set_nodelay(true)); // fails on a socket that is gone already, which is seen next
     let routes = TowerToHyperService::new(warp::service(routes));
     let asked = AtomicUsize::new(0);
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: hyper::Request<_>| {
+        request.extensions_mut().insert(Peer(peer));
+        slot.touch();
         asked.fetch_add(1, Ordering::Relaxed);
         routes.call(request)
     });

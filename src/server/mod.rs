@@ -9,7 +9,9 @@
 mod announce;
 mod doors;
 mod listener;
+mod pending;
 mod signals;
+mod tls;
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -23,19 +25,25 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker;
 use crate::clock::Clock;
-use crate::config::{Config, TimestampPrecision};
+use crate::config::{Config, ConfigError, TimestampPrecision, TlsFiles};
 use crate::fanout::Hub;
 use crate::protocol::action_cable::{Parameters, PingPrecision};
 use crate::telemetry::{Instruments, metrics as names};
-use crate::transport::{Context, Heartbeat, Liveness, Settings, TokenName};
+use crate::transport::{Context, Heartbeat, Liveness, Most, Settings, TokenName};
 
 pub use listener::BindError;
 
 use doors::Doors;
 use listener::Serving;
+use pending::Pending;
+use tls::Certificate;
 
-/// Files that aren't client connections: listeners, logs, the runtime's own, requests over HTTP.
-const FILES_APART_FROM_CLIENTS: usize = 128;
+/// Files that aren't connections: listeners, logs, the runtime's own.
+const FILES_APART_FROM_CONNECTIONS: usize = 32;
+
+/// Fewest and most connections that aren't WebSockets (yet), and how many files there are for each.
+const PENDING: std::ops::RangeInclusive<usize> = 64..=4096;
+const FILES_A_PENDING: usize = 16;
 
 /// How often the distributions are folded, so that they don't grow between scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -53,6 +61,9 @@ pub enum Error {
     /// An address can't be listened on: the configuration is wrong.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The certificate can't be used any more.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// Metrics can't be set up.
     #[error("metrics can't be set up: {0}")]
     Metrics(String),
@@ -72,17 +83,21 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let context = &broker.context;
     let doors = Doors::open(&config, context, prometheus.clone())?;
     let mut signals = signals::Signals::new()?;
+    let certificate = config.tls.clone().map(|files| load(files, &context.instruments));
     let serving = Serving {
         handshake_timeout: config.handshake_timeout,
         max_header: config.max_header_size,
         instruments: Arc::clone(&context.instruments),
+        certificate: certificate.transpose()?,
+        pending: Pending::new(room(open_files).pending, Arc::clone(&context.clock)),
         requests: TaskTracker::new(),
         stop: CancellationToken::new(),
     };
     let addresses = doors.addresses;
     doors.serve(&serving);
     tokio::spawn(upkeep(prometheus));
-    announce::ready(&config, &addresses, open_files, context.settings.max_connections);
+    let connections = (context.settings.most.connections, room(open_files).connections);
+    announce::ready(&config, &addresses, open_files, connections);
 
     let signal = tokio::select! {
         name = signals.recv() => name,
@@ -92,6 +107,13 @@ pub async fn run(config: Config) -> Result<(), Error> {
     signals.exit_on_next();
     broker.stop(&serving, config.shutdown_timeout).await;
     Ok(())
+}
+
+/// The certificate, and what keeps it current.
+fn load(files: TlsFiles, instruments: &Arc<Instruments>) -> Result<Arc<Certificate>, Error> {
+    let (certificate, reloader) = Certificate::load(files, Arc::clone(instruments))?;
+    tokio::spawn(reloader.run(signals::hangup()?));
+    Ok(certificate)
 }
 
 /// The parts that run, and what stops them.
@@ -133,7 +155,8 @@ impl Broker {
         heartbeat.spawn(run);
         let settings = settings(config, open_files);
         let connections = TaskTracker::new();
-        let access = (config.access.rules(), TokenName::new(&config.access.jwt_param));
+        let token = TokenName::new(&config.access.jwt_param);
+        let access = (config.access.rules(), token, config.trusted_proxies.clone());
         let context = Context::new(hub, beating, instruments, clock, connections, settings, access);
         heartbeat.spawn(expire_sessions(Arc::clone(&context), heartbeat_stop.clone()));
         Ok(Self { context, shards, shards_stop, shard_failed, heartbeat_stop, heartbeat })
@@ -195,15 +218,30 @@ fn streams(config: &Config) -> Result<broker::Settings, Error> {
     })
 }
 
-fn settings(config: &Config, open_files: u64) -> Settings {
+/// How many connections of each kind the files are for.
+struct Room {
+    connections: usize,
+    pending: usize,
+}
+
+fn room(open_files: u64) -> Room {
     let files = usize::try_from(open_files).unwrap_or(usize::MAX);
-    let possible = files.saturating_sub(FILES_APART_FROM_CLIENTS).max(1);
+    let pending = (files / FILES_A_PENDING).clamp(*PENDING.start(), *PENDING.end());
+    let rest = files.saturating_sub(FILES_APART_FROM_CONNECTIONS + pending);
+    Room { connections: rest.max(1), pending }
+}
+
+fn settings(config: &Config, open_files: u64) -> Settings {
     let liveness = config.liveness_interval.map(|interval| interval + config.liveness_timeout);
     Settings {
         limits: config.limits,
         max_message: config.max_message_size,
         max_outbox: u32::try_from(config.max_outbox_size).unwrap_or(u32::MAX),
-        max_connections: config.max_connections.unwrap_or(possible),
+        most: Most {
+            connections: config.max_connections.unwrap_or(room(open_files).connections),
+            per_address: config.max_connections_per_address,
+            per_second: config.max_handshakes_per_second,
+        },
         sessions_ttl: config.sessions_ttl,
         ping: Parameters {
             ping_interval: config.ping_interval.unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT.
+//! SIGTERM and SIGINT, and SIGHUP where there is something to read again.
 
 use std::io;
 
@@ -6,6 +6,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a shell reports for a process that SIGINT ended; a second signal ends this one the same.
 const CUT_SHORT: i32 = 130;
+
+/// The signal that asks for a reload. Where nobody waits for it, it ends the process as ever.
+pub(super) fn hangup() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
 
 /// The signals that stop the broker.
 #[derive(Debug)]

@@ -63,6 +63,10 @@ pub struct Instruments {
     pub closed: Labelled<CloseReason>,
     /// See [`names::HANDSHAKE_FAILURES`].
     pub handshake_failures: Labelled<HandshakeFailure>,
+    /// See [`names::TLS_RELOADS`]: those with a pair that could be used.
+    pub tls_reloads_ok: Counter,
+    /// See [`names::TLS_RELOADS`]: those that left the old one in use.
+    pub tls_reloads_failed: Counter,
     /// See [`names::COMMANDS`]: those that were followed.
     pub commands_ok: Labelled<CommandKind>,
     /// See [`names::COMMANDS`]: those that were not.
@@ -137,6 +141,8 @@ impl Instruments {
                 HandshakeFailure::ALL,
                 |failure| counter!(names::HANDSHAKE_FAILURES, "reason" => failure.as_str()),
             ),
+            tls_reloads_ok: counter!(names::TLS_RELOADS, "outcome" => "ok"),
+            tls_reloads_failed: counter!(names::TLS_RELOADS, "outcome" => "failed"),
             commands_ok: Labelled::new(CommandKind::ALL, |kind| command(kind, "ok")),
             commands_refused: Labelled::new(CommandKind::ALL, |kind| command(kind, "refused")),
             limits: Labelled::new(

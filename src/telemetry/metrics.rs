@@ -45,6 +45,7 @@ metrics! {
     CONNECTIONS_OPENED = Counter "broker_connections_opened_total" Count "WebSocket connections opened.";
     CONNECTIONS_CLOSED = Counter "broker_connections_closed_total" Count "WebSocket connections ended, by `reason`.";
     HANDSHAKE_FAILURES = Counter "broker_handshake_failures_total" Count "Connections that never became a WebSocket, by `reason`.";
+    TLS_RELOADS = Counter "broker_tls_reloads_total" Count "Times the TLS certificate was read again, by `outcome` (ok, failed).";
     SESSIONS = Gauge "broker_sessions" Count "Sessions that have a connection now.";
     SESSIONS_PARKED = Gauge "broker_sessions_parked" Count "Sessions whose connection has ended and that can be resumed now.";
     RESUMES = Counter "broker_resumes_total" Count "Connections that asked for an earlier session, by `outcome` (resumed, partly, unknown, denied).";

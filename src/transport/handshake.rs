@@ -2,27 +2,22 @@
 //! `TcpStream` is taken out of hyper.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use headers::{HeaderMapExt, SecWebsocketAccept, SecWebsocketKey};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use hyper::upgrade::OnUpgrade;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
-use super::{Connection, Context, Place, resume};
-use crate::auth;
-use crate::fanout::Outbox;
+use super::opening::Opening;
+use super::{Context, NoPlace, Peer, address};
 use crate::protocol::action_cable::{
-    Parameters, SESSION_HEADER, SESSION_PARAMETER, choose_subprotocol, parameter,
-    token_in_subprotocols,
+    SESSION_HEADER, SESSION_PARAMETER, choose_subprotocol, parameter, token_in_subprotocols,
 };
-use crate::session::Session;
-use crate::types::{Codec, HandshakeFailure, SessionId};
+use crate::types::{HandshakeFailure, SessionId};
 
 /// Why a handshake was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +34,13 @@ enum Refusal {
     Origin,
     #[error("the broker holds as many connections as it may: try another one, or later")]
     Full,
+    #[error(
+        "this address has as many connections as one may have: close some, or see \
+         --max-connections-per-address"
+    )]
+    Address,
+    #[error("too many clients connect at this moment: try again in a second")]
+    Rate,
     #[error("the broker is stopping")]
     Stopping,
     #[error("the system gave no random numbers")]
@@ -51,13 +53,16 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
     warp::get()
         .and(warp::header::headers_cloned())
         .and(query)
+        .and(warp::ext::get::<Peer>())
         .and(warp::ext::optional::<OnUpgrade>())
-        .map(move |headers: HeaderMap, query: String, upgrade: Option<OnUpgrade>| {
-            match accept(&context, &headers, &query, upgrade) {
+        .map(move |headers: HeaderMap, query: String, Peer(peer), upgrade: Option<OnUpgrade>| {
+            let client = address::client(peer, &headers, &context.proxies);
+            match accept(&context, client, (&headers, &query), upgrade) {
                 Ok(response) => response,
                 Err(refusal) => {
                     let (status, failure) = refusal.meaning();
                     context.instruments.handshake_failures.increment(failure);
+                    tracing::debug!(%client, reason = %refusal, "a handshake is refused");
                     refuse(&refusal, status)
                 }
             }
@@ -67,8 +72,8 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
 
 fn accept(
     context: &Arc<Context>,
-    headers: &HeaderMap,
-    query: &str,
+    client: IpAddr,
+    (headers, query): (&HeaderMap, &str),
     upgrade: Option<OnUpgrade>,
 ) -> Result<Response, Refusal> {
     let has = |name, token: &str| {
@@ -92,9 +97,10 @@ fn accept(
     if context.is_stopping() {
         return Err(Refusal::Stopping);
     }
-    let place = context.admit().ok_or(Refusal::Full)?;
+    let place = context.admit(client)?;
     let sid = random_sid().ok_or(Refusal::NoRandomness)?;
 
+    tracing::debug!(%client, %sid, "a handshake is followed");
     let now = context.clock.unix().as_secs();
     let opening = Opening {
         place,
@@ -156,64 +162,13 @@ fn session_to_resume(headers: &HeaderMap, query: &str) -> Option<SessionId> {
     SessionId::parse(&sid)
 }
 
-/// What is known of a connection before it is one.
-struct Opening {
-    place: Place,
-    sid: SessionId,
-    admitted: Result<auth::Client, auth::Refused>,
-    resume: Option<SessionId>,
-    ping: Parameters,
-}
-
-impl Opening {
-    /// Takes the socket out of hyper and gives it a task of its own.
-    fn start(self, context: &Arc<Context>, upgraded: Upgraded) {
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
-            tracing::error!("a connection is not the socket it was accepted as");
-            return;
-        };
-        let socket = parts.io.into_inner();
-        let timeout = context.settings.user_timeout;
-        if !timeout.is_zero() {
-            let tcp = socket2::SockRef::from(&socket);
-            if let Err(error) = tcp.set_tcp_user_timeout(Some(timeout)) {
-                tracing::debug!(%error, "TCP_USER_TIMEOUT is not to be had");
-            }
+impl From<NoPlace> for Refusal {
+    fn from(reason: NoPlace) -> Self {
+        match reason {
+            NoPlace::Full => Self::Full,
+            NoPlace::Address => Self::Address,
+            NoPlace::Rate => Self::Rate,
         }
-        let Self { place, sid, admitted, resume, ping } = self;
-        let outbox = Outbox::new(Box::new(socket), Codec::ActionCable, context.settings.max_outbox);
-        let (shared, to) = (Arc::clone(context), Arc::clone(&outbox));
-        let client = match admitted {
-            Ok(client) => client,
-            Err(refused) => {
-                context.heartbeat.add(&outbox, ping);
-                context.tasks.spawn(Connection::refused(shared, place, to, sid, refused));
-                return;
-            }
-        };
-        let claim = resume.and_then(|old| resume::claim(context, old, client.identity()));
-        if let Some(claim) = claim {
-            // rare, so that only these connections pay for its future
-            let read = Bytes::copy_from_slice(&parts.read_buf);
-            context.tasks.spawn(async move {
-                to.hold();
-                let mut session = Session::new(sid, &client);
-                let restored = resume::take_over(&shared, claim, &mut session, &to).await;
-                let (beating, identifier) = (Arc::clone(&shared), client.identifier.as_deref());
-                let connection =
-                    Connection::new(shared, place, to, (session, identifier), restored, &read);
-                beating.heartbeat.add(&outbox, ping);
-                drop((outbox, beating, client, read));
-                connection.await;
-            });
-            return;
-        }
-        let session = (Session::new(sid, &client), client.identifier.as_deref());
-        let read = &parts.read_buf;
-        let connection = Connection::new(shared, place, to, session, Vec::new(), read);
-        context.heartbeat.add(&outbox, ping);
-        drop(parts.read_buf); // even an empty one can hold on to hyper's buffer
-        context.tasks.spawn(connection);
     }
 }
 
@@ -226,6 +181,8 @@ impl Refusal {
             Self::Subprotocol(_) => (StatusCode::BAD_REQUEST, HandshakeFailure::Subprotocol),
             Self::Origin => (StatusCode::FORBIDDEN, HandshakeFailure::Origin),
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Full),
+            Self::Address => (StatusCode::TOO_MANY_REQUESTS, HandshakeFailure::Address),
+            Self::Rate => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Rate),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Stopping),
             Self::NoRandomness => (StatusCode::INTERNAL_SERVER_ERROR, HandshakeFailure::System),
         }
@@ -240,6 +197,9 @@ fn refuse(refusal: &Refusal, status: StatusCode) -> Response {
     if status == StatusCode::UPGRADE_REQUIRED {
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+    if *refusal == Refusal::Rate {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
 }

@@ -1,26 +1,35 @@
 //! WebSocket connections: the handshake, the task that reads each one, and the heartbeat that
 //! pings them all.
 
+mod address;
+mod admission;
 mod connection;
 mod ending;
 mod handshake;
 mod heartbeat;
+mod opening;
 mod resume;
 mod throttle;
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 use warp::http::HeaderName;
 
+pub use address::Peer;
+pub use admission::{Most, NoPlace, Place};
 pub use connection::Connection;
 pub use handshake::route;
 pub use heartbeat::{Heartbeat, Liveness};
 
+use admission::Admission;
+
 use crate::auth;
 use crate::clock::Clock;
+use crate::config::Proxies;
 use crate::fanout::{Hub, Identities, Sessions};
 use crate::protocol::action_cable::Parameters;
 use crate::telemetry::Instruments;
@@ -45,11 +54,13 @@ pub struct Context {
     pub access: auth::Access,
     /// The name under which a client sends its token.
     pub token: TokenName,
+    /// Whose word counts about where a client is.
+    pub proxies: Proxies,
     /// Whose connections are whose.
     pub identities: Arc<Identities>,
     /// The sessions that can be resumed.
     pub sessions: Arc<Sessions>,
-    open: AtomicUsize,
+    admission: Arc<Admission>,
     stopping: AtomicBool,
 }
 
@@ -77,8 +88,8 @@ pub struct Settings {
     pub max_message: usize,
     /// Most bytes that wait for a slow client.
     pub max_outbox: u32,
-    /// Most connections at once.
-    pub max_connections: usize,
+    /// Most connections.
+    pub most: Most,
     /// How long a session can be resumed after its connection ended; zero is not at all.
     pub sessions_ttl: Duration,
     /// How a client is pinged that doesn't ask for something else.
@@ -97,9 +108,9 @@ impl Context {
         clock: Arc<Clock>,
         tasks: TaskTracker,
         settings: Settings,
-        (access, token): (auth::Access, TokenName),
+        (access, token, proxies): (auth::Access, TokenName, Proxies),
     ) -> Arc<Self> {
-        let (open, stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (admission, stopping) = (Admission::new(settings.most), AtomicBool::new(false));
         let sessions = Sessions::new(settings.sessions_ttl, instruments.sessions_parked.clone());
         Arc::new(Self {
             hub,
@@ -110,9 +121,10 @@ impl Context {
             settings,
             access,
             token,
+            proxies,
             identities: Arc::default(),
             sessions: Arc::new(sessions),
-            open,
+            admission,
             stopping,
         })
     }
@@ -129,24 +141,11 @@ impl Context {
 
     /// How many connections are open.
     pub fn connections(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+        self.admission.connections()
     }
 
-    /// A place for a connection, if there is one.
-    pub fn admit(self: &Arc<Self>) -> Option<Place> {
-        let most = self.settings.max_connections;
-        let more = |open: usize| (open < most).then_some(open + 1);
-        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Place(Arc::clone(self)))
-    }
-}
-
-/// One connection's place among the allowed number; free again when dropped.
-#[derive(Debug)]
-pub struct Place(Arc<Context>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    /// A place for a connection from an address, if there is one.
+    pub fn admit(&self, address: IpAddr) -> Result<Place, NoPlace> {
+        self.admission.admit(address, self.clock.now())
     }
 }

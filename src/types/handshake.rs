@@ -15,10 +15,18 @@ pub enum HandshakeFailure {
     Origin,
     /// As many connections as there may be.
     Full,
+    /// As many connections of one address as there may be.
+    Address,
+    /// As many handshakes in a second as there may be.
+    Rate,
     /// The broker stops.
     Stopping,
     /// The request's head didn't arrive in time.
     Timeout,
+    /// What arrived is not TLS, or the two agreed on nothing.
+    Tls,
+    /// It waited while others needed its place.
+    Crowded,
     /// What arrived is not HTTP, or its head is too large.
     Malformed,
     /// The connection ended before the request did.
@@ -31,15 +39,19 @@ pub enum HandshakeFailure {
 
 impl HandshakeFailure {
     /// Every failure, for metrics that must exist before they count.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::NotWebSocket,
         Self::Version,
         Self::Key,
         Self::Subprotocol,
         Self::Origin,
         Self::Full,
+        Self::Address,
+        Self::Rate,
         Self::Stopping,
         Self::Timeout,
+        Self::Tls,
+        Self::Crowded,
         Self::Malformed,
         Self::Incomplete,
         Self::Accept,
@@ -55,8 +67,12 @@ impl HandshakeFailure {
             Self::Subprotocol => "subprotocol",
             Self::Origin => "origin",
             Self::Full => "full",
+            Self::Address => "address",
+            Self::Rate => "rate",
             Self::Stopping => "stopping",
             Self::Timeout => "timeout",
+            Self::Tls => "tls",
+            Self::Crowded => "crowded",
             Self::Malformed => "malformed",
             Self::Incomplete => "incomplete",
             Self::Accept => "accept",

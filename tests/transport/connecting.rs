@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::client::{Client, Frame, identifier, settle, subscribe, text};
-use crate::parts::{Options, Parts, QUIET};
+use crate::parts::{NOBODY, Options, Parts, QUIET};
 use crate::pipe::pipe;
 
 #[tokio::test(start_paused = true)]
@@ -65,8 +65,8 @@ async fn bytes_may_come_one_by_one() {
 async fn there_are_no_more_places_than_allowed() {
     let broker = Parts::start(&Options::default());
     let clients: Vec<_> = (0..1000).map(|_| broker.connect()).collect();
-    assert!(broker.context.admit().is_none());
+    assert!(broker.context.admit(NOBODY).is_err());
     clients[0].far.reset();
     settle().await;
-    assert!(broker.context.admit().is_some());
+    assert!(broker.context.admit(NOBODY).is_ok());
 }

@@ -1,5 +1,6 @@
 //! The real parts of the broker, put together around pipes.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,11 +8,12 @@ use std::time::Duration;
 use broker::auth::{self, Access};
 use broker::broker::{HistorySettings, Input, ResumeSettings};
 use broker::clock::Clock;
+use broker::config::Proxies;
 use broker::fanout::{Hub, Outbox, Presence, Recipient};
 use broker::protocol::action_cable::{Parameters, PingPrecision};
 use broker::session::Session;
 use broker::telemetry::Instruments;
-use broker::transport::{Connection, Context, Heartbeat, Liveness, Settings, TokenName};
+use broker::transport::{Connection, Context, Heartbeat, Liveness, Most, Settings, TokenName};
 use broker::types::{Codec, Limits, Pace, SessionId, StreamName};
 use bytes::Bytes;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -46,6 +48,9 @@ pub(crate) struct Parts {
 }
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// Where clients behind pipes are.
+pub(crate) const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// No pings.
 pub(crate) const QUIET: Parameters =
@@ -92,12 +97,12 @@ impl Parts {
             limits: Limits { pace: options.pace, ..Limits::default() },
             max_message: 64 * 1024,
             max_outbox: options.max_outbox,
-            max_connections: 1000,
+            most: Most { connections: 1000, per_address: None, per_second: None },
             sessions_ttl: options.sessions_ttl,
             ping: options.ping,
             user_timeout: Duration::ZERO,
         };
-        let access = (Access::default(), TokenName::new("jid"));
+        let access = (Access::default(), TokenName::new("jid"), Proxies::default());
         let context =
             Context::new(Arc::clone(&hub), heartbeat, instruments, clock, tasks, settings, access);
         let shards_stop = stop.drop_guard();
@@ -125,7 +130,7 @@ impl Parts {
 
     /// A connection without a task.
     pub(crate) fn open(&self, pipe: Pipe, ping: Parameters, read: &[u8]) -> Connection {
-        let place = self.context.admit().expect("a place");
+        let place = self.context.admit(NOBODY).expect("a place");
         let outbox =
             Outbox::new(Box::new(pipe), Codec::ActionCable, self.context.settings.max_outbox);
         let sid = self.next_session();

@@ -4,9 +4,10 @@
 // builds it anyway, and its debug assertions and overflow checks take part in the tests.
 
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
+import { ask } from './http.js';
 import { PATIENCE, until, within } from './patience.js';
 
 const BINARY =
@@ -39,14 +40,15 @@ export class Broker {
   /**
    * Starts the binary and waits until it is healthy.
    * `flags` as on the command line, without the dashes: `{ 'presence-ttl': '1s', public: true }`.
+   * With `files` it may have so many files open.
    */
-  static async start(flags = {}) {
+  static async start(flags = {}, { files } = {}) {
     if (!existsSync(BINARY)) {
       throw new Error(`no broker at ${BINARY}: build it, or name it in BROKER_BIN`);
     }
     for (let attempt = 1; ; attempt += 1) {
       const port = flags.port ?? (await freePort());
-      const broker = new Broker({ host: '127.0.0.1', ...flags, port });
+      const broker = new Broker({ host: '127.0.0.1', ...flags, port }, files);
       try {
         await broker.#healthy();
         return broker;
@@ -61,15 +63,20 @@ export class Broker {
     }
   }
 
-  constructor(flags) {
+  constructor(flags, files) {
     this.port = flags.port;
+    const cert = flags['tls-cert'];
+    /** Whom clients have to trust; none without TLS. */
+    this.ca = cert && readFileSync(cert);
     this.origin = `127.0.0.1:${flags.port}`;
     this.args = toArgs(flags);
     // BROKER_* variables of whoever runs the suite must not configure the broker under test.
     const env = Object.fromEntries(
       Object.entries(process.env).filter(([name]) => !/^(BROKER|ANYCABLE)_/.test(name)),
     );
-    this.#child = spawn(BINARY, this.args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const limited = ['-c', `ulimit -n ${files} && exec "$0" "$@"`, BINARY, ...this.args];
+    const [program, args] = files ? ['sh', limited] : [BINARY, this.args];
+    this.#child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const pipe of [this.#child.stdout, this.#child.stderr]) {
       pipe.setEncoding('utf8').on('data', (text) => (this.#output += text));
     }
@@ -102,18 +109,16 @@ export class Broker {
   }
 
   url(path = '/cable') {
-    return `ws://${this.origin}${path}`;
+    return `${this.ca ? 'wss' : 'ws'}://${this.origin}${path}`;
   }
 
   /** The status of `/health`, or what went wrong instead. */
   async health() {
     try {
-      const signal = AbortSignal.timeout(PATIENCE);
-      const answer = await fetch(`http://${this.origin}/health`, { signal });
-      await answer.arrayBuffer();
-      return answer.status;
+      const url = `${this.ca ? 'https' : 'http'}://${this.origin}/health`;
+      return (await ask(url, { ca: this.ca })).status;
     } catch (error) {
-      return error.cause?.code ?? error.name;
+      return error.cause?.code ?? error.code ?? error.name;
     }
   }
 

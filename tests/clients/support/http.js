@@ -1,28 +1,53 @@
 // The broker's HTTP side, as an application and Prometheus use it.
 
+import https from 'node:https';
 import { PATIENCE } from './patience.js';
 
+/**
+ * Like `fetch`, which can't be told whom to trust: with `ca`, over TLS with a certificate of that
+ * authority. Gives `{ status, headers, text }`.
+ */
+export async function ask(url, { ca, ...options } = {}) {
+  const signal = AbortSignal.timeout(PATIENCE);
+  if (!ca) {
+    const answer = await fetch(url, { signal, ...options });
+    return { status: answer.status, headers: answer.headers, text: await answer.text() };
+  }
+  const { body, ...rest } = options;
+  return new Promise((resolve, reject) => {
+    const request = https.request(url, { ca, signal, agent: false, ...rest }, async (answer) => {
+      try {
+        const text = (await answer.setEncoding('utf8').toArray()).join('');
+        resolve({ status: answer.statusCode, headers: new Headers(answer.headers), text });
+      } catch (error) {
+        reject(error);
+      }
+    });
+    request.once('error', reject).end(body);
+  });
+}
+
 export class Http {
-  constructor(origin, key) {
-    this.base = `http://${origin}`;
+  constructor(origin, key, ca) {
+    this.base = `${ca ? 'https' : 'http'}://${origin}`;
+    this.ca = ca;
     this.headers = key ? { authorization: `Bearer ${key}` } : {};
   }
 
   /** Any request: `{ status, headers, text, json }`, `json` undefined if the body is none. */
   async request(path, { headers, ...options } = {}) {
-    const answer = await fetch(this.base + path, {
-      signal: AbortSignal.timeout(PATIENCE),
+    const { status, headers: answered, text } = await ask(this.base + path, {
+      ca: this.ca,
       headers: { ...this.headers, ...headers },
       ...options,
     });
-    const text = await answer.text();
     let json;
     try {
       json = JSON.parse(text);
     } catch {
       json = undefined;
     }
-    return { status: answer.status, headers: answer.headers, text, json };
+    return { status, headers: answered, text, json };
   }
 
   post(path, body) {

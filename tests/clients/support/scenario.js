@@ -23,7 +23,7 @@ export function scenario(name, flags, run) {
     const s = new Scenario(t);
     try {
       s.broker = await s.start(flags);
-      s.http = new Http(s.broker.origin);
+      s.http = new Http(s.broker.origin, undefined, s.broker.ca);
       await run(s);
       await s.end();
     } catch (error) {
@@ -44,8 +44,8 @@ class Scenario {
   }
 
   /** Starts a (further) broker; `port` among the flags takes over that port. */
-  async start(flags = {}) {
-    const broker = await Broker.start(flags);
+  async start(flags = {}, limits = {}) {
+    const broker = await Broker.start(flags, limits);
     this.brokers.push(broker);
     return broker;
   }
@@ -57,7 +57,7 @@ class Scenario {
 
   /** A WebSocket, open, its welcome not awaited. */
   async open(path = '/cable', options = {}) {
-    const socket = await Socket.open(this.broker.url(path), options);
+    const socket = await Socket.open(this.broker.url(path), { ca: this.broker.ca, ...options });
     this.cleanup(() => socket.terminate());
     return socket;
   }

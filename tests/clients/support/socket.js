@@ -30,7 +30,8 @@ export class Socket {
     this.opened = new Promise((resolve, reject) => {
       this.ws.once('open', resolve);
       this.ws.once('error', reject);
-      this.ws.once('unexpected-response', (request, response) => {
+      this.ws.once('unexpected-response', async (request, response) => {
+        response.body = (await response.setEncoding('utf8').toArray()).join('');
         request.destroy();
         reject(Object.assign(new Error(`HTTP ${response.statusCode}`), { response }));
       });

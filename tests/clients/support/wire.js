@@ -1,7 +1,8 @@
-// A TCP connection that writes any bytes it is told to: half a handshake, frames no library makes.
+// A TCP (or TLS) connection that writes any bytes it is told to: half a handshake, frames no library makes.
 
 import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
+import tls from 'node:tls';
 import { Inbox, PATIENCE, within } from './patience.js';
 
 export const TEXT = 1;
@@ -73,10 +74,11 @@ export class Wire {
   }
 
   constructor(broker) {
-    this.socket = connect(broker.port, '127.0.0.1');
+    const at = { host: '127.0.0.1', port: broker.port };
+    this.socket = broker.ca ? tls.connect({ ca: broker.ca, ...at }) : connect(at);
     this.socket.setNoDelay(true);
     this.connected = new Promise((resolve, reject) => {
-      this.socket.once('connect', resolve);
+      this.socket.once(broker.ca ? 'secureConnect' : 'connect', resolve);
       this.socket.once('error', reject);
     });
     this.connected.catch(() => {});

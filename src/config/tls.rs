@@ -1,0 +1,98 @@
+//! The certificate and its key: PEM files → what rustls serves with.
+
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::{ConfigError, Settings};
+
+/// The largest file that is read. A chain of certificates is a few KiB.
+const LARGEST: u64 = 1024 * 1024;
+
+/// Where the certificate and its key are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's certificate, and behind it those that lead to one clients know.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// What the two files hold.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TlsPair {
+    cert: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl TlsFiles {
+    pub(super) fn from_settings(settings: &mut Settings) -> Result<Option<Self>, ConfigError> {
+        let files = match (settings.tls_cert.take(), settings.tls_key.take()) {
+            (None, None) => return Ok(None),
+            (Some(cert), Some(key)) => Self { cert, key },
+            (Some(_), None) => return Err(ConfigError::TlsHalf { given: "cert", missing: "key" }),
+            (None, Some(_)) => return Err(ConfigError::TlsHalf { given: "key", missing: "cert" }),
+        };
+        files.read()?.server(&files)?;
+        Ok(Some(files))
+    }
+
+    /// What is in them now.
+    pub fn read(&self) -> Result<TlsPair, ConfigError> {
+        Ok(TlsPair { cert: read("tls-cert", &self.cert)?, key: read("tls-key", &self.key)? })
+    }
+}
+
+impl TlsPair {
+    /// What rustls needs to serve with this pair, which `files` held: TLS 1.2 and 1.3, HTTP/1.1.
+    pub fn server(&self, files: &TlsFiles) -> Result<Arc<ServerConfig>, ConfigError> {
+        let certs = CertificateDer::pem_slice_iter(&self.cert).collect::<Result<Vec<_>, _>>();
+        let certs = certs.unwrap_or_default();
+        if certs.is_empty() {
+            return Err(ConfigError::NoCertificate { file: files.cert.clone() });
+        }
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|_| ConfigError::NoPrivateKey { file: files.key.clone() })?;
+        let unusable = |source| {
+            let (cert, key) = (files.cert.clone(), files.key.clone());
+            if matches!(source, rustls::Error::InconsistentKeys(_)) {
+                ConfigError::TlsMismatch { cert, key }
+            } else {
+                ConfigError::TlsUnusable { cert, key, source }
+            }
+        };
+        let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?
+            .with_no_client_auth()
+            .with_single_cert(certs, key)
+            .map_err(unusable)?;
+        server.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // clients that come back, all at once perhaps, are spared the costly part of the handshake
+        server.ticketer = ring::Ticketer::new().map_err(unusable)?;
+        Ok(Arc::new(server))
+    }
+}
+
+fn read(setting: &'static str, file: &Path) -> Result<Vec<u8>, ConfigError> {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let read = std::fs::File::open(file)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+        if read as u64 > LARGEST {
+            return Err(io::Error::other("more than 1 MiB"));
+        }
+        Ok(bytes)
+    };
+    read().map_err(|source| ConfigError::TlsFile { setting, file: file.to_owned(), source })
+}
+
+impl std::fmt::Debug for TlsPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsPair(not shown)")
+    }
+}

@@ -1,0 +1,233 @@
+//! TLS at the door: the certificate in use, and the handshake that comes before any request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio::signal::unix::Signal;
+use tokio::time::MissedTickBehavior;
+
+use crate::config::{ConfigError, TlsFiles, TlsPair};
+use crate::fanout::{Socket as _, TlsSocket};
+use crate::telemetry::Instruments;
+use crate::types::HandshakeFailure;
+
+/// How often the files are looked at. What is the same at two looks is complete.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How long a client that is told to use TLS has to take that in.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// What a plain HTTP client is told.
+const USE_TLS: &str = "this port speaks TLS: write https:// or wss://\n";
+
+/// The certificate and key in use.
+#[derive(Debug)]
+pub(super) struct Certificate {
+    files: TlsFiles,
+    current: Mutex<Arc<ServerConfig>>,
+}
+
+/// Reads a certificate again when it changes.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    certificate: Arc<Certificate>,
+    instruments: Arc<Instruments>,
+    before: Found,
+    /// What was acted upon last.
+    known: Found,
+}
+
+/// What is in the files, or why that can't be known.
+type Found = Result<TlsPair, String>;
+
+impl Certificate {
+    /// Reads the files for the first time.
+    pub(super) fn load(
+        files: TlsFiles,
+        instruments: Arc<Instruments>,
+    ) -> Result<(Arc<Self>, Reloader), ConfigError> {
+        let pair = files.read()?;
+        let current = Mutex::new(pair.server(&files)?);
+        let certificate = Arc::new(Self { files, current });
+        let reloader = Reloader {
+            certificate: Arc::clone(&certificate),
+            instruments,
+            before: Ok(pair.clone()),
+            known: Ok(pair),
+        };
+        Ok((certificate, reloader))
+    }
+
+    /// Does the TLS handshake; nothing comes of it if the client left without a word.
+    pub(super) async fn accept(
+        &self,
+        socket: TcpStream,
+    ) -> Result<Option<TlsSocket>, HandshakeFailure> {
+        let mut first = [0];
+        match socket.peek(&mut first).await {
+            Ok(0) => return Ok(None),
+            Ok(_) if first[0].is_ascii_uppercase() => {
+                tracing::debug!("a client speaks plain HTTP, where TLS is spoken");
+                say_use_tls(&socket).await;
+                return Err(HandshakeFailure::Tls);
+            }
+            Ok(_) => {}
+            Err(_) => return Err(HandshakeFailure::Incomplete),
+        }
+        let server = Arc::clone(&self.current.lock());
+        TlsSocket::accept(socket, server).await.map(Some).map_err(|error| {
+            tracing::debug!(%error, "a TLS handshake failed");
+            if error.kind() == std::io::ErrorKind::InvalidData {
+                HandshakeFailure::Tls
+            } else {
+                HandshakeFailure::Incomplete
+            }
+        })
+    }
+}
+
+/// Answers in plain HTTP, as that is what the client understands.
+async fn say_use_tls(socket: &TcpStream) {
+    let answer = format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{USE_TLS}",
+        USE_TLS.len()
+    );
+    let say = async {
+        socket.writable().await?;
+        socket.try_write(answer.as_bytes())?;
+        socket.shutdown(std::net::Shutdown::Write);
+        // closing over what is unread would take the answer back
+        let mut rest = [0; 1024];
+        loop {
+            socket.readable().await?;
+            match socket.try_read(&mut rest) {
+                Ok(0) => return Ok(()),
+                Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
+        }
+    };
+    if let Ok(Err(error)) = tokio::time::timeout(LAST_WORD, say).await {
+        tracing::debug!(%error, "it didn't wait for the answer");
+    }
+}
+
+impl Reloader {
+    /// Looks at the files now and then, and when it is asked to.
+    pub(super) async fn run(mut self, mut asked: Signal) {
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let is_asked = tokio::select! {
+                _ = looks.tick() => false,
+                _ = asked.recv() => true,
+            };
+            let files = self.certificate.files.clone();
+            let look = tokio::task::spawn_blocking(move || files.read());
+            if let Ok(found) = look.await {
+                self.look(found.map_err(|error| error.to_string()), is_asked);
+            }
+        }
+    }
+
+    fn look(&mut self, found: Found, is_asked: bool) {
+        let is_new = found == self.before && found != self.known;
+        self.before.clone_from(&found);
+        if !is_new && !is_asked {
+            return;
+        }
+        let files = &self.certificate.files;
+        let server = match &found {
+            Ok(pair) => pair.server(files).map_err(|error| error.to_string()),
+            Err(reason) => Err(reason.clone()),
+        };
+        match server {
+            Ok(server) => {
+                *self.certificate.current.lock() = server;
+                self.instruments.tls_reloads_ok.increment(1);
+                tracing::info!(file = %files.cert.display(), "the certificate was read again");
+            }
+            Err(reason) => {
+                self.instruments.tls_reloads_failed.increment(1);
+                tracing::warn!(reason, "the certificate can't be replaced: the one in use stays");
+            }
+        }
+        self.known = found;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reloader, and what it has loaded. What it finds from now on is up to the test.
+    fn reloader(name: &str) -> (Reloader, TlsPair) {
+        let path = |kind| {
+            std::env::temp_dir().join(format!("broker-tls-{}-{name}-{kind}", std::process::id()))
+        };
+        let files = TlsFiles { cert: path("cert"), key: path("key") };
+        let pair = pair(&files);
+        let (_, reloader) = Certificate::load(files, Arc::new(Instruments::new())).unwrap();
+        (reloader, pair)
+    }
+
+    /// What is in the files with a new certificate in them.
+    fn pair(files: &TlsFiles) -> TlsPair {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(&files.cert, made.cert.pem()).unwrap();
+        std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+        files.read().unwrap()
+    }
+
+    impl Reloader {
+        /// Whether a look replaces the certificate.
+        fn replaces(&mut self, found: Found, is_asked: bool) -> bool {
+            let before = Arc::clone(&self.certificate.current.lock());
+            self.look(found, is_asked);
+            !Arc::ptr_eq(&before, &self.certificate.current.lock())
+        }
+    }
+
+    impl Drop for Reloader {
+        fn drop(&mut self) {
+            drop(std::fs::remove_file(&self.certificate.files.cert));
+            drop(std::fs::remove_file(&self.certificate.files.key));
+        }
+    }
+
+    #[test]
+    fn what_is_the_same_twice_is_taken_once() {
+        let (mut reloader, _) = reloader("twice");
+        let new = pair(&reloader.certificate.files);
+        assert!(!reloader.replaces(Ok(new.clone()), false), "it may be half of a change");
+        assert!(reloader.replaces(Ok(new.clone()), false));
+        assert!(!reloader.replaces(Ok(new.clone()), false));
+        assert!(reloader.replaces(Ok(new), true), "who asks gets it at once, in any case");
+    }
+
+    #[test]
+    fn a_change_one_file_at_a_time_is_one_change() {
+        let (mut reloader, old) = reloader("halves");
+        let new = pair(&reloader.certificate.files);
+        let gone = || Err("no such file".to_owned());
+        for found in [gone(), Ok(new.clone()), gone(), Ok(old.clone()), Ok(new.clone())] {
+            assert!(!reloader.replaces(found, false));
+        }
+        assert!(reloader.known == Ok(old), "nothing was acted upon");
+        assert!(reloader.replaces(Ok(new), false));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_remembered_and_so_is_the_way_back() {
+        let (mut reloader, old) = reloader("back");
+        let gone = || Err("no such file".to_owned());
+        assert!(!reloader.replaces(gone(), false) && !reloader.replaces(gone(), false));
+        assert!(reloader.known == gone());
+        assert!(!reloader.replaces(Ok(old.clone()), false));
+        assert!(reloader.replaces(Ok(old), false));
+    }
+}

@@ -1,0 +1,241 @@
+//! How many connections there may be, of one address and of all, and how fast they may come.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::address;
+
+/// Beyond this a map that has emptied gives its memory back.
+const KEPT_ROOM: usize = 1024;
+
+/// What bounds connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    /// Most connections at once.
+    pub connections: usize,
+    /// Most of one address.
+    pub per_address: Option<usize>,
+    /// Most in a second.
+    pub per_second: Option<usize>,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlace {
+    /// There are as many connections as there may be.
+    Full,
+    /// This address has as many as one may have.
+    Address,
+    /// As many have come as may come in a second.
+    Rate,
+}
+
+/// Counts connections and lets in no more than there may be.
+#[derive(Debug)]
+pub(super) struct Admission {
+    most: Most,
+    open: AtomicUsize,
+    /// Only addresses with connections, and only if they are bounded.
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+    rate: Option<Rate>,
+}
+
+/// One connection's place among the allowed number; free again when dropped.
+#[derive(Debug)]
+pub struct Place {
+    admission: Arc<Admission>,
+    /// The address it counts against.
+    address: Option<IpAddr>,
+}
+
+impl Admission {
+    /// Nobody is in.
+    pub(super) fn new(most: Most) -> Arc<Self> {
+        let rate = most.per_second.map(Rate::new);
+        Arc::new(Self { most, open: AtomicUsize::new(0), by_address: Mutex::default(), rate })
+    }
+
+    /// A place for a connection from an address, if there is one.
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<Place, NoPlace> {
+        let more = |open: usize| (open < self.most.connections).then_some(open + 1);
+        self.open
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .map_err(|_| NoPlace::Full)?;
+        let mut place = Place { admission: Arc::clone(self), address: None };
+        if let Some(most) = self.most.per_address {
+            let address = address::network(address);
+            let mut by_address = self.by_address.lock();
+            let count = by_address.entry(address).or_insert(0);
+            if *count >= most {
+                return Err(NoPlace::Address);
+            }
+            *count += 1;
+            place.address = Some(address);
+        }
+        // last, so that those who are refused anyway don't use it up
+        match &self.rate {
+            Some(rate) if !rate.take(now) => Err(NoPlace::Rate),
+            Some(_) | None => Ok(place),
+        }
+    }
+
+    /// How many connections are open.
+    pub(super) fn connections(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    fn forget(&self, address: IpAddr) {
+        let mut by_address = self.by_address.lock();
+        if let Some(count) = by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&address);
+                if by_address.capacity() > KEPT_ROOM && by_address.len() < by_address.capacity() / 4
+                {
+                    let room = by_address.len() * 2;
+                    by_address.shrink_to(room);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.admission.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(address) = self.address {
+            self.admission.forget(address);
+        }
+    }
+}
+
+/// A token bucket that holds what comes in a second: so many at once after a quiet second, and so
+/// many a second in the long run.
+#[derive(Debug)]
+struct Rate {
+    /// Between two tokens.
+    interval: Duration,
+    /// When the bucket is full again; none if it is full.
+    full_at: Mutex<Option<Instant>>,
+}
+
+impl Rate {
+    /// The bucket's content.
+    const BURST: Duration = Duration::from_secs(1);
+
+    fn new(per_second: usize) -> Self {
+        let per_second = u32::try_from(per_second).unwrap_or(u32::MAX).max(1);
+        Self { interval: Self::BURST / per_second, full_at: Mutex::default() }
+    }
+
+    fn take(&self, now: Instant) -> bool {
+        let mut full_at = self.full_at.lock();
+        let next = full_at.filter(|full| *full > now).unwrap_or(now) + self.interval;
+        let is_there = next.saturating_duration_since(now) <= Self::BURST;
+        if is_there {
+            *full_at = Some(next);
+        }
+        is_there
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    const ANY: Most = Most { connections: usize::MAX, per_address: None, per_second: None };
+
+    fn now() -> Instant {
+        Clock::new().now()
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_has_so_many_places_and_they_come_free() {
+        let admission = Admission::new(Most { per_address: Some(2), ..ANY });
+        let admit = |address: &str| admission.admit(ip(address), now());
+        let (first, _second) = (admit("192.0.2.1").unwrap(), admit("192.0.2.1").unwrap());
+        assert_eq!(admit("192.0.2.1").unwrap_err(), NoPlace::Address);
+        assert_eq!(admission.connections(), 2, "the one refused holds no place");
+        let _other = admit("192.0.2.2").unwrap();
+        drop(first);
+        let _again = admit("::ffff:192.0.2.1").unwrap();
+        assert_eq!(admit("192.0.2.1").unwrap_err(), NoPlace::Address);
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_address() {
+        let admission = Admission::new(Most { per_address: Some(1), ..ANY });
+        let admit = |address: &str| admission.admit(ip(address), now());
+        let _place = admit("2001:db8::1").unwrap();
+        assert_eq!(admit("2001:db8::ffff:1").unwrap_err(), NoPlace::Address);
+        let _other = admit("2001:db8:0:1::1").unwrap();
+    }
+
+    #[test]
+    fn nothing_is_kept_of_addresses_without_connections() {
+        let admission = Admission::new(Most { per_address: Some(1), ..ANY });
+        let admit = |n: u32| admission.admit(IpAddr::from(n.to_be_bytes()), now()).unwrap();
+        let places: Vec<Place> = (0..10_000).map(admit).collect();
+        assert_eq!(admission.by_address.lock().len(), 10_000);
+        drop(places);
+        let by_address = admission.by_address.lock();
+        assert!(by_address.is_empty() && by_address.capacity() <= KEPT_ROOM);
+    }
+
+    #[test]
+    fn without_a_bound_addresses_are_not_counted() {
+        let admission = Admission::new(ANY);
+        let _place = admission.admit(ip("192.0.2.1"), now()).unwrap();
+        assert!(admission.by_address.lock().is_empty());
+    }
+
+    #[test]
+    fn the_number_of_all_comes_first() {
+        let admission = Admission::new(Most { connections: 1, per_second: Some(1), ..ANY });
+        let at = now();
+        let place = admission.admit(ip("192.0.2.1"), at).unwrap();
+        assert_eq!(admission.admit(ip("192.0.2.2"), at).unwrap_err(), NoPlace::Full);
+        drop(place);
+        assert_eq!(admission.admit(ip("192.0.2.2"), at).unwrap_err(), NoPlace::Rate);
+        assert_eq!(admission.connections(), 0);
+    }
+
+    #[test]
+    fn a_second_of_tokens_at_once_and_then_one_at_a_time() {
+        let (rate, start) = (Rate::new(10), now());
+        let at = |millis| start + Duration::from_millis(millis);
+        assert_eq!((0..20).filter(|_| rate.take(at(0))).count(), 10);
+        assert!(!rate.take(at(99)));
+        assert!(rate.take(at(100)) && !rate.take(at(100)));
+        assert_eq!((0..20).filter(|_| rate.take(at(600))).count(), 5);
+        assert_eq!((0..20).filter(|_| rate.take(at(60_000))).count(), 10, "no more are saved up");
+    }
+
+    #[test]
+    fn in_the_long_run_it_is_the_rate() {
+        for per_second in [1, 3, 7, 1000] {
+            let (rate, start) = (Rate::new(per_second), now());
+            let times = (0..100_000u64).map(|n| start + Duration::from_micros(n * 100));
+            let taken = times.filter(|at| rate.take(*at)).count();
+            let expected = per_second * 11; // ten seconds, and the bucket at the start
+            assert!(taken.abs_diff(expected) <= 1, "{per_second} a second: {taken} in ten seconds");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_lets_no_more_in() {
+        let (rate, start) = (Rate::new(1), now() + Duration::from_secs(10));
+        assert!(rate.take(start) && !rate.take(start));
+        assert!(!rate.take(start.checked_sub(Duration::from_secs(5)).unwrap()));
+    }
+}

@@ -1,0 +1,92 @@
+//! From a handshake that was followed to a connection with a task of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::{Connection, Context, Place, resume};
+use crate::auth;
+use crate::fanout::{Outbox, Socket, TlsSocket};
+use crate::protocol::action_cable::Parameters;
+use crate::session::Session;
+use crate::types::{Codec, SessionId};
+
+/// What is known of a connection before it is one.
+pub(super) struct Opening {
+    pub(super) place: Place,
+    pub(super) sid: SessionId,
+    pub(super) admitted: Result<auth::Client, auth::Refused>,
+    /// The session it wants back.
+    pub(super) resume: Option<SessionId>,
+    pub(super) ping: Parameters,
+}
+
+impl Opening {
+    /// Takes the socket out of hyper and gives it a task.
+    pub(super) fn start(self, context: &Arc<Context>, upgraded: Upgraded) {
+        let Some((socket, read)) = take_out(upgraded, context.settings.user_timeout) else {
+            tracing::error!("a connection is not the socket it was accepted as");
+            return;
+        };
+        let Self { place, sid, admitted, resume, ping } = self;
+        let outbox = Outbox::new(socket, Codec::ActionCable, context.settings.max_outbox);
+        let (shared, to) = (Arc::clone(context), Arc::clone(&outbox));
+        let client = match admitted {
+            Ok(client) => client,
+            Err(refused) => {
+                context.heartbeat.add(&outbox, ping);
+                context.tasks.spawn(Connection::refused(shared, place, to, sid, refused));
+                return;
+            }
+        };
+        if let Some(claim) = resume.and_then(|old| resume::claim(context, old, client.identity())) {
+            // rare, so that only these connections pay for its future
+            context.tasks.spawn(async move {
+                to.hold();
+                let mut session = Session::new(sid, &client);
+                let restored = resume::take_over(&shared, claim, &mut session, &to).await;
+                let (beating, identifier) = (Arc::clone(&shared), client.identifier.as_deref());
+                let connection =
+                    Connection::new(shared, place, to, (session, identifier), restored, &read);
+                beating.heartbeat.add(&outbox, ping);
+                drop((outbox, beating, client, read));
+                connection.await;
+            });
+            return;
+        }
+        let session = (Session::new(sid, &client), client.identifier.as_deref());
+        let connection = Connection::new(shared, place, to, session, Vec::new(), &read);
+        context.heartbeat.add(&outbox, ping);
+        drop(read); // even an empty one can hold on to hyper's buffer
+        context.tasks.spawn(connection);
+    }
+}
+
+/// The socket below HTTP, and what was read from it beyond the handshake.
+fn take_out(upgraded: Upgraded, timeout: Duration) -> Option<(Box<dyn Socket>, Bytes)> {
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => {
+            let socket = parts.io.into_inner();
+            set_user_timeout(&socket, timeout);
+            return Some((Box::new(socket), parts.read_buf));
+        }
+        Err(upgraded) => upgraded,
+    };
+    let parts = upgraded.downcast::<TokioIo<TlsSocket>>().ok()?;
+    let socket = parts.io.into_inner();
+    set_user_timeout(socket.tcp(), timeout);
+    Some((Box::new(socket), parts.read_buf))
+}
+
+fn set_user_timeout(socket: &TcpStream, timeout: Duration) {
+    if !timeout.is_zero() {
+        let tcp = socket2::SockRef::from(socket);
+        if let Err(error) = tcp.set_tcp_user_timeout(Some(timeout)) {
+            tracing::debug!(%error, "TCP_USER_TIMEOUT is not to be had");
+        }
+    }
+}
