@@ -39,14 +39,15 @@ export class Broker {
   /**
    * Starts the binary and waits until it is healthy.
    * `flags` as on the command line, without the dashes: `{ 'presence-ttl': '1s', public: true }`.
+   * `system` is what it runs in: more variables (`env`), how many files it may open (`openFiles`).
    */
-  static async start(flags = {}) {
+  static async start(flags = {}, system = {}) {
     if (!existsSync(BINARY)) {
       throw new Error(`no broker at ${BINARY}: build it, or name it in BROKER_BIN`);
     }
     for (let attempt = 1; ; attempt += 1) {
       const port = flags.port ?? (await freePort());
-      const broker = new Broker({ host: '127.0.0.1', ...flags, port });
+      const broker = new Broker({ host: '127.0.0.1', ...flags, port }, system);
       try {
         await broker.#healthy();
         return broker;
@@ -61,7 +62,7 @@ export class Broker {
     }
   }
 
-  constructor(flags) {
+  constructor(flags, { env: more = {}, openFiles } = {}) {
     this.port = flags.port;
     this.origin = `127.0.0.1:${flags.port}`;
     this.args = toArgs(flags);
@@ -69,7 +70,11 @@ export class Broker {
     const env = Object.fromEntries(
       Object.entries(process.env).filter(([name]) => !/^(BROKER|ANYCABLE)_/.test(name)),
     );
-    this.#child = spawn(BINARY, this.args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    // The shell becomes the broker, so the process id is the broker's.
+    const limited = ['sh', '-c', `ulimit -n ${openFiles} && exec "$0" "$@"`, BINARY, ...this.args];
+    const [command, ...args] = openFiles ? limited : [BINARY, ...this.args];
+    const options = { env: { ...env, ...more }, stdio: ['ignore', 'pipe', 'pipe'] };
+    this.#child = spawn(command, args, options);
     for (const pipe of [this.#child.stdout, this.#child.stderr]) {
       pipe.setEncoding('utf8').on('data', (text) => (this.#output += text));
     }
@@ -109,7 +114,8 @@ export class Broker {
   async health() {
     try {
       const signal = AbortSignal.timeout(PATIENCE);
-      const answer = await fetch(`http://${this.origin}/health`, { signal });
+      const headers = { connection: 'close' }; // no connection is left to be counted
+      const answer = await fetch(`http://${this.origin}/health`, { headers, signal });
       await answer.arrayBuffer();
       return answer.status;
     } catch (error) {
