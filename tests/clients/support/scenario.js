@@ -122,13 +122,13 @@ class Scenario {
   }
 
   /** Waits until the broker's metrics say so, and gives them. */
-  async metrics(says, what) {
+  async metrics(says, what, ms = undefined) {
     let last;
     try {
       return await until(async () => {
         last = await this.http.metrics();
         return says(last) && last;
-      }, what);
+      }, what, ms);
     } catch (error) {
       const values = last?.names.map((name) => `${name} ${last.get(name)}`).join('\n');
       throw new Error(`${error.message}\n${values}`);
