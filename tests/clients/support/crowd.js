@@ -23,6 +23,7 @@ const ENDINGS = {
   reset: (socket) => socket.resetAndDestroy(),
   fin: (socket) => socket.end(),
   close: (socket) => socket.end(goodbye),
+  cut: (socket) => socket.write(goodbye.subarray(0, 3), () => socket.resetAndDestroy()),
 };
 
 /** Connects one client that joins a stream; resolves when the broker has answered anything. */
@@ -53,8 +54,9 @@ async function each(all, act) {
 
 /** `count` members, ten to a room, each under an id of its own, with a way to go. */
 function* members({ count, round }) {
+  const endings = Object.keys(ENDINGS);
   for (let n = 0; n < count; n += 1) {
-    const how = Object.keys(ENDINGS)[n % 3];
+    const how = endings[n % endings.length];
     yield { stream: `crowd/${Math.floor(n / 10)}`, id: `${round}-${n}`, how };
   }
 }

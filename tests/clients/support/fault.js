@@ -13,8 +13,8 @@ export const ROOM = 'room';
 /** How many connections the bystanders are. */
 export const BYSTANDERS = 3;
 
-/** Short enough that a test can wait for the end of it. */
-export const SHORT_TTL = { 'presence-ttl': '300ms' };
+/** What the broker keeps of those who are gone, it keeps no longer than a test can wait. */
+const SHORT = { 'presence-ttl': '300ms' };
 
 /**
  * Declares a test of a fault. `run` does the harm and sees to what is special about it; whatever
@@ -34,13 +34,13 @@ export function fault(name, flags, run, { patience = PATIENCE, mebibytes, ...opt
     await bystanders.areServed();
     await returnsTo(s, before, { mebibytes, ms: patience });
   };
-  scenario(name, { ...SHORT_TTL, ...flags }, harm, options);
+  scenario(name, { ...SHORT, ...flags }, harm, options);
 }
 
 /**
  * Does the same harm again and again: `harm(round)`, after which all has to be as it was before.
- * The memory of the last round may be little more than that of the second, when what is made once
- * is made.
+ * Memory may be little more than after the second round, when what is made once is made; the
+ * allocator's own moods are up to a mebibyte.
  */
 export async function rounds(s, bystanders, count, harm, { mebibytes = 2, ms = PATIENCE } = {}) {
   assert.ok(count > 2, 'there is something to compare');

@@ -2,9 +2,9 @@
 // A fault that is over has to leave these as they were.
 
 import { readFileSync, readdirSync } from 'node:fs';
-import { PATIENCE, until } from './patience.js';
+import { PATIENCE, pass, until } from './patience.js';
 
-/** Whatever has to be exactly what it was. */
+/** What has to be exactly what it was, whatever a connection can hold. */
 const GAUGES = {
   tasks: 'broker_tasks',
   connections: 'broker_connections',
@@ -17,7 +17,7 @@ const GAUGES = {
 
 const MIB = 1024 * 1024;
 
-/** Memory in use that is a file's neither, in bytes. */
+/** Memory in use, that of mapped files left out, in bytes. */
 export function memory({ pid }) {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   return Number(status.match(/^RssAnon:\s+(\d+) kB$/m)[1]) * 1024;
@@ -25,12 +25,12 @@ export function memory({ pid }) {
 
 /** What a scenario's broker takes up now. */
 export async function vitals({ broker, http }) {
+  const files = readdirSync(`/proc/${broker.pid}/fd`).length; // before the connection of this look
   const metrics = await http.metrics();
   const counts = Object.entries(GAUGES).map(([what, name]) => {
     if (!metrics.names.includes(name)) throw new Error(`the broker doesn't tell ${name}`);
     return [what, metrics.get(name)];
   });
-  const files = readdirSync(`/proc/${broker.pid}/fd`).length;
   return { ...Object.fromEntries(counts), files, memory: memory(broker) };
 }
 
@@ -45,6 +45,7 @@ function changes(before, now, more) {
 export async function restingVitals(s) {
   let last = await vitals(s);
   return until(async () => {
+    await pass(20);
     const [before, now] = [last, await vitals(s)];
     last = now;
     return changes({ ...before, memory: 0 }, now, Infinity).length === 0 && now;
