@@ -75,7 +75,7 @@ fault('ten thousand members that are gone at once leave once each', CALM, async 
   }, { mebibytes: 8, ms: LONG });
   const metrics = await s.connections(BYSTANDERS + watchers.length);
   assert.equal(metrics.get('broker_presence_leaves_total', { cause: 'expired' }), ROUNDS * MANY);
-}, { mebibytes: 128, timeout: 180_000 });
+}, { mebibytes: 128, timeout: 240_000 });
 
 fault('two thousand that come, join and go over and over leave nothing', {}, async (s, bystanders) => {
   // from round 2 to round 6, half a kilobyte left of each would be too much

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { Agent, request } from 'node:http';
 import { BYSTANDERS, ROOM, fault } from './support/fault.js';
 import { pass, until, within } from './support/patience.js';
+import { scenario } from './support/scenario.js';
 import { Socket, identify } from './support/socket.js';
 import { TEXT } from './support/wire.js';
 
@@ -100,6 +101,15 @@ fault('WebSockets may take every file; when they go, others are let in', PLENTY,
   assert.equal((await within(answer, 'who waited to be let in')).status, 200);
   await within(Promise.all(taken.map((wire) => wire.hears(TEXT, 'confirm_subscription'))), 'all others to be in');
   isTold(s);
+}, { openFiles: FILES });
+
+scenario('a stop needs no file', PLENTY, async (s) => {
+  const [member] = await s.member(ROOM, 'ann');
+  await takeAll(s, () => s.wire());
+  s.broker.kill('SIGTERM');
+  await member.hears({ type: 'disconnect', reason: 'server_restart' });
+  assert.equal((await member.closing()).code, 1001);
+  assert.deepEqual(await s.broker.exited(), { code: 0, signal: null });
 }, { openFiles: FILES });
 
 fault('with nothing set, WebSockets leave files for requests', {}, async (s, bystanders) => {

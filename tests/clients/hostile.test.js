@@ -133,6 +133,26 @@ nuisance('a handshake that arrives byte by byte is a handshake', {}, async (s) =
   await wire.hears(TEXT, 'welcome');
 });
 
+nuisance('a handshake and what follows it may be cut in two anywhere', {}, async (s) => {
+  const subscribe = JSON.stringify({ command: 'subscribe', identifier: identify('another') });
+  const bytes = Buffer.concat([Buffer.from(handshake(s.broker.origin)), frame(TEXT, subscribe), frame(PING, 'x')]);
+  const cuts = Array.from({ length: bytes.length }, (_, at) => at + 1);
+  while (cuts.length) {
+    const wires = cuts.splice(0, 40).map(async (at) => {
+      const wire = await s.wire();
+      wire.write(bytes.subarray(0, at));
+      await pass(5); // it is read before the rest is there
+      wire.write(bytes.subarray(at));
+      assert.equal((await wire.answer()).status, 101, `cut after ${at} bytes`);
+      await wire.hears(TEXT, 'welcome');
+      await wire.hears(TEXT, 'confirm_subscription');
+      await wire.hears(PONG, 'x');
+      wire.destroy();
+    });
+    await Promise.all(wires);
+  }
+});
+
 nuisance('a thousand frames in one packet are a thousand frames', {}, async (s) => {
   const wire = await s.upgraded();
   wire.write(Buffer.concat(Array.from({ length: 1000 }, () => frame(TEXT, PING_COMMAND))));

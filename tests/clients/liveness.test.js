@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { pass, within } from './support/patience.js';
 import { BYSTANDERS, ROOM, fault } from './support/fault.js';
 import { scenario } from './support/scenario.js';
-import { PING, PONG, TEXT } from './support/wire.js';
+import { CLOSE, PING, PONG, TEXT } from './support/wire.js';
 import { identify } from './support/socket.js';
 
 const QUICK = {
@@ -131,6 +131,44 @@ scenario('the time a broker is stopped counts against no TTL', PATIENT, async (s
   await observer.settle(identifier);
   const told = observer.unheard.map((frame) => `${frame.message.type} ${frame.message.id}`);
   assert.deepEqual(told, ['join ann', 'join bob']);
+});
+
+fault('who goes while the broker is stopped leaves when it runs again: at once by will, else after the TTL', QUICK, async (s, bystanders) => {
+  const [observer, identifier] = bystanders.watcher;
+  const endings = {
+    cid: (wire) => wire.reset(),
+    dan: (wire) => wire.destroy(),
+    eve: (wire) => wire.send(CLOSE, Buffer.from([3, 232])),
+    fay: (wire) => wire.say({ command: 'leave', identifier }),
+  };
+  const wires = {};
+  for (const id of Object.keys(endings)) {
+    wires[id] = await s.upgraded();
+    wires[id].say({ command: 'subscribe', identifier, presence: { id } });
+    await wires[id].hears(TEXT, `"join","id":"${id}"`);
+  }
+  s.broker.kill('SIGSTOP');
+  for (const [id, end] of Object.entries(endings)) end(wires[id]);
+  // the kernel takes them in for the broker, which finds them gone
+  for (let n = 0; n < 50; n += 1) {
+    const wire = await s.wire();
+    wire.handshake();
+    wire.say({ command: 'subscribe', identifier, presence: { id: `ghost-${n}` } });
+    if (n % 2 === 1) await pass(2);
+    wire.reset();
+  }
+  await pass(2000);
+  const resumed = performance.now();
+  s.broker.kill('SIGCONT');
+  const left = async (id) => {
+    await observer.hears({ identifier, message: { type: 'leave', id } });
+    return performance.now() - resumed;
+  };
+  await left('fay');
+  // one look at the clock is 100 ms
+  for (const id of ['cid', 'dan', 'eve']) assert.ok((await left(id)) > 390, `${id} left before the TTL`);
+  const [first] = bystanders.events.filter(({ type, id }) => type === 'leave' && id in endings);
+  assert.equal(first.id, 'fay', 'who says so leaves before any TTL is over');
 });
 
 scenario('what clients sent to a stopped broker is followed when it runs again', {}, async (s) => {
