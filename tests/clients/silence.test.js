@@ -66,6 +66,27 @@ for (const [when, reach] of Object.entries(SILENCES)) {
   });
 }
 
+for (const [what, request, status] of [
+  ['asks for /health', 'GET /health HTTP/1.1\r\nHost: x\r\n\r\n', 200],
+  ['publishes', 'POST /_broadcast HTTP/1.1\r\nHost: x\r\nContent-Length: 28\r\n\r\n{"stream":"room","data":"1"}', 201],
+  ['asks who is present', 'GET /api/presence/room/users HTTP/1.1\r\nHost: x\r\n\r\n', 200],
+]) {
+  fault(`a client that ${what} and half-closes gets its answer`, {}, async (s, bystanders) => {
+    const published = async () => (await s.http.metrics()).get('broker_publications_total');
+    const before = await published();
+    await rounds(s, bystanders, ROUNDS, async () => {
+      const wires = Array.from({ length: 50 }, async () => {
+        const wire = await s.wire({ allowHalfOpen: true });
+        wire.socket.end(request);
+        assert.equal((await wire.answer()).status, status);
+        await within(wire.finished, 'the broker to close its side');
+      });
+      await Promise.all(wires);
+    });
+    assert.equal((await published()) - before, status === 201 ? 50 * ROUNDS : 0);
+  });
+}
+
 const ROOMY = { 'max-outbox-size': '64MiB' };
 for (const [what, count, times] of [['one reader', 1, 3], ['ten readers', 10, 1]]) {
   fault(`nothing is missed by ${what} that stopped within a frame and went on`, ROOMY, async (s, bystanders) => {
