@@ -133,7 +133,8 @@ scenario('the time a broker is stopped counts against no TTL', PATIENT, async (s
   assert.deepEqual(told, ['join ann', 'join bob']);
 });
 
-fault('who goes while the broker is stopped leaves when it runs again: at once by will, else after the TTL', QUICK, async (s, bystanders) => {
+const HALF_A_SECOND = { 'presence-ttl': '500ms' };
+fault('who goes while the broker is stopped leaves when it runs again: at once by will, else after the TTL', HALF_A_SECOND, async (s, bystanders) => {
   const [observer, identifier] = bystanders.watcher;
   const endings = {
     cid: (wire) => wire.reset(),
