@@ -9,7 +9,7 @@ import { within } from './support/patience.js';
 import { eventsOf, replay } from './support/replay.js';
 import { identify } from './support/socket.js';
 
-const CROWD = fileURLToPath(new URL('./support/crowd.js', import.meta.url));
+const CROWD = fileURLToPath(new URL('./support/thousands.js', import.meta.url));
 
 /** How long a crowd may take for anything, in ms. */
 const LONG = 60_000;

@@ -1,5 +1,5 @@
 // Thousands of clients in a process of their own, with little more than the system needs for each:
-// node crowd.js PORT. Does what it is told by messages, one after the other, and answers each.
+// node thousands.js PORT. Does what it is told by messages, one after the other, and answers each.
 
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
