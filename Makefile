@@ -1,7 +1,7 @@
 # Everything that is checked before a change is good. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint unit clients test
+.PHONY: help setup faketime lint unit clients test
 .NOTPARALLEL:
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -26,7 +26,7 @@ help: ## Say what there is to make
 test: setup lint unit clients ## Everything CI runs
 	@echo "all checks passed in $$(( $$(date +%s) - $(STARTED) )) s: fmt, clippy, rustdoc, cargo deny, cargo test, npm clients"
 
-setup: $(NODE_MODULES) ## Install what the checks need, if it is missing
+setup: $(NODE_MODULES) faketime ## Install what the checks need, if it is missing
 	@command -v cc >/dev/null || { $(APT) update; $(APT) install -y --no-install-recommends gcc libc6-dev; }
 	@$(OPENSSL)
 	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
@@ -40,6 +40,11 @@ $(NODE_MODULES): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
 	npm --prefix $(CLIENTS) ci --no-audit --no-fund
 	@touch $@
 
+# Not by the name of a command: the library is what a broker under test is started with.
+faketime:
+	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 \
+		|| { $(APT) update; $(APT) install -y --no-install-recommends faketime; }
+
 lint: setup ## Format, clippy, rustdoc, dependencies; warnings are errors
 	cargo fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
@@ -49,7 +54,7 @@ lint: setup ## Format, clippy, rustdoc, dependencies; warnings are errors
 unit: ## Rust's tests, doctests included
 	$(CARGO) test
 
-clients: $(NODE_MODULES) ## The stock npm clients against the real binary
+clients: $(NODE_MODULES) faketime ## The stock npm clients against the real binary
 	@$(OPENSSL)
 	$(CARGO) build
 	BROKER_BIN=$(TARGET_DIR)/debug/broker npm --prefix $(CLIENTS) test

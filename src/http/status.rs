@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use metrics_exporter_prometheus::PrometheusHandle;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -28,13 +27,17 @@ pub fn health(is_stopping: impl Fn() -> bool + Send + Sync + 'static) -> BoxedFi
 }
 
 /// The metrics, as Prometheus reads them, for who knows the key.
-pub fn metrics(handle: PrometheusHandle, key: Option<Secret>) -> BoxedFilter<(Response,)> {
+pub fn metrics(
+    scrape: impl Fn() -> String + Send + Sync + 'static,
+    key: Option<Secret>,
+) -> BoxedFilter<(Response,)> {
+    let scrape = Arc::new(scrape);
     warp::path!("metrics")
         .and(warp::get())
         .and(warp::header::headers_cloned())
         .map(move |headers: HeaderMap| {
             let result = authorize(key.as_ref(), &headers).map(|()| {
-                let mut response = Response::new(handle.render().into());
+                let mut response = Response::new(scrape().into());
                 let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 response.headers_mut().insert(header::CONTENT_TYPE, kind);
                 response

@@ -12,6 +12,7 @@ use warp::reply::Response;
 use super::listener::{BindError, Listener, Serving};
 use crate::config::Config;
 use crate::http;
+use crate::telemetry::metrics as names;
 use crate::transport::{self, Context};
 
 type Routes = BoxedFilter<(Response,)>;
@@ -51,7 +52,7 @@ impl Doors {
             max_body: config.max_body_size,
             max_stream_name: config.limits.stream_name_size,
         });
-        let metrics = http::metrics(prometheus, config.access.scraping_key());
+        let metrics = http::metrics(move || scrape(&prometheus), config.access.scraping_key());
         let mut doors: Vec<(SocketAddr, Listener, Routes)> = Vec::new();
         let mut open = |own: Option<SocketAddr>, flag, routes: Routes| {
             let at = own.unwrap_or(config.address());
@@ -86,6 +87,14 @@ impl Doors {
             listener.serve(routes, serving);
         }
     }
+}
+
+/// The metrics, those that are only known when asked for among them.
+fn scrape(prometheus: &PrometheusHandle) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks() as f64;
+    metrics::gauge!(names::TASKS).set(tasks);
+    prometheus.render()
 }
 
 fn cable(path: &str, context: Arc<Context>) -> Routes {

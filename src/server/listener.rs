@@ -121,7 +121,8 @@ impl Listener {
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(serving.handshake_timeout)
-            .max_buf_size(serving.max_header);
+            .max_buf_size(serving.max_header)
+            .half_close(true); // who has asked and closes its side still waits for the answer
         let (requests, stop) = (serving.requests.clone(), serving.stop.clone());
         let (instruments, pending) =
             (Arc::clone(&serving.instruments), Arc::clone(&serving.pending));

@@ -74,6 +74,7 @@ metrics! {
     FANOUT_DURATION = Histogram "broker_fanout_duration_seconds" Seconds "From the start to the end of telling all of a stream's subscribers what is new.";
     OUTBOX_OVERFLOWS = Counter "broker_outbox_overflows_total" Count "Connections ended because their client read too slowly.";
     SHARD_QUEUE_DEPTH = Gauge "broker_shard_queue_depth" Count "Inputs waiting for a shard, by `shard`.";
+    TASKS = Gauge "broker_tasks" Count "Tasks of the runtime now: one for each connection and some for the broker itself.";
     PAUSED_SECONDS = Counter "broker_paused_seconds_total" Seconds "Time in which the process did not run (stopped, suspended, starved). It counts against no TTL and no timeout.";
     START_TIME = Gauge "broker_start_time_seconds" Seconds "When the broker started, in seconds of the Unix epoch.";
     OPEN_FILE_LIMIT = Gauge "broker_open_file_limit" Count "Most files the process may have open; each connection is one.";

@@ -75,7 +75,7 @@ scenario('handshakes beyond the rate are refused with 503 and told when to come'
 });
 
 scenario('idle connections are crowded out, so that others come in and /health is answered', {}, async (s) => {
-  const broker = await s.start({}, { files: 256 });
+  const broker = await s.start({}, { openFiles: 256 });
   const idle = [];
   for (let n = 0; n < 400; n += 1) {
     const socket = net.connect(broker.port, '127.0.0.1').on('error', () => {});
@@ -96,7 +96,7 @@ scenario('idle connections are crowded out, so that others come in and /health i
 });
 
 scenario('a WebSocket is never crowded out', {}, async (s) => {
-  const broker = await s.start({}, { files: 256 });
+  const broker = await s.start({}, { openFiles: 256 });
   const sockets = [];
   for (let n = 0; n < 100; n += 1) sockets.push(await (await Socket.open(broker.url())).welcome());
   s.cleanup(() => sockets.forEach((socket) => socket.terminate()));

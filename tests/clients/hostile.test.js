@@ -1,24 +1,22 @@
 // Bad bytes. Each costs the one who sent them, and nobody else.
 
 import assert from 'node:assert/strict';
-import { within, pass } from './support/patience.js';
-import { scenario } from './support/scenario.js';
+import { once } from 'node:events';
+import { connect } from 'node:tls';
+import { pass, within } from './support/patience.js';
+import { BYSTANDERS, fault } from './support/fault.js';
 import { identify } from './support/socket.js';
-import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame } from './support/wire.js';
+import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, handshake } from './support/wire.js';
 
 const PING_COMMAND = '{"command":"ping"}';
 
-/** A scenario with a bystander who is present and hears of everything, before and after. */
+/** A fault that nobody else hears of. */
 function nuisance(name, flags, run) {
-  scenario(name, flags, async (s) => {
-    const [bystander, identifier] = await s.member('room', 'bystander');
+  fault(name, flags, async (s, bystanders) => {
+    const heard = bystanders.events.length;
     await run(s);
-    await s.http.publish('room', 'still here?');
-    await bystander.hears({ identifier, message: 'still here?' });
-    assert.deepEqual(await bystander.list(identifier), [{ id: 'bystander', info: {} }]);
-    bystander.hearsNothing();
-    const newcomer = await s.socket();
-    await newcomer.subscribe('room');
+    await bystanders.settle();
+    assert.equal(bystanders.events.length, heard, 'nobody heard of it');
   });
 }
 
@@ -125,6 +123,36 @@ nuisance('a frame that arrives byte by byte is a frame', {}, async (s) => {
   await wire.hears(TEXT, '"pong"');
 });
 
+nuisance('a handshake that arrives byte by byte is a handshake', {}, async (s) => {
+  const wire = await s.wire();
+  for (const byte of Buffer.from(handshake(s.broker.origin))) {
+    wire.write(Buffer.from([byte]));
+    await new Promise(setImmediate);
+  }
+  assert.equal((await wire.answer()).status, 101);
+  await wire.hears(TEXT, 'welcome');
+});
+
+nuisance('a handshake and what follows it may be cut in two anywhere', {}, async (s) => {
+  const subscribe = JSON.stringify({ command: 'subscribe', identifier: identify('another') });
+  const bytes = Buffer.concat([Buffer.from(handshake(s.broker.origin)), frame(TEXT, subscribe), frame(PING, 'x')]);
+  const cuts = Array.from({ length: bytes.length }, (_, at) => at + 1);
+  while (cuts.length) {
+    const wires = cuts.splice(0, 40).map(async (at) => {
+      const wire = await s.wire();
+      wire.write(bytes.subarray(0, at));
+      await pass(5); // it is read before the rest is there
+      wire.write(bytes.subarray(at));
+      assert.equal((await wire.answer()).status, 101, `cut after ${at} bytes`);
+      await wire.hears(TEXT, 'welcome');
+      await wire.hears(TEXT, 'confirm_subscription');
+      await wire.hears(PONG, 'x');
+      wire.destroy();
+    });
+    await Promise.all(wires);
+  }
+});
+
 nuisance('a thousand frames in one packet are a thousand frames', {}, async (s) => {
   const wire = await s.upgraded();
   wire.write(Buffer.concat(Array.from({ length: 1000 }, () => frame(TEXT, PING_COMMAND))));
@@ -161,6 +189,14 @@ for (const [what, bytes] of [
     await within(wire.ended, 'the connection to end');
   });
 }
+
+nuisance('a client that speaks TLS to the plain port is told at once', {}, async (s) => {
+  const since = performance.now();
+  const secure = connect({ port: s.broker.port, host: '127.0.0.1', rejectUnauthorized: false });
+  s.cleanup(() => secure.destroy());
+  await within(assert.rejects(once(secure, 'secureConnect')), 'the failure');
+  assert.ok(performance.now() - since < 1000, 'it need not wait for the handshake timeout');
+});
 
 nuisance('more headers than allowed are refused', { 'max-header-size': 8192 }, async (s) => {
   const wire = await s.wire();
@@ -230,7 +266,7 @@ nuisance('a client that does not answer the close frame is cut off', {}, async (
   wire.polite = false;
   wire.send(BINARY, 'x');
   assert.equal(await wire.closing(10_000), 1003);
-  await s.connections(1);
+  await s.connections(BYSTANDERS);
 });
 
 nuisance('clients that vanish in the middle of anything are noticed', {}, async (s) => {
@@ -251,5 +287,5 @@ nuisance('clients that vanish in the middle of anything are noticed', {}, async 
     await pass(20);
     wire.socket.resetAndDestroy();
   }
-  await s.connections(1);
+  await s.connections(BYSTANDERS);
 });

@@ -1,9 +1,10 @@
 // Clients that froze, and a broker that was stopped for a while.
 
 import assert from 'node:assert/strict';
-import { pass } from './support/patience.js';
+import { pass, within } from './support/patience.js';
+import { BYSTANDERS, ROOM, fault } from './support/fault.js';
 import { scenario } from './support/scenario.js';
-import { PING, PONG, TEXT } from './support/wire.js';
+import { CLOSE, PING, PONG, TEXT } from './support/wire.js';
 import { identify } from './support/socket.js';
 
 const QUICK = {
@@ -12,18 +13,24 @@ const QUICK = {
   'liveness-timeout': '500ms',
 };
 
-scenario('a frozen client leaves after the liveness timeout and the TTL', QUICK, async (s) => {
-  const [observer, identifier] = await s.subscriber('room');
-  const visitor = await s.visitor('room', 'ann');
-  await observer.hearsPresence(identifier, 'join');
+fault('frozen clients leave after the liveness timeout and the TTL', QUICK, async (s, bystanders) => {
+  const [observer, identifier] = bystanders.watcher;
+  const ids = ['cid', 'dan', 'eve'];
+  const visitors = await Promise.all(ids.map((id) => s.visitor(ROOM, id)));
+  for (const id of ids) await observer.hears({ message: { type: 'join', id, info: {} } });
   const since = performance.now();
-  visitor.kill('SIGSTOP');
-  await observer.hearsPresence(identifier, 'leave', 6000);
+  for (const visitor of visitors) visitor.kill('SIGSTOP');
+  for (const id of ids) await observer.hears({ message: { type: 'leave', id } }, 6000);
   const waited = performance.now() - since;
   // The ping may have been about to leave, so the interval is no part of the least time.
   assert.ok(waited > 900, `gone after ${waited} ms`);
   assert.ok(waited < 3500, `gone after ${waited} ms`);
-  await s.metrics((m) => m.get('broker_connections_closed_total', { reason: 'no_pong' }) === 1, 'it counts as no_pong');
+  const metrics = await s.connections(BYSTANDERS);
+  assert.equal(metrics.get('broker_connections_closed_total', { reason: 'no_pong' }), ids.length);
+  // what they find when they wake is a connection that was closed
+  for (const visitor of visitors) visitor.kill('SIGCONT');
+  const exits = visitors.map((visitor) => new Promise((resolve) => visitor.once('exit', resolve)));
+  await within(Promise.all(exits), 'the visitors to see the end');
 });
 
 scenario('a client that answers no ping is told so and closed', QUICK, async (s) => {
@@ -83,23 +90,23 @@ scenario('being sent to is no sign of life', QUICK, async (s) => {
   await wire.hears(TEXT, 'no_pong');
 });
 
-scenario('members survive a broker that was stopped for three TTLs', QUICK, async (s) => {
-  const [observer, identifier] = await s.subscriber('room');
-  await s.member('room', 'ann');
-  await s.visitor('room', 'bob');
-  await observer.hearsPresence(identifier, 'join');
-  await observer.hearsPresence(identifier, 'join');
+fault('nobody hears anything wrong of a broker that was stopped for three TTLs', QUICK, async (s, bystanders) => {
+  await s.visitor(ROOM, 'cid');
+  const wire = await s.upgraded(); // one that answers pings by hand, and would be called silent
+  const pong = setInterval(() => wire.send(PONG, ''), 100);
+  s.cleanup(() => clearInterval(pong));
+  await bystanders.settle();
+  const heard = bystanders.events.length;
   s.broker.kill('SIGSTOP');
   await pass(2500);
   s.broker.kill('SIGCONT');
-  await observer.settle(identifier);
+  await bystanders.settle();
   await pass(2000);
-  await observer.settle(identifier);
-  observer.hearsNothing('nobody left');
-  assert.equal(await observer.count(identifier), 2);
+  await bystanders.settle();
+  assert.equal(bystanders.events.length, heard, 'nobody left, nobody came');
   const metrics = await s.http.metrics();
-  assert.equal(metrics.get('broker_connections_closed_total'), 0);
-  assert.ok(metrics.get('broker_paused_seconds_total') > 1, 'the pause was noticed');
+  assert.equal(metrics.get('broker_connections_closed_total', { reason: 'no_pong' }), 0);
+  assert.ok(metrics.get('broker_paused_seconds_total') >= 2);
 });
 
 const PATIENT = { 'presence-ttl': '2s' };
@@ -124,6 +131,45 @@ scenario('the time a broker is stopped counts against no TTL', PATIENT, async (s
   await observer.settle(identifier);
   const told = observer.unheard.map((frame) => `${frame.message.type} ${frame.message.id}`);
   assert.deepEqual(told, ['join ann', 'join bob']);
+});
+
+const HALF_A_SECOND = { 'presence-ttl': '500ms' };
+fault('who goes while the broker is stopped leaves when it runs again: at once by will, else after the TTL', HALF_A_SECOND, async (s, bystanders) => {
+  const [observer, identifier] = bystanders.watcher;
+  const endings = {
+    cid: (wire) => wire.reset(),
+    dan: (wire) => wire.destroy(),
+    eve: (wire) => wire.send(CLOSE, Buffer.from([3, 232])),
+    fay: (wire) => wire.say({ command: 'leave', identifier }),
+  };
+  const wires = {};
+  for (const id of Object.keys(endings)) {
+    wires[id] = await s.upgraded();
+    wires[id].say({ command: 'subscribe', identifier, presence: { id } });
+    await wires[id].hears(TEXT, `"join","id":"${id}"`);
+  }
+  s.broker.kill('SIGSTOP');
+  for (const [id, end] of Object.entries(endings)) end(wires[id]);
+  // the kernel takes them in for the broker, which finds them gone
+  for (let n = 0; n < 50; n += 1) {
+    const wire = await s.wire();
+    wire.handshake();
+    wire.say({ command: 'subscribe', identifier, presence: { id: `ghost-${n}` } });
+    if (n % 2 === 1) await pass(2);
+    wire.reset();
+  }
+  await pass(2000);
+  const resumed = performance.now();
+  s.broker.kill('SIGCONT');
+  const left = async (id) => {
+    await observer.hears({ identifier, message: { type: 'leave', id } });
+    return performance.now() - resumed;
+  };
+  await left('fay');
+  // one look at the clock is 100 ms
+  for (const id of ['cid', 'dan', 'eve']) assert.ok((await left(id)) > 390, `${id} left before the TTL`);
+  const [first] = bystanders.events.filter(({ type, id }) => type === 'leave' && id in endings);
+  assert.equal(first.id, 'fay', 'who says so leaves before any TTL is over');
 });
 
 scenario('what clients sent to a stopped broker is followed when it runs again', {}, async (s) => {

@@ -40,15 +40,15 @@ export class Broker {
   /**
    * Starts the binary and waits until it is healthy.
    * `flags` as on the command line, without the dashes: `{ 'presence-ttl': '1s', public: true }`.
-   * With `files` it may have so many files open.
+   * `system` is what it runs in: more variables (`env`), how many files it may open (`openFiles`).
    */
-  static async start(flags = {}, { files } = {}) {
+  static async start(flags = {}, system = {}) {
     if (!existsSync(BINARY)) {
       throw new Error(`no broker at ${BINARY}: build it, or name it in BROKER_BIN`);
     }
     for (let attempt = 1; ; attempt += 1) {
       const port = flags.port ?? (await freePort());
-      const broker = new Broker({ host: '127.0.0.1', ...flags, port }, files);
+      const broker = new Broker({ host: '127.0.0.1', ...flags, port }, system);
       try {
         await broker.#healthy();
         return broker;
@@ -63,7 +63,7 @@ export class Broker {
     }
   }
 
-  constructor(flags, files) {
+  constructor(flags, { env: more = {}, openFiles } = {}) {
     this.port = flags.port;
     const cert = flags['tls-cert'];
     /** Whom clients have to trust; none without TLS. */
@@ -74,9 +74,11 @@ export class Broker {
     const env = Object.fromEntries(
       Object.entries(process.env).filter(([name]) => !/^(BROKER|ANYCABLE)_/.test(name)),
     );
-    const limited = ['-c', `ulimit -n ${files} && exec "$0" "$@"`, BINARY, ...this.args];
-    const [program, args] = files ? ['sh', limited] : [BINARY, this.args];
-    this.#child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    // The shell becomes the broker, so the process id is the broker's.
+    const limited = ['sh', '-c', `ulimit -n ${openFiles} && exec "$0" "$@"`, BINARY, ...this.args];
+    const [command, ...args] = openFiles ? limited : [BINARY, ...this.args];
+    const options = { env: { ...env, ...more }, stdio: ['ignore', 'pipe', 'pipe'] };
+    this.#child = spawn(command, args, options);
     for (const pipe of [this.#child.stdout, this.#child.stderr]) {
       pipe.setEncoding('utf8').on('data', (text) => (this.#output += text));
     }
@@ -116,7 +118,8 @@ export class Broker {
   async health() {
     try {
       const url = `${this.ca ? 'https' : 'http'}://${this.origin}/health`;
-      return (await ask(url, { ca: this.ca })).status;
+      const headers = { connection: 'close' }; // no connection is left to be counted
+      return (await ask(url, { ca: this.ca, headers })).status;
     } catch (error) {
       return error.cause?.code ?? error.code ?? error.name;
     }

@@ -14,15 +14,16 @@ import { Wire } from './wire.js';
 const VISITOR = fileURLToPath(new URL('./visitor.js', import.meta.url));
 
 /**
- * Declares a test. `flags` are the broker's (see `Broker.start`); `run` gets a `Scenario`.
+ * Declares a test. `flags` and `system` are the broker's (see `Broker.start`); `run` gets a
+ * `Scenario`.
  * At the end the broker must still run (unless the test stopped it), stop when asked, with exit
  * code 0, and must not have panicked.
  */
-export function scenario(name, flags, run) {
-  test(name, { timeout: 60_000 }, async (t) => {
+export function scenario(name, flags, run, { timeout = 60_000, ...system } = {}) {
+  test(name, { timeout }, async (t) => {
     const s = new Scenario(t);
     try {
-      s.broker = await s.start(flags);
+      s.broker = await s.start(flags, system);
       s.http = new Http(s.broker.origin, undefined, s.broker.ca);
       await run(s);
       await s.end();
@@ -44,8 +45,8 @@ class Scenario {
   }
 
   /** Starts a (further) broker; `port` among the flags takes over that port. */
-  async start(flags = {}, limits = {}) {
-    const broker = await Broker.start(flags, limits);
+  async start(flags = {}, system = {}) {
+    const broker = await Broker.start(flags, system);
     this.brokers.push(broker);
     return broker;
   }
@@ -53,6 +54,16 @@ class Scenario {
   /** `close` runs when the scenario ends, the last first. */
   cleanup(close) {
     this.#closers.push(close);
+  }
+
+  /** Ends what was opened since `mark`: an earlier `opened`. */
+  close(mark = 0) {
+    for (const close of this.#closers.splice(mark).reverse()) close();
+  }
+
+  /** How much is open that ends with the scenario. */
+  get opened() {
+    return this.#closers.length;
   }
 
   /** A WebSocket, open, its welcome not awaited. */
@@ -84,8 +95,8 @@ class Scenario {
   }
 
   /** A TCP connection to say anything over. */
-  async wire() {
-    const wire = await Wire.connect(this.broker);
+  async wire(options) {
+    const wire = await Wire.connect(this.broker, options);
     this.cleanup(() => wire.destroy());
     return wire;
   }
@@ -111,13 +122,13 @@ class Scenario {
   }
 
   /** Waits until the broker's metrics say so, and gives them. */
-  async metrics(says, what) {
+  async metrics(says, what, ms = undefined) {
     let last;
     try {
       return await until(async () => {
         last = await this.http.metrics();
         return says(last) && last;
-      }, what);
+      }, what, ms);
     } catch (error) {
       const values = last?.names.map((name) => `${name} ${last.get(name)}`).join('\n');
       throw new Error(`${error.message}\n${values}`);
@@ -130,13 +141,9 @@ class Scenario {
     return this.metrics(says, `${count} connections are open`);
   }
 
-  #close() {
-    for (const close of this.#closers.splice(0).reverse()) close();
-  }
-
   /** The orderly end of a scenario that went well. */
   async end() {
-    this.#close();
+    this.close();
     for (const broker of this.brokers) {
       if (broker.awaited) continue; // the test itself was about its end
       assert.ok(broker.running, 'the broker is still running at the end');
@@ -147,7 +154,7 @@ class Scenario {
 
   /** The end in any case. */
   abandon() {
-    this.#close();
+    this.close();
     for (const broker of this.brokers) broker.kill('SIGKILL');
   }
 }

@@ -57,9 +57,9 @@ export class Wire {
   #inbox = new Inbox();
   #upgraded = false;
 
-  /** Connects, and writes nothing yet. */
-  static async connect(broker) {
-    const wire = new Wire(broker);
+  /** Connects, and writes nothing yet. `options` as of Node's `net.connect`. */
+  static async connect(broker, options) {
+    const wire = new Wire(broker, options);
     await within(wire.connected, 'a TCP connection');
     return wire;
   }
@@ -67,15 +67,16 @@ export class Wire {
   /** Connects and opens a WebSocket; bytes in `more` leave in the same packet as the request. */
   static async upgrade(broker, more = Buffer.alloc(0), headers = {}, request = undefined) {
     const wire = await Wire.connect(broker);
-    wire.write(Buffer.concat([Buffer.from(handshake(broker.origin, headers, request)), more]));
+    wire.handshake(more, headers, request);
     const answer = await wire.answer();
     if (answer.status !== 101) throw new Error(`no upgrade: HTTP ${answer.status}`);
     return wire;
   }
 
-  constructor(broker) {
-    const at = { host: '127.0.0.1', port: broker.port };
+  constructor(broker, options) {
+    const at = { host: '127.0.0.1', port: broker.port, ...options };
     this.socket = broker.ca ? tls.connect({ ca: broker.ca, ...at }) : connect(at);
+    this.origin = broker.origin;
     this.socket.setNoDelay(true);
     this.connected = new Promise((resolve, reject) => {
       this.socket.once(broker.ca ? 'secureConnect' : 'connect', resolve);
@@ -87,6 +88,11 @@ export class Wire {
       this.#buffer = Buffer.concat([this.#buffer, bytes]);
       this.#parse();
     });
+    /** The peer has closed its side, or the connection is over. */
+    this.finished = new Promise((resolve) => {
+      this.socket.once('end', resolve);
+      this.socket.once('close', resolve);
+    });
     // The peer's FIN is enough: this side then closes by itself.
     this.ended = new Promise((resolve) => {
       this.socket.once('close', () => {
@@ -94,6 +100,11 @@ export class Wire {
         resolve();
       });
     });
+  }
+
+  /** Asks for a WebSocket; the answer is not awaited. */
+  handshake(more = Buffer.alloc(0), headers = {}, request = undefined) {
+    this.write(Buffer.concat([Buffer.from(handshake(this.origin, headers, request)), more]));
   }
 
   write(bytes) {
@@ -172,5 +183,10 @@ export class Wire {
 
   destroy() {
     this.socket.destroy();
+  }
+
+  /** Ends the connection by a TCP reset: the peer is told by an error, and loses what it has unread. */
+  reset() {
+    this.socket.resetAndDestroy();
   }
 }

@@ -1,0 +1,91 @@
+// Thousands at a time: all of them gone at once, and all of them coming and going without pause.
+
+import assert from 'node:assert/strict';
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { BYSTANDERS, fault, rounds } from './support/fault.js';
+import { within } from './support/patience.js';
+import { eventsOf, replay } from './support/replay.js';
+import { identify } from './support/socket.js';
+
+const CROWD = fileURLToPath(new URL('./support/thousands.js', import.meta.url));
+
+/** How long a crowd may take for anything, in ms. */
+const LONG = 60_000;
+
+/** How much later than due the last of a crowd may go, in ms: a busy machine. */
+const LATE = 20_000;
+
+/** What a process needs to open besides the crowd's connections. */
+const OTHER_FILES = 200;
+
+/** A crowd in a process of its own. */
+class Crowd {
+  static async start(s, count) {
+    const crowd = new Crowd();
+    crowd.process = fork(CROWD, [String(s.broker.port)]);
+    s.cleanup(() => crowd.process.kill('SIGKILL'));
+    const here = await crowd.does('files');
+    const there = (await s.http.metrics()).get('broker_open_file_limit');
+    const least = count + OTHER_FILES;
+    assert.ok(
+      Math.min(here, there) >= least,
+      `a process may open ${Math.min(here, there)} files here: raise the hard limit to ${least} or more (ulimit -Hn)`,
+    );
+    return crowd;
+  }
+
+  /** Gives an order and waits until it is followed. */
+  async does(what, order = {}) {
+    this.process.send({ what, ...order });
+    const [{ answer, error }] = await within(once(this.process, 'message'), `the crowd to ${what}`, LONG);
+    if (error) throw new Error(`the crowd could not ${what}: ${error}`);
+    return answer;
+  }
+}
+
+const MANY = 10_000;
+const ROUNDS = 3;
+const TTL = 3000;
+/** The crowd answers no pings, and nobody is to be ended for that. */
+const CALM = { 'presence-ttl': `${TTL}ms`, 'liveness-interval': '1h' };
+const WATCHED = [0, 1, 499, 998, 999].map((n) => `crowd/${n}`);
+
+fault('ten thousand members that are gone at once leave once each', CALM, async (s, bystanders) => {
+  const crowd = await Crowd.start(s, MANY);
+  const watchers = [];
+  for (const stream of WATCHED) watchers.push([stream, (await s.subscriber(stream))[0]]);
+  await rounds(s, bystanders, ROUNDS, async (round) => {
+    await crowd.does('enter', { count: MANY, round });
+    const present = (m) => m.get('broker_presence_records') === MANY + bystanders.present.length;
+    await s.metrics(present, 'all are present', LONG);
+    const since = performance.now();
+    await crowd.does('leave', { how: round % 2 === 1 ? 'reset' : 'fin' });
+    for (const [stream, socket] of watchers) {
+      const identifier = identify(stream);
+      for (let n = 0; n < 10; n += 1) await socket.hearsPresence(identifier, 'leave', LONG);
+      const waited = performance.now() - since;
+      assert.ok(waited > TTL - 60, `they left after ${waited} ms, before the TTL`);
+      assert.ok(waited < TTL + LATE, `they left after ${waited} ms`);
+      await socket.settle(identifier);
+      assert.deepEqual(replay([], eventsOf(socket)), [], `the replay of ${stream}`);
+      assert.equal(eventsOf(socket).length, round * 20, 'each came once and left once');
+    }
+  }, { mebibytes: 8, ms: LONG });
+  const metrics = await s.connections(BYSTANDERS + watchers.length);
+  assert.equal(metrics.get('broker_presence_leaves_total', { cause: 'expired' }), ROUNDS * MANY);
+}, { mebibytes: 128, timeout: 240_000 });
+
+fault('two thousand that come, join and go over and over leave nothing', {}, async (s, bystanders) => {
+  // from round 2 to round 6, half a kilobyte left of each would be too much
+  const crowd = await Crowd.start(s, 2000);
+  const [watcher, identifier] = await s.subscriber('crowd/7');
+  await rounds(s, bystanders, 6, async (round) => {
+    await crowd.does('visit', { count: 2000, round });
+    const told = (m) => m.get('broker_presence_records') === bystanders.present.length;
+    await s.metrics(told, 'nobody of them is present', LONG);
+    await watcher.settle(identifier);
+    assert.deepEqual(replay([], eventsOf(watcher)), [], 'the replay of one room');
+  }, { mebibytes: 4, ms: 10_000 });
+}, { mebibytes: 64, timeout: 120_000 });
