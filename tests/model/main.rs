@@ -11,5 +11,6 @@
 mod crowd;
 mod history;
 mod reference;
+mod replay;
 mod session;
 mod shard;
