@@ -198,7 +198,7 @@ fn check_frame(identifier: &Identifier, message: &ServerMessage) -> Option<Strin
 }
 
 /// The payload of what must be a single frame.
-fn payload(frame: &[u8]) -> &str {
+pub(crate) fn payload(frame: &[u8]) -> &str {
     assert_eq!(frame_boundary(frame, 1), frame.len(), "one frame");
     let header = match frame[1] {
         127 => 10,
