@@ -115,8 +115,7 @@ pub struct Disconnect {
 /// Reads a body; of one with a fault nothing but the reason, for the publisher's developer.
 pub fn decode(body: &[u8], max_stream_name: usize) -> Result<Vec<Element>, String> {
     let unreadable = |error: serde_json::Error| format!("the body is not readable JSON: {error}");
-    let body = body.trim_ascii();
-    if body.first() != Some(&b'[') {
+    if body.trim_ascii_start().first() != Some(&b'[') {
         let element: &RawValue = serde_json::from_slice(body).map_err(unreadable)?;
         return Ok(vec![parse_element(element, max_stream_name)?]);
     }
@@ -223,6 +222,7 @@ mod tests {
             (r#"{"data":"1"}"#, "`stream` is missing"),
             (r#"{"stream":"","data":"1"}"#, "`stream` is empty"),
             (r#"{"stream":"aaaaaaaaaaaaaaaaaaaaa","data":"1"}"#, "21 bytes"),
+            ("\u{C}{\"stream\":\"a\",\"data\":\"1\"}", "not readable JSON"), // no space of JSON's
             (r#"{"stream":"a"}"#, "`data` is missing"),
             (r#"{"stream":"a","data":{}}"#, "invalid type"),
             (r#"[{"stream":"a","data":"1"},{"stream":5}]"#, "element 1"),

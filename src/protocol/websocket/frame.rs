@@ -18,6 +18,10 @@ pub(super) const LENGTH_NOT_MINIMAL: Violation =
 pub(super) const LENGTH_NEGATIVE: Violation =
     Violation::Protocol("payload length has its highest bit set");
 
+/// A length that doesn't fit in seven bits, for a control frame.
+pub(super) const CONTROL_TOO_LONG: Violation =
+    Violation::Protocol("control frame is longer than 125 bytes");
+
 /// What a frame is (section 11.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opcode {
@@ -91,7 +95,7 @@ impl Frame {
         }
         let short = second & 0x7F;
         if opcode.is_control() && usize::from(short) > MAX_CONTROL {
-            return Err(Violation::Protocol("control frame is longer than 125 bytes"));
+            return Err(CONTROL_TOO_LONG);
         }
 
         let (left, at) = match short {
