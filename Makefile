@@ -1,7 +1,7 @@
 # Everything that is checked before a change is good. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup faketime lint unit clients test
+.PHONY: help setup faketime lint unit clients test fuzz
 .NOTPARALLEL:
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,6 +12,7 @@ TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 CLIENTS := tests/clients
 NODE_MODULES := $(CLIENTS)/node_modules/.package-lock.json
 CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.2
 # The clients' tests make certificates with it.
 OPENSSL = command -v openssl >/dev/null || { $(APT) update; $(APT) install -y --no-install-recommends openssl; }
 STARTED := $(shell date +%s)
@@ -58,3 +59,21 @@ clients: $(NODE_MODULES) faketime ## The stock npm clients against the real bina
 	@$(OPENSSL)
 	$(CARGO) build
 	BROKER_BIN=$(TARGET_DIR)/debug/broker npm --prefix $(CLIENTS) test
+
+# What `make fuzz` fuzzes, and for how long each.
+TARGETS = $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+SECONDS = 60
+
+# Sanitizers are for nightly compilers alone. Without one the fuzzers still find panics, which is
+# what there is to find where nothing is unsafe.
+CARGO_FUZZ = $(if $(shell rustup toolchain list 2>/dev/null | grep ^nightly),cargo +nightly fuzz run,RUSTC_BOOTSTRAP=1 cargo fuzz run -s none)
+
+fuzz: ## Fuzz every target for SECONDS=60 each, or only TARGETS="shard websocket"
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz@$(CARGO_FUZZ_VERSION)
+	@for target in $(TARGETS); do \
+		known=$$(ls -d fuzz/corpus/$$target fuzz/regressions/$$target 2>/dev/null || true); \
+		words=$$(ls fuzz/dictionaries/$$target.dict 2>/dev/null || true); \
+		mkdir -p fuzz/found/$$target; \
+		(set -x; $(CARGO_FUZZ) $$target fuzz/found/$$target $$known -- \
+			-max_total_time=$(SECONDS) -max_len=2048 -timeout=10 $${words:+-dict=$$words}); \
+	done

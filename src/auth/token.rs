@@ -178,7 +178,9 @@ fn presence_id(claim: &Value) -> Option<PresenceId> {
 }
 
 fn algorithm(header: &[u8]) -> Result<Hash, TokenError> {
-    let header: Header<'_> = serde_json::from_slice(header).map_err(|_| TokenError::Malformed)?;
+    // what serde skips, it takes for text unseen
+    let header = std::str::from_utf8(header).map_err(|_| TokenError::Malformed)?;
+    let header: Header<'_> = serde_json::from_str(header).map_err(|_| TokenError::Malformed)?;
     let hash = match &*header.alg {
         "HS256" => Hash::Sha256,
         "HS384" => Hash::Sha384,

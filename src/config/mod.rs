@@ -298,6 +298,11 @@ impl Settings {
     pub fn read_file(file: &Path) -> Result<Self, ConfigError> {
         file::read(file)
     }
+
+    /// Reads the text of a configuration file, which errors call `file`.
+    pub fn from_toml(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        file::parse(file, text)
+    }
 }
 
 /// The one of `names` a person probably meant by `name`.

@@ -72,10 +72,24 @@ impl FromStr for HumanDuration {
             let seconds = text.parse::<f64>().map_err(|_| ValueError::Duration)?;
             Duration::try_from_secs_f64(seconds).map_err(|_| ValueError::Duration)?
         } else {
-            humantime::parse_duration(text).map_err(|_| ValueError::Duration)?
+            sum(text).ok_or(ValueError::Duration)?
         };
         Ok(Self(duration))
     }
+}
+
+/// `2m 30s`, part by part: where its own sum overflows, humantime panics
+/// (<https://github.com/chronotope/humantime/issues/66>).
+fn sum(text: &str) -> Option<Duration> {
+    let (mut total, mut rest) = (Duration::ZERO, text);
+    while !rest.is_empty() {
+        let unit = rest.find(char::is_alphabetic)?;
+        let length = rest.get(unit..)?.find(|c: char| c.is_ascii_digit());
+        let (part, after) = rest.split_at_checked(unit + length.unwrap_or(rest.len() - unit))?;
+        total = total.checked_add(humantime::parse_duration(part).ok()?)?;
+        rest = after;
+    }
+    Some(total)
 }
 
 impl fmt::Display for HumanDuration {
@@ -238,6 +252,7 @@ mod tests {
             assert_eq!(duration(text), Err(ValueError::Duration), "{text}");
         }
         assert_eq!(duration(&"9".repeat(400)), Err(ValueError::Duration));
+        assert_eq!(duration("18446744073709551615s 1000ms"), Err(ValueError::Duration));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 mod body;
 mod presence;
-mod publish;
+pub mod publish;
 mod reply;
 mod status;
 

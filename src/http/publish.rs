@@ -58,7 +58,7 @@ async fn publish<B: Buf>(
     body: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Refusal> {
     let body = body::read(body, api.max_body).await?;
-    let elements = parse(&body, api.max_stream_name).map_err(Refusal::Malformed)?;
+    let elements = decode(&body, api.max_stream_name).map_err(Refusal::Malformed)?;
     let at = u64::try_from(api.clock.unix().as_millis()).unwrap_or(u64::MAX);
     // in a task of its own: a client that hangs up halfway must not leave half of it published
     let api = Arc::clone(api);
@@ -87,24 +87,36 @@ async fn publish<B: Buf>(
     Ok(response)
 }
 
+/// What the application says in one element.
 #[derive(Debug, PartialEq, Eq)]
-enum Element {
-    Publish { stream: StreamName, data: RawJson, except: Option<SessionId> },
+pub enum Element {
+    /// A message to a stream.
+    Publish {
+        /// The stream; never empty.
+        stream: StreamName,
+        /// What is told to its subscribers.
+        data: RawJson,
+        /// The session that isn't told.
+        except: Option<SessionId>,
+    },
+    /// A remote disconnect.
     Disconnect(Disconnect),
 }
 
 /// Whose connections are to end.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
-struct Disconnect {
-    identifier: String,
+pub struct Disconnect {
+    /// The identifiers that their tokens gave them.
+    pub identifier: String,
+    /// Whether the clients should come back.
     #[serde(default)]
-    reconnect: bool,
+    pub reconnect: bool,
 }
 
-fn parse(body: &[u8], max_stream_name: usize) -> Result<Vec<Element>, String> {
+/// Reads a body; of one with a fault nothing but the reason, for the publisher's developer.
+pub fn decode(body: &[u8], max_stream_name: usize) -> Result<Vec<Element>, String> {
     let unreadable = |error: serde_json::Error| format!("the body is not readable JSON: {error}");
-    let body = body.trim_ascii();
-    if body.first() != Some(&b'[') {
+    if body.trim_ascii_start().first() != Some(&b'[') {
         let element: &RawValue = serde_json::from_slice(body).map_err(unreadable)?;
         return Ok(vec![parse_element(element, max_stream_name)?]);
     }
@@ -184,7 +196,7 @@ mod tests {
     use super::*;
 
     fn published(body: &str) -> Result<Vec<Element>, String> {
-        parse(body.as_bytes(), 20)
+        decode(body.as_bytes(), 20)
     }
 
     #[test]
@@ -211,6 +223,7 @@ mod tests {
             (r#"{"data":"1"}"#, "`stream` is missing"),
             (r#"{"stream":"","data":"1"}"#, "`stream` is empty"),
             (r#"{"stream":"aaaaaaaaaaaaaaaaaaaaa","data":"1"}"#, "21 bytes"),
+            ("\u{C}{\"stream\":\"a\",\"data\":\"1\"}", "not readable JSON"), // no space of JSON's
             (r#"{"stream":"a"}"#, "`data` is missing"),
             (r#"{"stream":"a","data":{}}"#, "invalid type"),
             (r#"[{"stream":"a","data":"1"},{"stream":5}]"#, "element 1"),

@@ -9,7 +9,7 @@ use broker::types::{
     Codec, Identifier, Join, MemberList, ServerMessage, SessionId, StreamCommand, StreamName,
 };
 
-use crate::shard::replay;
+use crate::replay::replay;
 
 const SESSIONS: usize = 50;
 const WATCHERS: usize = 20;

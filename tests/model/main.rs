@@ -11,6 +11,7 @@
 mod crowd;
 mod history;
 mod reference;
+mod replay;
 mod resume;
 mod session;
 mod shard;

@@ -8,10 +8,7 @@ use broker::broker::{
     Delivery, End, FanOut, HistorySettings, Input, ResumeSettings, Settings, Shard, Totals,
 };
 use broker::clock::Clock;
-use broker::types::{
-    Member, MemberChange, MemberList, PresenceChange, PresenceId, RawJson, RecordChange,
-    ServerMessage,
-};
+use broker::types::{MemberList, PresenceChange, PresenceId, RawJson, RecordChange, ServerMessage};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
@@ -19,6 +16,7 @@ use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state
 use crate::reference::{
     CONNECTIONS, Command, Given, Model, NAMES, Presence, STREAMS, Step, stream_name,
 };
+use crate::replay::replay;
 
 prop_state_machine! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
@@ -376,22 +374,5 @@ impl References {
     fn fit(&mut self, lifetime: usize, ours: u64, theirs: u64) -> bool {
         *self.theirs.entry((lifetime, ours)).or_insert(theirs) == theirs
             && *self.ours.entry((lifetime, theirs)).or_insert(ours) == ours
-    }
-}
-
-/// What a client does with its list of members when one changes.
-pub(crate) fn replay(seen: &mut MemberList, change: &PresenceChange) {
-    let place = seen.iter().position(|member| member.id == change.id);
-    match (&change.member, place) {
-        (MemberChange::Joined { info }, None) => {
-            seen.push(Member { id: change.id.clone(), info: info.clone() });
-        }
-        (MemberChange::Updated { info }, Some(place)) => {
-            assert_ne!(seen[place].info, *info, "nothing was updated");
-            seen[place].info = info.clone();
-        }
-        (MemberChange::Left, Some(place)) => drop(seen.remove(place)),
-        (MemberChange::Unchanged, Some(_)) => {}
-        (change, _) => panic!("{change:?} can't happen to {seen:?}"),
     }
 }

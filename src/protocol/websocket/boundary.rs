@@ -15,7 +15,7 @@ pub fn frame_boundary(frames: &[u8], at: usize) -> usize {
     while end < at {
         let Some([_, short, rest @ ..]) = frames.get(end..) else { return frames.len() };
         let length = match (short, rest.first_chunk::<2>(), rest.first_chunk::<8>()) {
-            (127, _, Some(long)) => 10 + u64::from_be_bytes(*long),
+            (127, _, Some(long)) => u64::from_be_bytes(*long).saturating_add(10),
             (126, Some(long), _) => 4 + u64::from(u16::from_be_bytes(*long)),
             (short, _, _) => 2 + u64::from(*short),
         };

@@ -1,0 +1,209 @@
+//! A client's Action Cable frames, one a line, through the decoder, a session, and back out.
+//!
+//! What is decoded is what the JSON says by another reading of it; identifiers are JSON strings in
+//! one spelling; and every answer is one frame of JSON about the same identifier.
+
+use std::sync::Arc;
+
+use broker::auth::{Client, Keys, Streams};
+use broker::protocol::websocket::frame_boundary;
+use broker::protocol::{decode, encode, encode_connection};
+use broker::session::{Action, Session};
+use broker::types::{
+    BadCommand, ClientCommand, Codec, Identifier, Join, Limits, Member, Publication, ServerMessage,
+    SessionId, StreamCommand, Target,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+pub fn run(data: &[u8]) {
+    let Some(text) = super::text(data) else { return };
+    let keys = Keys::new(["s3Krit"]);
+    let (turbo, cable_ready) = (keys.clone(), keys.clone());
+    let streams = Streams { public: true, whisper: true, signed: keys, turbo, cable_ready };
+    let limits = Limits { subscriptions: 3, ..Limits::default() };
+    let mut session = Session::new(SessionId::from_bits(1), &Client::default());
+    for frame in text.split('\n') {
+        let command = decode(Codec::ActionCable, frame);
+        match &command {
+            Ok(command) => check_command(frame, command),
+            Err(bad) => check_bad(frame, bad),
+        }
+        check_action(session.handle(command, &limits, &streams), &limits);
+    }
+    assert!(session.end().subscriptions().len() <= limits.subscriptions);
+}
+
+fn check_command(frame: &str, command: &ClientCommand<'_>) {
+    let json: Option<Value> = serde_json::from_str(frame).ok(); // deep nesting is no fault
+    if let Some(json) = &json {
+        assert_eq!(json["command"], command.kind().as_str());
+    }
+    let identifier = match command {
+        ClientCommand::Subscribe { identifier, target, join, .. } => {
+            check_target(identifier, target);
+            if let Some(Ok(join)) = join {
+                check_join(join);
+            }
+            identifier
+        }
+        ClientCommand::Join { identifier, join } => {
+            check_join(join);
+            identifier
+        }
+        ClientCommand::Whisper { identifier, data } => {
+            assert!(serde_json::from_str::<&RawValue>(data.as_str()).is_ok());
+            identifier
+        }
+        ClientCommand::Unsubscribe { identifier }
+        | ClientCommand::Leave { identifier }
+        | ClientCommand::Presence { identifier, .. }
+        | ClientCommand::History { identifier, .. }
+        | ClientCommand::Perform { identifier } => identifier,
+        ClientCommand::Ping | ClientCommand::Pong => return,
+    };
+    let text = check_token(identifier);
+    if let Some(json) = &json {
+        assert_eq!(json["identifier"], text);
+    }
+}
+
+fn check_bad(frame: &str, bad: &BadCommand<'_>) {
+    assert!(!bad.reason.is_empty());
+    if let Some(identifier) = &bad.identifier {
+        let text = check_token(identifier);
+        if let Ok(json) = serde_json::from_str::<Value>(frame) {
+            assert_eq!(json["identifier"], text);
+            assert_eq!(json["command"], bad.kind.as_str());
+        }
+    }
+}
+
+/// An identifier is a JSON string, spelled as `serde_json` does; the string.
+fn check_token(token: &str) -> String {
+    let text: String = serde_json::from_str(token).expect("a JSON string");
+    assert_eq!(serde_json::to_string(&text).ok().as_deref(), Some(token));
+    text
+}
+
+fn check_target(identifier: &str, target: &Target) {
+    let text: String = serde_json::from_str(identifier).expect("a JSON string");
+    let json = serde_json::from_str::<Value>(&text);
+    match (target, json) {
+        (Target::Public(stream), Ok(json)) => {
+            assert!(!stream.as_str().is_empty());
+            assert_eq!(json["channel"], "$pubsub");
+            assert_eq!(json["stream_name"], stream.as_str());
+        }
+        (Target::Signed(name), Ok(json)) => {
+            assert_eq!(json["channel"], "$pubsub");
+            assert_eq!(json["signed_stream_name"], name.as_str());
+        }
+        (Target::Turbo(name), Ok(json)) => {
+            assert_eq!(json["channel"], "Turbo::StreamsChannel");
+            assert_eq!(json["signed_stream_name"], name.as_str());
+        }
+        (Target::CableReady(name), Ok(json)) => {
+            assert_eq!(json["channel"], "CableReady::Stream");
+            assert_eq!(json["identifier"], name.as_str());
+        }
+        (Target::Channel(channel), Ok(json)) => assert_eq!(json["channel"], channel.as_str()),
+        (Target::Invalid(reason), _) => assert!(!reason.is_empty()),
+        (_, Err(_)) => {} // it is deeply nested, or has a number that is too large to read
+    }
+}
+
+/// Everybody gets the info in a list, so everybody must be able to read it.
+fn check_join(join: &Join) {
+    if let Err(error) = serde_json::from_str::<Value>(join.info.as_str()) {
+        assert!(error.to_string().contains("number out of range"), "{error}: {}", join.info);
+    }
+}
+
+fn check_action(action: Action, limits: &Limits) {
+    match action {
+        Action::Forward { stream, identifier, command } => {
+            assert!(stream.as_str().len() <= limits.stream_name_size);
+            assert!(!stream.as_str().is_empty());
+            match command {
+                StreamCommand::Subscribe { join, .. } => {
+                    check_frame(&identifier, &ServerMessage::Confirmed);
+                    match join {
+                        Some(Ok(join)) => check_list(&identifier, join, limits),
+                        Some(Err(reason)) => {
+                            check_frame(&identifier, &ServerMessage::PresenceError(reason));
+                        }
+                        None => {}
+                    }
+                }
+                StreamCommand::Join(join) => check_list(&identifier, join, limits),
+                StreamCommand::Whisper(data) => {
+                    let at = 0;
+                    let publication =
+                        Publication { stream, data: data.clone(), at, position: None };
+                    for message in [
+                        ServerMessage::Whisper(data.clone()),
+                        ServerMessage::Publication(Arc::new(publication)),
+                    ] {
+                        let told = check_frame(&identifier, &message);
+                        assert_eq!(told.as_deref(), Some(data.as_str()), "as it came");
+                    }
+                }
+                StreamCommand::RefusePresence(_, reason) => {
+                    check_frame(&identifier, &ServerMessage::PresenceError(reason));
+                }
+                StreamCommand::Unsubscribe
+                | StreamCommand::Leave
+                | StreamCommand::List { .. }
+                | StreamCommand::History(_) => {}
+            }
+        }
+        Action::Refuse { identifier, message, .. } => {
+            check_frame(&identifier, &message);
+        }
+        Action::Answer { message, .. } => {
+            let mut out = Vec::new();
+            encode_connection(Codec::ActionCable, &message, &mut out);
+            let json: Value = serde_json::from_str(payload(&out)).expect("readable JSON");
+            assert!(json["type"].is_string());
+        }
+        Action::Nothing(_) => {}
+    }
+}
+
+fn check_list(identifier: &Identifier, join: Join, limits: &Limits) {
+    assert!(!join.id.as_str().is_empty());
+    assert!(join.id.as_str().chars().count() <= limits.presence_id_length);
+    assert!(join.info.as_str().len() <= limits.info_size);
+    let list = Arc::new(vec![Member { id: join.id, info: join.info }]);
+    check_frame(identifier, &ServerMessage::PresenceList(list));
+}
+
+/// What a client reads of a message about a subscription.
+#[derive(Deserialize)]
+struct Told<'a> {
+    identifier: String,
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+}
+
+/// A message is one frame of JSON with the identifier in it; its `message`.
+fn check_frame(identifier: &Identifier, message: &ServerMessage) -> Option<String> {
+    let mut out = Vec::new();
+    encode(Codec::ActionCable, identifier, message, &mut out);
+    let told: Told<'_> = serde_json::from_str(payload(&out)).expect("readable JSON");
+    assert_eq!(told.identifier, check_token(identifier.as_str()));
+    told.message.map(|message| message.get().to_owned())
+}
+
+/// The payload of what must be a single frame.
+pub(crate) fn payload(frame: &[u8]) -> &str {
+    assert_eq!(frame_boundary(frame, 1), frame.len(), "one frame");
+    let header = match frame[1] {
+        127 => 10,
+        126 => 4,
+        _ => 2,
+    };
+    std::str::from_utf8(&frame[header..]).expect("a text frame is UTF-8")
+}

@@ -1,0 +1,47 @@
+//! What is fuzzed: for every decoder, and for what a shard does, a module with
+//! `run(data: &[u8])`, which panics when something that must hold doesn't.
+//!
+//! The binaries in `fuzz_targets` hand libFuzzer's inputs to them; `tests/corpus.rs` includes this
+//! file and hands them those that are kept. A new target is a module here, a line in [`TARGETS`],
+//! a binary, and a folder of seeds.
+
+pub mod action_cable;
+pub mod flags;
+pub mod handshake;
+pub mod origins;
+pub mod publication;
+#[path = "../../tests/model/replay.rs"]
+mod replay;
+pub mod settings;
+pub mod shard;
+pub mod stream_names;
+pub mod tokens;
+pub mod values;
+pub mod websocket;
+
+/// A target's function.
+pub type Run = fn(&[u8]);
+
+/// Every target by its name, which its binary and its corpus have too.
+pub const TARGETS: [(&str, Run); 11] = [
+    // what clients send
+    ("handshake", handshake::run),
+    ("origins", origins::run),
+    ("tokens", tokens::run),
+    ("websocket", websocket::run),
+    ("action_cable", action_cable::run),
+    ("stream_names", stream_names::run),
+    // what the application sends
+    ("publication", publication::run),
+    // what operators write
+    ("flags", flags::run),
+    ("settings", settings::run),
+    ("values", values::run),
+    // what becomes of it
+    ("shard", shard::run),
+];
+
+/// The text of an input, for decoders of text.
+fn text(data: &[u8]) -> Option<&str> {
+    std::str::from_utf8(data).ok()
+}

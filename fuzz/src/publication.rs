@@ -1,0 +1,70 @@
+//! The body of a publication.
+//!
+//! What it says is what the JSON says by another reading of it, and can be told to a subscriber.
+
+use std::sync::Arc;
+
+use broker::http::publish::{Disconnect, Element, decode};
+use broker::protocol::encode;
+use broker::types::{Codec, Identifier, Publication, RawJson, ServerMessage, StreamName};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::action_cable::payload;
+
+const LONGEST_NAME: usize = 40;
+
+pub fn run(data: &[u8]) {
+    let elements = match decode(data, LONGEST_NAME) {
+        Ok(elements) => elements,
+        Err(reason) => return assert!(!reason.is_empty()),
+    };
+    let json: Option<Value> = serde_json::from_slice(data).ok(); // deep nesting is no fault
+    let json = json.map(|json| json.as_array().cloned().unwrap_or_else(|| vec![json.clone()]));
+    if let Some(json) = &json {
+        assert_eq!(json.len(), elements.len());
+    }
+    for (number, element) in elements.iter().enumerate() {
+        let json = json.as_ref().map(|all| &all[number]);
+        match element {
+            Element::Publish { stream, data, except } => {
+                check_told(stream, data);
+                let Some(json) = json else { continue };
+                assert_eq!(json["stream"], stream.as_str());
+                check_payload(json["data"].as_str().expect("a string"), data);
+                if let Some(except) = except {
+                    assert_eq!(json["meta"]["exclude_socket"], except.to_string());
+                }
+            }
+            Element::Disconnect(Disconnect { identifier, reconnect }) => {
+                let Some(json) = json else { continue };
+                assert_eq!(json["command"], "disconnect");
+                assert_eq!(json["payload"]["identifier"], identifier.as_str());
+                assert_eq!(json["payload"]["reconnect"].as_bool().unwrap_or(false), *reconnect);
+            }
+        }
+    }
+    if data.trim_ascii_start().first() == Some(&b'{') {
+        let among_others = [b"[", data, b"]"].concat();
+        assert_eq!(decode(&among_others, LONGEST_NAME), Ok(elements));
+    }
+}
+
+/// JSON passes as it is, and other text as a JSON string.
+fn check_payload(given: &str, data: &RawJson) {
+    if serde_json::from_str::<&RawValue>(given).is_ok() {
+        assert_eq!(data.as_str(), given);
+    } else {
+        assert_eq!(serde_json::from_str::<String>(data.as_str()).expect("a string"), given);
+    }
+}
+
+fn check_told(stream: &StreamName, data: &RawJson) {
+    assert!((1..=LONGEST_NAME).contains(&stream.as_str().len()));
+    let publication =
+        Publication { stream: stream.clone(), data: data.clone(), at: 0, position: None };
+    let mut frame = Vec::new();
+    let message = ServerMessage::Publication(Arc::new(publication));
+    encode(Codec::ActionCable, &Identifier::from("\"x\""), &message, &mut frame);
+    assert!(serde_json::from_str::<&RawValue>(payload(&frame)).is_ok());
+}
