@@ -32,6 +32,7 @@ fn serve(config: Config) -> anyhow::Result<ExitCode> {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(server::Error::Bind(error)) => refuse(&error.to_string()),
         Err(server::Error::Config(error)) => refuse(&error.to_string()),
+        Err(server::Error::State(error)) => refuse(&error.to_string()),
         Err(error) => Err(error.into()),
     }
 }

@@ -14,7 +14,7 @@ use broker::broker::{
 };
 use broker::clock::Clock;
 use broker::types::{
-    Codec, CommandKind, HistoryRequest, Identifier, Join, MemberList, Position, Publication,
+    Codec, CommandKind, Grant, HistoryRequest, Identifier, Join, MemberList, Position, Publication,
     ServerMessage, SessionId, StreamCommand, StreamName,
 };
 
@@ -213,7 +213,7 @@ impl World {
             _ => Some(Ok(self.join_of(follower, how >> 3))),
         };
         self.followers[follower].answers += 1 + usize::from(matches!(join, Some(Err(_))));
-        self.command(follower, StreamCommand::Subscribe { join, history });
+        self.command(follower, StreamCommand::Subscribe { join, history, grant: Grant::OPEN });
     }
 
     fn unsubscribe(&mut self, connection: usize, name: usize) {

@@ -52,6 +52,11 @@ pub(super) struct TooLarge;
 const OVERHEAD: usize = size_of::<Kept>() + size_of::<Publication>();
 
 impl History {
+    /// An empty history that goes on behind an offset.
+    pub(super) fn behind(epoch: Epoch, head: Offset, lost: u64) -> Self {
+        Self { epoch, head: head.0, kept: VecDeque::new(), lost }
+    }
+
     /// An empty history, before which publications up to `lost` may have been.
     pub(super) fn new(epoch: Epoch, lost: u64) -> Self {
         Self { epoch, head: 0, kept: VecDeque::new(), lost }
@@ -90,6 +95,22 @@ impl History {
             Arc::new(Publication { stream: stream.clone(), data, at, position: Some(position) });
         self.kept.push_back(Kept { publication: Arc::clone(&publication), expires });
         publication
+    }
+
+    /// Keeps a publication that was made before.
+    pub(super) fn restore(&mut self, publication: Arc<Publication>, expires: Instant) {
+        let Some(position) = &publication.position else { return };
+        if position.offset.0 == self.head + 1 {
+            self.head += 1;
+            self.kept.push_back(Kept { publication, expires });
+        }
+    }
+
+    /// What there was before the publications that are kept, and these.
+    pub(super) fn parts(&self) -> (Epoch, Offset, u64, impl Iterator<Item = &Arc<Publication>>) {
+        let before = Offset(self.head - self.kept.len() as u64);
+        let kept = self.kept.iter().map(|kept| &kept.publication);
+        (self.epoch.clone(), before, self.lost, kept)
     }
 
     /// When the oldest publication expires.

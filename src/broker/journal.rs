@@ -58,6 +58,9 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// Nothing is known of what it got.
+    pub(super) const NOTHING: Self = Self { surely: 0, perhaps: u64::MAX };
+
     /// The same, if what brought it up from an earlier state may not have arrived.
     pub(super) fn or_as_before(self, earlier: Self) -> Self {
         Self { surely: self.surely.min(earlier.surely), ..self }
@@ -105,6 +108,11 @@ impl Journal {
             }
         }
         self.told = self.told.max(up_to);
+    }
+
+    /// The members that left, each at least once.
+    pub(super) fn gone(&self) -> impl Iterator<Item = &PresenceId> {
+        self.entries.iter().filter(|entry| entry.event == Event::Left).map(|entry| &entry.id)
     }
 
     /// Forgets the entries that everyone had been told of before a time.
@@ -215,8 +223,6 @@ mod tests {
     fn start() -> Instant {
         Instant::now()
     }
-
-    const NOTHING: Known = Known { surely: 0, perhaps: u64::MAX };
 
     /// The members in order of arrival, with how often each has changed.
     type Seen = Vec<(u8, u32)>;
@@ -356,12 +362,12 @@ mod tests {
         let known = |sent, doubt| world.journal.known(sent, doubt, world.ticks);
         assert!(world.journal.missed(known(9, None)).is_none());
         assert!(world.journal.missed(known(10, None)).is_some());
-        assert!(world.journal.missed(NOTHING).is_none());
+        assert!(world.journal.missed(Known::NOTHING).is_none());
         let all = LONGEST as u64 + 10;
         assert!(world.journal.missed(known(all, Some(world.ticks.0))).is_none());
         assert!(world.journal.missed(known(all, Some(world.now))).is_some());
         let short = World::of(&long[..5]);
-        assert!(short.journal.missed(NOTHING).is_some());
+        assert!(short.journal.missed(Known::NOTHING).is_some());
     }
 
     #[test]

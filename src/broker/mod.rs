@@ -24,4 +24,4 @@ pub use counts::{Counts, Totals};
 pub use delivery::{Delivery, FanOut};
 pub use history::HistorySettings;
 pub use input::{End, GroupKey, Input, SubscriberKey};
-pub use shard::{ResumeSettings, Settings, Shard};
+pub use shard::{Restoring, ResumeSettings, Settings, Shard};

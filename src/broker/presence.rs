@@ -13,6 +13,7 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use super::deadlines::Deadline;
+use super::input::SubscriberKey;
 use super::list::{Linked, Links, List};
 use crate::types::{
     LeaveCause, Member as Listed, MemberChange, MemberList, PresenceChange, PresenceId, RawJson,
@@ -43,6 +44,8 @@ struct Record {
     info: RawJson,
     /// When it goes, once its connection has ended.
     deadline: Option<Deadline>,
+    /// Through which subscription it was made, where that is kept.
+    owner: Option<Box<SubscriberKey>>,
     links: Links,
 }
 
@@ -101,6 +104,7 @@ impl PresenceSet {
             reference,
             info: info.clone(),
             deadline: None,
+            owner: None,
             links: Links::default(),
         }));
         if let Some(member) = self.members.get_mut(member as usize) {
@@ -170,6 +174,23 @@ impl PresenceSet {
     /// What others see of a member.
     pub(super) fn info_of(&self, id: &PresenceId) -> Option<&RawJson> {
         self.seen(self.find_member(id)?)
+    }
+
+    /// Through which subscription a record was made, where that is kept.
+    pub(super) fn owner_mut(&mut self, key: RecordKey) -> Option<&mut Option<Box<SubscriberKey>>> {
+        self.records.get_mut(key as usize).map(|record| &mut record.owner)
+    }
+
+    /// The records in an order in which adding them anew gives the same set: each with the
+    /// subscription it was made through, its id and its info.
+    pub(super) fn records(&self) -> impl Iterator<Item = (&SubscriberKey, &PresenceId, &RawJson)> {
+        let members = self.arrival.iter(&self.members);
+        members.flat_map(|member| {
+            member
+                .records
+                .iter(&self.records)
+                .filter_map(|record| Some((record.owner.as_deref()?, &member.id, &record.info)))
+        })
     }
 
     /// When a record goes, if its connection has ended.

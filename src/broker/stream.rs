@@ -14,7 +14,7 @@ use super::input::{GroupKey, SubscriberKey};
 use super::journal::{Event, Journal, Known, Ticks};
 use super::log::Log;
 use super::presence::{PresenceSet, RecordKey};
-use crate::types::{MemberChange, Offset, ServerMessage, SessionId, StreamName};
+use crate::types::{Grant, MemberChange, Offset, ServerMessage, SessionId, StreamName};
 
 #[derive(Debug)]
 pub(super) struct Stream<R> {
@@ -50,6 +50,8 @@ pub(super) struct Subscriber<R> {
     /// If its session was resumed: when that was, and what it knew before it was told what it had
     /// missed, for the connection may end before that arrives.
     pub(super) resumed: Option<Box<(Instant, Known)>>,
+    /// What it was given, where that is kept.
+    pub(super) grant: Option<Box<Grant>>,
 }
 
 /// What is kept of a subscriber whose connection has ended.
@@ -61,6 +63,8 @@ pub(super) struct Parked {
     pub(super) known: Known,
     /// When it can no longer be resumed.
     pub(super) deadline: Deadline,
+    /// What it was given, where that is kept.
+    pub(super) grant: Option<Box<Grant>>,
 }
 
 /// One walk over all subscribers, to bring them up to `target`.

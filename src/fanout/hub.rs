@@ -8,10 +8,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Recipient;
 use super::job::{Ended, Job, Presence, Resume};
 use super::worker::Worker;
-use crate::broker::{Input, Settings, Shard};
+use super::{Beginning, Recipient};
+use crate::broker::Input;
 use crate::clock::Clock;
 use crate::telemetry::Instruments;
 use crate::types::StreamName;
@@ -24,7 +24,6 @@ const QUEUE: usize = 4096;
 #[derive(Debug)]
 pub struct Hub {
     shards: Vec<mpsc::Sender<Job>>,
-    hasher: FixedState,
 }
 
 /// The broker is stopping and takes no more inputs.
@@ -45,28 +44,24 @@ impl NoRoom {
 }
 
 impl Hub {
-    /// Starts a task for each shard, with seeds of their own and a share of the memory each.
+    /// Starts a task for each shard.
     ///
     /// They end with `stop`; if one ends by a fault, `failed` is
     /// cancelled: its streams are lost, and a broker without them had better start again.
     pub fn start(
-        shards: usize,
-        settings: Settings,
+        beginning: Beginning,
         clock: &Arc<Clock>,
         instruments: &Arc<Instruments>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
         failed: &CancellationToken,
     ) -> Arc<Self> {
-        let count = shards.max(1);
-        let shards = (0..count).map(|number| {
-            let mut settings = settings;
-            settings.history.max_bytes /= count;
-            settings.seed = settings.seed.wrapping_add(number as u64);
+        let asks = !beginning.settings.resume.ttl.is_zero();
+        let shards = beginning.shards.into_iter().enumerate().map(|(number, (shard, log))| {
             let (sender, receiver) = mpsc::channel(QUEUE);
             let worker = Worker::new(
                 number,
-                (Shard::new(settings, clock.now()), !settings.resume.ttl.is_zero()),
+                (shard, asks, log),
                 receiver,
                 Arc::clone(clock),
                 Arc::clone(instruments),
@@ -79,7 +74,7 @@ impl Hub {
             sender
         });
         let shards = shards.collect();
-        Arc::new(Self { shards, hasher: FixedState::default() })
+        Arc::new(Self { shards })
     }
 
     /// Passes an input on if there is room for it. One that comes after the stop is dropped: the
@@ -134,7 +129,12 @@ impl Hub {
     }
 
     fn shard(&self, stream: &StreamName) -> Option<&mpsc::Sender<Job>> {
-        let hash = usize::try_from(self.hasher.hash_one(stream) >> 32).unwrap_or_default();
-        self.shards.get(hash % self.shards.len())
+        self.shards.get(place(stream, self.shards.len()))
     }
+}
+
+/// The number of the shard that looks after a stream.
+pub(super) fn place(stream: &StreamName, shards: usize) -> usize {
+    let hash = usize::try_from(FixedState::default().hash_one(stream) >> 32).unwrap_or_default();
+    hash % shards.max(1)
 }

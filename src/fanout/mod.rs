@@ -7,6 +7,7 @@
 //! Outbox::send ─▶ the socket, at once; what it doesn't take waits for the connection's task
 //! ```
 
+mod beginning;
 mod hub;
 mod identities;
 mod job;
@@ -17,6 +18,7 @@ mod socket;
 mod tls;
 mod worker;
 
+pub use beginning::Beginning;
 pub use hub::{Hub, NoRoom, Stopped};
 pub use identities::{Identities, Registration};
 pub use job::{Ended, Presence, Resume};

@@ -127,6 +127,15 @@ impl Sessions {
         self.parked.set(state.count());
     }
 
+    /// Parks the sessions from before.
+    pub fn restore(&self, sessions: impl IntoIterator<Item = Session>, now: Instant) {
+        for session in sessions {
+            if self.end(&session) {
+                self.park(session, now);
+            }
+        }
+    }
+
     /// Takes a session over, for whom it was given to and nobody else.
     pub fn claim(&self, sid: SessionId, identity: Identity) -> Claim {
         let mut state = self.state.lock();

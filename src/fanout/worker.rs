@@ -16,6 +16,7 @@ use super::{Ping, Recipient};
 use crate::broker::{Delivery, End, FanOut, Input, Shard, Totals};
 use crate::clock::Clock;
 use crate::protocol;
+use crate::state::Log;
 use crate::telemetry::{Instruments, metrics as names};
 use crate::types::ServerMessage;
 
@@ -35,6 +36,9 @@ const REPLY_BYTES_A_TURN: usize = 1024 * 1024;
 /// Replies to one subscriber go in one write up to here.
 const REPLIES_A_WRITE: usize = 64 * 1024;
 
+/// How many changes are written of the streams, when all are, before other tasks get their turn.
+const CHANGES_A_TURN: usize = 1024;
+
 /// A buffer that a turn has made larger is given back.
 const KEPT_BUFFER: usize = 64 * 1024;
 
@@ -42,6 +46,10 @@ pub(super) struct Worker {
     shard: Shard<Recipient>,
     /// Whether clients are asked what they have got.
     asks: bool,
+    /// Where changes are written before anyone is told.
+    log: Option<Log>,
+    /// How far the streams have been written to a log that begins.
+    written: usize,
     queue: mpsc::Receiver<Job>,
     clock: Arc<Clock>,
     instruments: Arc<Instruments>,
@@ -57,7 +65,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         number: usize,
-        (shard, asks): (Shard<Recipient>, bool),
+        (shard, asks, log): (Shard<Recipient>, bool, Option<Log>),
         queue: mpsc::Receiver<Job>,
         clock: Arc<Clock>,
         instruments: Arc<Instruments>,
@@ -66,6 +74,8 @@ impl Worker {
         Self {
             shard,
             asks,
+            log,
+            written: 0,
             queue,
             clock,
             instruments,
@@ -80,16 +90,24 @@ impl Worker {
 
     /// Works until it is stopped, and then until everyone has been told what came before.
     pub(super) async fn run(mut self, stop: CancellationToken) {
+        self.count(); // what was there before
+        self.work(&stop).await;
+        if let Some(log) = self.log.take() {
+            log.close(self.clock.now());
+        }
+    }
+
+    async fn work(&mut self, stop: &CancellationToken) {
         let mut jobs = Vec::new();
-        let mut behind = false;
+        let mut behind = self.log.as_ref().is_some_and(Log::is_in_snapshot);
         loop {
             if behind || stop.is_cancelled() {
-                self.take_waiting(&mut jobs, &stop).await;
+                self.take_waiting(&mut jobs, stop).await;
                 if jobs.is_empty() && !behind {
                     return;
                 }
             } else {
-                self.wait(&mut jobs, &stop).await;
+                self.wait(&mut jobs, stop).await;
                 if jobs.is_empty() && self.queue.is_closed() {
                     return; // there is nobody left who could send any
                 }
@@ -106,13 +124,15 @@ impl Worker {
                 self.shard.handle_timeout(now);
             }
             behind = self.reply(now) || self.fan_out(now);
+            behind |= self.write_streams(now);
             self.count();
         }
     }
 
     /// Waits for inputs, for a deadline or for the stop.
     async fn wait(&mut self, jobs: &mut Vec<Job>, stop: &CancellationToken) {
-        let due = self.shard.poll_timeout();
+        let retry = self.log.as_ref().and_then(Log::poll_timeout);
+        let due = [self.shard.poll_timeout(), retry].into_iter().flatten().min();
         let left = due.map(|due| due.saturating_duration_since(self.clock.now()));
         let deadline = async {
             match left {
@@ -145,6 +165,36 @@ impl Worker {
         }
     }
 
+    /// Writes what has changed, before anyone is told of it: then the end of this process loses
+    /// nothing that anyone knows.
+    fn keep(&mut self, now: Instant) {
+        let Some(log) = &mut self.log else { return };
+        let changes = self.shard.take_changes();
+        if !changes.is_empty() {
+            log.append(&changes, now);
+        }
+    }
+
+    /// Writes some of the streams to a log that begins; whether there are more.
+    fn write_streams(&mut self, now: Instant) -> bool {
+        self.keep(now);
+        let Some(log) = &mut self.log else { return false };
+        if log.wants_snapshot(now) {
+            log.begin_snapshot(now);
+            self.written = 0;
+        }
+        if !log.is_in_snapshot() {
+            return false;
+        }
+        let (changes, next) = self.shard.snapshot(self.written, CHANGES_A_TURN);
+        log.append(&changes, now);
+        self.written = next.unwrap_or_default();
+        if next.is_none() {
+            log.end_snapshot(self.shard.forgotten(), now);
+        }
+        log.is_in_snapshot()
+    }
+
     fn apply(&mut self, job: Job, now: Instant) {
         if let Job::Input(_, Input::Command { recipient, command, .. }) = &job
             && command.asks_for_much()
@@ -156,6 +206,7 @@ impl Worker {
                 if command.is_question() && recipient.closing().is_some() => {}
             Job::Input(stream, input) => self.shard.handle(&stream, input, now),
             Job::Presence { stream, records, answer } => {
+                self.keep(now);
                 let presence = Presence {
                     total: self.shard.member_count(&stream),
                     members: records.then(|| self.shard.members(&stream)),
@@ -179,6 +230,7 @@ impl Worker {
     /// Tells single subscribers what is theirs, small replies to one of them in one write, and no
     /// more than a turn's worth; whether there are more.
     fn reply(&mut self, now: Instant) -> bool {
+        self.keep(now);
         let mut to: Option<Recipient> = None;
         let mut events = false;
         let (mut replies, mut bytes) = (0, 0);
@@ -236,6 +288,7 @@ impl Worker {
 
     /// Tells a turn's number of subscribers what they lack; whether there are more.
     fn fan_out(&mut self, now: Instant) -> bool {
+        self.keep(now);
         let mut left = SOCKETS_A_TURN;
         while left > 0 {
             let Some(slice) = self.shard.poll_fan_out(left, now) else { return false };

@@ -11,6 +11,7 @@ mod doors;
 mod listener;
 mod pending;
 mod signals;
+mod state;
 mod tls;
 
 use std::io;
@@ -28,6 +29,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, TimestampPrecision, TlsFiles};
 use crate::fanout::Hub;
 use crate::protocol::action_cable::{Parameters, PingPrecision};
+use crate::state::{Keeping, OpenError};
 use crate::telemetry::{Instruments, metrics as names};
 use crate::transport::{Context, Heartbeat, Liveness, Most, Settings, TokenName};
 
@@ -64,6 +66,9 @@ pub enum Error {
     /// The certificate can't be used any more.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The directory of the state can't be used.
+    #[error(transparent)]
+    State(#[from] OpenError),
     /// Metrics can't be set up.
     #[error("metrics can't be set up: {0}")]
     Metrics(String),
@@ -123,6 +128,8 @@ struct Broker {
     shards: TaskTracker,
     shards_stop: CancellationToken,
     shard_failed: CancellationToken,
+    /// Looks after the files of the state, until the shards have closed them.
+    _keeping: Option<Keeping>,
     heartbeat_stop: CancellationToken,
     heartbeat: TaskTracker,
 }
@@ -136,15 +143,10 @@ impl Broker {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         gauge!(names::START_TIME).set(clock.unix().as_secs_f64());
         let shard_failed = CancellationToken::new();
-        let hub = Hub::start(
-            cores,
-            streams(config)?,
-            &clock,
-            &instruments,
-            &shards,
-            &shards_stop,
-            &shard_failed,
-        );
+        let (mut beginning, keeping) =
+            state::begin(config, cores, streams(config)?, &clock, &instruments)?;
+        let sessions = std::mem::take(&mut beginning.sessions);
+        let hub = Hub::start(beginning, &clock, &instruments, &shards, &shards_stop, &shard_failed);
         let liveness = Liveness {
             interval: config.liveness_interval.unwrap_or_default(),
             timeout: config.liveness_timeout,
@@ -159,7 +161,16 @@ impl Broker {
         let access = (config.access.rules(), token, config.trusted_proxies.clone());
         let context = Context::new(hub, beating, instruments, clock, connections, settings, access);
         heartbeat.spawn(expire_sessions(Arc::clone(&context), heartbeat_stop.clone()));
-        Ok(Self { context, shards, shards_stop, shard_failed, heartbeat_stop, heartbeat })
+        context.sessions.restore(sessions, context.clock.now());
+        Ok(Self {
+            context,
+            shards,
+            shards_stop,
+            shard_failed,
+            _keeping: keeping,
+            heartbeat_stop,
+            heartbeat,
+        })
     }
 
     async fn stop(self, serving: &Serving, timeout: Duration) {

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 
 use crate::auth::{Client, JoinsAs, Rights, Streams};
 use crate::types::{
-    BadCommand, ClientCommand, CommandKind, ConnectionMessage, Identifier, Identity, Join, Limit,
-    Limits, ServerMessage, SessionId, StreamCommand, StreamName, Target,
+    BadCommand, ClientCommand, CommandKind, ConnectionMessage, Grant, Identifier, Identity, Join,
+    Limit, Limits, ServerMessage, SessionId, StreamCommand, StreamName, Target,
 };
 
 /// A session's state, as small as its subscriptions.
@@ -75,6 +75,24 @@ impl Session {
         Self { id, identity, joins, subscriptions: Vec::new(), exceeded: None }
     }
 
+    /// A session from before, without its subscriptions yet. Nobody joins through it: whoever
+    /// resumes it gets a session of its own.
+    pub fn restored(id: SessionId, identity: Identity) -> Self {
+        let joins = JoinsAs::Nobody;
+        Self { id, identity, joins, subscriptions: Vec::new(), exceeded: None }
+    }
+
+    /// Gives a session from before a subscription back.
+    pub fn restore(
+        &mut self,
+        identifier: Identifier,
+        stream: StreamName,
+        rights: Rights,
+        joined: bool,
+    ) {
+        self.subscriptions.push(Subscription { identifier, stream, rights, joined });
+    }
+
     /// What the client knows it by.
     pub fn id(&self) -> SessionId {
         self.id
@@ -131,7 +149,11 @@ impl Session {
                 }
                 let check = |join| self.check_join(&identifier, join, limits);
                 let join = join.map(|join| join.and_then(check));
-                let subscribe = |_| Ok(StreamCommand::Subscribe { join, history });
+                let identity = self.identity;
+                let subscribe = |rights| {
+                    let grant = Grant { rights, identity };
+                    Ok(StreamCommand::Subscribe { join, history, grant })
+                };
                 self.forward(kind, &identifier, subscribe)
             }
             ClientCommand::Unsubscribe { identifier } => {

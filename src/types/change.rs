@@ -123,3 +123,9 @@ pub struct Grant {
     /// Whom the session was given to. Whoever else comes doesn't get the subscription.
     pub identity: Identity,
 }
+
+impl Grant {
+    /// To anyone, for everything.
+    pub const OPEN: Self =
+        Self { rights: Rights { join: true, whisper: true }, identity: Identity::ANYONE };
+}

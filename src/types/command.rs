@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Position, PresenceId, RawJson, StreamName};
+use super::{Grant, Position, PresenceId, RawJson, StreamName};
 
 /// A client's wish, decoded but not yet allowed. Borrows from the frame it came in.
 #[derive(Debug, PartialEq, Eq)]
@@ -190,6 +190,8 @@ pub enum StreamCommand {
         join: Option<Result<Join, Cow<'static, str>>>,
         /// Tell first what was missed.
         history: Option<HistoryRequest>,
+        /// What the subscriber may do, and who it is.
+        grant: Grant,
     },
     /// Stop following.
     Unsubscribe,

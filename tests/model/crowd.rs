@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use broker::broker::{End, GroupKey, Input, Shard, SubscriberKey, Totals};
 use broker::clock::Clock;
 use broker::types::{
-    Codec, Identifier, Join, MemberList, ServerMessage, SessionId, StreamCommand, StreamName,
+    Codec, Grant, Identifier, Join, MemberList, ServerMessage, SessionId, StreamCommand, StreamName,
 };
 
 use crate::replay::replay;
@@ -117,7 +117,7 @@ impl Crowd {
         let key = SubscriberKey { session: SessionId::from_bits(recipient.into()), group };
         let place = Place { recipient, key };
         let join = (number < SESSIONS).then(|| Ok(self.join_of(number)));
-        self.command(&place, StreamCommand::Subscribe { join, history: None });
+        self.command(&place, StreamCommand::Subscribe { join, history: None, grant: Grant::OPEN });
         if number >= SESSIONS {
             self.command(&place, StreamCommand::List { records: true });
         }

@@ -10,7 +10,7 @@ use broker::broker::{
 };
 use broker::clock::Clock;
 use broker::types::{
-    Codec, HistoryRequest, Position, ServerMessage, SessionId, StreamCommand, StreamName,
+    Codec, Grant, HistoryRequest, Position, ServerMessage, SessionId, StreamCommand, StreamName,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -281,7 +281,11 @@ impl World {
         });
         let key = self.followings[number].key.clone();
         let command = match (held, &request) {
-            (None, _) => StreamCommand::Subscribe { join: None, history: request.clone() },
+            (None, _) => StreamCommand::Subscribe {
+                join: None,
+                history: request.clone(),
+                grant: Grant::OPEN,
+            },
             (Some(_), Some(request)) => StreamCommand::History(request.clone()),
             (Some(_), None) => return,
         };

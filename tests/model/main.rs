@@ -12,6 +12,7 @@ mod crowd;
 mod history;
 mod reference;
 mod replay;
+mod restore;
 mod resume;
 mod session;
 mod shard;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use broker::broker::{GroupKey, SubscriberKey, Totals};
 use broker::types::{
-    Codec, CommandKind, HistoryRequest, Identifier, Join, JoinCause, LeaveCause, Limit, Member,
-    MemberChange, MemberList, PresenceChange, PresenceId, Publication, RawJson, RecordChange,
-    ServerMessage, SessionId, StreamCommand, StreamName, UpdateCause,
+    Codec, CommandKind, Grant, HistoryRequest, Identifier, Join, JoinCause, LeaveCause, Limit,
+    Member, MemberChange, MemberList, PresenceChange, PresenceId, Publication, RawJson,
+    RecordChange, ServerMessage, SessionId, StreamCommand, StreamName, UpdateCause,
 };
 
 /// How many streams there are; a subscription's name says which one it is to.
@@ -304,6 +304,7 @@ impl Model {
                     Err(()) => Err("no good".into()),
                 }),
                 history: history.then(HistoryRequest::default),
+                grant: Grant::OPEN,
             },
         );
         self.answer(number, ServerMessage::Confirmed);

@@ -10,7 +10,7 @@ use broker::broker::{
 };
 use broker::clock::Clock;
 use broker::types::{
-    Codec, Identifier, Join, Member, MemberChange, MemberList, PresenceId, ServerMessage,
+    Codec, Grant, Identifier, Join, Member, MemberChange, MemberList, PresenceId, ServerMessage,
     SessionId, StreamCommand, StreamName,
 };
 use proptest::prelude::*;
@@ -189,7 +189,10 @@ impl World {
         let connection = Some(self.new_session());
         self.notice(client);
         self.clients[client] = Client { connection, ..Client::default() };
-        self.command(client, StreamCommand::Subscribe { join: None, history: None });
+        self.command(
+            client,
+            StreamCommand::Subscribe { join: None, history: None, grant: Grant::OPEN },
+        );
         self.command(client, StreamCommand::List { records: true });
     }
 

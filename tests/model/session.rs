@@ -194,7 +194,7 @@ fn check(held: &mut Held, command: Command, action: Action) -> Result<(), TestCa
             let Done::Forwarded(
                 stream,
                 name,
-                StreamCommand::Subscribe { join: wish, history: asked },
+                StreamCommand::Subscribe { join: wish, history: asked, .. },
             ) = done
             else {
                 return Err(TestCaseError::fail(format!("{done:?}")));

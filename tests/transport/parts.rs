@@ -9,7 +9,7 @@ use broker::auth::{self, Access};
 use broker::broker::{HistorySettings, Input, ResumeSettings};
 use broker::clock::Clock;
 use broker::config::Proxies;
-use broker::fanout::{Hub, Outbox, Presence, Recipient};
+use broker::fanout::{Beginning, Hub, Outbox, Presence, Recipient};
 use broker::protocol::action_cable::{Parameters, PingPrecision};
 use broker::session::Session;
 use broker::telemetry::Instruments;
@@ -89,7 +89,14 @@ impl Parts {
             history,
             seed: 0,
         };
-        let hub = Hub::start(options.shards, streams, &clock, &instruments, &tasks, &stop, &failed);
+        let hub = Hub::start(
+            Beginning::empty(options.shards, streams, clock.now()),
+            &clock,
+            &instruments,
+            &tasks,
+            &stop,
+            &failed,
+        );
         let heartbeat = Heartbeat::new(Arc::clone(&clock), options.liveness);
         tokio::spawn(Arc::clone(&clock).watch(stop.clone()));
         tokio::spawn(Arc::clone(&heartbeat).run(Arc::clone(&instruments), heartbeat_stop.clone()));

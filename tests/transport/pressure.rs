@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use broker::broker::{End, GroupKey, Input, SubscriberKey};
-use broker::types::{Codec, Identifier, SessionId, StreamCommand, StreamName};
+use broker::types::{Codec, Grant, Identifier, SessionId, StreamCommand, StreamName};
 
 use crate::client::{Client, subscribe};
 use crate::parts::{Options, Parts, publication};
@@ -87,7 +87,7 @@ async fn a_full_queue_blocks_whoever_needs_it_and_loses_nothing() {
     });
     let group = GroupKey { codec: Codec::ActionCable, identifier: Identifier::from("\"\"") };
     let subscriber = SubscriberKey { session: broker.next_session(), group };
-    let command = StreamCommand::Subscribe { join: None, history: None };
+    let command = StreamCommand::Subscribe { join: None, history: None, grant: Grant::OPEN };
     let input = Input::Command { key: subscriber, recipient: broker.recipient(near), command };
     broker.hub.publish("slow".into(), input).await.expect("a shard");
     until("the shard has a subscriber", || broker.metric("broker_subscriptions") == 1).await;

@@ -50,6 +50,7 @@ impl<R: Clone> Shard<R> {
         };
         self.followed(CommandKind::Join);
         if let Some(change) = change {
+            self.keep_joined(index, key, &change);
             match &change.member {
                 MemberChange::Joined { .. } => {
                     self.totals.members += 1;
@@ -109,7 +110,9 @@ impl<R: Clone> Shard<R> {
         if let Some(deadline) = stream.presence.deadline_mut(record).and_then(Option::take) {
             self.deadlines.cancel(deadline);
         }
+        let owner = stream.presence.owner_mut(record).and_then(Option::take);
         let Some(change) = stream.presence.remove(record, cause) else { return };
+        self.keep_left(index, owner);
         self.totals.records -= 1;
         self.count_removal(&change, cause);
         self.tell_change(index, change, now);

@@ -1,8 +1,12 @@
 //! The streams that one task looks after.
 
 mod joining;
+mod keeping;
 mod publishing;
+mod restoring;
 mod resuming;
+
+pub use restoring::Restoring;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -10,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
+use indexmap::map::Entry;
 use slab::Slab;
 
 use crate::broker::counts::{Counts, Totals};
@@ -21,8 +26,8 @@ use crate::broker::journal::Ticks;
 use crate::broker::presence::RecordKey;
 use crate::broker::stream::{Stream, Subscriber};
 use crate::types::{
-    CommandKind, JoinCause, LeaveCause, MemberList, ServerMessage, SessionId, StreamCommand,
-    StreamName,
+    Change, CommandKind, Grant, JoinCause, LeaveCause, MemberList, ServerMessage, SessionId,
+    StreamCommand, StreamName,
 };
 
 /// How much may be yet to be said, in bytes, before no more inputs should be taken.
@@ -59,6 +64,8 @@ pub struct Shard<R> {
     backlog: usize,
     counts: Counts,
     totals: Totals,
+    /// What has changed since that was last asked, if it is kept anywhere.
+    changes: Option<Vec<Change>>,
 }
 
 /// What holds for all streams of a shard.
@@ -116,6 +123,7 @@ impl<R: Clone> Shard<R> {
             backlog: 0,
             counts: Counts::default(),
             totals: Totals::default(),
+            changes: None,
         }
     }
 
@@ -245,8 +253,8 @@ impl<R: Clone> Shard<R> {
         now: Instant,
     ) {
         match command {
-            StreamCommand::Subscribe { join, history } => {
-                let stream = self.subscribe(name, key, recipient);
+            StreamCommand::Subscribe { join, history, grant } => {
+                let stream = self.subscribe(name, key, recipient, grant);
                 self.reply(stream, key, [ServerMessage::Confirmed]);
                 self.followed(CommandKind::Subscribe);
                 if let Some(request) = history {
@@ -260,8 +268,11 @@ impl<R: Clone> Shard<R> {
             }
             StreamCommand::Unsubscribe => {
                 let Some(stream) = self.find(name) else { return };
-                if let Some(record) = self.unsubscribe(stream, key).and_then(|it| it.record) {
-                    self.remove_record(stream, record, LeaveCause::Unsubscribed, now);
+                if let Some(subscriber) = self.unsubscribe(stream, key) {
+                    if let Some(record) = subscriber.record {
+                        self.remove_record(stream, record, LeaveCause::Unsubscribed, now);
+                    }
+                    self.keep_unsubscribed(stream, key);
                 }
                 self.followed(CommandKind::Unsubscribe);
                 self.forget_if_idle(stream);
@@ -296,15 +307,29 @@ impl<R: Clone> Shard<R> {
     }
 
     /// Adds the subscriber, or makes sure of it if it is there already.
-    fn subscribe(&mut self, name: &StreamName, key: &SubscriberKey, recipient: R) -> u32 {
+    fn subscribe(
+        &mut self,
+        name: &StreamName,
+        key: &SubscriberKey,
+        recipient: R,
+        grant: Grant,
+    ) -> u32 {
         let index = self.find_or_add(name);
-        if let Some(stream) = self.streams.get_mut(index as usize) {
-            let (sent, live_after) = (stream.log.end(), stream.history.head());
-            let group = stream.groups.entry(key.group.clone()).or_default();
-            group.entry(key.session).or_insert_with(|| {
-                self.totals.subscriptions += 1;
-                Subscriber { recipient, sent, live_after, record: None, resumed: None }
+        let Some(stream) = self.streams.get_mut(index as usize) else { return index };
+        let (sent, live_after) = (stream.log.end(), stream.history.head());
+        let group = stream.groups.entry(key.group.clone()).or_default();
+        if let Entry::Vacant(place) = group.entry(key.session) {
+            let grant = self.changes.is_some().then(|| Box::new(grant));
+            place.insert(Subscriber {
+                recipient,
+                sent,
+                live_after,
+                record: None,
+                resumed: None,
+                grant,
             });
+            self.totals.subscriptions += 1;
+            self.keep_subscribed(index, key);
         }
         index
     }
@@ -387,15 +412,19 @@ impl<R: Clone> Shard<R> {
 
     fn find_or_add(&mut self, name: &StreamName) -> u32 {
         self.find(name).unwrap_or_else(|| {
-            self.epochs += 1;
-            // the step is odd, so no two are equal before all have been
-            let epoch = self.settings.seed.wrapping_add(self.epochs.wrapping_mul(EPOCH_STEP));
-            let history = History::new(format!("{epoch:x}").as_str().into(), self.forgotten);
-            let key = u32::try_from(self.streams.insert(Stream::new(name.clone(), history)));
-            let key = key.unwrap_or(u32::MAX); // four billion streams don't fit in memory
-            self.names.insert(name.clone(), key);
+            let epoch = self.next_epoch();
+            let history = History::new(epoch, self.forgotten);
+            let key = self.add(name, history);
+            self.keep_began(key);
             key
         })
+    }
+
+    fn add(&mut self, name: &StreamName, history: History) -> u32 {
+        let key = u32::try_from(self.streams.insert(Stream::new(name.clone(), history)));
+        let key = key.unwrap_or(u32::MAX); // four billion streams don't fit in memory
+        self.names.insert(name.clone(), key);
+        key
     }
 
     fn forget_if_idle(&mut self, index: u32) {
@@ -404,6 +433,8 @@ impl<R: Clone> Shard<R> {
             self.backlog -= stream.log.weight();
             self.forgotten = self.forgotten.max(stream.history.lost());
             self.names.remove(&stream.name);
+            let (stream, lost) = (stream.name, stream.history.lost());
+            self.keep(|| Change::Forgotten { stream, lost });
         }
     }
 

@@ -7,7 +7,8 @@ use super::{Shard, subscriber_mut};
 use crate::broker::history::{self, HistorySettings};
 use crate::broker::input::SubscriberKey;
 use crate::types::{
-    DropCause, HistoryRequest, Limit, Publication, RawJson, ServerMessage, SessionId, StreamName,
+    Change, DropCause, HistoryRequest, Limit, Publication, RawJson, ServerMessage, SessionId,
+    StreamName,
 };
 
 impl<R: Clone> Shard<R> {
@@ -20,7 +21,7 @@ impl<R: Clone> Shard<R> {
         now: Instant,
     ) {
         self.counts.publications += 1;
-        let HistorySettings { limit, ttl, max_bytes } = self.settings.history;
+        let HistorySettings { limit, ttl, .. } = self.settings.history;
         if limit == 0 {
             let Some(index) = self.find(name) else { return };
             let publication = Publication { stream: name.clone(), data, at, position: None };
@@ -39,8 +40,14 @@ impl<R: Clone> Shard<R> {
         if stream.history.len() > limit {
             self.drop_oldest(index, DropCause::Limit);
         }
+        self.keep(|| Change::Published(Arc::clone(&publication)));
         self.say(index, ServerMessage::Publication(publication), except, now);
-        while self.totals.history_bytes > max_bytes {
+        self.drop_beyond_memory();
+    }
+
+    /// Drops the oldest publications of all streams while they take too much memory.
+    pub(super) fn drop_beyond_memory(&mut self) {
+        while self.totals.history_bytes > self.settings.history.max_bytes {
             let Some((expires, oldest)) = self.expiries.pop_first() else { break };
             if self.next_expiry(oldest) == Some(expires) {
                 self.drop_oldest(oldest, DropCause::Memory);
@@ -81,7 +88,7 @@ impl<R: Clone> Shard<R> {
         self.await_expiry(stream);
     }
 
-    fn drop_oldest(&mut self, stream: u32, cause: DropCause) {
+    pub(super) fn drop_oldest(&mut self, stream: u32, cause: DropCause) {
         let Some(stream) = self.streams.get_mut(stream as usize) else { return };
         self.totals.history_bytes -= stream.history.drop_oldest();
         if stream.history.is_empty() {

@@ -12,10 +12,13 @@ impl<R: Clone> Shard<R> {
     pub(super) fn ended(&mut self, name: &StreamName, key: SubscriberKey, end: End, now: Instant) {
         let Some(index) = self.find(name) else { return };
         if let Some(subscriber) = self.unsubscribe(index, &key) {
+            let record = subscriber.record;
             if end.resumable && !self.settings.resume.ttl.is_zero() {
-                self.park(index, key, &subscriber, end);
+                self.park(index, key, subscriber, end);
+            } else {
+                self.keep_unsubscribed(index, &key);
             }
-            self.expire(index, subscriber.record, end.at, now);
+            self.expire(index, record, end.at, now);
         }
         self.forget_if_idle(index);
     }
@@ -33,12 +36,13 @@ impl<R: Clone> Shard<R> {
     ) -> bool {
         let Some(index) = self.find(name) else { return false };
         let Some(stream) = self.streams.get_mut(index as usize) else { return false };
-        let Some(Parked { record, known, deadline }) = stream.parked.remove(from) else {
+        let Some(Parked { record, known, deadline, grant }) = stream.parked.remove(from) else {
             return false;
         };
         self.totals.parked -= 1;
         self.deadlines.cancel(deadline);
         let Some(news) = stream.news(known) else {
+            self.keep_unsubscribed(index, from);
             self.forget_if_idle(index);
             return false;
         };
@@ -51,10 +55,11 @@ impl<R: Clone> Shard<R> {
         let (sent, live_after) = (stream.log.end(), stream.history.head());
         let resumed = Some(Box::new((now, known)));
         let group = stream.groups.entry(from.group.clone()).or_default();
-        group.insert(to, Subscriber { recipient, sent, live_after, record, resumed });
+        group.insert(to, Subscriber { recipient, sent, live_after, record, resumed, grant });
         self.totals.subscriptions += 1;
+        let key = SubscriberKey { session: to, group: from.group.clone() };
+        self.keep_resumed(index, from.session, &key, record);
         if !news.is_empty() {
-            let key = SubscriberKey { session: to, group: from.group.clone() };
             self.reply(index, &key, news);
         }
         true
@@ -84,11 +89,18 @@ impl<R: Clone> Shard<R> {
             && stream.parked.remove(key).is_some()
         {
             self.totals.parked -= 1;
+            self.keep_unsubscribed(index, key);
         }
     }
 
     /// Lets the record of an ended connection run out.
-    fn expire(&mut self, index: u32, record: Option<RecordKey>, at: Instant, now: Instant) {
+    pub(super) fn expire(
+        &mut self,
+        index: u32,
+        record: Option<RecordKey>,
+        at: Instant,
+        now: Instant,
+    ) {
         let Some(record) = record else { return };
         let ttl = self.settings.presence_ttl;
         if ttl.is_zero() {
@@ -101,15 +113,15 @@ impl<R: Clone> Shard<R> {
         }
     }
 
-    fn park(&mut self, index: u32, key: SubscriberKey, subscriber: &Subscriber<R>, end: End) {
+    fn park(&mut self, index: u32, key: SubscriberKey, subscriber: Subscriber<R>, end: End) {
         debug_assert!(self.replies.is_empty(), "what was said before comes first");
         let Some(stream) = self.streams.get_mut(index as usize) else { return };
-        let known = stream.known(subscriber, end.doubt, self.ticks);
+        let known = stream.known(&subscriber, end.doubt, self.ticks);
         let record =
             subscriber.record.and_then(|key| Some((key, stream.presence.reference_of(key)?)));
         let due = Due::Parked { stream: index, key: Box::new(key.clone()) };
         let deadline = self.deadlines.add(end.at + self.settings.resume.ttl, due);
-        stream.parked.insert(key, Parked { record, known, deadline });
+        stream.parked.insert(key, Parked { record, known, deadline, grant: subscriber.grant });
         self.totals.parked += 1;
     }
 }

@@ -1,0 +1,46 @@
+//! What is taken up from disk at the start, if anything is kept there.
+
+use std::sync::Arc;
+
+use super::Error;
+use crate::broker::Settings;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::fanout::Beginning;
+use crate::state::{Boot, Ending, Keeping, State};
+use crate::telemetry::Instruments;
+
+/// What so many shards begin with, and what looks after their files as long as it is held.
+pub(super) fn begin(
+    config: &Config,
+    shards: usize,
+    settings: Settings,
+    clock: &Clock,
+    instruments: &Arc<Instruments>,
+) -> Result<(Beginning, Option<Keeping>), Error> {
+    let now = clock.now();
+    let Some(dir) = &config.state_dir else {
+        return Ok((Beginning::empty(shards, settings, now), None));
+    };
+    let (state, loaded) = State::open(dir, Boot::current())?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let (logs, keeper) = state.begin(shards, instruments, now);
+    let keeping = keeper.every(config.state_interval)?;
+    let before = match loaded.ending {
+        Ending::Clean => "stopped in good order",
+        Ending::Crashed => "just ended",
+        Ending::Incomplete => "ended so that something may be missing: histories begin anew",
+    };
+    let streams = loaded.streams.len();
+    let beginning = Beginning::restored(settings, loaded, logs, clock.unix(), now);
+    tracing::info!(
+        dir = %dir.display(),
+        streams,
+        sessions = beginning.sessions.len(),
+        before,
+        "state"
+    );
+    Ok((beginning, Some(keeping)))
+}

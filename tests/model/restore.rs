@@ -1,0 +1,363 @@
+//! A shard ends at any moment, and another one takes up what it kept: the changes as they came, or
+//! its streams as they were at some moment and the changes since. Members, their order and infos,
+//! histories with their positions, and sessions are what they were; then everyone has the TTL to
+//! come back.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use broker::broker::{
+    End, GroupKey, HistorySettings, Input, Restoring, ResumeSettings, Settings, Shard,
+    SubscriberKey, Totals,
+};
+use broker::clock::Clock;
+use broker::types::{
+    Change, Codec, Grant, HistoryRequest, Identifier, Join, Offset, PresenceId, Publication,
+    ServerMessage, SessionId, StreamCommand, StreamName,
+};
+use proptest::prelude::*;
+
+const STREAMS: usize = 2;
+const CLIENTS: usize = 4;
+const IDS: [&str; 3] = ["ann", "bob", "cem"];
+const INFOS: [&str; 2] = ["0", "1"];
+const PRESENCE_TTL: Duration = Duration::from_millis(300);
+const SESSION_TTL: Duration = Duration::from_millis(900);
+const HISTORY_TTL: Duration = Duration::from_secs(2);
+const SETTINGS: Settings = Settings {
+    presence_ttl: PRESENCE_TTL,
+    resume: ResumeSettings { ttl: SESSION_TTL, longest_doubt: Duration::from_millis(100) },
+    max_members: usize::MAX,
+    max_answer: usize::MAX,
+    history: HistorySettings { limit: 3, ttl: HISTORY_TTL, max_bytes: usize::MAX },
+    seed: 7,
+};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Subscribe {
+        client: usize,
+        stream: usize,
+    },
+    Join {
+        client: usize,
+        stream: usize,
+        id: usize,
+        info: usize,
+    },
+    Leave {
+        client: usize,
+        stream: usize,
+    },
+    Unsubscribe {
+        client: usize,
+        stream: usize,
+    },
+    Publish(usize),
+    /// Its connection ends, with a session that can be resumed or not.
+    End {
+        client: usize,
+        resumable: bool,
+    },
+    Resume(usize),
+    Pass(u64),
+    Expire,
+    /// The changes so far are replaced by the streams as they are, written in slices.
+    Snapshot {
+        most: usize,
+    },
+    /// The shard ends and another one goes on.
+    Restart,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (client, stream) = (|| 0..CLIENTS, || 0..STREAMS);
+    let step = prop_oneof![
+        4 => (client(), stream()).prop_map(|(client, stream)| Step::Subscribe { client, stream }),
+        6 => (client(), stream(), 0..IDS.len(), 0..INFOS.len())
+            .prop_map(|(client, stream, id, info)| Step::Join { client, stream, id, info }),
+        1 => (client(), stream()).prop_map(|(client, stream)| Step::Leave { client, stream }),
+        1 => (client(), stream()).prop_map(|(client, stream)| Step::Unsubscribe { client, stream }),
+        4 => stream().prop_map(Step::Publish),
+        2 => (client(), prop::bool::weighted(0.8))
+            .prop_map(|(client, resumable)| Step::End { client, resumable }),
+        2 => client().prop_map(Step::Resume),
+        2 => prop::sample::select(vec![1, 150, 300, 900, 2000]).prop_map(Step::Pass),
+        2 => Just(Step::Expire),
+        1 => (1..6_usize).prop_map(|most| Step::Snapshot { most }),
+        2 => Just(Step::Restart),
+    ];
+    prop::collection::vec(step, 0..80)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_was_kept_is_taken_up(steps in steps()) {
+        let mut world = World::new();
+        for step in &steps {
+            world.step(step);
+        }
+        world.restart();
+        world.disperse();
+    }
+}
+
+struct World {
+    shard: Shard<u32>,
+    now: Instant,
+    /// Milliseconds of the Unix epoch.
+    unix: u64,
+    clients: [Client; CLIENTS],
+    sessions: u32,
+    kept: Vec<Change>,
+    /// A snapshot under way: what it has written, the place it is at, and its slices.
+    snapshot: Option<(Vec<Change>, usize, usize)>,
+    published: u32,
+}
+
+#[derive(Clone, Default)]
+struct Client {
+    session: Option<u32>,
+    earlier: Option<u32>,
+    follows: [bool; STREAMS],
+}
+
+fn name(stream: usize) -> StreamName {
+    format!("stream-{stream}").into()
+}
+
+fn key(session: u32) -> SubscriberKey {
+    let group = GroupKey { codec: Codec::ActionCable, identifier: Identifier::from("\"a\"") };
+    SubscriberKey { session: SessionId::from_bits(session.into()), group }
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Clock::new().now();
+        let mut shard = Shard::new(SETTINGS, now);
+        shard.keep_changes();
+        Self {
+            shard,
+            now,
+            unix: 1_000_000,
+            clients: Default::default(),
+            sessions: 0,
+            kept: Vec::new(),
+            snapshot: None,
+            published: 0,
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Subscribe { client, stream } => {
+                if self.clients[client].session.is_none() {
+                    self.sessions += 1;
+                    self.clients[client] =
+                        Client { session: Some(self.sessions), ..Client::default() };
+                }
+                self.clients[client].follows[stream] = true;
+                let grant = Grant::OPEN;
+                let command = StreamCommand::Subscribe { join: None, history: None, grant };
+                self.command(client, stream, command);
+            }
+            Step::Join { client, stream, id, info } => {
+                let join = Join { id: PresenceId::from(IDS[id]), info: INFOS[info].into() };
+                self.command(client, stream, StreamCommand::Join(join));
+            }
+            Step::Leave { client, stream } => self.command(client, stream, StreamCommand::Leave),
+            Step::Unsubscribe { client, stream } => {
+                self.command(client, stream, StreamCommand::Unsubscribe);
+                self.clients[client].follows[stream] = false;
+            }
+            Step::Publish(stream) => {
+                self.published += 1;
+                let data = self.published.to_string().as_str().into();
+                let input = Input::Publish { data, at: self.unix, except: None };
+                self.shard.handle(&name(stream), input, self.now);
+            }
+            Step::End { client, resumable } => self.end(client, resumable),
+            Step::Resume(client) => self.resume(client),
+            Step::Pass(milliseconds) => {
+                self.now += Duration::from_millis(milliseconds);
+                self.unix += milliseconds;
+            }
+            Step::Expire => self.shard.handle_timeout(self.now),
+            Step::Snapshot { most } => {
+                self.snapshot.get_or_insert((Vec::new(), 0, most));
+            }
+            Step::Restart => self.restart(),
+        }
+        while self.shard.poll_reply().is_some() {}
+        while self.shard.poll_fan_out(100, self.now).is_some() {}
+        self.keep();
+    }
+
+    fn command(&mut self, client: usize, stream: usize, command: StreamCommand) {
+        let Client { session: Some(session), follows, .. } = &self.clients[client] else { return };
+        if follows[stream] {
+            let input = Input::Command { key: key(*session), recipient: *session, command };
+            self.shard.handle(&name(stream), input, self.now);
+        }
+    }
+
+    fn end(&mut self, client: usize, resumable: bool) {
+        let Client { session: Some(session), follows, .. } = self.clients[client].clone() else {
+            return;
+        };
+        for stream in (0..STREAMS).filter(|stream| follows[*stream]) {
+            let end = End { at: self.now, doubt: None, resumable };
+            while self.shard.poll_reply().is_some() {}
+            self.shard.handle(&name(stream), Input::Ended { key: key(session), end }, self.now);
+        }
+        let earlier = resumable.then_some(session);
+        self.clients[client] = Client { session: None, earlier, follows };
+    }
+
+    fn resume(&mut self, client: usize) {
+        let Client { session: None, earlier: Some(earlier), follows } =
+            self.clients[client].clone()
+        else {
+            return;
+        };
+        self.sessions += 1;
+        let session = self.sessions;
+        let to = SessionId::from_bits(session.into());
+        let taken = [0, 1].map(|stream| {
+            follows[stream]
+                && self.shard.resume(&name(stream), &key(earlier), (to, session), self.now)
+        });
+        self.clients[client] = Client { session: Some(session), earlier: None, follows: taken };
+    }
+
+    /// Writes down what changed, and a slice of the snapshot that is under way.
+    fn keep(&mut self) {
+        let changes = self.shard.take_changes();
+        self.kept.extend(changes.iter().cloned());
+        if let Some((written, place, most)) = &mut self.snapshot {
+            written.extend(changes);
+            let (slice, next) = self.shard.snapshot(*place, *most);
+            written.extend(slice);
+            match next {
+                Some(next) => *place = next,
+                None => self.kept = self.snapshot.take().unwrap().0,
+            }
+        }
+    }
+
+    fn restart(&mut self) {
+        // what has run out and was not looked at yet would have the whole TTL again
+        self.shard.handle_timeout(self.now);
+        self.keep();
+        let streams = by_stream(&self.kept);
+        let mut next = Shard::new(Settings { seed: 8, ..SETTINGS }, self.now);
+        next.keep_changes();
+        next.restore_forgotten(self.shard.forgotten());
+        let at = Restoring { unix: self.unix, complete: true, now: self.now };
+        for changes in streams.into_values() {
+            next.restore(changes, at);
+        }
+        next.take_counts();
+        self.compare(&mut next);
+        self.shard = next;
+        // all of it is kept anew, in slices of one stream
+        self.kept = next_snapshot(&self.shard);
+        self.shard.take_changes();
+        self.snapshot = None;
+        for client in &mut self.clients {
+            if let Some(session) = client.session.take() {
+                client.earlier = Some(session); // even where nothing was followed
+            }
+        }
+    }
+
+    /// Another shard has what this one has.
+    fn compare(&mut self, next: &mut Shard<u32>) {
+        next.handle_timeout(self.now); // publications that have run out
+        let (was, is) = (self.shard.totals(), next.totals());
+        let parked = was.parked + was.subscriptions;
+        let expected = Totals { subscriptions: 0, parked, ..was };
+        assert_eq!(Totals { streams: expected.streams, ..is }, expected);
+        for stream in 0..STREAMS {
+            let stream = name(stream);
+            assert_eq!(next.members(&stream), self.shard.members(&stream));
+            assert_eq!(
+                history(next, &stream, self.now),
+                history(&mut self.shard, &stream, self.now)
+            );
+        }
+    }
+
+    fn disperse(&mut self) {
+        for client in 0..CLIENTS {
+            self.end(client, false);
+        }
+        self.now += HISTORY_TTL;
+        for _ in 0..3 {
+            self.shard.handle_timeout(self.now);
+        }
+        while self.shard.poll_reply().is_some() {}
+        while self.shard.poll_fan_out(100, self.now).is_some() {}
+        assert_eq!(self.shard.totals(), Totals::default());
+        self.keep();
+        assert!(by_stream(&self.kept).is_empty(), "what is forgotten is not kept");
+    }
+}
+
+/// The changes that count, as they are read from disk: what was said last of a stream's beginning.
+fn by_stream(changes: &[Change]) -> BTreeMap<StreamName, Vec<Change>> {
+    let mut streams: BTreeMap<StreamName, Vec<Change>> = BTreeMap::new();
+    for change in changes {
+        match change {
+            Change::Forgotten { stream, .. } => drop(streams.remove(stream)),
+            Change::Began { stream, .. } => {
+                streams.insert(stream.clone(), vec![change.clone()]);
+            }
+            _ => {
+                if let Some(stream) = streams.get_mut(change.stream()) {
+                    stream.push(change.clone());
+                }
+            }
+        }
+    }
+    streams
+}
+
+fn next_snapshot(shard: &Shard<u32>) -> Vec<Change> {
+    let (mut all, mut place) = (Vec::new(), 0);
+    loop {
+        let (changes, next) = shard.snapshot(place, 1);
+        all.extend(changes);
+        match next {
+            Some(next) => place = next,
+            None => return all,
+        }
+    }
+}
+
+/// What a newcomer gets who asks for everything: positions and payloads.
+fn history(shard: &mut Shard<u32>, stream: &StreamName, now: Instant) -> Vec<(Offset, String)> {
+    let key = key(u32::MAX);
+    let request = HistoryRequest { since: Some(0), positions: vec![] };
+    for history in [None, Some(request)] {
+        let command = StreamCommand::Subscribe { join: None, history, grant: Grant::OPEN };
+        let input = Input::Command { key: key.clone(), recipient: u32::MAX, command };
+        shard.handle(stream, input, now);
+    }
+    let mut told = Vec::new();
+    while let Some(delivery) = shard.poll_reply() {
+        for message in delivery.messages {
+            if let ServerMessage::Publication(publication) = message {
+                let Publication { data, position, .. } = &*publication;
+                told.push((position.as_ref().unwrap().offset, data.as_str().to_owned()));
+            } else if message == ServerMessage::HistoryRejected {
+                told.push((Offset(0), "rejected".to_owned()));
+            }
+        }
+    }
+    let command = StreamCommand::Unsubscribe;
+    shard.handle(stream, Input::Command { key, recipient: u32::MAX, command }, now);
+    told
+}
