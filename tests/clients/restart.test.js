@@ -1,0 +1,220 @@
+// A broker with a state directory is stopped or killed, and started again: for its clients it is as
+// if they had been away for a moment.
+
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { cableTo, follow, next, recordPresence } from './support/anycable.js';
+import { pass, until } from './support/patience.js';
+import { eventsOf } from './support/replay.js';
+import { scenario } from './support/scenario.js';
+import { Socket, identify } from './support/socket.js';
+
+/** A scenario whose broker keeps its state in a directory of its own; `s.restart(how)` restarts it. */
+function restarting(name, flags, run) {
+  const dir = mkdtempSync(join(tmpdir(), 'broker-state-'));
+  scenario(name, { 'state-dir': dir, ...flags }, async (s) => {
+    s.cleanup(() => rmSync(dir, { recursive: true, force: true }));
+    s.dir = dir;
+    s.restart = async (signal = 'SIGTERM', more = {}) => {
+      const { port } = s.broker;
+      s.broker.kill(signal);
+      const { code, signal: by } = await s.broker.exited();
+      if (signal === 'SIGTERM') assert.equal(code, 0);
+      else assert.equal(by, signal);
+      s.broker = await s.start({ 'state-dir': dir, ...flags, ...more, port });
+    };
+    await run(s);
+  });
+}
+
+const HOW = ['SIGTERM', 'SIGKILL'];
+const ROOM = identify('room');
+
+/** Who is present, as the application sees it. */
+async function listed(s) {
+  const { records = [] } = await s.http.users('room');
+  return records.map(({ id, info }) => [id, info]);
+}
+
+for (const how of HOW) {
+  restarting(`${how}: members are there right after the start, in their order, and leave once`, { 'presence-ttl': '1s' }, async (s) => {
+    for (const id of ['zoe', 'ann', 'bob']) await s.member('room', id, { of: id });
+    const stopped = performance.now();
+    await s.restart(how);
+    const started = performance.now();
+    const [watcher] = await s.subscriber('room');
+    const list = await watcher.list(ROOM);
+    assert.deepEqual(list.map(({ id }) => id), ['zoe', 'ann', 'bob']);
+    assert.deepEqual(list[0].info, { of: 'zoe' });
+    const [ann] = await s.subscriber('room');
+    ann.join(ROOM, 'ann', { of: 'ann' });
+    for (const id of ['zoe', 'bob']) assert.equal((await watcher.hearsPresence(ROOM, 'leave')).id, id);
+    const now = performance.now();
+    assert.ok(now - stopped >= 1000, 'not before the TTL since the stop');
+    assert.ok(now - started <= 1000 + 700, 'at the latest the TTL after the start');
+    await watcher.settle(ROOM);
+    watcher.hearsNothing('ann was never away');
+    assert.deepEqual(await listed(s), [['ann', { of: 'ann' }]]);
+  });
+
+  restarting(`${how}: those who were leaving leave once, and those who left stay away`, { 'presence-ttl': '600ms' }, async (s) => {
+    const [ann] = await s.member('room', 'ann');
+    const [bob] = await s.member('room', 'bob');
+    await s.member('room', 'cem');
+    bob.leave(ROOM);
+    await bob.settle(ROOM);
+    ann.terminate();
+    await s.connections(2);
+    await s.restart(how);
+    assert.deepEqual((await listed(s)).map(([id]) => id), ['ann', 'cem']);
+    const [watcher] = await s.subscriber('room');
+    const left = [];
+    for (let n = 0; n < 2; n += 1) left.push((await watcher.hearsPresence(ROOM, 'leave')).id);
+    assert.deepEqual(left.sort(), ['ann', 'cem']);
+  });
+
+  restarting(`${how}: histories go on under the same epoch`, {}, async (s) => {
+    const [ann] = await s.subscriber('room');
+    for (const n of [1, 2, 3]) await s.http.publish('room', n);
+    await s.http.publish('quiet', 'q');
+    const { epoch } = await ann.hears({ message: 3 });
+    await s.restart(how);
+    await s.http.publish('room', 4);
+    const history = { streams: { room: { epoch, offset: 1 } } };
+    const back = await s.socket();
+    back.send({ command: 'subscribe', identifier: ROOM, history });
+    await back.hears({ type: 'confirm_history' });
+    const told = back.transcript.map((text) => JSON.parse(text)).filter((frame) => frame.offset);
+    assert.deepEqual(told.map(({ message, offset, epoch: of }) => [message, offset, of === epoch]),
+      [[2, 2, true], [3, 3, true], [4, 4, true]]);
+    const quiet = await back.subscribe('quiet', {}, { history: { since: 0 } });
+    assert.equal((await back.hears({ identifier: quiet, message: 'q' })).offset, 1);
+  });
+
+  restarting(`${how}: a session is resumed, and told what it can't be sure of`, {}, async (s) => {
+    const [ann] = await s.member('room', 'ann', 1);
+    const [bob] = await s.member('room', 'bob', 1);
+    const [cem] = await s.member('room', 'cem', 1);
+    const list = await ann.list(ROOM);
+    bob.leave(ROOM);
+    await bob.settle(ROOM);
+    await cem.settle(ROOM);
+    await s.restart(how);
+    const back = await s.open(`/cable?sid=${ann.sid}`);
+    const welcome = await back.hears({ type: 'welcome' });
+    assert.deepEqual(welcome.restored_ids, [ROOM]);
+    const now = await back.list(ROOM);
+    assert.deepEqual(now.map(({ id }) => id), ['ann', 'cem']);
+    const seen = new Set(list.map(({ id }) => id));
+    for (const { type, id } of eventsOf(back)) {
+      if (type === 'join') seen.add(id);
+      if (type === 'leave') seen.delete(id);
+    }
+    assert.deepEqual([...seen].sort(), ['ann', 'cem']);
+    await s.http.publish('room', 'live');
+    await back.hears({ message: 'live' });
+    const again = await s.open(`/cable?sid=${ann.sid}`);
+    assert.equal((await again.hears({ type: 'welcome' })).restored, undefined, 'it works once');
+  });
+
+  restarting(`${how}: stock clients come back, and none hears of it`, { 'presence-ttl': '4s' }, async (s) => {
+    const clients = [];
+    for (let n = 0; n < 5; n += 1) {
+      const cable = cableTo(s);
+      const channel = await follow(cable, 'room');
+      channel.presence.join(`user-${n}`, { n });
+      const messages = [];
+      channel.on('message', (message) => messages.push(message));
+      clients.push({ cable, channel, messages });
+    }
+    const everyone = { 'user-0': { n: 0 }, 'user-1': { n: 1 }, 'user-2': { n: 2 }, 'user-3': { n: 3 }, 'user-4': { n: 4 } };
+    await until(async () => (await listed(s)).length === 5, 'all are present');
+    for (const { channel } of clients) assert.deepEqual(await channel.presence.info(), everyone);
+    await s.http.publish('room', 'before');
+    await until(() => clients.every(({ messages }) => messages.length === 1), 'all have it');
+    const back = clients.map(({ channel }) => next(channel, 'connect', undefined, 20_000));
+    await s.restart(how);
+    const [observer] = await s.subscriber('room');
+    await s.http.publish('room', 'meanwhile');
+    await Promise.all(back);
+    await s.http.publish('room', 'after');
+    await until(() => clients.every(({ messages }) => messages.includes('after') && messages.includes('meanwhile')), 'all messages arrive', 10_000);
+    for (const { messages, channel } of clients) {
+      assert.equal(messages.length, 3, `each once: ${messages}`);
+      assert.deepEqual(await channel.presence.info(), everyone);
+    }
+    await pass(4500);
+    await observer.settle(ROOM);
+    assert.deepEqual(eventsOf(observer), [], 'no storm, not even after the TTL');
+  });
+}
+
+restarting('only whom a session was given to takes it over after a restart', {}, async (s) => {
+  // the identity is kept with the session; without tokens everyone is the same
+  const [ann] = await s.member('room', 'ann');
+  await s.restart('SIGKILL', { 'sessions-ttl': '0s' });
+  const back = await s.open(`/cable?sid=${ann.sid}`);
+  assert.equal((await back.hears({ type: 'welcome' })).restored, undefined, 'none are kept now');
+});
+
+restarting('a file that is none of ours is set aside', {}, async (s) => {
+  await s.member('room', 'ann');
+  s.broker.kill('SIGTERM');
+  await s.broker.exited();
+  const files = readdirSync(s.dir).filter((file) => /\.log$|^\d/.test(file) || !file.includes('lock'));
+  assert.ok(files.length > 0);
+  for (const file of files) if (!/lock/.test(file)) writeFileSync(join(s.dir, file), 'not ours');
+  const { port } = s.broker;
+  s.broker = await s.start({ 'state-dir': s.dir, port });
+  assert.deepEqual(await listed(s), []);
+  assert.match(s.broker.log, /is not used/);
+});
+
+restarting('two brokers do not share a directory', {}, async (s) => {
+  await assert.rejects(s.start({ 'state-dir': s.dir }), /another broker|in use/);
+});
+
+restarting('it is killed in the middle of everything, again and again', { 'presence-ttl': '3s' }, async (s) => {
+  // what a client was told before the kill must be there after it
+  let published = 0;
+  for (let round = 0; round < 12; round += 1) {
+    const socket = await (await Socket.open(s.broker.url())).welcome();
+    s.cleanup(() => socket.terminate());
+    socket.send({ command: 'subscribe', identifier: ROOM });
+    await socket.hears({ type: 'confirm_subscription' });
+    let epoch;
+    let last = 0;
+    let killed = false;
+    socket.ws.on('message', (data) => {
+      const frame = JSON.parse(data);
+      if (frame.offset) ({ epoch } = frame), (last = frame.offset);
+    });
+    const flood = (async () => {
+      while (!killed) {
+        published += 1;
+        await s.http.publish('room', published).catch(() => {});
+        socket.join(ROOM, 'ann', published);
+      }
+    })();
+    await until(() => last > 0, 'the first message comes');
+    await pass(20 + Math.random() * 80);
+    const { port } = s.broker;
+    s.broker.kill('SIGKILL');
+    await s.broker.exited();
+    killed = true;
+    await flood;
+    await socket.closing();
+    const told = eventsOf(socket).findLast(({ type }) => type === 'join' || type === 'update');
+    s.broker = await s.start({ 'state-dir': s.dir, 'presence-ttl': '3s', port });
+    const back = await s.socket();
+    const history = { streams: { room: { epoch, offset: last } } };
+    back.send({ command: 'subscribe', identifier: ROOM, history });
+    await back.hears({ type: 'confirm_history' });
+    const [[id, info]] = await listed(s);
+    assert.equal(id, 'ann');
+    assert.ok(!told || info >= told.info, `${info} is what was told last, or later: ${told?.info}`);
+    back.terminate();
+  }
+});
