@@ -26,6 +26,7 @@ pub(super) struct Stream<R> {
     pub(super) journal: Journal,
     pub(super) history: History,
     pub(super) log: Log,
+    pub(super) held: Held,
     /// Since when a subscriber lacks something, if one does.
     pub(super) behind_since: Option<Instant>,
     pass: Pass,
@@ -52,6 +53,45 @@ pub(super) struct Subscriber<R> {
     pub(super) resumed: Option<Box<(Instant, Known)>>,
     /// What it was given, where that is kept.
     pub(super) grant: Option<Box<Grant>>,
+    /// It has been resumed and is told nothing until it has asked for what it missed.
+    pub(super) is_held: bool,
+}
+
+/// The subscribers that are held: what is said meanwhile stays in the log.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    count: usize,
+    /// The first has been sent the log up to here, and the others more.
+    floor: u64,
+}
+
+impl Held {
+    pub(super) fn add<R>(&mut self, subscriber: &mut Subscriber<R>) {
+        if self.count == 0 {
+            self.floor = subscriber.sent;
+        }
+        self.count += 1;
+        subscriber.is_held = true;
+    }
+
+    /// A subscriber goes, or is told everything at a time.
+    pub(super) fn release<R>(&mut self, subscriber: &mut Subscriber<R>, now: Instant) {
+        if std::mem::take(&mut subscriber.is_held) {
+            self.count -= 1;
+            if let Some(resumed) = &mut subscriber.resumed {
+                resumed.0 = now; // what it is told now may not arrive either
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// How far of the log everyone has, if those who aren't held have it up to a position.
+    fn everyone_has(&self, position: u64) -> u64 {
+        if self.is_empty() { position } else { position.min(self.floor) }
+    }
 }
 
 /// What is kept of a subscriber whose connection has ended.
@@ -93,6 +133,7 @@ impl<R: Clone> Stream<R> {
             journal: Journal::default(),
             history,
             log: Log::default(),
+            held: Held::default(),
             behind_since: None,
             pass: Pass::default(),
         }
@@ -153,7 +194,13 @@ impl<R: Clone> Stream<R> {
     }
 
     /// What a subscriber is yet to be sent; from then on it counts as sent.
-    pub(super) fn catch_up(log: &Log, subscriber: &mut Subscriber<R>) -> Vec<ServerMessage> {
+    pub(super) fn catch_up(
+        log: &Log,
+        held: &mut Held,
+        subscriber: &mut Subscriber<R>,
+        now: Instant,
+    ) -> Vec<ServerMessage> {
+        held.release(subscriber, now);
         let behind = log.range(subscriber.sent, log.end()).cloned().collect();
         subscriber.sent = log.end();
         behind
@@ -199,7 +246,7 @@ impl<R: Clone> Stream<R> {
         while at > 0 && recipients.len() < most.max(1) {
             at -= 1;
             let Some((_, subscriber)) = group.get_index_mut(at) else { break };
-            if subscriber.sent < target {
+            if subscriber.sent < target && !subscriber.is_held {
                 earliest = earliest.min(subscriber.sent);
                 recipients.push((subscriber.recipient.clone(), subscriber.sent));
                 subscriber.sent = target;
@@ -219,7 +266,7 @@ impl<R: Clone> Stream<R> {
 
     /// Ends a pass: forgets what everyone has. Whether there is something to say already.
     pub(super) fn end_pass(&mut self, ticks: Ticks, now: Instant) -> bool {
-        self.log.trim(self.pass.target);
+        self.log.trim(self.held.everyone_has(self.pass.target));
         self.journal.told(self.pass.noted, ticks, now);
         self.log.end() > self.pass.target
     }

@@ -10,6 +10,7 @@
 
 mod crowd;
 mod history;
+mod hold;
 mod reference;
 mod replay;
 mod restore;

@@ -33,6 +33,9 @@ use crate::types::{
 /// How much may be yet to be said, in bytes, before no more inputs should be taken.
 const CROWDED: usize = 4 * 1024 * 1024;
 
+/// How much a stream keeps for subscribers that are held, in bytes.
+const MOST_HELD: usize = 256 * 1024;
+
 /// How far epochs are apart: far enough that one looks nothing like the next.
 const EPOCH_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -45,6 +48,8 @@ const EXPIRED_AT_ONCE: usize = 1024;
 pub struct Shard<R> {
     settings: Settings,
     ticks: Ticks,
+    /// The time of the last input.
+    now: Instant,
     streams: Slab<Stream<R>>,
     names: HashMap<StreamName, u32, RandomState>,
     deadlines: Deadlines<Due>,
@@ -103,6 +108,8 @@ enum Due {
     Record { stream: u32, record: RecordKey },
     /// A subscription can no longer be resumed.
     Parked { stream: u32, key: Box<SubscriberKey> },
+    /// A resumed subscription has had its time to ask for what it missed.
+    Held { stream: u32, key: Box<SubscriberKey> },
 }
 
 impl<R: Clone> Shard<R> {
@@ -111,6 +118,7 @@ impl<R: Clone> Shard<R> {
         Self {
             settings,
             ticks: Ticks::since(now),
+            now,
             streams: Slab::new(),
             names: HashMap::default(),
             deadlines: Deadlines::default(),
@@ -129,6 +137,7 @@ impl<R: Clone> Shard<R> {
 
     /// Applies an input. Take the replies afterwards; fan-out can wait for more inputs.
     pub fn handle(&mut self, name: &StreamName, input: Input<R>, now: Instant) {
+        self.now = now;
         match input {
             Input::Command { key, recipient, command } => {
                 self.command(name, &key, recipient, command, now);
@@ -202,15 +211,19 @@ impl<R: Clone> Shard<R> {
     /// Lets records and publications go whose time is over, a bounded number at once: ask
     /// [`Shard::poll_timeout`] again.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
         for _ in 0..EXPIRED_AT_ONCE {
             let Some((deadline, due)) = self.deadlines.pop(now) else { break };
-            let (Due::Record { stream, .. } | Due::Parked { stream, .. }) = due;
+            let (Due::Record { stream, .. }
+            | Due::Parked { stream, .. }
+            | Due::Held { stream, .. }) = due;
             match due {
                 Due::Record { stream, record } => {
                     self.counts.expiry_lags.push(now.saturating_duration_since(deadline));
                     self.remove_record(stream, record, LeaveCause::Expired, now);
                 }
                 Due::Parked { stream, key } => self.drop_parked(stream, &key),
+                Due::Held { stream, key } => self.release(stream, &key),
             }
             self.forget_if_idle(stream);
         }
@@ -327,6 +340,7 @@ impl<R: Clone> Shard<R> {
                 record: None,
                 resumed: None,
                 grant,
+                is_held: false,
             });
             self.totals.subscriptions += 1;
             self.keep_subscribed(index, key);
@@ -338,7 +352,8 @@ impl<R: Clone> Shard<R> {
     fn unsubscribe(&mut self, stream: u32, key: &SubscriberKey) -> Option<Subscriber<R>> {
         let stream = self.streams.get_mut(stream as usize)?;
         let subscribers = stream.groups.get_mut(&key.group)?;
-        let subscriber = subscribers.swap_remove(&key.session)?;
+        let mut subscriber = subscribers.swap_remove(&key.session)?;
+        stream.held.release(&mut subscriber, self.now);
         self.totals.subscriptions -= 1;
         if subscribers.is_empty() {
             stream.groups.swap_remove(&key.group);
@@ -357,14 +372,22 @@ impl<R: Clone> Shard<R> {
         let Some(stream) = self.streams.get_mut(stream as usize) else { return };
         let group = stream.groups.get_mut(&key.group);
         let Some(subscriber) = group.and_then(|group| group.get_mut(&key.session)) else { return };
-        let mut messages = Stream::catch_up(&stream.log, subscriber);
+        let was_held = subscriber.is_held;
+        let mut messages = Stream::catch_up(&stream.log, &mut stream.held, subscriber, self.now);
         messages.extend(answer);
-        self.reply_weight += weight(&messages);
-        self.replies.push_back(Delivery {
-            recipient: subscriber.recipient.clone(),
-            group: key.group.clone(),
-            messages,
-        });
+        let recipient = subscriber.recipient.clone();
+        if was_held && stream.held.is_empty() && stream.behind_since.is_none() {
+            self.backlog -= stream.log.weight();
+            stream.log.trim(stream.log.end()); // it was kept for nobody else
+        }
+        self.send(recipient, key, messages);
+    }
+
+    fn send(&mut self, recipient: R, key: &SubscriberKey, messages: Vec<ServerMessage>) {
+        if !messages.is_empty() {
+            self.reply_weight += weight(&messages);
+            self.replies.push_back(Delivery { recipient, group: key.group.clone(), messages });
+        }
     }
 
     fn refuse(
@@ -384,7 +407,7 @@ impl<R: Clone> Shard<R> {
         if let Some(session) = except {
             for (key, group) in &mut stream.groups {
                 let Some(subscriber) = group.get_mut(&session) else { continue };
-                let messages = Stream::catch_up(&stream.log, subscriber);
+                let messages = Stream::catch_up(&stream.log, &mut stream.held, subscriber, now);
                 subscriber.sent += 1; // as if it had been sent what is said next
                 if !messages.is_empty() {
                     self.reply_weight += weight(&messages);
@@ -399,10 +422,14 @@ impl<R: Clone> Shard<R> {
         self.backlog -= stream.log.weight();
         stream.say(message);
         self.backlog += stream.log.weight();
+        let is_much = stream.log.weight() > MOST_HELD && !stream.held.is_empty();
         if stream.behind_since.is_none() && !stream.groups.is_empty() {
             stream.behind_since = Some(now);
             stream.begin_pass();
             self.passes.push_back(index);
+        }
+        if is_much {
+            self.release_all(index);
         }
     }
 

@@ -65,7 +65,8 @@ impl<R: Clone> Shard<R> {
     ) -> bool {
         let Some(stream) = self.streams.get_mut(index as usize) else { return false };
         let Some(subscriber) = subscriber_mut(stream, key) else { return false };
-        let live_after = subscriber.live_after;
+        let (live_after, is_held) = (subscriber.live_after, subscriber.is_held);
+        let recipient = subscriber.recipient.clone();
         let answer = if self.settings.history.limit == 0 {
             vec![ServerMessage::HistoryRejected]
         } else {
@@ -77,7 +78,13 @@ impl<R: Clone> Shard<R> {
         };
         let told = answer.last() == Some(&ServerMessage::HistoryConfirmed);
         self.counts.histories.push(told);
-        self.reply(index, key, answer);
+        if is_held {
+            // what it missed comes before what it was kept from
+            self.send(recipient, key, answer);
+            self.release(index, key);
+        } else {
+            self.reply(index, key, answer);
+        }
         told
     }
 

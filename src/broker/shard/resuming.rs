@@ -1,12 +1,15 @@
 //! Connections that end, and sessions that are taken up again.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Due, Shard};
+use super::{Due, Shard, subscriber_mut};
 use crate::broker::input::{End, SubscriberKey};
 use crate::broker::presence::RecordKey;
 use crate::broker::stream::{Parked, Subscriber, noted};
 use crate::types::{LeaveCause, ServerMessage, SessionId, StreamName};
+
+/// How long a resumed subscriber has to ask for what it missed: the way of its welcome and back.
+const HOLD: Duration = Duration::from_secs(1);
 
 impl<R: Clone> Shard<R> {
     pub(super) fn ended(&mut self, name: &StreamName, key: SubscriberKey, end: End, now: Instant) {
@@ -34,6 +37,7 @@ impl<R: Clone> Shard<R> {
         (to, recipient): (SessionId, R),
         now: Instant,
     ) -> bool {
+        self.now = now;
         let Some(index) = self.find(name) else { return false };
         let Some(stream) = self.streams.get_mut(index as usize) else { return false };
         let Some(Parked { record, known, deadline, grant }) = stream.parked.remove(from) else {
@@ -55,14 +59,51 @@ impl<R: Clone> Shard<R> {
         let (sent, live_after) = (stream.log.end(), stream.history.head());
         let resumed = Some(Box::new((now, known)));
         let group = stream.groups.entry(from.group.clone()).or_default();
-        group.insert(to, Subscriber { recipient, sent, live_after, record, resumed, grant });
+        let is_held = false;
+        let subscriber =
+            Subscriber { recipient, sent, live_after, record, resumed, grant, is_held };
+        group.insert(to, subscriber);
         self.totals.subscriptions += 1;
         let key = SubscriberKey { session: to, group: from.group.clone() };
         self.keep_resumed(index, from.session, &key, record);
         if !news.is_empty() {
             self.reply(index, &key, news);
         }
+        if self.settings.history.limit > 0 {
+            self.hold(index, key);
+        }
         true
+    }
+
+    /// Keeps what is said from a resumed subscriber for a moment: it asks for the publications it
+    /// has missed, and those go first.
+    fn hold(&mut self, index: u32, key: SubscriberKey) {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        let group = stream.groups.get_mut(&key.group);
+        let Some(subscriber) = group.and_then(|group| group.get_mut(&key.session)) else { return };
+        stream.held.add(subscriber);
+        let due = Due::Held { stream: index, key: Box::new(key) };
+        self.deadlines.add(self.now + HOLD, due);
+    }
+
+    /// Tells a subscriber what it was kept from.
+    pub(super) fn release(&mut self, index: u32, key: &SubscriberKey) {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        if subscriber_mut(stream, key).is_some_and(|subscriber| subscriber.is_held) {
+            self.reply(index, key, []);
+        }
+    }
+
+    /// Tells everyone, as it is too much to keep.
+    pub(super) fn release_all(&mut self, index: u32) {
+        let Some(stream) = self.streams.get(index as usize) else { return };
+        let held = stream.groups.iter().flat_map(|(group, subscribers)| {
+            let held = subscribers.iter().filter(|(_, subscriber)| subscriber.is_held);
+            held.map(|(session, _)| SubscriberKey { session: *session, group: group.clone() })
+        });
+        for key in held.collect::<Vec<_>>() {
+            self.release(index, &key);
+        }
     }
 
     /// Notes in the stream's journal what is said of its members.
