@@ -86,12 +86,16 @@ scenario('who came, changed and left meanwhile is told, and nothing else', {}, a
   await drop(s, ann, 2);
   const [eve] = await s.member('room', 'eve', 0);
   const [fay] = await s.member('room', 'fay', 0);
-  cem.leave(room);
-  fay.leave(room);
-  dan.join(room, 'dan', 1);
-  cem.join(room, 'cem', 2);
-  dan.leave(room);
-  for (const socket of [fay, cem, dan]) await socket.settle(room);
+  for (const [socket, change] of [
+    [cem, () => cem.leave(room)],
+    [fay, () => fay.leave(room)],
+    [dan, () => dan.join(room, 'dan', 1)],
+    [cem, () => cem.join(room, 'cem', 2)],
+    [dan, () => dan.leave(room)],
+  ]) {
+    change();
+    await socket.settle(room); // so that they happen in this order
+  }
   const [back] = await resume(s, ann.sid);
   const now = await back.list(room);
   const told = eventsOf(back);
