@@ -191,11 +191,12 @@ impl Worker {
             if !same || self.frames.len() >= REPLIES_A_WRITE {
                 self.flush(to.take(), std::mem::take(&mut events), now);
             }
-            if recipient.closing().is_some() {
-                continue; // nothing reaches it any more
+            let tells = self.asks && messages.iter().any(ServerMessage::is_event);
+            if recipient.closing().is_some() && !tells {
+                continue; // nothing reaches it any more; of events, its outbox takes note
             }
             self.delivered += messages.len();
-            events |= self.asks && messages.iter().any(ServerMessage::is_event);
+            events |= tells;
             let start = self.frames.len();
             for message in &messages {
                 protocol::encode(group.codec, &group.identifier, message, &mut self.frames);
