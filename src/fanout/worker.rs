@@ -169,7 +169,9 @@ impl Worker {
                 self.shard.handle(&stream, Input::Ended { key, end }, now);
             }
             Job::Resume { stream, resume: Resume { from, to, recipient }, answer } => {
-                let resumed = self.shard.resume(&stream, &from, (to, recipient), now);
+                let fits = |bytes| recipient.reserve(bytes);
+                let to = (to, Recipient::clone(&recipient));
+                let resumed = self.shard.resume(&stream, &from, to, fits, now);
                 while self.reply(now) {}
                 answer.send(resumed).ok(); // whoever asked may be gone
             }

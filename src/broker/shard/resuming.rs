@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Due, Shard};
+use super::{Due, Shard, weight};
 use crate::broker::input::{End, SubscriberKey};
 use crate::broker::presence::RecordKey;
 use crate::broker::stream::{Parked, Subscriber, noted};
@@ -22,13 +22,14 @@ impl<R: Clone> Shard<R> {
 
     /// Moves a subscription whose connection has ended, and its record, to another session without
     /// an event, and tells it what it missed of the members. Whether that could be done: a
-    /// subscription that isn't there, or that missed more than is kept, has to be made anew. Take
-    /// the replies at once: they count as sent at `now`.
+    /// subscription that isn't there, or that missed more than is kept or than `fits` in bytes, has
+    /// to be made anew. Take the replies at once: they count as sent at `now`.
     pub fn resume(
         &mut self,
         name: &StreamName,
         from: &SubscriberKey,
         (to, recipient): (SessionId, R),
+        fits: impl FnOnce(usize) -> bool,
         now: Instant,
     ) -> bool {
         let Some(index) = self.find(name) else { return false };
@@ -38,7 +39,9 @@ impl<R: Clone> Shard<R> {
         };
         self.totals.parked -= 1;
         self.deadlines.cancel(deadline);
-        let Some(news) = stream.news(known) else {
+        let names = from.group.identifier.as_str().len();
+        let size = |news: &[ServerMessage]| weight(news) + news.len() * names;
+        let Some(news) = stream.news(known).filter(|news| fits(size(news))) else {
             self.forget_if_idle(index);
             return false;
         };
