@@ -131,6 +131,19 @@ impl Outbox {
         self.state.lock().queue = Some(Box::default());
     }
 
+    /// Makes room for an answer of some size that is kept back with others, as the client had no
+    /// chance to take any of it in; whether there was. All of them may have as much as the limit is.
+    pub fn reserve(&self, bytes: usize) -> bool {
+        let mut state = self.state.lock();
+        let Some(queue) = &mut state.queue else { return bytes <= self.limit as usize };
+        let reserved = queue.whole.saturating_add(bytes);
+        let fits = reserved <= self.limit as usize;
+        if fits {
+            queue.whole = reserved;
+        }
+        fits
+    }
+
     /// Sends the first frames of a connection, before all that was kept back; returns how many
     /// bytes went out at once.
     pub fn begin(&self, frames: &[u8]) -> usize {
@@ -139,6 +152,7 @@ impl Outbox {
             return self.put(state, frames, || Bytes::copy_from_slice(frames));
         };
         queue.waiting += frames.len();
+        queue.whole += frames.len();
         queue.frames.push_front(Bytes::copy_from_slice(frames));
         0
     }

@@ -66,12 +66,14 @@ struct Asked {
 impl Receipt {
     /// The beat since which events are in doubt, if any are.
     pub(super) fn doubt(&self) -> Option<u32> {
-        self.asked.as_ref().and_then(|asked| asked.since).or(self.unasked)
+        // a shard in the middle of a long turn still sends at the beat at which that began
+        let asked = self.asked.as_ref().and_then(|asked| asked.since);
+        [asked, self.unasked].into_iter().flatten().min()
     }
 
     /// Events are sent at a beat. Whether the ping should go along.
     pub(super) fn sent(&mut self, beat: u32, ping: Ping) -> bool {
-        self.unasked.get_or_insert(beat);
+        self.unasked = Some(self.unasked.map_or(beat, |first| first.min(beat)));
         let asks = self.asked.is_none() && self.may_ask(beat);
         if asks {
             self.ask(ping);
@@ -156,6 +158,19 @@ mod tests {
         assert_eq!(receipt.answered(b"", 6, Ping::new()), Err(Unasked));
         assert_eq!(receipt.doubt(), Some(5));
         assert_eq!(answer(&mut receipt, liveness, 7), None);
+        assert_eq!(receipt.doubt(), None);
+    }
+
+    #[test]
+    fn shards_that_are_behind_send_at_earlier_beats() {
+        let mut receipt = Receipt::default();
+        let first = send(&mut receipt, 5).unwrap();
+        assert_eq!(send(&mut receipt, 8), None);
+        assert_eq!(send(&mut receipt, 3), None);
+        assert_eq!(receipt.doubt(), Some(3));
+        let second = answer(&mut receipt, first, 9).unwrap();
+        assert_eq!(receipt.doubt(), Some(3), "its answer proves nothing of what came behind it");
+        assert_eq!(answer(&mut receipt, second, 9), None);
         assert_eq!(receipt.doubt(), None);
     }
 

@@ -105,21 +105,20 @@ impl Sessions {
         state.waiting.remove(&session.id());
     }
 
-    /// Keeps a session for who takes it over, or gives it to who waits for it.
+    /// Keeps a session for who takes it over, or gives it to who waits for it. One that was ended
+    /// meanwhile is over.
     pub fn park(&self, session: Session, now: Instant) {
         let sid = session.id();
         let mut state = self.state.lock();
-        state.held.remove(&sid);
         let subscriptions = session.subscriptions().len();
+        let is_over = state.held.remove(&sid).is_none();
         let session = match state.waiting.remove(&sid) {
-            None => session,
-            Some(waiting) => match waiting.send(session) {
-                Ok(()) => {
-                    state.parked_subscriptions -= subscriptions;
-                    return;
-                }
-                Err(session) => session, // who waited has given up
-            },
+            None => Some(session),
+            Some(waiting) => waiting.send(session).err(), // who waited may have given up
+        };
+        let Some(session) = session.filter(|_| !is_over) else {
+            state.parked_subscriptions -= subscriptions;
+            return;
         };
         state.parked += 1;
         state.ends.push_back((now + self.ttl, sid));
@@ -166,15 +165,19 @@ impl Sessions {
         Claim::Closing(receiver)
     }
 
-    /// Ends the parked sessions of a user: nobody can resume them any more.
+    /// Ends the sessions of a user: nobody can resume them any more, whether they are parked, have a
+    /// connection still or are on their way to another one.
     pub fn disconnect(&self, identifier: &str) {
         let mut state = self.state.lock();
         let identifier = auth::digest(identifier);
         let theirs = state.held.extract_if(|_, held| match held {
             Held::Parked(session) => session.identity().identifier == identifier,
-            Held::Connected(..) => false,
+            Held::Connected(_, whose) => {
+                whose.as_ref().is_some_and(|whose| whose.identifier == identifier)
+            }
         });
-        for (_, held) in theirs.collect::<Vec<_>>() {
+        for (sid, held) in theirs.collect::<Vec<_>>() {
+            state.waiting.remove(&sid);
             if let Held::Parked(parked) = held {
                 state.unpark(&parked);
             }

@@ -220,7 +220,9 @@ impl Worker {
                 self.shard.handle(&stream, Input::Ended { key, end }, now);
             }
             Job::Resume { stream, resume: Resume { from, to, recipient }, answer } => {
-                let resumed = self.shard.resume(&stream, &from, (to, recipient), now);
+                let fits = |bytes| recipient.reserve(bytes);
+                let to = (to, Recipient::clone(&recipient));
+                let resumed = self.shard.resume(&stream, &from, to, fits, now);
                 while self.reply(now) {}
                 answer.send(resumed).ok(); // whoever asked may be gone
             }
@@ -243,11 +245,12 @@ impl Worker {
             if !same || self.frames.len() >= REPLIES_A_WRITE {
                 self.flush(to.take(), std::mem::take(&mut events), now);
             }
-            if recipient.closing().is_some() {
-                continue; // nothing reaches it any more
+            let tells = self.asks && messages.iter().any(ServerMessage::is_event);
+            if recipient.closing().is_some() && !tells {
+                continue; // nothing reaches it any more; of events, its outbox takes note
             }
             self.delivered += messages.len();
-            events |= self.asks && messages.iter().any(ServerMessage::is_event);
+            events |= tells;
             let start = self.frames.len();
             for message in &messages {
                 protocol::encode(group.codec, &group.identifier, message, &mut self.frames);

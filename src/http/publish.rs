@@ -70,8 +70,9 @@ async fn publish<B: Buf>(
                     api.hub.publish(stream, input).await?;
                 }
                 Element::Disconnect(Disconnect { identifier, reconnect }) => {
-                    let connections = api.identities.disconnect(&identifier, reconnect);
+                    // in this order: whoever has a session by now is among the connections
                     api.sessions.disconnect(&identifier);
+                    let connections = api.identities.disconnect(&identifier, reconnect);
                     tracing::debug!(connections, reconnect, "a remote disconnect");
                 }
             }

@@ -73,19 +73,19 @@ struct End {
 
 impl Connection {
     /// Welcomes a client to its session, of which `restored` was taken over from another one.
-    /// `read` is what it sent along with its handshake: no readiness will tell of that.
+    /// `registration` is where it stands under the identifier it has, if it has one. `read` is what
+    /// it sent along with its handshake: no readiness will tell of that.
     pub fn new(
         context: Arc<Context>,
         place: Place,
         outbox: Recipient,
-        (session, identifier): (Session, Option<&str>),
+        (session, registration): (Session, Option<Registration>),
         restored: Vec<Identifier>,
         read: &Bytes,
     ) -> Self {
-        let registration = identifier.map(|it| Box::new(context.identities.register(it, &outbox)));
         context.sessions.connect(&session, &outbox);
         let mut connection = Self::open(context, place, outbox, session);
-        connection.client.registration = registration;
+        connection.client.registration = registration.map(Box::new);
         connection.welcome(restored, read);
         connection
     }

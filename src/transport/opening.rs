@@ -43,22 +43,28 @@ impl Opening {
                 return;
             }
         };
-        if let Some(claim) = resume.and_then(|old| resume::claim(context, old, client.identity())) {
+        if resume.is_some() {
+            to.hold();
+        }
+        // before it claims a session, so that who ends all of a user's finds it
+        let identifier = client.identifier.as_deref();
+        let registration = identifier.map(|it| context.identities.register(it, &outbox));
+        let mut session = Session::new(sid, &client);
+        if let Some(claim) = resume.and_then(|old| resume::claim(context, old, session.identity()))
+        {
             // rare, so that only these connections pay for its future
             context.tasks.spawn(async move {
-                to.hold();
-                let mut session = Session::new(sid, &client);
                 let restored = resume::take_over(&shared, claim, &mut session, &to).await;
-                let (beating, identifier) = (Arc::clone(&shared), client.identifier.as_deref());
-                let connection =
-                    Connection::new(shared, place, to, (session, identifier), restored, &read);
+                let beating = Arc::clone(&shared);
+                let session = (session, registration);
+                let connection = Connection::new(shared, place, to, session, restored, &read);
                 beating.heartbeat.add(&outbox, ping);
-                drop((outbox, beating, client, read));
+                drop((outbox, beating, read));
                 connection.await;
             });
             return;
         }
-        let session = (Session::new(sid, &client), client.identifier.as_deref());
+        let session = (session, registration);
         let connection = Connection::new(shared, place, to, session, Vec::new(), &read);
         context.heartbeat.add(&outbox, ping);
         drop(read); // even an empty one can hold on to hyper's buffer

@@ -199,6 +199,23 @@ scenario('a remote disconnect ends sessions for good, parked ones too', SECURE, 
   }
 });
 
+scenario('a remote disconnect in the middle of a resume is none too early', SECURE, async (s) => {
+  const http = new Http(s.broker.origin, derive('broadcast-cable'));
+  const payload = { identifier: JSON.stringify({ user: 'ann' }), reconnect: true };
+  const rooms = Array.from({ length: 900 }, (_, n) => identify(`room/${n}`));
+  for (let round = 0; round < 10; round += 1) {
+    const ann = await s.socket(`/cable?x=1${jid('ann')}`);
+    for (const identifier of rooms) ann.send({ command: 'subscribe', identifier });
+    for (const identifier of rooms.slice(-8)) await ann.settle(identifier);
+    if (round % 2) await ann.close();
+    const back = await s.open(`/cable?sid=${ann.sid}${jid('ann')}`);
+    assert.equal((await http.post('/_broadcast', { command: 'disconnect', payload })).status, 201);
+    await back.hears({ type: 'disconnect', reason: 'remote' });
+    await back.closing();
+    await ann.closing();
+  }
+});
+
 scenario('@anycable/core shows who is there after a cut, and hears each message once', {}, async (s) => {
   const cable = cableTo(s);
   const channel = await follow(cable, 'room');
@@ -294,4 +311,26 @@ scenario('who was away for more changes than are kept subscribes anew', {}, asyn
   await bob.settle(room);
   const heard = bob.transcript.filter((text) => /"(join|leave)","id":"ann"/.test(text));
   assert.deepEqual(heard, [], 'ann was never away');
+});
+
+scenario('who missed more than may wait for a client subscribes anew to the rest', { 'max-outbox-size': '64KiB' }, async (s) => {
+  const ann = await s.socket();
+  const rooms = [];
+  for (let n = 0; n < 40; n += 1) rooms.push(await ann.subscribe(`room/${n}`));
+  await drop(s, ann, 0);
+  const bob = await s.socket();
+  const presence = { id: 'bob', info: 'x'.repeat(4000) };
+  for (const identifier of rooms) {
+    bob.send({ command: 'subscribe', identifier, presence });
+    await bob.hearsPresence(identifier, 'join');
+  }
+  const [back, { restored_ids: restored }] = await resume(s, ann.sid);
+  assert.ok(restored.length >= 10 && restored.length < 20, `${restored.length} rooms`);
+  for (const identifier of restored) {
+    assert.deepEqual(await back.hearsPresence(identifier, 'join'), { type: 'join', ...presence });
+  }
+  const rest = rooms.filter((identifier) => !restored.includes(identifier));
+  for (const identifier of rest) back.send({ command: 'subscribe', identifier });
+  assert.deepEqual(await back.list(rooms[39]), [presence]);
+  assert.equal((await s.http.metrics()).get('broker_resumes_total', { outcome: 'partly' }), 1);
 });

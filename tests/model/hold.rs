@@ -155,7 +155,7 @@ impl World {
             Step::Resume if !self.is_connected => {
                 let (from, to) = (key(self.session), self.session + 1);
                 let session = SessionId::from_bits(to.into());
-                assert!(self.shard.resume(&stream(), &from, (session, to), self.now));
+                assert!(self.shard.resume(&stream(), &from, (session, to), |_| true, self.now));
                 (self.session, self.is_connected, self.asked) = (to, true, None);
                 self.resumed = self.now;
                 self.deliver(0);

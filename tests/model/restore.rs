@@ -227,7 +227,13 @@ impl World {
         let to = SessionId::from_bits(session.into());
         let taken = [0, 1].map(|stream| {
             follows[stream]
-                && self.shard.resume(&name(stream), &key(earlier), (to, session), self.now)
+                && self.shard.resume(
+                    &name(stream),
+                    &key(earlier),
+                    (to, session),
+                    |_| true,
+                    self.now,
+                )
         });
         self.clients[client] = Client { session: Some(session), earlier: None, follows: taken };
     }

@@ -263,7 +263,7 @@ impl World {
         let (from, to) = (Self::key(client, earlier.session), SessionId::from_bits(session.into()));
         let there = self.shard.members(&stream());
         self.shard.take_counts();
-        let resumed = self.shard.resume(&stream(), &from, (to, session), self.now);
+        let resumed = self.shard.resume(&stream(), &from, (to, session), |_| true, self.now);
         let counts = self.shard.take_counts();
         assert!(counts.joins.is_empty() && counts.leaves.is_empty() && counts.updates.is_empty());
         assert_eq!(self.shard.members(&stream()), there, "a resume is no event");

@@ -17,5 +17,6 @@ mod limits;
 mod liveness;
 mod pings;
 mod pressure;
+mod resuming;
 mod slow;
 mod ttl;

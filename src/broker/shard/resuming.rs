@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Due, Shard, subscriber_mut};
+use super::{Due, Shard, subscriber_mut, weight};
 use crate::broker::input::{End, SubscriberKey};
 use crate::broker::presence::RecordKey;
 use crate::broker::stream::{Parked, Subscriber, noted};
@@ -28,13 +28,14 @@ impl<R: Clone> Shard<R> {
 
     /// Moves a subscription whose connection has ended, and its record, to another session without
     /// an event, and tells it what it missed of the members. Whether that could be done: a
-    /// subscription that isn't there, or that missed more than is kept, has to be made anew. Take
-    /// the replies at once: they count as sent at `now`.
+    /// subscription that isn't there, or that missed more than is kept or than `fits` in bytes, has
+    /// to be made anew. Take the replies at once: they count as sent at `now`.
     pub fn resume(
         &mut self,
         name: &StreamName,
         from: &SubscriberKey,
         (to, recipient): (SessionId, R),
+        fits: impl FnOnce(usize) -> bool,
         now: Instant,
     ) -> bool {
         self.now = now;
@@ -45,7 +46,9 @@ impl<R: Clone> Shard<R> {
         };
         self.totals.parked -= 1;
         self.deadlines.cancel(deadline);
-        let Some(news) = stream.news(known) else {
+        let names = from.group.identifier.as_str().len();
+        let size = |news: &[ServerMessage]| weight(news) + news.len() * names;
+        let Some(news) = stream.news(known).filter(|news| fits(size(news))) else {
             self.keep_unsubscribed(index, from);
             self.forget_if_idle(index);
             return false;
