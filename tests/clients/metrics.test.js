@@ -18,7 +18,7 @@ scenario('metrics come in Prometheus’ text format, each with its type', {}, as
   assert.ok(metrics.get('broker_open_file_limit') > 0);
 });
 
-const SHORT = { 'presence-ttl': '200ms' };
+const SHORT = { 'presence-ttl': '200ms', 'sessions-ttl': '200ms' };
 
 scenario('connections, sessions, streams and subscriptions are counted', SHORT, async (s) => {
   const [one] = await s.subscriber('room/1');

@@ -31,8 +31,9 @@ export class Socket {
       this.ws.once('open', resolve);
       this.ws.once('error', reject);
       this.ws.once('unexpected-response', async (request, response) => {
+        const { socket } = response; // Node would keep it for another request
         response.body = (await response.setEncoding('utf8').toArray()).join('');
-        request.destroy();
+        socket.destroy();
         reject(Object.assign(new Error(`HTTP ${response.statusCode}`), { response }));
       });
     });
