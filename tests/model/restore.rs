@@ -354,6 +354,9 @@ fn history(shard: &mut Shard<u32>, stream: &StreamName, now: Instant) -> Vec<(Of
     }
     let mut told = Vec::new();
     while let Some(delivery) = shard.poll_reply() {
+        if delivery.recipient != u32::MAX {
+            continue; // what somebody was kept from
+        }
         for message in delivery.messages {
             if let ServerMessage::Publication(publication) = message {
                 let Publication { data, position, .. } = &*publication;
