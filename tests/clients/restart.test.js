@@ -29,6 +29,9 @@ function restarting(name, flags, run) {
   });
 }
 
+/** How often the broker is killed in the middle of everything; more on demand. */
+const ROUNDS = Number(process.env.ROUNDS ?? 12);
+
 const HOW = ['SIGTERM', 'SIGKILL'];
 const ROOM = identify('room');
 
@@ -179,7 +182,7 @@ restarting('two brokers do not share a directory', {}, async (s) => {
 restarting('it is killed in the middle of everything, again and again', { 'presence-ttl': '3s' }, async (s) => {
   // what a client was told before the kill must be there after it
   let published = 0;
-  for (let round = 0; round < 12; round += 1) {
+  for (let round = 0; round < ROUNDS; round += 1) {
     const socket = await (await Socket.open(s.broker.url())).welcome();
     s.cleanup(() => socket.terminate());
     socket.send({ command: 'subscribe', identifier: ROOM });
