@@ -28,9 +28,11 @@ LABEL org.opencontainers.image.title="broker" \
       org.opencontainers.image.licenses="MIT"
 
 # A fixed id, so that `runAsUser`, volumes and audits can name it. No home, no shell, no password.
+# A volume on /var/lib/broker is its own, for BROKER_STATE_DIR.
 RUN groupadd --gid 10001 broker \
  && useradd --uid 10001 --gid broker --no-create-home --home-dir /nonexistent \
-            --shell /usr/sbin/nologin broker
+            --shell /usr/sbin/nologin broker \
+ && install --directory --owner=broker --group=broker --mode=0700 /var/lib/broker
 
 COPY --from=build /src/target/release/broker /usr/local/bin/broker
 
