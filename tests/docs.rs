@@ -16,7 +16,8 @@ const PROVEN: [&str; 2] = ["docs/RELIABILITY.md", "docs/SECURITY.md"];
 const FOREIGN: [&str; 4] = ["target", "node_modules", ".git", "corpus"];
 
 /// What declares a test in the clients' tests.
-const DECLARED_BY: [&str; 5] = ["scenario(", "fault(", "nuisance(", "jump(", "test("];
+const DECLARED_BY: [&str; 6] =
+    ["scenario(", "restarting(", "fault(", "nuisance(", "jump(", "test("];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
