@@ -40,7 +40,8 @@ export class Broker {
   /**
    * Starts the binary and waits until it is healthy.
    * `flags` as on the command line, without the dashes: `{ 'presence-ttl': '1s', public: true }`.
-   * `system` is what it runs in: more variables (`env`), how many files it may open (`openFiles`).
+   * `system` is what it runs in: more variables (`env`), how many files it may open (`openFiles`),
+   * a disk of its own that can be full (`disk`: a folder and a size, see `Broker.within`).
    */
   static async start(flags = {}, system = {}) {
     if (!existsSync(BINARY)) {
@@ -63,7 +64,7 @@ export class Broker {
     }
   }
 
-  constructor(flags, { env: more = {}, openFiles } = {}) {
+  constructor(flags, { env: more = {}, openFiles, disk } = {}) {
     this.port = flags.port;
     const cert = flags['tls-cert'];
     /** Whom clients have to trust; none without TLS. */
@@ -75,8 +76,12 @@ export class Broker {
       Object.entries(process.env).filter(([name]) => !/^(BROKER|ANYCABLE)_/.test(name)),
     );
     // The shell becomes the broker, so the process id is the broker's.
-    const limited = ['sh', '-c', `ulimit -n ${openFiles} && exec "$0" "$@"`, BINARY, ...this.args];
-    const [command, ...args] = openFiles ? limited : [BINARY, ...this.args];
+    const first = [];
+    if (openFiles) first.push(`ulimit -n ${openFiles}`);
+    if (disk) first.push(`mount -t tmpfs -o size=${disk.size},mode=0700 tmpfs ${disk.dir}`);
+    const limited = ['sh', '-c', [...first, 'exec "$0" "$@"'].join(' && '), BINARY, ...this.args];
+    const apart = disk ? ['unshare', '--map-root-user', '--mount'] : [];
+    const [command, ...args] = first.length > 0 ? [...apart, ...limited] : [BINARY, ...this.args];
     const options = { env: { ...env, ...more }, stdio: ['ignore', 'pipe', 'pipe'] };
     this.#child = spawn(command, args, options);
     for (const pipe of [this.#child.stdout, this.#child.stderr]) {
@@ -99,6 +104,11 @@ export class Broker {
 
   get pid() {
     return this.#child.pid;
+  }
+
+  /** A path as the broker sees it, who may have disks of its own. */
+  within(path) {
+    return `/proc/${this.pid}/root${path}`;
   }
 
   /** What it wrote so far; the end of it, if that is much. */
