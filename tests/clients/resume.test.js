@@ -90,6 +90,7 @@ scenario('who came, changed and left meanwhile is told, and nothing else', {}, a
   fay.leave(room);
   dan.join(room, 'dan', 1);
   cem.join(room, 'cem', 2);
+  await cem.settle(room); // what two sockets say has no order of its own
   dan.leave(room);
   for (const socket of [fay, cem, dan]) await socket.settle(room);
   const [back] = await resume(s, ann.sid);
