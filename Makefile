@@ -32,7 +32,7 @@ setup: $(NODE_MODULES) faketime ## Install what the checks need, if it is missin
 	@$(OPENSSL)
 	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
 	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
-	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny@$(CARGO_DENY_VERSION)
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked --debug cargo-deny@$(CARGO_DENY_VERSION)
 
 $(NODE_MODULES): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
 	@command -v npm >/dev/null || { $(APT) update; $(APT) install -y --no-install-recommends nodejs npm; }

@@ -399,7 +399,8 @@ pub struct Settings {
 
     /// Most connections at a time [default: 0]
     ///
-    /// 0 is as many as the process may open files. One more is answered with HTTP 503.
+    /// 0 is as many as the process may open files, less some for requests. One more is answered
+    /// with HTTP 503.
     #[arg(long, env = "BROKER_MAX_CONNECTIONS", value_name = "COUNT", value_parser = count, help_heading = LIMITS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<usize>,

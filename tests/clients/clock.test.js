@@ -16,8 +16,8 @@ const clock = new WallClock();
 after(() => clock.remove());
 
 const IDENTIFIER = identify(ROOM);
-/** By hours, by a year, to before 1970, and back. */
-const STEPS = ['+5h', '-3h', '+1y', '-60y', '+0'];
+/** By hours, by a year, by decades, and back. Linux sets no clock to before 1970. */
+const STEPS = ['+5h', '-3h', '+1y', '-50y', '+0'];
 
 /** A fault in a broker that goes by the clock, which is right again when the fault is over. */
 function jump(name, flags, run, options) {
@@ -181,7 +181,7 @@ scenario('a token is good or expired by the clock as it is set', { secret: SECRE
       ['+2h', 'token_expired'],
       ['-2h', 'unauthorized'],
       ['+1y', 'token_expired'],
-      ['-60y', 'unauthorized'],
+      ['-50y', 'unauthorized'],
       ['+0', 'welcome'],
     ]) {
       clock.set(step);

@@ -235,6 +235,7 @@ scenario('@anycable/core shows who is there after a cut, and hears each message 
   await s.http.publish('room', 2);
   await back;
   assert.deepEqual(sessions, [{ reconnect: true, restored: true }]);
+  await until(() => messages.includes(2), 'what was missed came'); // it is asked for after the welcome
   await s.http.publish('room', 3);
   await until(() => messages.includes(3), 'the last message came');
   assert.deepEqual(messages, [1, 2, 3]);
