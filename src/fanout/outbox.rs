@@ -126,6 +126,11 @@ impl Outbox {
         self.state.lock().receipt.doubt()
     }
 
+    /// Whether events are in doubt that no ping asks about.
+    pub fn is_unasked(&self) -> bool {
+        self.state.lock().receipt.is_unasked()
+    }
+
     /// Keeps back whatever is sent until the connection begins.
     pub fn hold(&self) {
         self.state.lock().queue = Some(Box::default());

@@ -71,6 +71,11 @@ impl Receipt {
         [asked, self.unasked].into_iter().flatten().min()
     }
 
+    /// Whether something is in doubt that no ping asks about.
+    pub(super) fn is_unasked(&self) -> bool {
+        self.asked.is_none() && self.unasked.is_some()
+    }
+
     /// Events are sent at a beat. Whether the ping should go along.
     pub(super) fn sent(&mut self, beat: u32, ping: Ping) -> bool {
         self.unasked = Some(self.unasked.map_or(beat, |first| first.min(beat)));
@@ -170,6 +175,7 @@ mod tests {
         assert_eq!(receipt.doubt(), Some(3));
         let second = answer(&mut receipt, first, 9).unwrap();
         assert_eq!(receipt.doubt(), Some(3), "its answer proves nothing of what came behind it");
+        assert!(!receipt.is_unasked());
         assert_eq!(answer(&mut receipt, second, 9), None);
         assert_eq!(receipt.doubt(), None);
     }
@@ -187,7 +193,7 @@ mod tests {
             }
         }
         assert_eq!(pings, i32::from(PINGS_A_WINDOW));
-        assert!(receipt.doubt().is_some());
+        assert!(receipt.is_unasked());
         assert!(send(&mut receipt, WINDOW).is_some(), "the next window");
     }
 }

@@ -161,7 +161,7 @@ impl Heartbeat {
         if pulse.every > 0 && pulse.next_ping <= beat {
             let frame = pings.protocol(outbox, pulse.precision, &self.clock);
             sent += outbox.send(&frame, || frame.clone());
-            if outbox.doubt().is_some() {
+            if outbox.is_unasked() {
                 sent += pings.native(outbox);
             }
             pulse.next_ping = beat + pulse.every;

@@ -20,7 +20,7 @@ scenario('metrics come in Prometheus’ text format, each with its type', {}, as
 
 const SHORT = { 'presence-ttl': '200ms', 'sessions-ttl': '200ms' };
 
-scenario('connections, sessions, streams and subscriptions are counted', SHORT, async (s) => {
+scenario('connections, sessions, streams and subscriptions are counted', { ...SHORT, 'sessions-ttl': 0 }, async (s) => {
   const [one] = await s.subscriber('room/1');
   await one.subscribe('room/2');
   const [two, identifier] = await s.subscriber('room/1');
