@@ -19,7 +19,7 @@ pub(super) const LONGEST: usize = 1000;
 const UNTOLD: u32 = u32::MAX;
 
 /// How finely is noted when everyone had been told an entry.
-const TICK: Duration = Duration::from_millis(100);
+pub(super) const TICK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
 pub(super) struct Journal {
@@ -86,6 +86,11 @@ impl Journal {
     /// The number that the next entry gets.
     pub(super) fn end(&self) -> u64 {
         self.start + self.entries.len() as u64
+    }
+
+    /// Whether nothing is noted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// Notes what became of a member. The oldest entries go if they are too many.

@@ -24,6 +24,8 @@ pub(super) struct Stream<R> {
     /// Subscriptions without a connection, whose sessions can be resumed.
     pub(super) parked: HashMap<SubscriberKey, Parked, RandomState>,
     pub(super) journal: Journal,
+    /// When the journal is looked at, to give back what nobody can need any more.
+    pub(super) journal_due: Option<Deadline>,
     pub(super) history: History,
     pub(super) log: Log,
     pub(super) held: Held,
@@ -131,6 +133,7 @@ impl<R: Clone> Stream<R> {
             groups: Groups::default(),
             parked: HashMap::default(),
             journal: Journal::default(),
+            journal_due: None,
             history,
             log: Log::default(),
             held: Held::default(),

@@ -1,5 +1,6 @@
 //! The way to the shards, for connections and for the application.
 
+use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ const QUEUE: usize = 4096;
 #[derive(Debug)]
 pub struct Hub {
     shards: Vec<mpsc::Sender<Job>>,
+    /// Whether what is published is to survive this process.
+    keeps: bool,
 }
 
 /// The broker is stopping and takes no more inputs.
@@ -56,6 +59,7 @@ impl Hub {
         stop: &CancellationToken,
         failed: &CancellationToken,
     ) -> Arc<Self> {
+        let keeps = beginning.shards.iter().any(|(_, log)| log.is_some());
         let asks = !beginning.settings.resume.ttl.is_zero();
         let shards = beginning.shards.into_iter().enumerate().map(|(number, (shard, log))| {
             let (sender, receiver) = mpsc::channel(QUEUE);
@@ -74,7 +78,7 @@ impl Hub {
             sender
         });
         let shards = shards.collect();
-        Arc::new(Self { shards })
+        Arc::new(Self { shards, keeps })
     }
 
     /// Passes an input on if there is room for it. One that comes after the stop is dropped: the
@@ -96,6 +100,25 @@ impl Hub {
             Err(mpsc::error::TrySendError::Full(job)) => Err(NoRoom(shard.clone(), Box::new(job))),
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
         }
+    }
+
+    /// Waits until what was published to streams is kept, where anything is.
+    pub async fn settle(&self, streams: &[StreamName]) -> Result<(), Stopped> {
+        if !self.keeps {
+            return Ok(());
+        }
+        let count = self.shards.len();
+        let places: BTreeSet<usize> = streams.iter().map(|stream| place(stream, count)).collect();
+        let mut answers = Vec::new();
+        for shard in places.into_iter().filter_map(|place| self.shards.get(place)) {
+            let (answer, answered) = oneshot::channel();
+            shard.send(Job::Settle { answer }).await.map_err(|_| Stopped)?;
+            answers.push(answered);
+        }
+        for answer in answers {
+            answer.await.map_err(|_| Stopped)?;
+        }
+        Ok(())
     }
 
     /// Publishes, in its turn.

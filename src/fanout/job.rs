@@ -14,8 +14,20 @@ use crate::types::{MemberList, SessionId, StreamName};
 pub(super) enum Job {
     Input(StreamName, Input<Recipient>),
     Ended(Ended),
-    Presence { stream: StreamName, records: bool, answer: oneshot::Sender<Presence> },
-    Resume { stream: StreamName, resume: Resume, answer: oneshot::Sender<bool> },
+    Presence {
+        stream: StreamName,
+        records: bool,
+        answer: oneshot::Sender<Presence>,
+    },
+    /// Answered once all that came before has been applied and is kept.
+    Settle {
+        answer: oneshot::Sender<()>,
+    },
+    Resume {
+        stream: StreamName,
+        resume: Resume,
+        answer: oneshot::Sender<bool>,
+    },
 }
 
 /// A subscription that is to be taken over.

@@ -23,8 +23,9 @@ use crate::auth;
 use crate::session::Session;
 use crate::types::{CloseReason, Identity, SessionId};
 
-/// How many subscriptions may wait to be resumed: some 64 MiB of them. A session that ends beyond
-/// that is over, and its client subscribes anew.
+/// How many subscriptions may wait to be resumed: some 64 MiB of them, or several times that where
+/// their identifiers are long. A session that ends beyond that is over, and its client subscribes
+/// anew.
 const MOST_PARKED: usize = 1 << 18;
 
 /// All sessions that can be taken over.
@@ -120,9 +121,7 @@ impl Sessions {
             state.parked_subscriptions -= subscriptions;
             return;
         };
-        state.parked += 1;
-        state.ends.push_back((now + self.ttl, sid));
-        state.held.insert(sid, Held::Parked(Box::new(session)));
+        state.keep(session, now + self.ttl);
         self.parked.set(state.count());
     }
 
@@ -130,9 +129,10 @@ impl Sessions {
     pub fn restore(&self, sessions: impl IntoIterator<Item = Session>, now: Instant) {
         for session in sessions {
             if self.end(&session) {
-                self.park(session, now);
+                self.state.lock().keep(session, now + self.ttl);
             }
         }
+        self.parked.set(self.state.lock().count());
     }
 
     /// Takes a session over, for whom it was given to and nobody else.
@@ -205,6 +205,12 @@ impl Sessions {
 }
 
 impl State {
+    fn keep(&mut self, session: Session, end: Instant) {
+        self.parked += 1;
+        self.ends.push_back((end, session.id()));
+        self.held.insert(session.id(), Held::Parked(Box::new(session)));
+    }
+
     fn unpark(&mut self, session: &Session) {
         self.parked -= 1;
         self.parked_subscriptions -= session.subscriptions().len();

@@ -60,6 +60,8 @@ pub(super) struct Worker {
     starts: Vec<usize>,
     sent: usize,
     delivered: usize,
+    /// How many bytes of replies have been encoded since other tasks had their turn.
+    unyielded: usize,
 }
 
 impl Worker {
@@ -85,6 +87,7 @@ impl Worker {
             starts: Vec::new(),
             sent: 0,
             delivered: 0,
+            unyielded: 0,
         }
     }
 
@@ -113,10 +116,13 @@ impl Worker {
                 }
             }
             let now = self.clock.now();
+            self.unyielded = 0;
             for job in jobs.drain(..) {
                 self.apply(job, now);
-                while self.shard.reply_weight() > REPLY_BYTES_A_TURN {
-                    self.reply(now); // rather than hold any number of large answers
+                // rather than hold any number of large answers, or others up with them
+                while self.shard.reply_weight().max(self.unyielded) > REPLY_BYTES_A_TURN {
+                    self.unyielded = 0;
+                    self.reply(now);
                     tokio::task::yield_now().await;
                 }
             }
@@ -219,6 +225,10 @@ impl Worker {
                 let end = End { at, doubt, resumable };
                 self.shard.handle(&stream, Input::Ended { key, end }, now);
             }
+            Job::Settle { answer } => {
+                self.keep(now);
+                answer.send(()).ok(); // whoever asked may be gone
+            }
             Job::Resume { stream, resume: Resume { from, to, recipient }, answer } => {
                 let fits = |bytes| recipient.reserve(bytes);
                 let to = (to, Recipient::clone(&recipient));
@@ -259,6 +269,7 @@ impl Worker {
             to = Some(recipient);
         }
         self.flush(to, events, now);
+        self.unyielded += bytes;
         self.shard.has_replies()
     }
 

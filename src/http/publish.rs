@@ -63,10 +63,12 @@ async fn publish<B: Buf>(
     // in a task of its own: a client that hangs up halfway must not leave half of it published
     let api = Arc::clone(api);
     let published = tokio::spawn(async move {
+        let mut streams = Vec::new();
         for element in elements {
             match element {
                 Element::Publish { stream, data, except } => {
                     let input = Input::Publish { data, at, except };
+                    streams.push(stream.clone());
                     api.hub.publish(stream, input).await?;
                 }
                 Element::Disconnect(Disconnect { identifier, reconnect }) => {
@@ -77,7 +79,7 @@ async fn publish<B: Buf>(
                 }
             }
         }
-        Ok::<(), Stopped>(())
+        api.hub.settle(&streams).await
     });
     match published.await {
         Ok(Ok(())) => {}

@@ -158,8 +158,9 @@ fn token<'a>(context: &Context, headers: &'a HeaderMap, query: &'a str) -> Optio
 /// The session a client wants back: from the header or the query.
 fn session_to_resume(headers: &HeaderMap, query: &str) -> Option<SessionId> {
     let header = headers.get(SESSION_HEADER).and_then(|sid| sid.to_str().ok());
-    let sid = header.map(Cow::Borrowed).or_else(|| parameter(query, SESSION_PARAMETER))?;
-    SessionId::parse(&sid)
+    header
+        .and_then(SessionId::parse)
+        .or_else(|| SessionId::parse(&parameter(query, SESSION_PARAMETER)?))
 }
 
 impl From<NoPlace> for Refusal {

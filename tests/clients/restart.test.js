@@ -179,6 +179,23 @@ restarting('two brokers do not share a directory', {}, async (s) => {
   await assert.rejects(s.start({ 'state-dir': s.dir }), /another broker|in use/);
 });
 
+restarting('what was answered with 201 is there after a kill', {}, async (s) => {
+  const history = { since: 0 };
+  for (let round = 1; round <= 10; round += 1) {
+    const streams = Array.from({ length: 20 }, (_, n) => `round/${round}/${n}`);
+    const batch = streams.map((stream) => ({ stream, data: JSON.stringify(round) }));
+    const { status } = await s.http.post('/_broadcast', batch);
+    assert.equal(status, 201);
+    await s.restart('SIGKILL');
+    const socket = await s.socket();
+    for (const stream of streams) {
+      const identifier = await socket.subscribe(stream, {}, { history });
+      await socket.hears({ identifier, message: round });
+    }
+    socket.terminate();
+  }
+});
+
 restarting('it is killed in the middle of everything, again and again', { 'presence-ttl': '3s' }, async (s) => {
   // what a client was told before the kill must be there after it
   let published = 0;

@@ -102,6 +102,25 @@ fn most_sessions_are_resumed() {
     assert!(resumed > 250 && refused > 5 && news > 100, "{resumed}, {refused}, {news}");
 }
 
+#[test]
+fn a_journal_is_given_back_in_a_quiet_stream() {
+    let mut world = World::new();
+    world.connect(0);
+    for info in 0..500 {
+        world.step(&Step::Join { client: 0, id: 0, info: info % 3 });
+    }
+    world.deliver(usize::MAX);
+    let noted = |world: &World| format!("{:#?}", world.shard).matches("event: ").count();
+    assert_eq!(noted(&world), 500);
+    while let Some(due) = world.shard.poll_timeout() {
+        assert!(due > world.now, "it stays due");
+        world.now = due;
+        world.shard.handle_timeout(world.now);
+    }
+    assert_eq!(noted(&world), 0);
+    world.settle();
+}
+
 struct World {
     shard: Shard<u32>,
     start: Instant,

@@ -108,6 +108,8 @@ enum Due {
     Record { stream: u32, record: RecordKey },
     /// A subscription can no longer be resumed.
     Parked { stream: u32, key: Box<SubscriberKey> },
+    /// What a journal has noted may be forgotten.
+    Journal { stream: u32 },
     /// A resumed subscription has had its time to ask for what it missed.
     Held { stream: u32, key: Box<SubscriberKey> },
 }
@@ -216,6 +218,7 @@ impl<R: Clone> Shard<R> {
             let Some((deadline, due)) = self.deadlines.pop(now) else { break };
             let (Due::Record { stream, .. }
             | Due::Parked { stream, .. }
+            | Due::Journal { stream }
             | Due::Held { stream, .. }) = due;
             match due {
                 Due::Record { stream, record } => {
@@ -223,6 +226,7 @@ impl<R: Clone> Shard<R> {
                     self.remove_record(stream, record, LeaveCause::Expired, now);
                 }
                 Due::Parked { stream, key } => self.drop_parked(stream, &key),
+                Due::Journal { stream } => self.tidy(stream, now),
                 Due::Held { stream, key } => self.release(stream, &key),
             }
             self.forget_if_idle(stream);
@@ -460,6 +464,9 @@ impl<R: Clone> Shard<R> {
             self.backlog -= stream.log.weight();
             self.forgotten = self.forgotten.max(stream.history.lost());
             self.names.remove(&stream.name);
+            if let Some(due) = stream.journal_due {
+                self.deadlines.cancel(due);
+            }
             let (stream, lost) = (stream.name, stream.history.lost());
             self.keep(|| Change::Forgotten { stream, lost });
         }

@@ -195,6 +195,7 @@ impl<R: Clone> Shard<R> {
         if let Some(stream) = self.streams.get_mut(index as usize) {
             stream.journal.told(stream.journal.end(), self.ticks, at.now);
         }
+        self.tidy_later(index, at.now);
         for record in records.into_values() {
             self.expire(index, Some(record), at.now, at.now);
         }

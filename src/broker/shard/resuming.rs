@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Due, Shard, subscriber_mut, weight};
+use super::{Due, ResumeSettings, Shard, subscriber_mut, weight};
 use crate::broker::input::{End, SubscriberKey};
+use crate::broker::journal::TICK;
 use crate::broker::presence::RecordKey;
 use crate::broker::stream::{Parked, Subscriber, noted};
 use crate::types::{LeaveCause, ServerMessage, SessionId, StreamName};
@@ -111,20 +112,39 @@ impl<R: Clone> Shard<R> {
 
     /// Notes in the stream's journal what is said of its members.
     pub(super) fn note(&mut self, index: u32, message: &ServerMessage, now: Instant) {
-        let super::ResumeSettings { ttl, longest_doubt } = self.settings.resume;
         let Some(stream) = self.streams.get_mut(index as usize) else { return };
         let (ServerMessage::Presence(change), Some(event)) = (message, noted(message)) else {
             return;
         };
-        if ttl.is_zero() {
+        if self.settings.resume.ttl.is_zero() {
             return;
-        }
-        if let Some(before) = now.checked_sub(ttl + longest_doubt) {
-            stream.journal.forget(self.ticks, before);
         }
         stream.journal.note(change.id.clone(), event);
         if stream.groups.is_empty() {
             stream.journal.told(stream.journal.end(), self.ticks, now);
+        }
+        self.tidy_later(index, now);
+    }
+
+    /// Forgets what the journal has noted and nobody can need any more.
+    pub(super) fn tidy(&mut self, index: u32, now: Instant) {
+        let ResumeSettings { ttl, longest_doubt } = self.settings.resume;
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        stream.journal_due = None;
+        if let Some(before) = now.checked_sub(ttl + longest_doubt) {
+            stream.journal.forget(self.ticks, before);
+        }
+        self.tidy_later(index, now);
+    }
+
+    /// Comes back to a stream's journal when what is in it now can be forgotten.
+    pub(super) fn tidy_later(&mut self, index: u32, now: Instant) {
+        let ResumeSettings { ttl, longest_doubt } = self.settings.resume;
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        if stream.journal_due.is_none() && !stream.journal.is_empty() {
+            // a tick on top, as it forgets what is older than a whole one
+            let at = now + ttl + longest_doubt + 2 * TICK;
+            stream.journal_due = Some(self.deadlines.add(at, Due::Journal { stream: index }));
         }
     }
 
