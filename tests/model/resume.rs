@@ -10,12 +10,14 @@ use broker::broker::{
 };
 use broker::clock::Clock;
 use broker::types::{
-    Codec, Identifier, Join, Member, MemberChange, MemberList, PresenceId, ServerMessage,
-    SessionId, StreamCommand, StreamName,
+    Codec, Identifier, Join, MemberList, PresenceId, ServerMessage, SessionId, StreamCommand,
+    StreamName,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::strategy::ValueTree as _;
+
+use crate::replay::apply;
 
 /// How many clients there are. They share presence ids.
 const CLIENTS: usize = 5;
@@ -302,11 +304,15 @@ impl World {
             match message {
                 ServerMessage::PresenceList(list) => state.view = Some(list.to_vec()),
                 ServerMessage::Presence(change) => {
-                    apply(state.view.as_mut(), &change.id, &change.member, strict);
+                    if let Some(view) = &mut state.view {
+                        apply(view, &change.id, &change.member, strict);
+                    }
                 }
                 ServerMessage::Missed { id, change } => {
                     self.news += 1;
-                    apply(state.view.as_mut(), id, change, strict);
+                    if let Some(view) = &mut state.view {
+                        apply(view, id, change, strict);
+                    }
                 }
                 _ => {}
             }
@@ -346,22 +352,5 @@ impl World {
         self.deliver(usize::MAX);
         assert_eq!(self.shard.totals(), Totals::default());
         assert_eq!(self.shard.poll_timeout(), None);
-    }
-}
-
-/// What a client does with its list of members when one changes.
-fn apply(view: Option<&mut MemberList>, id: &PresenceId, change: &MemberChange, strict: bool) {
-    let Some(view) = view else { return };
-    let place = view.iter().position(|member| member.id == *id);
-    match (change, place) {
-        (MemberChange::Joined { info }, None) => {
-            view.push(Member { id: id.clone(), info: info.clone() });
-        }
-        (MemberChange::Left, Some(place)) => drop(view.remove(place)),
-        (MemberChange::Updated { info }, Some(place)) => view[place].info = info.clone(),
-        (MemberChange::Unchanged, _) => {}
-        (MemberChange::Joined { info }, Some(place)) if !strict => view[place].info = info.clone(),
-        (MemberChange::Left | MemberChange::Updated { .. }, None) if !strict => {}
-        (change, _) => panic!("{change:?} of {id} can't happen to {view:?}"),
     }
 }
