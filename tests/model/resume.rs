@@ -104,6 +104,60 @@ fn most_sessions_are_resumed() {
     assert!(resumed > 250 && refused > 5 && news > 100, "{resumed}, {refused}, {news}");
 }
 
+#[test]
+fn whoever_is_back_stays_until_it_leaves() {
+    let mut world = World::new();
+    world.step(&Step::Join { client: 0, id: 0, info: 0 });
+    world.step(&Step::Join { client: 0, id: 0, info: 0 });
+    world.cut(0, None, 0, false);
+    assert!(world.shard.poll_timeout().is_some());
+    world.resume(0);
+    assert_eq!((world.resumed, world.shard.poll_timeout()), (1, None));
+    world.pass(PRESENCE_TTL.max(SESSION_TTL));
+    assert_eq!(world.shard.totals().records, 1);
+    world.step(&Step::Leave(0));
+    assert_eq!(world.shard.totals().records, 0);
+    world.disperse();
+}
+
+#[test]
+fn a_record_that_ran_out_is_not_resumed() {
+    let mut world = World::new();
+    for client in [0, 0, 1] {
+        world.step(&Step::Join { client, id: 0, info: 0 });
+    }
+    world.cut(0, None, 0, false);
+    world.pass(PRESENCE_TTL);
+    assert_eq!(world.shard.totals().records, 0);
+    world.step(&Step::Join { client: 1, id: 1, info: 0 });
+    world.resume(0);
+    world.step(&Step::Leave(0));
+    assert_eq!((world.resumed, world.shard.totals().records), (1, 1), "the other's is not its");
+    world.settle();
+    world.disperse();
+}
+
+#[test]
+fn news_that_did_not_arrive_is_told_again() {
+    let mut world = World::new();
+    world.connect(0);
+    world.connect(1);
+    world.deliver(usize::MAX);
+    world.cut(0, None, 0, false);
+    world.step(&Step::Join { client: 1, id: 0, info: 0 });
+    world.deliver(usize::MAX);
+    world.pass(Duration::from_millis(200));
+    world.resume(0);
+    let session = world.clients[0].connection.take().unwrap();
+    assert!(matches!(*world.written[session as usize], [(ServerMessage::Missed { .. }, _)]));
+    let margin = Duration::ZERO;
+    world.clients[0].earlier = Some(Earlier { session, arrived: 0, margin, noticed: false });
+    world.resume(0);
+    assert_eq!(world.resumed, 2);
+    world.settle();
+    world.disperse();
+}
+
 struct World {
     shard: Shard<u32>,
     start: Instant,
@@ -237,6 +291,11 @@ impl World {
                 assert!(self.shard.poll_timeout().is_none_or(|due| due > self.now));
             }
         }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.step(&Step::Expire);
     }
 
     fn cut(&mut self, client: usize, arrived: Option<Index>, earlier: u64, unnoticed: bool) {
