@@ -30,7 +30,7 @@ impl World {
         let written = self.places[connection].written.len();
         let (arrived, margin) = (written - lost % (written + 1), MARGINS[how / 2 % 4]);
         self.places[connection].broken = Some(Broken { arrived, margin });
-        if how % 2 == 0 {
+        if how.is_multiple_of(2) {
             let late = how as u64 / 8 * 5;
             self.end_session(connection, self.now.saturating_sub(late), true);
         }
