@@ -54,6 +54,8 @@ pub fn run(data: &[u8]) {
     for entry in &decoded.entries {
         check(entry);
     }
+    let end = decoded.entries.iter().position(|entry| *entry == Entry::Closed);
+    assert!(end.is_none_or(|end| end + 1 == decoded.entries.len()), "something follows the end");
     let ends = ends(&file, &decoded);
     for cut in cuts(&ends, file.len(), how / 4) {
         check_cut(&file, cut, &ends, &decoded);
