@@ -14,6 +14,7 @@ pub mod publication;
 mod replay;
 pub mod settings;
 pub mod shard;
+pub mod state;
 pub mod stream_names;
 pub mod tokens;
 pub mod values;
@@ -23,7 +24,7 @@ pub mod websocket;
 pub type Run = fn(&[u8]);
 
 /// Every target by its name, which its binary and its corpus have too.
-pub const TARGETS: [(&str, Run); 11] = [
+pub const TARGETS: [(&str, Run); 12] = [
     // what clients send
     ("handshake", handshake::run),
     ("origins", origins::run),
@@ -37,6 +38,8 @@ pub const TARGETS: [(&str, Run); 11] = [
     ("flags", flags::run),
     ("settings", settings::run),
     ("values", values::run),
+    // what the broker wrote
+    ("state", state::run),
     // what becomes of it
     ("shard", shard::run),
 ];

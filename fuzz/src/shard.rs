@@ -4,23 +4,30 @@
 //! Clients know what they were told, and what must hold of it is checked: whoever watches sees who
 //! is there; publications and whispers come once and in order; what was missed is told without a
 //! gap or refused; nobody connected expires, and nobody else stays; and in the end nothing is left.
+//! Connections break with or without the last of what was written to them having arrived, and
+//! whoever comes back for its session sees who is there, too.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod clients;
+mod resuming;
+
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use broker::broker::{
-    Delivery, End, FanOut, GroupKey, HistorySettings, Input, ResumeSettings, Settings, Shard,
+    Delivery, FanOut, GroupKey, HistorySettings, Input, ResumeSettings, Settings, Shard,
     SubscriberKey, Totals,
 };
 use broker::clock::Clock;
 use broker::types::{
-    Codec, CommandKind, Grant, HistoryRequest, Identifier, Join, MemberList, Position, Publication,
-    ServerMessage, SessionId, StreamCommand, StreamName,
+    Codec, CommandKind, Grant, HistoryRequest, Identifier, Join, ServerMessage, SessionId,
+    StreamCommand, StreamName,
 };
 
-use super::replay::replay;
+use clients::{Follower, Place};
 
 const STREAMS: usize = 3;
+/// How long a resumed subscriber may be kept from what is said, in milliseconds.
+const LONGEST_HOLD: u64 = 1000;
 const CONNECTIONS: usize = 5;
 /// Names that a connection can give its subscriptions; each is to one stream.
 const NAMES: usize = 2 * STREAMS;
@@ -28,6 +35,9 @@ const IDS: [&str; 4] = ["ann", "bob", "cem", "dee"];
 const TTLS: [u64; 4] = [0, 1, 50, 15_000];
 const LIMITS: [usize; 4] = [0, 1, 3, 100];
 const MOST_BYTES: [usize; 2] = [2500, 1 << 20];
+const SESSION_TTLS: [u64; 4] = [0, 1500, 40, 20_000];
+const LONGEST_DOUBT: u64 = 500;
+const MOST_MEMBERS: [usize; 2] = [usize::MAX, 2];
 const HISTORY_TTL: u64 = 10_000;
 const PAUSES: [u64; 8] = [0, 1, 7, 49, 50, 1000, 10_000, 86_400_000];
 /// Milliseconds at the start, of the clock and, with this much more, of the Unix epoch.
@@ -43,26 +53,6 @@ pub fn run(data: &[u8]) {
         world.check();
     }
     world.end();
-}
-
-/// One following of a stream by a client; its number is the recipient's.
-struct Follower {
-    connection: usize,
-    stream: usize,
-    key: SubscriberKey,
-    is_held: bool,
-    /// Publications up to this number were before it.
-    since: u64,
-    /// Publications and whispers that it is yet to be told, by number.
-    due: VecDeque<u64>,
-    /// How many answers it is yet to be given.
-    answers: usize,
-    /// For each request for history: what must be told, if it isn't refused.
-    asked: VecDeque<Option<Vec<u64>>>,
-    /// What has come of the first of those.
-    missed: Vec<u64>,
-    /// The members as it sees them, once it has been given a list.
-    seen: Option<MemberList>,
 }
 
 /// A subscription's membership.
@@ -84,6 +74,8 @@ struct Published {
 struct World {
     shard: Shard<usize>,
     ttl: u64,
+    session_ttl: u64,
+    most_members: usize,
     history: HistorySettings,
     zero: Instant,
     now: u64,
@@ -92,12 +84,10 @@ struct World {
     published: Vec<Published>,
     followers: Vec<Follower>,
     records: Vec<Record>,
-    /// How often a connection's place has been taken.
-    generations: [u64; CONNECTIONS],
-    /// The last publication with a position that a client has of a stream, with its number.
-    last: BTreeMap<(usize, usize), (u64, Position)>,
+    places: [Place; CONNECTIONS],
     joins: usize,
     leaves: usize,
+    updates: usize,
 }
 
 fn name(stream: usize) -> StreamName {
@@ -113,13 +103,19 @@ impl World {
             ttl: Duration::from_millis(HISTORY_TTL),
             max_bytes: MOST_BYTES[settings / 16 % 2],
         };
+        let session_ttl = SESSION_TTLS[settings / 32 % 4];
+        let most_members = MOST_MEMBERS[settings / 128];
+        let resume = ResumeSettings {
+            ttl: Duration::from_millis(session_ttl),
+            longest_doubt: Duration::from_millis(LONGEST_DOUBT),
+        };
         let (presence_ttl, zero) = (Duration::from_millis(ttl), Clock::new().now());
         Self {
             shard: Shard::new(
                 Settings {
                     presence_ttl,
-                    resume: ResumeSettings::default(),
-                    max_members: usize::MAX,
+                    resume,
+                    max_members: most_members,
                     max_answer: usize::MAX,
                     history,
                     seed: 7,
@@ -127,6 +123,8 @@ impl World {
                 zero,
             ),
             ttl,
+            session_ttl,
+            most_members,
             history,
             zero,
             now: START,
@@ -134,15 +132,15 @@ impl World {
             published: Vec::new(),
             followers: Vec::new(),
             records: Vec::new(),
-            generations: [0; CONNECTIONS],
-            last: BTreeMap::new(),
+            places: Default::default(),
             joins: 0,
             leaves: 0,
+            updates: 0,
         }
     }
 
     fn apply(&mut self, operation: u8, [a, b, c]: [usize; 3]) {
-        match operation % 16 {
+        match operation % 20 {
             0 | 1 => self.subscribe(a, b, c),
             2 => self.unsubscribe(a, b),
             3 | 4 => self.join(a, b, c),
@@ -155,7 +153,11 @@ impl World {
             12 => self.disconnect(a, b),
             13 => self.pass(a),
             14 => self.take_replies(),
-            _ => drop(self.fan_out(a, b)),
+            15 => drop(self.fan_out(a, b)),
+            16 => self.cut(a, b, c),
+            17 => self.notice(a),
+            18 => self.resume(a, b),
+            _ => drop(self.fan_out(usize::MAX, b)),
         }
     }
 
@@ -165,16 +167,23 @@ impl World {
 
     /// Whoever a connection's name stands for, if it stands for one.
     fn find(&self, connection: usize, name: usize) -> Option<usize> {
+        if self.places[connection % CONNECTIONS].broken.is_some() {
+            return None;
+        }
         let key = self.key(connection, name);
         self.followers.iter().position(|follower| follower.is_held && follower.key == key)
     }
 
     fn key(&self, connection: usize, name: usize) -> SubscriberKey {
-        let connection = connection % CONNECTIONS;
-        let session = (self.generations[connection] << 8) | connection as u64;
         let identifier = Identifier::from(format!("\"{}\"", name % NAMES));
         let group = GroupKey { codec: Codec::ActionCable, identifier };
-        SubscriberKey { session: SessionId::from_bits(session.into()), group }
+        SubscriberKey { session: self.session(connection), group }
+    }
+
+    fn session(&self, connection: usize) -> SessionId {
+        let connection = connection % CONNECTIONS;
+        let session = (self.places[connection].generation << 8) | connection as u64;
+        SessionId::from_bits(session.into())
     }
 
     fn command(&mut self, follower: usize, command: StreamCommand) {
@@ -191,19 +200,11 @@ impl World {
     }
 
     fn subscribe(&mut self, connection: usize, name: usize, how: usize) {
+        self.notice(connection);
         let follower = self.find(connection, name).unwrap_or_else(|| {
-            self.followers.push(Follower {
-                connection: connection % CONNECTIONS,
-                stream: name % STREAMS,
-                key: self.key(connection, name),
-                is_held: true,
-                since: self.said,
-                due: VecDeque::new(),
-                answers: 0,
-                asked: VecDeque::new(),
-                missed: Vec::new(),
-                seen: None,
-            });
+            let key = self.key(connection, name);
+            let (connection, stream) = (connection % CONNECTIONS, name % STREAMS);
+            self.followers.push(Follower::new(connection, stream, key, self.said));
             self.followers.len() - 1
         });
         let history = (how & 1 == 1).then(|| self.request(follower, how >> 4));
@@ -235,13 +236,18 @@ impl World {
         self.command(follower, StreamCommand::Join(join));
     }
 
-    /// A join, which adds a record, changes one, or is refused as one of another id.
+    /// A join, which adds a record, changes one, or is refused as one of another id or one too many.
     fn join_of(&mut self, follower: usize, what: usize) -> Join {
         let id = IDS[what % IDS.len()];
         match self.records.iter().find(|record| record.follower == follower) {
             None => {
                 let stream = self.followers[follower].stream;
-                self.records.push(Record { follower, stream, id, deadline: None });
+                let here = self.ids(stream);
+                if here.len() >= self.most_members && !here.contains(id) {
+                    self.followers[follower].answers += 1;
+                } else {
+                    self.records.push(Record { follower, stream, id, deadline: None });
+                }
             }
             Some(record) if record.id == id => {}
             Some(_) => self.followers[follower].answers += 1,
@@ -274,7 +280,7 @@ impl World {
             let here = |p: &&Published| p.stream == stream && p.number <= since && after(p);
             self.published.iter().filter(here).map(|published| published.number).collect()
         };
-        let (request, missed) = match (what % 4, self.last.get(&(connection, stream))) {
+        let (request, missed) = match (what % 4, self.places[connection].last.get(&stream)) {
             (0, _) => (HistoryRequest::default(), None),
             (1 | 2, Some((last, position))) => {
                 let positions = vec![(name(stream), position.clone())];
@@ -322,30 +328,6 @@ impl World {
         self.said
     }
 
-    /// A connection ends, which is noticed some milliseconds late.
-    fn disconnect(&mut self, connection: usize, late: usize) {
-        let connection = connection % CONNECTIONS;
-        let at = self.now.saturating_sub(late as u64);
-        for number in 0..self.followers.len() {
-            let follower = &self.followers[number];
-            if !follower.is_held || follower.connection != connection {
-                continue;
-            }
-            let input = Input::Ended { key: follower.key.clone(), end: End::at(self.at(at)) };
-            self.shard.handle(&name(follower.stream), input, self.at(self.now));
-            self.let_go(number);
-        }
-        for record in &mut self.records {
-            if self.followers[record.follower].connection == connection {
-                record.deadline.get_or_insert(at + self.ttl);
-            }
-        }
-        if self.ttl == 0 {
-            self.records.retain(|record| record.deadline.is_none());
-        }
-        self.generations[connection] += 1;
-    }
-
     /// Time passes, and if it is odd nobody looks at what is over.
     fn pass(&mut self, what: usize) {
         self.now += PAUSES[what / 2 % PAUSES.len()];
@@ -357,6 +339,9 @@ impl World {
             self.shard.handle_timeout(now);
         }
         self.records.retain(|record| record.deadline.is_none_or(|deadline| deadline > self.now));
+        for follower in &mut self.followers {
+            follower.parked.take_if(|parked| parked.deadline <= self.now);
+        }
         let fresh = |published: &&Published| published.at + HISTORY_TTL > self.now;
         assert!(self.shard.totals().publications <= self.published.iter().filter(fresh).count());
     }
@@ -402,26 +387,13 @@ impl World {
         let follower = &mut self.followers[number];
         match message {
             ServerMessage::Publication(publication) => {
-                return self.publication(number, publication);
+                assert_eq!(publication.stream, name(follower.stream));
+                assert_eq!(publication.position.is_some(), self.history.limit > 0);
+                follower.publication(publication);
             }
             ServerMessage::Whisper(data) => {
                 let number = data.as_str().parse().ok();
                 assert_eq!(number, follower.due.pop_front(), "once and in order");
-                return;
-            }
-            ServerMessage::Presence(change) => {
-                if let Some(seen) = &mut follower.seen {
-                    replay(seen, change);
-                }
-                return;
-            }
-            ServerMessage::PresenceList(list) => {
-                let seen = follower.seen.get_or_insert_with(|| list.to_vec());
-                assert_eq!(*seen, **list, "it sees others than the list");
-            }
-            ServerMessage::PresenceCount(total) => {
-                let seen = follower.seen.as_ref().map(Vec::len);
-                assert!(seen.is_none_or(|seen| seen == *total), "{seen:?} are not {total}");
             }
             ServerMessage::HistoryConfirmed => {
                 let missed = follower.asked.pop_front().expect("a request");
@@ -431,27 +403,25 @@ impl World {
                 follower.asked.pop_front().expect("a request");
                 assert!(follower.missed.is_empty(), "the refusal comes alone");
             }
-            ServerMessage::Missed { .. } => panic!("nobody resumed"),
-            ServerMessage::Confirmed
+            ServerMessage::Presence(_)
+            | ServerMessage::Missed { .. }
+            | ServerMessage::PresenceList(_)
+            | ServerMessage::PresenceCount(_)
+            | ServerMessage::Confirmed
             | ServerMessage::Rejected
             | ServerMessage::PresenceError(_) => {}
         }
-        follower.answers = follower.answers.checked_sub(1).expect("an answer that was asked for");
-    }
-
-    fn publication(&mut self, follower: usize, publication: &Publication) {
-        let follower = &mut self.followers[follower];
-        let number: u64 = publication.data.as_str().parse().expect("a number");
-        assert_eq!(publication.stream, name(follower.stream));
-        assert_eq!(publication.position.is_some(), self.history.limit > 0);
-        if number <= follower.since {
-            follower.missed.push(number);
-        } else {
-            assert_eq!(Some(number), follower.due.pop_front(), "once and in order");
+        if clients::is_answer(message) {
+            let answers = follower.answers.checked_sub(1);
+            follower.answers = answers.expect("an answer that was asked for");
         }
-        if let Some(position) = &publication.position {
-            let last = (follower.connection, follower.stream);
-            self.last.insert(last, (number, position.clone()));
+        follower.view.take_in(message);
+        let (connection, stream, session) =
+            (follower.connection, follower.stream, follower.key.session);
+        if session == self.session(connection) {
+            let place = &mut self.places[connection];
+            place.take_in(stream, message);
+            place.written.push((number, message.clone(), self.now));
         }
     }
 
@@ -459,11 +429,11 @@ impl World {
         let totals = self.shard.totals();
         let held = self.followers.iter().filter(|follower| follower.is_held).count();
         assert_eq!(totals.subscriptions, held);
+        assert_eq!(totals.parked, self.followers.iter().filter(|it| it.parked.is_some()).count());
         assert_eq!(totals.records, self.records.len());
         let mut members = 0;
         for stream in 0..STREAMS {
-            let here = self.records.iter().filter(|record| record.stream == stream);
-            let ids: BTreeSet<&str> = here.map(|record| record.id).collect();
+            let ids = self.ids(stream);
             let list = self.shard.members(&name(stream));
             assert_eq!(self.shard.member_count(&name(stream)), list.len());
             assert_eq!(list.iter().map(|member| member.id.as_str()).collect::<BTreeSet<_>>(), ids);
@@ -476,14 +446,34 @@ impl World {
         assert!(totals.history_bytes <= self.history.max_bytes);
         assert_eq!(totals.publications == 0, totals.history_bytes == 0);
 
+        self.count();
+        assert_eq!(self.joins - self.leaves, members);
+        let parked =
+            self.followers.iter().filter_map(|follower| Some(follower.parked.as_ref()?.deadline));
+        let deadlines = self.records.iter().filter_map(|record| record.deadline).chain(parked);
+        let (next, due) = (deadlines.min().map(|next| self.at(next)), self.shard.poll_timeout());
+        // histories and, where sessions are resumed, journals have deadlines, too
+        let others = self.history.limit > 0 || self.session_ttl > 0;
+        match next {
+            Some(next) if others => assert!(due.is_some_and(|due| due <= next)),
+            None if others => {}
+            next => assert_eq!(due, next),
+        }
+    }
+
+    /// Takes in what the shard counted; whether an event was among it.
+    fn count(&mut self) -> bool {
         let counts = self.shard.take_counts();
         self.joins += counts.joins.len();
         self.leaves += counts.leaves.len();
-        assert_eq!(self.joins - self.leaves, members);
-        let deadlines = self.records.iter().filter_map(|record| record.deadline);
-        if let Some(deadline) = deadlines.min() {
-            assert!(self.shard.poll_timeout().is_some_and(|due| due <= self.at(deadline)));
-        }
+        self.updates += counts.updates.len();
+        !(counts.joins.is_empty() && counts.leaves.is_empty() && counts.updates.is_empty())
+    }
+
+    /// Who is there in a stream.
+    fn ids(&self, stream: usize) -> BTreeSet<&'static str> {
+        let here = self.records.iter().filter(|record| record.stream == stream);
+        here.map(|record| record.id).collect()
     }
 
     /// Nobody lacks anything, and whoever watches sees who is there.
@@ -491,7 +481,7 @@ impl World {
         for follower in self.followers.iter().filter(|follower| follower.is_held) {
             assert!(follower.due.is_empty(), "{:?} are missing", follower.due);
             let there = self.shard.members(&name(follower.stream));
-            assert!(follower.seen.as_ref().is_none_or(|seen| *seen == *there));
+            follower.view.check(&there);
         }
     }
 
@@ -502,7 +492,7 @@ impl World {
             self.disconnect(connection, 0);
         }
         self.check();
-        self.now += self.ttl.max(HISTORY_TTL);
+        self.now += self.ttl.max(HISTORY_TTL).max(self.session_ttl).max(LONGEST_HOLD);
         self.pass(0);
         self.check();
         assert_eq!(self.shard.totals(), Totals::default());

@@ -10,12 +10,14 @@ use broker::broker::{
 };
 use broker::clock::Clock;
 use broker::types::{
-    Codec, Grant, Identifier, Join, Member, MemberChange, MemberList, PresenceId, ServerMessage,
-    SessionId, StreamCommand, StreamName,
+    Codec, Grant, Identifier, Join, MemberList, PresenceId, ServerMessage, SessionId,
+    StreamCommand, StreamName,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::strategy::ValueTree as _;
+
+use crate::replay::apply;
 
 /// How many clients there are. They share presence ids.
 const CLIENTS: usize = 5;
@@ -119,6 +121,62 @@ fn a_journal_is_given_back_in_a_quiet_stream() {
     }
     assert_eq!(noted(&world), 0);
     world.settle();
+}
+
+#[test]
+fn whoever_is_back_stays_until_it_leaves() {
+    let mut world = World::new();
+    world.step(&Step::Join { client: 0, id: 0, info: 0 });
+    world.step(&Step::Join { client: 0, id: 0, info: 0 });
+    world.cut(0, None, 0, false);
+    assert!(world.shard.poll_timeout().is_some());
+    world.resume(0);
+    let later = world.now + PRESENCE_TTL.max(SESSION_TTL);
+    let due = world.shard.poll_timeout();
+    assert!(world.resumed == 1 && due.is_none_or(|due| due > later), "neither it nor its record");
+    world.pass(PRESENCE_TTL.max(SESSION_TTL));
+    assert_eq!(world.shard.totals().records, 1);
+    world.step(&Step::Leave(0));
+    assert_eq!(world.shard.totals().records, 0);
+    world.disperse();
+}
+
+#[test]
+fn a_record_that_ran_out_is_not_resumed() {
+    let mut world = World::new();
+    for client in [0, 0, 1] {
+        world.step(&Step::Join { client, id: 0, info: 0 });
+    }
+    world.cut(0, None, 0, false);
+    world.pass(PRESENCE_TTL);
+    assert_eq!(world.shard.totals().records, 0);
+    world.step(&Step::Join { client: 1, id: 1, info: 0 });
+    world.resume(0);
+    world.step(&Step::Leave(0));
+    assert_eq!((world.resumed, world.shard.totals().records), (1, 1), "the other's is not its");
+    world.settle();
+    world.disperse();
+}
+
+#[test]
+fn news_that_did_not_arrive_is_told_again() {
+    let mut world = World::new();
+    world.connect(0);
+    world.connect(1);
+    world.deliver(usize::MAX);
+    world.cut(0, None, 0, false);
+    world.step(&Step::Join { client: 1, id: 0, info: 0 });
+    world.deliver(usize::MAX);
+    world.pass(Duration::from_millis(200));
+    world.resume(0);
+    let session = world.clients[0].connection.take().unwrap();
+    assert!(matches!(*world.written[session as usize], [(ServerMessage::Missed { .. }, _)]));
+    let margin = Duration::ZERO;
+    world.clients[0].earlier = Some(Earlier { session, arrived: 0, margin, noticed: false });
+    world.resume(0);
+    assert_eq!(world.resumed, 2);
+    world.settle();
+    world.disperse();
 }
 
 struct World {
@@ -259,6 +317,11 @@ impl World {
         }
     }
 
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.step(&Step::Expire);
+    }
+
     fn cut(&mut self, client: usize, arrived: Option<Index>, earlier: u64, unnoticed: bool) {
         let Some(session) = self.clients[client].connection.take() else { return };
         let written = self.written[session as usize].len();
@@ -324,11 +387,15 @@ impl World {
             match message {
                 ServerMessage::PresenceList(list) => state.view = Some(list.to_vec()),
                 ServerMessage::Presence(change) => {
-                    apply(state.view.as_mut(), &change.id, &change.member, strict);
+                    if let Some(view) = &mut state.view {
+                        apply(view, &change.id, &change.member, strict);
+                    }
                 }
                 ServerMessage::Missed { id, change } => {
                     self.news += 1;
-                    apply(state.view.as_mut(), id, change, strict);
+                    if let Some(view) = &mut state.view {
+                        apply(view, id, change, strict);
+                    }
                 }
                 _ => {}
             }
@@ -368,22 +435,5 @@ impl World {
         self.deliver(usize::MAX);
         assert_eq!(self.shard.totals(), Totals::default());
         assert_eq!(self.shard.poll_timeout(), None);
-    }
-}
-
-/// What a client does with its list of members when one changes.
-fn apply(view: Option<&mut MemberList>, id: &PresenceId, change: &MemberChange, strict: bool) {
-    let Some(view) = view else { return };
-    let place = view.iter().position(|member| member.id == *id);
-    match (change, place) {
-        (MemberChange::Joined { info }, None) => {
-            view.push(Member { id: id.clone(), info: info.clone() });
-        }
-        (MemberChange::Left, Some(place)) => drop(view.remove(place)),
-        (MemberChange::Updated { info }, Some(place)) => view[place].info = info.clone(),
-        (MemberChange::Unchanged, _) => {}
-        (MemberChange::Joined { info }, Some(place)) if !strict => view[place].info = info.clone(),
-        (MemberChange::Left | MemberChange::Updated { .. }, None) if !strict => {}
-        (change, _) => panic!("{change:?} of {id} can't happen to {view:?}"),
     }
 }

@@ -1,0 +1,266 @@
+//! A state file: `[how, bytes…]`, where the bytes are the file, or what the target puts checksums
+//! to so that they aren't turned down for those: a header's fields, frames' payloads.
+//!
+//! Whatever is there, no more memory is taken than goes with the file's length; what is read before
+//! a cut is a part of what is read without it, and a cut is never taken for damage; and what was
+//! read can be written and read again.
+
+use std::io::{self, Read};
+
+use broker::state::format::{
+    Basis, Boot, Decoded, Entry, Fault, Header, HeaderError, Reader, decode, encode, encode_closed,
+    encode_complete,
+};
+use broker::types::{Change, Epoch, Identifier, RawJson};
+use serde_json::value::RawValue;
+
+const HEAD: Header = Header {
+    boot: Boot::from_bits(7),
+    run: 3,
+    shards: 2,
+    shard: 1,
+    generation: 4,
+    basis: Basis::Generation { number: 3, length: 900 },
+};
+
+/// What a header begins with, whatever it says, and what it ends with.
+const MAGIC_AND_VERSION: usize = 8 + 4;
+const CRC: usize = 4;
+
+/// Bytes that a file of none takes.
+const LEAST: usize = 1024;
+
+pub fn run(data: &[u8]) {
+    let Some((&how, bytes)) = data.split_first() else { return };
+    let how = usize::from(how);
+    let file = match how % 4 {
+        0 => bytes.to_vec(),
+        1 => [&HEAD.encode(), bytes].concat(),
+        2 => [HEAD.encode(), frames(bytes)].concat(),
+        _ => with_fields(bytes),
+    };
+    let mut read = None;
+    let memory = allocation_counter::measure(|| read = Some(decode(&file)));
+    let decoded = match read.expect("it was read") {
+        Ok(decoded) => decoded,
+        Err(error) => {
+            assert!(matches!(how % 4, 0 | 3), "{error}");
+            return;
+        }
+    };
+    check_memory(memory.bytes_max, &decoded, file.len());
+    let header = HEAD.encode().len();
+    assert_eq!(decoded.header.encode(), file[..header], "there is one way to write a header");
+    for entry in &decoded.entries {
+        check(entry);
+    }
+    let end = decoded.entries.iter().position(|entry| *entry == Entry::Closed);
+    assert!(end.is_none_or(|end| end + 1 == decoded.entries.len()), "something follows the end");
+    let ends = ends(&file, &decoded);
+    for cut in cuts(&ends, file.len(), how / 4) {
+        check_cut(&file, cut, &ends, &decoded);
+    }
+    for cut in 0..header {
+        assert!(matches!(Header::decode(&file[..cut]), Err(HeaderError::Short)), "{cut}");
+    }
+    check_trickle(&file, &decoded, how / 4);
+    check_again(&decoded);
+}
+
+/// A file of `[a header's fields, frames…]`.
+fn with_fields(bytes: &[u8]) -> Vec<u8> {
+    let mut file = HEAD.encode();
+    let fields = file.len() - MAGIC_AND_VERSION - CRC;
+    let (fields, rest) = bytes.split_at(bytes.len().min(fields));
+    file[MAGIC_AND_VERSION..][..fields.len()].copy_from_slice(fields);
+    file.truncate(file.len() - CRC);
+    file.extend(crc32fast::hash(&file).to_le_bytes());
+    file.extend(frames(rest));
+    file
+}
+
+/// Frames around payloads, each `[kind, length, bytes…]`. A fourth of them lie of their length.
+fn frames(mut bytes: &[u8]) -> Vec<u8> {
+    let mut frames = Vec::new();
+    while let Some((&[kind, length], rest)) = bytes.split_first_chunk() {
+        let (payload, rest) = rest.split_at(rest.len().min(length.into()));
+        let length = match kind % 4 {
+            3 => 1 << (kind / 4),
+            _ => payload.len() as u64,
+        };
+        let mut about = length.to_le_bytes().to_vec();
+        about.extend(crc32fast::hash(payload).to_le_bytes());
+        about.extend(crc32fast::hash(&about).to_le_bytes());
+        frames.extend(about);
+        frames.extend(payload);
+        bytes = rest;
+    }
+    frames
+}
+
+/// The most that was held at once goes with what there is to read, whatever that says of itself.
+fn check_memory(most: u64, decoded: &Decoded, length: usize) {
+    let entries = match decoded.fault {
+        Some(Fault::Damaged) => length / 2, // what was read of the frame is not in the result
+        Some(Fault::Short | Fault::Unreadable(_)) | None => decoded.entries.len(),
+    };
+    // twice, in a frame's list and in the file's, which grow by doubling
+    let allowed = LEAST + 8 * length + 6 * entries * size_of::<Entry>();
+    assert!(most <= allowed as u64, "{most} bytes for a file of {length}, {allowed} are allowed");
+}
+
+/// Where the whole frames end, and how many entries there are up to there.
+fn ends(file: &[u8], decoded: &Decoded) -> Vec<(usize, usize)> {
+    let mut reader = Reader::new(file).expect("a header");
+    let at = |reader: &Reader<&[u8]>| usize::try_from(reader.length()).expect("a length");
+    let (mut ends, mut entries) = (vec![(at(&reader), 0)], Vec::new());
+    while let Ok(Some(frame)) = reader.read() {
+        assert!(!frame.is_empty(), "a frame holds something");
+        entries.extend(frame);
+        ends.push((at(&reader), entries.len()));
+    }
+    assert_eq!((entries, reader.length()), (decoded.entries.clone(), decoded.length));
+    let is_whole = decoded.length == file.len() as u64;
+    assert_eq!(decoded.fault.is_none(), is_whole, "{:?}", decoded.fault);
+    ends
+}
+
+/// Some of the places to cut a file at: around the ends of frames, and anywhere.
+fn cuts(ends: &[(usize, usize)], length: usize, offset: usize) -> Vec<usize> {
+    let (first, last) = (ends[0].0, ends[ends.len() - 1].0);
+    let ends =
+        ends.iter().step_by(ends.len() / 4 + 1).flat_map(|(end, _)| [end - 1, *end, end + 1]);
+    let anywhere = (0..4).map(|part| first + (length - first) * (64 * part + offset) / 256);
+    ends.chain(anywhere).filter(|cut| (first..=last).contains(cut)).collect()
+}
+
+/// What is cut off within what can be read leaves the frames before the cut.
+fn check_cut(file: &[u8], cut: usize, ends: &[(usize, usize)], whole: &Decoded) {
+    let before = ends.iter().rfind(|(end, _)| *end <= cut);
+    let &(end, entries) = before.expect("the header is before it");
+    let decoded = decode(&file[..cut]).expect("a header");
+    assert_eq!(decoded.length, end as u64);
+    assert_eq!(decoded.entries, whole.entries[..entries]);
+    match decoded.fault {
+        None => assert_eq!(cut, end, "the cut wasn't noticed"),
+        Some(Fault::Short) => assert_ne!(cut, end, "nothing is missing"),
+        Some(fault) => panic!("a cut is taken for something else: {fault}"),
+    }
+}
+
+/// In whatever pieces it comes the same is read, and up to where it can't be read.
+fn check_trickle(file: &[u8], whole: &Decoded, pieces: usize) {
+    let read = |fails_at| {
+        let trickle = Trickle { rest: file, piece: 1 + pieces, left: fails_at, interrupted: false };
+        let mut reader = Reader::new(trickle).ok()?;
+        let mut entries = Vec::new();
+        loop {
+            match reader.read() {
+                Ok(Some(frame)) => entries.extend(frame),
+                Ok(None) => return Some((entries, reader.length(), None)),
+                Err(fault) => return Some((entries, reader.length(), Some(fault))),
+            }
+        }
+    };
+    let (entries, length, fault) = read(usize::MAX).expect("a header");
+    assert_eq!((&entries, length), (&whole.entries, whole.length));
+    assert_eq!(fault.map(|it| it.to_string()), whole.fault.as_ref().map(ToString::to_string));
+
+    let fails_at = file.len() * (1 + pieces) / 65;
+    let Some((entries, length, fault)) = read(fails_at) else {
+        return assert!(fails_at < HEAD.encode().len());
+    };
+    assert!(whole.entries.starts_with(&entries) && length <= fails_at as u64);
+    let is_before = fails_at as u64 <= whole.length;
+    assert!(!is_before || matches!(fault, Some(Fault::Unreadable(_))), "{fault:?}");
+}
+
+/// What it holds, it hands out in pieces with interruptions between, until it fails.
+struct Trickle<'a> {
+    rest: &'a [u8],
+    piece: usize,
+    left: usize,
+    interrupted: bool,
+}
+
+impl Read for Trickle<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.interrupted = !self.interrupted;
+        if self.interrupted {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if self.left == 0 {
+            return Err(io::Error::other("a broken disk"));
+        }
+        let most = self.piece.min(self.left).min(buffer.len());
+        let read = self.rest.read(&mut buffer[..most])?;
+        self.left -= read;
+        Ok(read)
+    }
+}
+
+/// What was read is good for what is made of it.
+fn check(entry: &Entry) {
+    let Entry::Change(change) = entry else { return };
+    assert!(!change.stream().as_str().is_empty());
+    match change {
+        Change::Began { epoch, .. } => check_epoch(epoch),
+        Change::Published(publication) => {
+            check_json(&publication.data);
+            if let Some(position) = &publication.position {
+                check_epoch(&position.epoch);
+            }
+        }
+        Change::Joined { identifier, id, info, .. } => {
+            check_identifier(identifier);
+            check_json(info);
+            assert!(!id.as_str().is_empty());
+        }
+        Change::Subscribed { identifier, .. }
+        | Change::Unsubscribed { identifier, .. }
+        | Change::Left { identifier, .. }
+        | Change::Resumed { identifier, .. } => check_identifier(identifier),
+        Change::Gone { id, .. } => assert!(!id.as_str().is_empty()),
+        Change::Forgotten { .. } => {}
+    }
+}
+
+fn check_json(json: &RawJson) {
+    serde_json::from_str::<&RawValue>(json.as_str()).expect("JSON");
+}
+
+/// A JSON string in the one spelling that `serde_json` gives it.
+fn check_identifier(identifier: &Identifier) {
+    let text: String = serde_json::from_str(identifier.as_str()).expect("a string");
+    assert_eq!(serde_json::to_string(&text).expect("a string"), identifier.as_str());
+}
+
+/// It can stand in a JSON string as it is.
+fn check_epoch(epoch: &Epoch) {
+    let text: String = serde_json::from_str(&format!("\"{epoch}\"")).expect("a string");
+    assert!(text == epoch.as_str() && !text.is_empty());
+}
+
+/// It is written as what it was read as.
+fn check_again(decoded: &Decoded) {
+    let mut file = decoded.header.encode();
+    let turns = decoded.entries.chunk_by(|a, b| change(a).is_some() && change(b).is_some());
+    for turn in turns {
+        match &turn[0] {
+            Entry::Change(_) => encode(turn.iter().filter_map(change), &mut file),
+            Entry::Complete { forgotten } => encode_complete(*forgotten, &mut file),
+            Entry::Closed => encode_closed(&mut file),
+        }
+    }
+    let again = decode(&file).expect("a header");
+    assert!(again.fault.is_none(), "{:?}", again.fault);
+    assert_eq!(again.length, file.len() as u64);
+    assert_eq!((again.header, &again.entries), (decoded.header, &decoded.entries));
+}
+
+fn change(entry: &Entry) -> Option<&Change> {
+    match entry {
+        Entry::Change(change) => Some(change),
+        Entry::Complete { .. } | Entry::Closed => None,
+    }
+}
