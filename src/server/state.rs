@@ -29,6 +29,7 @@ pub(super) fn begin(
     let (logs, keeper) = state.begin(shards, instruments, now);
     let keeping = keeper.every(config.state_interval)?;
     let before = match loaded.ending {
+        Ending::Clean if loaded.streams.is_empty() => "left nothing",
         Ending::Clean => "stopped in good order",
         Ending::Crashed => "just ended",
         Ending::Incomplete => "ended so that something may be missing: histories begin anew",

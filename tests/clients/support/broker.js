@@ -116,6 +116,11 @@ export class Broker {
     return `$ broker ${this.args.join(' ')}\n${this.#output.split('\n').slice(-200).join('\n')}`;
   }
 
+  /** Waits until it has written this: what it writes comes later than what it does. */
+  logs(text) {
+    return until(() => this.#output.includes(text), `the log says «${text}»`);
+  }
+
   get panicked() {
     return /panicked at/.test(this.#output);
   }
