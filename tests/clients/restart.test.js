@@ -9,6 +9,7 @@ import { cableTo, follow, next, recordPresence } from './support/anycable.js';
 import { pass, until } from './support/patience.js';
 import { eventsOf } from './support/replay.js';
 import { scenario } from './support/scenario.js';
+import { SECRET, identifySigned, token } from './support/sign.js';
 import { Socket, identify } from './support/socket.js';
 
 /** A scenario whose broker keeps its state in a directory of its own; `s.restart(how)` restarts it. */
@@ -154,8 +155,39 @@ for (const how of HOW) {
   });
 }
 
-restarting('only whom a session was given to takes it over after a restart', {}, async (s) => {
-  // the identity is kept with the session; without tokens everyone is the same
+const SECURE = { secret: SECRET, 'public-streams': true, 'presence-id-claim': 'sub' };
+const jid = (user, sub = user) => `jid=${token({ ext: JSON.stringify({ user }), sub })}`;
+
+for (const how of HOW) {
+  restarting(`${how}: only whom a session was given to takes it over`, SECURE, async (s) => {
+    const ann = await s.socket(`/cable?${jid('ann')}`);
+    const watch = identifySigned({ stream: 'signed', rights: ['subscribe'] });
+    for (const identifier of [ROOM, watch]) {
+      ann.send({ command: 'subscribe', identifier });
+      await ann.hears({ type: 'confirm_subscription', identifier });
+    }
+    ann.join(ROOM, 'ann', 1);
+    await ann.settle(ROOM);
+    await s.restart(how);
+    const come = async (query) => {
+      const socket = await s.open(`/cable?sid=${ann.sid}&${query}`);
+      return [socket, await socket.hears({ type: 'welcome' })];
+    };
+    for (const query of [jid('bob'), jid('ann', 'bob'), jid('bob', 'ann')]) {
+      assert.equal((await come(query))[1].restored, undefined, query);
+    }
+    const refused = await s.open(`/cable?sid=${ann.sid}`);
+    assert.equal((await refused.hears({ type: 'disconnect' })).reason, 'unauthorized');
+    const [back, welcome] = await come(jid('ann'));
+    assert.deepEqual(welcome.restored_ids.sort(), [ROOM, watch].sort());
+    back.join(ROOM, 'bob', 1);
+    assert.match((await back.hearsPresence(ROOM, 'error')).reason, /not the one of the token/);
+    back.join(watch, 'ann', 1);
+    assert.match((await back.hearsPresence(watch, 'error')).reason, /may not join/);
+  });
+}
+
+restarting('a session is not resumed by a broker that keeps none', {}, async (s) => {
   const [ann] = await s.member('room', 'ann');
   await s.restart('SIGKILL', { 'sessions-ttl': '0s' });
   const back = await s.open(`/cable?sid=${ann.sid}`);

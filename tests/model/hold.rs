@@ -250,5 +250,7 @@ impl World {
             }
             assert_eq!(self.members, Some(self.shard.member_count(&stream())));
         }
+        // what was kept for someone is given back, which only shows in what a shard is made of
+        assert!(format!("{:#?}", self.shard).contains("messages: []"), "{:#?}", self.shard);
     }
 }

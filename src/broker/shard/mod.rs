@@ -290,6 +290,7 @@ impl<R: Clone> Shard<R> {
                         self.remove_record(stream, record, LeaveCause::Unsubscribed, now);
                     }
                     self.keep_unsubscribed(stream, key);
+                    self.give_back(stream);
                 }
                 self.followed(CommandKind::Unsubscribe);
                 self.forget_if_idle(stream);
@@ -369,22 +370,21 @@ impl<R: Clone> Shard<R> {
     /// Tells one subscriber something, after all that was said before.
     fn reply(
         &mut self,
-        stream: u32,
+        index: u32,
         key: &SubscriberKey,
         answer: impl IntoIterator<Item = ServerMessage>,
     ) {
-        let Some(stream) = self.streams.get_mut(stream as usize) else { return };
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
         let group = stream.groups.get_mut(&key.group);
         let Some(subscriber) = group.and_then(|group| group.get_mut(&key.session)) else { return };
         let was_held = subscriber.is_held;
         let mut messages = Stream::catch_up(&stream.log, &mut stream.held, subscriber, self.now);
         messages.extend(answer);
         let recipient = subscriber.recipient.clone();
-        if was_held && stream.held.is_empty() && stream.behind_since.is_none() {
-            self.backlog -= stream.log.weight();
-            stream.log.trim(stream.log.end()); // it was kept for nobody else
-        }
         self.send(recipient, key, messages);
+        if was_held {
+            self.give_back(index);
+        }
     }
 
     fn send(&mut self, recipient: R, key: &SubscriberKey, messages: Vec<ServerMessage>) {

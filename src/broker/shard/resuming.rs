@@ -24,6 +24,7 @@ impl<R: Clone> Shard<R> {
             }
             self.expire(index, record, end.at, now);
         }
+        self.give_back(index);
         self.forget_if_idle(index);
     }
 
@@ -88,6 +89,16 @@ impl<R: Clone> Shard<R> {
         stream.held.add(subscriber);
         let due = Due::Held { stream: index, key: Box::new(key) };
         self.deadlines.add(self.now + HOLD, due);
+    }
+
+    /// Gives back what was kept for subscribers that were held, once none is and everyone else has
+    /// been told.
+    pub(super) fn give_back(&mut self, index: u32) {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        if stream.held.is_empty() && stream.behind_since.is_none() {
+            self.backlog -= stream.log.weight();
+            stream.log.trim(stream.log.end());
+        }
     }
 
     /// Tells a subscriber what it was kept from.
