@@ -7,11 +7,11 @@ pub mod action_cable;
 pub mod chat;
 pub mod meta;
 pub mod phoenix;
+pub mod plain;
 pub mod sse;
 pub mod typed;
 pub mod websocket;
 
-mod plain;
 mod write;
 
 use std::time::Duration;
