@@ -5,12 +5,13 @@
 
 pub mod action_cable;
 pub mod chat;
+pub mod meta;
 pub mod phoenix;
+pub mod plain;
 pub mod sse;
 pub mod typed;
 pub mod websocket;
 
-mod plain;
 mod write;
 
 use std::time::Duration;

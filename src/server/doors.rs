@@ -48,7 +48,7 @@ impl Doors {
             broadcast_key: config.access.publishing_key(),
             api_key: config.access.reading_key(),
             max_body: config.max_body_size,
-            max_stream_name: config.limits.stream_name_size,
+            limits: config.limits,
         });
         let metrics = http::metrics(move || scrape(&prometheus), config.access.scraping_key());
         let mut doors: Vec<(SocketAddr, Listener, Routes)> = Vec::new();
