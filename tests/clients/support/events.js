@@ -53,7 +53,7 @@ export class EventStream {
     this.#rest = blocks.pop();
     for (const block of blocks) {
       const event = parse(block);
-      if (event.event === 'ping') continue;
+      if (event.event === 'ping' || !('data' in event)) continue; // a comment is no event
       try {
         event.json = JSON.parse(event.data);
       } catch {
