@@ -132,7 +132,7 @@ fn check_action(action: Action, limits: &Limits) {
                     match join {
                         Some(Ok(join)) => check_list(&identifier, join, limits),
                         Some(Err(reason)) => {
-                            check_frame(&identifier, &ServerMessage::PresenceError(reason));
+                            check_frame(&identifier, &ServerMessage::Refused(reason));
                         }
                         None => {}
                     }
@@ -151,10 +151,10 @@ fn check_action(action: Action, limits: &Limits) {
                     }
                 }
                 StreamCommand::RefusePresence(_, reason) => {
-                    check_frame(&identifier, &ServerMessage::PresenceError(reason));
+                    check_frame(&identifier, &ServerMessage::Refused(reason));
                 }
                 StreamCommand::Unsubscribe
-                | StreamCommand::Leave
+                | StreamCommand::Leave(None)
                 | StreamCommand::List { .. }
                 | StreamCommand::History(_) => {}
             }

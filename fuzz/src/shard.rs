@@ -176,7 +176,7 @@ impl World {
 
     fn key(&self, connection: usize, name: usize) -> SubscriberKey {
         let identifier = Identifier::from(format!("\"{}\"", name % NAMES));
-        let group = GroupKey { codec: Codec::ActionCable, identifier };
+        let group = GroupKey::new(Codec::ActionCable, identifier);
         SubscriberKey { session: self.session(connection), group }
     }
 
@@ -260,7 +260,7 @@ impl World {
         let before = self.records.len();
         self.records.retain(|record| record.follower != follower);
         self.followers[follower].answers += usize::from(self.records.len() == before);
-        self.command(follower, StreamCommand::Leave);
+        self.command(follower, StreamCommand::Leave(None));
     }
 
     fn refuse(&mut self, connection: usize, name: usize) {
@@ -312,7 +312,7 @@ impl World {
         let except = except.map(|connection| self.key(connection, 0).session);
         self.published.push(Published { number, stream, at: self.now });
         let (data, at) = (number.to_string().into(), UNIX + self.now);
-        let input = Input::Publish { data, at, except };
+        let input = Input::Publish { data, event: None, at, except };
         self.shard.handle(&name(stream), input, self.at(self.now));
     }
 
@@ -409,7 +409,7 @@ impl World {
             | ServerMessage::PresenceCount(_)
             | ServerMessage::Confirmed
             | ServerMessage::Rejected
-            | ServerMessage::PresenceError(_) => {}
+            | ServerMessage::Refused(_) => {}
         }
         if clients::is_answer(message) {
             let answers = follower.answers.checked_sub(1);

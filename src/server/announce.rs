@@ -40,7 +40,8 @@ pub(super) fn ready(
     let origins = access.allowed_origins.as_ref().map_or_else(|| "any".into(), ToString::to_string);
     let tls = if config.tls.is_some() { "s" } else { "" };
     tracing::info!(
-        url = format!("ws{tls}://{cable}{}", config.cable_path),
+        url = format!("http{tls}://{cable}"),
+        protocols = %config.protocols.spoken,
         access = sockets,
         reach,
         streams,

@@ -12,6 +12,7 @@ mod longpoll;
 mod opening;
 mod resume;
 mod sse;
+mod terms;
 mod throttle;
 
 use std::net::IpAddr;

@@ -119,7 +119,7 @@ impl Crowd {
         let join = (number < SESSIONS).then(|| Ok(self.join_of(number)));
         self.command(&place, StreamCommand::Subscribe { join, history: None, grant: Grant::OPEN });
         if number >= SESSIONS {
-            self.command(&place, StreamCommand::List { records: true });
+            self.command(&place, StreamCommand::List(Listing::Members));
         }
         self.places[number] = Some(place);
     }
@@ -137,8 +137,8 @@ impl Crowd {
                 self.places[number] = None;
                 self.command(place, StreamCommand::Unsubscribe);
             }
-            2 => self.command(place, StreamCommand::List { records: true }),
-            3 | 4 if number < SESSIONS => self.command(place, StreamCommand::Leave),
+            2 => self.command(place, StreamCommand::List(Listing::Members)),
+            3 | 4 if number < SESSIONS => self.command(place, StreamCommand::Leave(None)),
             5.. if number < SESSIONS => {
                 let join = self.join_of(number);
                 self.command(place, StreamCommand::Join(join));
@@ -154,7 +154,7 @@ impl Crowd {
 
     fn command(&mut self, place: &Place, command: StreamCommand) {
         let Place { recipient, key } = place.clone();
-        self.shard.handle(&self.stream, Input::Command { key, recipient, command }, self.now);
+        self.shard.handle(&self.stream, Input::Command { key, recipient, command, reference: None }, self.now);
     }
 
     fn replies(&mut self) {

@@ -264,7 +264,7 @@ impl World {
         let number = held.unwrap_or_else(|| {
             let bits = self.generations[client] * CLIENTS + client;
             let session = SessionId::from_bits(bits as u128);
-            let group = GroupKey { codec: Codec::ActionCable, identifier: "\"i\"".into() };
+            let group = GroupKey::new(Codec::ActionCable, "\"i\"".into());
             let lifetime = self.streams[stream].lifetime;
             let published = self.streams[stream].published.iter();
             let live_after = published.filter(|p| p.lifetime == lifetime).count() as u64;
@@ -290,7 +290,7 @@ impl World {
             (Some(_), None) => return,
         };
         let recipient = u32::try_from(number).unwrap();
-        let input = Input::Command { key, recipient, command };
+        let input = Input::Command { key, recipient, command, reference: None };
         self.shard.handle(&name(stream), input, self.instant());
         if let Some(request) = request {
             let told = self.answer(number, &request);

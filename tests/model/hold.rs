@@ -80,7 +80,7 @@ fn stream() -> StreamName {
 }
 
 fn key(session: u32) -> SubscriberKey {
-    let group = GroupKey { codec: Codec::ActionCable, identifier: Identifier::from("\"a\"") };
+    let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"a\""));
     SubscriberKey { session: SessionId::from_bits(session.into()), group }
 }
 
@@ -117,7 +117,7 @@ impl World {
             let subscribe =
                 StreamCommand::Subscribe { join: None, history: None, grant: Grant::OPEN };
             world.command(session, subscribe);
-            world.command(session, StreamCommand::List { records: true });
+            world.command(session, StreamCommand::List(Listing::Members));
         }
         world.deliver(usize::MAX);
         world
@@ -142,7 +142,7 @@ impl World {
             }
             Step::Join(joins) => {
                 let join = Join { id: PresenceId::from("bob"), info: "1".into() };
-                let join = if *joins { StreamCommand::Join(join) } else { StreamCommand::Leave };
+                let join = if *joins { StreamCommand::Join(join) } else { StreamCommand::Leave(None) };
                 self.command(WATCHER, join);
             }
             Step::Cut if self.is_connected => {
@@ -172,7 +172,7 @@ impl World {
             }
             Step::List if self.is_connected => {
                 self.asked.get_or_insert(false);
-                self.command(self.session, StreamCommand::List { records: true });
+                self.command(self.session, StreamCommand::List(Listing::Members));
             }
             Step::Cut | Step::Resume | Step::Ask | Step::List => {}
             Step::Deliver(slices) => self.deliver(*slices),

@@ -283,7 +283,7 @@ impl Model {
                 self.lifetimes[stream] = self.subscriptions.len();
             }
             let identifier = Identifier::from(format!("\"{name}\""));
-            let group = GroupKey { codec: Codec::ActionCable, identifier };
+            let group = GroupKey::new(Codec::ActionCable, identifier);
             self.subscriptions.push(Subscription {
                 connection,
                 name,
@@ -330,7 +330,7 @@ impl Model {
                 (StreamCommand::Unsubscribe, CommandKind::Unsubscribe)
             }
             Command::Leave => {
-                self.give(held, StreamCommand::Leave);
+                self.give(held, StreamCommand::Leave(None));
                 let left = self.remove(of_held, LeaveCause::Left);
                 if left {
                     self.counted.commands.push((CommandKind::Leave, true));
@@ -340,18 +340,18 @@ impl Model {
                 return;
             }
             Command::List if self.list_size(stream) > self.max_answer => {
-                self.give(held, StreamCommand::List { records: true });
+                self.give(held, StreamCommand::List(Listing::Members));
                 self.counted.limits.push(Limit::AnswerSize);
                 self.refuse(held, CommandKind::Presence, "");
                 return;
             }
             Command::List => {
                 self.answer(held, ServerMessage::PresenceList(Arc::new(self.list(stream))));
-                (StreamCommand::List { records: true }, CommandKind::Presence)
+                (StreamCommand::List(Listing::Members), CommandKind::Presence)
             }
             Command::Count => {
                 self.answer(held, ServerMessage::PresenceCount(self.members[stream].len()));
-                (StreamCommand::List { records: false }, CommandKind::Presence)
+                (StreamCommand::List(Listing::Count), CommandKind::Presence)
             }
             Command::History => {
                 self.give(held, StreamCommand::History(HistoryRequest::default()));
@@ -491,7 +491,7 @@ impl Model {
 
     /// An empty reason stands for any.
     fn refuse(&mut self, number: usize, kind: CommandKind, reason: &'static str) {
-        self.answer(number, ServerMessage::PresenceError(reason.into()));
+        self.answer(number, ServerMessage::Refused(reason.into()));
         self.counted.commands.push((kind, false));
     }
 

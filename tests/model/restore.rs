@@ -129,7 +129,7 @@ fn name(stream: usize) -> StreamName {
 }
 
 fn key(session: u32) -> SubscriberKey {
-    let group = GroupKey { codec: Codec::ActionCable, identifier: Identifier::from("\"a\"") };
+    let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"a\""));
     SubscriberKey { session: SessionId::from_bits(session.into()), group }
 }
 
@@ -167,7 +167,7 @@ impl World {
                 let join = Join { id: PresenceId::from(IDS[id]), info: INFOS[info].into() };
                 self.command(client, stream, StreamCommand::Join(join));
             }
-            Step::Leave { client, stream } => self.command(client, stream, StreamCommand::Leave),
+            Step::Leave { client, stream } => self.command(client, stream, StreamCommand::Leave(None)),
             Step::Unsubscribe { client, stream } => {
                 self.command(client, stream, StreamCommand::Unsubscribe);
                 self.clients[client].follows[stream] = false;

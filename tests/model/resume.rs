@@ -247,7 +247,7 @@ impl World {
     fn key(client: usize, session: u32) -> SubscriberKey {
         let identifier = Identifier::from(if client.is_multiple_of(2) { "\"a\"" } else { "\"b\"" });
         let session = SessionId::from_bits(session.into());
-        SubscriberKey { session, group: GroupKey { codec: Codec::ActionCable, identifier } }
+        SubscriberKey { session, group: GroupKey::new(Codec::ActionCable, identifier) }
     }
 
     fn new_session(&mut self) -> u32 {
@@ -259,7 +259,7 @@ impl World {
     fn command(&mut self, client: usize, command: StreamCommand) {
         let recipient = self.clients[client].connection.expect("a connection");
         let key = Self::key(client, recipient);
-        self.shard.handle(&stream(), Input::Command { key, recipient, command }, self.now);
+        self.shard.handle(&stream(), Input::Command { key, recipient, command, reference: None }, self.now);
     }
 
     fn connect(&mut self, client: usize) {
@@ -270,7 +270,7 @@ impl World {
             client,
             StreamCommand::Subscribe { join: None, history: None, grant: Grant::OPEN },
         );
-        self.command(client, StreamCommand::List { records: true });
+        self.command(client, StreamCommand::List(Listing::Members));
     }
 
     /// The end of an earlier connection is noticed, if it wasn't.
@@ -300,7 +300,7 @@ impl World {
             }
             Step::Leave(client) => {
                 if self.clients[client].connection.is_some() {
-                    self.command(client, StreamCommand::Leave);
+                    self.command(client, StreamCommand::Leave(None));
                 }
             }
             Step::Cut { client, arrived, earlier, unnoticed } => {

@@ -229,7 +229,7 @@ fn check(held: &mut Held, command: Command, action: Action) -> Result<(), TestCa
             if let Some((_, joined)) = held.get_mut(&*identifier) {
                 *joined = false;
             }
-            check_forwarded(held, kind, &identifier, StreamCommand::Leave, &done)?;
+            check_forwarded(held, kind, &identifier, StreamCommand::Leave(None), &done)?;
         }
         ClientCommand::Presence { identifier, records } => {
             check_forwarded(held, kind, &identifier, StreamCommand::List { records }, &done)?;
@@ -270,7 +270,7 @@ fn check_refused(kind: CommandKind, identifier: &str, done: &Done) -> Result<(),
     let answer = match kind {
         CommandKind::Subscribe => ServerMessage::Rejected,
         CommandKind::Join | CommandKind::Leave | CommandKind::Presence => {
-            ServerMessage::PresenceError(Cow::Borrowed(""))
+            ServerMessage::Refused(Cow::Borrowed(""))
         }
         CommandKind::History => ServerMessage::HistoryRejected,
         CommandKind::Unsubscribe
@@ -400,8 +400,8 @@ impl From<Action> for Done {
             }
             Action::Refuse { kind, identifier, message } => {
                 let message = match message {
-                    ServerMessage::PresenceError(reason) if !reason.is_empty() => {
-                        ServerMessage::PresenceError(Cow::Borrowed(""))
+                    ServerMessage::Refused(reason) if !reason.is_empty() => {
+                        ServerMessage::Refused(Cow::Borrowed(""))
                     }
                     message => message,
                 };

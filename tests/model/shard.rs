@@ -208,7 +208,7 @@ impl Real {
                 let subscription = &model.subscriptions[number];
                 let key = subscription.key.clone();
                 let recipient = u32::try_from(number).unwrap();
-                (subscription.stream, Input::Command { key, recipient, command })
+                (subscription.stream, Input::Command { key, recipient, command, reference: None })
             }
             Given::Ended { subscription, late } => {
                 let subscription = &model.subscriptions[subscription];
@@ -298,7 +298,7 @@ impl Real {
             | ServerMessage::Missed { .. }
             | ServerMessage::Publication(_)
             | ServerMessage::Whisper(_)
-            | ServerMessage::PresenceError(_)
+            | ServerMessage::Refused(_)
             | ServerMessage::HistoryConfirmed
             | ServerMessage::HistoryRejected => {}
         }
@@ -352,7 +352,7 @@ impl References {
         actual: &ServerMessage,
     ) -> bool {
         match (expected, actual) {
-            (ServerMessage::PresenceError(expected), ServerMessage::PresenceError(actual)) => {
+            (ServerMessage::Refused(expected), ServerMessage::Refused(actual)) => {
                 !actual.is_empty() && (expected.is_empty() || actual == expected)
             }
             (ServerMessage::Presence(expected), ServerMessage::Presence(actual)) => {

@@ -143,7 +143,7 @@ async fn without_a_limit_anything_goes() {
 /// Members of a room whose connections have ended, so that nobody is told of them.
 async fn populate(broker: &Parts, room: &str, members: usize, info: &str) {
     for number in 0..members {
-        let group = GroupKey { codec: Codec::ActionCable, identifier: Identifier::from("\"\"") };
+        let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"\""));
         let key = SubscriberKey { session: broker.next_session(), group };
         let join = Join { id: format!("user-{number}").into(), info: info.into() };
         let command =

@@ -97,7 +97,7 @@ async fn the_ttl_counts_from_the_end_even_if_the_shard_is_busy() {
         }
     });
     let identifier = Identifier::from("\"busy\"");
-    let group = GroupKey { codec: Codec::ActionCable, identifier };
+    let group = GroupKey::new(Codec::ActionCable, identifier);
     let key = SubscriberKey { session: broker.next_session(), group };
     let command = StreamCommand::Subscribe { join: None, history: None, grant: Grant::OPEN };
     let input = Input::Command { key, recipient: broker.recipient(near), command };

@@ -163,7 +163,7 @@ pub(super) fn is_answer(message: &ServerMessage) -> bool {
         | ServerMessage::Rejected
         | ServerMessage::PresenceList(_)
         | ServerMessage::PresenceCount(_)
-        | ServerMessage::PresenceError(_)
+        | ServerMessage::Refused(_)
         | ServerMessage::HistoryConfirmed
         | ServerMessage::HistoryRejected => true,
     }

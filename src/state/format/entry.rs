@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use crate::types::{
     Change, Codec, Epoch, Grant, Identifier, Identity, Offset, Position, PresenceId, Publication,
-    RawJson, Rights, SessionId, StreamName,
+    RawJson, Rights, SessionId, StreamName, Watch,
 };
 
 /// What a file consists of.
@@ -65,13 +65,23 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
                     number(offset.0, out);
                 }
             }
+            text(publication.event.as_deref().unwrap_or_default(), out);
             text(publication.data.as_str(), out);
         }
-        Change::Subscribed { stream, session, codec, identifier, grant } => {
+        Change::Subscribed { stream, session, codec, watch, identifier, grant } => {
             begin(tag::SUBSCRIBED, stream, out);
             id(*session, out);
             out.push(match codec {
                 Codec::ActionCable => 0,
+                Codec::Phoenix => 1,
+                Codec::Typed => 2,
+                Codec::Chat => 3,
+                Codec::Sse { raw: false } => 4,
+                Codec::Sse { raw: true } => 5,
+            });
+            out.push(match watch {
+                Watch::Members => 0,
+                Watch::Occupancy => 1,
             });
             text(identifier.as_str(), out);
             let Grant { rights: Rights { join, whisper }, identity } = grant;
@@ -175,13 +185,25 @@ fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
                 [1] => Some(Position { epoch: fields.epoch()?, offset: Offset(fields.number()?) }),
                 _ => return None,
             };
-            Change::Published(Arc::new(Publication { stream, data: fields.json()?, at, position }))
+            let event = fields.text().map(|event| (!event.is_empty()).then(|| event.into()))?;
+            let data = fields.json()?;
+            Change::Published(Arc::new(Publication { stream, data, event, at, position }))
         }
         tag::SUBSCRIBED => Change::Subscribed {
             stream,
             session: fields.id()?,
             codec: match fields.array()? {
                 [0] => Codec::ActionCable,
+                [1] => Codec::Phoenix,
+                [2] => Codec::Typed,
+                [3] => Codec::Chat,
+                [4] => Codec::Sse { raw: false },
+                [5] => Codec::Sse { raw: true },
+                _ => return None,
+            },
+            watch: match fields.array()? {
+                [0] => Watch::Members,
+                [1] => Watch::Occupancy,
                 _ => return None,
             },
             identifier: fields.identifier()?,
