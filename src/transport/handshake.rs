@@ -134,9 +134,7 @@ pub(super) fn open(
     (headers, query): (&HeaderMap, &str),
     terms: Terms<'_>,
 ) -> Result<Opening, Refusal> {
-    if context.access.origins.as_ref().is_some_and(|allowed| !allowed.allow(origin(headers))) {
-        return Err(Refusal::Origin);
-    }
+    check_origin(context, headers)?;
     if context.is_stopping() {
         return Err(Refusal::Stopping);
     }
@@ -154,6 +152,13 @@ pub(super) fn open(
         ping: context.settings.ping.with_query(query),
         first: is_public.then(|| protocol::decode_connecting(codec)).flatten(),
     })
+}
+
+/// Whether the page that asks may connect, if one asks.
+pub(super) fn check_origin(context: &Context, headers: &HeaderMap) -> Result<(), Refusal> {
+    let origins = context.access.origins.as_ref();
+    let is_allowed = origins.is_none_or(|allowed| allowed.allow(origin(headers)));
+    if is_allowed { Ok(()) } else { Err(Refusal::Origin) }
 }
 
 /// Where the page comes from, if a page asks. Two answers are none.

@@ -30,6 +30,7 @@ pub use connection::Connection;
 pub use handshake::route;
 pub use heartbeat::{Heartbeat, Liveness};
 pub use line::{Line, Watch, Watched};
+pub use longpoll::route as long_polling;
 pub use sse::route as event_stream;
 
 use admission::Admission;

@@ -1,7 +1,7 @@
 //! Server-sent events: a request whose answer is a connection.
 //!
 //! What would be refused over a WebSocket is refused before anything is sent. After that it is a
-//! connection as any other, over a [`BodySocket`]: it has a place, a task, a session and an outbox.
+//! connection as any other, over a [`BodySocket`](body::BodySocket): it has a place, a task, a session and an outbox.
 
 mod body;
 
@@ -14,7 +14,7 @@ use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, header};
 use warp::reply::{Reply, Response};
 
-pub use body::{BodySocket, SocketBody, body};
+use body::body;
 
 use super::handshake::{self, Refusal};
 use super::opening::Opening;
