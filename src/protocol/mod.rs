@@ -133,6 +133,16 @@ pub fn encode_close(codec: Codec, reason: CloseReason, out: &mut Vec<u8>) {
     }
 }
 
+/// The end of the message that byte `at` of a codec's output stands in; `at` itself where one begins.
+pub fn boundary(codec: Codec, output: &[u8], at: usize) -> usize {
+    match codec {
+        Codec::ActionCable | Codec::Phoenix | Codec::Typed | Codec::Chat => {
+            websocket::frame_boundary(output, at)
+        }
+        Codec::Sse { .. } => sse::event_boundary(output, at),
+    }
+}
+
 /// Appends what goes over the wire for a message about the connection; nothing, if the protocol
 /// doesn't show such a thing. `reference` is that of the request it answers.
 pub fn encode_connection(
