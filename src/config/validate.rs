@@ -41,7 +41,8 @@ const ZERO_OR_LONGER: &str = "so short it would only make work; 0 turns it off";
 const ZERO_FOR_NONE: &str = "use 0 to turn it off";
 
 /// Endpoints of the broker's own, which the cable can't take.
-const TAKEN: [&str; 4] = ["/_broadcast", "/api", "/health", "/metrics"];
+const TAKEN: [&str; 6] =
+    ["/_broadcast", "/api", "/dashboard", "/examples", "/health", "/metrics"];
 
 pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
     let default = Config::default();
@@ -51,6 +52,7 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
     if !access.may_be_reached() && !host.to_canonical().is_loopback() {
         return Err(ConfigError::NotLoopback { host });
     }
+    let is_guarded = access.reading_key().is_some() || host.to_canonical().is_loopback();
     let tls = TlsFiles::from_settings(&mut settings)?;
     let port = settings.port.unwrap_or(default.port);
     let limits = limits(&settings, default.limits)?;
@@ -126,6 +128,8 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
             SMALLEST_BODY,
         )?,
         max_header_size: header_size(settings.max_header_size, default.max_header_size)?,
+        examples: settings.examples.unwrap_or(default.examples),
+        dashboard: dashboard(settings.dashboard.unwrap_or(default.dashboard), is_guarded)?,
         log_level: settings.log_level.map_or(Ok(default.log_level), log_level)?,
         log_format: settings.log_format.unwrap_or(default.log_format),
     })
@@ -401,6 +405,11 @@ fn cable_path(path: String) -> Result<String, ConfigError> {
         return Ok(path);
     };
     Err(ConfigError::CablePath { path, problem })
+}
+
+/// The dashboard shows everyone who is present: to this machine alone, or to who has the key.
+fn dashboard(wanted: bool, is_guarded: bool) -> Result<bool, ConfigError> {
+    if wanted && !is_guarded { Err(ConfigError::OpenDashboard) } else { Ok(wanted) }
 }
 
 /// Refuses a bare word that isn't a level, too: as a directive it would be a module's name, and

@@ -2,6 +2,7 @@
 
 use super::doors::Addresses;
 use crate::config::{Config, Secret};
+use crate::http::pages;
 
 /// Tells who reads the log what there is to know.
 pub(super) fn ready(
@@ -63,6 +64,9 @@ pub(super) fn ready(
         access = keyed(access.scraping_key()),
         "metrics"
     );
+    if config.examples {
+        tracing::info!(url = format!("http{tls}://{cable}{}", pages::CHAT), "examples");
+    }
     if max_connections > possible {
         tracing::warn!(
             open_files,

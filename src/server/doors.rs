@@ -42,6 +42,7 @@ impl Doors {
             .or(http::about(&config.cable_path))
             .unify()
             .boxed();
+        let cable = with(cable, config.examples.then(http::pages::examples));
         let api = http::api(http::Api {
             clock: Arc::clone(&context.clock),
             hub: Arc::clone(&context.hub),
@@ -86,6 +87,14 @@ impl Doors {
         for (listener, routes) in self.doors {
             listener.serve(routes, serving);
         }
+    }
+}
+
+/// Routes with more beside them, if there are more.
+fn with(routes: Routes, more: Option<Routes>) -> Routes {
+    match more {
+        Some(more) => routes.or(more).unify().boxed(),
+        None => routes,
     }
 }
 
