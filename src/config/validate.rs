@@ -41,8 +41,7 @@ const ZERO_OR_LONGER: &str = "so short it would only make work; 0 turns it off";
 const ZERO_FOR_NONE: &str = "use 0 to turn it off";
 
 /// Endpoints of the broker's own, which the cable can't take.
-const TAKEN: [&str; 6] =
-    ["/_broadcast", "/api", "/dashboard", "/examples", "/health", "/metrics"];
+const TAKEN: [&str; 6] = ["/_broadcast", "/api", "/dashboard", "/examples", "/health", "/metrics"];
 
 pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
     let default = Config::default();

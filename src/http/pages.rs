@@ -49,11 +49,7 @@ pub const CHAT: &str = "/examples/chat/";
 
 const CHAT_FILES: [File; 5] = [
     File { path: "", kind: Kind::Html, text: include_str!("../../examples/chat/index.html") },
-    File {
-        path: "chat.js",
-        kind: Kind::Script,
-        text: include_str!("../../examples/chat/chat.js"),
-    },
+    File { path: "chat.js", kind: Kind::Script, text: include_str!("../../examples/chat/chat.js") },
     File {
         path: "watch.js",
         kind: Kind::Script,
