@@ -16,8 +16,8 @@ use super::deadlines::Deadline;
 use super::input::SubscriberKey;
 use super::list::{Linked, Links, List};
 use crate::types::{
-    LeaveCause, Member as Listed, MemberChange, MemberList, PresenceChange, PresenceId, RawJson,
-    RecordChange,
+    LeaveCause, Member as Listed, MemberChange, MemberList, MemberRecords, PresenceChange,
+    PresenceId, RawJson, Record as ListedRecord, RecordChange, RecordList,
 };
 
 /// A record's place in its set.
@@ -33,8 +33,12 @@ pub(super) struct PresenceSet {
     references: u64,
     /// Bytes that a list of all members has.
     size: usize,
+    /// Bytes that a list of all records has.
+    records_size: usize,
     /// The list as last asked for, until something changes.
     listed: Option<Arc<MemberList>>,
+    /// The list with all records, likewise.
+    listed_records: Option<Arc<RecordList>>,
 }
 
 #[derive(Debug)]
@@ -46,6 +50,8 @@ struct Record {
     deadline: Option<Deadline>,
     /// Through which subscription it was made, where that is kept.
     owner: Option<Box<SubscriberKey>>,
+    /// Its session has ended and can't come back.
+    is_orphan: bool,
     links: Links,
 }
 
@@ -76,6 +82,11 @@ impl Linked for Member {
 }
 
 impl PresenceSet {
+    /// Nobody is present; records are numbered from `first` on.
+    pub(super) fn numbered_from(first: u64) -> Self {
+        Self { references: first, ..Self::default() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
@@ -94,17 +105,24 @@ impl PresenceSet {
         self.size
     }
 
+    /// Bytes that a list of all records has.
+    pub(super) fn records_size(&self) -> usize {
+        self.size + self.records_size
+    }
+
     /// Adds a record; the member is new with its first one.
     pub(super) fn add(&mut self, id: PresenceId, info: RawJson) -> (RecordKey, PresenceChange) {
         let member = self.find_or_add_member(&id);
         let before = self.seen(member).cloned();
         let reference = self.next_reference();
+        self.records_size += record_size(&info);
         let record = key(self.records.insert(Record {
             member,
             reference,
             info: info.clone(),
             deadline: None,
             owner: None,
+            is_orphan: false,
             links: Links::default(),
         }));
         if let Some(member) = self.members.get_mut(member as usize) {
@@ -127,7 +145,8 @@ impl PresenceSet {
         let reference = self.next_reference();
         let record = self.records.get_mut(key as usize)?;
         record.reference = reference;
-        record.info = info.clone();
+        let last = std::mem::replace(&mut record.info, info.clone());
+        self.records_size = self.records_size + record_size(&info) - record_size(&last);
         let Member { id, records, .. } = self.members.get_mut(member as usize)?;
         let id = id.clone();
         records.remove(&mut self.records, key);
@@ -137,7 +156,7 @@ impl PresenceSet {
         } else {
             MemberChange::Updated { info: info.clone() }
         };
-        let record = RecordChange::Updated { info, previous };
+        let record = RecordChange::Updated { info, previous, before: last };
         Some(self.changed(id, reference, record, change, Some(&before)))
     }
 
@@ -147,6 +166,7 @@ impl PresenceSet {
         let before = self.seen(member)?.clone();
         self.members.get_mut(member as usize)?.records.remove(&mut self.records, key);
         let Record { info, reference, .. } = self.records.try_remove(key as usize)?;
+        self.records_size -= record_size(&info);
         let id = self.members.get(member as usize)?.id.clone();
         let change = match self.seen(member) {
             None => {
@@ -158,6 +178,25 @@ impl PresenceSet {
         };
         let record = RecordChange::Removed { info, cause };
         Some(self.changed(id, reference, record, change, Some(&before)))
+    }
+
+    /// Notes that a record's session has ended and can't come back.
+    pub(super) fn orphan(&mut self, key: RecordKey) {
+        if let Some(record) = self.records.get_mut(key as usize) {
+            record.is_orphan = true;
+        }
+    }
+
+    /// Takes up a member's record whose session has ended and can't come back, if there is one: the
+    /// one changed last.
+    pub(super) fn adopt(&mut self, id: &PresenceId) -> Option<RecordKey> {
+        let member = self.members.get(self.find_member(id)? as usize)?;
+        let is_orphan = |key: &RecordKey| {
+            self.records.get(*key as usize).is_some_and(|record| record.is_orphan)
+        };
+        let key = member.records.keys(&self.records).filter(is_orphan).last()?;
+        self.records.get_mut(key as usize)?.is_orphan = false;
+        Some(key)
     }
 
     /// The presence id a record was made with.
@@ -209,6 +248,25 @@ impl PresenceSet {
         });
         let list = Arc::new(list.collect::<MemberList>());
         self.listed = Some(Arc::clone(&list));
+        list
+    }
+
+    /// The members in order of arrival with their records, shared likewise.
+    pub(super) fn list_records(&mut self) -> Arc<RecordList> {
+        if let Some(listed) = &self.listed_records {
+            return Arc::clone(listed);
+        }
+        let list = self.arrival.iter(&self.members).map(|member| MemberRecords {
+            id: member.id.clone(),
+            records: (member.records.iter(&self.records))
+                .map(|record| ListedRecord {
+                    reference: record.reference,
+                    info: record.info.clone(),
+                })
+                .collect(),
+        });
+        let list = Arc::new(list.collect::<RecordList>());
+        self.listed_records = Some(Arc::clone(&list));
         list
     }
 
@@ -271,13 +329,19 @@ impl PresenceSet {
         if member != MemberChange::Unchanged {
             self.listed = None;
         }
-        PresenceChange { id, reference, record, member }
+        self.listed_records = None;
+        PresenceChange { id, reference, record, member, members: None }
     }
 }
 
 /// Bytes of a member in a list: `{"id":"…","info":…},` in the one protocol there is.
 fn listed_size(id: &PresenceId, info: &RawJson) -> usize {
     id.as_str().len() + info.as_str().len() + 18
+}
+
+/// Bytes of a record in a list: `{"phx_ref":"…",…},` in the one protocol that has such lists.
+fn record_size(info: &RawJson) -> usize {
+    info.as_str().len() + 32
 }
 
 /// A slab's key in four bytes: a stream with four billion records doesn't fit in memory.

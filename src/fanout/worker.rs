@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::protocol;
 use crate::state::Log;
 use crate::telemetry::{Instruments, metrics as names};
-use crate::types::ServerMessage;
+use crate::types::{GroupKey, ServerMessage};
 
 /// How many inputs are applied before anyone is told anything.
 const INPUTS_A_TURN: usize = 1024;
@@ -123,6 +123,9 @@ impl Worker {
                 while self.shard.reply_weight().max(self.unyielded) > REPLY_BYTES_A_TURN {
                     self.unyielded = 0;
                     self.reply(now);
+                    tokio::task::yield_now().await;
+                }
+                while self.shard.is_crowded() && (self.reply(now) || self.fan_out(now)) {
                     tokio::task::yield_now().await;
                 }
             }
@@ -247,15 +250,16 @@ impl Worker {
         let mut events = false;
         let (mut replies, mut bytes) = (0, 0);
         while replies < REPLIES_A_TURN && bytes < REPLY_BYTES_A_TURN {
-            let Some(Delivery { recipient, group, messages }) = self.shard.poll_reply() else {
+            let Some(delivery) = self.shard.poll_reply() else {
                 break;
             };
+            let Delivery { recipient, group, messages, reference } = delivery;
             replies += 1;
             let same = to.as_ref().is_some_and(|to| Arc::ptr_eq(to, &recipient));
             if !same || self.frames.len() >= REPLIES_A_WRITE {
                 self.flush(to.take(), std::mem::take(&mut events), now);
             }
-            let tells = self.asks && messages.iter().any(ServerMessage::is_event);
+            let tells = self.asks_about(&group, &messages);
             if recipient.closing().is_some() && !tells {
                 continue; // nothing reaches it any more; of events, its outbox takes note
             }
@@ -263,7 +267,7 @@ impl Worker {
             events |= tells;
             let start = self.frames.len();
             for message in &messages {
-                protocol::encode(group.codec, &group.identifier, message, &mut self.frames);
+                protocol::encode(&group, message, reference.as_deref(), &mut self.frames);
             }
             bytes += self.frames.len() - start;
             to = Some(recipient);
@@ -271,6 +275,11 @@ impl Worker {
         self.flush(to, events, now);
         self.unyielded += bytes;
         self.shard.has_replies()
+    }
+
+    /// Whether a client is to be asked whether it has got these messages.
+    fn asks_about(&self, group: &GroupKey, messages: &[ServerMessage]) -> bool {
+        self.asks && group.codec.resumes() && messages.iter().any(ServerMessage::is_event)
     }
 
     /// Sends what is in the buffer, which tells of events or not.
@@ -314,12 +323,15 @@ impl Worker {
 
     fn send_slice(&mut self, slice: FanOut<Recipient>, now: Instant) {
         let FanOut { group, messages, recipients } = slice;
+        if group.codec.merges_events() {
+            return self.send_merged(&group, &messages, recipients);
+        }
         self.starts.clear();
         for message in &messages {
             self.starts.push(self.frames.len());
-            protocol::encode(group.codec, &group.identifier, message, &mut self.frames);
+            protocol::encode(&group, message, None, &mut self.frames);
         }
-        let events = self.asks && messages.iter().any(ServerMessage::is_event);
+        let events = self.asks_about(&group, &messages);
         let end = self.frames.len();
         let ask = events.then(|| self.write_ping(now));
         let mut shared: Option<Bytes> = None;
@@ -335,6 +347,32 @@ impl Worker {
                 None => recipient.send(frames, share),
             };
             self.delivered += messages.len() - has;
+        }
+        self.empty_buffer();
+    }
+
+    /// The same where several messages can become one: what a recipient lacks is encoded as a
+    /// whole, once for all in a row that lack the same.
+    fn send_merged(
+        &mut self,
+        group: &GroupKey,
+        messages: &[ServerMessage],
+        recipients: Vec<(Recipient, usize)>,
+    ) {
+        let mut encoded: Option<(usize, Bytes)> = None;
+        for (recipient, has) in recipients {
+            let frames = match &encoded {
+                Some((same, frames)) if *same == has => frames.clone(),
+                Some(_) | None => {
+                    self.frames.clear();
+                    let lacking = messages.get(has..).unwrap_or_default();
+                    protocol::encode_run(group, lacking, &mut self.frames);
+                    Bytes::copy_from_slice(&self.frames)
+                }
+            };
+            self.sent += recipient.send(&frames, || frames.clone());
+            self.delivered += messages.len() - has;
+            encoded = Some((has, frames));
         }
         self.empty_buffer();
     }

@@ -10,10 +10,11 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::listener::{BindError, Listener, Serving};
-use crate::config::Config;
+use crate::config::{Config, Protocol};
 use crate::http;
 use crate::telemetry::metrics as names;
 use crate::transport::{self, Context};
+use crate::types::Codec;
 
 type Routes = BoxedFilter<(Response,)>;
 
@@ -38,11 +39,7 @@ impl Doors {
         context: &Arc<Context>,
         prometheus: PrometheusHandle,
     ) -> Result<Self, BindError> {
-        let cable = cable(&config.cable_path, Arc::clone(context))
-            .or(http::about(&config.cable_path))
-            .unify()
-            .boxed();
-        let cable = with(cable, config.examples.then(http::pages::examples));
+        let cable = with(clients(config, context), config.examples.then(http::pages::examples));
         let api = http::api(http::Api {
             clock: Arc::clone(&context.clock),
             hub: Arc::clone(&context.hub),
@@ -106,8 +103,30 @@ fn scrape(prometheus: &PrometheusHandle) -> String {
     prometheus.render()
 }
 
-fn cable(path: &str, context: Arc<Context>) -> Routes {
-    let route = transport::route(context);
+/// What clients connect to: each protocol that is spoken, at its path.
+fn clients(config: &Config, context: &Arc<Context>) -> Routes {
+    let protocols = &config.protocols;
+    let sockets = [
+        (Protocol::ActionCable, Codec::ActionCable, ""),
+        (Protocol::Phoenix, Codec::Phoenix, "/websocket"),
+        (Protocol::Typed, Codec::Typed, ""),
+        (Protocol::Chat, Codec::Chat, ""),
+    ];
+    let mut routes: Vec<Routes> = Vec::new();
+    // first, as a person may open the very path of a socket
+    routes.push(http::about(protocols));
+    for (protocol, codec, below) in sockets {
+        if let Some(path) = protocols.path(protocol) {
+            let route = transport::route(Arc::clone(context), codec);
+            routes.push(at(&format!("{path}{below}"), route));
+        }
+    }
+    let either = |all: Routes, one: Routes| all.or(one).unify().boxed();
+    routes.into_iter().reduce(either).unwrap_or_else(|| http::about(protocols))
+}
+
+/// A route at exactly this path.
+fn at(path: &str, route: Routes) -> Routes {
     let segments = path.split('/').filter(|segment| !segment.is_empty());
     let path = segments.fold(warp::any().boxed(), |path, segment| {
         path.and(warp::path(segment.to_owned())).boxed()

@@ -213,6 +213,7 @@ fn streams(config: &Config) -> Result<broker::Settings, Error> {
         max_members: config.max_members.unwrap_or(usize::MAX),
         max_answer: config.max_answer_size,
         presence_ttl: config.presence_ttl,
+        occupancy_interval: config.occupancy_interval,
         resume: broker::ResumeSettings {
             ttl: config.sessions_ttl,
             // without liveness, only the kernel's own timeouts end a connection

@@ -1,7 +1,6 @@
 //! The WebSocket handshake (RFC 6455 section 4.2): answered by warp, after which the bare
 //! `TcpStream` is taken out of hyper.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,19 +12,20 @@ use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
 use super::opening::Opening;
+use super::terms::Terms;
 use super::{Context, NoPlace, Peer, address};
-use crate::protocol::action_cable::{
-    SESSION_HEADER, SESSION_PARAMETER, choose_subprotocol, parameter, token_in_subprotocols,
-};
-use crate::types::{HandshakeFailure, SessionId};
+use crate::protocol;
+use crate::types::{Codec, HandshakeFailure, SessionId};
 
 /// Why a handshake was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum Refusal {
+pub(super) enum Refusal {
     #[error("this is a WebSocket endpoint: connect with a WebSocket client")]
     NotWebSocket,
     #[error("only version 13 of the WebSocket protocol is spoken here")]
     Version,
+    #[error("only version 2 of the Phoenix serializer is spoken here: connect with vsn=2.0.0")]
+    Serializer,
     #[error("Sec-WebSocket-Key has to be 16 bytes in base64")]
     Key,
     #[error("{0}")]
@@ -47,8 +47,8 @@ enum Refusal {
     NoRandomness,
 }
 
-/// The route that WebSocket clients connect to.
-pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
+/// The route that WebSocket clients of a protocol connect to.
+pub fn route(context: Arc<Context>, codec: Codec) -> BoxedFilter<(Response,)> {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::get()
         .and(warp::header::headers_cloned())
@@ -57,7 +57,7 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
         .and(warp::ext::optional::<OnUpgrade>())
         .map(move |headers: HeaderMap, query: String, Peer(peer), upgrade: Option<OnUpgrade>| {
             let client = address::client(peer, &headers, &context.proxies);
-            match accept(&context, client, (&headers, &query), upgrade) {
+            match accept(&context, codec, client, (&headers, &query), upgrade) {
                 Ok(response) => response,
                 Err(refusal) => {
                     let (status, failure) = refusal.meaning();
@@ -72,6 +72,7 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
 
 fn accept(
     context: &Arc<Context>,
+    codec: Codec,
     client: IpAddr,
     (headers, query): (&HeaderMap, &str),
     upgrade: Option<OnUpgrade>,
@@ -89,26 +90,10 @@ fn accept(
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes()));
     let key = key.and_then(|_| headers.typed_get::<SecWebsocketKey>()).ok_or(Refusal::Key)?;
-    let subprotocol = choose_subprotocol(offered(headers))
-        .map_err(|error| Refusal::Subprotocol(error.to_string()))?;
-    if context.access.origins.as_ref().is_some_and(|allowed| !allowed.allow(origin(headers))) {
-        return Err(Refusal::Origin);
-    }
-    if context.is_stopping() {
-        return Err(Refusal::Stopping);
-    }
-    let place = context.admit(client)?;
-    let sid = random_sid().ok_or(Refusal::NoRandomness)?;
-
-    tracing::debug!(%client, %sid, "a handshake is followed");
-    let now = context.clock.unix().as_secs();
-    let opening = Opening {
-        place,
-        sid,
-        admitted: context.access.admit(token(context, headers, query).as_deref(), now),
-        resume: session_to_resume(headers, query),
-        ping: context.settings.ping.with_query(query),
-    };
+    let terms = Terms::read(codec, &context.token, headers, query)?;
+    let subprotocol = terms.subprotocol;
+    let opening = open(context, codec, client, (headers, query), terms)?;
+    tracing::debug!(%client, sid = %opening.sid, "a handshake is followed");
     let (tasks, context) = (context.tasks.clone(), Arc::clone(context));
     tasks.spawn(async move {
         // spawned anew, so that what the handshake needed is let go
@@ -130,10 +115,35 @@ fn accept(
     Ok(response)
 }
 
-/// The subprotocols a client offers, in lists.
-fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
-    lists.filter_map(|value| value.to_str().ok())
+/// Lets a client in, if its page may connect and there is room: who it is shows in what becomes of
+/// its connection.
+pub(super) fn open(
+    context: &Context,
+    codec: Codec,
+    client: IpAddr,
+    (headers, query): (&HeaderMap, &str),
+    terms: Terms<'_>,
+) -> Result<Opening, Refusal> {
+    if context.access.origins.as_ref().is_some_and(|allowed| !allowed.allow(origin(headers))) {
+        return Err(Refusal::Origin);
+    }
+    if context.is_stopping() {
+        return Err(Refusal::Stopping);
+    }
+    let place = context.admit(client)?;
+    let sid = random_sid().ok_or(Refusal::NoRandomness)?;
+    let now = context.clock.unix().as_secs();
+    let admitted = context.access.admit(terms.token.as_deref(), now);
+    let is_public = context.access.streams.public;
+    Ok(Opening {
+        codec,
+        place,
+        sid,
+        admitted: admitted.map(|client| client.called(terms.called)),
+        resume: terms.resume,
+        ping: context.settings.ping.with_query(query),
+        first: is_public.then(|| protocol::decode_connecting(codec)).flatten(),
+    })
 }
 
 /// Where the page comes from, if a page asks. Two answers are none.
@@ -141,26 +151,6 @@ fn origin(headers: &HeaderMap) -> Option<&str> {
     let mut origins = headers.get_all(header::ORIGIN).into_iter();
     let only = origins.next().filter(|_| origins.next().is_none());
     only.and_then(|origin| origin.to_str().ok())
-}
-
-/// The client's token: from the header, the subprotocols or the query, in this order.
-fn token<'a>(context: &Context, headers: &'a HeaderMap, query: &'a str) -> Option<Cow<'a, str>> {
-    let name = &context.token;
-    let header = name.header.as_ref().and_then(|name| headers.get(name));
-    // one that isn't text is no good token, but it is one
-    let header = header.map(|token| String::from_utf8_lossy(token.as_bytes()));
-    header
-        .filter(|token| !token.is_empty())
-        .or_else(|| token_in_subprotocols(offered(headers)).map(Cow::Borrowed))
-        .or_else(|| parameter(query, &name.parameter))
-}
-
-/// The session a client wants back: from the header or the query.
-fn session_to_resume(headers: &HeaderMap, query: &str) -> Option<SessionId> {
-    let header = headers.get(SESSION_HEADER).and_then(|sid| sid.to_str().ok());
-    header
-        .and_then(SessionId::parse)
-        .or_else(|| SessionId::parse(&parameter(query, SESSION_PARAMETER)?))
 }
 
 impl From<NoPlace> for Refusal {
@@ -174,12 +164,14 @@ impl From<NoPlace> for Refusal {
 }
 
 impl Refusal {
-    const fn meaning(&self) -> (StatusCode, HandshakeFailure) {
+    pub(super) const fn meaning(&self) -> (StatusCode, HandshakeFailure) {
         match self {
             Self::NotWebSocket => (StatusCode::UPGRADE_REQUIRED, HandshakeFailure::NotWebSocket),
             Self::Version => (StatusCode::UPGRADE_REQUIRED, HandshakeFailure::Version),
             Self::Key => (StatusCode::BAD_REQUEST, HandshakeFailure::Key),
-            Self::Subprotocol(_) => (StatusCode::BAD_REQUEST, HandshakeFailure::Subprotocol),
+            Self::Subprotocol(_) | Self::Serializer => {
+                (StatusCode::BAD_REQUEST, HandshakeFailure::Subprotocol)
+            }
             Self::Origin => (StatusCode::FORBIDDEN, HandshakeFailure::Origin),
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Full),
             Self::Address => (StatusCode::TOO_MANY_REQUESTS, HandshakeFailure::Address),

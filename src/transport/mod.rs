@@ -9,6 +9,7 @@ mod handshake;
 mod heartbeat;
 mod opening;
 mod resume;
+mod terms;
 mod throttle;
 
 use std::net::IpAddr;

@@ -13,16 +13,19 @@ use crate::auth;
 use crate::fanout::{Outbox, Socket, TlsSocket};
 use crate::protocol::action_cable::Parameters;
 use crate::session::Session;
-use crate::types::{Codec, SessionId};
+use crate::types::{ClientCommand, Codec, SessionId};
 
 /// What is known of a connection before it is one.
 pub(super) struct Opening {
+    pub(super) codec: Codec,
     pub(super) place: Place,
     pub(super) sid: SessionId,
     pub(super) admitted: Result<auth::Client, auth::Refused>,
     /// The session it wants back.
     pub(super) resume: Option<SessionId>,
     pub(super) ping: Parameters,
+    /// What it has asked for by connecting.
+    pub(super) first: Option<ClientCommand<'static>>,
 }
 
 impl Opening {
@@ -32,8 +35,13 @@ impl Opening {
             tracing::error!("a connection is not the socket it was accepted as");
             return;
         };
-        let Self { place, sid, admitted, resume, ping } = self;
-        let outbox = Outbox::new(socket, Codec::ActionCable, context.settings.max_outbox);
+        self.run(context, socket, read);
+    }
+
+    /// Gives a connection over a socket its task. `read` is what came with the handshake.
+    pub(super) fn run(self, context: &Arc<Context>, socket: Box<dyn Socket>, read: Bytes) {
+        let Self { codec, place, sid, admitted, resume, ping, first } = self;
+        let outbox = Outbox::new(socket, codec, context.settings.max_outbox);
         let (shared, to) = (Arc::clone(context), Arc::clone(&outbox));
         let client = match admitted {
             Ok(client) => client,
@@ -57,7 +65,8 @@ impl Opening {
                 let restored = resume::take_over(&shared, claim, &mut session, &to).await;
                 let beating = Arc::clone(&shared);
                 let session = (session, registration);
-                let connection = Connection::new(shared, place, to, session, restored, &read);
+                let connection =
+                    Connection::new(shared, place, to, session, restored, (first, &read));
                 beating.heartbeat.add(&outbox, ping);
                 drop((outbox, beating, read));
                 connection.await;
@@ -65,7 +74,7 @@ impl Opening {
             return;
         }
         let session = (session, registration);
-        let connection = Connection::new(shared, place, to, session, Vec::new(), &read);
+        let connection = Connection::new(shared, place, to, session, Vec::new(), (first, &read));
         context.heartbeat.add(&outbox, ping);
         drop(read); // even an empty one can hold on to hyper's buffer
         context.tasks.spawn(connection);

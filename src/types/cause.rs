@@ -9,11 +9,13 @@ pub enum LeaveCause {
     Unsubscribed,
     /// The connection ended and nobody came back within the TTL.
     Expired,
+    /// The application said so.
+    Kicked,
 }
 
 impl LeaveCause {
     /// Every cause, for metrics that must exist before they count.
-    pub const ALL: [Self; 3] = [Self::Left, Self::Unsubscribed, Self::Expired];
+    pub const ALL: [Self; 4] = [Self::Left, Self::Unsubscribed, Self::Expired, Self::Kicked];
 
     /// The cause in a metric's label.
     pub const fn as_str(self) -> &'static str {
@@ -21,6 +23,7 @@ impl LeaveCause {
             Self::Left => "left",
             Self::Unsubscribed => "unsubscribed",
             Self::Expired => "expired",
+            Self::Kicked => "kicked",
         }
     }
 }

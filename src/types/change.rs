@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    Codec, Epoch, Identifier, Identity, Offset, PresenceId, Publication, RawJson, SessionId,
+    Codec, Epoch, Identifier, Identity, Offset, PresenceId, Publication, RawJson, SessionId, Watch,
 };
 use super::{Rights, StreamName};
 
@@ -41,6 +41,8 @@ pub enum Change {
         session: SessionId,
         /// What its connection speaks.
         codec: Codec,
+        /// What it is told about presence.
+        watch: Watch,
         /// Its key for the subscription.
         identifier: Identifier,
         /// What it may do, and whom it was given to.

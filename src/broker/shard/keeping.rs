@@ -4,7 +4,7 @@ use super::Shard;
 use crate::broker::input::SubscriberKey;
 use crate::broker::presence::RecordKey;
 use crate::broker::stream::Stream;
-use crate::types::{Change, PresenceChange, RecordChange, SessionId, StreamName};
+use crate::types::{Change, Join, PresenceChange, RecordChange, SessionId, StreamName};
 
 impl<R: Clone> Shard<R> {
     /// Notes every change from now on, for [`Shard::take_changes`].
@@ -91,6 +91,31 @@ impl<R: Clone> Shard<R> {
         });
     }
 
+    /// A record goes from the subscription that had it to another one, without an event.
+    pub(super) fn keep_adopted(
+        &mut self,
+        index: u32,
+        key: &SubscriberKey,
+        record: RecordKey,
+        join: &Join,
+    ) {
+        let (Some(changes), Some(stream)) =
+            (&mut self.changes, self.streams.get_mut(index as usize))
+        else {
+            return;
+        };
+        let owner = stream.presence.owner_mut(record);
+        let before = owner.and_then(|owner| owner.replace(Box::new(key.clone())));
+        changes.push(Change::Joined {
+            stream: stream.name.clone(),
+            session: key.session,
+            identifier: key.group.identifier.clone(),
+            id: join.id.clone(),
+            info: join.info.clone(),
+        });
+        self.keep_left(index, before);
+    }
+
     pub(super) fn keep_left(&mut self, index: u32, owner: Option<Box<SubscriberKey>>) {
         let Some((stream, owner)) = self.name_of(index).zip(owner) else { return };
         let (session, identifier) = (owner.session, owner.group.identifier);
@@ -163,6 +188,7 @@ fn subscribed<R: Clone>(
         stream: stream.name.clone(),
         session: key.session,
         codec: key.group.codec,
+        watch: key.group.watch,
         identifier: key.group.identifier.clone(),
         grant,
     }

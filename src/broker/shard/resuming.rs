@@ -17,6 +17,12 @@ impl<R: Clone> Shard<R> {
         let Some(index) = self.find(name) else { return };
         if let Some(subscriber) = self.unsubscribe(index, &key) {
             let record = subscriber.record;
+            if !key.group.codec.resumes()
+                && let Some(record) = record
+                && let Some(stream) = self.streams.get_mut(index as usize)
+            {
+                stream.presence.orphan(record);
+            }
             if end.resumable && !self.settings.resume.ttl.is_zero() {
                 self.park(index, key, subscriber, end);
             } else {

@@ -1,7 +1,6 @@
 //! Messages → frames for the client.
 
-use std::io::Write;
-
+use crate::protocol::write::{append, string};
 use crate::types::{
     ConnectionMessage, Identifier, MemberChange, MemberList, Position, PresenceId, RawJson,
     ServerMessage,
@@ -11,7 +10,7 @@ use crate::types::{
 pub fn encode(identifier: &Identifier, message: &ServerMessage, out: &mut Vec<u8>) {
     match message {
         ServerMessage::Confirmed => about(out, "confirm_subscription", identifier),
-        ServerMessage::Rejected => about(out, "reject_subscription", identifier),
+        ServerMessage::Rejected(_) => about(out, "reject_subscription", identifier),
         ServerMessage::HistoryConfirmed => about(out, "confirm_history", identifier),
         ServerMessage::HistoryRejected => about(out, "reject_history", identifier),
         ServerMessage::Publication(publication) => {
@@ -23,8 +22,8 @@ pub fn encode(identifier: &Identifier, message: &ServerMessage, out: &mut Vec<u8
             }
             out.push(b'}');
         }
-        ServerMessage::Whisper(data) => {
-            open_message(out, identifier, data);
+        ServerMessage::Whisper(whisper) => {
+            open_message(out, identifier, &whisper.data);
             out.push(b'}');
         }
         ServerMessage::Presence(change) => event(out, identifier, &change.id, &change.member),
@@ -39,13 +38,26 @@ pub fn encode(identifier: &Identifier, message: &ServerMessage, out: &mut Vec<u8
             encode_presence_info(*total, None, out);
             out.push(b'}');
         }
-        ServerMessage::PresenceError(reason) => {
+        ServerMessage::Occupancy(total) => {
             open_presence(out, identifier);
-            out.extend_from_slice(b"{\"type\":\"error\",\"reason\":");
-            string(out, reason);
-            out.extend_from_slice(b"}}");
+            append(out, format_args!("{{\"type\":\"occupancy\",\"total\":{total}}}}}"));
         }
+        ServerMessage::Refused(reason) => refused(out, identifier, reason),
+        ServerMessage::NotSubscribed => {
+            refused(out, identifier, "there is no such subscription");
+        }
+        ServerMessage::Ended
+        | ServerMessage::Done
+        | ServerMessage::Arrived
+        | ServerMessage::PresenceRecords(_) => {}
     }
+}
+
+fn refused(out: &mut Vec<u8>, identifier: &Identifier, reason: &str) {
+    open_presence(out, identifier);
+    out.extend_from_slice(b"{\"type\":\"error\",\"reason\":");
+    string(out, reason);
+    out.extend_from_slice(b"}}");
 }
 
 /// Appends how many are present and, if they are given, who.
@@ -148,15 +160,6 @@ fn event(out: &mut Vec<u8>, identifier: &Identifier, id: &PresenceId, change: &M
     out.extend_from_slice(b"}}");
 }
 
-fn string(out: &mut Vec<u8>, text: &str) {
-    // a string always has a JSON form, and a vector takes every write
-    drop(serde_json::to_writer(out, text));
-}
-
-fn append(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
-    drop(out.write_fmt(arguments)); // a vector takes every write
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -164,7 +167,7 @@ mod tests {
     use super::*;
     use crate::types::{
         CloseReason, CommandKind, LeaveCause, Member, Offset, PresenceChange, Publication,
-        RecordChange, SessionId,
+        RecordChange, SessionId, Whisper,
     };
 
     fn frame(message: &ServerMessage) -> String {
@@ -176,7 +179,9 @@ mod tests {
     fn change(member: MemberChange) -> ServerMessage {
         let record = RecordChange::Removed { info: "null".into(), cause: LeaveCause::Left };
         let id = "u\"1".into();
-        ServerMessage::Presence(Arc::new(PresenceChange { id, reference: 1, record, member }))
+        let members = None;
+        let change = PresenceChange { id, reference: 1, record, member, members };
+        ServerMessage::Presence(Arc::new(change))
     }
 
     #[test]
@@ -185,6 +190,7 @@ mod tests {
         let publication = Publication {
             stream: "room/1".into(),
             data: r#"{ "n":9007199254740993 }"#.into(),
+            event: None,
             at: 0,
             position: Some(position),
         };
@@ -201,7 +207,10 @@ mod tests {
                 ServerMessage::Publication(Arc::new(publication)),
                 r#"{"identifier":"{\"a\":1}","message":{ "n":9007199254740993 },"stream_id":"room/1","epoch":"6obh","offset":1}"#,
             ),
-            (ServerMessage::Whisper("5".into()), r#"{"identifier":"{\"a\":1}","message":5}"#),
+            (
+                ServerMessage::Whisper(Whisper { event: None, data: "5".into() }),
+                r#"{"identifier":"{\"a\":1}","message":5}"#,
+            ),
             (
                 change(MemberChange::Joined { info: "{}".into() }),
                 r#"{"type":"presence","identifier":"{\"a\":1}","message":{"type":"join","id":"u\"1","info":{}}}"#,
@@ -220,7 +229,7 @@ mod tests {
                 r#"{"type":"presence","identifier":"{\"a\":1}","message":{"type":"info","total":3}}"#,
             ),
             (
-                ServerMessage::PresenceError("no".into()),
+                ServerMessage::Refused("no".into()),
                 r#"{"type":"presence","identifier":"{\"a\":1}","message":{"type":"error","reason":"no"}}"#,
             ),
         ];

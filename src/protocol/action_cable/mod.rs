@@ -7,7 +7,6 @@
 mod decode;
 mod encode;
 mod parameters;
-mod plain;
 
 pub use decode::{decode, decode_head};
 pub use encode::{encode, encode_connection, encode_presence_info};
