@@ -3,10 +3,12 @@
 //! hyper serves warp's routes over our own accept loop: warp's server has no time limit for a
 //! half-sent request and no end for connections that have become WebSockets.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::service::{Service as _, service_fn};
@@ -23,7 +25,7 @@ use warp::reply::Response;
 use super::pending::{Pending, Slot};
 use super::tls::Certificate;
 use crate::telemetry::Instruments;
-use crate::transport::Peer;
+use crate::transport::{Line, Peer, Watched};
 use crate::types::HandshakeFailure;
 
 /// How many connections the kernel holds that haven't been accepted: a restart brings everyone
@@ -62,7 +64,7 @@ fn advice(error: &io::Error, flag: &str) -> String {
 const TRIES_A_WARNING: u32 = 100;
 
 /// A connection on which no request begins for so long is cut: nothing takes longer, but for a
-/// client that doesn't read its answer.
+/// client that doesn't read its answer, and an answer that is meant to last.
 const LONGEST_REQUEST: Duration = Duration::from_secs(60);
 
 /// How long a request that is under way at the stop has to end: half of one may never be more.
@@ -223,18 +225,32 @@ async fn speak(
     (peer, slot): (IpAddr, &Slot),
 ) -> Result<(), HandshakeFailure> {
     let routes = TowerToHyperService::new(warp::service(routes));
-    let asked = AtomicUsize::new(0);
+    let (asked, line, lasts) = (AtomicUsize::new(0), Line::new(), AtomicBool::new(false));
     let service = service_fn(|mut request: hyper::Request<_>| {
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(line.clone());
         slot.touch();
         asked.fetch_add(1, Ordering::Relaxed);
-        routes.call(request)
+        let (answer, line, lasts) = (routes.call(request), &line, &lasts);
+        async move {
+            let mut answer = pin!(answer);
+            poll_fn(|task| {
+                let answer = answer.as_mut().poll(task);
+                let is_watched = line.is_watched();
+                if lasts.swap(is_watched, Ordering::Relaxed) != is_watched {
+                    slot.step_out(is_watched);
+                }
+                answer
+            })
+            .await
+        }
     });
-    let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
+    let socket = TokioIo::new(Watched::new(socket, line.clone()));
+    let connection = http.serve_connection(socket, service).with_upgrades();
     tokio::pin!(connection);
     let stalled = async {
         let mut before = None;
-        while before != Some(asked.load(Ordering::Relaxed)) {
+        while line.is_watched() || before != Some(asked.load(Ordering::Relaxed)) {
             before = Some(asked.load(Ordering::Relaxed));
             tokio::time::sleep(LONGEST_REQUEST).await;
         }

@@ -7,8 +7,11 @@ mod connection;
 mod ending;
 mod handshake;
 mod heartbeat;
+mod line;
+mod longpoll;
 mod opening;
 mod resume;
+mod sse;
 mod terms;
 mod throttle;
 
@@ -25,6 +28,7 @@ pub use admission::{Most, NoPlace, Place};
 pub use connection::Connection;
 pub use handshake::route;
 pub use heartbeat::{Heartbeat, Liveness};
+pub use line::{Line, Watch, Watched};
 
 use admission::Admission;
 

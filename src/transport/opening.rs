@@ -8,7 +8,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::{Connection, Context, Place, resume};
+use super::{Connection, Context, Place, Watched, resume};
 use crate::auth;
 use crate::fanout::{Outbox, Socket, TlsSocket};
 use crate::protocol::action_cable::Parameters;
@@ -83,18 +83,23 @@ impl Opening {
 
 /// The socket below HTTP, and what was read from it beyond the handshake.
 fn take_out(upgraded: Upgraded, timeout: Duration) -> Option<(Box<dyn Socket>, Bytes)> {
-    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+    let upgraded = match upgraded.downcast::<TokioIo<Watched<TcpStream>>>() {
         Ok(parts) => {
-            let socket = parts.io.into_inner();
+            let (socket, ahead) = parts.io.into_inner().into_parts();
             set_user_timeout(&socket, timeout);
-            return Some((Box::new(socket), parts.read_buf));
+            return Some((Box::new(socket), join(parts.read_buf, &ahead)));
         }
         Err(upgraded) => upgraded,
     };
-    let parts = upgraded.downcast::<TokioIo<TlsSocket>>().ok()?;
-    let socket = parts.io.into_inner();
+    let parts = upgraded.downcast::<TokioIo<Watched<TlsSocket>>>().ok()?;
+    let (socket, ahead) = parts.io.into_inner().into_parts();
     set_user_timeout(socket.tcp(), timeout);
-    Some((Box::new(socket), parts.read_buf))
+    Some((Box::new(socket), join(parts.read_buf, &ahead)))
+}
+
+/// What hyper has read, and what comes after it.
+fn join(read: Bytes, ahead: &[u8]) -> Bytes {
+    if ahead.is_empty() { read } else { Bytes::from([&read, ahead].concat()) }
 }
 
 fn set_user_timeout(socket: &TcpStream, timeout: Duration) {

@@ -1,0 +1,4 @@
+//! Phoenix's long polling.
+
+mod frames;
+mod pipe;

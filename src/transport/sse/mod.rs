@@ -1,0 +1,5 @@
+//! Server-sent events.
+
+mod body;
+
+pub use body::{BodySocket, SocketBody, body};
