@@ -25,4 +25,4 @@ pub use counts::{Counts, Totals};
 pub use delivery::{Delivery, FanOut};
 pub use history::HistorySettings;
 pub use input::{End, Input, SubscriberKey};
-pub use shard::{Restoring, ResumeSettings, Settings, Shard};
+pub use shard::{Attendee, Restoring, ResumeSettings, Settings, Shard, StreamSize};

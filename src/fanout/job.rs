@@ -6,6 +6,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::Recipient;
+use super::survey::Question;
 use crate::broker::{Input, SubscriberKey};
 use crate::types::{MemberList, SessionId, StreamName};
 
@@ -23,6 +24,7 @@ pub(super) enum Job {
     Settle {
         answer: oneshot::Sender<()>,
     },
+    Question(Question),
     Resume {
         stream: StreamName,
         resume: Resume,

@@ -4,6 +4,7 @@
 //! Every answer that isn't 2xx says why, as `{"error":"…"}`.
 
 mod body;
+pub mod dashboard;
 pub mod pages;
 mod presence;
 pub mod publish;

@@ -2,7 +2,7 @@
 
 use super::doors::Addresses;
 use crate::config::{Config, Protocol, Secret};
-use crate::http::pages;
+use crate::http::{dashboard, pages};
 
 /// Tells who reads the log what there is to know.
 pub(super) fn ready(
@@ -72,6 +72,13 @@ pub(super) fn ready(
         access = keyed(access.scraping_key()),
         "metrics"
     );
+    if config.dashboard {
+        tracing::info!(
+            url = format!("http{tls}://{api}{}", dashboard::PAGE),
+            access = keyed(access.reading_key()),
+            "dashboard"
+        );
+    }
     if config.examples {
         tracing::info!(url = format!("http{tls}://{cable}{}", pages::CHAT), "examples");
     }

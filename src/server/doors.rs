@@ -12,8 +12,9 @@ use warp::reply::Response;
 use super::listener::{BindError, Listener, Serving};
 use crate::config::{Config, Protocol};
 use crate::http;
+use crate::http::dashboard::{Dashboard, Lasting};
 use crate::telemetry::metrics as names;
-use crate::transport::{self, Context};
+use crate::transport::{self, Context, Line};
 use crate::types::Codec;
 
 type Routes = BoxedFilter<(Response,)>;
@@ -50,6 +51,7 @@ impl Doors {
             max_body: config.max_body_size,
             max_stream_name: config.limits.stream_name_size,
         });
+        let api = with(api, config.dashboard.then(|| dashboard(config, context)));
         let metrics = http::metrics(move || scrape(&prometheus), config.access.scraping_key());
         let mut doors: Vec<(SocketAddr, Listener, Routes)> = Vec::new();
         let mut open = |own: Option<SocketAddr>, flag, routes: Routes| {
@@ -93,6 +95,21 @@ fn with(routes: Routes, more: Option<Routes>) -> Routes {
         Some(more) => routes.or(more).unify().boxed(),
         None => routes,
     }
+}
+
+/// The page for operators; the response with its events lasts.
+fn dashboard(config: &Config, context: &Arc<Context>) -> Routes {
+    let connections = Arc::clone(context);
+    let dashboard = Dashboard {
+        clock: Arc::clone(&context.clock),
+        started: context.clock.now(),
+        hub: Arc::clone(&context.hub),
+        tasks: context.tasks.clone(),
+        connections: Box::new(move || connections.connections()),
+        key: config.access.reading_key(),
+    };
+    let lasting = warp::ext::get::<Line>().map(|line: Line| Box::new(line.watch()) as Lasting);
+    http::dashboard::routes(dashboard, lasting.boxed())
 }
 
 /// The metrics, those that are only known when asked for among them.
