@@ -17,3 +17,4 @@ mod restore;
 mod resume;
 mod session;
 mod shard;
+mod survey;
