@@ -184,7 +184,13 @@ impl Hub {
         Ok(answered)
     }
 
-    fn shard(&self, stream: &StreamName) -> Option<&mpsc::Sender<Job>> {
+    /// The queues of all shards.
+    pub(super) fn shards(&self) -> &[mpsc::Sender<Job>] {
+        &self.shards
+    }
+
+    /// The queue of the shard that looks after a stream.
+    pub(super) fn shard(&self, stream: &StreamName) -> Option<&mpsc::Sender<Job>> {
         self.shards.get(place(stream, self.shards.len()))
     }
 }

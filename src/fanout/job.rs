@@ -6,6 +6,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::Recipient;
+use super::survey::Question;
 use crate::broker::{Full, Input, Placed, Put, SubscriberKey};
 use crate::types::{MemberList, MemberRecords, PresenceId, RecordList, SessionId, StreamName};
 
@@ -43,6 +44,7 @@ pub(super) enum Job {
     Settle {
         answer: oneshot::Sender<()>,
     },
+    Question(Question),
     Resume {
         stream: StreamName,
         resume: Resume,

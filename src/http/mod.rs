@@ -1,8 +1,11 @@
-//! What the application, operators and Prometheus talk to: publishing, presence, health, metrics.
+//! What the application, operators and Prometheus talk to: publishing, presence, health, metrics;
+//! and pages for people.
 //!
 //! Every answer that isn't 2xx says why, as `{"error":"…"}`.
 
 mod body;
+pub mod dashboard;
+pub mod pages;
 mod presence;
 pub mod publish;
 mod put;

@@ -24,6 +24,13 @@ pub(super) enum Refusal {
     TooSlow,
     #[error("the broker is stopping")]
     Stopping,
+    #[error(
+        "without a key the dashboard is for this machine alone, under a name such as localhost: set an \
+         --api-key to reach it under another"
+    )]
+    OtherHost,
+    #[error("there are {0} dashboards open already, which is all there may be: close one")]
+    Dashboards(usize),
     #[error("there is nothing here: {0}")]
     NotFound(&'static str),
     #[error("nobody is present there under this id")]
@@ -41,7 +48,8 @@ impl Refusal {
             Self::Malformed(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Stopping | Self::Dashboards(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::OtherHost => StatusCode::FORBIDDEN,
             Self::NotFound(_) | Self::Absent => StatusCode::NOT_FOUND,
             Self::Full(_) => StatusCode::CONFLICT,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,

@@ -7,9 +7,13 @@ mod keeping;
 mod publishing;
 mod restoring;
 mod resuming;
+mod surveying;
 
 pub use application::{Full, Kicked, Placed, Put};
 pub use restoring::Restoring;
+pub use surveying::{Attendee, StreamSize};
+
+use surveying::Observed;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -76,6 +80,8 @@ pub struct Shard<R> {
     totals: Totals,
     /// What has changed since that was last asked, if it is kept anywhere.
     changes: Option<Vec<Change>>,
+    /// What operators look at, if they do.
+    observed: Option<Box<Observed>>,
 }
 
 /// What holds for all streams of a shard.
@@ -144,6 +150,7 @@ impl<R: Clone> Shard<R> {
             counts: Counts::default(),
             totals: Totals::default(),
             changes: None,
+            observed: None,
         }
     }
 
