@@ -80,7 +80,9 @@ pub fn encode_run(group: &GroupKey, messages: &[ServerMessage], out: &mut Vec<u8
     if group.codec == Codec::Phoenix && group.watch == Watch::Members {
         phoenix::encode_run(&group.identifier, messages, out);
     } else {
-        messages.iter().for_each(|message| encode(group, message, None, out));
+        for message in messages {
+            encode(group, message, None, out);
+        }
     }
 }
 
