@@ -154,7 +154,11 @@ impl Crowd {
 
     fn command(&mut self, place: &Place, command: StreamCommand) {
         let Place { recipient, key } = place.clone();
-        self.shard.handle(&self.stream, Input::Command { key, recipient, command, reference: None }, self.now);
+        self.shard.handle(
+            &self.stream,
+            Input::Command { key, recipient, command, reference: None },
+            self.now,
+        );
     }
 
     fn replies(&mut self) {

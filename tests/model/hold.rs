@@ -142,7 +142,8 @@ impl World {
             }
             Step::Join(joins) => {
                 let join = Join { id: PresenceId::from("bob"), info: "1".into() };
-                let join = if *joins { StreamCommand::Join(join) } else { StreamCommand::Leave(None) };
+                let join =
+                    if *joins { StreamCommand::Join(join) } else { StreamCommand::Leave(None) };
                 self.command(WATCHER, join);
             }
             Step::Cut if self.is_connected => {

@@ -167,7 +167,9 @@ impl World {
                 let join = Join { id: PresenceId::from(IDS[id]), info: INFOS[info].into() };
                 self.command(client, stream, StreamCommand::Join(join));
             }
-            Step::Leave { client, stream } => self.command(client, stream, StreamCommand::Leave(None)),
+            Step::Leave { client, stream } => {
+                self.command(client, stream, StreamCommand::Leave(None))
+            }
             Step::Unsubscribe { client, stream } => {
                 self.command(client, stream, StreamCommand::Unsubscribe);
                 self.clients[client].follows[stream] = false;

@@ -259,7 +259,11 @@ impl World {
     fn command(&mut self, client: usize, command: StreamCommand) {
         let recipient = self.clients[client].connection.expect("a connection");
         let key = Self::key(client, recipient);
-        self.shard.handle(&stream(), Input::Command { key, recipient, command, reference: None }, self.now);
+        self.shard.handle(
+            &stream(),
+            Input::Command { key, recipient, command, reference: None },
+            self.now,
+        );
     }
 
     fn connect(&mut self, client: usize) {
