@@ -5,6 +5,7 @@
 
 pub mod action_cable;
 pub mod chat;
+pub mod meta;
 pub mod phoenix;
 pub mod sse;
 pub mod typed;
