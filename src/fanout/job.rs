@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::Recipient;
 use crate::broker::{Input, SubscriberKey};
-use crate::types::{MemberList, SessionId, StreamName};
+use crate::types::{MemberList, Publication, SessionId, StreamName};
 
 /// Work for a shard.
 #[derive(Debug)]
@@ -18,6 +18,10 @@ pub(super) enum Job {
         stream: StreamName,
         records: bool,
         answer: oneshot::Sender<Presence>,
+    },
+    History {
+        stream: StreamName,
+        answer: oneshot::Sender<Vec<Arc<Publication>>>,
     },
     /// Answered once all that came before has been applied and is kept.
     Settle {

@@ -3,9 +3,11 @@
 //! Every answer that isn't 2xx says why, as `{"error":"…"}`.
 
 mod body;
+mod cors;
 mod presence;
 pub mod publish;
 mod reply;
+mod rooms;
 mod status;
 
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 pub use reply::recover;
+pub use rooms::{Rooms, rooms};
 pub use status::{about, health, metrics};
 
 use crate::clock::Clock;

@@ -39,7 +39,12 @@ impl Doors {
         context: &Arc<Context>,
         prometheus: PrometheusHandle,
     ) -> Result<Self, BindError> {
-        let cable = clients(config, context);
+        let rooms = rooms(config, context);
+        let with_rooms = |routes: Routes| match &rooms {
+            Some(rooms) => routes.or(rooms.clone()).unify().boxed(),
+            None => routes,
+        };
+        let cable = with_rooms(clients(config, context));
         let api = http::api(http::Api {
             clock: Arc::clone(&context.clock),
             hub: Arc::clone(&context.hub),
@@ -50,6 +55,7 @@ impl Doors {
             max_body: config.max_body_size,
             max_stream_name: config.limits.stream_name_size,
         });
+        let api = with_rooms(api);
         let metrics = http::metrics(move || scrape(&prometheus), config.access.scraping_key());
         let mut doors: Vec<(SocketAddr, Listener, Routes)> = Vec::new();
         let mut open = |own: Option<SocketAddr>, flag, routes: Routes| {
@@ -115,6 +121,19 @@ fn clients(config: &Config, context: &Arc<Context>) -> Routes {
     }
     let either = |all: Routes, one: Routes| all.or(one).unify().boxed();
     routes.into_iter().reduce(either).unwrap_or_else(|| http::about(protocols))
+}
+
+/// What was said in chat rooms, where chat is spoken: at the address that pages connect to, and at
+/// the application's.
+fn rooms(config: &Config, context: &Arc<Context>) -> Option<Routes> {
+    config.protocols.path(Protocol::Chat)?;
+    Some(http::rooms(http::Rooms {
+        clock: Arc::clone(&context.clock),
+        hub: Arc::clone(&context.hub),
+        access: config.access.rules(),
+        token: config.access.jwt_param.clone(),
+        api_key: config.access.reading_key(),
+    }))
 }
 
 /// A route at exactly this path.
