@@ -25,8 +25,10 @@ pub fn decode(text: &str) -> Result<ClientCommand<'_>, BadCommand<'_>> {
             Ok(follow(room, Some(room::join_as(id)), None))
         }
         CommandKind::Leave => {
-            let id = payload.user().map_err(|reason| bad(reason.into()))?;
-            Ok(ClientCommand::Leave { identifier: room.identifier, id: Some(id) })
+            // who names nobody means themselves
+            let id = payload.user.map(|_| payload.user()).transpose();
+            let id = id.map_err(|reason| bad(reason.into()))?;
+            Ok(ClientCommand::Leave { identifier: room.identifier, id })
         }
         // naming a room is following it: only who follows it is told who is there
         CommandKind::Presence => Ok(follow(room, None, Some(Listing::Members))),
@@ -210,10 +212,15 @@ mod tests {
     }
 
     #[test]
-    fn leaving_names_who() {
+    fn leaving_names_who_or_means_oneself() {
         let text = r#"{"type":"presence.leave","payload":{"user":"Bob","room":"x"}}"#;
         let leave = ClientCommand::Leave { identifier: r#""x""#.into(), id: Some("Bob".into()) };
         assert_eq!(decode(text).unwrap(), leave);
+        for payload in ["", r#","payload":{}"#, r#","payload":{"user":null}"#] {
+            let text = format!(r#"{{"type":"presence.leave"{payload}}}"#);
+            let leave = ClientCommand::Leave { identifier: DEFAULT_IDENTIFIER.into(), id: None };
+            assert_eq!(decode(&text).unwrap(), leave);
+        }
     }
 
     #[test]
@@ -229,7 +236,6 @@ mod tests {
         assert!(reason(r#"{"type":"chat.join"}"#).contains("presence.join"));
         assert!(reason(r#"{"type":"presence.join"}"#).contains("user is missing"));
         for kind in ["join", "leave"] {
-            assert!(of(kind, "{}").contains("user is missing"));
             assert!(of(kind, r#"{"user":""}"#).contains("user is empty"));
             assert!(of(kind, r#"{"user":5}"#).contains("user is not a string"));
             assert!(of(kind, r#"{"user":"\ud800"}"#).contains("user is not a string"));
