@@ -218,7 +218,7 @@ impl Outbox {
         state.closing = Some(reason);
         let mut queue = state.queue.take().unwrap_or_default();
         if reason == CloseReason::TooSlow {
-            queue.cut();
+            queue.cut(self.codec);
         }
         let mut last = Vec::new();
         protocol::encode_close(self.codec, reason, &mut last);
@@ -367,9 +367,9 @@ impl Queue {
     }
 
     /// Drops all but the rest of a frame of which the client has a part.
-    fn cut(&mut self) {
+    fn cut(&mut self, codec: Codec) {
         let rest = self.frames.pop_front().map(|front| {
-            let end = protocol::websocket::frame_boundary(&front, self.written);
+            let end = protocol::boundary(codec, &front, self.written);
             front.slice(self.written.min(end)..end)
         });
         *self = Self::default();

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::protocol;
 use crate::state::Log;
 use crate::telemetry::{Instruments, metrics as names};
-use crate::types::{GroupKey, ServerMessage};
+use crate::types::{GroupKey, ServerMessage, Watch};
 
 /// How many inputs are applied before anyone is told anything.
 const INPUTS_A_TURN: usize = 1024;
@@ -302,7 +302,8 @@ impl Worker {
 
     /// Whether a client is to be asked whether it has got these messages.
     fn asks_about(&self, group: &GroupKey, messages: &[ServerMessage]) -> bool {
-        self.asks && group.codec.resumes() && messages.iter().any(ServerMessage::is_event)
+        let may_come_back = group.codec.resumes() && group.watch == Watch::Members;
+        self.asks && may_come_back && messages.iter().any(ServerMessage::is_event)
     }
 
     /// Sends what is in the buffer, which tells of events or not.

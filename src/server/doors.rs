@@ -113,6 +113,13 @@ fn clients(config: &Config, context: &Arc<Context>) -> Routes {
             routes.push(at(&format!("{path}{below}"), route));
         }
     }
+    if let Some(path) = protocols.path(Protocol::Phoenix) {
+        let route = transport::long_polling(Arc::clone(context));
+        routes.push(at(&format!("{path}/longpoll"), route));
+    }
+    if let Some(path) = protocols.path(Protocol::Sse) {
+        routes.push(at(path, transport::event_stream(Arc::clone(context))));
+    }
     let either = |all: Routes, one: Routes| all.or(one).unify().boxed();
     routes.into_iter().reduce(either).unwrap_or_else(|| http::about(protocols))
 }

@@ -273,7 +273,9 @@ impl Connection {
     /// Ends the session at once: whoever watches it needn't wait for the socket.
     fn begin_end(&mut self, reason: CloseReason) {
         self.client.end_session(reason);
+        let is_framed = self.client.outbox.codec().is_framed();
         let client_closed = match reason {
+            _ if !is_framed => true, // without frames there is none that closes
             CloseReason::ClientClosed
             | CloseReason::ClientGone
             | CloseReason::ProtocolError
