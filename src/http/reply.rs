@@ -43,6 +43,8 @@ pub(super) enum Refusal {
     Full(#[from] Full),
     #[error("this path takes another method")]
     Method,
+    #[error("`users` is the list of all: write the presence id `users` as `%75sers`")]
+    List,
 }
 
 impl Refusal {
@@ -57,7 +59,7 @@ impl Refusal {
             Self::OtherHost => StatusCode::FORBIDDEN,
             Self::NotFound(_) | Self::Absent => StatusCode::NOT_FOUND,
             Self::Full(_) => StatusCode::CONFLICT,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Method | Self::List => StatusCode::METHOD_NOT_ALLOWED,
         }
     }
 }

@@ -659,6 +659,40 @@ mod tests {
     }
 
     #[test]
+    fn who_was_taken_out_may_join_elsewhere() {
+        let (limits, streams) = (Limits { records: 1, ..Limits::default() }, Streams::default());
+        let mut ann = session(JoinsAs::Anyone);
+        let join = |ann: &mut Session, identifier: &'static str| {
+            for join in [None, Some(Ok(as_whom(Some("ann"))))] {
+                let command = ClientCommand::Subscribe {
+                    identifier: identifier.into(),
+                    target: Target::Public("room".into()),
+                    history: None,
+                    join,
+                    watch: Watch::Members,
+                    arrival: Arrival::default(),
+                };
+                let action = ann.handle(request(command), &limits, &streams);
+                if let Some(reason) = refused(&action) {
+                    return Err(reason.to_owned());
+                }
+            }
+            Ok(())
+        };
+        assert_eq!(join(&mut ann, "i"), Ok(()));
+        assert!(join(&mut ann, "j").is_err());
+        ann.kicked(&"j".into());
+        assert!(join(&mut ann, "j").is_err(), "it was another");
+        ann.kicked(&"i".into());
+        ann.kicked(&"unheard of".into());
+        assert_eq!(join(&mut ann, "j"), Ok(()));
+        assert!(join(&mut ann, "i").is_err());
+        let parked = ann.end();
+        ann.take_over(parked, [Some(false), Some(false)]);
+        assert_eq!(join(&mut ann, "i"), Ok(()), "its record ran out meanwhile");
+    }
+
+    #[test]
     fn rights_are_those_of_the_subscription() {
         let streams = Streams { public: false, ..Streams::default() };
         let mut visitor = session(JoinsAs::Anyone);
