@@ -38,8 +38,7 @@ impl World {
             grant: Grant::OPEN,
             arrival: Arrival::default(),
         };
-        let input =
-            Input::Command { key: key(session), recipient: (), command, reference: None };
+        let input = Input::Command { key: key(session), recipient: (), command, reference: None };
         self.shard.handle(&stream.into(), input, self.now);
         self.settle();
     }
@@ -93,8 +92,10 @@ fn the_largest_streams_are_found_whatever_is_looked_at_in_a_turn() {
             StreamSize::keep_largest(&mut found, 3);
             next = more;
         }
-        let size = |name: &str, members, subscribers| {
-            StreamSize { name: name.into(), members, subscribers }
+        let size = |name: &str, members, subscribers| StreamSize {
+            name: name.into(),
+            members,
+            subscribers,
         };
         let expected = [size("s19", 10, 18), size("s18", 9, 18), size("s17", 9, 17)];
         assert_eq!(found, expected, "{many} in a turn");

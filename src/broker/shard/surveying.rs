@@ -115,7 +115,8 @@ impl<R: Clone> Shard<R> {
     /// [`Shard::take_observed`].
     pub fn observe(&mut self, streams: impl IntoIterator<Item = StreamName>) {
         let streams: HashSet<_, RandomState> = streams.into_iter().collect();
-        self.observed = (!streams.is_empty()).then(|| Box::new(Observed { streams, changes: vec![] }));
+        self.observed =
+            (!streams.is_empty()).then(|| Box::new(Observed { streams, changes: vec![] }));
     }
 
     /// What happened in the streams that are observed since this was last called.

@@ -27,10 +27,12 @@ mod tests {
     #[test]
     fn only_loopback_is_this_machine() {
         let is = |host| is_this_machine(Some(&HeaderValue::from_static(host)));
-        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "127.9.9.9", "[::1]", "[::1]:80"] {
+        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "127.9.9.9", "[::1]", "[::1]:80"]
+        {
             assert!(is(host), "{host}");
         }
-        for host in ["", "example.io", "localhost.example.io:80", "10.0.0.1", "[::2]:80", "0.0.0.0"] {
+        for host in ["", "example.io", "localhost.example.io:80", "10.0.0.1", "[::2]:80", "0.0.0.0"]
+        {
             assert!(!is(host), "{host}");
         }
         assert!(is_this_machine(None));
