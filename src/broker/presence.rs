@@ -49,11 +49,23 @@ struct Record {
     info: RawJson,
     /// When it goes, once its connection has ended.
     deadline: Option<Deadline>,
-    /// Through which subscription it was made, where that is kept.
-    owner: Option<Box<SubscriberKey>>,
+    /// Whose it is, where that is kept.
+    owner: Option<Box<Owner>>,
     /// Its session has ended and can't come back.
     is_orphan: bool,
     links: Links,
+}
+
+/// Whose a record is.
+#[derive(Debug)]
+pub(super) enum Owner {
+    /// That of the subscription it was made through.
+    Subscription(SubscriberKey),
+    /// The application's, which is always kept.
+    Application {
+        /// When it goes, in milliseconds of the Unix epoch; if it does by itself.
+        until: Option<u64>,
+    },
 }
 
 #[derive(Debug)]
@@ -205,13 +217,37 @@ impl PresenceSet {
     /// Takes up a member's record whose session has ended and can't come back, if there is one: the
     /// one changed last.
     pub(super) fn adopt(&mut self, id: &PresenceId) -> Option<RecordKey> {
-        let member = self.members.get(self.find_member(id)? as usize)?;
         let is_orphan = |key: &RecordKey| {
             self.records.get(*key as usize).is_some_and(|record| record.is_orphan)
         };
-        let key = member.records.keys(&self.records).filter(is_orphan).last()?;
+        let key = self.records_of(id).filter(is_orphan).last()?;
         self.records.get_mut(key as usize)?.is_orphan = false;
         Some(key)
+    }
+
+    /// The application's record of a presence id.
+    pub(super) fn applications(&self, id: &PresenceId) -> Option<RecordKey> {
+        let is_its = |key: &RecordKey| {
+            let owner = self.records.get(*key as usize).and_then(|record| record.owner.as_deref());
+            matches!(owner, Some(Owner::Application { .. }))
+        };
+        self.records_of(id).find(is_its)
+    }
+
+    /// The application's records that go by themselves, each with when, in milliseconds of the Unix
+    /// epoch.
+    pub(super) fn applications_until(&self) -> Vec<(RecordKey, u64)> {
+        let until = |(index, record): (usize, &Record)| match record.owner.as_deref() {
+            Some(Owner::Application { until: Some(until) }) => Some((key(index), *until)),
+            Some(_) | None => None,
+        };
+        self.records.iter().filter_map(until).collect()
+    }
+
+    /// A member's records, the one changed last at the end.
+    pub(super) fn records_of(&self, id: &PresenceId) -> impl Iterator<Item = RecordKey> {
+        let member = self.find_member(id).and_then(|key| self.members.get(key as usize));
+        member.into_iter().flat_map(|member| member.records.keys(&self.records))
     }
 
     /// The presence id a record was made with.
@@ -258,14 +294,14 @@ impl PresenceSet {
         self.seen(self.find_member(id)?)
     }
 
-    /// Through which subscription a record was made, where that is kept.
-    pub(super) fn owner_mut(&mut self, key: RecordKey) -> Option<&mut Option<Box<SubscriberKey>>> {
+    /// Whose a record is, where that is kept.
+    pub(super) fn owner_mut(&mut self, key: RecordKey) -> Option<&mut Option<Box<Owner>>> {
         self.records.get_mut(key as usize).map(|record| &mut record.owner)
     }
 
-    /// The records in an order in which adding them anew gives the same set: each with the
-    /// subscription it was made through, its id and its info.
-    pub(super) fn records(&self) -> impl Iterator<Item = (&SubscriberKey, &PresenceId, &RawJson)> {
+    /// The records in an order in which adding them anew gives the same set: each with its owner,
+    /// its id and its info.
+    pub(super) fn records(&self) -> impl Iterator<Item = (&Owner, &PresenceId, &RawJson)> {
         let members = self.arrival.iter(&self.members);
         members.flat_map(|member| {
             member
@@ -294,23 +330,30 @@ impl PresenceSet {
         list
     }
 
+    /// A member with its records.
+    pub(super) fn member(&self, id: &PresenceId) -> Option<MemberRecords> {
+        let member = self.members.get(self.find_member(id)? as usize)?;
+        Some(self.with_records(member))
+    }
+
     /// The members in order of arrival with their records, shared likewise.
     pub(super) fn list_records(&mut self) -> Arc<RecordList> {
         if let Some(listed) = &self.listed_records {
             return Arc::clone(listed);
         }
-        let list = self.arrival.iter(&self.members).map(|member| MemberRecords {
-            id: member.id.clone(),
-            records: (member.records.iter(&self.records))
-                .map(|record| ListedRecord {
-                    reference: record.reference,
-                    info: record.info.clone(),
-                })
-                .collect(),
-        });
+        let list = self.arrival.iter(&self.members).map(|member| self.with_records(member));
         let list = Arc::new(list.collect::<RecordList>());
         self.listed_records = Some(Arc::clone(&list));
         list
+    }
+
+    fn with_records(&self, member: &Member) -> MemberRecords {
+        let listed = |record: &Record| ListedRecord {
+            reference: record.reference,
+            info: record.info.clone(),
+        };
+        let records = member.records.iter(&self.records).map(listed).collect();
+        MemberRecords { id: member.id.clone(), records }
     }
 
     /// What others see of a member: the info of the record that changed last.

@@ -11,15 +11,15 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::job::{Ended, Job, Presence, Resume};
+use super::job::{Ended, Job, Presence, Resume, Taken};
 use super::survey::{Onlookers, Tally};
 use super::{Ping, Recipient};
-use crate::broker::{Delivery, End, FanOut, Input, Shard, Totals};
+use crate::broker::{Delivery, End, FanOut, Input, Kicked, Shard, SubscriberKey, Totals};
 use crate::clock::Clock;
 use crate::protocol;
 use crate::state::Log;
 use crate::telemetry::{Instruments, metrics as names};
-use crate::types::{GroupKey, ServerMessage};
+use crate::types::{GroupKey, ServerMessage, Watch};
 
 /// How many inputs are applied before anyone is told anything.
 const INPUTS_A_TURN: usize = 1024;
@@ -230,6 +230,27 @@ impl Worker {
                 };
                 drop(answer.send(presence)); // whoever asked may be gone
             }
+            Job::Records { stream, answer } => {
+                self.keep(now);
+                answer.send(self.shard.records(&stream)).ok(); // whoever asked may be gone
+            }
+            Job::Member { stream, id, answer } => {
+                self.keep(now);
+                answer.send(self.shard.member(&stream, &id)).ok(); // whoever asked may be gone
+            }
+            Job::Put { stream, put, answer } => {
+                let placed = self.shard.put(&stream, put, now);
+                self.keep(now);
+                answer.send(placed).ok(); // whoever asked may be gone
+            }
+            Job::Kick { stream, id, answer } => {
+                let Kicked { records, subscribers } = self.shard.kick(&stream, &id, now);
+                self.keep(now);
+                for (recipient, identifier) in subscribers {
+                    recipient.kicked(identifier);
+                }
+                answer.send(records).ok(); // whoever asked may be gone
+            }
             Job::Ended(Ended { stream, key, outbox, at, resumable }) => {
                 while self.reply(now) {} // so that the outbox knows of all it was sent
                 let doubt = outbox.doubt().map(|beat| self.clock.began(beat));
@@ -246,10 +267,12 @@ impl Worker {
             }
             Job::Resume { stream, resume: Resume { from, to, recipient }, answer } => {
                 let fits = |bytes| recipient.reserve(bytes);
+                let key = SubscriberKey { session: to, group: from.group.clone() };
                 let to = (to, Recipient::clone(&recipient));
                 let resumed = self.shard.resume(&stream, &from, to, fits, now);
                 while self.reply(now) {}
-                answer.send(resumed).ok(); // whoever asked may be gone
+                let taken = resumed.then(|| Taken { joined: self.shard.is_joined(&stream, &key) });
+                answer.send(taken).ok(); // whoever asked may be gone
             }
         }
     }
@@ -291,7 +314,8 @@ impl Worker {
 
     /// Whether a client is to be asked whether it has got these messages.
     fn asks_about(&self, group: &GroupKey, messages: &[ServerMessage]) -> bool {
-        self.asks && group.codec.resumes() && messages.iter().any(ServerMessage::is_event)
+        let may_come_back = group.codec.resumes() && group.watch == Watch::Members;
+        self.asks && may_come_back && messages.iter().any(ServerMessage::is_event)
     }
 
     /// Sends what is in the buffer, which tells of events or not.

@@ -6,7 +6,9 @@ use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reject::MethodNotAllowed;
 use warp::reply::Response;
 
+use crate::broker::Full;
 use crate::config::Secret;
+use crate::fanout::Stopped;
 use crate::telemetry::metrics::HTTP_REQUESTS;
 
 /// Why a request wasn't followed.
@@ -31,6 +33,10 @@ pub(super) enum Refusal {
     Dashboards(usize),
     #[error("there is nothing here: {0}")]
     NotFound(&'static str),
+    #[error("nobody is present there under this id")]
+    Absent,
+    #[error(transparent)]
+    Full(#[from] Full),
     #[error("this path takes another method")]
     Method,
 }
@@ -44,9 +50,16 @@ impl Refusal {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Stopping | Self::Dashboards(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::OtherHost => StatusCode::FORBIDDEN,
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::NotFound(_) | Self::Absent => StatusCode::NOT_FOUND,
+            Self::Full(_) => StatusCode::CONFLICT,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
         }
+    }
+}
+
+impl From<Stopped> for Refusal {
+    fn from(_: Stopped) -> Self {
+        Self::Stopping
     }
 }
 

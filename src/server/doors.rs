@@ -49,7 +49,7 @@ impl Doors {
             broadcast_key: config.access.publishing_key(),
             api_key: config.access.reading_key(),
             max_body: config.max_body_size,
-            max_stream_name: config.limits.stream_name_size,
+            limits: config.limits,
         });
         let api = with(api, config.dashboard.then(|| dashboard(config, context)));
         let metrics = http::metrics(move || scrape(&prometheus), config.access.scraping_key());
@@ -137,6 +137,13 @@ fn clients(config: &Config, context: &Arc<Context>) -> Routes {
             let route = transport::route(Arc::clone(context), codec);
             routes.push(at(&format!("{path}{below}"), route));
         }
+    }
+    if let Some(path) = protocols.path(Protocol::Phoenix) {
+        let route = transport::long_polling(Arc::clone(context));
+        routes.push(at(&format!("{path}/longpoll"), route));
+    }
+    if let Some(path) = protocols.path(Protocol::Sse) {
+        routes.push(at(path, transport::event_stream(Arc::clone(context))));
     }
     let either = |all: Routes, one: Routes| all.or(one).unify().boxed();
     routes.into_iter().reduce(either).unwrap_or_else(|| http::about(protocols))

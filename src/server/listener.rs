@@ -14,7 +14,7 @@ use std::time::Duration;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -73,6 +73,9 @@ const LAST_REQUEST: Duration = Duration::from_secs(1);
 /// What holds for all connections of all listeners.
 #[derive(Debug)]
 pub(super) struct Serving {
+    /// How long a peer may leave sent bytes unacknowledged before its kernel is given up; none for
+    /// the system's own idea.
+    pub(super) user_timeout: Option<Duration>,
     /// In which a request's head has to arrive, and before it TLS to be agreed on.
     pub(super) handshake_timeout: Duration,
     /// Largest head of a request, in bytes.
@@ -133,6 +136,7 @@ impl Listener {
             routes,
             certificate: serving.certificate.clone(),
             timeout: serving.handshake_timeout,
+            user_timeout: serving.user_timeout,
             stop: stop.clone(),
         };
         serving.requests.spawn(async move {
@@ -190,6 +194,7 @@ struct Door {
     routes: Routes,
     certificate: Option<Arc<Certificate>>,
     timeout: Duration,
+    user_timeout: Option<Duration>,
     stop: CancellationToken,
 }
 
@@ -202,6 +207,12 @@ impl Door {
         slot: &Slot,
     ) -> Result<(), HandshakeFailure> {
         drop(socket.set_nodelay(true)); // fails on a socket that is gone already, which is seen next
+        if self.user_timeout.is_some() {
+            let set = SockRef::from(&socket).set_tcp_user_timeout(self.user_timeout);
+            if let Err(error) = set {
+                tracing::debug!(%error, "TCP_USER_TIMEOUT is not to be had");
+            }
+        }
         let Some(certificate) = &self.certificate else {
             return speak(self.http, socket, self.routes, self.stop, (peer, slot)).await;
         };

@@ -11,6 +11,7 @@
 mod crowd;
 mod history;
 mod hold;
+mod occupancy;
 mod reference;
 mod replay;
 mod restore;

@@ -1,5 +1,6 @@
 //! The streams that one task looks after.
 
+mod application;
 mod counting;
 mod joining;
 mod keeping;
@@ -8,6 +9,7 @@ mod restoring;
 mod resuming;
 mod surveying;
 
+pub use application::{Full, Kicked, Placed, Put};
 pub use restoring::Restoring;
 pub use surveying::{Attendee, StreamSize};
 
@@ -272,6 +274,13 @@ impl<R: Clone> Shard<R> {
             Some(stream) => stream.presence.list_records(),
             None => Arc::default(),
         }
+    }
+
+    /// Whether a subscription's client is present through it.
+    pub fn is_joined(&self, name: &StreamName, key: &SubscriberKey) -> bool {
+        let stream = self.find(name).and_then(|index| self.streams.get(index as usize));
+        let group = stream.and_then(|stream| stream.groups.get(&key.group));
+        group.and_then(|group| group.get(&key.session)).is_some_and(|held| held.record.is_some())
     }
 
     /// How many are present in a stream.

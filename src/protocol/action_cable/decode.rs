@@ -176,7 +176,7 @@ fn canonical_token(token: &str) -> Option<Cow<'_, str>> {
 }
 
 /// What an identifier, JSON within a JSON string, asks for.
-fn target(token: &str) -> (Target, Watch) {
+pub fn target(token: &str) -> (Target, Watch) {
     #[derive(Deserialize)]
     struct Inner<'a> {
         #[serde(borrow)]

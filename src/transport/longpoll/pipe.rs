@@ -24,6 +24,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Sleep;
 
 use super::frames::{self, Frame, Kind};
+use super::tokens::Entry;
 use crate::clock::Clock;
 use crate::fanout::Socket;
 
@@ -36,8 +37,10 @@ const TO_BROKER: usize = 64 * 1024;
 
 /// The broker's end.
 #[derive(Debug)]
-pub struct Pipe {
+pub(super) struct Pipe {
     far: Far,
+    /// By which the client finds it.
+    entry: Option<Entry>,
     alarm: Mutex<Option<Alarm>>,
 }
 
@@ -50,7 +53,7 @@ struct Alarm {
 
 /// The client's end, for the requests that come in its name.
 #[derive(Clone, Debug)]
-pub struct Far(Arc<Shared>);
+pub(super) struct Far(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -85,7 +88,7 @@ struct State {
 
 /// What a poll brings.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Polled {
+pub(super) enum Polled {
     /// Messages, at least one.
     Messages(Vec<String>),
     /// Another poll has taken over.
@@ -96,17 +99,17 @@ pub enum Polled {
 
 /// A client that polls: while this lives it is there.
 #[derive(Debug)]
-pub struct Polling {
+pub(super) struct Polling {
     far: Far,
     number: u64,
 }
 
 /// The connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended;
+pub(super) struct Ended;
 
 /// Both ends. A client that hasn't polled for `patience` is gone.
-pub fn pipe(clock: &Arc<Clock>, patience: Duration) -> (Pipe, Far) {
+pub(super) fn pipe(clock: &Arc<Clock>, patience: Duration) -> (Pipe, Far) {
     let state = State { gone_at: Some(clock.now() + patience), ..State::default() };
     let far = Far(Arc::new(Shared {
         clock: Arc::clone(clock),
@@ -116,12 +119,12 @@ pub fn pipe(clock: &Arc<Clock>, patience: Duration) -> (Pipe, Far) {
         poller: AtomicWaker::new(),
         poster: AtomicWaker::new(),
     }));
-    (Pipe { far: far.clone(), alarm: Mutex::default() }, far)
+    (Pipe { far: far.clone(), entry: None, alarm: Mutex::default() }, far)
 }
 
 impl Far {
     /// Begins a poll, which replaces any other.
-    pub fn poll(&self) -> Polling {
+    pub(super) fn poll(&self) -> Polling {
         let mut state = self.0.state.lock();
         state.poll += 1;
         state.gone_at = None;
@@ -135,7 +138,7 @@ impl Far {
     }
 
     /// Says something to the broker, as soon as it has taken in what was said before.
-    pub async fn post(&self, kind: Kind, payload: &[u8]) -> Result<(), Ended> {
+    pub(super) async fn post(&self, kind: Kind, payload: &[u8]) -> Result<(), Ended> {
         let mut frame = Vec::new();
         frames::write(&mut frame, kind, payload);
         poll_fn(|task| {
@@ -158,7 +161,7 @@ impl Far {
 
 impl Polling {
     /// Waits for something to tell the client. The broker's pings are answered meanwhile.
-    pub async fn messages(&mut self) -> Polled {
+    pub(super) async fn messages(&mut self) -> Polled {
         let shared = &self.far.0;
         poll_fn(|task| {
             shared.poller.register(task.waker());
@@ -224,6 +227,11 @@ impl State {
 }
 
 impl Pipe {
+    /// Keeps an entry for as long as the connection lasts.
+    pub(super) fn enter(&mut self, entry: Entry) {
+        self.entry = Some(entry);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.far.0.state.lock()
     }

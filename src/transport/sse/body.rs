@@ -31,7 +31,7 @@ const BLANK_LINE: &[u8] = b"\n\n";
 
 /// The outbox's end.
 #[derive(Debug)]
-pub struct BodySocket {
+pub(super) struct BodySocket {
     way: Arc<Way>,
     line: Line,
     _watch: Watch,
@@ -39,7 +39,7 @@ pub struct BodySocket {
 
 /// hyper's end.
 #[derive(Debug)]
-pub struct SocketBody(Arc<Way>);
+pub(super) struct SocketBody(Arc<Way>);
 
 /// From one to the other.
 #[derive(Debug, Default)]
@@ -61,7 +61,7 @@ struct State {
 }
 
 /// Both ends of a response that goes out on a line, which is watched from here on.
-pub fn body(line: &Line) -> (BodySocket, SocketBody) {
+pub(super) fn body(line: &Line) -> (BodySocket, SocketBody) {
     let way = Arc::<Way>::default();
     let body = SocketBody(Arc::clone(&way));
     (BodySocket { way, line: line.clone(), _watch: line.watch() }, body)
