@@ -46,11 +46,20 @@ pub struct Client {
 }
 
 impl Client {
+    /// The same client, called by a name if it may have any.
+    #[must_use]
+    pub fn called(mut self, id: Option<PresenceId>) -> Self {
+        if let (JoinsAs::Anyone, Some(id)) = (&self.joins, id) {
+            self.joins = JoinsAs::Called(id);
+        }
+        self
+    }
+
     /// Whom a session of this client's is given to.
     pub fn identity(&self) -> Identity {
         let identifier = self.identifier.as_deref().map_or(0, digest);
         let presence_id = match &self.joins {
-            JoinsAs::Anyone => 0,
+            JoinsAs::Anyone | JoinsAs::Called(_) => 0,
             JoinsAs::Only(id) => digest(id.as_str()),
             JoinsAs::Nobody => digest(""),
         };
@@ -71,6 +80,8 @@ pub enum JoinsAs {
     /// Under any presence id.
     #[default]
     Anyone,
+    /// Under any, and under this one when it doesn't say which.
+    Called(PresenceId),
     /// Under this one alone.
     Only(PresenceId),
     /// Not at all: ids come from tokens, and its token has none.

@@ -1,7 +1,8 @@
 //! What subscribers are told.
 
-use super::input::GroupKey;
-use crate::types::ServerMessage;
+use std::sync::Arc;
+
+use crate::types::{GroupKey, Reference, ServerMessage};
 
 /// Messages for one subscriber, in order.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub struct Delivery<R> {
     pub group: GroupKey,
     /// What it is told.
     pub messages: Vec<ServerMessage>,
+    /// By what its client knows the request that is answered with it, if by anything.
+    pub reference: Option<Arc<Reference>>,
 }
 
 /// Messages for several subscribers of one group.

@@ -85,14 +85,19 @@ impl History {
     pub(super) fn append(
         &mut self,
         stream: &StreamName,
-        data: RawJson,
+        (data, event): (RawJson, Option<Arc<str>>),
         at: u64,
         expires: Instant,
     ) -> Arc<Publication> {
         self.head += 1;
         let position = Position { epoch: self.epoch.clone(), offset: Offset(self.head) };
-        let publication =
-            Arc::new(Publication { stream: stream.clone(), data, at, position: Some(position) });
+        let publication = Arc::new(Publication {
+            stream: stream.clone(),
+            data,
+            event,
+            at,
+            position: Some(position),
+        });
         self.kept.push_back(Kept { publication: Arc::clone(&publication), expires });
         publication
     }
@@ -201,7 +206,7 @@ mod tests {
         let mut history = History::new("e".into(), 0);
         for n in 1..=count {
             let data = RawJson::from(n.to_string());
-            history.append(&"a".into(), data, n * 1000, start + LATER);
+            history.append(&"a".into(), (data, None), n * 1000, start + LATER);
         }
         Fixture { history, start }
     }

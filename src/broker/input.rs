@@ -1,8 +1,9 @@
 //! What happens to streams.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::types::{Codec, Identifier, RawJson, SessionId, StreamCommand};
+use crate::types::{GroupKey, RawJson, Reference, SessionId, StreamCommand};
 
 /// Who a subscriber is within its stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +25,8 @@ pub enum Input<R> {
         recipient: R,
         /// What it asks.
         command: StreamCommand,
+        /// By what the client knows the answer, if by anything.
+        reference: Option<Arc<Reference>>,
     },
     /// A subscriber's connection ended. Take the replies before it is given: what the subscriber
     /// didn't get of them is in doubt.
@@ -37,6 +40,8 @@ pub enum Input<R> {
     Publish {
         /// The payload.
         data: RawJson,
+        /// What kind of event it is, if that was said.
+        event: Option<Arc<str>>,
         /// When it was accepted, in milliseconds of the Unix epoch.
         at: u64,
         /// The session that isn't told.
@@ -60,13 +65,4 @@ impl End {
     pub const fn at(at: Instant) -> Self {
         Self { at, doubt: None, resumable: false }
     }
-}
-
-/// What makes subscribers of a stream a group: they are told the same in the same words.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct GroupKey {
-    /// What they speak.
-    pub codec: Codec,
-    /// Their name for the subscription.
-    pub identifier: Identifier,
 }

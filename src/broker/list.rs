@@ -68,6 +68,16 @@ impl List {
         }
     }
 
+    /// The entries' keys in order.
+    pub(super) fn keys<T: Linked>(self, slab: &Slab<T>) -> impl Iterator<Item = u32> {
+        let mut next = self.first;
+        std::iter::from_fn(move || {
+            let key = next;
+            next = slab.get(key as usize)?.links().next;
+            Some(key)
+        })
+    }
+
     /// The entries in order.
     pub(super) fn iter<T: Linked>(self, slab: &Slab<T>) -> impl Iterator<Item = &T> {
         let mut next = self.first;

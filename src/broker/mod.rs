@@ -20,8 +20,11 @@ mod presence;
 mod shard;
 mod stream;
 
+pub use crate::types::GroupKey;
 pub use counts::{Counts, Totals};
 pub use delivery::{Delivery, FanOut};
 pub use history::HistorySettings;
-pub use input::{End, GroupKey, Input, SubscriberKey};
-pub use shard::{Restoring, ResumeSettings, Settings, Shard};
+pub use input::{End, Input, SubscriberKey};
+pub use shard::{
+    Attendee, Full, Kicked, Placed, Put, Restoring, ResumeSettings, Settings, Shard, StreamSize,
+};

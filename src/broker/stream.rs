@@ -10,11 +10,13 @@ use indexmap::IndexMap;
 use super::deadlines::Deadline;
 use super::delivery::FanOut;
 use super::history::History;
-use super::input::{GroupKey, SubscriberKey};
+use super::input::SubscriberKey;
 use super::journal::{Event, Journal, Known, Ticks};
 use super::log::Log;
 use super::presence::{PresenceSet, RecordKey};
-use crate::types::{Grant, MemberChange, Offset, ServerMessage, SessionId, StreamName};
+use crate::types::{
+    Grant, GroupKey, MemberChange, Offset, ServerMessage, SessionId, StreamName, Watch,
+};
 
 #[derive(Debug)]
 pub(super) struct Stream<R> {
@@ -31,6 +33,11 @@ pub(super) struct Stream<R> {
     pub(super) held: Held,
     /// Since when a subscriber lacks something, if one does.
     pub(super) behind_since: Option<Instant>,
+    /// When those who only count were last told, and the number that all of them know, if it is
+    /// the same one.
+    pub(super) counted: Option<(Instant, Option<usize>)>,
+    /// When they are told next, if there is something to tell.
+    pub(super) count_due: Option<Deadline>,
     pass: Pass,
 }
 
@@ -126,10 +133,10 @@ struct Pass {
 }
 
 impl<R: Clone> Stream<R> {
-    pub(super) fn new(name: StreamName, history: History) -> Self {
+    pub(super) fn new(name: StreamName, presence: PresenceSet, history: History) -> Self {
         Self {
             name,
-            presence: PresenceSet::default(),
+            presence,
             groups: Groups::default(),
             parked: HashMap::default(),
             journal: Journal::default(),
@@ -138,6 +145,8 @@ impl<R: Clone> Stream<R> {
             log: Log::default(),
             held: Held::default(),
             behind_since: None,
+            counted: None,
+            count_due: None,
             pass: Pass::default(),
         }
     }
@@ -146,6 +155,16 @@ impl<R: Clone> Stream<R> {
     /// in the maps of names and of deadlines.
     pub(super) fn weight(&self) -> usize {
         size_of::<Self>() + self.name.as_str().len() + 128
+    }
+
+    /// Whether somebody only counts the members.
+    pub(super) fn is_counted(&self) -> bool {
+        self.groups.keys().any(|group| group.watch == Watch::Occupancy)
+    }
+
+    /// Whether somebody is told all members with each change.
+    pub(super) fn repeats_members(&self) -> bool {
+        self.groups.keys().any(|group| group.codec.repeats_members())
     }
 
     /// Whether nothing would be lost by forgetting the stream.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Access, Secret, TimestampPrecision};
+use crate::config::{Access, Protocols, Secret, TimestampPrecision};
 
 fn told(args: &[&str], env: &[(&str, &str)]) -> Outcome {
     let args = std::iter::once(&"broker").chain(args).map(OsString::from);
@@ -192,7 +192,7 @@ fn anycables_flags_are_ours() {
     let expected = Config {
         host: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port: 8081,
-        cable_path: "/ws".to_owned(),
+        protocols: Protocols { cable_path: "/ws".to_owned(), ..Protocols::default() },
         max_connections: Some(10),
         api_port: Some(8090),
         metrics_port: Some(8091),
@@ -235,7 +235,7 @@ fn anycables_variables_are_ours() {
         ],
     );
     let expected = Config {
-        cable_path: "/ws".to_owned(),
+        protocols: Protocols { cable_path: "/ws".to_owned(), ..Protocols::default() },
         presence_ttl: Duration::from_secs(20),
         sessions_ttl: Duration::ZERO,
         api_port: Some(8090),

@@ -15,6 +15,18 @@ pub const PORT: u16 = 8080;
 /// Where Action Cable clients connect unless told otherwise.
 pub const CABLE_PATH: &str = "/cable";
 
+/// What the `Socket` of Phoenix's generated applications is given.
+pub const PHOENIX_PATH: &str = "/socket";
+
+/// The address itself: `websocat ws://127.0.0.1:8080/`.
+pub const TYPED_PATH: &str = "/";
+
+/// What chat rooms are called.
+pub const CHAT_PATH: &str = "/chat";
+
+/// Where AnyCable has its events.
+pub const SSE_PATH: &str = "/events";
+
 /// Only loopback, until it is said that everyone is meant.
 pub const PUBLIC: bool = false;
 
@@ -35,6 +47,9 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than a reload, a change of network or the clients' own reconnect delay; short enough
 /// that someone who has gone is seen to have gone.
 pub const PRESENCE_TTL: Duration = Duration::from_secs(15);
+
+/// A number that changes more often is read by nobody.
+pub const OCCUPANCY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a page shows of a conversation; a client that missed more does better to load it anew.
 pub const HISTORY_LIMIT: usize = 100;
@@ -84,6 +99,12 @@ pub const MAX_BODY_SIZE: usize = 1024 * 1024;
 
 /// A token and a page's cookies fit; what HTTP servers commonly allow.
 pub const MAX_HEADER_SIZE: usize = 16 * 1024;
+
+/// An example is for trying the broker out, not for where it serves.
+pub const EXAMPLES: bool = false;
+
+/// What shows everyone who is present is there when it is asked for.
+pub const DASHBOARD: bool = false;
 
 /// The start, the end and what needs attention; never a line per frame.
 pub const LOG_LEVEL: &str = "info";

@@ -44,6 +44,12 @@ pub enum ConfigError {
         /// The name given.
         param: String,
     },
+    /// A page for everyone that shows everyone.
+    #[error(
+        "--dashboard would show everyone who can reach it who is present: set an --api-key, which it \
+         then asks for, or a --secret to derive one from, or keep --host 127.0.0.1"
+    )]
+    OpenDashboard,
     /// A list of origins that is none.
     #[error("--allowed-origins: {0}")]
     Origins(#[from] BadOrigin),
@@ -147,13 +153,29 @@ pub enum ConfigError {
         per_second: u32,
     },
     /// A path no request can have.
-    #[error("--cable-path `{path}` {problem}")]
-    CablePath {
+    #[error("--{setting} `{path}` {problem}")]
+    Path {
+        /// The setting.
+        setting: &'static str,
         /// The path given.
         path: String,
         /// What is wrong and what to do.
         problem: &'static str,
     },
+    /// Two protocols at one path.
+    #[error(
+        "--{one} and --{other} are the same: choose another path for one, or leave its protocol \
+         out of --protocols"
+    )]
+    SamePath {
+        /// The setting of one.
+        one: &'static str,
+        /// The setting of the other.
+        other: &'static str,
+    },
+    /// Not a list of protocols.
+    #[error("--protocols: {0}")]
+    Protocols(#[from] super::BadProtocol),
     /// Not a filter for logs.
     #[error(
         "--log-level `{level}` is no level: write error, warn, info, debug, trace or off, or \

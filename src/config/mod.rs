@@ -15,6 +15,7 @@ pub mod defaults;
 mod error;
 mod file;
 mod print;
+mod protocols;
 mod proxies;
 mod secret;
 mod settings;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 pub use access::Access;
 pub use error::ConfigError;
+pub use protocols::{BadProtocol, Protocol, Protocols, Spoken};
 pub use proxies::{BadProxy, Proxies};
 pub use secret::Secret;
 pub use settings::{LogFormat, Settings, TimestampPrecision};
@@ -49,8 +51,8 @@ pub struct Config {
     pub api_port: Option<u16>,
     /// A port of its own for `/metrics`.
     pub metrics_port: Option<u16>,
-    /// The Action Cable WebSocket's path. Starts with a slash.
-    pub cable_path: String,
+    /// What is spoken, and where.
+    pub protocols: Protocols,
     /// The certificate of every listener; none speaks plain HTTP.
     pub tls: Option<TlsFiles>,
     /// Whose word counts about where a client is.
@@ -59,6 +61,8 @@ pub struct Config {
     pub access: Access,
     /// How long a member stays after its connection ended; zero is not at all.
     pub presence_ttl: Duration,
+    /// How often those who only count the members are told, at most. Never zero.
+    pub occupancy_interval: Duration,
     /// Most members of a stream; none is any number.
     pub max_members: Option<usize>,
     /// Publications a stream keeps; 0 is none.
@@ -103,6 +107,10 @@ pub struct Config {
     pub max_body_size: usize,
     /// Largest request head, in bytes.
     pub max_header_size: usize,
+    /// Whether the examples are served.
+    pub examples: bool,
+    /// Whether the dashboard is served.
+    pub dashboard: bool,
     /// A filter for `tracing`, valid as such.
     pub log_level: String,
     /// How log lines are written.
@@ -136,7 +144,12 @@ impl Config {
             port: Some(self.port),
             api_port: self.api_port,
             metrics_port: self.metrics_port,
-            cable_path: Some(self.cable_path.clone()),
+            protocols: Some(self.protocols.spoken.to_string()),
+            cable_path: Some(self.protocols.cable_path.clone()),
+            phoenix_path: Some(self.protocols.phoenix_path.clone()),
+            typed_path: Some(self.protocols.typed_path.clone()),
+            chat_path: Some(self.protocols.chat_path.clone()),
+            sse_path: Some(self.protocols.sse_path.clone()),
             tls_cert: self.tls.as_ref().map(|files| files.cert.clone()),
             tls_key: self.tls.as_ref().map(|files| files.key.clone()),
             trusted_proxies: trusted.then(|| self.trusted_proxies.to_string()),
@@ -168,6 +181,7 @@ impl Config {
             metrics_key: key_text(&access.metrics_key),
             metrics_key_file: key_file(&access.metrics_key),
             presence_ttl: Some(HumanDuration(self.presence_ttl)),
+            occupancy_interval: Some(HumanDuration(self.occupancy_interval)),
             max_presence_id_length: Some(limits.presence_id_length),
             max_presence_info_size: Some(ByteSize(limits.info_size)),
             max_members: Some(self.max_members.unwrap_or(0)),
@@ -197,6 +211,8 @@ impl Config {
             max_header_size: Some(ByteSize(self.max_header_size)),
             max_stream_name_size: Some(ByteSize(limits.stream_name_size)),
             max_identifier_size: Some(ByteSize(limits.identifier_size)),
+            examples: Some(self.examples),
+            dashboard: Some(self.dashboard),
             log_level: Some(self.log_level.clone()),
             log_format: Some(self.log_format),
             config: None,
@@ -260,11 +276,12 @@ impl Default for Config {
             port: defaults::PORT,
             api_port: None,
             metrics_port: None,
-            cable_path: defaults::CABLE_PATH.to_owned(),
+            protocols: Protocols::default(),
             tls: None,
             trusted_proxies: Proxies::default(),
             access: Access::default(),
             presence_ttl: defaults::PRESENCE_TTL,
+            occupancy_interval: defaults::OCCUPANCY_INTERVAL,
             max_members: defaults::MAX_MEMBERS,
             history_limit: defaults::HISTORY_LIMIT,
             history_ttl: defaults::HISTORY_TTL,
@@ -287,6 +304,8 @@ impl Default for Config {
             max_answer_size: defaults::MAX_ANSWER_SIZE,
             max_body_size: defaults::MAX_BODY_SIZE,
             max_header_size: defaults::MAX_HEADER_SIZE,
+            examples: defaults::EXAMPLES,
+            dashboard: defaults::DASHBOARD,
             log_level: defaults::LOG_LEVEL.to_owned(),
             log_format: defaults::LOG_FORMAT,
         }

@@ -20,6 +20,7 @@ const HISTORY: &str = "History";
 const RESTARTS: &str = "Sessions and restarts";
 const PINGS: &str = "Pings and timeouts";
 const LIMITS: &str = "Limits";
+const PAGES: &str = "Pages";
 const LOG: &str = "Logs";
 const FILE: &str = "Configuration";
 
@@ -84,10 +85,39 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_port: Option<u16>,
 
+    /// What clients may speak, with commas between [default: action-cable,phoenix,typed,chat,sse]
+    ///
+    /// All on --port, each at its path. What is left out isn't served and costs nothing.
+    #[arg(long, env = "BROKER_PROTOCOLS", value_name = "NAMES", help_heading = WHERE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocols: Option<String>,
+
     /// Path of the Action Cable WebSocket [default: /cable]
     #[arg(long, env = "BROKER_CABLE_PATH", value_name = "PATH", help_heading = WHERE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cable_path: Option<String>,
+
+    /// What Phoenix's `Socket` is given [default: /socket]
+    ///
+    /// Below it are /websocket and, for clients that can't have one, /longpoll.
+    #[arg(long, env = "BROKER_PHOENIX_PATH", value_name = "PATH", help_heading = WHERE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phoenix_path: Option<String>,
+
+    /// Path of the WebSocket for typed JSON [default: /]
+    #[arg(long, env = "BROKER_TYPED_PATH", value_name = "PATH", help_heading = WHERE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub typed_path: Option<String>,
+
+    /// Path of the chat room's WebSocket [default: /chat]
+    #[arg(long, env = "BROKER_CHAT_PATH", value_name = "PATH", help_heading = WHERE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_path: Option<String>,
+
+    /// Path of the streams of server-sent events [default: /events]
+    #[arg(long, env = "BROKER_SSE_PATH", value_name = "PATH", help_heading = WHERE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sse_path: Option<String>,
 
     /// Certificate to speak TLS with: a PEM file, with those that lead to one clients know
     ///
@@ -290,6 +320,14 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presence_ttl: Option<HumanDuration>,
 
+    /// How often clients that only count the members are told, at most [default: 1s]
+    ///
+    /// For rooms of tens of thousands: a number now and then instead of every join and leave. A client
+    /// asks for it with the subscription.
+    #[arg(long, env = "BROKER_OCCUPANCY_INTERVAL", value_name = "DURATION", help_heading = PRESENCE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub occupancy_interval: Option<HumanDuration>,
+
     /// Longest presence id, in characters [default: 128]
     #[arg(long, env = "BROKER_MAX_PRESENCE_ID_LENGTH", value_name = "COUNT", value_parser = count, help_heading = PRESENCE)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -487,6 +525,23 @@ pub struct Settings {
     #[arg(long, env = "BROKER_MAX_IDENTIFIER_SIZE", value_name = "SIZE", help_heading = LIMITS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_identifier_size: Option<ByteSize>,
+
+    /// Serve an example to try in a browser: a chat room at /examples/chat/ [default: false]
+    ///
+    /// It is a client like any other and may do no more than those.
+    #[arg(long, env = "BROKER_EXAMPLES", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", help_heading = PAGES)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub examples: Option<bool>,
+
+    /// Serve a page at /dashboard that shows streams and members live [default: false]
+    ///
+    /// It asks for the --api-key, or the one derived from the --secret, and needs none where the
+    /// broker has neither and listens on loopback. It is served where the API is.
+    #[arg(long, env = "BROKER_DASHBOARD", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", help_heading = PAGES)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dashboard: Option<bool>,
 
     /// error, warn, info, debug, trace or off; or by module [default: info]
     ///

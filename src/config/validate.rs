@@ -8,7 +8,9 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Access, ByteSize, Config, ConfigError, HumanDuration, Secret, Settings, TlsFiles};
+use super::{
+    Access, ByteSize, Config, ConfigError, HumanDuration, Protocols, Secret, Settings, TlsFiles,
+};
 use crate::types::{Limits, Pace};
 
 /// The shortest interval or timeout. Less would be a busy loop over every connection.
@@ -40,9 +42,6 @@ const NEVER_SHORTER: &str = "so short it would only make work";
 const ZERO_OR_LONGER: &str = "so short it would only make work; 0 turns it off";
 const ZERO_FOR_NONE: &str = "use 0 to turn it off";
 
-/// Endpoints of the broker's own, which the cable can't take.
-const TAKEN: [&str; 4] = ["/_broadcast", "/api", "/health", "/metrics"];
-
 pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
     let default = Config::default();
     let mut settings = settings;
@@ -51,7 +50,9 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
     if !access.may_be_reached() && !host.to_canonical().is_loopback() {
         return Err(ConfigError::NotLoopback { host });
     }
+    let is_guarded = access.reading_key().is_some() || host.to_canonical().is_loopback();
     let tls = TlsFiles::from_settings(&mut settings)?;
+    let protocols = Protocols::from_settings(&mut settings)?;
     let port = settings.port.unwrap_or(default.port);
     let limits = limits(&settings, default.limits)?;
     let [max_connections, max_connections_per_address, max_handshakes_per_second] =
@@ -63,13 +64,19 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
         port,
         api_port: settings.api_port,
         metrics_port: settings.metrics_port,
-        cable_path: settings.cable_path.map_or(Ok(default.cable_path), cable_path)?,
+        protocols,
         tls,
         trusted_proxies: settings
             .trusted_proxies
             .map_or(Ok(default.trusted_proxies), |p| p.parse())?,
         access,
         presence_ttl: session_ttl("presence-ttl", settings.presence_ttl, default.presence_ttl)?,
+        occupancy_interval: timeout(
+            "occupancy-interval",
+            settings.occupancy_interval,
+            default.occupancy_interval,
+            (SHORTEST, NEVER_SHORTER),
+        )?,
         max_members: count_or_any("max-members", settings.max_members, default.max_members)?,
         history_limit: history_limit(settings.history_limit, default.history_limit)?,
         history_ttl: history_ttl(settings.history_ttl, default.history_ttl)?,
@@ -126,6 +133,8 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
             SMALLEST_BODY,
         )?,
         max_header_size: header_size(settings.max_header_size, default.max_header_size)?,
+        examples: settings.examples.unwrap_or(default.examples),
+        dashboard: dashboard(settings.dashboard.unwrap_or(default.dashboard), is_guarded)?,
         log_level: settings.log_level.map_or(Ok(default.log_level), log_level)?,
         log_format: settings.log_format.unwrap_or(default.log_format),
     })
@@ -383,24 +392,9 @@ fn count_or_any(
     }
 }
 
-fn cable_path(path: String) -> Result<String, ConfigError> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
-    let problem = if path.contains(',') {
-        "names several paths: one is served, so keep one"
-    } else if !path.starts_with('/') {
-        "doesn't start with a slash: write it like /cable"
-    } else if !path.bytes().all(plain) {
-        "has characters a path can't have unescaped: use letters, digits, - . _ ~ and /"
-    } else if path.len() > 1 && path.split('/').skip(1).any(|s| matches!(s, "" | "." | "..")) {
-        "has an empty or dotted segment, which clients rewrite: write it like /cable"
-    } else if TAKEN.iter().any(|taken| {
-        path.strip_prefix(taken).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    }) {
-        "is an endpoint of the broker's own: choose another"
-    } else {
-        return Ok(path);
-    };
-    Err(ConfigError::CablePath { path, problem })
+/// The dashboard shows everyone who is present: to this machine alone, or to who has the key.
+fn dashboard(wanted: bool, is_guarded: bool) -> Result<bool, ConfigError> {
+    if wanted && !is_guarded { Err(ConfigError::OpenDashboard) } else { Ok(wanted) }
 }
 
 /// Refuses a bare word that isn't a level, too: as a directive it would be a module's name, and

@@ -66,7 +66,12 @@ impl Beginning {
                 let session = sessions
                     .entry(key.session)
                     .or_insert_with(|| Session::restored(key.session, grant.identity));
-                session.restore(identifier, stream.clone(), grant.rights, joined);
+                session.restore(
+                    identifier,
+                    stream.clone(),
+                    (key.group.watch, grant.rights),
+                    joined,
+                );
             }
         }
         beginning.sessions = sessions.into_values().collect();

@@ -11,14 +11,15 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::job::{Ended, Job, Presence, Resume};
+use super::job::{Ended, Job, Presence, Resume, Taken};
+use super::survey::{Onlookers, Tally};
 use super::{Ping, Recipient};
-use crate::broker::{Delivery, End, FanOut, Input, Shard, Totals};
+use crate::broker::{Delivery, End, FanOut, Input, Kicked, Shard, SubscriberKey, Totals};
 use crate::clock::Clock;
 use crate::protocol;
 use crate::state::Log;
 use crate::telemetry::{Instruments, metrics as names};
-use crate::types::ServerMessage;
+use crate::types::{GroupKey, ServerMessage, Watch};
 
 /// How many inputs are applied before anyone is told anything.
 const INPUTS_A_TURN: usize = 1024;
@@ -55,6 +56,10 @@ pub(super) struct Worker {
     instruments: Arc<Instruments>,
     depth: metrics::Gauge,
     counted: Totals,
+    /// What it has done in all.
+    tally: Tally,
+    /// The operators who look at a stream.
+    onlookers: Onlookers,
     frames: Vec<u8>,
     /// Where in `frames` each message of a fan-out begins.
     starts: Vec<usize>,
@@ -83,6 +88,8 @@ impl Worker {
             instruments,
             depth,
             counted: Totals::default(),
+            tally: Tally::default(),
+            onlookers: Onlookers::default(),
             frames: Vec::new(),
             starts: Vec::new(),
             sent: 0,
@@ -125,12 +132,16 @@ impl Worker {
                     self.reply(now);
                     tokio::task::yield_now().await;
                 }
+                while self.shard.is_crowded() && (self.reply(now) || self.fan_out(now)) {
+                    tokio::task::yield_now().await;
+                }
             }
             if !stop.is_cancelled() {
                 self.shard.handle_timeout(now);
             }
             behind = self.reply(now) || self.fan_out(now);
             behind |= self.write_streams(now);
+            self.onlookers.tell(&mut self.shard);
             self.count();
         }
     }
@@ -219,11 +230,36 @@ impl Worker {
                 };
                 drop(answer.send(presence)); // whoever asked may be gone
             }
+            Job::Records { stream, answer } => {
+                self.keep(now);
+                answer.send(self.shard.records(&stream)).ok(); // whoever asked may be gone
+            }
+            Job::Member { stream, id, answer } => {
+                self.keep(now);
+                answer.send(self.shard.member(&stream, &id)).ok(); // whoever asked may be gone
+            }
+            Job::Put { stream, put, answer } => {
+                let placed = self.shard.put(&stream, put, now);
+                self.keep(now);
+                answer.send(placed).ok(); // whoever asked may be gone
+            }
+            Job::Kick { stream, id, answer } => {
+                let Kicked { records, subscribers } = self.shard.kick(&stream, &id, now);
+                self.keep(now);
+                for (recipient, identifier) in subscribers {
+                    recipient.kicked(identifier);
+                }
+                answer.send(records).ok(); // whoever asked may be gone
+            }
             Job::Ended(Ended { stream, key, outbox, at, resumable }) => {
                 while self.reply(now) {} // so that the outbox knows of all it was sent
                 let doubt = outbox.doubt().map(|beat| self.clock.began(beat));
                 let end = End { at, doubt, resumable };
                 self.shard.handle(&stream, Input::Ended { key, end }, now);
+            }
+            Job::Question(question) => {
+                self.keep(now);
+                self.onlookers.answer(question, &mut self.shard, self.tally, now);
             }
             Job::Settle { answer } => {
                 self.keep(now);
@@ -231,10 +267,12 @@ impl Worker {
             }
             Job::Resume { stream, resume: Resume { from, to, recipient }, answer } => {
                 let fits = |bytes| recipient.reserve(bytes);
+                let key = SubscriberKey { session: to, group: from.group.clone() };
                 let to = (to, Recipient::clone(&recipient));
                 let resumed = self.shard.resume(&stream, &from, to, fits, now);
                 while self.reply(now) {}
-                answer.send(resumed).ok(); // whoever asked may be gone
+                let taken = resumed.then(|| Taken { joined: self.shard.is_joined(&stream, &key) });
+                answer.send(taken).ok(); // whoever asked may be gone
             }
         }
     }
@@ -247,15 +285,16 @@ impl Worker {
         let mut events = false;
         let (mut replies, mut bytes) = (0, 0);
         while replies < REPLIES_A_TURN && bytes < REPLY_BYTES_A_TURN {
-            let Some(Delivery { recipient, group, messages }) = self.shard.poll_reply() else {
+            let Some(delivery) = self.shard.poll_reply() else {
                 break;
             };
+            let Delivery { recipient, group, messages, reference } = delivery;
             replies += 1;
             let same = to.as_ref().is_some_and(|to| Arc::ptr_eq(to, &recipient));
             if !same || self.frames.len() >= REPLIES_A_WRITE {
                 self.flush(to.take(), std::mem::take(&mut events), now);
             }
-            let tells = self.asks && messages.iter().any(ServerMessage::is_event);
+            let tells = self.asks_about(&group, &messages);
             if recipient.closing().is_some() && !tells {
                 continue; // nothing reaches it any more; of events, its outbox takes note
             }
@@ -263,7 +302,7 @@ impl Worker {
             events |= tells;
             let start = self.frames.len();
             for message in &messages {
-                protocol::encode(group.codec, &group.identifier, message, &mut self.frames);
+                protocol::encode(&group, message, reference.as_deref(), &mut self.frames);
             }
             bytes += self.frames.len() - start;
             to = Some(recipient);
@@ -271,6 +310,12 @@ impl Worker {
         self.flush(to, events, now);
         self.unyielded += bytes;
         self.shard.has_replies()
+    }
+
+    /// Whether a client is to be asked whether it has got these messages.
+    fn asks_about(&self, group: &GroupKey, messages: &[ServerMessage]) -> bool {
+        let may_come_back = group.codec.resumes() && group.watch == Watch::Members;
+        self.asks && may_come_back && messages.iter().any(ServerMessage::is_event)
     }
 
     /// Sends what is in the buffer, which tells of events or not.
@@ -314,12 +359,15 @@ impl Worker {
 
     fn send_slice(&mut self, slice: FanOut<Recipient>, now: Instant) {
         let FanOut { group, messages, recipients } = slice;
+        if group.codec.merges_events() {
+            return self.send_merged(&group, &messages, recipients);
+        }
         self.starts.clear();
         for message in &messages {
             self.starts.push(self.frames.len());
-            protocol::encode(group.codec, &group.identifier, message, &mut self.frames);
+            protocol::encode(&group, message, None, &mut self.frames);
         }
-        let events = self.asks && messages.iter().any(ServerMessage::is_event);
+        let events = self.asks_about(&group, &messages);
         let end = self.frames.len();
         let ask = events.then(|| self.write_ping(now));
         let mut shared: Option<Bytes> = None;
@@ -339,9 +387,36 @@ impl Worker {
         self.empty_buffer();
     }
 
+    /// The same where several messages can become one: what a recipient lacks is encoded as a
+    /// whole, once for all in a row that lack the same.
+    fn send_merged(
+        &mut self,
+        group: &GroupKey,
+        messages: &[ServerMessage],
+        recipients: Vec<(Recipient, usize)>,
+    ) {
+        let mut encoded: Option<(usize, Bytes)> = None;
+        for (recipient, has) in recipients {
+            let frames = match &encoded {
+                Some((same, frames)) if *same == has => frames.clone(),
+                Some(_) | None => {
+                    self.frames.clear();
+                    let lacking = messages.get(has..).unwrap_or_default();
+                    protocol::encode_run(group, lacking, &mut self.frames);
+                    Bytes::copy_from_slice(&self.frames)
+                }
+            };
+            self.sent += recipient.send(&frames, || frames.clone());
+            self.delivered += messages.len() - has;
+            encoded = Some((has, frames));
+        }
+        self.empty_buffer();
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats, and far from 2^52")]
     fn count(&mut self) {
         let counts = self.shard.take_counts();
+        self.tally.add(&counts, self.delivered);
         let metrics = &*self.instruments;
         for (kind, followed) in counts.commands {
             let outcome = if followed { &metrics.commands_ok } else { &metrics.commands_refused };

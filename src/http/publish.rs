@@ -58,7 +58,7 @@ async fn publish<B: Buf>(
     body: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Refusal> {
     let body = body::read(body, api.max_body).await?;
-    let elements = decode(&body, api.max_stream_name).map_err(Refusal::Malformed)?;
+    let elements = decode(&body, api.limits.stream_name_size).map_err(Refusal::Malformed)?;
     let at = u64::try_from(api.clock.unix().as_millis()).unwrap_or(u64::MAX);
     // in a task of its own: a client that hangs up halfway must not leave half of it published
     let api = Arc::clone(api);
@@ -66,8 +66,8 @@ async fn publish<B: Buf>(
         let mut streams = Vec::new();
         for element in elements {
             match element {
-                Element::Publish { stream, data, except } => {
-                    let input = Input::Publish { data, at, except };
+                Element::Publish { stream, data, event, except } => {
+                    let input = Input::Publish { data, event, at, except };
                     streams.push(stream.clone());
                     api.hub.publish(stream, input).await?;
                 }
@@ -99,6 +99,8 @@ pub enum Element {
         stream: StreamName,
         /// What is told to its subscribers.
         data: RawJson,
+        /// What kind of event it is, if the application says so.
+        event: Option<Arc<str>>,
         /// The session that isn't told.
         except: Option<SessionId>,
     },
@@ -147,6 +149,7 @@ fn parse_element(element: &RawValue, max_stream_name: usize) -> Result<Element, 
     #[derive(Deserialize)]
     struct Meta {
         exclude_socket: Option<String>,
+        event: Option<String>,
     }
     if !element.get().starts_with('{') {
         return Err("a publication is a JSON object: {\"stream\":…,\"data\":…}".to_owned());
@@ -177,10 +180,14 @@ fn parse_element(element: &RawValue, max_stream_name: usize) -> Result<Element, 
         ));
     }
     let data = fields.data.ok_or("`data` is missing: a string, usually of JSON")?;
-    let except = fields.meta.and_then(|meta| meta.exclude_socket);
+    let (except, event) = match fields.meta {
+        Some(meta) => (meta.exclude_socket, meta.event),
+        None => (None, None),
+    };
     Ok(Element::Publish {
         stream: StreamName::from(&*stream),
         data: payload(&data),
+        event: event.filter(|event| !event.is_empty()).map(Arc::from),
         // a socket that never was excludes nobody
         except: except.and_then(|sid| SessionId::parse(&sid)),
     })
@@ -204,8 +211,10 @@ mod tests {
 
     #[test]
     fn one_or_many() {
-        let element =
-            |data: &str| Element::Publish { stream: "a".into(), data: data.into(), except: None };
+        let element = |data: &str| {
+            let (stream, data) = ("a".into(), data.into());
+            Element::Publish { stream, data, event: None, except: None }
+        };
         assert_eq!(
             published(r#"{"stream":"a","data":"{ \"n\":1.0 }"}"#),
             Ok(vec![element(r#"{ "n":1.0 }"#)])

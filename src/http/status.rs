@@ -8,7 +8,7 @@ use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
 use super::reply::{answer, authorize, json};
-use crate::config::Secret;
+use crate::config::{Protocol, Protocols, Secret};
 
 /// 200 while the broker serves, 503 once it stops.
 pub fn health(is_stopping: impl Fn() -> bool + Send + Sync + 'static) -> BoxedFilter<(Response,)> {
@@ -47,15 +47,26 @@ pub fn metrics(
         .boxed()
 }
 
-/// For the person who opens the address in a browser.
-pub fn about(cable_path: &str) -> BoxedFilter<(Response,)> {
+/// For the person who opens the address in a browser; not for a client that connects to a socket
+/// there.
+pub fn about(protocols: &Protocols) -> BoxedFilter<(Response,)> {
+    let connect = Protocol::ALL.into_iter().filter_map(|protocol| {
+        let path = protocols.path(protocol)?;
+        Some(format!("{} at {path}", protocol.as_str()))
+    });
     let body = serde_json::json!({
         "message": concat!("broker ", env!("CARGO_PKG_VERSION"), " is running"),
-        "hint": format!("connect an Action Cable client to {cable_path}"),
+        "hint": format!("connect by {}", connect.collect::<Vec<_>>().join(", ")),
     });
     let body = body.to_string();
+    let is_request =
+        warp::header::optional::<String>("upgrade").and_then(|upgrade: Option<String>| {
+            let result = if upgrade.is_none() { Ok(()) } else { Err(warp::reject()) };
+            std::future::ready(result)
+        });
     warp::path::end()
         .and(warp::get())
+        .and(is_request.untuple_one())
         .map(move || answer("about", Ok(json(StatusCode::OK, body.clone()))))
         .boxed()
 }

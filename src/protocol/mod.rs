@@ -1,81 +1,163 @@
-//! Wire formats: frames ↔ neutral messages. Pure.
+//! Wire formats: messages of clients ↔ neutral ones. Pure.
 //!
-//! [`websocket`] turns bytes into frames and back; a module for each protocol turns frames into
-//! [`ClientCommand`]s and messages into frames. The functions here choose between them.
+//! [`websocket`] turns bytes into frames and back; a module for each protocol turns a client's texts
+//! into [`Request`]s and messages into texts. The functions here choose between them.
 
 pub mod action_cable;
+pub mod chat;
+pub mod meta;
+pub mod phoenix;
+pub mod plain;
+pub mod sse;
+pub mod typed;
 pub mod websocket;
 
-use std::borrow::Cow;
+mod write;
+
+use std::time::Duration;
 
 use crate::types::{
-    BadCommand, ClientCommand, CloseReason, Codec, CommandKind, ConnectionMessage, Identifier,
-    MemberChange, ServerMessage,
+    ClientCommand, CloseReason, Codec, ConnectionMessage, GroupKey, Head, MemberChange, Reference,
+    Request, ServerMessage, Watch,
 };
 
-/// Reads a text message from a client.
-pub fn decode(codec: Codec, text: &str) -> Result<ClientCommand<'_>, BadCommand<'_>> {
+/// Reads a text message from a client, received at a time since the Unix epoch.
+pub fn decode(codec: Codec, text: &str, now: impl FnOnce() -> Duration) -> Request<'_> {
     match codec {
-        Codec::ActionCable => action_cable::decode(text),
+        Codec::ActionCable => Request::unnamed(action_cable::decode(text)),
+        Codec::Phoenix => phoenix::decode(text, now()),
+        Codec::Typed => Request::unnamed(typed::decode(text)),
+        Codec::Chat => Request::unnamed(chat::decode(text, now())),
+        Codec::Sse { .. } => Request::unnamed(sse::decode(text)),
+    }
+}
+
+/// What a client has asked for by connecting, if its protocol has such a thing.
+pub fn decode_connecting(codec: Codec) -> Option<ClientCommand<'static>> {
+    match codec {
+        Codec::Typed => Some(typed::follow_default_room()),
+        Codec::ActionCable | Codec::Phoenix | Codec::Chat | Codec::Sse { .. } => None,
     }
 }
 
 /// Reads of a client's text message only which command it is and about which subscription: enough to
 /// refuse it.
-pub fn decode_head(codec: Codec, text: &str) -> (CommandKind, Option<Cow<'_, str>>) {
+pub fn decode_head(codec: Codec, text: &str) -> Head<'_> {
     match codec {
         Codec::ActionCable => action_cable::decode_head(text),
+        Codec::Phoenix => phoenix::decode_head(text),
+        Codec::Typed | Codec::Chat | Codec::Sse { .. } => {
+            Head { reference: None, kind: crate::types::CommandKind::Unknown, identifier: None }
+        }
     }
 }
 
 /// Appends what goes over the wire for a message about a subscription; nothing, if the protocol
-/// doesn't show such a thing.
-pub fn encode(codec: Codec, identifier: &Identifier, message: &ServerMessage, out: &mut Vec<u8>) {
+/// doesn't show such a thing. `reference` is that of the request it answers.
+pub fn encode(
+    group: &GroupKey,
+    message: &ServerMessage,
+    reference: Option<&Reference>,
+    out: &mut Vec<u8>,
+) {
+    if !is_for(group, message) {
+        return;
+    }
+    let GroupKey { codec, identifier, .. } = group;
     match codec {
         Codec::ActionCable => {
-            if let ServerMessage::Presence(change) = message
-                && change.member == MemberChange::Unchanged
-            {
-                return; // this protocol counts members, not records
-            }
             websocket::write_text(out, |out| action_cable::encode(identifier, message, out));
         }
+        Codec::Phoenix => phoenix::encode(identifier, message, reference, out),
+        Codec::Typed => typed::encode(identifier, message, out),
+        Codec::Chat => chat::encode(identifier, message, out),
+        Codec::Sse { raw } => sse::encode(identifier, message, *raw, out),
+    }
+}
+
+/// Appends what goes over the wire for messages in a row, where the protocol makes one of several
+/// ([`Codec::merges_events`]).
+pub fn encode_run(group: &GroupKey, messages: &[ServerMessage], out: &mut Vec<u8>) {
+    if group.codec == Codec::Phoenix && group.watch == Watch::Members {
+        phoenix::encode_run(&group.identifier, messages, out);
+    } else {
+        for message in messages {
+            encode(group, message, None, out);
+        }
+    }
+}
+
+/// Whether a group is told of such a thing at all.
+fn is_for(group: &GroupKey, message: &ServerMessage) -> bool {
+    match (message, group.watch) {
+        (ServerMessage::Presence(_) | ServerMessage::Missed { .. }, Watch::Occupancy)
+        | (ServerMessage::Occupancy(_), Watch::Members) => false,
+        // most protocols count members, not records
+        (ServerMessage::Presence(change), Watch::Members) => {
+            group.codec == Codec::Phoenix || change.member != MemberChange::Unchanged
+        }
+        _ => true,
     }
 }
 
 /// Appends what goes over the wire when the connection is closed: what tells the client why, where
 /// the protocol has such a thing, and the close frame. Nothing for a client that is gone.
 pub fn encode_close(codec: Codec, reason: CloseReason, out: &mut Vec<u8>) {
-    match reason {
+    let reconnect = match reason {
         CloseReason::ClientGone | CloseReason::ClientClosed => return,
         CloseReason::NoPong
         | CloseReason::TooSlow
         | CloseReason::TooFast
-        | CloseReason::ServerRestart => {
-            let message = ConnectionMessage::Disconnect { reason, reconnect: true };
-            encode_connection(codec, &message, out);
-        }
-        CloseReason::Remote { reconnect } => {
-            let message = ConnectionMessage::Disconnect { reason, reconnect };
-            encode_connection(codec, &message, out);
-        }
-        CloseReason::Unauthorized | CloseReason::TokenExpired | CloseReason::Resumed => {
-            let message = ConnectionMessage::Disconnect { reason, reconnect: false };
-            encode_connection(codec, &message, out);
-        }
+        | CloseReason::ServerRestart => Some(true),
+        CloseReason::Remote { reconnect } => Some(reconnect),
+        CloseReason::Unauthorized | CloseReason::TokenExpired | CloseReason::Resumed => Some(false),
         CloseReason::ProtocolError
         | CloseReason::InvalidText
         | CloseReason::UnsupportedData
-        | CloseReason::MessageTooBig => {}
+        | CloseReason::MessageTooBig => None,
+    };
+    if let Some(reconnect) = reconnect {
+        let message = ConnectionMessage::Disconnect { reason, reconnect };
+        encode_connection(codec, &message, None, out);
     }
-    websocket::write_close(out, reason.close_code(), reason.as_str());
+    match codec {
+        Codec::ActionCable => {
+            websocket::write_close(out, reason.close_code(), reason.as_str());
+        }
+        // the clients of these go by the code alone
+        Codec::Phoenix | Codec::Typed | Codec::Chat => {
+            let code = reason.telling_close_code();
+            websocket::write_close(out, code, reason.as_str());
+        }
+        Codec::Sse { .. } => {}
+    }
 }
 
-/// Appends what goes over the wire for a message about the connection.
-pub fn encode_connection(codec: Codec, message: &ConnectionMessage, out: &mut Vec<u8>) {
+/// The end of the message that byte `at` of a codec's output stands in; `at` itself where one begins.
+pub fn boundary(codec: Codec, output: &[u8], at: usize) -> usize {
+    match codec {
+        Codec::ActionCable | Codec::Phoenix | Codec::Typed | Codec::Chat => {
+            websocket::frame_boundary(output, at)
+        }
+        Codec::Sse { .. } => sse::event_boundary(output, at),
+    }
+}
+
+/// Appends what goes over the wire for a message about the connection; nothing, if the protocol
+/// doesn't show such a thing. `reference` is that of the request it answers.
+pub fn encode_connection(
+    codec: Codec,
+    message: &ConnectionMessage,
+    reference: Option<&Reference>,
+    out: &mut Vec<u8>,
+) {
     match codec {
         Codec::ActionCable => {
             websocket::write_text(out, |out| action_cable::encode_connection(message, out));
         }
+        Codec::Phoenix => phoenix::encode_connection(message, reference, out),
+        Codec::Typed => typed::encode_connection(message, out),
+        Codec::Chat => chat::encode_connection(message, out),
+        Codec::Sse { raw } => sse::encode_connection(message, raw, out),
     }
 }

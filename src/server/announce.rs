@@ -1,7 +1,8 @@
 //! The first lines of the log: what serves where, for whom, with which settings.
 
 use super::doors::Addresses;
-use crate::config::{Config, Secret};
+use crate::config::{Config, Protocol, Secret};
+use crate::http::{dashboard, pages};
 
 /// Tells who reads the log what there is to know.
 pub(super) fn ready(
@@ -20,6 +21,10 @@ pub(super) fn ready(
         "broker"
     );
     let access = &config.access;
+    let protocols = || {
+        let all = Protocol::ALL.into_iter();
+        all.filter_map(|protocol| Some((protocol, config.protocols.path(protocol)?)))
+    };
     let reach = if config.host.to_canonical().is_loopback() {
         "this machine"
     } else {
@@ -38,9 +43,11 @@ pub(super) fn ready(
         (false, None) => "none",
     };
     let origins = access.allowed_origins.as_ref().map_or_else(|| "any".into(), ToString::to_string);
+    // where most clients go, or the only ones there are
+    let path = protocols().next().map_or("", |(_, path)| path);
     let tls = if config.tls.is_some() { "s" } else { "" };
     tracing::info!(
-        url = format!("ws{tls}://{cable}{}", config.cable_path),
+        url = format!("ws{tls}://{cable}{path}"),
         access = sockets,
         reach,
         streams,
@@ -48,6 +55,8 @@ pub(super) fn ready(
         origins,
         "sockets"
     );
+    let each = protocols().map(|(protocol, path)| format!("{} {path}", protocol.as_str()));
+    tracing::info!(at = each.collect::<Vec<_>>().join(", "), "protocols");
     tracing::info!(
         url = format!("http{tls}://{api}/_broadcast"),
         access = keyed(access.publishing_key()),
@@ -63,6 +72,16 @@ pub(super) fn ready(
         access = keyed(access.scraping_key()),
         "metrics"
     );
+    if config.dashboard {
+        tracing::info!(
+            url = format!("http{tls}://{api}{}", dashboard::PAGE),
+            access = keyed(access.reading_key()),
+            "dashboard"
+        );
+    }
+    if config.examples {
+        tracing::info!(url = format!("http{tls}://{cable}{}", pages::CHAT), "examples");
+    }
     if max_connections > possible {
         tracing::warn!(
             open_files,

@@ -10,10 +10,12 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::listener::{BindError, Listener, Serving};
-use crate::config::Config;
+use crate::config::{Config, Protocol};
 use crate::http;
+use crate::http::dashboard::{Dashboard, Lasting};
 use crate::telemetry::metrics as names;
-use crate::transport::{self, Context};
+use crate::transport::{self, Context, Line};
+use crate::types::Codec;
 
 type Routes = BoxedFilter<(Response,)>;
 
@@ -38,10 +40,7 @@ impl Doors {
         context: &Arc<Context>,
         prometheus: PrometheusHandle,
     ) -> Result<Self, BindError> {
-        let cable = cable(&config.cable_path, Arc::clone(context))
-            .or(http::about(&config.cable_path))
-            .unify()
-            .boxed();
+        let cable = with(clients(config, context), config.examples.then(http::pages::examples));
         let api = http::api(http::Api {
             clock: Arc::clone(&context.clock),
             hub: Arc::clone(&context.hub),
@@ -50,8 +49,9 @@ impl Doors {
             broadcast_key: config.access.publishing_key(),
             api_key: config.access.reading_key(),
             max_body: config.max_body_size,
-            max_stream_name: config.limits.stream_name_size,
+            limits: config.limits,
         });
+        let api = with(api, config.dashboard.then(|| dashboard(config, context)));
         let metrics = http::metrics(move || scrape(&prometheus), config.access.scraping_key());
         let mut doors: Vec<(SocketAddr, Listener, Routes)> = Vec::new();
         let mut open = |own: Option<SocketAddr>, flag, routes: Routes| {
@@ -89,6 +89,29 @@ impl Doors {
     }
 }
 
+/// Routes with more beside them, if there are more.
+fn with(routes: Routes, more: Option<Routes>) -> Routes {
+    match more {
+        Some(more) => routes.or(more).unify().boxed(),
+        None => routes,
+    }
+}
+
+/// The page for operators; the response with its events lasts.
+fn dashboard(config: &Config, context: &Arc<Context>) -> Routes {
+    let connections = Arc::clone(context);
+    let dashboard = Dashboard {
+        clock: Arc::clone(&context.clock),
+        started: context.clock.now(),
+        hub: Arc::clone(&context.hub),
+        tasks: context.tasks.clone(),
+        connections: Box::new(move || connections.connections()),
+        key: config.access.reading_key(),
+    };
+    let lasting = warp::ext::get::<Line>().map(|line: Line| Box::new(line.watch()) as Lasting);
+    http::dashboard::routes(dashboard, lasting.boxed())
+}
+
 /// The metrics, those that are only known when asked for among them.
 fn scrape(prometheus: &PrometheusHandle) -> String {
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
@@ -97,8 +120,37 @@ fn scrape(prometheus: &PrometheusHandle) -> String {
     prometheus.render()
 }
 
-fn cable(path: &str, context: Arc<Context>) -> Routes {
-    let route = transport::route(context);
+/// What clients connect to: each protocol that is spoken, at its path.
+fn clients(config: &Config, context: &Arc<Context>) -> Routes {
+    let protocols = &config.protocols;
+    let sockets = [
+        (Protocol::ActionCable, Codec::ActionCable, ""),
+        (Protocol::Phoenix, Codec::Phoenix, "/websocket"),
+        (Protocol::Typed, Codec::Typed, ""),
+        (Protocol::Chat, Codec::Chat, ""),
+    ];
+    let mut routes: Vec<Routes> = Vec::new();
+    // first, as a person may open the very path of a socket
+    routes.push(http::about(protocols));
+    for (protocol, codec, below) in sockets {
+        if let Some(path) = protocols.path(protocol) {
+            let route = transport::route(Arc::clone(context), codec);
+            routes.push(at(&format!("{path}{below}"), route));
+        }
+    }
+    if let Some(path) = protocols.path(Protocol::Phoenix) {
+        let route = transport::long_polling(Arc::clone(context));
+        routes.push(at(&format!("{path}/longpoll"), route));
+    }
+    if let Some(path) = protocols.path(Protocol::Sse) {
+        routes.push(at(path, transport::event_stream(Arc::clone(context))));
+    }
+    let either = |all: Routes, one: Routes| all.or(one).unify().boxed();
+    routes.into_iter().reduce(either).unwrap_or_else(|| http::about(protocols))
+}
+
+/// A route at exactly this path.
+fn at(path: &str, route: Routes) -> Routes {
     let segments = path.split('/').filter(|segment| !segment.is_empty());
     let path = segments.fold(warp::any().boxed(), |path, segment| {
         path.and(warp::path(segment.to_owned())).boxed()

@@ -89,7 +89,9 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let doors = Doors::open(&config, context, prometheus.clone())?;
     let mut signals = signals::Signals::new()?;
     let certificate = config.tls.clone().map(|files| load(files, &context.instruments));
+    let liveness = config.liveness_interval.map(|interval| interval + config.liveness_timeout);
     let serving = Serving {
+        user_timeout: liveness,
         handshake_timeout: config.handshake_timeout,
         max_header: config.max_header_size,
         instruments: Arc::clone(&context.instruments),
@@ -213,6 +215,7 @@ fn streams(config: &Config) -> Result<broker::Settings, Error> {
         max_members: config.max_members.unwrap_or(usize::MAX),
         max_answer: config.max_answer_size,
         presence_ttl: config.presence_ttl,
+        occupancy_interval: config.occupancy_interval,
         resume: broker::ResumeSettings {
             ttl: config.sessions_ttl,
             // without liveness, only the kernel's own timeouts end a connection
@@ -243,7 +246,6 @@ fn room(open_files: u64) -> Room {
 }
 
 fn settings(config: &Config, open_files: u64) -> Settings {
-    let liveness = config.liveness_interval.map(|interval| interval + config.liveness_timeout);
     Settings {
         limits: config.limits,
         max_message: config.max_message_size,
@@ -262,7 +264,6 @@ fn settings(config: &Config, open_files: u64) -> Settings {
                 TimestampPrecision::Nanoseconds => PingPrecision::Nanoseconds,
             },
         },
-        user_timeout: liveness.unwrap_or_default(),
     }
 }
 

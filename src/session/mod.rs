@@ -5,11 +5,13 @@
 //! from the stream's shard, so that it stands in the stream's order.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::auth::{Client, JoinsAs, Rights, Streams};
 use crate::types::{
-    BadCommand, ClientCommand, CommandKind, ConnectionMessage, Grant, Identifier, Identity, Join,
-    Limit, Limits, ServerMessage, SessionId, StreamCommand, StreamName, Target,
+    Arrival, BadCommand, ClientCommand, Codec, CommandKind, ConnectionMessage, Grant, GroupKey,
+    Head, Identifier, Identity, Join, JoinRequest, Limit, Limits, PresenceId, RawJson, Reference,
+    Request, ServerMessage, SessionId, StreamCommand, StreamName, Target, Watch,
 };
 
 /// A session's state, as small as its subscriptions.
@@ -31,6 +33,10 @@ pub struct Subscription {
     pub identifier: Identifier,
     /// What it follows.
     pub stream: StreamName,
+    /// What it is told about presence.
+    pub watch: Watch,
+    /// By what the client knows it, where following the stream again is another one.
+    reference: Option<Arc<Reference>>,
     rights: Rights,
     /// It has joined through it, unless the stream refused it.
     joined: bool,
@@ -45,8 +51,17 @@ pub enum Action {
         stream: StreamName,
         /// The client's name for its subscription.
         identifier: Identifier,
+        /// What it is told about presence.
+        watch: Watch,
         /// What to do.
         command: StreamCommand,
+    },
+    /// Publish a message for the client.
+    Publish {
+        /// The stream.
+        stream: StreamName,
+        /// The message.
+        data: RawJson,
     },
     /// Tell the client about a subscription it doesn't hold.
     Refuse {
@@ -68,6 +83,13 @@ pub enum Action {
     Nothing(CommandKind),
 }
 
+impl Subscription {
+    /// Whom its stream knows it among, if its client speaks so.
+    pub fn group(&self, codec: Codec) -> GroupKey {
+        GroupKey { codec, watch: self.watch, identifier: self.identifier.clone() }
+    }
+}
+
 impl Session {
     /// A client's session, without subscriptions.
     pub fn new(id: SessionId, client: &Client) -> Self {
@@ -87,10 +109,12 @@ impl Session {
         &mut self,
         identifier: Identifier,
         stream: StreamName,
-        rights: Rights,
+        (watch, rights): (Watch, Rights),
         joined: bool,
     ) {
-        self.subscriptions.push(Subscription { identifier, stream, rights, joined });
+        let reference = None;
+        let held = Subscription { identifier, stream, watch, reference, rights, joined };
+        self.subscriptions.push(held);
     }
 
     /// What the client knows it by.
@@ -118,10 +142,23 @@ impl Session {
         }
     }
 
-    /// Follows what another session followed, as far as it could be taken along.
-    pub fn take_over(&mut self, other: Self, taken: impl IntoIterator<Item = bool>) {
+    /// Follows what another session followed, as far as it could be taken along: for each
+    /// subscription, whether it is present through it still, if it is there.
+    pub fn take_over(&mut self, other: Self, taken: impl IntoIterator<Item = Option<bool>>) {
         let taken = other.subscriptions.into_iter().zip(taken);
-        self.subscriptions = taken.filter_map(|(held, taken)| taken.then_some(held)).collect();
+        self.subscriptions = taken
+            .filter_map(|(held, joined)| Some(Subscription { joined: joined?, ..held }))
+            .collect();
+    }
+
+    /// It is no longer present through a subscription: the application has taken it out.
+    ///
+    /// If it joins in the same moment, that it is present again may be missed: then it may have one
+    /// record more than the limit until it joins there once more.
+    pub fn kicked(&mut self, identifier: &Identifier) {
+        if let Some(held) = self.held_mut(identifier.as_str()) {
+            held.joined = false;
+        }
     }
 
     /// The limit for which the last command was refused here, if it was for one.
@@ -129,62 +166,83 @@ impl Session {
         self.exceeded.take()
     }
 
-    /// Decides about a client's command.
-    pub fn handle(
-        &mut self,
-        command: Result<ClientCommand<'_>, BadCommand<'_>>,
-        limits: &Limits,
-        streams: &Streams,
-    ) -> Action {
+    /// Decides about a client's request.
+    pub fn handle(&mut self, request: Request<'_>, limits: &Limits, streams: &Streams) -> Action {
+        let Request { reference, command } = request;
+        let reference = reference.as_ref();
         let command = match command {
             Ok(command) => command,
-            Err(bad) => return self.refuse(bad),
+            Err(bad) => return self.refuse(bad, reference),
         };
         let kind = command.kind();
+        if let Some(identifier) = command.identifier()
+            && kind != CommandKind::Subscribe
+            && self.is_stale(identifier, reference)
+        {
+            return unknown(kind, identifier, reference);
+        }
         match command {
-            ClientCommand::Subscribe { identifier, target, history, join } => {
-                if !self.subscribe(&identifier, target, limits, streams) {
-                    let identifier = Identifier::from(&*identifier);
-                    return Action::Refuse { kind, identifier, message: ServerMessage::Rejected };
-                }
-                let check = |join| self.check_join(&identifier, join, limits);
-                let join = join.map(|join| join.and_then(check));
-                let identity = self.identity;
+            ClientCommand::Subscribe { identifier, target, history, join, watch, arrival } => {
+                let ends = match self.subscribe(&identifier, target, watch, limits, streams) {
+                    Ok(()) => self.refer(&identifier, reference),
+                    Err(reason) => {
+                        let identifier = Identifier::from(&*identifier);
+                        let message = ServerMessage::Rejected(reason);
+                        return Action::Refuse { kind, identifier, message };
+                    }
+                };
+                let join = join.and_then(|join| match join {
+                    Ok(join) if self.called(&join).is_none() => None,
+                    Ok(join) => Some(self.check_join(&identifier, join, limits)),
+                    Err(reason) => Some(Err(reason)),
+                });
+                let (identity, arrival) = (self.identity, Arrival { ends, ..arrival });
                 let subscribe = |rights| {
                     let grant = Grant { rights, identity };
-                    Ok(StreamCommand::Subscribe { join, history, grant })
+                    Ok(StreamCommand::Subscribe { join, history, grant, arrival })
                 };
-                self.forward(kind, &identifier, subscribe)
+                self.forward(kind, &identifier, reference, subscribe)
             }
             ClientCommand::Unsubscribe { identifier } => {
-                let Some(at) = self.position(&identifier) else { return Action::Nothing(kind) };
-                let Subscription { identifier, stream, .. } = self.subscriptions.swap_remove(at);
-                Action::Forward { stream, identifier, command: StreamCommand::Unsubscribe }
+                let Some(at) = self.position(&identifier) else {
+                    return unknown(kind, &identifier, reference);
+                };
+                let Subscription { identifier, stream, watch, .. } =
+                    self.subscriptions.swap_remove(at);
+                Action::Forward { stream, identifier, watch, command: StreamCommand::Unsubscribe }
             }
             ClientCommand::Join { identifier, join } => {
                 let command = match self.check_join(&identifier, join, limits) {
                     Ok(join) => StreamCommand::Join(join),
                     Err(reason) => StreamCommand::RefusePresence(kind, reason),
                 };
-                self.forward(kind, &identifier, |_| Ok(command))
+                self.forward(kind, &identifier, reference, |_| Ok(command))
             }
-            ClientCommand::Leave { identifier } => {
+            ClientCommand::Leave { identifier, id } => {
                 if let Some(held) = self.held_mut(&identifier) {
                     held.joined = false;
                 }
-                self.forward(kind, &identifier, |_| Ok(StreamCommand::Leave))
+                self.forward(kind, &identifier, reference, |_| Ok(StreamCommand::Leave(id)))
             }
-            ClientCommand::Presence { identifier, records } => {
-                self.forward(kind, &identifier, |_| Ok(StreamCommand::List { records }))
+            ClientCommand::Presence { identifier, listing } => {
+                self.forward(kind, &identifier, reference, |_| Ok(StreamCommand::List(listing)))
             }
             ClientCommand::History { identifier, request } => {
-                self.forward(kind, &identifier, |_| Ok(StreamCommand::History(request)))
+                self.forward(kind, &identifier, reference, |_| Ok(StreamCommand::History(request)))
             }
-            ClientCommand::Whisper { identifier, data } => {
-                self.forward(kind, &identifier, |rights| {
-                    let denied = "this subscription may not whisper";
-                    if rights.whisper { Ok(StreamCommand::Whisper(data)) } else { Err(denied) }
+            ClientCommand::Whisper { identifier, whisper, author } => {
+                let is_author = self.is_author(author.as_ref());
+                self.forward(kind, &identifier, reference, |rights| {
+                    may_speak(rights, is_author).map(|()| StreamCommand::Whisper(whisper))
                 })
+            }
+            ClientCommand::Publish { identifier, data, author } => {
+                let held = self.position(&identifier).and_then(|at| self.subscriptions.get(at));
+                let Some(held) = held else { return unknown(kind, &identifier, reference) };
+                match may_speak(held.rights, self.is_author(author.as_ref())) {
+                    Ok(()) => Action::Publish { stream: held.stream.clone(), data },
+                    Err(denied) => refuse(kind, Some(&identifier), reference, denied.into()),
+                }
             }
             ClientCommand::Perform { .. } => error(
                 kind,
@@ -196,38 +254,80 @@ impl Session {
         }
     }
 
-    /// Finds the stream a new subscription leads to and notes it; whether it may. What was confirmed
+    /// Finds the stream a new subscription leads to and notes it, if it may. What was confirmed
     /// once stays so.
     fn subscribe(
         &mut self,
         identifier: &str,
         target: Target,
+        watch: Watch,
         limits: &Limits,
         streams: &Streams,
-    ) -> bool {
+    ) -> Result<(), Cow<'static, str>> {
         if self.position(identifier).is_some() {
-            return true;
+            return Ok(());
         }
         if self.subscriptions.len() >= limits.subscriptions {
             self.exceeded = Some(Limit::Subscriptions);
-            return false;
+            let most = limits.subscriptions;
+            return Err(format!("at most {most} subscriptions are allowed: end one first").into());
         }
         if identifier.len() > limits.identifier_size {
             self.exceeded = Some(Limit::IdentifierSize);
-            return false;
+            let most = limits.identifier_size;
+            return Err(format!("the name is too long: at most {most} bytes are allowed").into());
         }
-        let Ok((stream, rights)) = streams.resolve(target) else { return false };
+        let (stream, rights) = streams.resolve(target).map_err(|error| error.to_string())?;
         if stream.as_str().len() > limits.stream_name_size {
             self.exceeded = Some(Limit::StreamNameSize);
-            return false;
+            let most = limits.stream_name_size;
+            return Err(format!("the name is too long: at most {most} bytes are allowed").into());
         }
-        let identifier = Identifier::from(identifier);
-        let subscription = Subscription { identifier, stream, rights, joined: false };
+        let (identifier, reference, joined) = (Identifier::from(identifier), None, false);
+        let held = Subscription { identifier, stream, watch, reference, rights, joined };
         if self.subscriptions.is_empty() {
             self.subscriptions.reserve_exact(1); // most sessions never have a second one
         }
-        self.subscriptions.push(subscription);
-        true
+        self.subscriptions.push(held);
+        Ok(())
+    }
+
+    /// Notes by what the client knows a subscription from now on; by what it did before, if that is
+    /// something else.
+    fn refer(
+        &mut self,
+        identifier: &str,
+        reference: Option<&Arc<Reference>>,
+    ) -> Option<Arc<Reference>> {
+        let reference = reference?;
+        let held = self.held_mut(identifier)?;
+        let before = held.reference.replace(Arc::clone(reference));
+        before.filter(|before| before.subscription != reference.subscription)
+    }
+
+    /// Whether a request is about an earlier subscription than the one of that name there is now.
+    fn is_stale(&self, identifier: &str, reference: Option<&Arc<Reference>>) -> bool {
+        let Some(about) = reference.and_then(|it| it.subscription.as_ref()) else { return false };
+        let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
+        let held = held.and_then(|held| held.reference.as_ref());
+        held.is_some_and(|held| held.subscription.as_ref() != Some(about))
+    }
+
+    /// As whom a client wants to join.
+    fn called(&self, join: &JoinRequest) -> Option<PresenceId> {
+        join.id.clone().or_else(|| match &self.joins {
+            JoinsAs::Called(id) | JoinsAs::Only(id) => Some(id.clone()),
+            JoinsAs::Anyone | JoinsAs::Nobody => None,
+        })
+    }
+
+    /// Whether the client may speak as this one.
+    fn is_author(&self, author: Option<&PresenceId>) -> bool {
+        match &self.joins {
+            JoinsAs::Anyone | JoinsAs::Called(_) => true,
+            JoinsAs::Only(id) => author.is_none_or(|author| author == id),
+            JoinsAs::Nobody => author.is_none(),
+        }
     }
 
     /// Passes a command on to the stream of a subscription the session holds, if the rights there
@@ -236,30 +336,35 @@ impl Session {
         &self,
         kind: CommandKind,
         identifier: &str,
+        reference: Option<&Arc<Reference>>,
         command: impl FnOnce(Rights) -> Result<StreamCommand, &'static str>,
     ) -> Action {
         let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
         match held {
-            Some(Subscription { identifier, stream, rights, .. }) => match command(*rights) {
-                Ok(command) => {
-                    let (stream, identifier) = (stream.clone(), identifier.clone());
-                    Action::Forward { stream, identifier, command }
+            Some(Subscription { identifier, stream, watch, rights, .. }) => {
+                match command(*rights) {
+                    Ok(command) => {
+                        let (stream, identifier) = (stream.clone(), identifier.clone());
+                        Action::Forward { stream, identifier, watch: *watch, command }
+                    }
+                    Err(denied) => {
+                        refuse(kind, Some(identifier.as_str()), reference, denied.into())
+                    }
                 }
-                Err(denied) => error(kind, denied),
-            },
-            None => refuse(kind, Some(identifier), NO_SUBSCRIPTION.into()),
+            }
+            None => unknown(kind, identifier, reference),
         }
     }
 
-    fn refuse(&self, bad: BadCommand<'_>) -> Action {
+    fn refuse(&self, bad: BadCommand<'_>, reference: Option<&Arc<Reference>>) -> Action {
         let BadCommand { kind, identifier, reason } = bad;
         match (kind, identifier) {
             // a bad command about a subscription that stands is refused in the stream's order
             (CommandKind::Join | CommandKind::Leave | CommandKind::Presence, Some(identifier)) => {
                 let command = |_| Ok(StreamCommand::RefusePresence(kind, reason));
-                self.forward(kind, &identifier, command)
+                self.forward(kind, &identifier, reference, command)
             }
-            (kind, identifier) => refuse(kind, identifier.as_deref(), reason),
+            (kind, identifier) => refuse(kind, identifier.as_deref(), reference, reason),
         }
     }
 
@@ -277,9 +382,12 @@ impl Session {
     fn check_join(
         &mut self,
         identifier: &str,
-        join: Join,
+        join: JoinRequest,
         limits: &Limits,
     ) -> Result<Join, Cow<'static, str>> {
+        let nobody = "this connection has no presence id: give one, or connect with one";
+        let id = self.called(&join).ok_or(nobody)?;
+        let join = Join { id, info: join.info };
         let records = self.subscriptions.iter().filter(|held| held.joined).count();
         let held = self.held_mut(identifier).ok_or(NO_SUBSCRIPTION)?;
         if !held.rights.join {
@@ -291,7 +399,7 @@ impl Session {
             return Err(reason);
         }
         match &self.joins {
-            JoinsAs::Anyone => {}
+            JoinsAs::Anyone | JoinsAs::Called(_) => {}
             JoinsAs::Only(id) if *id == join.id => {}
             JoinsAs::Only(_) => return Err("the presence id is not the one of the token".into()),
             JoinsAs::Nobody => return Err("there is no token that gives a presence id".into()),
@@ -317,27 +425,49 @@ const NO_SUBSCRIPTION: &str = "there is no such subscription";
 ///
 /// A subscription is not rejected, as that would be for good: without an answer that they know,
 /// stock clients ask again after a while.
-pub fn refuse_excess(kind: CommandKind, identifier: Option<&str>) -> Action {
+pub fn refuse_excess(head: &Head<'_>) -> Action {
     let reason = "too many commands: send fewer, or wait";
-    if kind == CommandKind::Subscribe {
-        return error(kind, reason);
+    if head.kind == CommandKind::Subscribe && head.reference.is_none() {
+        return error(head.kind, reason);
     }
-    refuse(kind, identifier, reason.into())
+    refuse(head.kind, head.identifier.as_deref(), head.reference.as_ref(), reason.into())
+}
+
+/// What becomes of a command about a subscription that the session doesn't hold.
+fn unknown(kind: CommandKind, identifier: &str, reference: Option<&Arc<Reference>>) -> Action {
+    match (kind, reference) {
+        (CommandKind::Unsubscribe, None) => Action::Nothing(kind),
+        (CommandKind::Unsubscribe, Some(_)) => {
+            Action::Refuse { kind, identifier: identifier.into(), message: ServerMessage::Done }
+        }
+        (CommandKind::Join | CommandKind::Leave | CommandKind::Presence, _) | (_, Some(_)) => {
+            let message = ServerMessage::NotSubscribed;
+            Action::Refuse { kind, identifier: identifier.into(), message }
+        }
+        (_, None) => refuse(kind, Some(identifier), None, NO_SUBSCRIPTION.into()),
+    }
 }
 
 /// The refusal that fits a command: the one its client waits for, where there is one.
-fn refuse(kind: CommandKind, identifier: Option<&str>, reason: Cow<'static, str>) -> Action {
+fn refuse(
+    kind: CommandKind,
+    identifier: Option<&str>,
+    reference: Option<&Arc<Reference>>,
+    reason: Cow<'static, str>,
+) -> Action {
     let Some(identifier) = identifier.map(Identifier::from) else {
         return error(kind, reason);
     };
     let message = match kind {
-        CommandKind::Subscribe => ServerMessage::Rejected,
+        CommandKind::Subscribe => ServerMessage::Rejected(reason),
+        _ if reference.is_some() => ServerMessage::Refused(reason),
         CommandKind::Join | CommandKind::Leave | CommandKind::Presence => {
-            ServerMessage::PresenceError(reason)
+            ServerMessage::Refused(reason)
         }
         CommandKind::History => ServerMessage::HistoryRejected,
         CommandKind::Unsubscribe
         | CommandKind::Whisper
+        | CommandKind::Publish
         | CommandKind::Perform
         | CommandKind::Ping
         | CommandKind::Pong
@@ -351,8 +481,17 @@ fn error(kind: CommandKind, reason: impl Into<Cow<'static, str>>) -> Action {
     Action::Answer { kind, message: ConnectionMessage::Error { command: kind, reason } }
 }
 
+/// Whether a subscription's client may speak to the others, as whom it says it is.
+fn may_speak(rights: Rights, is_author: bool) -> Result<(), &'static str> {
+    match (rights.whisper, is_author) {
+        (true, true) => Ok(()),
+        (true, false) => Err("the name is not the one of the token"),
+        (false, _) => Err("this subscription may not whisper"),
+    }
+}
+
 /// Whether an id and an info are of a size that may be; if not, what is wrong, and for which limit.
-fn check_size(join: &Join, limits: &Limits) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
+pub fn check_size(join: &Join, limits: &Limits) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
     let (id, info) = (join.id.as_str(), join.info.as_str());
     if id.is_empty() {
         return Err((None, "the presence id is empty".into()));
@@ -373,6 +512,7 @@ fn check_size(join: &Join, limits: &Limits) -> Result<(), (Option<Limit>, Cow<'s
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::{Listing, Whisper};
 
     const SID: SessionId = SessionId::from_bits(7);
 
@@ -381,19 +521,34 @@ mod tests {
     }
 
     fn ask(session: &mut Session, command: ClientCommand<'_>) -> Action {
-        session.handle(Ok(command), &Limits::default(), &Streams::default())
+        session.handle(request(command), &Limits::default(), &Streams::default())
+    }
+
+    fn request(command: ClientCommand<'_>) -> Request<'_> {
+        Request::unnamed(Ok(command))
+    }
+
+    fn following(join: Option<JoinRequest>) -> ClientCommand<'static> {
+        ClientCommand::Subscribe {
+            identifier: "i".into(),
+            target: Target::Public("room".into()),
+            history: None,
+            join: join.map(Ok),
+            watch: Watch::Members,
+            arrival: Arrival::default(),
+        }
+    }
+
+    fn as_whom(id: Option<&str>) -> JoinRequest {
+        JoinRequest { id: id.map(PresenceId::from), info: "null".into() }
     }
 
     fn subscribe(session: &mut Session, join: Option<&str>) -> Action {
-        let join = join.map(|id| Ok(Join { id: id.into(), info: "null".into() }));
-        let target = Target::Public("room".into());
-        let command =
-            ClientCommand::Subscribe { identifier: "i".into(), target, history: None, join };
-        ask(session, command)
+        ask(session, following(join.map(|id| as_whom(Some(id)))))
     }
 
     fn join(session: &mut Session, id: &str) -> Action {
-        let join = Join { id: id.into(), info: "null".into() };
+        let join = as_whom(Some(id));
         ask(session, ClientCommand::Join { identifier: "i".into(), join })
     }
 
@@ -428,27 +583,26 @@ mod tests {
     fn rights_are_those_of_the_subscription() {
         let streams = Streams { public: false, ..Streams::default() };
         let mut visitor = session(JoinsAs::Anyone);
-        let target = || Target::Public("room".into());
-        let command = || ClientCommand::Subscribe {
-            identifier: "i".into(),
-            target: target(),
-            history: None,
-            join: None,
-        };
-        let action = visitor.handle(Ok(command()), &Limits::default(), &streams);
-        assert!(matches!(action, Action::Refuse { message: ServerMessage::Rejected, .. }));
+        let action = visitor.handle(request(following(None)), &Limits::default(), &streams);
+        assert!(matches!(action, Action::Refuse { message: ServerMessage::Rejected(_), .. }));
         let watch = Rights { join: false, whisper: false };
         visitor.subscriptions.push(Subscription {
             identifier: "i".into(),
             stream: "room".into(),
+            watch: Watch::Members,
+            reference: None,
             rights: watch,
             joined: false,
         });
         assert_eq!(refused(&join(&mut visitor, "ann")), Some("this subscription may not join"));
-        let whisper = ClientCommand::Whisper { identifier: "i".into(), data: "1".into() };
+        let whisper = ClientCommand::Whisper {
+            identifier: "i".into(),
+            whisper: Whisper { event: None, data: "1".into() },
+            author: None,
+        };
         let action = ask(&mut visitor, whisper);
         assert_eq!(action, error(CommandKind::Whisper, "this subscription may not whisper"));
-        let list = ClientCommand::Presence { identifier: "i".into(), records: true };
+        let list = ClientCommand::Presence { identifier: "i".into(), listing: Listing::Members };
         assert!(matches!(ask(&mut visitor, list), Action::Forward { .. }));
     }
 }

@@ -20,12 +20,15 @@ use super::ending::Ending;
 use super::throttle::{Throttle, Verdict};
 use super::{Context, Place};
 use crate::auth;
-use crate::broker::{GroupKey, Input, SubscriberKey};
+use crate::broker::{Input, SubscriberKey};
 use crate::fanout::{Recipient, Registration};
 use crate::protocol;
 use crate::protocol::websocket::{self, Event, Reader, Violation};
 use crate::session::{self, Action, Session};
-use crate::types::{CloseReason, CommandKind, ConnectionMessage, Identifier, Limit, SessionId};
+use crate::types::{
+    ClientCommand, CloseReason, CommandKind, ConnectionMessage, GroupKey, Identifier, Limit,
+    Reference, Request, SessionId, StreamName,
+};
 
 /// How much is read at once, into a buffer all connections of a thread share.
 const READ_BUFFER: usize = 16 * 1024;
@@ -73,20 +76,23 @@ struct End {
 
 impl Connection {
     /// Welcomes a client to its session, of which `restored` was taken over from another one.
-    /// `registration` is where it stands under the identifier it has, if it has one. `read` is what
-    /// it sent along with its handshake: no readiness will tell of that.
+    /// `registration` is where it stands under the identifier it has, if it has one. `first` is what
+    /// it has asked for by connecting, and `read` what it sent along with its handshake: no readiness
+    /// will tell of that.
     pub fn new(
         context: Arc<Context>,
         place: Place,
         outbox: Recipient,
         (session, registration): (Session, Option<Registration>),
         restored: Vec<Identifier>,
-        read: &Bytes,
+        (first, read): (Option<ClientCommand<'static>>, &Bytes),
     ) -> Self {
-        context.sessions.connect(&session, &outbox);
+        if outbox.codec().resumes() {
+            context.sessions.connect(&session, &outbox);
+        }
         let mut connection = Self::open(context, place, outbox, session);
         connection.client.registration = registration.map(Box::new);
-        connection.welcome(restored, read);
+        connection.welcome(restored, first, read);
         connection
     }
 
@@ -121,17 +127,32 @@ impl Connection {
         Self { reader: Reader::new(), client, end: None }
     }
 
-    fn welcome(&mut self, restored: Vec<Identifier>, read: &Bytes) {
+    fn welcome(
+        &mut self,
+        restored: Vec<Identifier>,
+        first: Option<ClientCommand<'static>>,
+        read: &Bytes,
+    ) {
         let mut out = Vec::new();
         let welcome = ConnectionMessage::Welcome { sid: self.client.session.id(), restored };
-        protocol::encode_connection(self.client.outbox.codec(), &welcome, &mut out);
+        protocol::encode_connection(self.client.outbox.codec(), &welcome, None, &mut out);
         let sent = self.client.outbox.begin(&out);
         self.client.context.instruments.sent_bytes.increment(sent as u64);
-        if !read.is_empty() {
+        let flow = first.map_or(ControlFlow::Continue(()), |command| {
             out.clear();
-            self.feed(&mut read.to_vec(), &mut out);
+            let flow = self.client.request(Request::unnamed(Ok(command)), &mut out);
             self.client.send(&out);
+            flow
+        });
+        if read.is_empty() {
+            return;
         }
+        if flow.is_break() {
+            return self.reader.hold(read);
+        }
+        out.clear();
+        self.feed(&mut read.to_vec(), &mut out);
+        self.client.send(&out);
     }
 
     /// Takes in what has been read; answers go to `out`.
@@ -252,7 +273,9 @@ impl Connection {
     /// Ends the session at once: whoever watches it needn't wait for the socket.
     fn begin_end(&mut self, reason: CloseReason) {
         self.client.end_session(reason);
+        let is_framed = self.client.outbox.codec().is_framed();
         let client_closed = match reason {
+            _ if !is_framed => true, // without frames there is none that closes
             CloseReason::ClientClosed
             | CloseReason::ClientGone
             | CloseReason::ProtocolError
@@ -383,58 +406,87 @@ impl Client {
 
     /// Refuses what is more than the client may send, having read no more of it than that takes.
     fn refuse(&mut self, text: &str, out: &mut Vec<u8>) -> ControlFlow<()> {
-        let (kind, identifier) = protocol::decode_head(self.outbox.codec(), text);
-        if matches!(kind, CommandKind::Unsubscribe | CommandKind::Pong) {
+        let head = protocol::decode_head(self.outbox.codec(), text);
+        if matches!(head.kind, CommandKind::Unsubscribe | CommandKind::Pong) {
             return self.command(text, out); // nobody waits for an answer that could be a refusal
         }
         self.context.instruments.limits.increment(Limit::CommandsPerSecond);
-        self.act(session::refuse_excess(kind, identifier.as_deref()), out)
+        let action = session::refuse_excess(&head);
+        self.act(action, head.reference, out)
     }
 
     fn command(&mut self, text: &str, out: &mut Vec<u8>) -> ControlFlow<()> {
-        let command = protocol::decode(self.outbox.codec(), text);
+        let request = protocol::decode(self.outbox.codec(), text, || self.context.clock.unix());
+        self.request(request, out)
+    }
+
+    fn request(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> ControlFlow<()> {
+        let reference = request.reference.clone();
         let Context { settings, access, instruments, .. } = &*self.context;
-        let action = self.session.handle(command, &settings.limits, &access.streams);
+        for identifier in self.outbox.take_kicked() {
+            self.session.kicked(&identifier);
+        }
+        let action = self.session.handle(request, &settings.limits, &access.streams);
         if let Some(limit) = self.session.take_exceeded() {
             instruments.limits.increment(limit);
         }
-        self.act(action, out)
+        self.act(action, reference, out)
     }
 
-    fn act(&mut self, action: Action, out: &mut Vec<u8>) -> ControlFlow<()> {
+    fn act(
+        &mut self,
+        action: Action,
+        reference: Option<Arc<Reference>>,
+        out: &mut Vec<u8>,
+    ) -> ControlFlow<()> {
         let codec = self.outbox.codec();
         let instruments = &self.context.instruments;
         match action {
-            Action::Forward { stream, identifier, command } => {
-                let session = self.session.id();
-                let key = SubscriberKey { session, group: GroupKey { codec, identifier } };
+            Action::Forward { stream, identifier, watch, command } => {
+                let group = GroupKey { codec, watch, identifier };
+                let key = SubscriberKey { session: self.session.id(), group };
                 let recipient = Arc::clone(&self.outbox);
                 if command.asks_for_much() {
                     recipient.ask();
                 }
-                let input = Input::Command { key, recipient, command };
-                if let Err(waiting) = self.context.hub.try_send(stream, input) {
-                    self.blocked = Some(Box::pin(waiting.wait()));
-                    return ControlFlow::Break(());
-                }
-                if self.outbox.is_curious() {
+                let input = Input::Command { key, recipient, command, reference };
+                if self.pass_on(stream, input).is_break() || self.outbox.is_curious() {
                     return ControlFlow::Break(());
                 }
             }
+            Action::Publish { stream, data } => {
+                instruments.commands_ok.increment(CommandKind::Publish);
+                let at = self.context.clock.unix().as_millis();
+                let at = u64::try_from(at).unwrap_or(u64::MAX);
+                return self
+                    .pass_on(stream, Input::Publish { data, event: None, at, except: None });
+            }
             Action::Refuse { kind, identifier, message } => {
                 instruments.commands_refused.increment(kind);
-                protocol::encode(codec, &identifier, &message, out);
+                let group = GroupKey::new(codec, identifier);
+                protocol::encode(&group, &message, reference.as_deref(), out);
             }
             Action::Answer { kind, message } => {
                 let refused = matches!(message, ConnectionMessage::Error { .. });
                 let outcome =
                     if refused { &instruments.commands_refused } else { &instruments.commands_ok };
                 outcome.increment(kind);
-                protocol::encode_connection(codec, &message, out);
+                protocol::encode_connection(codec, &message, reference.as_deref(), out);
             }
             Action::Nothing(kind) => instruments.commands_ok.increment(kind),
         }
         ControlFlow::Continue(())
+    }
+
+    /// Passes an input on; if its shard has no room for it, nothing more is read until it has.
+    fn pass_on(&mut self, stream: StreamName, input: Input<Recipient>) -> ControlFlow<()> {
+        match self.context.hub.try_send(stream, input) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(waiting) => {
+                self.blocked = Some(Box::pin(waiting.wait()));
+                ControlFlow::Break(())
+            }
+        }
     }
 
     fn send(&self, frames: &[u8]) {

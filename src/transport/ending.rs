@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Context;
-use crate::broker::{GroupKey, SubscriberKey};
+use crate::broker::SubscriberKey;
 use crate::fanout::{Ended, Recipient};
 use crate::session::Session;
 use crate::types::CloseReason;
@@ -23,10 +23,10 @@ impl Ending {
     /// Tells everyone; what a shard has no room for waits in a task of its own.
     pub(super) fn tell(self, context: &Arc<Context>) {
         let Self { session, outbox, reason, at } = self;
-        let resumable = !is_over(reason) && context.sessions.end(&session);
+        let resumable =
+            outbox.codec().resumes() && !is_over(reason) && context.sessions.end(&session);
         let ended = session.subscriptions().iter().map(|subscription| {
-            let group =
-                GroupKey { codec: outbox.codec(), identifier: subscription.identifier.clone() };
+            let group = subscription.group(outbox.codec());
             let key = SubscriberKey { session: session.id(), group };
             let (stream, outbox) = (subscription.stream.clone(), Arc::clone(&outbox));
             Ended { stream, key, outbox, at, resumable }

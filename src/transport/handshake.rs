@@ -13,19 +13,22 @@ use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
 use super::opening::Opening;
+use super::terms::Terms;
 use super::{Context, NoPlace, Peer, address};
-use crate::protocol::action_cable::{
-    SESSION_HEADER, SESSION_PARAMETER, choose_subprotocol, parameter, token_in_subprotocols,
-};
-use crate::types::{HandshakeFailure, SessionId};
+use crate::auth;
+use crate::protocol;
+use crate::protocol::sse::BadQuery;
+use crate::types::{Codec, HandshakeFailure, SessionId};
 
 /// Why a handshake was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum Refusal {
+pub(super) enum Refusal {
     #[error("this is a WebSocket endpoint: connect with a WebSocket client")]
     NotWebSocket,
     #[error("only version 13 of the WebSocket protocol is spoken here")]
     Version,
+    #[error("only version 2 of the Phoenix serializer is spoken here: connect with vsn=2.0.0")]
+    Serializer,
     #[error("Sec-WebSocket-Key has to be 16 bytes in base64")]
     Key,
     #[error("{0}")]
@@ -43,12 +46,18 @@ enum Refusal {
     Rate,
     #[error("the broker is stopping")]
     Stopping,
+    #[error("{0}: connect with a good token")]
+    Unauthorized(auth::Refused),
+    #[error("this may not be followed: {0}")]
+    Rejected(Cow<'static, str>),
+    #[error(transparent)]
+    Query(#[from] BadQuery),
     #[error("the system gave no random numbers")]
     NoRandomness,
 }
 
-/// The route that WebSocket clients connect to.
-pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
+/// The route that WebSocket clients of a protocol connect to.
+pub fn route(context: Arc<Context>, codec: Codec) -> BoxedFilter<(Response,)> {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::get()
         .and(warp::header::headers_cloned())
@@ -57,21 +66,15 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
         .and(warp::ext::optional::<OnUpgrade>())
         .map(move |headers: HeaderMap, query: String, Peer(peer), upgrade: Option<OnUpgrade>| {
             let client = address::client(peer, &headers, &context.proxies);
-            match accept(&context, client, (&headers, &query), upgrade) {
-                Ok(response) => response,
-                Err(refusal) => {
-                    let (status, failure) = refusal.meaning();
-                    context.instruments.handshake_failures.increment(failure);
-                    tracing::debug!(%client, reason = %refusal, "a handshake is refused");
-                    refuse(&refusal, status)
-                }
-            }
+            accept(&context, codec, client, (&headers, &query), upgrade)
+                .unwrap_or_else(|refusal| refuse(&refusal, note(&context, client, &refusal)))
         })
         .boxed()
 }
 
 fn accept(
     context: &Arc<Context>,
+    codec: Codec,
     client: IpAddr,
     (headers, query): (&HeaderMap, &str),
     upgrade: Option<OnUpgrade>,
@@ -89,26 +92,10 @@ fn accept(
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes()));
     let key = key.and_then(|_| headers.typed_get::<SecWebsocketKey>()).ok_or(Refusal::Key)?;
-    let subprotocol = choose_subprotocol(offered(headers))
-        .map_err(|error| Refusal::Subprotocol(error.to_string()))?;
-    if context.access.origins.as_ref().is_some_and(|allowed| !allowed.allow(origin(headers))) {
-        return Err(Refusal::Origin);
-    }
-    if context.is_stopping() {
-        return Err(Refusal::Stopping);
-    }
-    let place = context.admit(client)?;
-    let sid = random_sid().ok_or(Refusal::NoRandomness)?;
-
-    tracing::debug!(%client, %sid, "a handshake is followed");
-    let now = context.clock.unix().as_secs();
-    let opening = Opening {
-        place,
-        sid,
-        admitted: context.access.admit(token(context, headers, query).as_deref(), now),
-        resume: session_to_resume(headers, query),
-        ping: context.settings.ping.with_query(query),
-    };
+    let terms = Terms::read(codec, &context.token, headers, query)?;
+    let subprotocol = terms.subprotocol;
+    let opening = open(context, codec, client, (headers, query), terms)?;
+    tracing::debug!(%client, sid = %opening.sid, "a handshake is followed");
     let (tasks, context) = (context.tasks.clone(), Arc::clone(context));
     tasks.spawn(async move {
         // spawned anew, so that what the handshake needed is let go
@@ -130,37 +117,55 @@ fn accept(
     Ok(response)
 }
 
-/// The subprotocols a client offers, in lists.
-fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
-    lists.filter_map(|value| value.to_str().ok())
+/// Counts a refusal and says what it means to a client.
+pub(super) fn note(context: &Context, client: IpAddr, refusal: &Refusal) -> StatusCode {
+    let (status, failure) = refusal.meaning();
+    context.instruments.handshake_failures.increment(failure);
+    tracing::debug!(%client, reason = %refusal, "a handshake is refused");
+    status
+}
+
+/// Lets a client in, if its page may connect and there is room: who it is shows in what becomes of
+/// its connection.
+pub(super) fn open(
+    context: &Context,
+    codec: Codec,
+    client: IpAddr,
+    (headers, query): (&HeaderMap, &str),
+    terms: Terms<'_>,
+) -> Result<Opening, Refusal> {
+    check_origin(context, headers)?;
+    if context.is_stopping() {
+        return Err(Refusal::Stopping);
+    }
+    let place = context.admit(client)?;
+    let sid = random_sid().ok_or(Refusal::NoRandomness)?;
+    let now = context.clock.unix().as_secs();
+    let admitted = context.access.admit(terms.token.as_deref(), now);
+    let is_public = context.access.streams.public;
+    Ok(Opening {
+        codec,
+        place,
+        sid,
+        admitted: admitted.map(|client| client.called(terms.called)),
+        resume: terms.resume,
+        ping: context.settings.ping.with_query(query),
+        first: is_public.then(|| protocol::decode_connecting(codec)).flatten(),
+    })
+}
+
+/// Whether the page that asks may connect, if one asks.
+pub(super) fn check_origin(context: &Context, headers: &HeaderMap) -> Result<(), Refusal> {
+    let origins = context.access.origins.as_ref();
+    let is_allowed = origins.is_none_or(|allowed| allowed.allow(origin(headers)));
+    if is_allowed { Ok(()) } else { Err(Refusal::Origin) }
 }
 
 /// Where the page comes from, if a page asks. Two answers are none.
-fn origin(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn origin(headers: &HeaderMap) -> Option<&str> {
     let mut origins = headers.get_all(header::ORIGIN).into_iter();
     let only = origins.next().filter(|_| origins.next().is_none());
     only.and_then(|origin| origin.to_str().ok())
-}
-
-/// The client's token: from the header, the subprotocols or the query, in this order.
-fn token<'a>(context: &Context, headers: &'a HeaderMap, query: &'a str) -> Option<Cow<'a, str>> {
-    let name = &context.token;
-    let header = name.header.as_ref().and_then(|name| headers.get(name));
-    // one that isn't text is no good token, but it is one
-    let header = header.map(|token| String::from_utf8_lossy(token.as_bytes()));
-    header
-        .filter(|token| !token.is_empty())
-        .or_else(|| token_in_subprotocols(offered(headers)).map(Cow::Borrowed))
-        .or_else(|| parameter(query, &name.parameter))
-}
-
-/// The session a client wants back: from the header or the query.
-fn session_to_resume(headers: &HeaderMap, query: &str) -> Option<SessionId> {
-    let header = headers.get(SESSION_HEADER).and_then(|sid| sid.to_str().ok());
-    header
-        .and_then(SessionId::parse)
-        .or_else(|| SessionId::parse(&parameter(query, SESSION_PARAMETER)?))
 }
 
 impl From<NoPlace> for Refusal {
@@ -174,23 +179,29 @@ impl From<NoPlace> for Refusal {
 }
 
 impl Refusal {
-    const fn meaning(&self) -> (StatusCode, HandshakeFailure) {
+    pub(super) const fn meaning(&self) -> (StatusCode, HandshakeFailure) {
         match self {
             Self::NotWebSocket => (StatusCode::UPGRADE_REQUIRED, HandshakeFailure::NotWebSocket),
             Self::Version => (StatusCode::UPGRADE_REQUIRED, HandshakeFailure::Version),
             Self::Key => (StatusCode::BAD_REQUEST, HandshakeFailure::Key),
-            Self::Subprotocol(_) => (StatusCode::BAD_REQUEST, HandshakeFailure::Subprotocol),
+            Self::Subprotocol(_) | Self::Serializer => {
+                (StatusCode::BAD_REQUEST, HandshakeFailure::Subprotocol)
+            }
             Self::Origin => (StatusCode::FORBIDDEN, HandshakeFailure::Origin),
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Full),
             Self::Address => (StatusCode::TOO_MANY_REQUESTS, HandshakeFailure::Address),
             Self::Rate => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Rate),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Stopping),
+            Self::Unauthorized(_) | Self::Rejected(_) => {
+                (StatusCode::UNAUTHORIZED, HandshakeFailure::Unauthorized)
+            }
+            Self::Query(_) => (StatusCode::BAD_REQUEST, HandshakeFailure::Malformed),
             Self::NoRandomness => (StatusCode::INTERNAL_SERVER_ERROR, HandshakeFailure::System),
         }
     }
 }
 
-fn refuse(refusal: &Refusal, status: StatusCode) -> Response {
+pub(super) fn refuse(refusal: &Refusal, status: StatusCode) -> Response {
     let mut response = Response::new(format!("{refusal}\n").into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -198,6 +209,9 @@ fn refuse(refusal: &Refusal, status: StatusCode) -> Response {
     if status == StatusCode::UPGRADE_REQUIRED {
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if *refusal == Refusal::Rate {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -211,7 +225,7 @@ fn is_key(key: &[u8]) -> bool {
         && digits.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')))
 }
 
-fn random_sid() -> Option<SessionId> {
+pub(super) fn random_sid() -> Option<SessionId> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).ok()?;
     Some(SessionId::from_bits(u128::from_ne_bytes(bytes)))

@@ -19,8 +19,9 @@ use crate::clock::{BEAT, Clock};
 use crate::fanout::{Outbox, Ping, Recipient};
 use crate::protocol;
 use crate::protocol::action_cable::{Parameters, PingPrecision};
+use crate::protocol::sse::KEEP_ALIVE;
 use crate::telemetry::Instruments;
-use crate::types::{CloseReason, ConnectionMessage};
+use crate::types::{CloseReason, Codec, ConnectionMessage};
 
 /// How many beats there are in a second.
 pub(super) const BEATS_A_SECOND: u32 = 10;
@@ -91,7 +92,8 @@ impl Heartbeat {
 
     /// Looks after a connection from now until it ends.
     pub fn add(&self, outbox: &Recipient, ping: Parameters) {
-        let (beat, every) = (self.beat(), beats(ping.ping_interval));
+        let (beat, codec) = (self.beat(), outbox.codec());
+        let every = if codec.pings() { beats(ping.ping_interval) } else { 0 };
         let pulse = Pulse {
             outbox: Arc::downgrade(outbox),
             every,
@@ -178,6 +180,12 @@ impl Heartbeat {
             pulse.next_look = beat + IDLE_LOOK;
             return 0;
         }
+        if !outbox.codec().is_framed() {
+            // it can't answer, but its system has to acknowledge what is sent
+            pulse.next_look = beat + self.interval;
+            let is_pinged = (1..=self.interval).contains(&pulse.every);
+            return if is_pinged { 0 } else { outbox.send(KEEP_ALIVE, || Bytes::from(KEEP_ALIVE)) };
+        }
         let heard = outbox.heard();
         match pulse.asked {
             Some((asked, _)) if heard >= asked => pulse.asked = None,
@@ -226,21 +234,23 @@ impl Wheel {
 /// The frames of one beat, made once each.
 #[derive(Default)]
 struct Pings {
-    protocol: Vec<(PingPrecision, Bytes)>,
+    protocol: Vec<(Codec, PingPrecision, Bytes)>,
     native: Option<(Ping, Bytes)>,
 }
 
 impl Pings {
     fn protocol(&mut self, outbox: &Outbox, precision: PingPrecision, clock: &Clock) -> Bytes {
-        if let Some((_, frame)) = self.protocol.iter().find(|(known, _)| *known == precision) {
+        let codec = outbox.codec();
+        let mut known = self.protocol.iter();
+        if let Some((.., frame)) = known.find(|known| (known.0, known.1) == (codec, precision)) {
             return frame.clone();
         }
         let timestamp = precision.timestamp(clock.unix());
         let mut frame = Vec::new();
         let ping = ConnectionMessage::Ping { timestamp };
-        protocol::encode_connection(outbox.codec(), &ping, &mut frame);
+        protocol::encode_connection(codec, &ping, None, &mut frame);
         let frame = Bytes::from(frame);
-        self.protocol.push((precision, frame.clone()));
+        self.protocol.push((codec, precision, frame.clone()));
         frame
     }
 

@@ -1,39 +1,46 @@
 //! From a handshake that was followed to a connection with a task of its own.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::{Connection, Context, Place, resume};
+use super::{Connection, Context, Place, Watched, resume};
 use crate::auth;
 use crate::fanout::{Outbox, Socket, TlsSocket};
 use crate::protocol::action_cable::Parameters;
 use crate::session::Session;
-use crate::types::{Codec, SessionId};
+use crate::types::{ClientCommand, Codec, SessionId};
 
 /// What is known of a connection before it is one.
 pub(super) struct Opening {
+    pub(super) codec: Codec,
     pub(super) place: Place,
     pub(super) sid: SessionId,
     pub(super) admitted: Result<auth::Client, auth::Refused>,
     /// The session it wants back.
     pub(super) resume: Option<SessionId>,
     pub(super) ping: Parameters,
+    /// What it has asked for by connecting.
+    pub(super) first: Option<ClientCommand<'static>>,
 }
 
 impl Opening {
     /// Takes the socket out of hyper and gives it a task.
     pub(super) fn start(self, context: &Arc<Context>, upgraded: Upgraded) {
-        let Some((socket, read)) = take_out(upgraded, context.settings.user_timeout) else {
+        let Some((socket, read)) = take_out(upgraded) else {
             tracing::error!("a connection is not the socket it was accepted as");
             return;
         };
-        let Self { place, sid, admitted, resume, ping } = self;
-        let outbox = Outbox::new(socket, Codec::ActionCable, context.settings.max_outbox);
+        self.run(context, socket, read);
+    }
+
+    /// Gives a connection over a socket its task. `read` is what came with the handshake.
+    pub(super) fn run(self, context: &Arc<Context>, socket: Box<dyn Socket>, read: Bytes) {
+        let Self { codec, place, sid, admitted, resume, ping, first } = self;
+        let outbox = Outbox::new(socket, codec, context.settings.max_outbox);
         let (shared, to) = (Arc::clone(context), Arc::clone(&outbox));
         let client = match admitted {
             Ok(client) => client,
@@ -57,7 +64,8 @@ impl Opening {
                 let restored = resume::take_over(&shared, claim, &mut session, &to).await;
                 let beating = Arc::clone(&shared);
                 let session = (session, registration);
-                let connection = Connection::new(shared, place, to, session, restored, &read);
+                let connection =
+                    Connection::new(shared, place, to, session, restored, (first, &read));
                 beating.heartbeat.add(&outbox, ping);
                 drop((outbox, beating, read));
                 connection.await;
@@ -65,7 +73,7 @@ impl Opening {
             return;
         }
         let session = (session, registration);
-        let connection = Connection::new(shared, place, to, session, Vec::new(), &read);
+        let connection = Connection::new(shared, place, to, session, Vec::new(), (first, &read));
         context.heartbeat.add(&outbox, ping);
         drop(read); // even an empty one can hold on to hyper's buffer
         context.tasks.spawn(connection);
@@ -73,26 +81,20 @@ impl Opening {
 }
 
 /// The socket below HTTP, and what was read from it beyond the handshake.
-fn take_out(upgraded: Upgraded, timeout: Duration) -> Option<(Box<dyn Socket>, Bytes)> {
-    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+fn take_out(upgraded: Upgraded) -> Option<(Box<dyn Socket>, Bytes)> {
+    let upgraded = match upgraded.downcast::<TokioIo<Watched<TcpStream>>>() {
         Ok(parts) => {
-            let socket = parts.io.into_inner();
-            set_user_timeout(&socket, timeout);
-            return Some((Box::new(socket), parts.read_buf));
+            let (socket, ahead) = parts.io.into_inner().into_parts();
+            return Some((Box::new(socket), join(parts.read_buf, &ahead)));
         }
         Err(upgraded) => upgraded,
     };
-    let parts = upgraded.downcast::<TokioIo<TlsSocket>>().ok()?;
-    let socket = parts.io.into_inner();
-    set_user_timeout(socket.tcp(), timeout);
-    Some((Box::new(socket), parts.read_buf))
+    let parts = upgraded.downcast::<TokioIo<Watched<TlsSocket>>>().ok()?;
+    let (socket, ahead) = parts.io.into_inner().into_parts();
+    Some((Box::new(socket), join(parts.read_buf, &ahead)))
 }
 
-fn set_user_timeout(socket: &TcpStream, timeout: Duration) {
-    if !timeout.is_zero() {
-        let tcp = socket2::SockRef::from(socket);
-        if let Err(error) = tcp.set_tcp_user_timeout(Some(timeout)) {
-            tracing::debug!(%error, "TCP_USER_TIMEOUT is not to be had");
-        }
-    }
+/// What hyper has read, and what comes after it.
+fn join(read: Bytes, ahead: &[u8]) -> Bytes {
+    if ahead.is_empty() { read } else { Bytes::from([&read, ahead].concat()) }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Context;
-use crate::broker::{GroupKey, SubscriberKey};
+use crate::broker::SubscriberKey;
 use crate::fanout::{Claim, Recipient, Resume};
 use crate::session::Session;
 use crate::types::{Identifier, Identity, ResumeOutcome, SessionId};
@@ -55,8 +55,7 @@ pub(super) async fn take_over(
     let (from, to) = (earlier.id(), session.id());
     let mut answers = Vec::new();
     for held in earlier.subscriptions() {
-        let group = GroupKey { codec: outbox.codec(), identifier: held.identifier.clone() };
-        let from = SubscriberKey { session: from, group };
+        let from = SubscriberKey { session: from, group: held.group(outbox.codec()) };
         let resume = Resume { from, to, recipient: Arc::clone(outbox) };
         answers.push(context.hub.resume(held.stream.clone(), resume).await.ok());
     }
@@ -64,8 +63,8 @@ pub(super) async fn take_over(
     let mut taken = Vec::with_capacity(asked);
     for answer in answers {
         taken.push(match answer {
-            Some(answer) => answer.await.unwrap_or(false),
-            None => false,
+            Some(answer) => answer.await.ok().flatten().map(|taken| taken.joined),
+            None => None,
         });
     }
     session.take_over(earlier, taken);

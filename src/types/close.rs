@@ -76,6 +76,26 @@ impl CloseReason {
         }
     }
 
+    /// The WebSocket close code for clients that are told by it alone whether to come back, as
+    /// Phoenix's: 1000 is not to.
+    pub const fn telling_close_code(self) -> u16 {
+        match self {
+            Self::NoPong | Self::TooSlow | Self::Remote { reconnect: true } => 1012,
+            Self::ClientClosed
+            | Self::ClientGone
+            | Self::TooFast
+            | Self::ServerRestart
+            | Self::ProtocolError
+            | Self::InvalidText
+            | Self::UnsupportedData
+            | Self::MessageTooBig
+            | Self::Unauthorized
+            | Self::TokenExpired
+            | Self::Resumed
+            | Self::Remote { reconnect: false } => self.close_code(),
+        }
+    }
+
     /// The WebSocket close code that goes with it (RFC 6455 section 7.4.1).
     pub const fn close_code(self) -> u16 {
         match self {

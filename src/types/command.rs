@@ -1,8 +1,36 @@
 //! What clients ask for, whatever protocol they say it in.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use super::{Grant, Position, PresenceId, RawJson, StreamName};
+use super::{Grant, Position, PresenceId, RawJson, Reference, StreamName, Watch, Whisper};
+
+/// What a client sent: a command, and the client's name for it if it has one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// By which the client knows the answer.
+    pub reference: Option<Arc<Reference>>,
+    /// What it asks for.
+    pub command: Result<ClientCommand<'a>, BadCommand<'a>>,
+}
+
+impl<'a> Request<'a> {
+    /// A request without a name.
+    pub const fn unnamed(command: Result<ClientCommand<'a>, BadCommand<'a>>) -> Self {
+        Self { reference: None, command }
+    }
+}
+
+/// As much of a request as it takes to refuse it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// By which the client knows the answer.
+    pub reference: Option<Arc<Reference>>,
+    /// Which command it is.
+    pub kind: CommandKind,
+    /// The subscription it is about, if it names one.
+    pub identifier: Option<Cow<'a, str>>,
+}
 
 /// A client's wish, decoded but not yet allowed. Borrows from the frame it came in.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,8 +43,13 @@ pub enum ClientCommand<'a> {
         target: Target,
         /// What the client missed.
         history: Option<HistoryRequest>,
-        /// Join as part of subscribing; `Err` says why that part was unreadable.
-        join: Option<Result<Join, Cow<'static, str>>>,
+        /// Join as part of subscribing; `Err` says why that part was unreadable. Without an id,
+        /// neither its own nor the connection's, it is left out.
+        join: Option<Result<JoinRequest, Cow<'static, str>>>,
+        /// What it wants to know of presence.
+        watch: Watch,
+        /// What it is told on its arrival.
+        arrival: Arrival,
     },
     /// Stop following.
     Unsubscribe {
@@ -28,19 +61,21 @@ pub enum ClientCommand<'a> {
         /// The client's key for the subscription.
         identifier: Cow<'a, str>,
         /// Under which id and with which info.
-        join: Join,
+        join: JoinRequest,
     },
     /// Stop being present through this subscription.
     Leave {
         /// The client's key for the subscription.
         identifier: Cow<'a, str>,
+        /// Who leaves, if the client says it; nobody else does.
+        id: Option<PresenceId>,
     },
     /// Ask who is present.
     Presence {
         /// The client's key for the subscription.
         identifier: Cow<'a, str>,
-        /// The members too, or their number alone.
-        records: bool,
+        /// How much of it.
+        listing: Listing,
     },
     /// Ask for what was missed.
     History {
@@ -54,7 +89,18 @@ pub enum ClientCommand<'a> {
         /// The client's key for the subscription.
         identifier: Cow<'a, str>,
         /// What to say.
+        whisper: Whisper,
+        /// Who says it, if the client tells.
+        author: Option<PresenceId>,
+    },
+    /// Publish a message to the stream.
+    Publish {
+        /// The client's key for the subscription.
+        identifier: Cow<'a, str>,
+        /// The message.
         data: RawJson,
+        /// Who says it, if the client tells.
+        author: Option<PresenceId>,
     },
     /// An action for the application's backend.
     Perform {
@@ -68,6 +114,22 @@ pub enum ClientCommand<'a> {
 }
 
 impl ClientCommand<'_> {
+    /// The client's key for the subscription it is about, if it is about one.
+    pub fn identifier(&self) -> Option<&str> {
+        match self {
+            Self::Subscribe { identifier, .. }
+            | Self::Unsubscribe { identifier }
+            | Self::Join { identifier, .. }
+            | Self::Leave { identifier, .. }
+            | Self::Presence { identifier, .. }
+            | Self::History { identifier, .. }
+            | Self::Whisper { identifier, .. }
+            | Self::Publish { identifier, .. }
+            | Self::Perform { identifier } => Some(identifier),
+            Self::Ping | Self::Pong => None,
+        }
+    }
+
     /// Which of the commands it is.
     pub const fn kind(&self) -> CommandKind {
         match self {
@@ -78,6 +140,7 @@ impl ClientCommand<'_> {
             Self::Presence { .. } => CommandKind::Presence,
             Self::History { .. } => CommandKind::History,
             Self::Whisper { .. } => CommandKind::Whisper,
+            Self::Publish { .. } => CommandKind::Publish,
             Self::Perform { .. } => CommandKind::Perform,
             Self::Ping => CommandKind::Ping,
             Self::Pong => CommandKind::Pong,
@@ -102,6 +165,8 @@ pub enum CommandKind {
     History,
     /// See [`ClientCommand::Whisper`].
     Whisper,
+    /// See [`ClientCommand::Publish`].
+    Publish,
     /// See [`ClientCommand::Perform`].
     Perform,
     /// See [`ClientCommand::Ping`].
@@ -114,7 +179,7 @@ pub enum CommandKind {
 
 impl CommandKind {
     /// Every kind, for metrics that must exist before they count.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Subscribe,
         Self::Unsubscribe,
         Self::Join,
@@ -122,6 +187,7 @@ impl CommandKind {
         Self::Presence,
         Self::History,
         Self::Whisper,
+        Self::Publish,
         Self::Perform,
         Self::Ping,
         Self::Pong,
@@ -138,6 +204,7 @@ impl CommandKind {
             Self::Presence => "presence",
             Self::History => "history",
             Self::Whisper => "whisper",
+            Self::Publish => "publish",
             Self::Perform => "message",
             Self::Ping => "ping",
             Self::Pong => "pong",
@@ -163,6 +230,15 @@ pub enum Target {
     Invalid(String),
 }
 
+/// A client's wish to become present.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinRequest {
+    /// As whom; without it, as who the connection is.
+    pub id: Option<PresenceId>,
+    /// What others see of them; `null` when the client gave none.
+    pub info: RawJson,
+}
+
 /// Becoming present.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Join {
@@ -170,6 +246,30 @@ pub struct Join {
     pub id: PresenceId,
     /// What others see of them; `null` when the client gave none.
     pub info: RawJson,
+}
+
+/// How much to tell of who is present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// How many.
+    Count,
+    /// Who.
+    Members,
+    /// Who, with each record.
+    Records,
+}
+
+/// What a subscriber is told on its arrival, besides the confirmation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arrival {
+    /// Who is present before it joins.
+    pub list_before: Option<Listing>,
+    /// Who is present once it has joined; its own join is told after that.
+    pub list_after: Option<Listing>,
+    /// Everyone is told that somebody has come, whether they join or not.
+    pub is_announced: bool,
+    /// The subscription of the same name that this one ends.
+    pub ends: Option<Arc<Reference>>,
 }
 
 /// What a client asks of a stream's history.
@@ -192,36 +292,37 @@ pub enum StreamCommand {
         history: Option<HistoryRequest>,
         /// What the subscriber may do, and who it is.
         grant: Grant,
+        /// What it is told on its arrival.
+        arrival: Arrival,
     },
     /// Stop following.
     Unsubscribe,
     /// Become present.
     Join(Join),
-    /// Stop being present.
-    Leave,
-    /// Tell who is present: the members too, or their number alone.
-    List {
-        /// The members too.
-        records: bool,
-    },
+    /// Stop being present, if it is under this id that one was.
+    Leave(Option<PresenceId>),
+    /// Tell who is present.
+    List(Listing),
     /// Tell what was missed.
     History(HistoryRequest),
     /// Tell the other subscribers.
-    Whisper(RawJson),
+    Whisper(Whisper),
     /// Refuse a presence command, in its turn.
     RefusePresence(CommandKind, Cow<'static, str>),
 }
 
 impl StreamCommand {
     /// Whether its answer can be large.
-    pub const fn asks_for_much(&self) -> bool {
+    pub fn asks_for_much(&self) -> bool {
         match self {
-            Self::List { records } => *records,
-            Self::Subscribe { history, .. } => history.is_some(),
+            Self::List(listing) => *listing != Listing::Count,
+            Self::Subscribe { history, arrival, .. } => {
+                history.is_some() || arrival.list_before.or(arrival.list_after).is_some()
+            }
             Self::History(_) => true,
             Self::Unsubscribe
             | Self::Join(_)
-            | Self::Leave
+            | Self::Leave(_)
             | Self::Whisper(_)
             | Self::RefusePresence(..) => false,
         }
@@ -230,11 +331,11 @@ impl StreamCommand {
     /// Whether it changes nothing and asks for an answer that can be large.
     pub const fn is_question(&self) -> bool {
         match self {
-            Self::List { .. } | Self::History(_) => true,
+            Self::List(_) | Self::History(_) => true,
             Self::Subscribe { .. }
             | Self::Unsubscribe
             | Self::Join(_)
-            | Self::Leave
+            | Self::Leave(_)
             | Self::Whisper(_)
             | Self::RefusePresence(..) => false,
         }

@@ -123,10 +123,3 @@ impl Identity {
     /// Anyone: the token, if there was one, says nothing about who it is.
     pub const ANYONE: Self = Self { identifier: 0, presence_id: 0 };
 }
-
-/// Which wire protocol a connection speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Codec {
-    /// Action Cable in JSON, base and extended alike: they differ in name only.
-    ActionCable,
-}

@@ -13,12 +13,20 @@ use super::{
 pub enum ServerMessage {
     /// The subscription stands.
     Confirmed,
+    /// The subscription doesn't stand; why.
+    Rejected(Cow<'static, str>),
+    /// The subscription is over.
+    Ended,
+    /// A command that has a reference was followed, and there is nothing else to say about it.
+    Done,
     /// There is no such subscription.
-    Rejected,
+    NotSubscribed,
     /// A message published to the stream.
     Publication(Arc<Publication>),
     /// A message from another subscriber.
-    Whisper(RawJson),
+    Whisper(Whisper),
+    /// Somebody has subscribed.
+    Arrived,
     /// Someone's presence changed.
     Presence(Arc<PresenceChange>),
     /// What became of a member while the subscriber was away.
@@ -32,8 +40,12 @@ pub enum ServerMessage {
     PresenceList(Arc<MemberList>),
     /// How many are present, on request.
     PresenceCount(usize),
-    /// A presence command was refused.
-    PresenceError(Cow<'static, str>),
+    /// Who is present with each record, on request.
+    PresenceRecords(Arc<RecordList>),
+    /// How many are present now, for those who only count.
+    Occupancy(usize),
+    /// A command about a subscription was refused; why.
+    Refused(Cow<'static, str>),
     /// All that was missed has been sent.
     HistoryConfirmed,
     /// What was missed can't be told.
@@ -47,12 +59,18 @@ impl ServerMessage {
             Self::Presence(change) => change.member != MemberChange::Unchanged,
             Self::Missed { .. } => true,
             Self::Confirmed
-            | Self::Rejected
+            | Self::Rejected(_)
+            | Self::Ended
+            | Self::Done
+            | Self::NotSubscribed
             | Self::Publication(_)
             | Self::Whisper(_)
+            | Self::Arrived
             | Self::PresenceList(_)
             | Self::PresenceCount(_)
-            | Self::PresenceError(_)
+            | Self::PresenceRecords(_)
+            | Self::Occupancy(_)
+            | Self::Refused(_)
             | Self::HistoryConfirmed
             | Self::HistoryRejected => false,
         }
@@ -62,18 +80,29 @@ impl ServerMessage {
     pub fn weight(&self) -> usize {
         let payload = match self {
             Self::Publication(publication) => publication.data.as_str().len(),
-            Self::Whisper(data) => data.as_str().len(),
+            Self::Whisper(whisper) => whisper.data.as_str().len(),
             Self::Presence(change) => {
-                change.id.as_str().len() + change.record.info().as_str().len()
+                let members = change.members.as_ref().map_or(0, |members| members.len());
+                change.id.as_str().len()
+                    + change.record.info().as_str().len()
+                    + members * size_of::<Member>()
             }
             Self::Missed { id, change } => {
                 id.as_str().len() + change.info().map_or(0, |info| info.as_str().len())
             }
             Self::PresenceList(members) => members.len() * size_of::<Member>(),
-            Self::PresenceError(reason) => reason.len(),
+            Self::PresenceRecords(members) => {
+                let records: usize = members.iter().map(|member| member.records.len()).sum();
+                members.len() * size_of::<MemberRecords>() + records * size_of::<Record>()
+            }
+            Self::Rejected(reason) | Self::Refused(reason) => reason.len(),
             Self::Confirmed
-            | Self::Rejected
+            | Self::Ended
+            | Self::Done
+            | Self::NotSubscribed
+            | Self::Arrived
             | Self::PresenceCount(_)
+            | Self::Occupancy(_)
             | Self::HistoryConfirmed
             | Self::HistoryRejected => 0,
         };
@@ -121,10 +150,21 @@ pub struct Publication {
     pub stream: StreamName,
     /// The payload: the JSON the application sent, byte for byte.
     pub data: RawJson,
+    /// What kind of event it is, if the application said so.
+    pub event: Option<Arc<str>>,
     /// When it was accepted, in milliseconds of the Unix epoch.
     pub at: u64,
     /// Where it stands in the stream's history, if the stream keeps one.
     pub position: Option<Position>,
+}
+
+/// A message from a subscriber to the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whisper {
+    /// What kind of event it is, if the client said so.
+    pub event: Option<Arc<str>>,
+    /// The payload.
+    pub data: RawJson,
 }
 
 /// One record of a stream's presence changed, and what that did to its member.
@@ -141,6 +181,8 @@ pub struct PresenceChange {
     pub record: RecordChange,
     /// What that means for the member.
     pub member: MemberChange,
+    /// Who is present after it, where a subscriber's protocol repeats that each time.
+    pub members: Option<Arc<MemberList>>,
 }
 
 /// What happened to a record.
@@ -157,6 +199,8 @@ pub enum RecordChange {
         info: RawJson,
         /// The reference it had before.
         previous: u64,
+        /// The info it had before.
+        before: RawJson,
     },
     /// It is gone.
     Removed {
@@ -214,5 +258,26 @@ pub struct Member {
     /// Who.
     pub id: PresenceId,
     /// What others see of them.
+    pub info: RawJson,
+}
+
+/// A stream's members in order of arrival, with their records.
+pub type RecordList = Vec<MemberRecords>;
+
+/// One who is present, with each of their records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRecords {
+    /// Who.
+    pub id: PresenceId,
+    /// The records in the order of their last change: the info of the last is the member's.
+    pub records: Vec<Record>,
+}
+
+/// One session's membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its reference, unique within the stream; another one after each change.
+    pub reference: u64,
+    /// Its info.
     pub info: RawJson,
 }

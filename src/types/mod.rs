@@ -5,6 +5,7 @@
 mod cause;
 mod change;
 mod close;
+mod codec;
 mod command;
 mod handshake;
 mod ids;
@@ -16,15 +17,17 @@ mod rights;
 pub use cause::{DropCause, JoinCause, LeaveCause, ResumeOutcome, UpdateCause};
 pub use change::{Change, Grant};
 pub use close::CloseReason;
+pub use codec::{Codec, GroupKey, Reference, Watch};
 pub use command::{
-    BadCommand, ClientCommand, CommandKind, HistoryRequest, Join, StreamCommand, Target,
+    Arrival, BadCommand, ClientCommand, CommandKind, Head, HistoryRequest, Join, JoinRequest,
+    Listing, Request, StreamCommand, Target,
 };
 pub use handshake::HandshakeFailure;
-pub use ids::{Codec, Identifier, Identity, PresenceId, RawJson, SessionId, StreamName};
+pub use ids::{Identifier, Identity, PresenceId, RawJson, SessionId, StreamName};
 pub use limits::{Limit, Limits, Pace};
 pub use message::{
-    ConnectionMessage, Member, MemberChange, MemberList, PresenceChange, Publication, RecordChange,
-    ServerMessage,
+    ConnectionMessage, Member, MemberChange, MemberList, MemberRecords, PresenceChange,
+    Publication, Record, RecordChange, RecordList, ServerMessage, Whisper,
 };
 pub use position::{Epoch, Offset, Position};
 pub use rights::Rights;

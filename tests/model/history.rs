@@ -10,7 +10,8 @@ use broker::broker::{
 };
 use broker::clock::Clock;
 use broker::types::{
-    Codec, Grant, HistoryRequest, Position, ServerMessage, SessionId, StreamCommand, StreamName,
+    Arrival, Codec, Grant, HistoryRequest, Position, ServerMessage, SessionId, StreamCommand,
+    StreamName,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -136,6 +137,7 @@ impl World {
     fn new(settings: HistorySettings) -> Self {
         let settings = Settings {
             presence_ttl: PRESENCE_TTL,
+            occupancy_interval: Duration::from_secs(1),
             resume: ResumeSettings::default(),
             max_members: usize::MAX,
             max_answer: usize::MAX,
@@ -196,7 +198,7 @@ impl World {
         self.numbers += 1;
         let (data, at) = (format!("{:08}", self.numbers), BEGIN + self.now);
         let quoted = format!("\"{data}\"");
-        let input = Input::Publish { data: quoted.as_str().into(), at, except: None };
+        let input = Input::Publish { data: quoted.as_str().into(), event: None, at, except: None };
         self.shard.handle(&name(index), input, self.instant());
 
         self.create(index);
@@ -264,7 +266,7 @@ impl World {
         let number = held.unwrap_or_else(|| {
             let bits = self.generations[client] * CLIENTS + client;
             let session = SessionId::from_bits(bits as u128);
-            let group = GroupKey { codec: Codec::ActionCable, identifier: "\"i\"".into() };
+            let group = GroupKey::new(Codec::ActionCable, "\"i\"".into());
             let lifetime = self.streams[stream].lifetime;
             let published = self.streams[stream].published.iter();
             let live_after = published.filter(|p| p.lifetime == lifetime).count() as u64;
@@ -285,12 +287,13 @@ impl World {
                 join: None,
                 history: request.clone(),
                 grant: Grant::OPEN,
+                arrival: Arrival::default(),
             },
             (Some(_), Some(request)) => StreamCommand::History(request.clone()),
             (Some(_), None) => return,
         };
         let recipient = u32::try_from(number).unwrap();
-        let input = Input::Command { key, recipient, command };
+        let input = Input::Command { key, recipient, command, reference: None };
         self.shard.handle(&name(stream), input, self.instant());
         if let Some(request) = request {
             let told = self.answer(number, &request);
@@ -417,6 +420,7 @@ fn weights() -> (usize, usize) {
     let history = HistorySettings { limit: 2, ttl: Duration::from_secs(1), max_bytes: usize::MAX };
     let settings = Settings {
         presence_ttl: PRESENCE_TTL,
+        occupancy_interval: Duration::from_secs(1),
         resume: ResumeSettings::default(),
         max_members: usize::MAX,
         max_answer: usize::MAX,
@@ -425,7 +429,8 @@ fn weights() -> (usize, usize) {
     };
     let mut shard = Shard::<u32>::new(settings, Clock::new().now());
     let mut publish = || {
-        let input = Input::Publish { data: "\"00000000\"".into(), at: 0, except: None };
+        let input =
+            Input::Publish { data: "\"00000000\"".into(), event: None, at: 0, except: None };
         shard.handle(&name(0), input, Clock::new().now());
         shard.totals().history_bytes
     };

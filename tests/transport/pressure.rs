@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use broker::broker::{End, GroupKey, Input, SubscriberKey};
-use broker::types::{Codec, Grant, Identifier, SessionId, StreamCommand, StreamName};
+use broker::types::{Arrival, Codec, Grant, Identifier, SessionId, StreamCommand, StreamName};
 
 use crate::client::{Client, subscribe};
 use crate::parts::{Options, Parts, publication};
@@ -55,7 +55,7 @@ impl Drop for Key {
 
 /// An input that changes nothing.
 fn nothing() -> Input<broker::fanout::Recipient> {
-    let group = GroupKey { codec: Codec::ActionCable, identifier: Identifier::from("\"\"") };
+    let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"\""));
     let key = SubscriberKey { session: SessionId::from_bits(u128::MAX), group };
     Input::Ended { key, end: End::at(broker::clock::Clock::new().now()) }
 }
@@ -85,10 +85,20 @@ async fn a_full_queue_blocks_whoever_needs_it_and_loses_nothing() {
         let door = Arc::clone(&door);
         move || door.pass()
     });
-    let group = GroupKey { codec: Codec::ActionCable, identifier: Identifier::from("\"\"") };
+    let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"\""));
     let subscriber = SubscriberKey { session: broker.next_session(), group };
-    let command = StreamCommand::Subscribe { join: None, history: None, grant: Grant::OPEN };
-    let input = Input::Command { key: subscriber, recipient: broker.recipient(near), command };
+    let command = StreamCommand::Subscribe {
+        join: None,
+        history: None,
+        grant: Grant::OPEN,
+        arrival: Arrival::default(),
+    };
+    let input = Input::Command {
+        key: subscriber,
+        recipient: broker.recipient(near),
+        command,
+        reference: None,
+    };
     broker.hub.publish("slow".into(), input).await.expect("a shard");
     until("the shard has a subscriber", || broker.metric("broker_subscriptions") == 1).await;
 

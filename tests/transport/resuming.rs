@@ -15,7 +15,7 @@ use crate::pipe::pipe;
 async fn resume(broker: &Parts, stream: &str, from: &str) -> Vec<(String, String)> {
     let from = SessionId::parse(from).unwrap();
     let identifier = Identifier::from(json!(identifier(stream)).to_string());
-    let group = GroupKey { codec: Codec::ActionCable, identifier };
+    let group = GroupKey::new(Codec::ActionCable, identifier);
     let (near, far) = pipe(1 << 20);
     let (to, recipient) = (broker.next_session(), broker.recipient(near));
     let from = SubscriberKey { session: from, group };

@@ -158,12 +158,18 @@ pub(super) fn is_answer(message: &ServerMessage) -> bool {
         ServerMessage::Publication(_)
         | ServerMessage::Whisper(_)
         | ServerMessage::Presence(_)
+        | ServerMessage::Arrived
+        | ServerMessage::Occupancy(_)
         | ServerMessage::Missed { .. } => false,
         ServerMessage::Confirmed
-        | ServerMessage::Rejected
+        | ServerMessage::Rejected(_)
+        | ServerMessage::Ended
+        | ServerMessage::Done
+        | ServerMessage::NotSubscribed
+        | ServerMessage::PresenceRecords(_)
         | ServerMessage::PresenceList(_)
         | ServerMessage::PresenceCount(_)
-        | ServerMessage::PresenceError(_)
+        | ServerMessage::Refused(_)
         | ServerMessage::HistoryConfirmed
         | ServerMessage::HistoryRejected => true,
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use broker::broker::{End, Input, SubscriberKey};
-use broker::types::StreamCommand;
+use broker::types::{Listing, StreamCommand};
 
 use super::clients::{Broken, Follower, Parked};
 use super::{CONNECTIONS, LONGEST_DOUBT, World, name};
@@ -152,7 +152,7 @@ impl World {
         self.followers[to].view.check(&there);
         // it says something, so that it is no longer kept from what is said
         self.followers[to].answers += 1;
-        self.command(to, StreamCommand::List { records: false });
+        self.command(to, StreamCommand::List(Listing::Count));
         self.take_replies();
     }
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::application::Full;
 use super::{Shard, subscriber_mut};
 use crate::broker::input::SubscriberKey;
 use crate::broker::presence::RecordKey;
 use crate::types::{
-    CommandKind, Join, JoinCause, LeaveCause, Limit, MemberChange, PresenceChange, ServerMessage,
-    UpdateCause,
+    CommandKind, Join, JoinCause, LeaveCause, Limit, Listing, MemberChange, PresenceChange,
+    PresenceId, ServerMessage, UpdateCause,
 };
 
 impl<R: Clone> Shard<R> {
@@ -19,18 +20,19 @@ impl<R: Clone> Shard<R> {
         join: Join,
         cause: JoinCause,
         now: Instant,
-    ) {
-        let Some(stream) = self.streams.get_mut(index as usize) else { return };
-        let Some(subscriber) = subscriber_mut(stream, key) else { return };
-        let change = match subscriber.record {
+    ) -> bool {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return false };
+        let Some(subscriber) = subscriber_mut(stream, key) else { return false };
+        let record = subscriber.record.or_else(|| self.adopt(index, key, &join));
+        if record.is_none()
+            && let Err(full) = self.check_room(index, &join.id)
+        {
+            self.refuse(index, key, CommandKind::Join, full.to_string().into());
+            return false;
+        }
+        let Some(stream) = self.streams.get_mut(index as usize) else { return false };
+        let change = match record {
             None => {
-                let most = self.settings.max_members;
-                if stream.presence.members() >= most && !stream.presence.has(&join.id) {
-                    let reason = format!("the stream is full: at most {most} members are allowed");
-                    self.counts.limits.push(Limit::Members);
-                    self.refuse(index, key, CommandKind::Join, reason.into());
-                    return;
-                }
                 let (record, change) = stream.presence.add(join.id, join.info);
                 self.totals.records += 1;
                 if let Some(subscriber) = subscriber_mut(stream, key) {
@@ -43,7 +45,7 @@ impl<R: Clone> Shard<R> {
                 if present != Some(&join.id) {
                     let reason = "this subscription has joined under another id: leave first";
                     self.refuse(index, key, CommandKind::Join, reason.into());
-                    return;
+                    return false;
                 }
                 stream.presence.update(record, join.info)
             }
@@ -51,52 +53,126 @@ impl<R: Clone> Shard<R> {
         self.followed(CommandKind::Join);
         if let Some(change) = change {
             self.keep_joined(index, key, &change);
-            match &change.member {
-                MemberChange::Joined { .. } => {
-                    self.totals.members += 1;
-                    self.counts.joins.push(cause);
-                }
-                MemberChange::Updated { .. } => self.counts.updates.push(UpdateCause::Changed),
-                MemberChange::Left | MemberChange::Unchanged => {}
+            self.tell_join(index, change, cause, now);
+        }
+        true
+    }
+
+    /// Whether a stream may have a member of this id; counted if it may not.
+    pub(super) fn check_room(&mut self, index: u32, id: &PresenceId) -> Result<(), Full> {
+        let most = self.settings.max_members;
+        let Some(stream) = self.streams.get(index as usize) else { return Ok(()) };
+        if stream.presence.members() < most || stream.presence.has(id) {
+            return Ok(());
+        }
+        self.counts.limits.push(Limit::Members);
+        Err(Full(most))
+    }
+
+    /// Tells that a record was added, or is another one now.
+    pub(super) fn tell_join(
+        &mut self,
+        index: u32,
+        change: PresenceChange,
+        cause: JoinCause,
+        now: Instant,
+    ) {
+        match &change.member {
+            MemberChange::Joined { .. } => {
+                self.totals.members += 1;
+                self.counts.joins.push(cause);
             }
-            self.tell_change(index, change, now);
+            MemberChange::Updated { .. } => self.counts.updates.push(UpdateCause::Changed),
+            MemberChange::Left | MemberChange::Unchanged => {}
+        }
+        self.tell_change(index, change, now);
+    }
+
+    /// Takes up the record of a session of the same member that has ended and can't come back, so
+    /// that a page that is loaded anew isn't a second device until the TTL is over.
+    fn adopt(&mut self, index: u32, key: &SubscriberKey, join: &Join) -> Option<RecordKey> {
+        let stream = self.streams.get_mut(index as usize)?;
+        let record = stream.presence.adopt(&join.id)?;
+        if let Some(deadline) = stream.presence.deadline_mut(record).and_then(Option::take) {
+            self.deadlines.cancel(deadline);
+        }
+        if let Some(subscriber) = subscriber_mut(stream, key) {
+            subscriber.record = Some(record);
+        }
+        self.keep_adopted(index, key, record, join);
+        Some(record)
+    }
+
+    pub(super) fn leave(
+        &mut self,
+        index: u32,
+        key: &SubscriberKey,
+        id: Option<&PresenceId>,
+        now: Instant,
+    ) -> bool {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return false };
+        let record = subscriber_mut(stream, key).and_then(|subscriber| subscriber.record);
+        let is_who = |record: &RecordKey| id.is_none() || stream.presence.id_of(*record) == id;
+        let Some(record) = record.filter(is_who) else {
+            let reason = match record {
+                None => "this subscription has not joined",
+                Some(_) => "this subscription has joined under another id",
+            };
+            self.refuse(index, key, CommandKind::Leave, reason.into());
+            return false;
+        };
+        if let Some(subscriber) = subscriber_mut(stream, key) {
+            subscriber.record = None;
+        }
+        self.remove_record(index, record, LeaveCause::Left, now);
+        self.followed(CommandKind::Leave);
+        true
+    }
+
+    pub(super) fn list(&mut self, index: u32, key: &SubscriberKey, listing: Listing) {
+        if let Some(answer) = self.listed(index, key, listing) {
+            self.reply(index, key, [answer]);
         }
     }
 
-    pub(super) fn leave(&mut self, index: u32, key: &SubscriberKey, now: Instant) {
+    /// Tells who is present ahead of the events that led to it.
+    pub(super) fn list_ahead(&mut self, index: u32, key: &SubscriberKey, listing: Listing) {
+        let Some(answer) = self.listed(index, key, listing) else { return };
         let Some(stream) = self.streams.get_mut(index as usize) else { return };
         let Some(subscriber) = subscriber_mut(stream, key) else { return };
-        match subscriber.record.take() {
-            None => {
-                let reason = "this subscription has not joined";
-                self.refuse(index, key, CommandKind::Leave, reason.into());
-            }
-            Some(record) => {
-                self.remove_record(index, record, LeaveCause::Left, now);
-                self.followed(CommandKind::Leave);
-            }
-        }
+        let recipient = subscriber.recipient.clone();
+        self.send(recipient, key, vec![answer]);
     }
 
-    pub(super) fn list(&mut self, index: u32, key: &SubscriberKey, records: bool) {
-        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+    /// What a subscriber is told that asks who is present; `None` if it is refused.
+    fn listed(
+        &mut self,
+        index: u32,
+        key: &SubscriberKey,
+        listing: Listing,
+    ) -> Option<ServerMessage> {
+        let stream = self.streams.get_mut(index as usize)?;
         let most = self.settings.max_answer;
-        if records && stream.presence.size() > most {
-            let size = stream.presence.size();
+        let size = match listing {
+            Listing::Count => 0,
+            Listing::Members => stream.presence.size(),
+            Listing::Records => stream.presence.records_size(),
+        };
+        if size > most {
             let reason = format!(
                 "the list has {size} bytes, at most {most} are allowed: ask for the number alone"
             );
             self.counts.limits.push(Limit::AnswerSize);
             self.refuse(index, key, CommandKind::Presence, reason.into());
-            return;
+            return None;
         }
-        let answer = if records {
-            ServerMessage::PresenceList(stream.presence.list())
-        } else {
-            ServerMessage::PresenceCount(stream.presence.members())
+        let answer = match listing {
+            Listing::Count => ServerMessage::PresenceCount(stream.presence.members()),
+            Listing::Members => ServerMessage::PresenceList(stream.presence.list()),
+            Listing::Records => ServerMessage::PresenceRecords(stream.presence.list_records()),
         };
-        self.reply(index, key, [answer]);
         self.followed(CommandKind::Presence);
+        Some(answer)
     }
 
     pub(super) fn remove_record(
@@ -112,16 +188,28 @@ impl<R: Clone> Shard<R> {
         }
         let owner = stream.presence.owner_mut(record).and_then(Option::take);
         let Some(change) = stream.presence.remove(record, cause) else { return };
-        self.keep_left(index, owner);
+        self.keep_left(index, owner, &change.id);
         self.totals.records -= 1;
         self.count_removal(&change, cause);
         self.tell_change(index, change, now);
     }
 
-    fn tell_change(&mut self, index: u32, change: PresenceChange, now: Instant) {
+    fn tell_change(&mut self, index: u32, mut change: PresenceChange, now: Instant) {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        let counts = matches!(change.member, MemberChange::Joined { .. } | MemberChange::Left);
+        if matches!(change.member, MemberChange::Joined { .. }) {
+            stream.presence.arrived(&change.id, self.ticks.at(now));
+        }
+        if counts && stream.repeats_members() {
+            change.members = Some(stream.presence.list());
+        }
         let message = ServerMessage::Presence(Arc::new(change));
         self.note(index, &message, now);
+        self.note_observed(index, &message);
         self.say(index, message, None, now);
+        if counts {
+            self.count_changed(index, now);
+        }
     }
 
     fn count_removal(&mut self, change: &PresenceChange, cause: LeaveCause) {

@@ -1,12 +1,19 @@
 //! The streams that one task looks after.
 
+mod application;
+mod counting;
 mod joining;
 mod keeping;
 mod publishing;
 mod restoring;
 mod resuming;
+mod surveying;
 
+pub use application::{Full, Kicked, Placed, Put};
 pub use restoring::Restoring;
+pub use surveying::{Attendee, StreamSize};
+
+use surveying::Observed;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -23,11 +30,11 @@ use crate::broker::delivery::{Delivery, FanOut};
 use crate::broker::history::{History, HistorySettings};
 use crate::broker::input::{Input, SubscriberKey};
 use crate::broker::journal::Ticks;
-use crate::broker::presence::RecordKey;
+use crate::broker::presence::{PresenceSet, RecordKey};
 use crate::broker::stream::{Stream, Subscriber};
 use crate::types::{
-    Change, CommandKind, Grant, JoinCause, LeaveCause, MemberList, ServerMessage, SessionId,
-    StreamCommand, StreamName,
+    Arrival, Change, CommandKind, Grant, JoinCause, LeaveCause, MemberList, RecordList, Reference,
+    ServerMessage, SessionId, StreamCommand, StreamName, Watch,
 };
 
 /// How much may be yet to be said, in bytes, before no more inputs should be taken.
@@ -61,6 +68,8 @@ pub struct Shard<R> {
     /// How many epochs there have been.
     epochs: u64,
     replies: VecDeque<Delivery<R>>,
+    /// The name of the request that is being answered, if its client gave it one.
+    reference: Option<Arc<Reference>>,
     /// What the replies weigh, in bytes.
     reply_weight: usize,
     /// Streams with a pass under way, in turn.
@@ -71,6 +80,8 @@ pub struct Shard<R> {
     totals: Totals,
     /// What has changed since that was last asked, if it is kept anywhere.
     changes: Option<Vec<Change>>,
+    /// What operators look at, if they do.
+    observed: Option<Box<Observed>>,
 }
 
 /// What holds for all streams of a shard.
@@ -85,6 +96,8 @@ pub struct Settings {
     /// Most bytes of ids, infos or payloads in one answer: it may wait whole for its client. A client
     /// that wants more does better to ask the application.
     pub max_answer: usize,
+    /// How often those who only count the members are told, at most.
+    pub occupancy_interval: Duration,
     /// What is kept of publications.
     pub history: HistorySettings,
     /// A random number that no other shard has, of this process or another: epochs come of it.
@@ -110,6 +123,8 @@ enum Due {
     Parked { stream: u32, key: Box<SubscriberKey> },
     /// What a journal has noted may be forgotten.
     Journal { stream: u32 },
+    /// Those who only count the members of a stream are told.
+    Count { stream: u32 },
     /// A resumed subscription has had its time to ask for what it missed.
     Held { stream: u32, key: Box<SubscriberKey> },
 }
@@ -128,12 +143,14 @@ impl<R: Clone> Shard<R> {
             forgotten: 0,
             epochs: 0,
             replies: VecDeque::new(),
+            reference: None,
             reply_weight: 0,
             passes: VecDeque::new(),
             backlog: 0,
             counts: Counts::default(),
             totals: Totals::default(),
             changes: None,
+            observed: None,
         }
     }
 
@@ -141,11 +158,15 @@ impl<R: Clone> Shard<R> {
     pub fn handle(&mut self, name: &StreamName, input: Input<R>, now: Instant) {
         self.now = now;
         match input {
-            Input::Command { key, recipient, command } => {
+            Input::Command { key, recipient, command, reference } => {
+                self.reference = reference;
                 self.command(name, &key, recipient, command, now);
+                self.reference = None;
             }
             Input::Ended { key, end } => self.ended(name, key, end, now),
-            Input::Publish { data, at, except } => self.publish(name, data, at, except, now),
+            Input::Publish { data, event, at, except } => {
+                self.publish(name, (data, event), at, except, now);
+            }
         }
     }
 
@@ -219,6 +240,7 @@ impl<R: Clone> Shard<R> {
             let (Due::Record { stream, .. }
             | Due::Parked { stream, .. }
             | Due::Journal { stream }
+            | Due::Count { stream }
             | Due::Held { stream, .. }) = due;
             match due {
                 Due::Record { stream, record } => {
@@ -227,6 +249,7 @@ impl<R: Clone> Shard<R> {
                 }
                 Due::Parked { stream, key } => self.drop_parked(stream, &key),
                 Due::Journal { stream } => self.tidy(stream, now),
+                Due::Count { stream } => self.tell_count(stream, now),
                 Due::Held { stream, key } => self.release(stream, &key),
             }
             self.forget_if_idle(stream);
@@ -243,6 +266,21 @@ impl<R: Clone> Shard<R> {
             Some(stream) => stream.presence.list(),
             None => Arc::default(),
         }
+    }
+
+    /// Who is present in a stream with each record, in order of arrival.
+    pub fn records(&mut self, name: &StreamName) -> Arc<RecordList> {
+        match self.find(name).and_then(|key| self.streams.get_mut(key as usize)) {
+            Some(stream) => stream.presence.list_records(),
+            None => Arc::default(),
+        }
+    }
+
+    /// Whether a subscription's client is present through it.
+    pub fn is_joined(&self, name: &StreamName, key: &SubscriberKey) -> bool {
+        let stream = self.find(name).and_then(|index| self.streams.get(index as usize));
+        let group = stream.and_then(|stream| stream.groups.get(&key.group));
+        group.and_then(|group| group.get(&key.session)).is_some_and(|held| held.record.is_some())
     }
 
     /// How many are present in a stream.
@@ -270,21 +308,43 @@ impl<R: Clone> Shard<R> {
         now: Instant,
     ) {
         match command {
-            StreamCommand::Subscribe { join, history, grant } => {
+            StreamCommand::Subscribe { join, history, grant, arrival } => {
                 let stream = self.subscribe(name, key, recipient, grant);
+                let Arrival { list_before, list_after, is_announced, ends } = arrival;
+                if ends.is_some() {
+                    let reference = std::mem::replace(&mut self.reference, ends);
+                    self.reply(stream, key, [ServerMessage::Ended]);
+                    self.reference = reference;
+                }
                 self.reply(stream, key, [ServerMessage::Confirmed]);
                 self.followed(CommandKind::Subscribe);
                 if let Some(request) = history {
                     self.tell_history(stream, key, &request);
                 }
+                if is_announced {
+                    self.say(stream, ServerMessage::Arrived, None, now);
+                }
+                if key.group.watch == Watch::Occupancy {
+                    self.tell_count_to(stream, key);
+                } else if let Some(listing) = list_before {
+                    self.list(stream, key, listing);
+                }
                 match join {
-                    Some(Ok(join)) => self.join(stream, key, join, JoinCause::Subscribed, now),
+                    Some(Ok(join)) => {
+                        self.join(stream, key, join, JoinCause::Subscribed, now);
+                    }
                     Some(Err(reason)) => self.refuse(stream, key, CommandKind::Join, reason),
                     None => {}
+                }
+                if let Some(listing) = list_after {
+                    self.list_ahead(stream, key, listing);
                 }
             }
             StreamCommand::Unsubscribe => {
                 let Some(stream) = self.find(name) else { return };
+                if self.reference.is_some() {
+                    self.reply(stream, key, [ServerMessage::Done, ServerMessage::Ended]);
+                }
                 if let Some(subscriber) = self.unsubscribe(stream, key) {
                     if let Some(record) = subscriber.record {
                         self.remove_record(stream, record, LeaveCause::Unsubscribed, now);
@@ -297,24 +357,29 @@ impl<R: Clone> Shard<R> {
             }
             StreamCommand::Join(join) => {
                 let Some(stream) = self.find(name) else { return };
-                self.join(stream, key, join, JoinCause::Joined, now);
+                if self.join(stream, key, join, JoinCause::Joined, now) {
+                    self.done(stream, key);
+                }
             }
-            StreamCommand::Leave => {
+            StreamCommand::Leave(id) => {
                 let Some(stream) = self.find(name) else { return };
-                self.leave(stream, key, now);
+                if self.leave(stream, key, id.as_ref(), now) {
+                    self.done(stream, key);
+                }
             }
-            StreamCommand::List { records } => {
+            StreamCommand::List(listing) => {
                 let Some(stream) = self.find(name) else { return };
-                self.list(stream, key, records);
+                self.list(stream, key, listing);
             }
             StreamCommand::History(request) => {
                 let Some(stream) = self.find(name) else { return };
                 let told = self.tell_history(stream, key, &request);
                 self.counts.commands.push((CommandKind::History, told));
             }
-            StreamCommand::Whisper(data) => {
+            StreamCommand::Whisper(whisper) => {
                 let Some(stream) = self.find(name) else { return };
-                self.say(stream, ServerMessage::Whisper(data), Some(key.session), now);
+                self.say(stream, ServerMessage::Whisper(whisper), Some(key.session), now);
+                self.done(stream, key);
                 self.followed(CommandKind::Whisper);
             }
             StreamCommand::RefusePresence(kind, reason) => {
@@ -337,7 +402,8 @@ impl<R: Clone> Shard<R> {
         let (sent, live_after) = (stream.log.end(), stream.history.head());
         let group = stream.groups.entry(key.group.clone()).or_default();
         if let Entry::Vacant(place) = group.entry(key.session) {
-            let grant = self.changes.is_some().then(|| Box::new(grant));
+            let is_kept = self.changes.is_some() && key.group.codec.resumes();
+            let grant = is_kept.then(|| Box::new(grant));
             place.insert(Subscriber {
                 recipient,
                 sent,
@@ -390,7 +456,15 @@ impl<R: Clone> Shard<R> {
     fn send(&mut self, recipient: R, key: &SubscriberKey, messages: Vec<ServerMessage>) {
         if !messages.is_empty() {
             self.reply_weight += weight(&messages);
-            self.replies.push_back(Delivery { recipient, group: key.group.clone(), messages });
+            let (group, reference) = (key.group.clone(), self.reference.clone());
+            self.replies.push_back(Delivery { recipient, group, messages, reference });
+        }
+    }
+
+    /// Says that a command was followed, to a client that gave it a name.
+    fn done(&mut self, index: u32, key: &SubscriberKey) {
+        if self.reference.is_some() {
+            self.reply(index, key, [ServerMessage::Done]);
         }
     }
 
@@ -401,7 +475,7 @@ impl<R: Clone> Shard<R> {
         kind: CommandKind,
         reason: Cow<'static, str>,
     ) {
-        self.reply(stream, key, [ServerMessage::PresenceError(reason)]);
+        self.reply(stream, key, [ServerMessage::Refused(reason)]);
         self.counts.commands.push((kind, false));
     }
 
@@ -419,6 +493,7 @@ impl<R: Clone> Shard<R> {
                         recipient: subscriber.recipient.clone(),
                         group: key.clone(),
                         messages,
+                        reference: None,
                     });
                 }
             }
@@ -452,7 +527,8 @@ impl<R: Clone> Shard<R> {
     }
 
     fn add(&mut self, name: &StreamName, history: History) -> u32 {
-        let key = u32::try_from(self.streams.insert(Stream::new(name.clone(), history)));
+        let presence = PresenceSet::numbered_from(self.next_number());
+        let key = u32::try_from(self.streams.insert(Stream::new(name.clone(), presence, history)));
         let key = key.unwrap_or(u32::MAX); // four billion streams don't fit in memory
         self.names.insert(name.clone(), key);
         key
@@ -464,7 +540,7 @@ impl<R: Clone> Shard<R> {
             self.backlog -= stream.log.weight();
             self.forgotten = self.forgotten.max(stream.history.lost());
             self.names.remove(&stream.name);
-            if let Some(due) = stream.journal_due {
+            for due in [stream.journal_due, stream.count_due].into_iter().flatten() {
                 self.deadlines.cancel(due);
             }
             let (stream, lost) = (stream.name, stream.history.lost());

@@ -15,7 +15,7 @@ impl<R: Clone> Shard<R> {
     pub(super) fn publish(
         &mut self,
         name: &StreamName,
-        data: RawJson,
+        (data, event): (RawJson, Option<Arc<str>>),
         at: u64,
         except: Option<SessionId>,
         now: Instant,
@@ -24,7 +24,7 @@ impl<R: Clone> Shard<R> {
         let HistorySettings { limit, ttl, .. } = self.settings.history;
         if limit == 0 {
             let Some(index) = self.find(name) else { return };
-            let publication = Publication { stream: name.clone(), data, at, position: None };
+            let publication = Publication { stream: name.clone(), data, event, at, position: None };
             self.say(index, ServerMessage::Publication(Arc::new(publication)), except, now);
             return;
         }
@@ -34,7 +34,7 @@ impl<R: Clone> Shard<R> {
             self.totals.history_bytes += stream.weight();
             self.expiries.add(now + ttl, index);
         }
-        let publication = stream.history.append(name, data, at, now + ttl);
+        let publication = stream.history.append(name, (data, event), at, now + ttl);
         self.totals.publications += 1;
         self.totals.history_bytes += history::weight(&publication);
         if stream.history.len() > limit {

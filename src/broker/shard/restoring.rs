@@ -8,12 +8,12 @@ use indexmap::IndexMap;
 
 use super::{Due, EPOCH_STEP, ResumeSettings, Shard};
 use crate::broker::history::{self, History};
-use crate::broker::input::{GroupKey, SubscriberKey};
+use crate::broker::input::SubscriberKey;
 use crate::broker::journal::{Event, Known};
-use crate::broker::presence::RecordKey;
+use crate::broker::presence::{Owner, RecordKey};
 use crate::broker::stream::Parked;
 use crate::types::{
-    Change, Codec, DropCause, Epoch, Grant, Identifier, Join, LeaveCause, MemberChange,
+    Change, Codec, DropCause, Epoch, Grant, GroupKey, Identifier, Join, LeaveCause, MemberChange,
     Publication, ServerMessage, SessionId, StreamName,
 };
 
@@ -78,10 +78,14 @@ impl<R: Clone> Shard<R> {
     }
 
     pub(super) fn next_epoch(&mut self) -> Epoch {
+        format!("{:x}", self.next_number()).as_str().into()
+    }
+
+    /// A number far from those before and after it, and from those of other runs.
+    pub(super) fn next_number(&mut self) -> u64 {
         self.epochs += 1;
         // the step is odd, so no two are equal before all have been
-        let epoch = self.settings.seed.wrapping_add(self.epochs.wrapping_mul(EPOCH_STEP));
-        format!("{epoch:x}").as_str().into()
+        self.settings.seed.wrapping_add(self.epochs.wrapping_mul(EPOCH_STEP))
     }
 
     fn apply(&mut self, draft: &mut Draft, change: Change, at: Restoring) {
@@ -91,8 +95,8 @@ impl<R: Clone> Shard<R> {
                     self.restore_publication(draft.index, publication, at);
                 }
             }
-            Change::Subscribed { session, codec, identifier, grant, .. } => {
-                let group = GroupKey { codec, identifier: identifier.clone() };
+            Change::Subscribed { session, codec, watch, identifier, grant, .. } => {
+                let group = GroupKey { codec, watch, identifier: identifier.clone() };
                 draft.groups.insert((session, identifier), (group, grant));
             }
             Change::Unsubscribed { session, identifier, .. } => {
@@ -104,6 +108,16 @@ impl<R: Clone> Shard<R> {
             Change::Left { session, identifier, .. } => {
                 if let Some(record) = draft.records.swap_remove(&(session, identifier)) {
                     self.remove_record(draft.index, record, LeaveCause::Left, at.now);
+                }
+            }
+            Change::Put { id, info, until, .. } => {
+                // its time is checked once all is there
+                self.put_record(draft.index, Join { id, info }, until, None, at.now);
+            }
+            Change::Withdrawn { id, .. } => {
+                let stream = self.streams.get(draft.index as usize);
+                if let Some(record) = stream.and_then(|stream| stream.presence.applications(&id)) {
+                    self.remove_record(draft.index, record, LeaveCause::Kicked, at.now);
                 }
             }
             Change::Resumed { identifier, from, to, .. } => {
@@ -177,12 +191,12 @@ impl<R: Clone> Shard<R> {
             let group = groups.get(&(*session, identifier.clone()));
             let group = group.map(|(group, _)| group.clone());
             let codec = Codec::ActionCable; // of a connection that is gone, it only names the record
-            let group = group.unwrap_or_else(|| GroupKey { codec, identifier: identifier.clone() });
+            let group = group.unwrap_or_else(|| GroupKey::new(codec, identifier.clone()));
             let owner = SubscriberKey { session: *session, group };
             if let Some(stream) = self.streams.get_mut(index as usize)
                 && let Some(place) = stream.presence.owner_mut(*record)
             {
-                *place = Some(Box::new(owner));
+                *place = Some(Box::new(Owner::Subscription(owner)));
             }
         }
         for ((session, identifier), (group, grant)) in groups {
@@ -199,7 +213,22 @@ impl<R: Clone> Shard<R> {
         for record in records.into_values() {
             self.expire(index, Some(record), at.now, at.now);
         }
+        self.expire_applications(index, at);
         self.forget_if_idle(index);
+    }
+
+    /// The application's records have what is left of their time.
+    fn expire_applications(&mut self, index: u32, at: Restoring) {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        for (record, until) in stream.presence.applications_until() {
+            let left = until.saturating_sub(at.unix);
+            if left == 0 {
+                self.remove_record(index, record, LeaveCause::Expired, at.now);
+            } else {
+                let deadline = at.now + Duration::from_millis(left);
+                self.set_deadline(index, record, Some(deadline));
+            }
+        }
     }
 
     fn restore_parked(

@@ -7,7 +7,7 @@ use crate::broker::input::{End, SubscriberKey};
 use crate::broker::journal::TICK;
 use crate::broker::presence::RecordKey;
 use crate::broker::stream::{Parked, Subscriber, noted};
-use crate::types::{LeaveCause, ServerMessage, SessionId, StreamName};
+use crate::types::{LeaveCause, ServerMessage, SessionId, StreamName, Watch};
 
 /// How long a resumed subscriber has to ask for what it missed: the way of its welcome and back.
 const HOLD: Duration = Duration::from_secs(1);
@@ -17,6 +17,12 @@ impl<R: Clone> Shard<R> {
         let Some(index) = self.find(name) else { return };
         if let Some(subscriber) = self.unsubscribe(index, &key) {
             let record = subscriber.record;
+            if !key.group.codec.resumes()
+                && let Some(record) = record
+                && let Some(stream) = self.streams.get_mut(index as usize)
+            {
+                stream.presence.orphan(record);
+            }
             if end.resumable && !self.settings.resume.ttl.is_zero() {
                 self.park(index, key, subscriber, end);
             } else {
@@ -71,7 +77,9 @@ impl<R: Clone> Shard<R> {
         self.totals.subscriptions += 1;
         let key = SubscriberKey { session: to, group: from.group.clone() };
         self.keep_resumed(index, from.session, &key, record);
-        if !news.is_empty() {
+        if key.group.watch == Watch::Occupancy {
+            self.tell_count_to(index, &key);
+        } else if !news.is_empty() {
             self.reply(index, &key, news);
         }
         if self.settings.history.limit > 0 {

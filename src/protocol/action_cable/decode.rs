@@ -9,10 +9,11 @@ use std::fmt::Display;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{CABLE_READY_CHANNEL, PUBSUB_CHANNEL, TURBO_CHANNEL, plain};
+use super::{CABLE_READY_CHANNEL, PUBSUB_CHANNEL, TURBO_CHANNEL};
+use crate::protocol::plain;
 use crate::types::{
-    BadCommand, ClientCommand, CommandKind, Epoch, HistoryRequest, Join, Offset, Position, RawJson,
-    StreamName, Target,
+    Arrival, BadCommand, ClientCommand, CommandKind, Epoch, Head, HistoryRequest, JoinRequest,
+    Listing, Offset, Position, RawJson, StreamName, Target, Watch, Whisper,
 };
 
 /// Reads one frame.
@@ -32,11 +33,12 @@ pub fn decode(text: &str) -> Result<ClientCommand<'_>, BadCommand<'_>> {
 }
 
 /// Reads of a frame only which command it is and about which subscription.
-pub fn decode_head(text: &str) -> (CommandKind, Option<Cow<'_, str>>) {
-    match open(text) {
+pub fn decode_head(text: &str) -> Head<'_> {
+    let (kind, identifier) = match open(text) {
         Ok((kind, frame)) => (kind, frame.identifier()),
         Err(BadCommand { kind, identifier, .. }) => (kind, identifier),
-    }
+    };
+    Head { reference: None, kind, identifier }
 }
 
 /// Reads which command a frame is, and leaves the rest of it to be read.
@@ -95,16 +97,19 @@ fn about_subscription<'a>(
 ) -> Result<ClientCommand<'a>, BadCommand<'a>> {
     let result = match kind {
         CommandKind::Subscribe => {
+            let (target, watch) = target(&identifier);
             return Ok(ClientCommand::Subscribe {
-                target: target(&identifier),
+                target,
                 identifier,
+                watch,
+                arrival: Arrival::default(),
                 // a request that can't be read is one that can't be fulfilled
                 history: frame.history.map(|raw| history(raw).unwrap_or_default()),
                 join: frame.presence.map(|raw| join(Some(raw)).map_err(Cow::Owned)),
             });
         }
         CommandKind::Unsubscribe => return Ok(ClientCommand::Unsubscribe { identifier }),
-        CommandKind::Leave => return Ok(ClientCommand::Leave { identifier }),
+        CommandKind::Leave => return Ok(ClientCommand::Leave { identifier, id: None }),
         CommandKind::Perform => return Ok(ClientCommand::Perform { identifier }),
         CommandKind::Join => join(frame.presence).map(Arguments::Join),
         CommandKind::Presence => list(frame.data).map(Arguments::List),
@@ -116,15 +121,18 @@ fn about_subscription<'a>(
             Some(raw) => Ok(Arguments::Whisper(RawJson::from(raw.get()))),
             None => Err("the data to whisper is missing".to_owned()),
         },
-        CommandKind::Ping | CommandKind::Pong | CommandKind::Unknown => {
+        CommandKind::Publish | CommandKind::Ping | CommandKind::Pong | CommandKind::Unknown => {
             Err("this command is about no subscription".to_owned())
         }
     };
     match result {
         Ok(Arguments::Join(join)) => Ok(ClientCommand::Join { identifier, join }),
-        Ok(Arguments::List(records)) => Ok(ClientCommand::Presence { identifier, records }),
+        Ok(Arguments::List(listing)) => Ok(ClientCommand::Presence { identifier, listing }),
         Ok(Arguments::History(request)) => Ok(ClientCommand::History { identifier, request }),
-        Ok(Arguments::Whisper(data)) => Ok(ClientCommand::Whisper { identifier, data }),
+        Ok(Arguments::Whisper(data)) => {
+            let whisper = Whisper { event: None, data };
+            Ok(ClientCommand::Whisper { identifier, whisper, author: None })
+        }
         Err(reason) => {
             Err(BadCommand { kind, identifier: Some(identifier), reason: Cow::Owned(reason) })
         }
@@ -132,8 +140,8 @@ fn about_subscription<'a>(
 }
 
 enum Arguments {
-    Join(Join),
-    List(bool),
+    Join(JoinRequest),
+    List(Listing),
     History(HistoryRequest),
     Whisper(RawJson),
 }
@@ -168,7 +176,7 @@ fn canonical_token(token: &str) -> Option<Cow<'_, str>> {
 }
 
 /// What an identifier, JSON within a JSON string, asks for.
-fn target(token: &str) -> Target {
+pub fn target(token: &str) -> (Target, Watch) {
     #[derive(Deserialize)]
     struct Inner<'a> {
         #[serde(borrow)]
@@ -179,19 +187,26 @@ fn target(token: &str) -> Target {
         signed_stream_name: Option<Cow<'a, str>>,
         #[serde(borrow)]
         identifier: Option<&'a RawValue>,
+        #[serde(borrow)]
+        presence: Option<&'a RawValue>,
     }
+    let invalid = |reason| (Target::Invalid(reason), Watch::Members);
     let text: String = match serde_json::from_str(token) {
         Ok(text) => text,
-        Err(error) => return Target::Invalid(error.to_string()),
+        Err(error) => return invalid(error.to_string()),
     };
     if !text.trim_ascii_start().starts_with('{') {
-        return Target::Invalid("the identifier is not a JSON object".to_owned());
+        return invalid("the identifier is not a JSON object".to_owned());
     }
     let inner: Inner<'_> = match serde_json::from_str(&text) {
         Ok(inner) => inner,
-        Err(error) => return Target::Invalid(error.to_string()),
+        Err(error) => return invalid(error.to_string()),
     };
-    match (inner.channel.as_deref(), inner.signed_stream_name, inner.stream_name) {
+    let watch = match inner.presence.map(RawValue::get) {
+        Some("\"occupancy\"") => Watch::Occupancy,
+        Some(_) | None => Watch::Members, // an application's own parameter
+    };
+    let target = match (inner.channel.as_deref(), inner.signed_stream_name, inner.stream_name) {
         (Some(PUBSUB_CHANNEL), Some(signed), _) => Target::Signed(signed.into_owned()),
         (Some(PUBSUB_CHANNEL), None, Some(name)) if !name.is_empty() => {
             Target::Public(StreamName::from(&*name))
@@ -206,10 +221,11 @@ fn target(token: &str) -> Target {
         },
         (Some(channel), _, _) => Target::Channel(channel.to_owned()),
         (None, _, _) => Target::Invalid("the identifier names no channel".to_owned()),
-    }
+    };
+    (target, watch)
 }
 
-fn join(raw: Option<&RawValue>) -> Result<Join, String> {
+fn join(raw: Option<&RawValue>) -> Result<JoinRequest, String> {
     #[derive(Deserialize)]
     struct Arguments<'a> {
         #[serde(borrow)]
@@ -226,18 +242,19 @@ fn join(raw: Option<&RawValue>) -> Result<Join, String> {
     if let Some(objection) = plain::objection(info) {
         return Err(format!("the presence info {objection}"));
     }
-    Ok(Join { id: (&*id).into(), info: info.into() })
+    Ok(JoinRequest { id: Some((&*id).into()), info: info.into() })
 }
 
-fn list(raw: Option<&RawValue>) -> Result<bool, String> {
+fn list(raw: Option<&RawValue>) -> Result<Listing, String> {
     #[derive(Deserialize)]
     struct Arguments {
         return_records: Option<bool>,
     }
-    let Some(raw) = object(raw, "data")? else { return Ok(true) };
+    let Some(raw) = object(raw, "data")? else { return Ok(Listing::Members) };
     let arguments: Arguments =
         serde_json::from_str(raw).map_err(|error| format!("data is not readable: {error}"))?;
-    Ok(arguments.return_records.unwrap_or(true))
+    let records = arguments.return_records.unwrap_or(true);
+    Ok(if records { Listing::Members } else { Listing::Count })
 }
 
 fn history(raw: &RawValue) -> Result<HistoryRequest, String> {
@@ -296,13 +313,14 @@ mod tests {
     #[test]
     fn the_head_is_that_of_the_whole() {
         let identifier = Some(Cow::Borrowed(ROOM));
+        let head = |kind, identifier| Head { reference: None, kind, identifier };
         let frame = |rest: &str| format!(r#"{{"command":"join","identifier":{ROOM}{rest}}}"#);
         for rest in ["", r#","presence":{"id":"u1"}"#, r#","presence":5"#] {
-            assert_eq!(decode_head(&frame(rest)), (CommandKind::Join, identifier.clone()));
+            assert_eq!(decode_head(&frame(rest)), head(CommandKind::Join, identifier.clone()));
         }
-        assert_eq!(decode_head(r#"{"command":"ping"}"#), (CommandKind::Ping, None));
-        assert_eq!(decode_head(r#"{"command":"join"}"#), (CommandKind::Join, None));
-        assert_eq!(decode_head("nonsense"), (CommandKind::Unknown, None));
+        assert_eq!(decode_head(r#"{"command":"ping"}"#), head(CommandKind::Ping, None));
+        assert_eq!(decode_head(r#"{"command":"join"}"#), head(CommandKind::Join, None));
+        assert_eq!(decode_head("nonsense"), head(CommandKind::Unknown, None));
     }
 
     #[test]
@@ -310,7 +328,8 @@ mod tests {
         let text = format!(
             r#"{{"command":"subscribe","identifier":{ROOM},"presence":{{"id":"u1","info":{{"n":1.0}}}}}}"#
         );
-        let ClientCommand::Subscribe { identifier, target, history, join } = decode(&text).unwrap()
+        let ClientCommand::Subscribe { identifier, target, history, join, .. } =
+            decode(&text).unwrap()
         else {
             panic!("not a subscribe")
         };
@@ -318,7 +337,7 @@ mod tests {
         assert_eq!(target, Target::Public("room/1".into()));
         assert_eq!(history, None);
         let join = join.unwrap().unwrap();
-        assert_eq!((join.id.as_str(), join.info.as_str()), ("u1", r#"{"n":1.0}"#));
+        assert_eq!((join.id, join.info.as_str()), (Some("u1".into()), r#"{"n":1.0}"#));
     }
 
     #[test]
@@ -352,7 +371,7 @@ mod tests {
 
     #[test]
     fn identifiers_that_lead_nowhere() {
-        let target_of = |inner: &str| target(&serde_json::to_string(inner).unwrap());
+        let target_of = |inner: &str| target(&serde_json::to_string(inner).unwrap()).0;
         for inner in [
             "",
             "x",
@@ -377,7 +396,7 @@ mod tests {
     fn lists_may_be_counts() {
         let records = |data: &str| {
             let text = format!(r#"{{"command":"presence","identifier":{ROOM}{data}}}"#);
-            matches!(decode(&text), Ok(ClientCommand::Presence { records: true, .. }))
+            matches!(decode(&text), Ok(ClientCommand::Presence { listing: Listing::Members, .. }))
         };
         assert!(records("") && records(r#","data":{}"#) && records(r#","data":null"#));
         assert!(!records(r#","data":{"return_records":false}"#));

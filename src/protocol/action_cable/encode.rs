@@ -1,7 +1,6 @@
 //! Messages → frames for the client.
 
-use std::io::Write;
-
+use crate::protocol::write::{append, string};
 use crate::types::{
     ConnectionMessage, Identifier, MemberChange, MemberList, Position, PresenceId, RawJson,
     ServerMessage,
@@ -11,7 +10,7 @@ use crate::types::{
 pub fn encode(identifier: &Identifier, message: &ServerMessage, out: &mut Vec<u8>) {
     match message {
         ServerMessage::Confirmed => about(out, "confirm_subscription", identifier),
-        ServerMessage::Rejected => about(out, "reject_subscription", identifier),
+        ServerMessage::Rejected(_) => about(out, "reject_subscription", identifier),
         ServerMessage::HistoryConfirmed => about(out, "confirm_history", identifier),
         ServerMessage::HistoryRejected => about(out, "reject_history", identifier),
         ServerMessage::Publication(publication) => {
@@ -23,29 +22,66 @@ pub fn encode(identifier: &Identifier, message: &ServerMessage, out: &mut Vec<u8
             }
             out.push(b'}');
         }
-        ServerMessage::Whisper(data) => {
-            open_message(out, identifier, data);
+        ServerMessage::Whisper(whisper) => {
+            open_message(out, identifier, &whisper.data);
             out.push(b'}');
         }
-        ServerMessage::Presence(change) => event(out, identifier, &change.id, &change.member),
-        ServerMessage::Missed { id, change } => event(out, identifier, id, change),
-        ServerMessage::PresenceList(members) => {
+        ServerMessage::Presence(_)
+        | ServerMessage::Missed { .. }
+        | ServerMessage::PresenceList(_)
+        | ServerMessage::PresenceCount(_)
+        | ServerMessage::Occupancy(_)
+        | ServerMessage::Refused(_)
+        | ServerMessage::NotSubscribed => {
+            let start = out.len();
             open_presence(out, identifier);
-            encode_presence_info(members.len(), Some(members), out);
-            out.push(b'}');
+            let opened = out.len();
+            encode_presence(message, out);
+            if out.len() == opened {
+                out.truncate(start);
+            } else {
+                out.push(b'}');
+            }
         }
-        ServerMessage::PresenceCount(total) => {
-            open_presence(out, identifier);
-            encode_presence_info(*total, None, out);
-            out.push(b'}');
-        }
-        ServerMessage::PresenceError(reason) => {
-            open_presence(out, identifier);
-            out.extend_from_slice(b"{\"type\":\"error\",\"reason\":");
-            string(out, reason);
-            out.extend_from_slice(b"}}");
-        }
+        ServerMessage::Ended
+        | ServerMessage::Done
+        | ServerMessage::Arrived
+        | ServerMessage::PresenceRecords(_) => {}
     }
+}
+
+/// Appends what a presence frame holds; nothing for what isn't about presence, or what others don't
+/// notice.
+pub fn encode_presence(message: &ServerMessage, out: &mut Vec<u8>) {
+    match message {
+        ServerMessage::Presence(change) => event(out, &change.id, &change.member),
+        ServerMessage::Missed { id, change } => event(out, id, change),
+        ServerMessage::PresenceList(members) => {
+            encode_presence_info(members.len(), Some(members), out);
+        }
+        ServerMessage::PresenceCount(total) => encode_presence_info(*total, None, out),
+        ServerMessage::Occupancy(total) => {
+            append(out, format_args!("{{\"type\":\"occupancy\",\"total\":{total}}}"));
+        }
+        ServerMessage::Refused(reason) => refused(out, reason),
+        ServerMessage::NotSubscribed => refused(out, "there is no such subscription"),
+        ServerMessage::Confirmed
+        | ServerMessage::Rejected(_)
+        | ServerMessage::Ended
+        | ServerMessage::Done
+        | ServerMessage::Publication(_)
+        | ServerMessage::Whisper(_)
+        | ServerMessage::Arrived
+        | ServerMessage::PresenceRecords(_)
+        | ServerMessage::HistoryConfirmed
+        | ServerMessage::HistoryRejected => {}
+    }
+}
+
+fn refused(out: &mut Vec<u8>, reason: &str) {
+    out.extend_from_slice(b"{\"type\":\"error\",\"reason\":");
+    string(out, reason);
+    out.push(b'}');
 }
 
 /// Appends how many are present and, if they are given, who.
@@ -131,30 +167,20 @@ fn open_presence(out: &mut Vec<u8>, identifier: &Identifier) {
 }
 
 /// Appends an event of presence; nothing if others notice nothing.
-fn event(out: &mut Vec<u8>, identifier: &Identifier, id: &PresenceId, change: &MemberChange) {
+fn event(out: &mut Vec<u8>, id: &PresenceId, change: &MemberChange) {
     let kind = match change {
         MemberChange::Joined { .. } => "join",
         MemberChange::Updated { .. } => "update",
         MemberChange::Left => "leave",
         MemberChange::Unchanged => return,
     };
-    open_presence(out, identifier);
     append(out, format_args!("{{\"type\":\"{kind}\",\"id\":"));
     string(out, id.as_str());
     if let Some(info) = change.info() {
         out.extend_from_slice(b",\"info\":");
         out.extend_from_slice(info.as_str().as_bytes());
     }
-    out.extend_from_slice(b"}}");
-}
-
-fn string(out: &mut Vec<u8>, text: &str) {
-    // a string always has a JSON form, and a vector takes every write
-    drop(serde_json::to_writer(out, text));
-}
-
-fn append(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
-    drop(out.write_fmt(arguments)); // a vector takes every write
+    out.push(b'}');
 }
 
 #[cfg(test)]
@@ -164,7 +190,7 @@ mod tests {
     use super::*;
     use crate::types::{
         CloseReason, CommandKind, LeaveCause, Member, Offset, PresenceChange, Publication,
-        RecordChange, SessionId,
+        RecordChange, SessionId, Whisper,
     };
 
     fn frame(message: &ServerMessage) -> String {
@@ -176,7 +202,9 @@ mod tests {
     fn change(member: MemberChange) -> ServerMessage {
         let record = RecordChange::Removed { info: "null".into(), cause: LeaveCause::Left };
         let id = "u\"1".into();
-        ServerMessage::Presence(Arc::new(PresenceChange { id, reference: 1, record, member }))
+        let members = None;
+        let change = PresenceChange { id, reference: 1, record, member, members };
+        ServerMessage::Presence(Arc::new(change))
     }
 
     #[test]
@@ -185,6 +213,7 @@ mod tests {
         let publication = Publication {
             stream: "room/1".into(),
             data: r#"{ "n":9007199254740993 }"#.into(),
+            event: None,
             at: 0,
             position: Some(position),
         };
@@ -201,7 +230,10 @@ mod tests {
                 ServerMessage::Publication(Arc::new(publication)),
                 r#"{"identifier":"{\"a\":1}","message":{ "n":9007199254740993 },"stream_id":"room/1","epoch":"6obh","offset":1}"#,
             ),
-            (ServerMessage::Whisper("5".into()), r#"{"identifier":"{\"a\":1}","message":5}"#),
+            (
+                ServerMessage::Whisper(Whisper { event: None, data: "5".into() }),
+                r#"{"identifier":"{\"a\":1}","message":5}"#,
+            ),
             (
                 change(MemberChange::Joined { info: "{}".into() }),
                 r#"{"type":"presence","identifier":"{\"a\":1}","message":{"type":"join","id":"u\"1","info":{}}}"#,
@@ -220,7 +252,7 @@ mod tests {
                 r#"{"type":"presence","identifier":"{\"a\":1}","message":{"type":"info","total":3}}"#,
             ),
             (
-                ServerMessage::PresenceError("no".into()),
+                ServerMessage::Refused("no".into()),
                 r#"{"type":"presence","identifier":"{\"a\":1}","message":{"type":"error","reason":"no"}}"#,
             ),
         ];

@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use crate::types::{
     Change, Codec, Epoch, Grant, Identifier, Identity, Offset, Position, PresenceId, Publication,
-    RawJson, Rights, SessionId, StreamName,
+    RawJson, Rights, SessionId, StreamName, Watch,
 };
 
 /// What a file consists of.
@@ -35,6 +35,10 @@ mod tag {
     pub(super) const LEFT: u8 = 7;
     pub(super) const RESUMED: u8 = 8;
     pub(super) const GONE: u8 = 9;
+    pub(super) const PUBLISHED_AS: u8 = 10;
+    pub(super) const SUBSCRIBED_TO: u8 = 11;
+    pub(super) const PUT: u8 = 12;
+    pub(super) const WITHDRAWN: u8 = 13;
     pub(super) const COMPLETE: u8 = 128;
     pub(super) const CLOSED: u8 = 129;
 }
@@ -55,7 +59,9 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
             number(*lost, out);
         }
         Change::Published(publication) => {
-            begin(tag::PUBLISHED, &publication.stream, out);
+            let event = publication.event.as_deref();
+            let tag = if event.is_some() { tag::PUBLISHED_AS } else { tag::PUBLISHED };
+            begin(tag, &publication.stream, out);
             number(publication.at, out);
             match &publication.position {
                 None => out.push(0),
@@ -65,13 +71,25 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
                     number(offset.0, out);
                 }
             }
+            if let Some(event) = event {
+                text(event, out);
+            }
             text(publication.data.as_str(), out);
         }
-        Change::Subscribed { stream, session, codec, identifier, grant } => {
-            begin(tag::SUBSCRIBED, stream, out);
+        Change::Subscribed { stream, session, codec, watch, identifier, grant } => {
+            let tag = match watch {
+                Watch::Members => tag::SUBSCRIBED,
+                Watch::Occupancy => tag::SUBSCRIBED_TO,
+            };
+            begin(tag, stream, out);
             id(*session, out);
             out.push(match codec {
                 Codec::ActionCable => 0,
+                Codec::Phoenix => 1,
+                Codec::Typed => 2,
+                Codec::Chat => 3,
+                Codec::Sse { raw: false } => 4,
+                Codec::Sse { raw: true } => 5,
             });
             text(identifier.as_str(), out);
             let Grant { rights: Rights { join, whisper }, identity } = grant;
@@ -104,6 +122,22 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
         }
         Change::Gone { stream, id } => {
             begin(tag::GONE, stream, out);
+            text(id.as_str(), out);
+        }
+        Change::Put { stream, id, info, until } => {
+            begin(tag::PUT, stream, out);
+            text(id.as_str(), out);
+            text(info.as_str(), out);
+            match until {
+                None => out.push(0),
+                Some(until) => {
+                    out.push(1);
+                    number(*until, out);
+                }
+            }
+        }
+        Change::Withdrawn { stream, id } => {
+            begin(tag::WITHDRAWN, stream, out);
             text(id.as_str(), out);
         }
     }
@@ -168,21 +202,32 @@ fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
             Change::Began { stream, epoch, head, lost: fields.number()? }
         }
         tag::FORGOTTEN => Change::Forgotten { stream, lost: fields.number()? },
-        tag::PUBLISHED => {
+        tag::PUBLISHED | tag::PUBLISHED_AS => {
             let at = fields.number()?;
             let position = match fields.array()? {
                 [0] => None,
                 [1] => Some(Position { epoch: fields.epoch()?, offset: Offset(fields.number()?) }),
                 _ => return None,
             };
-            Change::Published(Arc::new(Publication { stream, data: fields.json()?, at, position }))
+            let event = if kind == tag::PUBLISHED_AS { Some(fields.text()?.into()) } else { None };
+            let data = fields.json()?;
+            Change::Published(Arc::new(Publication { stream, data, event, at, position }))
         }
-        tag::SUBSCRIBED => Change::Subscribed {
+        tag::SUBSCRIBED | tag::SUBSCRIBED_TO => Change::Subscribed {
             stream,
             session: fields.id()?,
             codec: match fields.array()? {
                 [0] => Codec::ActionCable,
+                [1] => Codec::Phoenix,
+                [2] => Codec::Typed,
+                [3] => Codec::Chat,
+                [4] => Codec::Sse { raw: false },
+                [5] => Codec::Sse { raw: true },
                 _ => return None,
+            },
+            watch: match kind {
+                tag::SUBSCRIBED_TO => Watch::Occupancy,
+                _ => Watch::Members,
             },
             identifier: fields.identifier()?,
             grant: Grant {
@@ -216,6 +261,16 @@ fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
             Change::Resumed { stream, identifier, from: fields.id()?, to: fields.id()? }
         }
         tag::GONE => Change::Gone { stream, id: fields.presence_id()? },
+        tag::PUT => {
+            let (id, info) = (fields.presence_id()?, fields.json()?);
+            let until = match fields.array()? {
+                [0] => None,
+                [1] => Some(fields.number()?),
+                _ => return None,
+            };
+            Change::Put { stream, id, info, until }
+        }
+        tag::WITHDRAWN => Change::Withdrawn { stream, id: fields.presence_id()? },
         _ => return None,
     }))
 }

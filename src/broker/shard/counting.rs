@@ -1,0 +1,51 @@
+//! How many are present, for subscribers that only count: a number now and then, however many come
+//! and go.
+
+use std::time::Instant;
+
+use super::{Due, Shard};
+use crate::broker::input::SubscriberKey;
+use crate::types::ServerMessage;
+
+impl<R: Clone> Shard<R> {
+    /// Tells one who only counts how many there are now.
+    pub(super) fn tell_count_to(&mut self, index: u32, key: &SubscriberKey) {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        let total = stream.presence.members();
+        if let Some((_, known)) = &mut stream.counted
+            && *known != Some(total)
+        {
+            *known = None;
+        }
+        self.reply(index, key, [ServerMessage::Occupancy(total)]);
+    }
+
+    /// Notes that members have come or gone: those who only count are told now, or when they were
+    /// last told long enough ago.
+    pub(super) fn count_changed(&mut self, index: u32, now: Instant) {
+        let interval = self.settings.occupancy_interval;
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        if stream.count_due.is_some() || !stream.is_counted() {
+            return;
+        }
+        match stream.counted.map(|(at, _)| at + interval).filter(|next| *next > now) {
+            Some(next) => {
+                let due = Due::Count { stream: index };
+                stream.count_due = Some(self.deadlines.add(next, due));
+            }
+            None => self.tell_count(index, now),
+        }
+    }
+
+    /// Tells those who only count, if it isn't what they know.
+    pub(super) fn tell_count(&mut self, index: u32, now: Instant) {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        stream.count_due = None;
+        let total = stream.presence.members();
+        let is_news = stream.counted.is_none_or(|(_, known)| known != Some(total));
+        if stream.is_counted() && is_news {
+            stream.counted = Some((now, Some(total)));
+            self.say(index, ServerMessage::Occupancy(total), None, now);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! chat.
+
+mod decode;
+mod encode;
+
+pub use decode::decode;
+pub use encode::{encode, encode_connection};

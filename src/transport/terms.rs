@@ -1,0 +1,88 @@
+//! What a client says of itself with its handshake, in the places its protocol has for that.
+
+use std::borrow::Cow;
+
+use warp::http::{HeaderMap, HeaderValue, header};
+
+use super::TokenName;
+use super::handshake::Refusal;
+use crate::protocol::action_cable::{self, SESSION_HEADER, SESSION_PARAMETER, parameter};
+use crate::protocol::phoenix;
+use crate::types::{Codec, PresenceId, SessionId};
+
+/// A client's terms.
+pub(super) struct Terms<'a> {
+    /// What is answered of the subprotocols it offers.
+    pub(super) subprotocol: Option<&'static str>,
+    /// Its token.
+    pub(super) token: Option<Cow<'a, str>>,
+    /// The session it wants back.
+    pub(super) resume: Option<SessionId>,
+    /// What it is called, if it may be called anything.
+    pub(super) called: Option<PresenceId>,
+}
+
+impl<'a> Terms<'a> {
+    /// Reads them from a request.
+    pub(super) fn read(
+        codec: Codec,
+        name: &TokenName,
+        headers: &'a HeaderMap,
+        query: &'a str,
+    ) -> Result<Self, Refusal> {
+        let header = name.header.as_ref().and_then(|name| token_in(headers.get(name)?));
+        let terms = match codec {
+            Codec::ActionCable => Self {
+                subprotocol: action_cable::choose_subprotocol(offered(headers))
+                    .map_err(|error| Refusal::Subprotocol(error.to_string()))?,
+                token: header.or_else(|| {
+                    action_cable::token_in_subprotocols(offered(headers)).map(Cow::Borrowed)
+                }),
+                resume: session_to_resume(headers, query),
+                called: None,
+            },
+            Codec::Phoenix => {
+                let version = parameter(query, phoenix::VERSION_PARAMETER);
+                if version.is_none_or(|version| !version.starts_with("2.")) {
+                    return Err(Refusal::Serializer);
+                }
+                Self {
+                    subprotocol: phoenix::choose_subprotocol(offered(headers)),
+                    // the client has a token in one of these, by how it connects
+                    token: header
+                        .or_else(|| {
+                            phoenix::token_in_subprotocols(offered(headers)).map(Cow::Owned)
+                        })
+                        .or_else(|| token_in(headers.get(phoenix::TOKEN_HEADER)?)),
+                    resume: None,
+                    called: parameter(query, phoenix::USER_PARAMETER)
+                        .map(|id| PresenceId::from(&*id)),
+                }
+            }
+            Codec::Typed | Codec::Chat | Codec::Sse { .. } => {
+                Self { subprotocol: None, token: header, resume: None, called: None }
+            }
+        };
+        let token = terms.token.or_else(|| parameter(query, &name.parameter));
+        Ok(Self { token, ..terms })
+    }
+}
+
+/// A header's token. One that isn't text is no good token, but it is one.
+fn token_in(header: &HeaderValue) -> Option<Cow<'_, str>> {
+    Some(String::from_utf8_lossy(header.as_bytes())).filter(|token| !token.is_empty())
+}
+
+/// The subprotocols a client offers, in lists.
+fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
+    lists.filter_map(|value| value.to_str().ok())
+}
+
+/// The session a client wants back: from the header or the query.
+fn session_to_resume(headers: &HeaderMap, query: &str) -> Option<SessionId> {
+    let header = headers.get(SESSION_HEADER).and_then(|sid| sid.to_str().ok());
+    header
+        .and_then(SessionId::parse)
+        .or_else(|| SessionId::parse(&parameter(query, SESSION_PARAMETER)?))
+}
