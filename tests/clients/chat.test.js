@@ -22,6 +22,7 @@ async function messagesOf(s, room) {
 scenario('the frames of a conversation', { 'presence-ttl': '200ms' }, async (s) => {
   const ann = await chatTo(s);
   ann.send('{"type":"join","room":"general","username":"ann"}');
+  await ann.hears({ type: 'user_list' });
   await ann.hears({ type: 'user_joined' });
   assert.deepEqual(ann.transcript, [
     '{"type":"user_list","users":["ann"]}',
@@ -269,9 +270,14 @@ for (const [what, frame] of [
   });
 }
 
-scenario('an empty name is a guest’s', {}, async (s) => {
+scenario('who has no name is a guest; an empty one is none', {}, async (s) => {
   const ann = await chatTo(s);
-  assert.deepEqual(await ann.enter(ROOM, ''), ['Guest']);
+  for (const username of ['', '  ']) {
+    ann.send({ type: 'join', room: ROOM, username });
+    assert.match(await ann.refusal(), /empty/);
+  }
+  assert.deepEqual(await s.http.ids(ROOM), []);
+  assert.deepEqual(await ann.enter(ROOM, null), ['Guest']);
 });
 
 scenario('what breaks the protocol ends its connection and no other', {}, async (s) => {
@@ -282,7 +288,8 @@ scenario('what breaks the protocol ends its connection and no other', {}, async 
   await settle(s, ROOM, bob);
 });
 
-const SECURE = { secret: SECRET, 'presence-id-claim': 'sub' };
+// to speak in a room is a right of its own
+const SECURE = { secret: SECRET, 'presence-id-claim': 'sub', 'streams-whisper': true };
 scenario('with a secret it takes a token and a signed name', SECURE, async (s) => {
   s.http = new Http(s.broker.origin, derive('api-cable'));
   const publisher = new Http(s.broker.origin, derive('broadcast-cable'));
