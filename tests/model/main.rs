@@ -15,5 +15,6 @@ mod reference;
 mod replay;
 mod restore;
 mod resume;
+mod rooms;
 mod session;
 mod shard;
