@@ -169,7 +169,7 @@ function overEvents({ speak, path }, broker, room, to, again) {
   const stream = broker.signed
     ? `signed_stream=${encodeURIComponent(broker.signed)}`
     : `stream=${encodeURIComponent(room)}`;
-  const source = new EventSource(address(broker.http, `${path}?${stream}`, broker));
+  const source = new EventSource(address(broker.http, `${path}?${stream}&presence=list`, broker));
   const hear = speak({ show: to.members });
   source.onopen = () => to.state('open', `Watching over ${broker.http}${path}`);
   source.onerror = () => {
@@ -181,7 +181,9 @@ function overEvents({ speak, path }, broker, room, to, again) {
     const id = event.lastEventId && event.type === 'message' ? `id: ${event.lastEventId}  ` : '';
     to.frame(false, `event: ${event.type}  ${id}data: ${event.data}`);
   };
-  for (const type of ['welcome', 'confirm_subscription', 'message']) source.addEventListener(type, heard);
+  for (const type of ['welcome', 'confirm_subscription', 'disconnect', 'message']) {
+    source.addEventListener(type, heard);
+  }
   source.addEventListener('presence', (event) => {
     heard(event);
     hear(JSON.parse(event.data));
