@@ -251,6 +251,10 @@ impl Worker {
                 }
                 answer.send(records).ok(); // whoever asked may be gone
             }
+            Job::History { stream, answer } => {
+                self.keep(now);
+                drop(answer.send(self.shard.publications(&stream))); // likewise
+            }
             Job::Ended(Ended { stream, key, outbox, at, resumable }) => {
                 while self.reply(now) {} // so that the outbox knows of all it was sent
                 let doubt = outbox.doubt().map(|beat| self.clock.began(beat));
