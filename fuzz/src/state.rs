@@ -230,9 +230,7 @@ fn check(entry: &Entry) {
             check_json(info);
             assert!(!id.as_str().is_empty());
         }
-        Change::Gone { id, .. } | Change::Withdrawn { id, .. } => {
-            assert!(!id.as_str().is_empty());
-        }
+        Change::Gone { id, .. } | Change::Withdrawn { id, .. } => assert!(!id.as_str().is_empty()),
         Change::Forgotten { .. } => {}
     }
 }

@@ -7,6 +7,7 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::time::Instant;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -72,7 +73,21 @@ struct Member {
     id: PresenceId,
     /// Its records, the one changed last at the end.
     records: List,
+    /// At which tick it arrived.
+    arrived: u32,
     links: Links,
+}
+
+/// What operators see of a member.
+#[derive(Debug)]
+pub(super) struct Seen<'a> {
+    pub(super) id: &'a PresenceId,
+    pub(super) info: &'a RawJson,
+    /// At which tick it arrived.
+    pub(super) arrived: u32,
+    pub(super) records: usize,
+    /// When it leaves, if no record has a connection.
+    pub(super) leaves_at: Option<Instant>,
 }
 
 impl Linked for Record {
@@ -246,6 +261,34 @@ impl PresenceSet {
         self.records.get(key as usize).map(|record| record.reference)
     }
 
+    /// Notes when a member arrived.
+    pub(super) fn arrived(&mut self, id: &PresenceId, tick: u32) {
+        let member = self.find_member(id).and_then(|key| self.members.get_mut(key as usize));
+        if let Some(member) = member {
+            member.arrived = tick;
+        }
+    }
+
+    /// The members in order of arrival, as operators see them.
+    pub(super) fn seen_by_operators(&self) -> impl Iterator<Item = Seen<'_>> {
+        self.arrival.iter(&self.members).filter_map(|member| {
+            let last = self.records.get(member.records.last()? as usize)?;
+            let (mut records, mut leaves_at, mut stays) = (0, None, false);
+            for record in member.records.iter(&self.records) {
+                records += 1;
+                stays |= record.deadline.is_none();
+                leaves_at = leaves_at.max(record.deadline.map(|(at, _)| at));
+            }
+            Some(Seen {
+                id: &member.id,
+                info: &last.info,
+                arrived: member.arrived,
+                records,
+                leaves_at: leaves_at.filter(|_| !stays),
+            })
+        })
+    }
+
     /// What others see of a member.
     pub(super) fn info_of(&self, id: &PresenceId) -> Option<&RawJson> {
         self.seen(self.find_member(id)?)
@@ -335,7 +378,12 @@ impl PresenceSet {
             return found;
         }
         let (members, hash) = (&mut self.members, self.hasher.hash_one(id));
-        let member = Member { id: id.clone(), records: List::default(), links: Links::default() };
+        let member = Member {
+            id: id.clone(),
+            records: List::default(),
+            arrived: 0,
+            links: Links::default(),
+        };
         let key = key(members.insert(member));
         self.arrival.push_back(members, key);
         self.by_id.insert_unique(hash, key, |key| {

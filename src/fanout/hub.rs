@@ -15,7 +15,7 @@ use super::{Beginning, Recipient};
 use crate::broker::{Full, Input, Placed, Put};
 use crate::clock::Clock;
 use crate::telemetry::Instruments;
-use crate::types::{MemberRecords, PresenceId, RecordList, StreamName};
+use crate::types::{MemberRecords, PresenceId, Publication, RecordList, StreamName};
 
 /// How many inputs wait for a shard before those who bring them have to wait too.
 const QUEUE: usize = 4096;
@@ -172,6 +172,14 @@ impl Hub {
         answered.await.map_err(|_| Stopped)
     }
 
+    /// Asks for a stream's newest publications, oldest first, in its turn.
+    pub async fn history(&self, stream: StreamName) -> Result<Vec<Arc<Publication>>, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        let shard = self.shard(&stream).ok_or(Stopped)?;
+        shard.send(Job::History { stream, answer }).await.map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)
+    }
+
     /// Has a subscription taken over, in its turn; the answer says whether it was.
     pub async fn resume(
         &self,
@@ -184,7 +192,13 @@ impl Hub {
         Ok(answered)
     }
 
-    fn shard(&self, stream: &StreamName) -> Option<&mpsc::Sender<Job>> {
+    /// The queues of all shards.
+    pub(super) fn shards(&self) -> &[mpsc::Sender<Job>] {
+        &self.shards
+    }
+
+    /// The queue of the shard that looks after a stream.
+    pub(super) fn shard(&self, stream: &StreamName) -> Option<&mpsc::Sender<Job>> {
         self.shards.get(place(stream, self.shards.len()))
     }
 }

@@ -6,8 +6,11 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::Recipient;
+use super::survey::Question;
 use crate::broker::{Full, Input, Placed, Put, SubscriberKey};
-use crate::types::{MemberList, MemberRecords, PresenceId, RecordList, SessionId, StreamName};
+use crate::types::{
+    MemberList, MemberRecords, PresenceId, Publication, RecordList, SessionId, StreamName,
+};
 
 /// Work for a shard.
 #[derive(Debug)]
@@ -39,10 +42,15 @@ pub(super) enum Job {
         id: PresenceId,
         answer: oneshot::Sender<usize>,
     },
+    History {
+        stream: StreamName,
+        answer: oneshot::Sender<Vec<Arc<Publication>>>,
+    },
     /// Answered once all that came before has been applied and is kept.
     Settle {
         answer: oneshot::Sender<()>,
     },
+    Question(Question),
     Resume {
         stream: StreamName,
         resume: Resume,

@@ -15,6 +15,7 @@ mod outbox;
 mod receipt;
 mod sessions;
 mod socket;
+mod survey;
 mod tls;
 mod worker;
 
@@ -26,4 +27,5 @@ pub use outbox::{Outbox, Recipient};
 pub use receipt::{Ping, Unasked};
 pub use sessions::{Claim, Sessions};
 pub use socket::Socket;
+pub use survey::{Attendance, Observer, Survey, Tally};
 pub use tls::TlsSocket;

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::job::{Ended, Job, Presence, Resume, Taken};
+use super::survey::{Onlookers, Tally};
 use super::{Ping, Recipient};
 use crate::broker::{Delivery, End, FanOut, Input, Kicked, Shard, SubscriberKey, Totals};
 use crate::clock::Clock;
@@ -55,6 +56,10 @@ pub(super) struct Worker {
     instruments: Arc<Instruments>,
     depth: metrics::Gauge,
     counted: Totals,
+    /// What it has done in all.
+    tally: Tally,
+    /// The operators who look at a stream.
+    onlookers: Onlookers,
     frames: Vec<u8>,
     /// Where in `frames` each message of a fan-out begins.
     starts: Vec<usize>,
@@ -83,6 +88,8 @@ impl Worker {
             instruments,
             depth,
             counted: Totals::default(),
+            tally: Tally::default(),
+            onlookers: Onlookers::default(),
             frames: Vec::new(),
             starts: Vec::new(),
             sent: 0,
@@ -134,6 +141,7 @@ impl Worker {
             }
             behind = self.reply(now) || self.fan_out(now);
             behind |= self.write_streams(now);
+            self.onlookers.tell(&mut self.shard);
             self.count();
         }
     }
@@ -243,11 +251,19 @@ impl Worker {
                 }
                 answer.send(records).ok(); // whoever asked may be gone
             }
+            Job::History { stream, answer } => {
+                self.keep(now);
+                drop(answer.send(self.shard.publications(&stream))); // likewise
+            }
             Job::Ended(Ended { stream, key, outbox, at, resumable }) => {
                 while self.reply(now) {} // so that the outbox knows of all it was sent
                 let doubt = outbox.doubt().map(|beat| self.clock.began(beat));
                 let end = End { at, doubt, resumable };
                 self.shard.handle(&stream, Input::Ended { key, end }, now);
+            }
+            Job::Question(question) => {
+                self.keep(now);
+                self.onlookers.answer(question, &mut self.shard, self.tally, now);
             }
             Job::Settle { answer } => {
                 self.keep(now);
@@ -404,6 +420,7 @@ impl Worker {
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats, and far from 2^52")]
     fn count(&mut self) {
         let counts = self.shard.take_counts();
+        self.tally.add(&counts, self.delivered);
         let metrics = &*self.instruments;
         for (kind, followed) in counts.commands {
             let outcome = if followed { &metrics.commands_ok } else { &metrics.commands_refused };

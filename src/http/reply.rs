@@ -18,12 +18,23 @@ pub(super) enum Refusal {
     Unauthorized,
     #[error("{0}")]
     Malformed(String),
+    #[error("{0}: send `Authorization: Bearer KEY`, or in the query what a client connects with")]
+    NotForYou(String),
+    #[error("this origin may not read here: see --allowed-origins")]
+    Origin,
     #[error("the body is larger than {0} bytes: send less at once, or raise --max-body-size")]
     TooLarge(usize),
     #[error("the body did not arrive in time")]
     TooSlow,
     #[error("the broker is stopping")]
     Stopping,
+    #[error(
+        "without a key the dashboard is for this machine alone, under a name such as localhost: set an \
+         --api-key to reach it under another"
+    )]
+    OtherHost,
+    #[error("there are {0} dashboards open already, which is all there may be: close one")]
+    Dashboards(usize),
     #[error("there is nothing here: {0}")]
     NotFound(&'static str),
     #[error("nobody is present there under this id")]
@@ -39,11 +50,13 @@ pub(super) enum Refusal {
 impl Refusal {
     const fn status(&self) -> StatusCode {
         match self {
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized | Self::NotForYou(_) => StatusCode::UNAUTHORIZED,
+            Self::Origin => StatusCode::FORBIDDEN,
             Self::Malformed(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Stopping | Self::Dashboards(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::OtherHost => StatusCode::FORBIDDEN,
             Self::NotFound(_) | Self::Absent => StatusCode::NOT_FOUND,
             Self::Full(_) => StatusCode::CONFLICT,
             Self::Method | Self::List => StatusCode::METHOD_NOT_ALLOWED,
@@ -62,7 +75,7 @@ pub(super) fn answer(endpoint: &'static str, result: Result<Response, Refusal>) 
     let response = result.unwrap_or_else(|refusal| {
         let reason = serde_json::json!({ "error": refusal.to_string() });
         let mut response = json(refusal.status(), reason.to_string());
-        if refusal == Refusal::Unauthorized {
+        if refusal.status() == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }

@@ -220,6 +220,13 @@ pub enum Target {
     Public(StreamName),
     /// A stream by a name the application signed.
     Signed(String),
+    /// A stream by its plain name, which the application has to have signed too.
+    SignedFor {
+        /// The plain name.
+        name: StreamName,
+        /// The signed one.
+        signed: String,
+    },
     /// A stream by a name that Turbo signed.
     Turbo(String),
     /// A stream by a name that CableReady signed.
@@ -266,7 +273,8 @@ pub struct Arrival {
     pub list_before: Option<Listing>,
     /// Who is present once it has joined; its own join is told after that.
     pub list_after: Option<Listing>,
-    /// Everyone is told that somebody has come, whether they join or not.
+    /// Everyone is told that somebody has come, whether they join or not; not if they are there
+    /// already.
     pub is_announced: bool,
     /// The subscription of the same name that this one ends.
     pub ends: Option<Arc<Reference>>,

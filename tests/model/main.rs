@@ -18,3 +18,4 @@ mod restore;
 mod resume;
 mod session;
 mod shard;
+mod survey;

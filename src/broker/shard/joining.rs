@@ -197,11 +197,15 @@ impl<R: Clone> Shard<R> {
     fn tell_change(&mut self, index: u32, mut change: PresenceChange, now: Instant) {
         let Some(stream) = self.streams.get_mut(index as usize) else { return };
         let counts = matches!(change.member, MemberChange::Joined { .. } | MemberChange::Left);
+        if matches!(change.member, MemberChange::Joined { .. }) {
+            stream.presence.arrived(&change.id, self.ticks.at(now));
+        }
         if counts && stream.repeats_members() {
             change.members = Some(stream.presence.list());
         }
         let message = ServerMessage::Presence(Arc::new(change));
         self.note(index, &message, now);
+        self.note_observed(index, &message);
         self.say(index, message, None, now);
         if counts {
             self.count_changed(index, now);

@@ -70,7 +70,7 @@ pub(super) fn write(out: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
     match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
         (Ok(length @ ..=125), _) => out.push(MASKED | length),
         (_, Ok(length)) => {
-            out.push(MASKED | 126);
+            out.push(MASKED | 0x7e);
             out.extend_from_slice(&length.to_be_bytes());
         }
         (_, Err(_)) => {
