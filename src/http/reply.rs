@@ -51,12 +51,11 @@ impl Refusal {
     const fn status(&self) -> StatusCode {
         match self {
             Self::Unauthorized | Self::NotForYou(_) => StatusCode::UNAUTHORIZED,
-            Self::Origin => StatusCode::FORBIDDEN,
             Self::Malformed(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Stopping | Self::Dashboards(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::OtherHost => StatusCode::FORBIDDEN,
+            Self::Origin | Self::OtherHost => StatusCode::FORBIDDEN,
             Self::NotFound(_) | Self::Absent => StatusCode::NOT_FOUND,
             Self::Full(_) => StatusCode::CONFLICT,
             Self::Method | Self::List => StatusCode::METHOD_NOT_ALLOWED,
