@@ -13,10 +13,12 @@ mod pipe;
 
 mod closing;
 mod connecting;
+mod events;
 mod limits;
 mod liveness;
 mod pings;
 mod pressure;
+mod reader;
 mod resuming;
 mod slow;
 mod ttl;
