@@ -6,8 +6,9 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::Recipient;
-use crate::broker::{Input, SubscriberKey};
-use crate::types::{MemberList, SessionId, StreamName};
+use super::survey::Question;
+use crate::broker::{Full, Input, Placed, Put, SubscriberKey};
+use crate::types::{MemberList, MemberRecords, PresenceId, RecordList, SessionId, StreamName};
 
 /// Work for a shard.
 #[derive(Debug)]
@@ -19,14 +20,35 @@ pub(super) enum Job {
         records: bool,
         answer: oneshot::Sender<Presence>,
     },
+    Records {
+        stream: StreamName,
+        answer: oneshot::Sender<Arc<RecordList>>,
+    },
+    Member {
+        stream: StreamName,
+        id: PresenceId,
+        answer: oneshot::Sender<Option<MemberRecords>>,
+    },
+    Put {
+        stream: StreamName,
+        put: Put,
+        answer: oneshot::Sender<Result<Placed, Full>>,
+    },
+    /// Answered with how many records went.
+    Kick {
+        stream: StreamName,
+        id: PresenceId,
+        answer: oneshot::Sender<usize>,
+    },
     /// Answered once all that came before has been applied and is kept.
     Settle {
         answer: oneshot::Sender<()>,
     },
+    Question(Question),
     Resume {
         stream: StreamName,
         resume: Resume,
-        answer: oneshot::Sender<bool>,
+        answer: oneshot::Sender<Option<Taken>>,
     },
 }
 
@@ -39,6 +61,13 @@ pub struct Resume {
     pub to: SessionId,
     /// Where the answers go then.
     pub recipient: Recipient,
+}
+
+/// A subscription that was taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Whether its client is present through it still.
+    pub joined: bool,
 }
 
 /// A subscription whose connection has ended.

@@ -14,7 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::Socket;
 use super::receipt::{Ping, Receipt, Unasked};
 use crate::protocol;
-use crate::types::{CloseReason, Codec};
+use crate::types::{CloseReason, Codec, Identifier};
 
 /// How many questions with large answers one connection may have at its shards. With more it isn't
 /// read until one has been dealt with, so that nobody's questions stand before everyone else's.
@@ -47,6 +47,9 @@ struct State {
     receipt: Receipt,
     /// How often the queue has got shorter.
     progress: u32,
+    /// The subscriptions through which the client was taken out of a stream; rarely any.
+    #[expect(clippy::box_collection, reason = "eight bytes, as there are many of these")]
+    kicked: Option<Box<Vec<Identifier>>>,
 }
 
 #[derive(Default)]
@@ -311,6 +314,19 @@ impl Outbox {
         if self.questions.fetch_sub(1, Ordering::Release) == MOST_QUESTIONS {
             self.owner.wake();
         }
+    }
+
+    /// Notes that the client is no longer present through a subscription, and hasn't left itself.
+    pub fn kicked(&self, identifier: Identifier) {
+        let mut state = self.state.lock();
+        if state.closing.is_none() {
+            state.kicked.get_or_insert_default().push(identifier);
+        }
+    }
+
+    /// Through which subscriptions the client was taken out since this was last asked.
+    pub fn take_kicked(&self) -> Vec<Identifier> {
+        self.state.lock().kicked.take().map(|kicked| *kicked).unwrap_or_default()
     }
 
     /// Ends the stream, whatever holds on to it.

@@ -5,12 +5,13 @@
 
 pub mod action_cable;
 pub mod chat;
+pub mod meta;
 pub mod phoenix;
+pub mod plain;
 pub mod sse;
 pub mod typed;
 pub mod websocket;
 
-mod plain;
 mod write;
 
 use std::time::Duration;
@@ -89,7 +90,7 @@ pub fn encode_run(group: &GroupKey, messages: &[ServerMessage], out: &mut Vec<u8
 /// Whether a group is told of such a thing at all.
 fn is_for(group: &GroupKey, message: &ServerMessage) -> bool {
     match (message, group.watch) {
-        (ServerMessage::Presence(_), Watch::Occupancy)
+        (ServerMessage::Presence(_) | ServerMessage::Missed { .. }, Watch::Occupancy)
         | (ServerMessage::Occupancy(_), Watch::Members) => false,
         // most protocols count members, not records
         (ServerMessage::Presence(change), Watch::Members) => {

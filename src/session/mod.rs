@@ -142,10 +142,23 @@ impl Session {
         }
     }
 
-    /// Follows what another session followed, as far as it could be taken along.
-    pub fn take_over(&mut self, other: Self, taken: impl IntoIterator<Item = bool>) {
+    /// Follows what another session followed, as far as it could be taken along: for each
+    /// subscription, whether it is present through it still, if it is there.
+    pub fn take_over(&mut self, other: Self, taken: impl IntoIterator<Item = Option<bool>>) {
         let taken = other.subscriptions.into_iter().zip(taken);
-        self.subscriptions = taken.filter_map(|(held, taken)| taken.then_some(held)).collect();
+        self.subscriptions = taken
+            .filter_map(|(held, joined)| Some(Subscription { joined: joined?, ..held }))
+            .collect();
+    }
+
+    /// It is no longer present through a subscription: the application has taken it out.
+    ///
+    /// If it joins in the same moment, that it is present again may be missed: then it may have one
+    /// record more than the limit until it joins there once more.
+    pub fn kicked(&mut self, identifier: &Identifier) {
+        if let Some(held) = self.held_mut(identifier.as_str()) {
+            held.joined = false;
+        }
     }
 
     /// The limit for which the last command was refused here, if it was for one.
@@ -478,7 +491,7 @@ fn may_speak(rights: Rights, is_author: bool) -> Result<(), &'static str> {
 }
 
 /// Whether an id and an info are of a size that may be; if not, what is wrong, and for which limit.
-fn check_size(join: &Join, limits: &Limits) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
+pub fn check_size(join: &Join, limits: &Limits) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
     let (id, info) = (join.id.as_str(), join.info.as_str());
     if id.is_empty() {
         return Err((None, "the presence id is empty".into()));

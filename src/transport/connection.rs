@@ -423,6 +423,9 @@ impl Client {
     fn request(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> ControlFlow<()> {
         let reference = request.reference.clone();
         let Context { settings, access, instruments, .. } = &*self.context;
+        for identifier in self.outbox.take_kicked() {
+            self.session.kicked(&identifier);
+        }
         let action = self.session.handle(request, &settings.limits, &access.streams);
         if let Some(limit) = self.session.take_exceeded() {
             instruments.limits.increment(limit);

@@ -28,11 +28,7 @@ pub(super) fn allow(context: &Context, request: &HeaderMap, response: &mut Respo
 }
 
 /// Answers a browser that asks first.
-pub(super) fn preflight(
-    context: &Context,
-    request: &HeaderMap,
-    methods: &'static str,
-) -> Response {
+pub(super) fn preflight(context: &Context, request: &HeaderMap, methods: &'static str) -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
     allow(context, request, &mut response);

@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{BEAT, Clock};
 use crate::fanout::{Outbox, Ping, Recipient};
-use crate::protocol::sse::KEEP_ALIVE;
 use crate::protocol;
 use crate::protocol::action_cable::{Parameters, PingPrecision};
+use crate::protocol::sse::KEEP_ALIVE;
 use crate::telemetry::Instruments;
 use crate::types::{CloseReason, Codec, ConnectionMessage};
 

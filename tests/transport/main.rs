@@ -16,6 +16,7 @@ mod connecting;
 mod events;
 mod limits;
 mod liveness;
+mod observing;
 mod pings;
 mod pressure;
 mod reader;

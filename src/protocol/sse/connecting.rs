@@ -138,10 +138,7 @@ fn name(query: &str) -> Result<(String, Watch), BadQuery> {
                 format!(r#"{{"channel":"{PUBSUB_CHANNEL}","{key}":{}}}"#, text(&value))
             }
             Names::Turbo => {
-                format!(
-                    r#"{{"channel":"{TURBO_CHANNEL}","signed_stream_name":{}}}"#,
-                    text(&value)
-                )
+                format!(r#"{{"channel":"{TURBO_CHANNEL}","signed_stream_name":{}}}"#, text(&value))
             }
         };
         let identifier = text(&inner);
@@ -264,7 +261,8 @@ mod tests {
         }
         assert_eq!(leads("turbo_signed_stream_name=x--y").1, Target::Turbo("x--y".into()));
         assert_eq!(leads("channel=Chat").1, Target::Channel("Chat".into()));
-        let identifier = "%7B%22channel%22%3A%22%24pubsub%22%2C%22stream_name%22%3A%22a%2Fb+c%22%7D";
+        let identifier =
+            "%7B%22channel%22%3A%22%24pubsub%22%2C%22stream_name%22%3A%22a%2Fb+c%22%7D";
         assert_eq!(leads(&format!("stream=x&identifier={identifier}")), public);
         assert!(matches!(leads("identifier=nonsense").1, Target::Invalid(_)));
         for nothing in ["", "stream", "stream=", "raw=1", "streams=a"] {
@@ -310,7 +308,8 @@ mod tests {
         assert_eq!(join, Some(Ok(JoinRequest { id: None, info: "5".into() })));
         assert_eq!(command("stream=a&presence=occupancy").1, Watch::Occupancy);
         assert_eq!(command("stream=a&presence=list").2.list_before, Some(Listing::Members));
-        let identifier = r#"identifier={"channel":"$pubsub","stream_name":"a","presence":"occupancy"}"#;
+        let identifier =
+            r#"identifier={"channel":"$pubsub","stream_name":"a","presence":"occupancy"}"#;
         assert_eq!(command(identifier).1, Watch::Occupancy);
     }
 

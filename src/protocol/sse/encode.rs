@@ -189,8 +189,7 @@ mod tests {
                 String::from_utf8(out).unwrap()
             })
         };
-        let welcome =
-            ConnectionMessage::Welcome { sid: SessionId::from_bits(1), restored: vec![] };
+        let welcome = ConnectionMessage::Welcome { sid: SessionId::from_bits(1), restored: vec![] };
         let sid = "00000000000000000000000000000001";
         let welcomed = format!(r#"{{"type":"welcome","sid":"{sid}"}}"#);
         assert_eq!(
@@ -202,7 +201,10 @@ mod tests {
             ["event: ping\ndata: {\"type\":\"ping\",\"message\":5}\n\n", ":\n\n"]
         );
         let disconnect = |reconnect| {
-            connection(ConnectionMessage::Disconnect { reason: CloseReason::ServerRestart, reconnect })
+            connection(ConnectionMessage::Disconnect {
+                reason: CloseReason::ServerRestart,
+                reconnect,
+            })
         };
         let goodbye = |reconnect| {
             let reason = r#"{"type":"disconnect","reason":"server_restart","reconnect":"#;

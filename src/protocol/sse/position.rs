@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn what_is_no_id_is_none() {
-        for text in ["", "3", "3/6obh", "x/6obh/a", "-1/6obh/a", "/6obh/a", "99999999999999999999/a/b"]
+        for text in
+            ["", "3", "3/6obh", "x/6obh/a", "-1/6obh/a", "/6obh/a", "99999999999999999999/a/b"]
         {
             assert_eq!(EventId::parse(text), None, "{text}");
         }

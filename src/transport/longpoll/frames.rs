@@ -70,11 +70,11 @@ pub(super) fn write(out: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
     match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
         (Ok(length @ ..=125), _) => out.push(MASKED | length),
         (_, Ok(length)) => {
-            out.push(MASKED | 0x7E);
+            out.push(MASKED | 0x7e);
             out.extend_from_slice(&length.to_be_bytes());
         }
         (_, Err(_)) => {
-            out.push(MASKED | 0x7F);
+            out.push(MASKED | 127);
             out.extend_from_slice(&(payload.len() as u64).to_be_bytes());
         }
     }

@@ -75,31 +75,29 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let request = warp::header::headers_cloned().and(query);
     let polling = Arc::clone(&polls);
-    let get = warp::get()
-        .and(request)
-        .and(warp::ext::get::<Peer>())
-        .and(warp::ext::get::<Line>())
-        .then(move |headers: HeaderMap, query: String, Peer(peer), line: Line| {
-            let polls = Arc::clone(&polling);
-            async move {
-                let client = address::client(peer, &headers, &polls.context.proxies);
-                let answer = polls.get(client, (&headers, &query), &line).await;
-                polls.respond(client, &headers, answer)
-            }
-        });
+    let get =
+        warp::get().and(request).and(warp::ext::get::<Peer>()).and(warp::ext::get::<Line>()).then(
+            move |headers: HeaderMap, query: String, Peer(peer), line: Line| {
+                let polls = Arc::clone(&polling);
+                async move {
+                    let client = address::client(peer, &headers, &polls.context.proxies);
+                    let answer = polls.get(client, (&headers, &query), &line).await;
+                    polls.respond(client, &headers, answer)
+                }
+            },
+        );
     let posting = Arc::clone(&polls);
-    let post = warp::post()
-        .and(request)
-        .and(warp::ext::get::<Peer>())
-        .and(warp::body::stream())
-        .then(move |headers: HeaderMap, query: String, Peer(peer), body| {
-            let polls = Arc::clone(&posting);
-            async move {
-                let client = address::client(peer, &headers, &polls.context.proxies);
-                let answer = polls.post((&headers, &query), body).await;
-                polls.respond(client, &headers, answer)
-            }
-        });
+    let post =
+        warp::post().and(request).and(warp::ext::get::<Peer>()).and(warp::body::stream()).then(
+            move |headers: HeaderMap, query: String, Peer(peer), body| {
+                let polls = Arc::clone(&posting);
+                async move {
+                    let client = address::client(peer, &headers, &polls.context.proxies);
+                    let answer = polls.post((&headers, &query), body).await;
+                    polls.respond(client, &headers, answer)
+                }
+            },
+        );
     let preflight = warp::options()
         .and(warp::header::headers_cloned())
         .map(move |headers: HeaderMap| cors::preflight(&polls.context, &headers, METHODS));
@@ -129,11 +127,7 @@ impl Polls {
     }
 
     /// Opens a connection for a client that has none, or none any more.
-    fn open(
-        &self,
-        client: IpAddr,
-        (headers, query): (&HeaderMap, &str),
-    ) -> Result<Token, Refusal> {
+    fn open(&self, client: IpAddr, (headers, query): (&HeaderMap, &str)) -> Result<Token, Refusal> {
         let Self { context, tokens } = self;
         let terms = Terms::read(Codec::Phoenix, &context.token, headers, query)?;
         let opening = handshake::open(context, Codec::Phoenix, client, (headers, query), terms)?;

@@ -47,8 +47,8 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
         .and(warp::ext::get::<Line>())
         .map(move |headers: HeaderMap, query: String, Peer(peer), line: Line| {
             let client = address::client(peer, &headers, &context.proxies);
-            let mut response = begin(&context, client, (&headers, &query), &line)
-                .unwrap_or_else(|refusal| {
+            let mut response =
+                begin(&context, client, (&headers, &query), &line).unwrap_or_else(|refusal| {
                     let status = handshake::note(&context, client, &refusal);
                     handshake::refuse(&refusal, status)
                 });
@@ -104,7 +104,10 @@ fn may_follow(
     let mut session = Session::new(handshake::random_sid().ok_or(Refusal::NoRandomness)?, client);
     let request = Request::unnamed(Ok(asked.command(None)));
     match session.handle(request, &settings.limits, &access.streams) {
-        Action::Forward { command: StreamCommand::Subscribe { join: Some(Err(reason)), .. }, .. }
+        Action::Forward {
+            command: StreamCommand::Subscribe { join: Some(Err(reason)), .. },
+            ..
+        }
         | Action::Refuse { message: ServerMessage::Rejected(reason), .. } => {
             if let Some(limit) = session.take_exceeded() {
                 context.instruments.limits.increment(limit);
