@@ -11,22 +11,29 @@ pub mod typed;
 pub mod websocket;
 
 mod plain;
+mod read;
 mod write;
 
 use std::time::Duration;
 
 use crate::types::{
-    ClientCommand, CloseReason, Codec, ConnectionMessage, GroupKey, Head, MemberChange, Reference,
-    Request, ServerMessage, Watch,
+    ClientCommand, CloseReason, Codec, CommandKind, ConnectionMessage, GroupKey, Head,
+    MemberChange, PresenceId, Reference, Request, ServerMessage, Watch,
 };
 
-/// Reads a text message from a client, received at a time since the Unix epoch.
-pub fn decode(codec: Codec, text: &str, now: impl FnOnce() -> Duration) -> Request<'_> {
+/// Reads a text message from a client that is called something or not, received at a time since the
+/// Unix epoch.
+pub fn decode<'a>(
+    codec: Codec,
+    text: &'a str,
+    called: Option<&PresenceId>,
+    now: impl FnOnce() -> Duration,
+) -> Request<'a> {
     match codec {
         Codec::ActionCable => Request::unnamed(action_cable::decode(text)),
         Codec::Phoenix => phoenix::decode(text, now()),
         Codec::Typed => Request::unnamed(typed::decode(text)),
-        Codec::Chat => Request::unnamed(chat::decode(text, now())),
+        Codec::Chat => Request::unnamed(chat::decode(text, called, now)),
         Codec::Sse { .. } => Request::unnamed(sse::decode(text)),
     }
 }
@@ -45,9 +52,9 @@ pub fn decode_head(codec: Codec, text: &str) -> Head<'_> {
     match codec {
         Codec::ActionCable => action_cable::decode_head(text),
         Codec::Phoenix => phoenix::decode_head(text),
-        Codec::Typed | Codec::Chat | Codec::Sse { .. } => {
-            Head { reference: None, kind: crate::types::CommandKind::Unknown, identifier: None }
-        }
+        Codec::Typed => typed::decode_head(text),
+        Codec::Chat => chat::decode_head(text),
+        Codec::Sse { .. } => Head { reference: None, kind: CommandKind::Unknown, identifier: None },
     }
 }
 
@@ -65,11 +72,11 @@ pub fn encode(
     let GroupKey { codec, identifier, .. } = group;
     match codec {
         Codec::ActionCable => {
-            websocket::write_text(out, |out| action_cable::encode(identifier, message, out));
+            write::text_frame(out, |out| action_cable::encode(identifier, message, out));
         }
         Codec::Phoenix => phoenix::encode(identifier, message, reference, out),
-        Codec::Typed => typed::encode(identifier, message, out),
-        Codec::Chat => chat::encode(identifier, message, out),
+        Codec::Typed => write::text_frame(out, |out| typed::encode(identifier, message, out)),
+        Codec::Chat => write::text_frame(out, |out| chat::encode(identifier, message, out)),
         Codec::Sse { raw } => sse::encode(identifier, message, *raw, out),
     }
 }
@@ -140,11 +147,11 @@ pub fn encode_connection(
 ) {
     match codec {
         Codec::ActionCable => {
-            websocket::write_text(out, |out| action_cable::encode_connection(message, out));
+            write::text_frame(out, |out| action_cable::encode_connection(message, out));
         }
         Codec::Phoenix => phoenix::encode_connection(message, reference, out),
-        Codec::Typed => typed::encode_connection(message, out),
-        Codec::Chat => chat::encode_connection(message, out),
+        Codec::Typed => write::text_frame(out, |out| typed::encode_connection(message, out)),
+        Codec::Chat => write::text_frame(out, |out| chat::encode_connection(message, out)),
         Codec::Sse { raw } => sse::encode_connection(message, raw, out),
     }
 }

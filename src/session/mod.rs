@@ -148,6 +148,15 @@ impl Session {
         self.subscriptions = taken.filter_map(|(held, taken)| taken.then_some(held)).collect();
     }
 
+    /// Who the client is where it doesn't say: whom its token or its handshake names, or as whom it
+    /// joined last.
+    pub fn called(&self) -> Option<&PresenceId> {
+        match &self.joins {
+            JoinsAs::Called(id) | JoinsAs::Only(id) => Some(id),
+            JoinsAs::Anyone | JoinsAs::Nobody => None,
+        }
+    }
+
     /// The limit for which the last command was refused here, if it was for one.
     pub fn take_exceeded(&mut self) -> Option<Limit> {
         self.exceeded.take()
@@ -179,7 +188,7 @@ impl Session {
                     }
                 };
                 let join = join.and_then(|join| match join {
-                    Ok(join) if self.called(&join).is_none() => None,
+                    Ok(join) if self.wanted(&join).is_none() => None,
                     Ok(join) => Some(self.check_join(&identifier, join, limits)),
                     Err(reason) => Some(Err(reason)),
                 });
@@ -218,15 +227,20 @@ impl Session {
                 self.forward(kind, &identifier, reference, |_| Ok(StreamCommand::History(request)))
             }
             ClientCommand::Whisper { identifier, whisper, author } => {
-                let is_author = self.is_author(author.as_ref());
+                if let Err(denied) = self.check_author(&identifier, author.as_ref(), limits) {
+                    return refuse(kind, Some(&identifier), reference, denied);
+                }
                 self.forward(kind, &identifier, reference, |rights| {
-                    may_speak(rights, is_author).map(|()| StreamCommand::Whisper(whisper))
+                    may_speak(rights).map(|()| StreamCommand::Whisper(whisper))
                 })
             }
             ClientCommand::Publish { identifier, data, author } => {
+                if let Err(denied) = self.check_author(&identifier, author.as_ref(), limits) {
+                    return refuse(kind, Some(&identifier), reference, denied);
+                }
                 let held = self.position(&identifier).and_then(|at| self.subscriptions.get(at));
                 let Some(held) = held else { return unknown(kind, &identifier, reference) };
-                match may_speak(held.rights, self.is_author(author.as_ref())) {
+                match may_speak(held.rights) {
                     Ok(()) => Action::Publish { stream: held.stream.clone(), data },
                     Err(denied) => refuse(kind, Some(&identifier), reference, denied.into()),
                 }
@@ -301,19 +315,30 @@ impl Session {
     }
 
     /// As whom a client wants to join.
-    fn called(&self, join: &JoinRequest) -> Option<PresenceId> {
-        join.id.clone().or_else(|| match &self.joins {
-            JoinsAs::Called(id) | JoinsAs::Only(id) => Some(id.clone()),
-            JoinsAs::Anyone | JoinsAs::Nobody => None,
-        })
+    fn wanted(&self, join: &JoinRequest) -> Option<PresenceId> {
+        join.id.clone().or_else(|| self.called().cloned())
     }
 
-    /// Whether the client may speak as this one.
-    fn is_author(&self, author: Option<&PresenceId>) -> bool {
+    /// Whether the client may speak as this one. Who gives a name has to be present: nobody hears
+    /// from somebody they don't see.
+    fn check_author(
+        &mut self,
+        identifier: &str,
+        author: Option<&PresenceId>,
+        limits: &Limits,
+    ) -> Result<(), Cow<'static, str>> {
+        let Some(author) = author else { return Ok(()) };
+        if !self.held_mut(identifier).is_some_and(|held| held.joined) {
+            return Err("only who has joined may say something here: join first".into());
+        }
+        if let Err((limit, reason)) = check_id(author, limits) {
+            self.exceeded = limit;
+            return Err(reason);
+        }
         match &self.joins {
-            JoinsAs::Anyone | JoinsAs::Called(_) => true,
-            JoinsAs::Only(id) => author.is_none_or(|author| author == id),
-            JoinsAs::Nobody => author.is_none(),
+            JoinsAs::Anyone | JoinsAs::Called(_) => Ok(()),
+            JoinsAs::Only(id) if id == author => Ok(()),
+            JoinsAs::Only(_) | JoinsAs::Nobody => Err("the name is not the one of the token".into()),
         }
     }
 
@@ -373,7 +398,7 @@ impl Session {
         limits: &Limits,
     ) -> Result<Join, Cow<'static, str>> {
         let nobody = "this connection has no presence id: give one, or connect with one";
-        let id = self.called(&join).ok_or(nobody)?;
+        let id = self.wanted(&join).ok_or(nobody)?;
         let join = Join { id, info: join.info };
         let records = self.subscriptions.iter().filter(|held| held.joined).count();
         let held = self.held_mut(identifier).ok_or(NO_SUBSCRIPTION)?;
@@ -399,8 +424,10 @@ impl Session {
             )
             .into());
         }
-        if let Some(held) = self.held_mut(identifier) {
-            held.joined = true;
+        let held = self.held_mut(identifier);
+        let had_joined = held.is_some_and(|held| std::mem::replace(&mut held.joined, true));
+        if let (JoinsAs::Anyone | JoinsAs::Called(_), false) = (&self.joins, had_joined) {
+            self.joins = JoinsAs::Called(join.id.clone());
         }
         Ok(join)
     }
@@ -468,30 +495,31 @@ fn error(kind: CommandKind, reason: impl Into<Cow<'static, str>>) -> Action {
     Action::Answer { kind, message: ConnectionMessage::Error { command: kind, reason } }
 }
 
-/// Whether a subscription's client may speak to the others, as whom it says it is.
-fn may_speak(rights: Rights, is_author: bool) -> Result<(), &'static str> {
-    match (rights.whisper, is_author) {
-        (true, true) => Ok(()),
-        (true, false) => Err("the name is not the one of the token"),
-        (false, _) => Err("this subscription may not whisper"),
-    }
+/// Whether a subscription's client may speak to the others.
+const fn may_speak(rights: Rights) -> Result<(), &'static str> {
+    if rights.whisper { Ok(()) } else { Err("this subscription may not whisper") }
 }
 
 /// Whether an id and an info are of a size that may be; if not, what is wrong, and for which limit.
 fn check_size(join: &Join, limits: &Limits) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
-    let (id, info) = (join.id.as_str(), join.info.as_str());
-    if id.is_empty() {
-        return Err((None, "the presence id is empty".into()));
-    }
-    let (length, most) = (id.chars().count(), limits.presence_id_length);
-    if length > most {
-        let reason = format!("the presence id has {length} characters, at most {most} are allowed");
-        return Err((Some(Limit::PresenceIdLength), reason.into()));
-    }
-    let (size, most) = (info.len(), limits.info_size);
+    check_id(&join.id, limits)?;
+    let (size, most) = (join.info.as_str().len(), limits.info_size);
     if size > most {
         let reason = format!("the presence info has {size} bytes, at most {most} are allowed");
         return Err((Some(Limit::PresenceInfoSize), reason.into()));
+    }
+    Ok(())
+}
+
+/// Whether an id is of a length that may be, likewise.
+fn check_id(id: &PresenceId, limits: &Limits) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
+    if id.as_str().is_empty() {
+        return Err((None, "the presence id is empty".into()));
+    }
+    let (length, most) = (id.as_str().chars().count(), limits.presence_id_length);
+    if length > most {
+        let reason = format!("the presence id has {length} characters, at most {most} are allowed");
+        return Err((Some(Limit::PresenceIdLength), reason.into()));
     }
     Ok(())
 }

@@ -266,7 +266,8 @@ pub struct Arrival {
     pub list_before: Option<Listing>,
     /// Who is present once it has joined; its own join is told after that.
     pub list_after: Option<Listing>,
-    /// Everyone is told that somebody has come, whether they join or not.
+    /// Everyone is told that somebody has come, whether they join or not; not if they are there
+    /// already.
     pub is_announced: bool,
     /// The subscription of the same name that this one ends.
     pub ends: Option<Arc<Reference>>,

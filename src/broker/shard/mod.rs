@@ -293,7 +293,7 @@ impl<R: Clone> Shard<R> {
     ) {
         match command {
             StreamCommand::Subscribe { join, history, grant, arrival } => {
-                let stream = self.subscribe(name, key, recipient, grant);
+                let (stream, is_new) = self.subscribe(name, key, recipient, grant);
                 let Arrival { list_before, list_after, is_announced, ends } = arrival;
                 if ends.is_some() {
                     let reference = std::mem::replace(&mut self.reference, ends);
@@ -305,7 +305,7 @@ impl<R: Clone> Shard<R> {
                 if let Some(request) = history {
                     self.tell_history(stream, key, &request);
                 }
-                if is_announced {
+                if is_announced && is_new {
                     self.say(stream, ServerMessage::Arrived, None, now);
                 }
                 if key.group.watch == Watch::Occupancy {
@@ -373,19 +373,21 @@ impl<R: Clone> Shard<R> {
         }
     }
 
-    /// Adds the subscriber, or makes sure of it if it is there already.
+    /// Adds the subscriber, or makes sure of it if it is there already; whether it is new.
     fn subscribe(
         &mut self,
         name: &StreamName,
         key: &SubscriberKey,
         recipient: R,
         grant: Grant,
-    ) -> u32 {
+    ) -> (u32, bool) {
         let index = self.find_or_add(name);
-        let Some(stream) = self.streams.get_mut(index as usize) else { return index };
+        let Some(stream) = self.streams.get_mut(index as usize) else { return (index, false) };
         let (sent, live_after) = (stream.log.end(), stream.history.head());
         let group = stream.groups.entry(key.group.clone()).or_default();
-        if let Entry::Vacant(place) = group.entry(key.session) {
+        let place = group.entry(key.session);
+        let is_new = matches!(place, Entry::Vacant(_));
+        if let Entry::Vacant(place) = place {
             let is_kept = self.changes.is_some() && key.group.codec.resumes();
             let grant = is_kept.then(|| Box::new(grant));
             place.insert(Subscriber {
@@ -400,7 +402,7 @@ impl<R: Clone> Shard<R> {
             self.totals.subscriptions += 1;
             self.keep_subscribed(index, key);
         }
-        index
+        (index, is_new)
     }
 
     /// Takes the subscriber out, if there is one.
