@@ -4,14 +4,15 @@
 //! one spelling; and every answer is one frame of JSON about the same identifier.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker::auth::{Client, Keys, Streams};
 use broker::protocol::websocket::frame_boundary;
 use broker::protocol::{decode, encode, encode_connection};
 use broker::session::{Action, Session};
 use broker::types::{
-    BadCommand, ClientCommand, Codec, Identifier, Join, Limits, Member, Publication, ServerMessage,
-    SessionId, StreamCommand, Target,
+    BadCommand, ClientCommand, Codec, GroupKey, Identifier, Join, JoinRequest, Limits, Member,
+    Publication, ServerMessage, SessionId, StreamCommand, Target,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -25,12 +26,12 @@ pub fn run(data: &[u8]) {
     let limits = Limits { subscriptions: 3, ..Limits::default() };
     let mut session = Session::new(SessionId::from_bits(1), &Client::default());
     for frame in text.split('\n') {
-        let command = decode(Codec::ActionCable, frame);
-        match &command {
+        let request = decode(Codec::ActionCable, frame, Duration::default);
+        match &request.command {
             Ok(command) => check_command(frame, command),
             Err(bad) => check_bad(frame, bad),
         }
-        check_action(session.handle(command, &limits, &streams), &limits);
+        check_action(session.handle(request, &limits, &streams), &limits);
     }
     assert!(session.end().subscriptions().len() <= limits.subscriptions);
 }
@@ -52,12 +53,13 @@ fn check_command(frame: &str, command: &ClientCommand<'_>) {
             check_join(join);
             identifier
         }
-        ClientCommand::Whisper { identifier, data } => {
-            assert!(serde_json::from_str::<&RawValue>(data.as_str()).is_ok());
+        ClientCommand::Whisper { identifier, whisper, .. } => {
+            assert!(serde_json::from_str::<&RawValue>(whisper.data.as_str()).is_ok());
             identifier
         }
+        ClientCommand::Publish { .. } => panic!("there is no such frame"),
         ClientCommand::Unsubscribe { identifier }
-        | ClientCommand::Leave { identifier }
+        | ClientCommand::Leave { identifier, .. }
         | ClientCommand::Presence { identifier, .. }
         | ClientCommand::History { identifier, .. }
         | ClientCommand::Perform { identifier } => identifier,
@@ -110,12 +112,14 @@ fn check_target(identifier: &str, target: &Target) {
         }
         (Target::Channel(channel), Ok(json)) => assert_eq!(json["channel"], channel.as_str()),
         (Target::Invalid(reason), _) => assert!(!reason.is_empty()),
+        (Target::SignedFor { .. }, _) => panic!("an identifier has one name or the other"),
         (_, Err(_)) => {} // it is deeply nested, or has a number that is too large to read
     }
 }
 
 /// Everybody gets the info in a list, so everybody must be able to read it.
-fn check_join(join: &Join) {
+fn check_join(join: &JoinRequest) {
+    assert!(join.id.is_some());
     if let Err(error) = serde_json::from_str::<Value>(join.info.as_str()) {
         assert!(error.to_string().contains("number out of range"), "{error}: {}", join.info);
     }
@@ -123,7 +127,7 @@ fn check_join(join: &Join) {
 
 fn check_action(action: Action, limits: &Limits) {
     match action {
-        Action::Forward { stream, identifier, command } => {
+        Action::Forward { stream, identifier, command, .. } => {
             assert!(stream.as_str().len() <= limits.stream_name_size);
             assert!(!stream.as_str().is_empty());
             match command {
@@ -138,12 +142,12 @@ fn check_action(action: Action, limits: &Limits) {
                     }
                 }
                 StreamCommand::Join(join) => check_list(&identifier, join, limits),
-                StreamCommand::Whisper(data) => {
-                    let at = 0;
+                StreamCommand::Whisper(whisper) => {
+                    let (data, event, at) = (whisper.data.clone(), None, 0);
                     let publication =
-                        Publication { stream, data: data.clone(), at, position: None };
+                        Publication { stream, data: data.clone(), event, at, position: None };
                     for message in [
-                        ServerMessage::Whisper(data.clone()),
+                        ServerMessage::Whisper(whisper),
                         ServerMessage::Publication(Arc::new(publication)),
                     ] {
                         let told = check_frame(&identifier, &message);
@@ -154,8 +158,8 @@ fn check_action(action: Action, limits: &Limits) {
                     check_frame(&identifier, &ServerMessage::Refused(reason));
                 }
                 StreamCommand::Unsubscribe
-                | StreamCommand::Leave(None)
-                | StreamCommand::List { .. }
+                | StreamCommand::Leave(_)
+                | StreamCommand::List(_)
                 | StreamCommand::History(_) => {}
             }
         }
@@ -164,10 +168,11 @@ fn check_action(action: Action, limits: &Limits) {
         }
         Action::Answer { message, .. } => {
             let mut out = Vec::new();
-            encode_connection(Codec::ActionCable, &message, &mut out);
+            encode_connection(Codec::ActionCable, &message, None, &mut out);
             let json: Value = serde_json::from_str(payload(&out)).expect("readable JSON");
             assert!(json["type"].is_string());
         }
+        Action::Publish { .. } => panic!("no frame asks for it"),
         Action::Nothing(_) => {}
     }
 }
@@ -191,7 +196,8 @@ struct Told<'a> {
 /// A message is one frame of JSON with the identifier in it; its `message`.
 fn check_frame(identifier: &Identifier, message: &ServerMessage) -> Option<String> {
     let mut out = Vec::new();
-    encode(Codec::ActionCable, identifier, message, &mut out);
+    let group = GroupKey::new(Codec::ActionCable, identifier.clone());
+    encode(&group, message, None, &mut out);
     let told: Told<'_> = serde_json::from_str(payload(&out)).expect("readable JSON");
     assert_eq!(told.identifier, check_token(identifier.as_str()));
     told.message.map(|message| message.get().to_owned())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use broker::http::publish::{Disconnect, Element, decode};
 use broker::protocol::encode;
-use broker::types::{Codec, Identifier, Publication, RawJson, ServerMessage, StreamName};
+use broker::types::{Codec, GroupKey, Identifier, Publication, RawJson, ServerMessage, StreamName};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -27,11 +27,14 @@ pub fn run(data: &[u8]) {
     for (number, element) in elements.iter().enumerate() {
         let json = json.as_ref().map(|all| &all[number]);
         match element {
-            Element::Publish { stream, data, except } => {
+            Element::Publish { stream, data, event, except } => {
                 check_told(stream, data);
                 let Some(json) = json else { continue };
                 assert_eq!(json["stream"], stream.as_str());
                 check_payload(json["data"].as_str().expect("a string"), data);
+                if let Some(event) = event {
+                    assert_eq!(json["meta"]["event"], &**event);
+                }
                 if let Some(except) = except {
                     assert_eq!(json["meta"]["exclude_socket"], except.to_string());
                 }
@@ -61,10 +64,16 @@ fn check_payload(given: &str, data: &RawJson) {
 
 fn check_told(stream: &StreamName, data: &RawJson) {
     assert!((1..=LONGEST_NAME).contains(&stream.as_str().len()));
-    let publication =
-        Publication { stream: stream.clone(), data: data.clone(), at: 0, position: None };
+    let publication = Publication {
+        stream: stream.clone(),
+        data: data.clone(),
+        event: None,
+        at: 0,
+        position: None,
+    };
     let mut frame = Vec::new();
     let message = ServerMessage::Publication(Arc::new(publication));
-    encode(Codec::ActionCable, &Identifier::from("\"x\""), &message, &mut frame);
+    let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"x\""));
+    encode(&group, &message, None, &mut frame);
     assert!(serde_json::from_str::<&RawValue>(payload(&frame)).is_ok());
 }

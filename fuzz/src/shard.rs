@@ -19,8 +19,8 @@ use broker::broker::{
 };
 use broker::clock::Clock;
 use broker::types::{
-    Codec, CommandKind, Grant, HistoryRequest, Identifier, Join, ServerMessage, SessionId,
-    StreamCommand, StreamName,
+    Arrival, Codec, CommandKind, Grant, HistoryRequest, Identifier, Join, Listing, ServerMessage,
+    SessionId, StreamCommand, StreamName, Whisper,
 };
 
 use clients::{Follower, Place};
@@ -114,6 +114,7 @@ impl World {
             shard: Shard::new(
                 Settings {
                     presence_ttl,
+                    occupancy_interval: Duration::from_secs(1),
                     resume,
                     max_members: most_members,
                     max_answer: usize::MAX,
@@ -145,7 +146,7 @@ impl World {
             2 => self.unsubscribe(a, b),
             3 | 4 => self.join(a, b, c),
             5 => self.leave(a, b),
-            6 => self.ask(a, b, StreamCommand::List { records: c % 4 != 0 }),
+            6 => self.ask(a, b, StreamCommand::List(listing(c))),
             7 => self.ask_history(a, b, c),
             8 => self.whisper(a, b),
             9 => self.refuse(a, b),
@@ -188,7 +189,8 @@ impl World {
 
     fn command(&mut self, follower: usize, command: StreamCommand) {
         let Follower { stream, key, .. } = &self.followers[follower];
-        let input = Input::Command { key: key.clone(), recipient: follower, command };
+        let input =
+            Input::Command { key: key.clone(), recipient: follower, command, reference: None };
         self.shard.handle(&name(*stream), input, self.at(self.now));
     }
 
@@ -214,7 +216,8 @@ impl World {
             _ => Some(Ok(self.join_of(follower, how >> 3))),
         };
         self.followers[follower].answers += 1 + usize::from(matches!(join, Some(Err(_))));
-        self.command(follower, StreamCommand::Subscribe { join, history, grant: Grant::OPEN });
+        let (grant, arrival) = (Grant::OPEN, Arrival::default());
+        self.command(follower, StreamCommand::Subscribe { join, history, grant, arrival });
     }
 
     fn unsubscribe(&mut self, connection: usize, name: usize) {
@@ -302,7 +305,10 @@ impl World {
         let Some(follower) = self.find(connection, name) else { return };
         let Follower { stream, connection, .. } = self.followers[follower];
         let number = self.say(stream, Some(connection));
-        self.command(follower, StreamCommand::Whisper(number.to_string().into()));
+        self.command(
+            follower,
+            StreamCommand::Whisper(Whisper { event: None, data: number.to_string().into() }),
+        );
     }
 
     fn publish(&mut self, stream: usize, except: usize) {
@@ -347,7 +353,7 @@ impl World {
     }
 
     fn take_replies(&mut self) {
-        while let Some(Delivery { recipient, group, messages }) = self.shard.poll_reply() {
+        while let Some(Delivery { recipient, group, messages, .. }) = self.shard.poll_reply() {
             assert_eq!(group, self.followers[recipient].key.group);
             assert!(!messages.is_empty());
             for message in &messages {
@@ -391,8 +397,8 @@ impl World {
                 assert_eq!(publication.position.is_some(), self.history.limit > 0);
                 follower.publication(publication);
             }
-            ServerMessage::Whisper(data) => {
-                let number = data.as_str().parse().ok();
+            ServerMessage::Whisper(whisper) => {
+                let number = whisper.data.as_str().parse().ok();
                 assert_eq!(number, follower.due.pop_front(), "once and in order");
             }
             ServerMessage::HistoryConfirmed => {
@@ -408,7 +414,13 @@ impl World {
             | ServerMessage::PresenceList(_)
             | ServerMessage::PresenceCount(_)
             | ServerMessage::Confirmed
-            | ServerMessage::Rejected
+            | ServerMessage::Rejected(_)
+            | ServerMessage::Ended
+            | ServerMessage::Done
+            | ServerMessage::NotSubscribed
+            | ServerMessage::PresenceRecords(_)
+            | ServerMessage::Arrived
+            | ServerMessage::Occupancy(_)
             | ServerMessage::Refused(_) => {}
         }
         if clients::is_answer(message) {
@@ -502,4 +514,9 @@ impl World {
             !self.shard.has_replies() && self.shard.poll_fan_out(9, self.at(self.now)).is_none()
         );
     }
+}
+
+/// The members most of the time, and their number alone now and then.
+fn listing(how: usize) -> Listing {
+    if how.is_multiple_of(4) { Listing::Count } else { Listing::Members }
 }

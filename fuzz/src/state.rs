@@ -30,6 +30,9 @@ const CRC: usize = 4;
 /// Bytes that a file of none takes.
 const LEAST: usize = 1024;
 
+/// Where a file has its version: older ones are read and not written.
+const VERSION_AT: std::ops::Range<usize> = 8..12;
+
 pub fn run(data: &[u8]) {
     let Some((&how, bytes)) = data.split_first() else { return };
     let how = usize::from(how);
@@ -50,7 +53,10 @@ pub fn run(data: &[u8]) {
     };
     check_memory(memory.bytes_max, &decoded, file.len());
     let header = HEAD.encode().len();
-    assert_eq!(decoded.header.encode(), file[..header], "there is one way to write a header");
+    let rewritten = decoded.header.encode();
+    if rewritten[VERSION_AT] == file[VERSION_AT] {
+        assert_eq!(rewritten, file[..header], "there is one way to write a header");
+    }
     for entry in &decoded.entries {
         check(entry);
     }

@@ -94,6 +94,6 @@ fn check_client(claims: &[u8], client: &Client, parties: bool, presence_id: Opti
         JoinsAs::Nobody => {
             assert!(id.as_str().is_none_or(str::is_empty) && !id.is_u64() && !id.is_i64());
         }
-        JoinsAs::Anyone => panic!("ids come from tokens"),
+        JoinsAs::Anyone | JoinsAs::Called(_) => panic!("ids come from tokens"),
     }
 }

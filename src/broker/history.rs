@@ -206,7 +206,7 @@ mod tests {
         let mut history = History::new("e".into(), 0);
         for n in 1..=count {
             let data = RawJson::from(n.to_string());
-            history.append(&"a".into(), data, n * 1000, start + LATER);
+            history.append(&"a".into(), (data, None), n * 1000, start + LATER);
         }
         Fixture { history, start }
     }

@@ -184,8 +184,8 @@ impl fmt::Display for Spoken {
 mod tests {
     use super::*;
 
-    fn from(settings: Settings) -> Result<Protocols, String> {
-        Protocols::from_settings(&mut settings.clone()).map_err(|error| error.to_string())
+    fn from(mut settings: Settings) -> Result<Protocols, String> {
+        Protocols::from_settings(&mut settings).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -210,6 +210,6 @@ mod tests {
         let same = Settings { chat_path: chat_path.clone(), ..Settings::default() };
         assert!(from(same).unwrap_err().contains("--cable-path and --chat-path"));
         let protocols = Some("chat".to_owned());
-        assert!(from(Settings { chat_path, protocols, ..Settings::default() }).is_ok());
+        assert!(from(Settings { protocols, chat_path, ..Settings::default() }).is_ok());
     }
 }

@@ -265,7 +265,13 @@ fn a_message_fits_the_outbox() {
 #[test]
 fn the_cable_has_a_plain_path_of_its_own() {
     for path in ["/cable", "/", "/a/b", "/apis", "/~x/cable.v1"] {
-        assert_eq!(config(&["--cable-path", path]).unwrap().cable_path, path);
+        assert_eq!(
+            config(&["--protocols=action-cable", "--cable-path", path])
+                .unwrap()
+                .protocols
+                .cable_path,
+            path
+        );
     }
     for path in [
         "",

@@ -187,7 +187,7 @@ fn parse_element(element: &RawValue, max_stream_name: usize) -> Result<Element, 
     Ok(Element::Publish {
         stream: StreamName::from(&*stream),
         data: payload(&data),
-        event: event.map(Arc::from),
+        event: event.filter(|event| !event.is_empty()).map(Arc::from),
         // a socket that never was excludes nobody
         except: except.and_then(|sid| SessionId::parse(&sid)),
     })

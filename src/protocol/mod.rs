@@ -5,6 +5,7 @@
 
 pub mod action_cable;
 pub mod chat;
+pub mod meta;
 pub mod phoenix;
 pub mod sse;
 pub mod typed;
@@ -87,7 +88,9 @@ pub fn encode_run(group: &GroupKey, messages: &[ServerMessage], out: &mut Vec<u8
     if group.codec == Codec::Phoenix && group.watch == Watch::Members {
         phoenix::encode_run(&group.identifier, messages, out);
     } else {
-        messages.iter().for_each(|message| encode(group, message, None, out));
+        for message in messages {
+            encode(group, message, None, out);
+        }
     }
 }
 

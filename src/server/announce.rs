@@ -1,7 +1,7 @@
 //! The first lines of the log: what serves where, for whom, with which settings.
 
 use super::doors::Addresses;
-use crate::config::{Config, Secret};
+use crate::config::{Config, Protocol, Secret};
 
 /// Tells who reads the log what there is to know.
 pub(super) fn ready(
@@ -20,6 +20,10 @@ pub(super) fn ready(
         "broker"
     );
     let access = &config.access;
+    let protocols = || {
+        let all = Protocol::ALL.into_iter();
+        all.filter_map(|protocol| Some((protocol, config.protocols.path(protocol)?)))
+    };
     let reach = if config.host.to_canonical().is_loopback() {
         "this machine"
     } else {
@@ -38,10 +42,11 @@ pub(super) fn ready(
         (false, None) => "none",
     };
     let origins = access.allowed_origins.as_ref().map_or_else(|| "any".into(), ToString::to_string);
+    // where most clients go, or the only ones there are
+    let path = protocols().next().map_or("", |(_, path)| path);
     let tls = if config.tls.is_some() { "s" } else { "" };
     tracing::info!(
-        url = format!("http{tls}://{cable}"),
-        protocols = %config.protocols.spoken,
+        url = format!("ws{tls}://{cable}{path}"),
         access = sockets,
         reach,
         streams,
@@ -49,6 +54,8 @@ pub(super) fn ready(
         origins,
         "sockets"
     );
+    let each = protocols().map(|(protocol, path)| format!("{} {path}", protocol.as_str()));
+    tracing::info!(at = each.collect::<Vec<_>>().join(", "), "protocols");
     tracing::info!(
         url = format!("http{tls}://{api}/_broadcast"),
         access = keyed(access.publishing_key()),

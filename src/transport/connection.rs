@@ -138,17 +138,21 @@ impl Connection {
         protocol::encode_connection(self.client.outbox.codec(), &welcome, None, &mut out);
         let sent = self.client.outbox.begin(&out);
         self.client.context.instruments.sent_bytes.increment(sent as u64);
-        if let Some(command) = first {
+        let flow = first.map_or(ControlFlow::Continue(()), |command| {
             out.clear();
-            // nothing has been read, so nothing is held back
-            let _: ControlFlow<()> = self.client.request(Request::unnamed(Ok(command)), &mut out);
+            let flow = self.client.request(Request::unnamed(Ok(command)), &mut out);
             self.client.send(&out);
+            flow
+        });
+        if read.is_empty() {
+            return;
         }
-        if !read.is_empty() {
-            out.clear();
-            self.feed(&mut read.to_vec(), &mut out);
-            self.client.send(&out);
+        if flow.is_break() {
+            return self.reader.hold(read);
         }
+        out.clear();
+        self.feed(&mut read.to_vec(), &mut out);
+        self.client.send(&out);
     }
 
     /// Takes in what has been read; answers go to `out`.

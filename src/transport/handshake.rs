@@ -168,9 +168,10 @@ impl Refusal {
         match self {
             Self::NotWebSocket => (StatusCode::UPGRADE_REQUIRED, HandshakeFailure::NotWebSocket),
             Self::Version => (StatusCode::UPGRADE_REQUIRED, HandshakeFailure::Version),
-            Self::Serializer => (StatusCode::BAD_REQUEST, HandshakeFailure::Subprotocol),
             Self::Key => (StatusCode::BAD_REQUEST, HandshakeFailure::Key),
-            Self::Subprotocol(_) => (StatusCode::BAD_REQUEST, HandshakeFailure::Subprotocol),
+            Self::Subprotocol(_) | Self::Serializer => {
+                (StatusCode::BAD_REQUEST, HandshakeFailure::Subprotocol)
+            }
             Self::Origin => (StatusCode::FORBIDDEN, HandshakeFailure::Origin),
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Full),
             Self::Address => (StatusCode::TOO_MANY_REQUESTS, HandshakeFailure::Address),

@@ -31,10 +31,11 @@ pub(super) struct Opening {
 impl Opening {
     /// Takes the socket out of hyper and gives it a task.
     pub(super) fn start(self, context: &Arc<Context>, upgraded: Upgraded) {
-        match take_out(upgraded, context.settings.user_timeout) {
-            Some((socket, read)) => self.run(context, socket, read),
-            None => tracing::error!("a connection is not the socket it was accepted as"),
-        }
+        let Some((socket, read)) = take_out(upgraded, context.settings.user_timeout) else {
+            tracing::error!("a connection is not the socket it was accepted as");
+            return;
+        };
+        self.run(context, socket, read);
     }
 
     /// Gives a connection over a socket its task. `read` is what came with the handshake.

@@ -81,7 +81,18 @@ impl CloseReason {
     pub const fn telling_close_code(self) -> u16 {
         match self {
             Self::NoPong | Self::TooSlow | Self::Remote { reconnect: true } => 1012,
-            _ => self.close_code(),
+            Self::ClientClosed
+            | Self::ClientGone
+            | Self::TooFast
+            | Self::ServerRestart
+            | Self::ProtocolError
+            | Self::InvalidText
+            | Self::UnsupportedData
+            | Self::MessageTooBig
+            | Self::Unauthorized
+            | Self::TokenExpired
+            | Self::Resumed
+            | Self::Remote { reconnect: false } => self.close_code(),
         }
     }
 

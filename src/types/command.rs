@@ -220,6 +220,13 @@ pub enum Target {
     Public(StreamName),
     /// A stream by a name the application signed.
     Signed(String),
+    /// A stream by its plain name, which the application has to have signed too.
+    SignedFor {
+        /// The plain name.
+        name: StreamName,
+        /// The signed one.
+        signed: String,
+    },
     /// A stream by a name that Turbo signed.
     Turbo(String),
     /// A stream by a name that CableReady signed.

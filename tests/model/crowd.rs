@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use broker::broker::{End, GroupKey, Input, Shard, SubscriberKey, Totals};
 use broker::clock::Clock;
 use broker::types::{
-    Codec, Grant, Identifier, Join, MemberList, ServerMessage, SessionId, StreamCommand, StreamName,
+    Arrival, Codec, Grant, Identifier, Join, Listing, MemberList, ServerMessage, SessionId,
+    StreamCommand, StreamName,
 };
 
 use crate::replay::replay;
@@ -110,14 +111,20 @@ impl Crowd {
         let recipient = u32::try_from(self.views.len()).expect("a recipient");
         self.views.push(None);
         let name = self.random.below(NAMES);
-        let group = GroupKey {
-            codec: Codec::ActionCable,
-            identifier: Identifier::from(format!("\"{name}\"")),
-        };
+        let name = Identifier::from(format!("\"{name}\""));
+        let group = GroupKey::new(Codec::ActionCable, name);
         let key = SubscriberKey { session: SessionId::from_bits(recipient.into()), group };
         let place = Place { recipient, key };
         let join = (number < SESSIONS).then(|| Ok(self.join_of(number)));
-        self.command(&place, StreamCommand::Subscribe { join, history: None, grant: Grant::OPEN });
+        self.command(
+            &place,
+            StreamCommand::Subscribe {
+                join,
+                history: None,
+                grant: Grant::OPEN,
+                arrival: Arrival::default(),
+            },
+        );
         if number >= SESSIONS {
             self.command(&place, StreamCommand::List(Listing::Members));
         }
@@ -154,7 +161,11 @@ impl Crowd {
 
     fn command(&mut self, place: &Place, command: StreamCommand) {
         let Place { recipient, key } = place.clone();
-        self.shard.handle(&self.stream, Input::Command { key, recipient, command, reference: None }, self.now);
+        self.shard.handle(
+            &self.stream,
+            Input::Command { key, recipient, command, reference: None },
+            self.now,
+        );
     }
 
     fn replies(&mut self) {

@@ -10,7 +10,8 @@ use broker::broker::{
 };
 use broker::clock::Clock;
 use broker::types::{
-    Codec, Grant, HistoryRequest, Position, ServerMessage, SessionId, StreamCommand, StreamName,
+    Arrival, Codec, Grant, HistoryRequest, Position, ServerMessage, SessionId, StreamCommand,
+    StreamName,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -136,6 +137,7 @@ impl World {
     fn new(settings: HistorySettings) -> Self {
         let settings = Settings {
             presence_ttl: PRESENCE_TTL,
+            occupancy_interval: Duration::from_secs(1),
             resume: ResumeSettings::default(),
             max_members: usize::MAX,
             max_answer: usize::MAX,
@@ -196,7 +198,7 @@ impl World {
         self.numbers += 1;
         let (data, at) = (format!("{:08}", self.numbers), BEGIN + self.now);
         let quoted = format!("\"{data}\"");
-        let input = Input::Publish { data: quoted.as_str().into(), at, except: None };
+        let input = Input::Publish { data: quoted.as_str().into(), event: None, at, except: None };
         self.shard.handle(&name(index), input, self.instant());
 
         self.create(index);
@@ -285,6 +287,7 @@ impl World {
                 join: None,
                 history: request.clone(),
                 grant: Grant::OPEN,
+                arrival: Arrival::default(),
             },
             (Some(_), Some(request)) => StreamCommand::History(request.clone()),
             (Some(_), None) => return,
@@ -417,6 +420,7 @@ fn weights() -> (usize, usize) {
     let history = HistorySettings { limit: 2, ttl: Duration::from_secs(1), max_bytes: usize::MAX };
     let settings = Settings {
         presence_ttl: PRESENCE_TTL,
+        occupancy_interval: Duration::from_secs(1),
         resume: ResumeSettings::default(),
         max_members: usize::MAX,
         max_answer: usize::MAX,
@@ -425,7 +429,8 @@ fn weights() -> (usize, usize) {
     };
     let mut shard = Shard::<u32>::new(settings, Clock::new().now());
     let mut publish = || {
-        let input = Input::Publish { data: "\"00000000\"".into(), at: 0, except: None };
+        let input =
+            Input::Publish { data: "\"00000000\"".into(), event: None, at: 0, except: None };
         shard.handle(&name(0), input, Clock::new().now());
         shard.totals().history_bytes
     };

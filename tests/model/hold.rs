@@ -9,8 +9,8 @@ use broker::broker::{
 };
 use broker::clock::Clock;
 use broker::types::{
-    Codec, Grant, HistoryRequest, Identifier, Join, MemberChange, Offset, Position, PresenceId,
-    ServerMessage, SessionId, StreamCommand, StreamName,
+    Arrival, Codec, Grant, HistoryRequest, Identifier, Join, Listing, MemberChange, Offset,
+    Position, PresenceId, ServerMessage, SessionId, StreamCommand, StreamName,
 };
 use proptest::prelude::*;
 
@@ -89,6 +89,7 @@ impl World {
         let now = Clock::new().now();
         let settings = Settings {
             presence_ttl: Duration::from_secs(60),
+            occupancy_interval: Duration::from_secs(1),
             resume: ResumeSettings {
                 ttl: Duration::from_secs(600),
                 longest_doubt: Duration::from_secs(30),
@@ -114,8 +115,12 @@ impl World {
             members: None,
         };
         for session in [WATCHER, 1] {
-            let subscribe =
-                StreamCommand::Subscribe { join: None, history: None, grant: Grant::OPEN };
+            let subscribe = StreamCommand::Subscribe {
+                join: None,
+                history: None,
+                grant: Grant::OPEN,
+                arrival: Arrival::default(),
+            };
             world.command(session, subscribe);
             world.command(session, StreamCommand::List(Listing::Members));
         }
@@ -124,7 +129,8 @@ impl World {
     }
 
     fn command(&mut self, session: u32, command: StreamCommand) {
-        let input = Input::Command { key: key(session), recipient: session, command };
+        let input =
+            Input::Command { key: key(session), recipient: session, command, reference: None };
         self.shard.handle(&stream(), input, self.now);
     }
 
@@ -133,17 +139,16 @@ impl World {
             Step::Publish { large } => {
                 self.published += 1;
                 let data = if *large { format!("\"{}\"", "x".repeat(100_000)) } else { "1".into() };
-                let input = Input::Publish { data: data.into(), at: 0, except: None };
-                let before = self.shard.reply_weight();
-                self.shard.handle(&stream(), input, self.now);
-                if self.shard.reply_weight() > before {
-                    self.asked.get_or_insert(false); // too much was kept from it
-                }
+                let input = Input::Publish { data: data.into(), event: None, at: 0, except: None };
+                self.say(|world| world.shard.handle(&stream(), input, world.now));
             }
+            // a refusal would look like something it was kept from
+            Step::Join(joins) if *joins == (self.shard.member_count(&stream()) > 0) => {}
             Step::Join(joins) => {
                 let join = Join { id: PresenceId::from("bob"), info: "1".into() };
-                let join = if *joins { StreamCommand::Join(join) } else { StreamCommand::Leave(None) };
-                self.command(WATCHER, join);
+                let join =
+                    if *joins { StreamCommand::Join(join) } else { StreamCommand::Leave(None) };
+                self.say(|world| world.command(WATCHER, join));
             }
             Step::Cut if self.is_connected => {
                 self.deliver(usize::MAX);
@@ -183,6 +188,15 @@ impl World {
                     self.asked.get_or_insert(false); // it is told without having asked
                 }
             }
+        }
+    }
+
+    /// Has something said to the stream.
+    fn say(&mut self, say: impl FnOnce(&mut Self)) {
+        let before = self.shard.reply_weight();
+        say(self);
+        if self.shard.reply_weight() > before {
+            self.asked.get_or_insert(false); // too much was kept from it
         }
     }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use broker::broker::{GroupKey, SubscriberKey, Totals};
 use broker::types::{
-    Codec, CommandKind, Grant, HistoryRequest, Identifier, Join, JoinCause, LeaveCause, Limit,
-    Member, MemberChange, MemberList, PresenceChange, PresenceId, Publication, RawJson,
-    RecordChange, ServerMessage, SessionId, StreamCommand, StreamName, UpdateCause,
+    Arrival, Codec, CommandKind, Grant, HistoryRequest, Identifier, Join, JoinCause, LeaveCause,
+    Limit, Listing, Member, MemberChange, MemberList, PresenceChange, PresenceId, Publication,
+    RawJson, RecordChange, ServerMessage, SessionId, StreamCommand, StreamName, UpdateCause,
+    Whisper,
 };
 
 /// How many streams there are; a subscription's name says which one it is to.
@@ -194,6 +195,7 @@ impl Model {
                 let publication = Arc::new(Publication {
                     stream: stream_name(*stream),
                     data: data.clone(),
+                    event: None,
                     at: 0,
                     position: None,
                 });
@@ -304,6 +306,7 @@ impl Model {
                     Err(()) => Err("no good".into()),
                 }),
                 history: history.then(HistoryRequest::default),
+                arrival: Arrival::default(),
                 grant: Grant::OPEN,
             },
         );
@@ -361,8 +364,9 @@ impl Model {
             }
             Command::Whisper => {
                 let data = self.payload();
-                self.say(stream, &ServerMessage::Whisper(data.clone()), Some(session));
-                (StreamCommand::Whisper(data), CommandKind::Whisper)
+                let whisper = Whisper { event: None, data };
+                self.say(stream, &ServerMessage::Whisper(whisper.clone()), Some(session));
+                (StreamCommand::Whisper(whisper), CommandKind::Whisper)
             }
             Command::Refuse => {
                 let kind = CommandKind::Presence;
@@ -392,8 +396,10 @@ impl Model {
             return; // as it is already
         }
         let reference = self.number();
-        let change = match joined.map(|at| self.records.remove(at).reference) {
-            Some(previous) => RecordChange::Updated { info: info.clone(), previous },
+        let change = match joined.map(|at| self.records.remove(at)) {
+            Some(Record { reference: previous, info: before, .. }) => {
+                RecordChange::Updated { info: info.clone(), previous, before }
+            }
             None => RecordChange::Added { info: info.clone() },
         };
         self.records.push(Record {
@@ -416,7 +422,8 @@ impl Model {
                 MemberChange::Updated { info: info.clone() }
             }
         };
-        self.changed(stream, PresenceChange { id: id.clone(), reference, record: change, member });
+        let (id, record) = (id.clone(), change);
+        self.changed(stream, PresenceChange { id, reference, record, member, members: None });
     }
 
     fn end(&mut self, connection: usize, late: u64) {
@@ -461,7 +468,7 @@ impl Model {
             }
         };
         let record = RecordChange::Removed { info, cause };
-        self.changed(stream, PresenceChange { id, reference, record, member });
+        self.changed(stream, PresenceChange { id, reference, record, member, members: None });
         true
     }
 

@@ -12,8 +12,8 @@ use broker::broker::{
 };
 use broker::clock::Clock;
 use broker::types::{
-    Change, Codec, Grant, HistoryRequest, Identifier, Join, Offset, PresenceId, Publication,
-    ServerMessage, SessionId, StreamCommand, StreamName,
+    Arrival, Change, Codec, Grant, HistoryRequest, Identifier, Join, Offset, PresenceId,
+    Publication, ServerMessage, SessionId, StreamCommand, StreamName,
 };
 use proptest::prelude::*;
 
@@ -26,6 +26,7 @@ const SESSION_TTL: Duration = Duration::from_millis(900);
 const HISTORY_TTL: Duration = Duration::from_secs(2);
 const SETTINGS: Settings = Settings {
     presence_ttl: PRESENCE_TTL,
+    occupancy_interval: Duration::from_secs(1),
     resume: ResumeSettings { ttl: SESSION_TTL, longest_doubt: Duration::from_millis(100) },
     max_members: usize::MAX,
     max_answer: usize::MAX,
@@ -160,14 +161,21 @@ impl World {
                 }
                 self.clients[client].follows[stream] = true;
                 let grant = Grant::OPEN;
-                let command = StreamCommand::Subscribe { join: None, history: None, grant };
+                let command = StreamCommand::Subscribe {
+                    join: None,
+                    history: None,
+                    grant,
+                    arrival: Arrival::default(),
+                };
                 self.command(client, stream, command);
             }
             Step::Join { client, stream, id, info } => {
                 let join = Join { id: PresenceId::from(IDS[id]), info: INFOS[info].into() };
                 self.command(client, stream, StreamCommand::Join(join));
             }
-            Step::Leave { client, stream } => self.command(client, stream, StreamCommand::Leave(None)),
+            Step::Leave { client, stream } => {
+                self.command(client, stream, StreamCommand::Leave(None));
+            }
             Step::Unsubscribe { client, stream } => {
                 self.command(client, stream, StreamCommand::Unsubscribe);
                 self.clients[client].follows[stream] = false;
@@ -175,7 +183,7 @@ impl World {
             Step::Publish(stream) => {
                 self.published += 1;
                 let data = self.published.to_string().as_str().into();
-                let input = Input::Publish { data, at: self.unix, except: None };
+                let input = Input::Publish { data, event: None, at: self.unix, except: None };
                 self.shard.handle(&name(stream), input, self.now);
             }
             Step::End { client, resumable } => self.end(client, resumable),
@@ -198,7 +206,12 @@ impl World {
     fn command(&mut self, client: usize, stream: usize, command: StreamCommand) {
         let Client { session: Some(session), follows, .. } = &self.clients[client] else { return };
         if follows[stream] {
-            let input = Input::Command { key: key(*session), recipient: *session, command };
+            let input = Input::Command {
+                key: key(*session),
+                recipient: *session,
+                command,
+                reference: None,
+            };
             self.shard.handle(&name(stream), input, self.now);
         }
     }
@@ -348,8 +361,14 @@ fn history(shard: &mut Shard<u32>, stream: &StreamName, now: Instant) -> Vec<(Of
     let key = key(u32::MAX);
     let request = HistoryRequest { since: Some(0), positions: vec![] };
     for history in [None, Some(request)] {
-        let command = StreamCommand::Subscribe { join: None, history, grant: Grant::OPEN };
-        let input = Input::Command { key: key.clone(), recipient: u32::MAX, command };
+        let command = StreamCommand::Subscribe {
+            join: None,
+            history,
+            grant: Grant::OPEN,
+            arrival: Arrival::default(),
+        };
+        let input =
+            Input::Command { key: key.clone(), recipient: u32::MAX, command, reference: None };
         shard.handle(stream, input, now);
     }
     let mut told = Vec::new();
@@ -367,6 +386,10 @@ fn history(shard: &mut Shard<u32>, stream: &StreamName, now: Instant) -> Vec<(Of
         }
     }
     let command = StreamCommand::Unsubscribe;
-    shard.handle(stream, Input::Command { key, recipient: u32::MAX, command }, now);
+    shard.handle(
+        stream,
+        Input::Command { key, recipient: u32::MAX, command, reference: None },
+        now,
+    );
     told
 }

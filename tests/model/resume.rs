@@ -10,8 +10,8 @@ use broker::broker::{
 };
 use broker::clock::Clock;
 use broker::types::{
-    Codec, Grant, Identifier, Join, MemberList, PresenceId, ServerMessage, SessionId,
-    StreamCommand, StreamName,
+    Arrival, Codec, Grant, Identifier, Join, Listing, MemberList, PresenceId, ServerMessage,
+    SessionId, StreamCommand, StreamName,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -224,6 +224,7 @@ impl World {
         let start = Clock::new().now();
         let settings = Settings {
             presence_ttl: PRESENCE_TTL,
+            occupancy_interval: Duration::from_secs(1),
             resume: ResumeSettings { ttl: SESSION_TTL, longest_doubt: Duration::from_millis(500) },
             max_members: usize::MAX,
             max_answer: usize::MAX,
@@ -259,7 +260,11 @@ impl World {
     fn command(&mut self, client: usize, command: StreamCommand) {
         let recipient = self.clients[client].connection.expect("a connection");
         let key = Self::key(client, recipient);
-        self.shard.handle(&stream(), Input::Command { key, recipient, command, reference: None }, self.now);
+        self.shard.handle(
+            &stream(),
+            Input::Command { key, recipient, command, reference: None },
+            self.now,
+        );
     }
 
     fn connect(&mut self, client: usize) {
@@ -268,7 +273,12 @@ impl World {
         self.clients[client] = Client { connection, ..Client::default() };
         self.command(
             client,
-            StreamCommand::Subscribe { join: None, history: None, grant: Grant::OPEN },
+            StreamCommand::Subscribe {
+                join: None,
+                history: None,
+                grant: Grant::OPEN,
+                arrival: Arrival::default(),
+            },
         );
         self.command(client, StreamCommand::List(Listing::Members));
     }

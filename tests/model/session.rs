@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use broker::auth::{Client, Streams};
 use broker::session::{Action, Session, Subscription};
 use broker::types::{
-    BadCommand, ClientCommand, CommandKind, ConnectionMessage, HistoryRequest, Join, Limit, Limits,
-    ServerMessage, SessionId, StreamCommand, Target,
+    Arrival, BadCommand, ClientCommand, CommandKind, ConnectionMessage, HistoryRequest, Join,
+    JoinRequest, Limit, Limits, Listing, RawJson, Request, ServerMessage, SessionId, StreamCommand,
+    Target, Watch, Whisper,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -36,7 +37,7 @@ proptest! {
         let mut session = Session::new(SessionId::from_bits(1), &Client::default());
         let mut held = Held::new();
         for (command, same) in commands {
-            let action = session.handle(command, &LIMITS, &Streams::default());
+            let action = session.handle(Request::unnamed(command), &LIMITS, &Streams::default());
             let exceeded = session.take_exceeded();
             let expected = exceeds(&held, &same);
             check(&mut held, same, action)?;
@@ -77,7 +78,7 @@ fn command() -> impl Strategy<Value = (Command, Command)> {
         Target::Invalid("why".into()),
     ]);
     let join = (select(vec!["", "a", "éèê", "1234"]), select(vec!["null", "[12]", "[123]"]))
-        .prop_map(|(id, info)| Join { id: id.into(), info: info.into() });
+        .prop_map(|(id, info)| JoinRequest { id: Some(id.into()), info: info.into() });
     let history = Just(HistoryRequest { since: Some(1), positions: Vec::new() });
     let with_join = prop_oneof![
         Just(None),
@@ -87,25 +88,28 @@ fn command() -> impl Strategy<Value = (Command, Command)> {
     let subscribe = (identifier.clone(), target, prop::option::of(history.clone()), with_join);
     let subscribe = subscribe.prop_map(|(identifier, target, history, join)| {
         let identifier = identifier.into();
-        Ok(ClientCommand::Subscribe { identifier, target, history, join })
+        let (watch, arrival) = (Watch::Members, Arrival::default());
+        Ok(ClientCommand::Subscribe { identifier, target, history, join, watch, arrival })
     });
     let join = (identifier.clone(), join).prop_map(|(identifier, join)| {
         Ok(ClientCommand::Join { identifier: identifier.into(), join })
     });
-    let presence = (identifier.clone(), any::<bool>()).prop_map(|(identifier, records)| {
-        Ok(ClientCommand::Presence { identifier: identifier.into(), records })
+    let presence = (identifier.clone(), select(vec![Listing::Members, Listing::Count]));
+    let presence = presence.prop_map(|(identifier, listing)| {
+        Ok(ClientCommand::Presence { identifier: identifier.into(), listing })
     });
     let history = (identifier.clone(), history).prop_map(|(identifier, request)| {
         Ok(ClientCommand::History { identifier: identifier.into(), request })
     });
     let other = identifier.clone().prop_flat_map(|identifier| {
         let identifier = Cow::Borrowed(identifier);
-        select(vec![0, 1, 2, 3, 4, 5]).prop_map(move |number| {
+        select(vec![0, 1, 2, 3, 4, 5, 6]).prop_map(move |number| {
             let identifier = identifier.clone();
             Ok(match number {
                 0 => ClientCommand::Unsubscribe { identifier },
-                1 => ClientCommand::Leave { identifier },
-                2 => ClientCommand::Whisper { identifier, data: "1".into() },
+                1 => ClientCommand::Leave { identifier, id: None },
+                2 => ClientCommand::Whisper { identifier, whisper: whisper(), author: None },
+                6 => ClientCommand::Publish { identifier, data: "1".into(), author: None },
                 3 => ClientCommand::Perform { identifier },
                 4 => ClientCommand::Ping,
                 _ => ClientCommand::Pong,
@@ -121,11 +125,17 @@ fn command() -> impl Strategy<Value = (Command, Command)> {
         .prop_map(|command| (copy(&command), command))
 }
 
+fn whisper() -> Whisper {
+    Whisper { event: None, data: "1".into() }
+}
+
 /// Commands can't be cloned, as nothing but this test would want to.
 fn copy(command: &Command) -> Command {
     match command {
-        Ok(ClientCommand::Subscribe { identifier, target, history, join }) => {
+        Ok(ClientCommand::Subscribe { identifier, target, history, join, watch, arrival }) => {
             Ok(ClientCommand::Subscribe {
+                watch: *watch,
+                arrival: arrival.clone(),
                 identifier: identifier.clone(),
                 target: target.clone(),
                 history: history.clone(),
@@ -138,17 +148,23 @@ fn copy(command: &Command) -> Command {
         Ok(ClientCommand::Join { identifier, join }) => {
             Ok(ClientCommand::Join { identifier: identifier.clone(), join: join.clone() })
         }
-        Ok(ClientCommand::Leave { identifier }) => {
-            Ok(ClientCommand::Leave { identifier: identifier.clone() })
+        Ok(ClientCommand::Leave { identifier, id }) => {
+            Ok(ClientCommand::Leave { identifier: identifier.clone(), id: id.clone() })
         }
-        Ok(ClientCommand::Presence { identifier, records }) => {
-            Ok(ClientCommand::Presence { identifier: identifier.clone(), records: *records })
+        Ok(ClientCommand::Presence { identifier, listing }) => {
+            Ok(ClientCommand::Presence { identifier: identifier.clone(), listing: *listing })
         }
         Ok(ClientCommand::History { identifier, request }) => {
             Ok(ClientCommand::History { identifier: identifier.clone(), request: request.clone() })
         }
-        Ok(ClientCommand::Whisper { identifier, data }) => {
-            Ok(ClientCommand::Whisper { identifier: identifier.clone(), data: data.clone() })
+        Ok(ClientCommand::Whisper { identifier, whisper, author }) => {
+            let (identifier, whisper, author) =
+                (identifier.clone(), whisper.clone(), author.clone());
+            Ok(ClientCommand::Whisper { identifier, whisper, author })
+        }
+        Ok(ClientCommand::Publish { identifier, data, author }) => {
+            let (identifier, data, author) = (identifier.clone(), data.clone(), author.clone());
+            Ok(ClientCommand::Publish { identifier, data, author })
         }
         Ok(ClientCommand::Perform { identifier }) => {
             Ok(ClientCommand::Perform { identifier: identifier.clone() })
@@ -170,7 +186,7 @@ fn check(held: &mut Held, command: Command, action: Action) -> Result<(), TestCa
     };
     let kind = command.kind();
     match command {
-        ClientCommand::Subscribe { identifier, target, history, join } => {
+        ClientCommand::Subscribe { identifier, target, history, join, .. } => {
             let full = held.len() >= LIMITS.subscriptions;
             let is_new = !held.contains_key(&*identifier);
             match target {
@@ -185,7 +201,7 @@ fn check(held: &mut Held, command: Command, action: Action) -> Result<(), TestCa
                 _ if is_new => {
                     prop_assert_eq!(
                         done,
-                        Done::refused(kind, &identifier, ServerMessage::Rejected)
+                        Done::refused(kind, &identifier, ServerMessage::Rejected("".into()))
                     );
                     return Ok(());
                 }
@@ -212,7 +228,9 @@ fn check(held: &mut Held, command: Command, action: Action) -> Result<(), TestCa
         }
         ClientCommand::Join { identifier, join } => {
             let Some((stream, _)) = held.get(&*identifier) else {
-                return check_refused(kind, &identifier, &done);
+                let answer = Done::refused(kind, &identifier, ServerMessage::NotSubscribed);
+                prop_assert_eq!(done, answer);
+                return Ok(());
             };
             let Done::Forwarded(to, name, command) = done else {
                 return Err(TestCaseError::fail(format!("{done:?}")));
@@ -225,20 +243,25 @@ fn check(held: &mut Held, command: Command, action: Action) -> Result<(), TestCa
             };
             check_join(held, &identifier, Some(Ok(join)), Some(wish))?;
         }
-        ClientCommand::Leave { identifier } => {
+        ClientCommand::Leave { identifier, .. } => {
             if let Some((_, joined)) = held.get_mut(&*identifier) {
                 *joined = false;
             }
             check_forwarded(held, kind, &identifier, StreamCommand::Leave(None), &done)?;
         }
-        ClientCommand::Presence { identifier, records } => {
-            check_forwarded(held, kind, &identifier, StreamCommand::List { records }, &done)?;
+        ClientCommand::Presence { identifier, listing } => {
+            check_forwarded(held, kind, &identifier, StreamCommand::List(listing), &done)?;
         }
         ClientCommand::History { identifier, request } => {
             check_forwarded(held, kind, &identifier, StreamCommand::History(request), &done)?;
         }
-        ClientCommand::Whisper { identifier, data } => {
-            check_forwarded(held, kind, &identifier, StreamCommand::Whisper(data), &done)?;
+        ClientCommand::Whisper { identifier, whisper, .. } => {
+            check_forwarded(held, kind, &identifier, StreamCommand::Whisper(whisper), &done)?;
+        }
+        ClientCommand::Publish { identifier, data, .. } => {
+            let published = |(stream, _): &(String, bool)| Done::Published(stream.clone(), data);
+            let expected = held.get(&*identifier).map_or(Done::Error(kind), published);
+            prop_assert_eq!(done, expected);
         }
         ClientCommand::Perform { .. } => prop_assert_eq!(done, Done::Error(kind)),
         ClientCommand::Ping => prop_assert_eq!(done, Done::Ponged),
@@ -260,6 +283,10 @@ fn check_forwarded(
             prop_assert_eq!(done, &expected);
             Ok(())
         }
+        None if matches!(kind, CommandKind::Join | CommandKind::Leave | CommandKind::Presence) => {
+            prop_assert_eq!(done, &Done::refused(kind, identifier, ServerMessage::NotSubscribed));
+            Ok(())
+        }
         None => check_refused(kind, identifier, done),
     }
 }
@@ -268,13 +295,14 @@ fn check_forwarded(
 /// what its client waits for.
 fn check_refused(kind: CommandKind, identifier: &str, done: &Done) -> Result<(), TestCaseError> {
     let answer = match kind {
-        CommandKind::Subscribe => ServerMessage::Rejected,
+        CommandKind::Subscribe => ServerMessage::Rejected(Cow::Borrowed("")),
         CommandKind::Join | CommandKind::Leave | CommandKind::Presence => {
             ServerMessage::Refused(Cow::Borrowed(""))
         }
         CommandKind::History => ServerMessage::HistoryRejected,
         CommandKind::Unsubscribe
         | CommandKind::Whisper
+        | CommandKind::Publish
         | CommandKind::Perform
         | CommandKind::Ping
         | CommandKind::Pong
@@ -300,7 +328,8 @@ fn check_bad(held: &Held, bad: &BadCommand<'_>, done: &Done) -> Result<(), TestC
     check_refused(bad.kind, identifier, done)
 }
 
-type Wish = Option<Result<Join, Cow<'static, str>>>;
+type Asked = Option<Result<JoinRequest, Cow<'static, str>>>;
+type Passed = Option<Result<Join, Cow<'static, str>>>;
 
 /// How often a client has joined.
 fn records(held: &Held) -> usize {
@@ -341,10 +370,14 @@ fn exceeds(held: &Held, command: &Command) -> Option<Limit> {
                 }
             }
             let join = join.as_ref()?.as_ref().ok()?;
-            may_join(held, identifier, join).err().flatten()
+            let JoinRequest { id, info } = join.clone();
+            let join = Join { id: id.expect("all have one"), info };
+            may_join(held, identifier, &join).err().flatten()
         }
         Ok(ClientCommand::Join { identifier, join }) if held.contains_key(&**identifier) => {
-            may_join(held, identifier, join).err().flatten()
+            let JoinRequest { id, info } = join.clone();
+            let join = Join { id: id.expect("all have one"), info };
+            may_join(held, identifier, &join).err().flatten()
         }
         _ => None,
     }
@@ -354,9 +387,11 @@ fn exceeds(held: &Held, command: &Command) -> Option<Limit> {
 fn check_join(
     held: &mut Held,
     identifier: &str,
-    asked: Wish,
-    passed: Wish,
+    asked: Asked,
+    passed: Passed,
 ) -> Result<(), TestCaseError> {
+    let whole = |JoinRequest { id, info }| Join { id: id.expect("all have one"), info };
+    let asked = asked.map(|asked| asked.map(whole));
     match (asked, passed) {
         (Some(Ok(asked)), Some(Err(reason))) => {
             let may = may_join(held, identifier, &asked);
@@ -378,6 +413,7 @@ fn check_join(
 enum Done {
     Forwarded(String, String, StreamCommand),
     Refused(CommandKind, String, ServerMessage),
+    Published(String, RawJson),
     Error(CommandKind),
     Ponged,
     Nothing(CommandKind),
@@ -394,12 +430,15 @@ impl Done {
 impl From<Action> for Done {
     fn from(action: Action) -> Self {
         match action {
-            Action::Forward { stream, identifier, command } => {
+            Action::Forward { stream, identifier, command, .. } => {
                 let (stream, identifier) = (stream.as_str(), identifier.as_str());
                 Self::Forwarded(stream.to_owned(), identifier.to_owned(), command)
             }
             Action::Refuse { kind, identifier, message } => {
                 let message = match message {
+                    ServerMessage::Rejected(reason) if !reason.is_empty() => {
+                        ServerMessage::Rejected(Cow::Borrowed(""))
+                    }
                     ServerMessage::Refused(reason) if !reason.is_empty() => {
                         ServerMessage::Refused(Cow::Borrowed(""))
                     }
@@ -416,6 +455,7 @@ impl From<Action> for Done {
                 ConnectionMessage::Pong if kind == CommandKind::Ping => Self::Ponged,
                 message => Self::Strange(kind, message),
             },
+            Action::Publish { stream, data } => Self::Published(stream.as_str().to_owned(), data),
             Action::Nothing(kind) => Self::Nothing(kind),
         }
     }

@@ -31,6 +31,7 @@ pub(crate) fn without_history(presence_ttl: Duration) -> Settings {
     let (max_members, max_answer) = (usize::MAX, usize::MAX);
     Settings {
         presence_ttl,
+        occupancy_interval: Duration::from_secs(1),
         resume: ResumeSettings::default(),
         max_members,
         max_answer,
@@ -218,7 +219,7 @@ impl Real {
                 (subscription.stream, Input::Ended { key, end })
             }
             Given::Publish { stream, data, except } => {
-                (stream, Input::Publish { data, at: 0, except })
+                (stream, Input::Publish { data, event: None, at: 0, except })
             }
         };
         self.shard.handle(&stream_name(stream), input, self.now);
@@ -232,7 +233,7 @@ impl Real {
     }
 
     fn take_replies(&mut self, model: &Model) {
-        while let Some(Delivery { recipient, group, messages }) = self.shard.poll_reply() {
+        while let Some(Delivery { recipient, group, messages, .. }) = self.shard.poll_reply() {
             let number = recipient as usize;
             assert_eq!(group, model.subscriptions[number].key.group);
             assert!(!messages.is_empty());
@@ -294,7 +295,13 @@ impl Real {
                 assert!(seen.is_none_or(|seen| seen == *total), "{seen:?} are not {total}");
             }
             ServerMessage::Confirmed
-            | ServerMessage::Rejected
+            | ServerMessage::Rejected(_)
+            | ServerMessage::Ended
+            | ServerMessage::Done
+            | ServerMessage::NotSubscribed
+            | ServerMessage::Arrived
+            | ServerMessage::Occupancy(_)
+            | ServerMessage::PresenceRecords(_)
             | ServerMessage::Missed { .. }
             | ServerMessage::Publication(_)
             | ServerMessage::Whisper(_)

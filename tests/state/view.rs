@@ -10,7 +10,7 @@ use broker::state::{Boot, Keeper, Loaded, Log, OpenError, State};
 use broker::telemetry::Instruments;
 use broker::types::{
     Change, Codec, Epoch, Grant, Identifier, Identity, Offset, Position, PresenceId, Publication,
-    RawJson, Rights, SessionId, StreamName,
+    RawJson, Rights, SessionId, StreamName, Watch,
 };
 
 /// The boot of tests that have one only.
@@ -41,7 +41,9 @@ pub(crate) fn began(stream: &str, epoch: &str) -> Change {
 pub(crate) fn published(stream: &StreamName, view: &View) -> Change {
     let position = Position { epoch: view.epoch.clone(), offset: Offset(view.head + 1) };
     let (stream, data) = (stream.clone(), RawJson::from(view.head.to_string()));
-    Change::Published(Publication { stream, data, at: 7, position: Some(position) }.into())
+    Change::Published(
+        Publication { stream, data, event: None, at: 7, position: Some(position) }.into(),
+    )
 }
 
 pub(crate) fn joined(stream: &StreamName, session: u128, info: u64) -> [Change; 2] {
@@ -55,6 +57,7 @@ pub(crate) fn joined(stream: &StreamName, session: u128, info: u64) -> [Change; 
         stream: stream.clone(),
         session,
         codec,
+        watch: Watch::Members,
         identifier: identifier(),
         grant,
     };
@@ -125,7 +128,8 @@ pub(crate) fn dump(stream: &StreamName, view: &View) -> Vec<Change> {
     for offset in &view.publications {
         let position = Position { epoch: view.epoch.clone(), offset: Offset(*offset) };
         let (stream, data) = (stream.clone(), "null".into());
-        let publication = Publication { stream, data, at: 7, position: Some(position) };
+        let publication =
+            Publication { stream, data, event: None, at: 7, position: Some(position) };
         changes.push(Change::Published(publication.into()));
     }
     for ((session, identifier), record) in &view.subscriptions {

@@ -1,7 +1,7 @@
 //! A client that sends more than it may, and one that asks for more than it takes in.
 
 use broker::broker::{End, GroupKey, Input, SubscriberKey};
-use broker::types::{Codec, Grant, Identifier, Join, Pace, StreamCommand};
+use broker::types::{Arrival, Codec, Grant, Identifier, Join, Pace, StreamCommand};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Frame, identifier, masked, pass, settle, text};
@@ -146,10 +146,14 @@ async fn populate(broker: &Parts, room: &str, members: usize, info: &str) {
         let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"\""));
         let key = SubscriberKey { session: broker.next_session(), group };
         let join = Join { id: format!("user-{number}").into(), info: info.into() };
-        let command =
-            StreamCommand::Subscribe { join: Some(Ok(join)), history: None, grant: Grant::OPEN };
+        let command = StreamCommand::Subscribe {
+            join: Some(Ok(join)),
+            history: None,
+            grant: Grant::OPEN,
+            arrival: Arrival::default(),
+        };
         let recipient = broker.recipient(pipe(1 << 20).0);
-        let input = Input::Command { key: key.clone(), recipient, command };
+        let input = Input::Command { key: key.clone(), recipient, command, reference: None };
         broker.hub.publish(room.into(), input).await.expect("a shard");
         let at = broker.context.clock.now();
         broker

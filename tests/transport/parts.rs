@@ -83,6 +83,7 @@ impl Parts {
         let history = HistorySettings { limit: 0, ttl: Duration::from_secs(1), max_bytes: 0 };
         let streams = broker::broker::Settings {
             presence_ttl: options.ttl,
+            occupancy_interval: SECOND,
             resume: ResumeSettings { ttl: options.sessions_ttl, longest_doubt: SECOND },
             max_members: usize::MAX,
             max_answer: options.max_answer,
@@ -145,7 +146,7 @@ impl Parts {
         let context = Arc::clone(&self.context);
         let session = (Session::new(sid, &auth::Client::default()), None);
         let connection =
-            Connection::new(context, place, Arc::clone(&outbox), session, vec![], &read);
+            Connection::new(context, place, Arc::clone(&outbox), session, vec![], (None, &read));
         self.context.heartbeat.add(&outbox, ping);
         connection
     }
@@ -201,5 +202,5 @@ impl Parts {
 }
 
 pub(crate) fn publication(data: &str) -> Input<Recipient> {
-    Input::Publish { data: data.into(), at: 0, except: None }
+    Input::Publish { data: data.into(), event: None, at: 0, except: None }
 }

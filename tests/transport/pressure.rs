@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use broker::broker::{End, GroupKey, Input, SubscriberKey};
-use broker::types::{Codec, Grant, Identifier, SessionId, StreamCommand, StreamName};
+use broker::types::{Arrival, Codec, Grant, Identifier, SessionId, StreamCommand, StreamName};
 
 use crate::client::{Client, subscribe};
 use crate::parts::{Options, Parts, publication};
@@ -87,8 +87,18 @@ async fn a_full_queue_blocks_whoever_needs_it_and_loses_nothing() {
     });
     let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"\""));
     let subscriber = SubscriberKey { session: broker.next_session(), group };
-    let command = StreamCommand::Subscribe { join: None, history: None, grant: Grant::OPEN };
-    let input = Input::Command { key: subscriber, recipient: broker.recipient(near), command };
+    let command = StreamCommand::Subscribe {
+        join: None,
+        history: None,
+        grant: Grant::OPEN,
+        arrival: Arrival::default(),
+    };
+    let input = Input::Command {
+        key: subscriber,
+        recipient: broker.recipient(near),
+        command,
+        reference: None,
+    };
     broker.hub.publish("slow".into(), input).await.expect("a shard");
     until("the shard has a subscriber", || broker.metric("broker_subscriptions") == 1).await;
 

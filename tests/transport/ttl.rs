@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use broker::broker::Input;
 use broker::broker::{GroupKey, SubscriberKey};
-use broker::types::{Codec, Grant, Identifier, StreamCommand};
+use broker::types::{Arrival, Codec, Grant, Identifier, StreamCommand};
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 
@@ -99,8 +99,13 @@ async fn the_ttl_counts_from_the_end_even_if_the_shard_is_busy() {
     let identifier = Identifier::from("\"busy\"");
     let group = GroupKey::new(Codec::ActionCable, identifier);
     let key = SubscriberKey { session: broker.next_session(), group };
-    let command = StreamCommand::Subscribe { join: None, history: None, grant: Grant::OPEN };
-    let input = Input::Command { key, recipient: broker.recipient(near), command };
+    let command = StreamCommand::Subscribe {
+        join: None,
+        history: None,
+        grant: Grant::OPEN,
+        arrival: Arrival::default(),
+    };
+    let input = Input::Command { key, recipient: broker.recipient(near), command, reference: None };
     let start = broker.context.clock.now();
     broker.hub.publish("busy".into(), input).await.expect("a shard");
     settle().await;

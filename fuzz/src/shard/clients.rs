@@ -158,9 +158,15 @@ pub(super) fn is_answer(message: &ServerMessage) -> bool {
         ServerMessage::Publication(_)
         | ServerMessage::Whisper(_)
         | ServerMessage::Presence(_)
+        | ServerMessage::Arrived
+        | ServerMessage::Occupancy(_)
         | ServerMessage::Missed { .. } => false,
         ServerMessage::Confirmed
-        | ServerMessage::Rejected
+        | ServerMessage::Rejected(_)
+        | ServerMessage::Ended
+        | ServerMessage::Done
+        | ServerMessage::NotSubscribed
+        | ServerMessage::PresenceRecords(_)
         | ServerMessage::PresenceList(_)
         | ServerMessage::PresenceCount(_)
         | ServerMessage::Refused(_)

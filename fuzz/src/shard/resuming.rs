@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use broker::broker::{End, Input, SubscriberKey};
-use broker::types::StreamCommand;
+use broker::types::{Listing, StreamCommand};
 
 use super::clients::{Broken, Follower, Parked};
 use super::{CONNECTIONS, LONGEST_DOUBT, World, name};

@@ -13,7 +13,9 @@ pub fn encode(
 
 /// Appends messages in a row, all presence events among them as one.
 pub fn encode_run(identifier: &Identifier, messages: &[ServerMessage], out: &mut Vec<u8>) {
-    messages.iter().for_each(|message| encode(identifier, message, None, out));
+    for message in messages {
+        encode(identifier, message, None, out);
+    }
 }
 
 /// Appends a message about the connection.

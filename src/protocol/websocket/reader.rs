@@ -95,6 +95,11 @@ impl Reader {
         Ok(())
     }
 
+    /// Keeps bytes back, as after a break, for [`resume`](Self::resume).
+    pub fn hold(&mut self, bytes: &[u8]) {
+        self.progress().held.push(bytes);
+    }
+
     /// Whether bytes are held that [`resume`](Self::resume) could go on with after a break.
     pub fn is_held(&self) -> bool {
         self.progress.as_deref().is_some_and(|progress| !progress.held.is_empty())

@@ -35,6 +35,8 @@ mod tag {
     pub(super) const LEFT: u8 = 7;
     pub(super) const RESUMED: u8 = 8;
     pub(super) const GONE: u8 = 9;
+    pub(super) const PUBLISHED_AS: u8 = 10;
+    pub(super) const SUBSCRIBED_TO: u8 = 11;
     pub(super) const COMPLETE: u8 = 128;
     pub(super) const CLOSED: u8 = 129;
 }
@@ -55,7 +57,9 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
             number(*lost, out);
         }
         Change::Published(publication) => {
-            begin(tag::PUBLISHED, &publication.stream, out);
+            let event = publication.event.as_deref();
+            let tag = if event.is_some() { tag::PUBLISHED_AS } else { tag::PUBLISHED };
+            begin(tag, &publication.stream, out);
             number(publication.at, out);
             match &publication.position {
                 None => out.push(0),
@@ -65,11 +69,17 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
                     number(offset.0, out);
                 }
             }
-            text(publication.event.as_deref().unwrap_or_default(), out);
+            if let Some(event) = event {
+                text(event, out);
+            }
             text(publication.data.as_str(), out);
         }
         Change::Subscribed { stream, session, codec, watch, identifier, grant } => {
-            begin(tag::SUBSCRIBED, stream, out);
+            let tag = match watch {
+                Watch::Members => tag::SUBSCRIBED,
+                Watch::Occupancy => tag::SUBSCRIBED_TO,
+            };
+            begin(tag, stream, out);
             id(*session, out);
             out.push(match codec {
                 Codec::ActionCable => 0,
@@ -78,10 +88,6 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
                 Codec::Chat => 3,
                 Codec::Sse { raw: false } => 4,
                 Codec::Sse { raw: true } => 5,
-            });
-            out.push(match watch {
-                Watch::Members => 0,
-                Watch::Occupancy => 1,
             });
             text(identifier.as_str(), out);
             let Grant { rights: Rights { join, whisper }, identity } = grant;
@@ -178,18 +184,18 @@ fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
             Change::Began { stream, epoch, head, lost: fields.number()? }
         }
         tag::FORGOTTEN => Change::Forgotten { stream, lost: fields.number()? },
-        tag::PUBLISHED => {
+        tag::PUBLISHED | tag::PUBLISHED_AS => {
             let at = fields.number()?;
             let position = match fields.array()? {
                 [0] => None,
                 [1] => Some(Position { epoch: fields.epoch()?, offset: Offset(fields.number()?) }),
                 _ => return None,
             };
-            let event = fields.text().map(|event| (!event.is_empty()).then(|| event.into()))?;
+            let event = if kind == tag::PUBLISHED_AS { Some(fields.text()?.into()) } else { None };
             let data = fields.json()?;
             Change::Published(Arc::new(Publication { stream, data, event, at, position }))
         }
-        tag::SUBSCRIBED => Change::Subscribed {
+        tag::SUBSCRIBED | tag::SUBSCRIBED_TO => Change::Subscribed {
             stream,
             session: fields.id()?,
             codec: match fields.array()? {
@@ -201,10 +207,9 @@ fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
                 [5] => Codec::Sse { raw: true },
                 _ => return None,
             },
-            watch: match fields.array()? {
-                [0] => Watch::Members,
-                [1] => Watch::Occupancy,
-                _ => return None,
+            watch: match kind {
+                tag::SUBSCRIBED_TO => Watch::Occupancy,
+                _ => Watch::Members,
             },
             identifier: fields.identifier()?,
             grant: Grant {

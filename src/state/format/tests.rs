@@ -1,11 +1,13 @@
 //! What is written is read again, whatever is cut off; hostile bytes do no harm.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::types::{
     Change, Codec, Grant, Identifier, Identity, Offset, Position, Publication, RawJson, Rights,
-    SessionId,
+    SessionId, Watch,
 };
 
 const HEAD: Header = Header {
@@ -41,6 +43,21 @@ fn position() -> impl Strategy<Value = Position> {
     })
 }
 
+fn event() -> impl Strategy<Value = Option<Arc<str>>> {
+    prop::option::of("\\PC{1,9}".prop_map(Arc::from))
+}
+
+fn group() -> impl Strategy<Value = (Codec, Watch)> {
+    let codec = prop_oneof![
+        Just(Codec::ActionCable),
+        Just(Codec::Phoenix),
+        Just(Codec::Typed),
+        Just(Codec::Chat),
+        any::<bool>().prop_map(|raw| Codec::Sse { raw }),
+    ];
+    (codec, prop_oneof![Just(Watch::Members), Just(Watch::Occupancy)])
+}
+
 fn change() -> impl Strategy<Value = Change> {
     let stream = || "\\PC{1,9}".prop_map(|name: String| name.into());
     let whose = || (stream(), session(), identifier());
@@ -49,17 +66,17 @@ fn change() -> impl Strategy<Value = Change> {
             Change::Began { stream, epoch: at.epoch, head: at.offset, lost }
         }),
         (stream(), any::<u64>()).prop_map(|(stream, lost)| Change::Forgotten { stream, lost }),
-        (stream(), json(), any::<u64>(), prop::option::of(position())).prop_map(
-            |(stream, data, at, position)| {
-                Change::Published(Publication { stream, data, at, position }.into())
+        (stream(), json(), event(), any::<u64>(), prop::option::of(position())).prop_map(
+            |(stream, data, event, at, position)| {
+                Change::Published(Publication { stream, data, event, at, position }.into())
             }
         ),
-        (whose(), any::<(bool, bool, u64, u64)>()).prop_map(
-            |(whose, (join, whisper, identifier, presence_id))| {
+        (whose(), group(), any::<(bool, bool, u64, u64)>()).prop_map(
+            |(whose, (codec, watch), (join, whisper, identifier, presence_id))| {
                 let identity = Identity { identifier, presence_id };
                 let (stream, session, identifier) = whose;
                 let grant = Grant { rights: Rights { join, whisper }, identity };
-                Change::Subscribed { stream, session, codec: Codec::ActionCable, identifier, grant }
+                Change::Subscribed { stream, session, codec, watch, identifier, grant }
             }
         ),
         whose().prop_map(|(stream, session, identifier)| {
@@ -127,8 +144,8 @@ fn a_header_says_what_it_is() {
         assert!(Header::decode(&changed).is_err(), "{at}");
     }
     let mut newer = bytes.clone();
-    newer[8] = 2;
-    assert!(matches!(Header::decode(&newer), Err(HeaderError::Newer(2))));
+    newer[8] = 3;
+    assert!(matches!(Header::decode(&newer), Err(HeaderError::Newer(3))));
     assert!(matches!(Header::decode(b"hello"), Err(HeaderError::Foreign)));
     assert!(matches!(Header::decode(&[0; 100]), Err(HeaderError::Foreign)));
     let nobody = Header { shard: 2, ..HEAD }.encode();
@@ -188,8 +205,13 @@ fn a_length_that_lies_takes_no_memory() {
 #[test]
 fn a_large_turn_is_several_frames() {
     let data = RawJson::from(format!("\"{}\"", "a".repeat(600_000)));
-    let publication =
-        |at| Publication { stream: "a".into(), data: data.clone(), at, position: None };
+    let publication = |at| Publication {
+        stream: "a".into(),
+        data: data.clone(),
+        event: None,
+        at,
+        position: None,
+    };
     let turn: Vec<Change> = (0..5).map(|at| Change::Published(publication(at).into())).collect();
     let (file, entries) = file(&[turn], true);
     assert_eq!(decode(&file).unwrap().entries, entries);
