@@ -179,19 +179,24 @@ impl Session {
         }
         match command {
             ClientCommand::Subscribe { identifier, target, history, join, watch, arrival } => {
-                let ends = match self.subscribe(&identifier, target, watch, limits, streams) {
-                    Ok(()) => self.refer(&identifier, reference),
-                    Err(reason) => {
-                        let identifier = Identifier::from(&*identifier);
-                        let message = ServerMessage::Rejected(reason);
-                        return Action::Refuse { kind, identifier, message };
-                    }
+                let was_held = self.position(&identifier);
+                if let Err(reason) = self.subscribe(&identifier, target, watch, limits, streams) {
+                    return refuse(kind, Some(&identifier), reference, reason);
+                }
+                let is_part = matches!(&join, Some(Ok(JoinRequest { id: None, .. })));
+                let join = match join {
+                    Some(Ok(_)) if is_part && !self.joins_unasked(&identifier) => None,
+                    Some(Ok(join)) => Some(self.check_join(&identifier, join, limits)),
+                    Some(Err(reason)) => Some(Err(reason)),
+                    None => None,
                 };
-                let join = join.and_then(|join| match join {
-                    Ok(join) if self.wanted(&join).is_none() => None,
-                    Ok(join) => Some(self.check_join(&identifier, join, limits)),
-                    Err(reason) => Some(Err(reason)),
-                });
+                if let (true, Some(Err(reason))) = (is_part, &join) {
+                    if was_held.is_none() {
+                        self.subscriptions.pop();
+                    }
+                    return refuse(kind, Some(&identifier), reference, reason.clone());
+                }
+                let ends = self.refer(&identifier, reference, watch);
                 let (identity, arrival) = (self.identity, Arrival { ends, ..arrival });
                 let subscribe = |rights| {
                     let grant = Grant { rights, identity };
@@ -210,6 +215,19 @@ impl Session {
             ClientCommand::Join { identifier, join } => {
                 let command = match self.check_join(&identifier, join, limits) {
                     Ok(join) => StreamCommand::Join(join),
+                    Err(reason) => StreamCommand::RefusePresence(kind, reason),
+                };
+                self.forward(kind, &identifier, reference, |_| Ok(command))
+            }
+            ClientCommand::Update { identifier, join } => {
+                let has_joined = self.held_mut(&identifier).is_some_and(|held| held.joined);
+                let join = if has_joined {
+                    self.check_join(&identifier, join, limits)
+                } else {
+                    Err(NOT_JOINED.into())
+                };
+                let command = match join {
+                    Ok(join) => StreamCommand::Update(join),
                     Err(reason) => StreamCommand::RefusePresence(kind, reason),
                 };
                 self.forward(kind, &identifier, reference, |_| Ok(command))
@@ -293,25 +311,38 @@ impl Session {
         Ok(())
     }
 
-    /// Notes by what the client knows a subscription from now on; by what it did before, if that is
-    /// something else.
+    /// Notes by what the client knows a subscription from now on; by what it did before, if that
+    /// was another subscription to it, which is then told of presence as it asks to be.
     fn refer(
         &mut self,
         identifier: &str,
         reference: Option<&Arc<Reference>>,
+        watch: Watch,
     ) -> Option<Arc<Reference>> {
         let reference = reference?;
         let held = self.held_mut(identifier)?;
-        let before = held.reference.replace(Arc::clone(reference));
-        before.filter(|before| before.subscription != reference.subscription)
+        let before = held.reference.replace(Arc::clone(reference))?;
+        if before.subscription.is_none() || before.subscription == reference.subscription {
+            return None;
+        }
+        held.watch = watch;
+        Some(before)
     }
 
     /// Whether a request is about an earlier subscription than the one of that name there is now.
     fn is_stale(&self, identifier: &str, reference: Option<&Arc<Reference>>) -> bool {
         let Some(about) = reference.and_then(|it| it.subscription.as_ref()) else { return false };
         let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
-        let held = held.and_then(|held| held.reference.as_ref());
-        held.is_some_and(|held| held.subscription.as_ref() != Some(about))
+        let held = held.and_then(|held| held.reference.as_ref()?.subscription.as_ref());
+        // what was made without a name is never another one
+        held.is_some_and(|held| held != about)
+    }
+
+    /// Whether a client joins that only subscribes, where that goes with it: it has to be somebody, and
+    /// may watch where it may not join.
+    fn joins_unasked(&self, identifier: &str) -> bool {
+        let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
+        self.called().is_some() && held.is_some_and(|held| held.rights.join)
     }
 
     /// As whom a client wants to join.
@@ -432,6 +463,9 @@ impl Session {
         Ok(join)
     }
 }
+
+/// Why a client that isn't present can't be present differently.
+const NOT_JOINED: &str = "this subscription has not joined: join first";
 
 const NO_SUBSCRIPTION: &str = "there is no such subscription";
 

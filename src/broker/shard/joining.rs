@@ -66,6 +66,22 @@ impl<R: Clone> Shard<R> {
         true
     }
 
+    /// Gives who has joined another info.
+    pub(super) fn update(
+        &mut self,
+        index: u32,
+        key: &SubscriberKey,
+        join: Join,
+        now: Instant,
+    ) -> bool {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return false };
+        if subscriber_mut(stream, key).is_some_and(|subscriber| subscriber.record.is_some()) {
+            return self.join(index, key, join, JoinCause::Joined, now);
+        }
+        self.refuse(index, key, CommandKind::Join, "this subscription has not joined".into());
+        false
+    }
+
     /// Takes up the record of a session of the same member that has ended and can't come back, so
     /// that a page that is loaded anew isn't a second device until the TTL is over.
     fn adopt(&mut self, index: u32, key: &SubscriberKey, join: &Join) -> Option<RecordKey> {
