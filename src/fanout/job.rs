@@ -6,8 +6,11 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::Recipient;
-use crate::broker::{Input, SubscriberKey};
-use crate::types::{MemberList, SessionId, StreamName};
+use super::survey::Question;
+use crate::broker::{Full, Input, Placed, Put, SubscriberKey};
+use crate::types::{
+    MemberList, MemberRecords, PresenceId, Publication, RecordList, SessionId, StreamName,
+};
 
 /// Work for a shard.
 #[derive(Debug)]
@@ -19,14 +22,39 @@ pub(super) enum Job {
         records: bool,
         answer: oneshot::Sender<Presence>,
     },
+    Records {
+        stream: StreamName,
+        answer: oneshot::Sender<Arc<RecordList>>,
+    },
+    Member {
+        stream: StreamName,
+        id: PresenceId,
+        answer: oneshot::Sender<Option<MemberRecords>>,
+    },
+    Put {
+        stream: StreamName,
+        put: Put,
+        answer: oneshot::Sender<Result<Placed, Full>>,
+    },
+    /// Answered with how many records went.
+    Kick {
+        stream: StreamName,
+        id: PresenceId,
+        answer: oneshot::Sender<usize>,
+    },
+    History {
+        stream: StreamName,
+        answer: oneshot::Sender<Vec<Arc<Publication>>>,
+    },
     /// Answered once all that came before has been applied and is kept.
     Settle {
         answer: oneshot::Sender<()>,
     },
+    Question(Question),
     Resume {
         stream: StreamName,
         resume: Resume,
-        answer: oneshot::Sender<bool>,
+        answer: oneshot::Sender<Option<Taken>>,
     },
 }
 
@@ -39,6 +67,13 @@ pub struct Resume {
     pub to: SessionId,
     /// Where the answers go then.
     pub recipient: Recipient,
+}
+
+/// A subscription that was taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Whether its client is present through it still.
+    pub joined: bool,
 }
 
 /// A subscription whose connection has ended.

@@ -7,12 +7,14 @@ pub mod action_cable;
 pub mod chat;
 pub mod meta;
 pub mod phoenix;
+pub mod plain;
 pub mod sse;
 pub mod typed;
 pub mod websocket;
 
-mod plain;
 mod read;
+mod room;
+mod timestamp;
 mod write;
 
 use std::time::Duration;
@@ -34,7 +36,7 @@ pub fn decode<'a>(
         Codec::ActionCable => Request::unnamed(action_cable::decode(text)),
         Codec::Phoenix => phoenix::decode(text, now),
         Codec::Typed => Request::unnamed(typed::decode(text)),
-        Codec::Chat => Request::unnamed(chat::decode(text, called, now)),
+        Codec::Chat => Request::unnamed(chat::decode(text, called, now())),
         Codec::Sse { .. } => Request::unnamed(sse::decode(text)),
     }
 }
@@ -102,7 +104,7 @@ pub fn encode_run(
 /// Whether a group is told of such a thing at all.
 fn is_for(group: &GroupKey, message: &ServerMessage) -> bool {
     match (message, group.watch) {
-        (ServerMessage::Presence(_), Watch::Occupancy)
+        (ServerMessage::Presence(_) | ServerMessage::Missed { .. }, Watch::Occupancy)
         | (ServerMessage::Occupancy(_), Watch::Members) => false,
         // most protocols count members, not records
         (ServerMessage::Presence(change), Watch::Members) => {
@@ -145,6 +147,16 @@ pub fn encode_close(codec: Codec, reason: CloseReason, out: &mut Vec<u8>) {
     }
 }
 
+/// The end of the message that byte `at` of a codec's output stands in; `at` itself where one begins.
+pub fn boundary(codec: Codec, output: &[u8], at: usize) -> usize {
+    match codec {
+        Codec::ActionCable | Codec::Phoenix | Codec::Typed | Codec::Chat => {
+            websocket::frame_boundary(output, at)
+        }
+        Codec::Sse { .. } => sse::event_boundary(output, at),
+    }
+}
+
 /// Appends what goes over the wire for a message about the connection; nothing, if the protocol
 /// doesn't show such a thing. `reference` is that of the request it answers.
 pub fn encode_connection(
@@ -163,3 +175,6 @@ pub fn encode_connection(
         Codec::Sse { raw } => sse::encode_connection(message, raw, out),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,10 +39,7 @@ pub(super) fn canonical_token(token: &str) -> Option<Cow<'_, str>> {
 }
 
 /// The text of an argument that has to be an object; `None` for one that is missing or null.
-pub(super) fn object(
-    raw: Option<&RawValue>,
-    name: impl Display,
-) -> Result<Option<&str>, String> {
+pub(super) fn object(raw: Option<&RawValue>, name: impl Display) -> Result<Option<&str>, String> {
     match raw.map(RawValue::get) {
         None | Some("null") => Ok(None),
         Some(text) if text.starts_with('{') => Ok(Some(text)),

@@ -4,6 +4,7 @@ use std::fmt::Arguments;
 use std::io::Write as _;
 
 use super::websocket;
+use crate::types::RawJson;
 
 /// What a text frame without a payload has.
 const EMPTY_FRAME: usize = 2;
@@ -21,6 +22,14 @@ pub(super) fn text_frame(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     // a string always has a JSON form, and a vector takes every write
     drop(serde_json::to_writer(out, text));
+}
+
+/// JSON of what `body` appends.
+pub(super) fn json(body: impl FnOnce(&mut Vec<u8>)) -> RawJson {
+    let mut out = Vec::new();
+    body(&mut out);
+    // whatever is appended is text
+    String::from_utf8(out).map_or_else(|_| RawJson::from("null"), RawJson::from)
 }
 
 /// Appends texts as an array of JSON strings.

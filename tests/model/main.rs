@@ -11,9 +11,11 @@
 mod crowd;
 mod history;
 mod hold;
+mod occupancy;
 mod reference;
 mod replay;
 mod restore;
 mod resume;
 mod session;
 mod shard;
+mod survey;

@@ -15,6 +15,7 @@ mod closing;
 mod connecting;
 mod limits;
 mod liveness;
+mod observing;
 mod pings;
 mod pressure;
 mod resuming;

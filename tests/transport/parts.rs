@@ -108,7 +108,6 @@ impl Parts {
             most: Most { connections: 1000, per_address: None, per_second: None },
             sessions_ttl: options.sessions_ttl,
             ping: options.ping,
-            user_timeout: Duration::ZERO,
         };
         let access = (Access::default(), TokenName::new("jid"), Proxies::default());
         let context =

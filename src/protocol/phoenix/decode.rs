@@ -150,7 +150,9 @@ impl<'de> Deserialize<'de> for Frame<'de> {
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
                 let mut next = || {
                     let element = seq.next_element::<&RawValue>()?;
-                    element.ok_or_else(|| A::Error::custom(format_args!("it has to be {FIVE_ELEMENTS}")))
+                    element.ok_or_else(|| {
+                        A::Error::custom(format_args!("it has to be {FIVE_ELEMENTS}"))
+                    })
                 };
                 let frame = Frame {
                     join_ref: next()?,
@@ -289,10 +291,7 @@ fn tracking(payload: &RawValue, now: impl FnOnce() -> Duration) -> Result<JoinRe
 
 /// Becoming present as who the connection is, with a meta of the client's over the one that Phoenix'
 /// own examples have: since when it is online.
-fn present(
-    meta: Option<&RawValue>,
-    now: impl FnOnce() -> Duration,
-) -> Result<JoinRequest, String> {
+fn present(meta: Option<&RawValue>, now: impl FnOnce() -> Duration) -> Result<JoinRequest, String> {
     let meta = object(meta, "the meta")?.unwrap_or("{}");
     if let Some(objection) = plain::objection(meta) {
         return Err(format!("the meta {objection}"));

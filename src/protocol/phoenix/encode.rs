@@ -49,7 +49,13 @@ pub fn encode(
         }
         ServerMessage::Publication(publication) => {
             let event = publication.event.as_deref();
-            broadcast(identifier, event.unwrap_or(PUBLICATION), PUBLICATION, &publication.data, out);
+            broadcast(
+                identifier,
+                event.unwrap_or(PUBLICATION),
+                PUBLICATION,
+                &publication.data,
+                out,
+            );
         }
         ServerMessage::Whisper(whisper) => {
             let event = whisper.event.as_deref().unwrap_or(WHISPER);

@@ -14,9 +14,19 @@ pub const DEFAULT_ROOM: &str = "lobby";
 /// The same as the identifier of its subscription.
 const DEFAULT_IDENTIFIER: &str = "\"lobby\"";
 
+// the types of what clients send
 const JOIN: &str = "presence.join";
 const LEAVE: &str = "presence.leave";
 const LIST: &str = "presence.list";
+
+// and of what they are told
+const SYSTEM: &str = "presence.system";
+const ONLINE: &str = "presence.online";
+const OFFLINE: &str = "presence.offline";
+const CURRENT: &str = "presence.current";
+const MESSAGE: &str = "message";
+const WHISPER: &str = "whisper";
+const ERROR: &str = "error";
 
 #[cfg(test)]
 mod tests {

@@ -77,6 +77,11 @@ export class Http {
     return answer.json;
   }
 
+  /** Who is present in a stream, by presence id. */
+  async ids(stream) {
+    return ((await this.users(stream)).records ?? []).map(({ id }) => id);
+  }
+
   async metrics() {
     return new Metrics((await this.request('/metrics')).text);
   }

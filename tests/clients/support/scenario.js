@@ -66,9 +66,9 @@ class Scenario {
     return this.#closers.length;
   }
 
-  /** A WebSocket, open, its welcome not awaited. */
-  async open(path = '/cable', options = {}) {
-    const socket = await Socket.open(this.broker.url(path), { ca: this.broker.ca, ...options });
+  /** A WebSocket, open, its welcome not awaited; of another `kind` for another protocol. */
+  async open(path = '/cable', { kind = Socket, ...options } = {}) {
+    const socket = await kind.open(this.broker.url(path), { ca: this.broker.ca, ...options });
     this.cleanup(() => socket.terminate());
     return socket;
   }

@@ -1,6 +1,7 @@
 // A plain WebSocket client that says exactly what a test tells it to, and keeps all it hears.
 
 import assert from 'node:assert/strict';
+import { isDeepStrictEqual } from 'node:util';
 import { WebSocket } from 'ws';
 import { Inbox, PATIENCE, within } from './patience.js';
 
@@ -19,7 +20,7 @@ export class Socket {
 
   /** Opens a connection; does not wait for the welcome. */
   static async open(url, { protocols = ['actioncable-v1-json'], ...options } = {}) {
-    const socket = new Socket(url, protocols, options);
+    const socket = new this(url, protocols, options);
     await within(socket.opened, `a connection to ${url}`);
     return socket;
   }
@@ -49,13 +50,18 @@ export class Socket {
 
   #hear(text, binary) {
     if (binary) throw new Error('a binary frame, where the protocol has only text');
-    const frame = JSON.parse(text);
+    const frame = this.read(text);
     if (frame.type === 'ping') {
       this.pings.push(text);
       return;
     }
     this.transcript.push(text);
     this.#inbox.put({ ...frame, raw: text });
+  }
+
+  /** What a frame says, with the names its protocol has for that. */
+  read(text) {
+    return JSON.parse(text);
   }
 
   /** Sends an object as JSON, or a string as it is. */
@@ -145,6 +151,11 @@ export class Socket {
     }
   }
 
+  /** What was published to a stream has come; see `settle` in mark.js. */
+  hearsPublication(data) {
+    return this.hears({ message: data });
+  }
+
   /** Nothing came that the test has not taken. */
   hearsNothing(what) {
     assert.deepEqual(this.unheard, [], what);
@@ -167,6 +178,7 @@ export class Socket {
   }
 }
 
-function same(a, b) {
-  return a === b || JSON.stringify(a) === JSON.stringify(b);
+/** Whether two values are the same JSON, whatever the order of their keys. */
+export function same(a, b) {
+  return a === b || isDeepStrictEqual(a, b);
 }

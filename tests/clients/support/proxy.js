@@ -1,0 +1,32 @@
+// A proxy that passes requests on and WebSockets not, as some offices have it.
+
+import { once } from 'node:events';
+import http from 'node:http';
+
+/** Starts one before the broker; `upgrade` does what it does to a WebSocket's handshake. */
+export async function proxyTo(s, upgrade) {
+  const sockets = new Set();
+  const server = http.createServer((request, response) => {
+    const { url: path, method, headers } = request;
+    const on = http.request({ host: '127.0.0.1', port: s.broker.port, path, method, headers }, (answer) => {
+      response.writeHead(answer.statusCode, answer.headers);
+      answer.pipe(response);
+    });
+    on.on('error', () => response.destroy());
+    response.on('close', () => on.destroy());
+    request.pipe(on);
+  });
+  server.on('upgrade', (request, socket) => upgrade(socket));
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.on('close', () => sockets.delete(socket));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  s.cleanup(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  return `ws://127.0.0.1:${server.address().port}`;
+}
