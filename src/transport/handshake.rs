@@ -48,6 +48,9 @@ pub(super) enum Refusal {
     Stopping,
     #[error("{0}: connect with a good token")]
     Unauthorized(auth::Refused),
+    /// As Phoenix answers it.
+    #[error("{0}: connect with a good token")]
+    Forbidden(auth::Refused),
     #[error("this may not be followed: {0}")]
     Rejected(Cow<'static, str>),
     #[error(transparent)]
@@ -95,6 +98,10 @@ fn accept(
     let terms = Terms::read(codec, &context.token, headers, query)?;
     let subprotocol = terms.subprotocol;
     let opening = open(context, codec, client, (headers, query), terms)?;
+    if let (Codec::Phoenix, Err(refused)) = (codec, &opening.admitted) {
+        // its client loses its patience with each handshake that succeeds, and comes back at once
+        return Err(Refusal::Forbidden(*refused));
+    }
     tracing::debug!(%client, sid = %opening.sid, "a handshake is followed");
     let (tasks, context) = (context.tasks.clone(), Arc::clone(context));
     tasks.spawn(async move {
@@ -195,6 +202,7 @@ impl Refusal {
             Self::Unauthorized(_) | Self::Rejected(_) => {
                 (StatusCode::UNAUTHORIZED, HandshakeFailure::Unauthorized)
             }
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, HandshakeFailure::Unauthorized),
             Self::Query(_) => (StatusCode::BAD_REQUEST, HandshakeFailure::Malformed),
             Self::NoRandomness => (StatusCode::INTERNAL_SERVER_ERROR, HandshakeFailure::System),
         }

@@ -329,3 +329,6 @@ fn says_since_when(meta: &str) -> bool {
     (meta.contains("online_at") || meta.contains('\\'))
         && serde_json::from_str::<Keys>(meta).map_or(true, |keys| keys.online_at.0)
 }
+
+#[cfg(test)]
+mod tests;

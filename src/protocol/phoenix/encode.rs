@@ -290,3 +290,6 @@ fn write_members<'a>(
     }
     out.push(b'}');
 }
+
+#[cfg(test)]
+mod tests;
