@@ -47,9 +47,12 @@ pub(super) fn encode_message(publication: &Publication, out: &mut Vec<u8>) {
         None => string(out, SYSTEM),
     }
     let content = content.map_or(data, RawValue::get);
-    let write_content = |out: &mut Vec<u8>| match content.starts_with('"') {
-        true => out.extend_from_slice(content.as_bytes()),
-        false => string(out, content),
+    let write_content = |out: &mut Vec<u8>| {
+        if content.starts_with('"') {
+            out.extend_from_slice(content.as_bytes());
+        } else {
+            string(out, content);
+        }
     };
     close(out, write_content, Duration::from_millis(publication.at));
 }
