@@ -18,6 +18,7 @@ RUN mkdir src \
  && cargo clean --release --package broker
 
 COPY src src
+COPY examples examples
 RUN cargo build --release --locked --bin broker
 
 

@@ -226,7 +226,11 @@ fn check(entry: &Entry) {
         | Change::Unsubscribed { identifier, .. }
         | Change::Left { identifier, .. }
         | Change::Resumed { identifier, .. } => check_identifier(identifier),
-        Change::Gone { id, .. } => assert!(!id.as_str().is_empty()),
+        Change::Put { id, info, .. } => {
+            check_json(info);
+            assert!(!id.as_str().is_empty());
+        }
+        Change::Gone { id, .. } | Change::Withdrawn { id, .. } => assert!(!id.as_str().is_empty()),
         Change::Forgotten { .. } => {}
     }
 }

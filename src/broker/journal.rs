@@ -76,7 +76,12 @@ impl Ticks {
         Self(start)
     }
 
-    fn at(self, time: Instant) -> u32 {
+    /// When a tick began.
+    pub(super) fn began(self, tick: u32) -> Instant {
+        self.0 + TICK * tick
+    }
+
+    pub(super) fn at(self, time: Instant) -> u32 {
         let ticks = time.saturating_duration_since(self.0).as_millis() / TICK.as_millis();
         u32::try_from(ticks).unwrap_or(u32::MAX) // after thirteen years
     }

@@ -7,6 +7,7 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::time::Instant;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -48,11 +49,23 @@ struct Record {
     info: RawJson,
     /// When it goes, once its connection has ended.
     deadline: Option<Deadline>,
-    /// Through which subscription it was made, where that is kept.
-    owner: Option<Box<SubscriberKey>>,
+    /// Whose it is, where that is kept.
+    owner: Option<Box<Owner>>,
     /// Its session has ended and can't come back.
     is_orphan: bool,
     links: Links,
+}
+
+/// Whose a record is.
+#[derive(Debug)]
+pub(super) enum Owner {
+    /// That of the subscription it was made through.
+    Subscription(SubscriberKey),
+    /// The application's, which is always kept.
+    Application {
+        /// When it goes, in milliseconds of the Unix epoch; if it does by itself.
+        until: Option<u64>,
+    },
 }
 
 #[derive(Debug)]
@@ -60,7 +73,21 @@ struct Member {
     id: PresenceId,
     /// Its records, the one changed last at the end.
     records: List,
+    /// At which tick it arrived.
+    arrived: u32,
     links: Links,
+}
+
+/// What operators see of a member.
+#[derive(Debug)]
+pub(super) struct Seen<'a> {
+    pub(super) id: &'a PresenceId,
+    pub(super) info: &'a RawJson,
+    /// At which tick it arrived.
+    pub(super) arrived: u32,
+    pub(super) records: usize,
+    /// When it leaves, if no record has a connection.
+    pub(super) leaves_at: Option<Instant>,
 }
 
 impl Linked for Record {
@@ -190,13 +217,37 @@ impl PresenceSet {
     /// Takes up a member's record whose session has ended and can't come back, if there is one: the
     /// one changed last.
     pub(super) fn adopt(&mut self, id: &PresenceId) -> Option<RecordKey> {
-        let member = self.members.get(self.find_member(id)? as usize)?;
         let is_orphan = |key: &RecordKey| {
             self.records.get(*key as usize).is_some_and(|record| record.is_orphan)
         };
-        let key = member.records.keys(&self.records).filter(is_orphan).last()?;
+        let key = self.records_of(id).filter(is_orphan).last()?;
         self.records.get_mut(key as usize)?.is_orphan = false;
         Some(key)
+    }
+
+    /// The application's record of a presence id.
+    pub(super) fn applications(&self, id: &PresenceId) -> Option<RecordKey> {
+        let is_its = |key: &RecordKey| {
+            let owner = self.records.get(*key as usize).and_then(|record| record.owner.as_deref());
+            matches!(owner, Some(Owner::Application { .. }))
+        };
+        self.records_of(id).find(is_its)
+    }
+
+    /// The application's records that go by themselves, each with when, in milliseconds of the Unix
+    /// epoch.
+    pub(super) fn applications_until(&self) -> Vec<(RecordKey, u64)> {
+        let until = |(index, record): (usize, &Record)| match record.owner.as_deref() {
+            Some(Owner::Application { until: Some(until) }) => Some((key(index), *until)),
+            Some(_) | None => None,
+        };
+        self.records.iter().filter_map(until).collect()
+    }
+
+    /// A member's records, the one changed last at the end.
+    pub(super) fn records_of(&self, id: &PresenceId) -> impl Iterator<Item = RecordKey> {
+        let member = self.find_member(id).and_then(|key| self.members.get(key as usize));
+        member.into_iter().flat_map(|member| member.records.keys(&self.records))
     }
 
     /// The presence id a record was made with.
@@ -210,19 +261,47 @@ impl PresenceSet {
         self.records.get(key as usize).map(|record| record.reference)
     }
 
+    /// Notes when a member arrived.
+    pub(super) fn arrived(&mut self, id: &PresenceId, tick: u32) {
+        let member = self.find_member(id).and_then(|key| self.members.get_mut(key as usize));
+        if let Some(member) = member {
+            member.arrived = tick;
+        }
+    }
+
+    /// The members in order of arrival, as operators see them.
+    pub(super) fn seen_by_operators(&self) -> impl Iterator<Item = Seen<'_>> {
+        self.arrival.iter(&self.members).filter_map(|member| {
+            let last = self.records.get(member.records.last()? as usize)?;
+            let (mut records, mut leaves_at, mut stays) = (0, None, false);
+            for record in member.records.iter(&self.records) {
+                records += 1;
+                stays |= record.deadline.is_none();
+                leaves_at = leaves_at.max(record.deadline.map(|(at, _)| at));
+            }
+            Some(Seen {
+                id: &member.id,
+                info: &last.info,
+                arrived: member.arrived,
+                records,
+                leaves_at: leaves_at.filter(|_| !stays),
+            })
+        })
+    }
+
     /// What others see of a member.
     pub(super) fn info_of(&self, id: &PresenceId) -> Option<&RawJson> {
         self.seen(self.find_member(id)?)
     }
 
-    /// Through which subscription a record was made, where that is kept.
-    pub(super) fn owner_mut(&mut self, key: RecordKey) -> Option<&mut Option<Box<SubscriberKey>>> {
+    /// Whose a record is, where that is kept.
+    pub(super) fn owner_mut(&mut self, key: RecordKey) -> Option<&mut Option<Box<Owner>>> {
         self.records.get_mut(key as usize).map(|record| &mut record.owner)
     }
 
-    /// The records in an order in which adding them anew gives the same set: each with the
-    /// subscription it was made through, its id and its info.
-    pub(super) fn records(&self) -> impl Iterator<Item = (&SubscriberKey, &PresenceId, &RawJson)> {
+    /// The records in an order in which adding them anew gives the same set: each with its owner,
+    /// its id and its info.
+    pub(super) fn records(&self) -> impl Iterator<Item = (&Owner, &PresenceId, &RawJson)> {
         let members = self.arrival.iter(&self.members);
         members.flat_map(|member| {
             member
@@ -251,23 +330,30 @@ impl PresenceSet {
         list
     }
 
+    /// A member with its records.
+    pub(super) fn member(&self, id: &PresenceId) -> Option<MemberRecords> {
+        let member = self.members.get(self.find_member(id)? as usize)?;
+        Some(self.with_records(member))
+    }
+
     /// The members in order of arrival with their records, shared likewise.
     pub(super) fn list_records(&mut self) -> Arc<RecordList> {
         if let Some(listed) = &self.listed_records {
             return Arc::clone(listed);
         }
-        let list = self.arrival.iter(&self.members).map(|member| MemberRecords {
-            id: member.id.clone(),
-            records: (member.records.iter(&self.records))
-                .map(|record| ListedRecord {
-                    reference: record.reference,
-                    info: record.info.clone(),
-                })
-                .collect(),
-        });
+        let list = self.arrival.iter(&self.members).map(|member| self.with_records(member));
         let list = Arc::new(list.collect::<RecordList>());
         self.listed_records = Some(Arc::clone(&list));
         list
+    }
+
+    fn with_records(&self, member: &Member) -> MemberRecords {
+        let listed = |record: &Record| ListedRecord {
+            reference: record.reference,
+            info: record.info.clone(),
+        };
+        let records = member.records.iter(&self.records).map(listed).collect();
+        MemberRecords { id: member.id.clone(), records }
     }
 
     /// What others see of a member: the info of the record that changed last.
@@ -292,7 +378,12 @@ impl PresenceSet {
             return found;
         }
         let (members, hash) = (&mut self.members, self.hasher.hash_one(id));
-        let member = Member { id: id.clone(), records: List::default(), links: Links::default() };
+        let member = Member {
+            id: id.clone(),
+            records: List::default(),
+            arrived: 0,
+            links: Links::default(),
+        };
         let key = key(members.insert(member));
         self.arrival.push_back(members, key);
         self.by_id.insert_unique(hash, key, |key| {

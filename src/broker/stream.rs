@@ -33,8 +33,9 @@ pub(super) struct Stream<R> {
     pub(super) held: Held,
     /// Since when a subscriber lacks something, if one does.
     pub(super) behind_since: Option<Instant>,
-    /// When those who only count were last told, and the number they were told.
-    pub(super) counted: Option<(Instant, usize)>,
+    /// When those who only count were last told, and the number that all of them know, if it is
+    /// the same one.
+    pub(super) counted: Option<(Instant, Option<usize>)>,
     /// When they are told next, if there is something to tell.
     pub(super) count_due: Option<Deadline>,
     pass: Pass,

@@ -100,6 +100,12 @@ pub const MAX_BODY_SIZE: usize = 1024 * 1024;
 /// A token and a page's cookies fit; what HTTP servers commonly allow.
 pub const MAX_HEADER_SIZE: usize = 16 * 1024;
 
+/// An example is for trying the broker out, not for where it serves.
+pub const EXAMPLES: bool = false;
+
+/// What shows everyone who is present is there when it is asked for.
+pub const DASHBOARD: bool = false;
+
 /// The start, the end and what needs attention; never a line per frame.
 pub const LOG_LEVEL: &str = "info";
 

@@ -44,6 +44,12 @@ pub enum ConfigError {
         /// The name given.
         param: String,
     },
+    /// A page for everyone that shows everyone.
+    #[error(
+        "--dashboard would show everyone who can reach it who is present: set an --api-key, which it \
+         then asks for, or a --secret to derive one from, or keep --host 127.0.0.1"
+    )]
+    OpenDashboard,
     /// A list of origins that is none.
     #[error("--allowed-origins: {0}")]
     Origins(#[from] BadOrigin),

@@ -107,6 +107,10 @@ pub struct Config {
     pub max_body_size: usize,
     /// Largest request head, in bytes.
     pub max_header_size: usize,
+    /// Whether the examples are served.
+    pub examples: bool,
+    /// Whether the dashboard is served.
+    pub dashboard: bool,
     /// A filter for `tracing`, valid as such.
     pub log_level: String,
     /// How log lines are written.
@@ -207,6 +211,8 @@ impl Config {
             max_header_size: Some(ByteSize(self.max_header_size)),
             max_stream_name_size: Some(ByteSize(limits.stream_name_size)),
             max_identifier_size: Some(ByteSize(limits.identifier_size)),
+            examples: Some(self.examples),
+            dashboard: Some(self.dashboard),
             log_level: Some(self.log_level.clone()),
             log_format: Some(self.log_format),
             config: None,
@@ -298,6 +304,8 @@ impl Default for Config {
             max_answer_size: defaults::MAX_ANSWER_SIZE,
             max_body_size: defaults::MAX_BODY_SIZE,
             max_header_size: defaults::MAX_HEADER_SIZE,
+            examples: defaults::EXAMPLES,
+            dashboard: defaults::DASHBOARD,
             log_level: defaults::LOG_LEVEL.to_owned(),
             log_format: defaults::LOG_FORMAT,
         }

@@ -20,6 +20,7 @@ const HISTORY: &str = "History";
 const RESTARTS: &str = "Sessions and restarts";
 const PINGS: &str = "Pings and timeouts";
 const LIMITS: &str = "Limits";
+const PAGES: &str = "Pages";
 const LOG: &str = "Logs";
 const FILE: &str = "Configuration";
 
@@ -524,6 +525,23 @@ pub struct Settings {
     #[arg(long, env = "BROKER_MAX_IDENTIFIER_SIZE", value_name = "SIZE", help_heading = LIMITS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_identifier_size: Option<ByteSize>,
+
+    /// Serve an example to try in a browser: a chat room at /examples/chat/ [default: false]
+    ///
+    /// It is a client like any other and may do no more than those.
+    #[arg(long, env = "BROKER_EXAMPLES", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", help_heading = PAGES)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub examples: Option<bool>,
+
+    /// Serve a page at /dashboard that shows streams and members live [default: false]
+    ///
+    /// It asks for the --api-key, or the one derived from the --secret, and needs none where the
+    /// broker has neither and listens on loopback. It is served where the API is.
+    #[arg(long, env = "BROKER_DASHBOARD", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", help_heading = PAGES)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dashboard: Option<bool>,
 
     /// error, warn, info, debug, trace or off; or by module [default: info]
     ///

@@ -140,6 +140,22 @@ fn members_may_be_any_number() {
 }
 
 #[test]
+fn the_dashboard_is_for_this_machine_or_for_who_has_the_key() {
+    for given in [
+        &["--dashboard"][..],
+        &["--dashboard", "--host=::1", "--public"],
+        &["--dashboard", "--host=0.0.0.0", "--secret=s"],
+        &["--dashboard", "--host=0.0.0.0", "--public", "--api-key=k"],
+    ] {
+        assert!(config(given).unwrap().dashboard, "{given:?}");
+    }
+    let sentence = refusal(&["--dashboard", "--host=0.0.0.0", "--public"]);
+    assert!(sentence.contains("--dashboard") && sentence.contains("--api-key"), "{sentence}");
+    assert!(!config(&["--dashboard=false", "--host=0.0.0.0", "--public"]).unwrap().dashboard);
+    assert!(!config(&[]).unwrap().dashboard && !config(&[]).unwrap().examples);
+}
+
+#[test]
 fn an_open_door_is_warned_about() {
     let warnings = |given: &[&str]| config(given).unwrap().warnings().len();
     assert_eq!(warnings(&["--public"]), 0);

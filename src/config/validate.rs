@@ -50,6 +50,7 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
     if !access.may_be_reached() && !host.to_canonical().is_loopback() {
         return Err(ConfigError::NotLoopback { host });
     }
+    let is_guarded = access.reading_key().is_some() || host.to_canonical().is_loopback();
     let tls = TlsFiles::from_settings(&mut settings)?;
     let protocols = Protocols::from_settings(&mut settings)?;
     let port = settings.port.unwrap_or(default.port);
@@ -132,6 +133,8 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
             SMALLEST_BODY,
         )?,
         max_header_size: header_size(settings.max_header_size, default.max_header_size)?,
+        examples: settings.examples.unwrap_or(default.examples),
+        dashboard: dashboard(settings.dashboard.unwrap_or(default.dashboard), is_guarded)?,
         log_level: settings.log_level.map_or(Ok(default.log_level), log_level)?,
         log_format: settings.log_format.unwrap_or(default.log_format),
     })
@@ -387,6 +390,11 @@ fn count_or_any(
         Some(0) => Ok(None),
         given @ Some(_) => count(setting, given, 0).map(Some),
     }
+}
+
+/// The dashboard shows everyone who is present: to this machine alone, or to who has the key.
+fn dashboard(wanted: bool, is_guarded: bool) -> Result<bool, ConfigError> {
+    if wanted && !is_guarded { Err(ConfigError::OpenDashboard) } else { Ok(wanted) }
 }
 
 /// Refuses a bare word that isn't a level, too: as a directive it would be a module's name, and

@@ -9,13 +9,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::job::{Ended, Job, Presence, Resume};
+use super::job::{Ended, Job, Presence, Resume, Taken};
 use super::worker::Worker;
 use super::{Beginning, Recipient};
-use crate::broker::Input;
+use crate::broker::{Full, Input, Placed, Put};
 use crate::clock::Clock;
 use crate::telemetry::Instruments;
-use crate::types::{Publication, StreamName};
+use crate::types::{MemberRecords, PresenceId, Publication, RecordList, StreamName};
 
 /// How many inputs wait for a shard before those who bring them have to wait too.
 const QUEUE: usize = 4096;
@@ -133,9 +133,42 @@ impl Hub {
 
     /// Asks who is present, in its turn: it sees every input sent before.
     pub async fn presence(&self, stream: StreamName, records: bool) -> Result<Presence, Stopped> {
+        self.ask(stream, |stream, answer| Job::Presence { stream, records, answer }).await
+    }
+
+    /// Asks who is present with which records, likewise.
+    pub async fn records(&self, stream: StreamName) -> Result<Arc<RecordList>, Stopped> {
+        self.ask(stream, |stream, answer| Job::Records { stream, answer }).await
+    }
+
+    /// Asks with which records somebody is present, if at all; likewise.
+    pub async fn member(
+        &self,
+        stream: StreamName,
+        id: PresenceId,
+    ) -> Result<Option<MemberRecords>, Stopped> {
+        self.ask(stream, |stream, answer| Job::Member { stream, id, answer }).await
+    }
+
+    /// Puts a record of the application's, in its turn.
+    pub async fn put(&self, stream: StreamName, put: Put) -> Result<Result<Placed, Full>, Stopped> {
+        self.ask(stream, |stream, answer| Job::Put { stream, put, answer }).await
+    }
+
+    /// Takes a member out, in its turn; says how many records went.
+    pub async fn kick(&self, stream: StreamName, id: PresenceId) -> Result<usize, Stopped> {
+        self.ask(stream, |stream, answer| Job::Kick { stream, id, answer }).await
+    }
+
+    /// Waits for what a shard answers.
+    async fn ask<T>(
+        &self,
+        stream: StreamName,
+        job: impl FnOnce(StreamName, oneshot::Sender<T>) -> Job,
+    ) -> Result<T, Stopped> {
         let (answer, answered) = oneshot::channel();
         let shard = self.shard(&stream).ok_or(Stopped)?;
-        shard.send(Job::Presence { stream, records, answer }).await.map_err(|_| Stopped)?;
+        shard.send(job(stream, answer)).await.map_err(|_| Stopped)?;
         answered.await.map_err(|_| Stopped)
     }
 
@@ -152,14 +185,20 @@ impl Hub {
         &self,
         stream: StreamName,
         resume: Resume,
-    ) -> Result<oneshot::Receiver<bool>, Stopped> {
+    ) -> Result<oneshot::Receiver<Option<Taken>>, Stopped> {
         let (answer, answered) = oneshot::channel();
         let shard = self.shard(&stream).ok_or(Stopped)?;
         shard.send(Job::Resume { stream, resume, answer }).await.map_err(|_| Stopped)?;
         Ok(answered)
     }
 
-    fn shard(&self, stream: &StreamName) -> Option<&mpsc::Sender<Job>> {
+    /// The queues of all shards.
+    pub(super) fn shards(&self) -> &[mpsc::Sender<Job>] {
+        &self.shards
+    }
+
+    /// The queue of the shard that looks after a stream.
+    pub(super) fn shard(&self, stream: &StreamName) -> Option<&mpsc::Sender<Job>> {
         self.shards.get(place(stream, self.shards.len()))
     }
 }

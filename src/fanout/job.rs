@@ -6,8 +6,11 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::Recipient;
-use crate::broker::{Input, SubscriberKey};
-use crate::types::{MemberList, Publication, SessionId, StreamName};
+use super::survey::Question;
+use crate::broker::{Full, Input, Placed, Put, SubscriberKey};
+use crate::types::{
+    MemberList, MemberRecords, PresenceId, Publication, RecordList, SessionId, StreamName,
+};
 
 /// Work for a shard.
 #[derive(Debug)]
@@ -19,6 +22,26 @@ pub(super) enum Job {
         records: bool,
         answer: oneshot::Sender<Presence>,
     },
+    Records {
+        stream: StreamName,
+        answer: oneshot::Sender<Arc<RecordList>>,
+    },
+    Member {
+        stream: StreamName,
+        id: PresenceId,
+        answer: oneshot::Sender<Option<MemberRecords>>,
+    },
+    Put {
+        stream: StreamName,
+        put: Put,
+        answer: oneshot::Sender<Result<Placed, Full>>,
+    },
+    /// Answered with how many records went.
+    Kick {
+        stream: StreamName,
+        id: PresenceId,
+        answer: oneshot::Sender<usize>,
+    },
     History {
         stream: StreamName,
         answer: oneshot::Sender<Vec<Arc<Publication>>>,
@@ -27,10 +50,11 @@ pub(super) enum Job {
     Settle {
         answer: oneshot::Sender<()>,
     },
+    Question(Question),
     Resume {
         stream: StreamName,
         resume: Resume,
-        answer: oneshot::Sender<bool>,
+        answer: oneshot::Sender<Option<Taken>>,
     },
 }
 
@@ -43,6 +67,13 @@ pub struct Resume {
     pub to: SessionId,
     /// Where the answers go then.
     pub recipient: Recipient,
+}
+
+/// A subscription that was taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Whether its client is present through it still.
+    pub joined: bool,
 }
 
 /// A subscription whose connection has ended.

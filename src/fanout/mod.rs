@@ -15,15 +15,17 @@ mod outbox;
 mod receipt;
 mod sessions;
 mod socket;
+mod survey;
 mod tls;
 mod worker;
 
 pub use beginning::Beginning;
 pub use hub::{Hub, NoRoom, Stopped};
 pub use identities::{Identities, Registration};
-pub use job::{Ended, Presence, Resume};
+pub use job::{Ended, Presence, Resume, Taken};
 pub use outbox::{Outbox, Recipient};
 pub use receipt::{Ping, Unasked};
 pub use sessions::{Claim, Sessions};
 pub use socket::Socket;
+pub use survey::{Attendance, Observer, Survey, Tally};
 pub use tls::TlsSocket;

@@ -14,7 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::Socket;
 use super::receipt::{Ping, Receipt, Unasked};
 use crate::protocol;
-use crate::types::{CloseReason, Codec};
+use crate::types::{CloseReason, Codec, Identifier};
 
 /// How many questions with large answers one connection may have at its shards. With more it isn't
 /// read until one has been dealt with, so that nobody's questions stand before everyone else's.
@@ -47,6 +47,9 @@ struct State {
     receipt: Receipt,
     /// How often the queue has got shorter.
     progress: u32,
+    /// The subscriptions through which the client was taken out of a stream; rarely any.
+    #[expect(clippy::box_collection, reason = "eight bytes, as there are many of these")]
+    kicked: Option<Box<Vec<Identifier>>>,
 }
 
 #[derive(Default)]
@@ -215,7 +218,7 @@ impl Outbox {
         state.closing = Some(reason);
         let mut queue = state.queue.take().unwrap_or_default();
         if reason == CloseReason::TooSlow {
-            queue.cut();
+            queue.cut(self.codec);
         }
         let mut last = Vec::new();
         protocol::encode_close(self.codec, reason, &mut last);
@@ -313,6 +316,19 @@ impl Outbox {
         }
     }
 
+    /// Notes that the client is no longer present through a subscription, and hasn't left itself.
+    pub fn kicked(&self, identifier: Identifier) {
+        let mut state = self.state.lock();
+        if state.closing.is_none() {
+            state.kicked.get_or_insert_default().push(identifier);
+        }
+    }
+
+    /// Through which subscriptions the client was taken out since this was last asked.
+    pub fn take_kicked(&self) -> Vec<Identifier> {
+        self.state.lock().kicked.take().map(|kicked| *kicked).unwrap_or_default()
+    }
+
     /// Ends the stream, whatever holds on to it.
     pub fn shutdown(&self, how: Shutdown) {
         self.socket.shutdown(how);
@@ -351,9 +367,9 @@ impl Queue {
     }
 
     /// Drops all but the rest of a frame of which the client has a part.
-    fn cut(&mut self) {
+    fn cut(&mut self, codec: Codec) {
         let rest = self.frames.pop_front().map(|front| {
-            let end = protocol::websocket::frame_boundary(&front, self.written);
+            let end = protocol::boundary(codec, &front, self.written);
             front.slice(self.written.min(end)..end)
         });
         *self = Self::default();

@@ -11,14 +11,15 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::job::{Ended, Job, Presence, Resume};
+use super::job::{Ended, Job, Presence, Resume, Taken};
+use super::survey::{Onlookers, Tally};
 use super::{Ping, Recipient};
-use crate::broker::{Delivery, End, FanOut, Input, Shard, Totals};
+use crate::broker::{Delivery, End, FanOut, Input, Kicked, Shard, SubscriberKey, Totals};
 use crate::clock::Clock;
 use crate::protocol;
 use crate::state::Log;
 use crate::telemetry::{Instruments, metrics as names};
-use crate::types::{GroupKey, ServerMessage};
+use crate::types::{GroupKey, ServerMessage, Watch};
 
 /// How many inputs are applied before anyone is told anything.
 const INPUTS_A_TURN: usize = 1024;
@@ -55,6 +56,10 @@ pub(super) struct Worker {
     instruments: Arc<Instruments>,
     depth: metrics::Gauge,
     counted: Totals,
+    /// What it has done in all.
+    tally: Tally,
+    /// The operators who look at a stream.
+    onlookers: Onlookers,
     frames: Vec<u8>,
     /// Where in `frames` each message of a fan-out begins.
     starts: Vec<usize>,
@@ -83,6 +88,8 @@ impl Worker {
             instruments,
             depth,
             counted: Totals::default(),
+            tally: Tally::default(),
+            onlookers: Onlookers::default(),
             frames: Vec::new(),
             starts: Vec::new(),
             sent: 0,
@@ -134,6 +141,7 @@ impl Worker {
             }
             behind = self.reply(now) || self.fan_out(now);
             behind |= self.write_streams(now);
+            self.onlookers.tell(&mut self.shard);
             self.count();
         }
     }
@@ -222,6 +230,27 @@ impl Worker {
                 };
                 drop(answer.send(presence)); // whoever asked may be gone
             }
+            Job::Records { stream, answer } => {
+                self.keep(now);
+                answer.send(self.shard.records(&stream)).ok(); // whoever asked may be gone
+            }
+            Job::Member { stream, id, answer } => {
+                self.keep(now);
+                answer.send(self.shard.member(&stream, &id)).ok(); // whoever asked may be gone
+            }
+            Job::Put { stream, put, answer } => {
+                let placed = self.shard.put(&stream, put, now);
+                self.keep(now);
+                answer.send(placed).ok(); // whoever asked may be gone
+            }
+            Job::Kick { stream, id, answer } => {
+                let Kicked { records, subscribers } = self.shard.kick(&stream, &id, now);
+                self.keep(now);
+                for (recipient, identifier) in subscribers {
+                    recipient.kicked(identifier);
+                }
+                answer.send(records).ok(); // whoever asked may be gone
+            }
             Job::History { stream, answer } => {
                 self.keep(now);
                 drop(answer.send(self.shard.publications(&stream))); // likewise
@@ -232,16 +261,22 @@ impl Worker {
                 let end = End { at, doubt, resumable };
                 self.shard.handle(&stream, Input::Ended { key, end }, now);
             }
+            Job::Question(question) => {
+                self.keep(now);
+                self.onlookers.answer(question, &mut self.shard, self.tally, now);
+            }
             Job::Settle { answer } => {
                 self.keep(now);
                 answer.send(()).ok(); // whoever asked may be gone
             }
             Job::Resume { stream, resume: Resume { from, to, recipient }, answer } => {
                 let fits = |bytes| recipient.reserve(bytes);
+                let key = SubscriberKey { session: to, group: from.group.clone() };
                 let to = (to, Recipient::clone(&recipient));
                 let resumed = self.shard.resume(&stream, &from, to, fits, now);
                 while self.reply(now) {}
-                answer.send(resumed).ok(); // whoever asked may be gone
+                let taken = resumed.then(|| Taken { joined: self.shard.is_joined(&stream, &key) });
+                answer.send(taken).ok(); // whoever asked may be gone
             }
         }
     }
@@ -283,7 +318,8 @@ impl Worker {
 
     /// Whether a client is to be asked whether it has got these messages.
     fn asks_about(&self, group: &GroupKey, messages: &[ServerMessage]) -> bool {
-        self.asks && group.codec.resumes() && messages.iter().any(ServerMessage::is_event)
+        let may_come_back = group.codec.resumes() && group.watch == Watch::Members;
+        self.asks && may_come_back && messages.iter().any(ServerMessage::is_event)
     }
 
     /// Sends what is in the buffer, which tells of events or not.
@@ -384,6 +420,7 @@ impl Worker {
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats, and far from 2^52")]
     fn count(&mut self) {
         let counts = self.shard.take_counts();
+        self.tally.add(&counts, self.delivered);
         let metrics = &*self.instruments;
         for (kind, followed) in counts.commands {
             let outcome = if followed { &metrics.commands_ok } else { &metrics.commands_refused };

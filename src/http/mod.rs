@@ -1,11 +1,15 @@
-//! What the application, operators and Prometheus talk to: publishing, presence, health, metrics.
+//! What the application, operators and Prometheus talk to: publishing, presence, health, metrics;
+//! and pages for people.
 //!
 //! Every answer that isn't 2xx says why, as `{"error":"…"}`.
 
 mod body;
 mod cors;
+pub mod dashboard;
+pub mod pages;
 mod presence;
 pub mod publish;
+mod put;
 mod reply;
 mod rooms;
 mod status;
@@ -23,6 +27,7 @@ pub use status::{about, health, metrics};
 use crate::clock::Clock;
 use crate::config::Secret;
 use crate::fanout::{Hub, Identities, Sessions};
+use crate::types::Limits;
 
 /// What the application's endpoints need.
 #[derive(Debug)]
@@ -41,12 +46,12 @@ pub struct Api {
     pub api_key: Option<Secret>,
     /// Largest request body, in bytes.
     pub max_body: usize,
-    /// Longest stream name, in bytes.
-    pub max_stream_name: usize,
+    /// What a record of the application's may be like, and the name of a stream.
+    pub limits: Limits,
 }
 
 /// The application's endpoints.
 pub fn api(api: Api) -> BoxedFilter<(Response,)> {
     let api = Arc::new(api);
-    publish::routes(&api).or(presence::route(&api)).unify().boxed()
+    publish::routes(&api).or(presence::routes(&api)).unify().boxed()
 }

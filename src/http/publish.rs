@@ -58,7 +58,7 @@ async fn publish<B: Buf>(
     body: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, Refusal> {
     let body = body::read(body, api.max_body).await?;
-    let elements = decode(&body, api.max_stream_name).map_err(Refusal::Malformed)?;
+    let elements = decode(&body, api.limits.stream_name_size).map_err(Refusal::Malformed)?;
     let at = u64::try_from(api.clock.unix().as_millis()).unwrap_or(u64::MAX);
     // in a task of its own: a client that hangs up halfway must not leave half of it published
     let api = Arc::clone(api);

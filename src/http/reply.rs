@@ -6,7 +6,9 @@ use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reject::MethodNotAllowed;
 use warp::reply::Response;
 
+use crate::broker::Full;
 use crate::config::Secret;
+use crate::fanout::Stopped;
 use crate::telemetry::metrics::HTTP_REQUESTS;
 
 /// Why a request wasn't followed.
@@ -26,24 +28,44 @@ pub(super) enum Refusal {
     TooSlow,
     #[error("the broker is stopping")]
     Stopping,
+    #[error(
+        "without a key the dashboard is for this machine alone, under a name such as localhost: set an \
+         --api-key to reach it under another"
+    )]
+    OtherHost,
+    #[error("there are {0} dashboards open already, which is all there may be: close one")]
+    Dashboards(usize),
     #[error("there is nothing here: {0}")]
     NotFound(&'static str),
+    #[error("nobody is present there under this id")]
+    Absent,
+    #[error(transparent)]
+    Full(#[from] Full),
     #[error("this path takes another method")]
     Method,
+    #[error("`users` is the list of all: write the presence id `users` as `%75sers`")]
+    List,
 }
 
 impl Refusal {
     const fn status(&self) -> StatusCode {
         match self {
             Self::Unauthorized | Self::NotForYou(_) => StatusCode::UNAUTHORIZED,
-            Self::Origin => StatusCode::FORBIDDEN,
             Self::Malformed(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Stopping | Self::Dashboards(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Origin | Self::OtherHost => StatusCode::FORBIDDEN,
+            Self::NotFound(_) | Self::Absent => StatusCode::NOT_FOUND,
+            Self::Full(_) => StatusCode::CONFLICT,
+            Self::Method | Self::List => StatusCode::METHOD_NOT_ALLOWED,
         }
+    }
+}
+
+impl From<Stopped> for Refusal {
+    fn from(_: Stopped) -> Self {
+        Self::Stopping
     }
 }
 

@@ -11,13 +11,40 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::write::{append, string};
-use crate::types::RawJson;
+use crate::types::{MemberRecords, RawJson};
 
 /// The record's reference.
 const REFERENCE: &str = "phx_ref";
 
 /// The record's reference before an update.
 const PREVIOUS: &str = "phx_ref_prev";
+
+/// Appends who is present, each with each of their records.
+pub fn write_list(out: &mut Vec<u8>, members: &[MemberRecords]) {
+    append(out, format_args!("{{\"type\":\"info\",\"total\":{},\"records\":[", members.len()));
+    for (number, member) in members.iter().enumerate() {
+        if number > 0 {
+            out.push(b',');
+        }
+        write_member(out, member);
+    }
+    out.extend_from_slice(b"]}");
+}
+
+/// Appends a member with each of its records.
+pub fn write_member(out: &mut Vec<u8>, member: &MemberRecords) {
+    out.extend_from_slice(b"{\"id\":");
+    string(out, member.id.as_str());
+    let shown = member.records.last().map_or("null", |record| record.info.as_str());
+    append(out, format_args!(",\"info\":{shown},\"metas\":["));
+    for (number, record) in member.records.iter().enumerate() {
+        if number > 0 {
+            out.push(b',');
+        }
+        write(out, &record.info, record.reference, None);
+    }
+    out.extend_from_slice(b"]}");
+}
 
 /// Appends the record that has an info and a reference, and had another before it was updated.
 pub fn write(out: &mut Vec<u8>, info: &RawJson, reference: u64, previous: Option<u64>) {

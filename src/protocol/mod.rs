@@ -7,11 +7,11 @@ pub mod action_cable;
 pub mod chat;
 pub mod meta;
 pub mod phoenix;
+pub mod plain;
 pub mod sse;
 pub mod typed;
 pub mod websocket;
 
-mod plain;
 mod read;
 mod room;
 mod timestamp;
@@ -99,7 +99,7 @@ pub fn encode_run(group: &GroupKey, messages: &[ServerMessage], out: &mut Vec<u8
 /// Whether a group is told of such a thing at all.
 fn is_for(group: &GroupKey, message: &ServerMessage) -> bool {
     match (message, group.watch) {
-        (ServerMessage::Presence(_), Watch::Occupancy)
+        (ServerMessage::Presence(_) | ServerMessage::Missed { .. }, Watch::Occupancy)
         | (ServerMessage::Occupancy(_), Watch::Members) => false,
         // most protocols count members, not records
         (ServerMessage::Presence(change), Watch::Members) => {
@@ -139,6 +139,16 @@ pub fn encode_close(codec: Codec, reason: CloseReason, out: &mut Vec<u8>) {
             websocket::write_close(out, code, reason.as_str());
         }
         Codec::Sse { .. } => {}
+    }
+}
+
+/// The end of the message that byte `at` of a codec's output stands in; `at` itself where one begins.
+pub fn boundary(codec: Codec, output: &[u8], at: usize) -> usize {
+    match codec {
+        Codec::ActionCable | Codec::Phoenix | Codec::Typed | Codec::Chat => {
+            websocket::frame_boundary(output, at)
+        }
+        Codec::Sse { .. } => sse::event_boundary(output, at),
     }
 }
 

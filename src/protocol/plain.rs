@@ -8,7 +8,7 @@
 const DEEPEST: usize = 64;
 
 /// What is wrong with valid JSON, if anything is.
-pub(super) fn objection(json: &str) -> Option<&'static str> {
+pub fn objection(json: &str) -> Option<&'static str> {
     let (mut depth, mut bytes) = (0_usize, json.bytes().enumerate());
     let mut in_string = false;
     while let Some((at, byte)) = bytes.next() {

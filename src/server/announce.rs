@@ -2,6 +2,7 @@
 
 use super::doors::Addresses;
 use crate::config::{Config, Protocol, Secret};
+use crate::http::{dashboard, pages};
 
 /// Tells who reads the log what there is to know.
 pub(super) fn ready(
@@ -71,6 +72,16 @@ pub(super) fn ready(
         access = keyed(access.scraping_key()),
         "metrics"
     );
+    if config.dashboard {
+        tracing::info!(
+            url = format!("http{tls}://{api}{}", dashboard::PAGE),
+            access = keyed(access.reading_key()),
+            "dashboard"
+        );
+    }
+    if config.examples {
+        tracing::info!(url = format!("http{tls}://{cable}{}", pages::CHAT), "examples");
+    }
     if max_connections > possible {
         tracing::warn!(
             open_files,

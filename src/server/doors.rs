@@ -12,8 +12,9 @@ use warp::reply::Response;
 use super::listener::{BindError, Listener, Serving};
 use crate::config::{Config, Protocol};
 use crate::http;
+use crate::http::dashboard::{Dashboard, Lasting};
 use crate::telemetry::metrics as names;
-use crate::transport::{self, Context};
+use crate::transport::{self, Context, Line};
 use crate::types::Codec;
 
 type Routes = BoxedFilter<(Response,)>;
@@ -40,11 +41,8 @@ impl Doors {
         prometheus: PrometheusHandle,
     ) -> Result<Self, BindError> {
         let rooms = rooms(config, context);
-        let with_rooms = |routes: Routes| match &rooms {
-            Some(rooms) => routes.or(rooms.clone()).unify().boxed(),
-            None => routes,
-        };
-        let cable = with_rooms(clients(config, context));
+        let cable = with(clients(config, context), config.examples.then(http::pages::examples));
+        let cable = with(cable, rooms.clone());
         let api = http::api(http::Api {
             clock: Arc::clone(&context.clock),
             hub: Arc::clone(&context.hub),
@@ -53,9 +51,10 @@ impl Doors {
             broadcast_key: config.access.publishing_key(),
             api_key: config.access.reading_key(),
             max_body: config.max_body_size,
-            max_stream_name: config.limits.stream_name_size,
+            limits: config.limits,
         });
-        let api = with_rooms(api);
+        let api = with(api, config.dashboard.then(|| dashboard(config, context)));
+        let api = with(api, rooms);
         let metrics = http::metrics(move || scrape(&prometheus), config.access.scraping_key());
         let mut doors: Vec<(SocketAddr, Listener, Routes)> = Vec::new();
         let mut open = |own: Option<SocketAddr>, flag, routes: Routes| {
@@ -93,6 +92,29 @@ impl Doors {
     }
 }
 
+/// Routes with more beside them, if there are more.
+fn with(routes: Routes, more: Option<Routes>) -> Routes {
+    match more {
+        Some(more) => routes.or(more).unify().boxed(),
+        None => routes,
+    }
+}
+
+/// The page for operators; the response with its events lasts.
+fn dashboard(config: &Config, context: &Arc<Context>) -> Routes {
+    let connections = Arc::clone(context);
+    let dashboard = Dashboard {
+        clock: Arc::clone(&context.clock),
+        started: context.clock.now(),
+        hub: Arc::clone(&context.hub),
+        tasks: context.tasks.clone(),
+        connections: Box::new(move || connections.connections()),
+        key: config.access.reading_key(),
+    };
+    let lasting = warp::ext::get::<Line>().map(|line: Line| Box::new(line.watch()) as Lasting);
+    http::dashboard::routes(dashboard, lasting.boxed())
+}
+
 /// The metrics, those that are only known when asked for among them.
 fn scrape(prometheus: &PrometheusHandle) -> String {
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
@@ -118,6 +140,13 @@ fn clients(config: &Config, context: &Arc<Context>) -> Routes {
             let route = transport::route(Arc::clone(context), codec);
             routes.push(at(&format!("{path}{below}"), route));
         }
+    }
+    if let Some(path) = protocols.path(Protocol::Phoenix) {
+        let route = transport::long_polling(Arc::clone(context));
+        routes.push(at(&format!("{path}/longpoll"), route));
+    }
+    if let Some(path) = protocols.path(Protocol::Sse) {
+        routes.push(at(path, transport::event_stream(Arc::clone(context))));
     }
     let either = |all: Routes, one: Routes| all.or(one).unify().boxed();
     routes.into_iter().reduce(either).unwrap_or_else(|| http::about(protocols))

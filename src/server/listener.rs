@@ -3,16 +3,18 @@
 //! hyper serves warp's routes over our own accept loop: warp's server has no time limit for a
 //! half-sent request and no end for connections that have become WebSockets.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +25,7 @@ use warp::reply::Response;
 use super::pending::{Pending, Slot};
 use super::tls::Certificate;
 use crate::telemetry::Instruments;
-use crate::transport::Peer;
+use crate::transport::{Line, Peer, Watched};
 use crate::types::HandshakeFailure;
 
 /// How many connections the kernel holds that haven't been accepted: a restart brings everyone
@@ -62,7 +64,7 @@ fn advice(error: &io::Error, flag: &str) -> String {
 const TRIES_A_WARNING: u32 = 100;
 
 /// A connection on which no request begins for so long is cut: nothing takes longer, but for a
-/// client that doesn't read its answer.
+/// client that doesn't read its answer, and an answer that is meant to last.
 const LONGEST_REQUEST: Duration = Duration::from_secs(60);
 
 /// How long a request that is under way at the stop has to end: half of one may never be more.
@@ -71,6 +73,9 @@ const LAST_REQUEST: Duration = Duration::from_secs(1);
 /// What holds for all connections of all listeners.
 #[derive(Debug)]
 pub(super) struct Serving {
+    /// How long a peer may leave sent bytes unacknowledged before its kernel is given up; none for
+    /// the system's own idea.
+    pub(super) user_timeout: Option<Duration>,
     /// In which a request's head has to arrive, and before it TLS to be agreed on.
     pub(super) handshake_timeout: Duration,
     /// Largest head of a request, in bytes.
@@ -131,6 +136,7 @@ impl Listener {
             routes,
             certificate: serving.certificate.clone(),
             timeout: serving.handshake_timeout,
+            user_timeout: serving.user_timeout,
             stop: stop.clone(),
         };
         serving.requests.spawn(async move {
@@ -188,6 +194,7 @@ struct Door {
     routes: Routes,
     certificate: Option<Arc<Certificate>>,
     timeout: Duration,
+    user_timeout: Option<Duration>,
     stop: CancellationToken,
 }
 
@@ -200,6 +207,12 @@ impl Door {
         slot: &Slot,
     ) -> Result<(), HandshakeFailure> {
         drop(socket.set_nodelay(true)); // fails on a socket that is gone already, which is seen next
+        if self.user_timeout.is_some() {
+            let set = SockRef::from(&socket).set_tcp_user_timeout(self.user_timeout);
+            if let Err(error) = set {
+                tracing::debug!(%error, "TCP_USER_TIMEOUT is not to be had");
+            }
+        }
         let Some(certificate) = &self.certificate else {
             return speak(self.http, socket, self.routes, self.stop, (peer, slot)).await;
         };
@@ -223,18 +236,32 @@ async fn speak(
     (peer, slot): (IpAddr, &Slot),
 ) -> Result<(), HandshakeFailure> {
     let routes = TowerToHyperService::new(warp::service(routes));
-    let asked = AtomicUsize::new(0);
+    let (asked, line, lasts) = (AtomicUsize::new(0), Line::new(), AtomicBool::new(false));
     let service = service_fn(|mut request: hyper::Request<_>| {
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(line.clone());
         slot.touch();
         asked.fetch_add(1, Ordering::Relaxed);
-        routes.call(request)
+        let (answer, line, lasts) = (routes.call(request), &line, &lasts);
+        async move {
+            let mut answer = pin!(answer);
+            poll_fn(|task| {
+                let answer = answer.as_mut().poll(task);
+                let is_watched = line.is_watched();
+                if lasts.swap(is_watched, Ordering::Relaxed) != is_watched {
+                    slot.step_out(is_watched);
+                }
+                answer
+            })
+            .await
+        }
     });
-    let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
+    let socket = TokioIo::new(Watched::new(socket, line.clone()));
+    let connection = http.serve_connection(socket, service).with_upgrades();
     tokio::pin!(connection);
     let stalled = async {
         let mut before = None;
-        while before != Some(asked.load(Ordering::Relaxed)) {
+        while line.is_watched() || before != Some(asked.load(Ordering::Relaxed)) {
             before = Some(asked.load(Ordering::Relaxed));
             tokio::time::sleep(LONGEST_REQUEST).await;
         }

@@ -89,7 +89,9 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let doors = Doors::open(&config, context, prometheus.clone())?;
     let mut signals = signals::Signals::new()?;
     let certificate = config.tls.clone().map(|files| load(files, &context.instruments));
+    let liveness = config.liveness_interval.map(|interval| interval + config.liveness_timeout);
     let serving = Serving {
+        user_timeout: liveness,
         handshake_timeout: config.handshake_timeout,
         max_header: config.max_header_size,
         instruments: Arc::clone(&context.instruments),
@@ -244,7 +246,6 @@ fn room(open_files: u64) -> Room {
 }
 
 fn settings(config: &Config, open_files: u64) -> Settings {
-    let liveness = config.liveness_interval.map(|interval| interval + config.liveness_timeout);
     Settings {
         limits: config.limits,
         max_message: config.max_message_size,
@@ -263,7 +264,6 @@ fn settings(config: &Config, open_files: u64) -> Settings {
                 TimestampPrecision::Nanoseconds => PingPrecision::Nanoseconds,
             },
         },
-        user_timeout: liveness.unwrap_or_default(),
     }
 }
 

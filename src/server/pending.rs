@@ -83,7 +83,8 @@ impl Pending {
         let mut queue = self.queue.lock();
         let moves = queue.moved.is_some_and(|at| now.saturating_duration_since(at) < self.grace);
         let grace = if moves { self.grace * WHILE_IT_MOVES } else { self.grace };
-        if queue.entries.len() >= self.most
+        // more than one has to go where some have come back
+        while queue.entries.len() >= self.most
             && let Some(first) = queue.entries.first_entry()
         {
             let age = now.saturating_duration_since(first.get().since);
@@ -111,6 +112,25 @@ impl Slot {
     /// A request begins, or TLS is agreed on: the connection is in use.
     pub(super) fn touch(&self) {
         self.touch_at(self.pending.clock.now());
+    }
+
+    /// Gives the place up while a response lasts that isn't to be counted here, and takes one again
+    /// when it is over, whether there is one or not.
+    pub(super) fn step_out(&self, out: bool) {
+        let now = self.pending.clock.now();
+        if out {
+            self.leave(now);
+        } else {
+            self.return_at(now);
+        }
+    }
+
+    fn return_at(&self, now: Instant) {
+        let mut queue = self.pending.queue.lock();
+        if !queue.entries.contains_key(&self.key.load(Ordering::Relaxed)) {
+            let entry = Entry { since: now, crowded_out: self.crowded_out.clone() };
+            self.key.store(queue.add(IN_USE, entry), Ordering::Relaxed);
+        }
     }
 
     fn touch_at(&self, now: Instant) {
@@ -216,6 +236,30 @@ mod tests {
         let _next = pending.try_enter(end).unwrap();
         let _other = pending.try_enter(end).unwrap();
         assert!(slow.crowded_out.is_cancelled());
+    }
+
+    #[test]
+    fn who_steps_out_is_not_sent_away_and_comes_back_to_the_end() {
+        let (pending, start, grace) = room_for(2);
+        let lasting = pending.try_enter(start).unwrap();
+        lasting.touch_at(start);
+        lasting.step_out(true);
+        let others = [(); 2].map(|()| pending.try_enter(start).unwrap());
+        others.iter().for_each(|other| other.touch_at(start));
+        let out = || {
+            let cancelled = |slot: &Slot| slot.crowded_out.is_cancelled();
+            (cancelled(&lasting), others.each_ref().map(cancelled))
+        };
+        assert_eq!(out(), (false, [false, false]));
+        lasting.return_at(start + grace);
+        lasting.return_at(start + grace);
+        assert_eq!(pending.queue.lock().entries.len(), 3);
+        let later = start + grace * WHILE_IT_MOVES;
+        let _newcomer = pending.try_enter(later).unwrap();
+        assert_eq!(out(), (false, [true, true]), "one place was too many");
+        assert_eq!(pending.queue.lock().entries.len(), 2);
+        drop(lasting);
+        assert_eq!(pending.queue.lock().entries.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -142,10 +142,23 @@ impl Session {
         }
     }
 
-    /// Follows what another session followed, as far as it could be taken along.
-    pub fn take_over(&mut self, other: Self, taken: impl IntoIterator<Item = bool>) {
+    /// Follows what another session followed, as far as it could be taken along: for each
+    /// subscription, whether it is present through it still, if it is there.
+    pub fn take_over(&mut self, other: Self, taken: impl IntoIterator<Item = Option<bool>>) {
         let taken = other.subscriptions.into_iter().zip(taken);
-        self.subscriptions = taken.filter_map(|(held, taken)| taken.then_some(held)).collect();
+        self.subscriptions = taken
+            .filter_map(|(held, joined)| Some(Subscription { joined: joined?, ..held }))
+            .collect();
+    }
+
+    /// It is no longer present through a subscription: the application has taken it out.
+    ///
+    /// If it joins in the same moment, that it is present again may be missed: then it may have one
+    /// record more than the limit until it joins there once more.
+    pub fn kicked(&mut self, identifier: &Identifier) {
+        if let Some(held) = self.held_mut(identifier.as_str()) {
+            held.joined = false;
+        }
     }
 
     /// Who the client is where it doesn't say: whom its token or its handshake names, or as whom it
@@ -503,7 +516,7 @@ const fn may_speak(rights: Rights) -> Result<(), &'static str> {
 }
 
 /// Whether an id and an info are of a size that may be; if not, what is wrong, and for which limit.
-fn check_size(join: &Join, limits: &Limits) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
+pub fn check_size(join: &Join, limits: &Limits) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
     check_id(&join.id, limits)?;
     let (size, most) = (join.info.as_str().len(), limits.info_size);
     if size > most {
@@ -645,6 +658,40 @@ mod tests {
         let mut nobody = session(JoinsAs::Nobody);
         subscribe(&mut nobody, Some("ann"));
         assert_eq!(say(&mut nobody, Some("ann")), first);
+    }
+
+    #[test]
+    fn who_was_taken_out_may_join_elsewhere() {
+        let (limits, streams) = (Limits { records: 1, ..Limits::default() }, Streams::default());
+        let mut ann = session(JoinsAs::Anyone);
+        let join = |ann: &mut Session, identifier: &'static str| {
+            for join in [None, Some(Ok(as_whom(Some("ann"))))] {
+                let command = ClientCommand::Subscribe {
+                    identifier: identifier.into(),
+                    target: Target::Public("room".into()),
+                    history: None,
+                    join,
+                    watch: Watch::Members,
+                    arrival: Arrival::default(),
+                };
+                let action = ann.handle(request(command), &limits, &streams);
+                if let Some(reason) = refused(&action) {
+                    return Err(reason.to_owned());
+                }
+            }
+            Ok(())
+        };
+        assert_eq!(join(&mut ann, "i"), Ok(()));
+        assert!(join(&mut ann, "j").is_err());
+        ann.kicked(&"j".into());
+        assert!(join(&mut ann, "j").is_err(), "it was another");
+        ann.kicked(&"i".into());
+        ann.kicked(&"unheard of".into());
+        assert_eq!(join(&mut ann, "j"), Ok(()));
+        assert!(join(&mut ann, "i").is_err());
+        let parked = ann.end();
+        ann.take_over(parked, [Some(false), Some(false)]);
+        assert_eq!(join(&mut ann, "i"), Ok(()), "its record ran out meanwhile");
     }
 
     #[test]

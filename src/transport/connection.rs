@@ -273,7 +273,9 @@ impl Connection {
     /// Ends the session at once: whoever watches it needn't wait for the socket.
     fn begin_end(&mut self, reason: CloseReason) {
         self.client.end_session(reason);
+        let is_framed = self.client.outbox.codec().is_framed();
         let client_closed = match reason {
+            _ if !is_framed => true, // without frames there is none that closes
             CloseReason::ClientClosed
             | CloseReason::ClientGone
             | CloseReason::ProtocolError
@@ -422,6 +424,9 @@ impl Client {
     fn request(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> ControlFlow<()> {
         let reference = request.reference.clone();
         let Context { settings, access, instruments, .. } = &*self.context;
+        for identifier in self.outbox.take_kicked() {
+            self.session.kicked(&identifier);
+        }
         let action = self.session.handle(request, &settings.limits, &access.streams);
         if let Some(limit) = self.session.take_exceeded() {
             instruments.limits.increment(limit);

@@ -1,6 +1,7 @@
 //! The WebSocket handshake (RFC 6455 section 4.2): answered by warp, after which the bare
 //! `TcpStream` is taken out of hyper.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,7 +15,9 @@ use warp::reply::Response;
 use super::opening::Opening;
 use super::terms::Terms;
 use super::{Context, NoPlace, Peer, address};
+use crate::auth;
 use crate::protocol;
+use crate::protocol::sse::BadQuery;
 use crate::types::{Codec, HandshakeFailure, SessionId};
 
 /// Why a handshake was refused.
@@ -43,6 +46,14 @@ pub(super) enum Refusal {
     Rate,
     #[error("the broker is stopping")]
     Stopping,
+    #[error("{0}: connect with a good token")]
+    Unauthorized(auth::Refused),
+    #[error("this may not be followed: {0}")]
+    Rejected(Cow<'static, str>),
+    #[error("{0}")]
+    TooMuch(Cow<'static, str>),
+    #[error(transparent)]
+    Query(#[from] BadQuery),
     #[error("the system gave no random numbers")]
     NoRandomness,
 }
@@ -57,15 +68,8 @@ pub fn route(context: Arc<Context>, codec: Codec) -> BoxedFilter<(Response,)> {
         .and(warp::ext::optional::<OnUpgrade>())
         .map(move |headers: HeaderMap, query: String, Peer(peer), upgrade: Option<OnUpgrade>| {
             let client = address::client(peer, &headers, &context.proxies);
-            match accept(&context, codec, client, (&headers, &query), upgrade) {
-                Ok(response) => response,
-                Err(refusal) => {
-                    let (status, failure) = refusal.meaning();
-                    context.instruments.handshake_failures.increment(failure);
-                    tracing::debug!(%client, reason = %refusal, "a handshake is refused");
-                    refuse(&refusal, status)
-                }
-            }
+            accept(&context, codec, client, (&headers, &query), upgrade)
+                .unwrap_or_else(|refusal| refuse(&refusal, note(&context, client, &refusal)))
         })
         .boxed()
 }
@@ -115,6 +119,14 @@ fn accept(
     Ok(response)
 }
 
+/// Counts a refusal and says what it means to a client.
+pub(super) fn note(context: &Context, client: IpAddr, refusal: &Refusal) -> StatusCode {
+    let (status, failure) = refusal.meaning();
+    context.instruments.handshake_failures.increment(failure);
+    tracing::debug!(%client, reason = %refusal, "a handshake is refused");
+    status
+}
+
 /// Lets a client in, if its page may connect and there is room: who it is shows in what becomes of
 /// its connection.
 pub(super) fn open(
@@ -124,9 +136,7 @@ pub(super) fn open(
     (headers, query): (&HeaderMap, &str),
     terms: Terms<'_>,
 ) -> Result<Opening, Refusal> {
-    if context.access.origins.as_ref().is_some_and(|allowed| !allowed.allow(origin(headers))) {
-        return Err(Refusal::Origin);
-    }
+    check_origin(context, headers)?;
     if context.is_stopping() {
         return Err(Refusal::Stopping);
     }
@@ -146,8 +156,15 @@ pub(super) fn open(
     })
 }
 
+/// Whether the page that asks may connect, if one asks.
+pub(super) fn check_origin(context: &Context, headers: &HeaderMap) -> Result<(), Refusal> {
+    let origins = context.access.origins.as_ref();
+    let is_allowed = origins.is_none_or(|allowed| allowed.allow(origin(headers)));
+    if is_allowed { Ok(()) } else { Err(Refusal::Origin) }
+}
+
 /// Where the page comes from, if a page asks. Two answers are none.
-fn origin(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn origin(headers: &HeaderMap) -> Option<&str> {
     let mut origins = headers.get_all(header::ORIGIN).into_iter();
     let only = origins.next().filter(|_| origins.next().is_none());
     only.and_then(|origin| origin.to_str().ok())
@@ -177,12 +194,16 @@ impl Refusal {
             Self::Address => (StatusCode::TOO_MANY_REQUESTS, HandshakeFailure::Address),
             Self::Rate => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Rate),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Stopping),
+            Self::Unauthorized(_) | Self::Rejected(_) => {
+                (StatusCode::UNAUTHORIZED, HandshakeFailure::Unauthorized)
+            }
+            Self::TooMuch(_) | Self::Query(_) => (StatusCode::BAD_REQUEST, HandshakeFailure::Malformed),
             Self::NoRandomness => (StatusCode::INTERNAL_SERVER_ERROR, HandshakeFailure::System),
         }
     }
 }
 
-fn refuse(refusal: &Refusal, status: StatusCode) -> Response {
+pub(super) fn refuse(refusal: &Refusal, status: StatusCode) -> Response {
     let mut response = Response::new(format!("{refusal}\n").into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -190,6 +211,9 @@ fn refuse(refusal: &Refusal, status: StatusCode) -> Response {
     if status == StatusCode::UPGRADE_REQUIRED {
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if *refusal == Refusal::Rate {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -203,7 +227,7 @@ fn is_key(key: &[u8]) -> bool {
         && digits.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')))
 }
 
-fn random_sid() -> Option<SessionId> {
+pub(super) fn random_sid() -> Option<SessionId> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).ok()?;
     Some(SessionId::from_bits(u128::from_ne_bytes(bytes)))

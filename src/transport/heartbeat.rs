@@ -19,6 +19,7 @@ use crate::clock::{BEAT, Clock};
 use crate::fanout::{Outbox, Ping, Recipient};
 use crate::protocol;
 use crate::protocol::action_cable::{Parameters, PingPrecision};
+use crate::protocol::sse::KEEP_ALIVE;
 use crate::telemetry::Instruments;
 use crate::types::{CloseReason, Codec, ConnectionMessage};
 
@@ -97,7 +98,7 @@ impl Heartbeat {
             outbox: Arc::downgrade(outbox),
             every,
             next_ping: beat.saturating_add(every),
-            next_look: beat.saturating_add(if self.interval == 0 || !codec.is_framed() {
+            next_look: beat.saturating_add(if self.interval == 0 {
                 IDLE_LOOK
             } else {
                 self.interval
@@ -175,9 +176,15 @@ impl Heartbeat {
 
     /// Asks a silent connection for a sign of life, or gives it up.
     fn look(&self, pulse: &mut Pulse, outbox: &Outbox, beat: u32, pings: &mut Pings) -> usize {
-        if self.interval == 0 || !outbox.codec().is_framed() {
+        if self.interval == 0 {
             pulse.next_look = beat + IDLE_LOOK;
             return 0;
+        }
+        if !outbox.codec().is_framed() {
+            // it can't answer, but its system has to acknowledge what is sent
+            pulse.next_look = beat + self.interval;
+            let is_pinged = (1..=self.interval).contains(&pulse.every);
+            return if is_pinged { 0 } else { outbox.send(KEEP_ALIVE, || Bytes::from(KEEP_ALIVE)) };
         }
         let heard = outbox.heard();
         match pulse.asked {

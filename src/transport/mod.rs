@@ -4,11 +4,15 @@
 mod address;
 mod admission;
 mod connection;
+mod cors;
 mod ending;
 mod handshake;
 mod heartbeat;
+mod line;
+mod longpoll;
 mod opening;
 mod resume;
+mod sse;
 mod terms;
 mod throttle;
 
@@ -25,6 +29,9 @@ pub use admission::{Most, NoPlace, Place};
 pub use connection::Connection;
 pub use handshake::route;
 pub use heartbeat::{Heartbeat, Liveness};
+pub use line::{Line, Watch, Watched};
+pub use longpoll::route as long_polling;
+pub use sse::route as event_stream;
 
 use admission::Admission;
 
@@ -95,9 +102,6 @@ pub struct Settings {
     pub sessions_ttl: Duration,
     /// How a client is pinged that doesn't ask for something else.
     pub ping: Parameters,
-    /// How long a peer may leave sent bytes unacknowledged before its kernel is given up; zero
-    /// for the system's own idea.
-    pub user_timeout: Duration,
 }
 
 impl Context {

@@ -1,14 +1,13 @@
 //! From a handshake that was followed to a connection with a task of its own.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::{Connection, Context, Place, resume};
+use super::{Connection, Context, Place, Watched, resume};
 use crate::auth;
 use crate::fanout::{Outbox, Socket, TlsSocket};
 use crate::protocol::action_cable::Parameters;
@@ -31,7 +30,7 @@ pub(super) struct Opening {
 impl Opening {
     /// Takes the socket out of hyper and gives it a task.
     pub(super) fn start(self, context: &Arc<Context>, upgraded: Upgraded) {
-        let Some((socket, read)) = take_out(upgraded, context.settings.user_timeout) else {
+        let Some((socket, read)) = take_out(upgraded) else {
             tracing::error!("a connection is not the socket it was accepted as");
             return;
         };
@@ -82,26 +81,20 @@ impl Opening {
 }
 
 /// The socket below HTTP, and what was read from it beyond the handshake.
-fn take_out(upgraded: Upgraded, timeout: Duration) -> Option<(Box<dyn Socket>, Bytes)> {
-    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+fn take_out(upgraded: Upgraded) -> Option<(Box<dyn Socket>, Bytes)> {
+    let upgraded = match upgraded.downcast::<TokioIo<Watched<TcpStream>>>() {
         Ok(parts) => {
-            let socket = parts.io.into_inner();
-            set_user_timeout(&socket, timeout);
-            return Some((Box::new(socket), parts.read_buf));
+            let (socket, ahead) = parts.io.into_inner().into_parts();
+            return Some((Box::new(socket), join(parts.read_buf, &ahead)));
         }
         Err(upgraded) => upgraded,
     };
-    let parts = upgraded.downcast::<TokioIo<TlsSocket>>().ok()?;
-    let socket = parts.io.into_inner();
-    set_user_timeout(socket.tcp(), timeout);
-    Some((Box::new(socket), parts.read_buf))
+    let parts = upgraded.downcast::<TokioIo<Watched<TlsSocket>>>().ok()?;
+    let (socket, ahead) = parts.io.into_inner().into_parts();
+    Some((Box::new(socket), join(parts.read_buf, &ahead)))
 }
 
-fn set_user_timeout(socket: &TcpStream, timeout: Duration) {
-    if !timeout.is_zero() {
-        let tcp = socket2::SockRef::from(socket);
-        if let Err(error) = tcp.set_tcp_user_timeout(Some(timeout)) {
-            tracing::debug!(%error, "TCP_USER_TIMEOUT is not to be had");
-        }
-    }
+/// What hyper has read, and what comes after it.
+fn join(read: Bytes, ahead: &[u8]) -> Bytes {
+    if ahead.is_empty() { read } else { Bytes::from([&read, ahead].concat()) }
 }

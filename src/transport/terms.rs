@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use warp::http::{HeaderMap, header};
+use warp::http::{HeaderMap, HeaderValue, header};
 
 use super::TokenName;
 use super::handshake::Refusal;
@@ -30,10 +30,7 @@ impl<'a> Terms<'a> {
         headers: &'a HeaderMap,
         query: &'a str,
     ) -> Result<Self, Refusal> {
-        let header = name.header.as_ref().and_then(|name| headers.get(name));
-        // one that isn't text is no good token, but it is one
-        let header = header.map(|token| String::from_utf8_lossy(token.as_bytes()));
-        let header = header.filter(|token| !token.is_empty());
+        let header = name.header.as_ref().and_then(|name| token_in(headers.get(name)?));
         let terms = match codec {
             Codec::ActionCable => Self {
                 subprotocol: action_cable::choose_subprotocol(offered(headers))
@@ -51,9 +48,12 @@ impl<'a> Terms<'a> {
                 }
                 Self {
                     subprotocol: phoenix::choose_subprotocol(offered(headers)),
-                    token: header.or_else(|| {
-                        phoenix::token_in_subprotocols(offered(headers)).map(Cow::Owned)
-                    }),
+                    // the client has a token in one of these, by how it connects
+                    token: header
+                        .or_else(|| {
+                            phoenix::token_in_subprotocols(offered(headers)).map(Cow::Owned)
+                        })
+                        .or_else(|| token_in(headers.get(phoenix::TOKEN_HEADER)?)),
                     resume: None,
                     called: parameter(query, phoenix::USER_PARAMETER)
                         .map(|id| PresenceId::from(&*id)),
@@ -66,6 +66,11 @@ impl<'a> Terms<'a> {
         let token = terms.token.or_else(|| parameter(query, &name.parameter));
         Ok(Self { token, ..terms })
     }
+}
+
+/// A header's token. One that isn't text is no good token, but it is one.
+fn token_in(header: &HeaderValue) -> Option<Cow<'_, str>> {
+    Some(String::from_utf8_lossy(header.as_bytes())).filter(|token| !token.is_empty())
 }
 
 /// The subprotocols a client offers, in lists.

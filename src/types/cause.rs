@@ -35,17 +35,20 @@ pub enum JoinCause {
     Joined,
     /// As part of subscribing.
     Subscribed,
+    /// The application said so.
+    Put,
 }
 
 impl JoinCause {
     /// Every cause.
-    pub const ALL: [Self; 2] = [Self::Joined, Self::Subscribed];
+    pub const ALL: [Self; 3] = [Self::Joined, Self::Subscribed, Self::Put];
 
     /// The cause in a metric's label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Joined => "joined",
             Self::Subscribed => "subscribed",
+            Self::Put => "put",
         }
     }
 }
@@ -53,7 +56,7 @@ impl JoinCause {
 /// Why others see a member differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UpdateCause {
-    /// A session set another info.
+    /// A session, or the application, set another info.
     Changed,
     /// The session that had set the info went; an earlier one's shows again.
     Departed,

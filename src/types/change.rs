@@ -91,6 +91,24 @@ pub enum Change {
         /// The session that has it now.
         to: SessionId,
     },
+    /// The application put a record of its own, or another info or time into it.
+    Put {
+        /// The stream.
+        stream: StreamName,
+        /// Who is present.
+        id: PresenceId,
+        /// What others see of them.
+        info: RawJson,
+        /// When it goes, in milliseconds of the Unix epoch; if it does by itself.
+        until: Option<u64>,
+    },
+    /// The application's record of a presence id is gone.
+    Withdrawn {
+        /// The stream.
+        stream: StreamName,
+        /// Who was present.
+        id: PresenceId,
+    },
     /// A member left lately.
     Gone {
         /// The stream.
@@ -112,6 +130,8 @@ impl Change {
             | Self::Joined { stream, .. }
             | Self::Left { stream, .. }
             | Self::Resumed { stream, .. }
+            | Self::Put { stream, .. }
+            | Self::Withdrawn { stream, .. }
             | Self::Gone { stream, .. } => stream,
         }
     }

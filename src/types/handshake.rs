@@ -21,13 +21,16 @@ pub enum HandshakeFailure {
     Rate,
     /// The broker stops.
     Stopping,
+    /// Its token or what it asks for isn't good, where a refused client hears of it by its request's
+    /// answer.
+    Unauthorized,
     /// The request's head didn't arrive in time.
     Timeout,
     /// What arrived is not TLS, or the two agreed on nothing.
     Tls,
     /// It waited while others needed its place.
     Crowded,
-    /// What arrived is not HTTP, or its head is too large.
+    /// What arrived is not HTTP, or its head is too large, or its query makes no sense.
     Malformed,
     /// The connection ended before the request did.
     Incomplete,
@@ -39,7 +42,7 @@ pub enum HandshakeFailure {
 
 impl HandshakeFailure {
     /// Every failure, for metrics that must exist before they count.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NotWebSocket,
         Self::Version,
         Self::Key,
@@ -49,6 +52,7 @@ impl HandshakeFailure {
         Self::Address,
         Self::Rate,
         Self::Stopping,
+        Self::Unauthorized,
         Self::Timeout,
         Self::Tls,
         Self::Crowded,
@@ -70,6 +74,7 @@ impl HandshakeFailure {
             Self::Address => "address",
             Self::Rate => "rate",
             Self::Stopping => "stopping",
+            Self::Unauthorized => "unauthorized",
             Self::Timeout => "timeout",
             Self::Tls => "tls",
             Self::Crowded => "crowded",

@@ -165,7 +165,7 @@ scenario('the path of the cable is a setting', { 'cable-path': '/ws/v1' }, async
   await assert.rejects(Socket.open(s.broker.url('/cable')), /HTTP 404/);
 });
 
-scenario('there are WebSockets at the path of the cable only', {}, async (s) => {
+scenario('there are WebSockets at the path of the cable only', { protocols: 'action-cable' }, async (s) => {
   for (const path of ['/', '/cable/x', '/cables', '/health', '/metrics', '/_broadcast']) {
     await assert.rejects(Socket.open(s.broker.url(path)), /HTTP \d/, path);
   }

@@ -11,6 +11,7 @@
 mod crowd;
 mod history;
 mod hold;
+mod occupancy;
 mod reference;
 mod replay;
 mod restore;
@@ -18,3 +19,4 @@ mod resume;
 mod rooms;
 mod session;
 mod shard;
+mod survey;

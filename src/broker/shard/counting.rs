@@ -12,6 +12,11 @@ impl<R: Clone> Shard<R> {
     pub(super) fn tell_count_to(&mut self, index: u32, key: &SubscriberKey) {
         let Some(stream) = self.streams.get_mut(index as usize) else { return };
         let total = stream.presence.members();
+        if let Some((_, known)) = &mut stream.counted
+            && *known != Some(total)
+        {
+            *known = None;
+        }
         self.reply(index, key, [ServerMessage::Occupancy(total)]);
     }
 
@@ -37,9 +42,9 @@ impl<R: Clone> Shard<R> {
         let Some(stream) = self.streams.get_mut(index as usize) else { return };
         stream.count_due = None;
         let total = stream.presence.members();
-        let is_news = stream.counted.is_none_or(|(_, told)| told != total);
+        let is_news = stream.counted.is_none_or(|(_, known)| known != Some(total));
         if stream.is_counted() && is_news {
-            stream.counted = Some((now, total));
+            stream.counted = Some((now, Some(total)));
             self.say(index, ServerMessage::Occupancy(total), None, now);
         }
     }

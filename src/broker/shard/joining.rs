@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::application::Full;
 use super::{Shard, subscriber_mut};
 use crate::broker::input::SubscriberKey;
 use crate::broker::presence::RecordKey;
@@ -23,16 +24,15 @@ impl<R: Clone> Shard<R> {
         let Some(stream) = self.streams.get_mut(index as usize) else { return false };
         let Some(subscriber) = subscriber_mut(stream, key) else { return false };
         let record = subscriber.record.or_else(|| self.adopt(index, key, &join));
+        if record.is_none()
+            && let Err(full) = self.check_room(index, &join.id)
+        {
+            self.refuse(index, key, CommandKind::Join, full.to_string().into());
+            return false;
+        }
         let Some(stream) = self.streams.get_mut(index as usize) else { return false };
         let change = match record {
             None => {
-                let most = self.settings.max_members;
-                if stream.presence.members() >= most && !stream.presence.has(&join.id) {
-                    let reason = format!("the stream is full: at most {most} members are allowed");
-                    self.counts.limits.push(Limit::Members);
-                    self.refuse(index, key, CommandKind::Join, reason.into());
-                    return false;
-                }
                 let (record, change) = stream.presence.add(join.id, join.info);
                 self.totals.records += 1;
                 if let Some(subscriber) = subscriber_mut(stream, key) {
@@ -53,17 +53,39 @@ impl<R: Clone> Shard<R> {
         self.followed(CommandKind::Join);
         if let Some(change) = change {
             self.keep_joined(index, key, &change);
-            match &change.member {
-                MemberChange::Joined { .. } => {
-                    self.totals.members += 1;
-                    self.counts.joins.push(cause);
-                }
-                MemberChange::Updated { .. } => self.counts.updates.push(UpdateCause::Changed),
-                MemberChange::Left | MemberChange::Unchanged => {}
-            }
-            self.tell_change(index, change, now);
+            self.tell_join(index, change, cause, now);
         }
         true
+    }
+
+    /// Whether a stream may have a member of this id; counted if it may not.
+    pub(super) fn check_room(&mut self, index: u32, id: &PresenceId) -> Result<(), Full> {
+        let most = self.settings.max_members;
+        let Some(stream) = self.streams.get(index as usize) else { return Ok(()) };
+        if stream.presence.members() < most || stream.presence.has(id) {
+            return Ok(());
+        }
+        self.counts.limits.push(Limit::Members);
+        Err(Full(most))
+    }
+
+    /// Tells that a record was added, or is another one now.
+    pub(super) fn tell_join(
+        &mut self,
+        index: u32,
+        change: PresenceChange,
+        cause: JoinCause,
+        now: Instant,
+    ) {
+        match &change.member {
+            MemberChange::Joined { .. } => {
+                self.totals.members += 1;
+                self.counts.joins.push(cause);
+            }
+            MemberChange::Updated { .. } => self.counts.updates.push(UpdateCause::Changed),
+            MemberChange::Left | MemberChange::Unchanged => {}
+        }
+        self.tell_change(index, change, now);
     }
 
     /// Takes up the record of a session of the same member that has ended and can't come back, so
@@ -166,7 +188,7 @@ impl<R: Clone> Shard<R> {
         }
         let owner = stream.presence.owner_mut(record).and_then(Option::take);
         let Some(change) = stream.presence.remove(record, cause) else { return };
-        self.keep_left(index, owner);
+        self.keep_left(index, owner, &change.id);
         self.totals.records -= 1;
         self.count_removal(&change, cause);
         self.tell_change(index, change, now);
@@ -175,11 +197,15 @@ impl<R: Clone> Shard<R> {
     fn tell_change(&mut self, index: u32, mut change: PresenceChange, now: Instant) {
         let Some(stream) = self.streams.get_mut(index as usize) else { return };
         let counts = matches!(change.member, MemberChange::Joined { .. } | MemberChange::Left);
+        if matches!(change.member, MemberChange::Joined { .. }) {
+            stream.presence.arrived(&change.id, self.ticks.at(now));
+        }
         if counts && stream.repeats_members() {
             change.members = Some(stream.presence.list());
         }
         let message = ServerMessage::Presence(Arc::new(change));
         self.note(index, &message, now);
+        self.note_observed(index, &message);
         self.say(index, message, None, now);
         if counts {
             self.count_changed(index, now);

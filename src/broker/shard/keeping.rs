@@ -2,9 +2,9 @@
 
 use super::Shard;
 use crate::broker::input::SubscriberKey;
-use crate::broker::presence::RecordKey;
+use crate::broker::presence::{Owner, RecordKey};
 use crate::broker::stream::Stream;
-use crate::types::{Change, Join, PresenceChange, RecordChange, SessionId, StreamName};
+use crate::types::{Change, Join, PresenceChange, PresenceId, RecordChange, SessionId, StreamName};
 
 impl<R: Clone> Shard<R> {
     /// Notes every change from now on, for [`Shard::take_changes`].
@@ -80,7 +80,7 @@ impl<R: Clone> Shard<R> {
         if let RecordChange::Added { .. } = change.record
             && let Some(owner) = record.and_then(|record| stream.presence.owner_mut(record))
         {
-            *owner = Some(Box::new(key.clone()));
+            *owner = Some(Box::new(Owner::Subscription(key.clone())));
         }
         changes.push(Change::Joined {
             stream: stream.name.clone(),
@@ -105,7 +105,8 @@ impl<R: Clone> Shard<R> {
             return;
         };
         let owner = stream.presence.owner_mut(record);
-        let before = owner.and_then(|owner| owner.replace(Box::new(key.clone())));
+        let new = Box::new(Owner::Subscription(key.clone()));
+        let before = owner.and_then(|owner| owner.replace(new));
         changes.push(Change::Joined {
             stream: stream.name.clone(),
             session: key.session,
@@ -113,13 +114,24 @@ impl<R: Clone> Shard<R> {
             id: join.id.clone(),
             info: join.info.clone(),
         });
-        self.keep_left(index, before);
+        self.keep_left(index, before, &join.id);
     }
 
-    pub(super) fn keep_left(&mut self, index: u32, owner: Option<Box<SubscriberKey>>) {
+    /// The record of an owner is gone.
+    pub(super) fn keep_left(&mut self, index: u32, owner: Option<Box<Owner>>, id: &PresenceId) {
         let Some((stream, owner)) = self.name_of(index).zip(owner) else { return };
-        let (session, identifier) = (owner.session, owner.group.identifier);
-        self.keep(|| Change::Left { stream, session, identifier });
+        self.keep(|| match *owner {
+            Owner::Subscription(SubscriberKey { session, group }) => {
+                Change::Left { stream, session, identifier: group.identifier }
+            }
+            Owner::Application { .. } => Change::Withdrawn { stream, id: id.clone() },
+        });
+    }
+
+    pub(super) fn keep_put(&mut self, index: u32, join: &Join, until: Option<u64>) {
+        let Some(stream) = self.name_of(index) else { return };
+        let Join { id, info } = join.clone();
+        self.keep(|| Change::Put { stream, id, info, until });
     }
 
     pub(super) fn keep_resumed(
@@ -135,7 +147,7 @@ impl<R: Clone> Shard<R> {
             return;
         };
         if let Some(owner) = record.and_then(|record| stream.presence.owner_mut(record)) {
-            *owner = Some(Box::new(key.clone()));
+            *owner = Some(Box::new(Owner::Subscription(key.clone())));
         }
         let (stream, identifier) = (stream.name.clone(), key.group.identifier.clone());
         changes.push(Change::Resumed { stream, identifier, from, to: key.session });
@@ -165,12 +177,15 @@ fn describe<R: Clone>(stream: &Stream<R>, changes: &mut Vec<Change>) {
     changes.extend(parked.map(|(key, grant)| subscribed(stream, key, *grant)));
     let gone = stream.journal.gone().filter(|id| !stream.presence.has(id));
     changes.extend(gone.map(|id| Change::Gone { stream: stream.name.clone(), id: id.clone() }));
-    changes.extend(stream.presence.records().map(|(owner, id, info)| Change::Joined {
-        stream: stream.name.clone(),
-        session: owner.session,
-        identifier: owner.group.identifier.clone(),
-        id: id.clone(),
-        info: info.clone(),
+    changes.extend(stream.presence.records().map(|(owner, id, info)| {
+        let (stream, id, info) = (stream.name.clone(), id.clone(), info.clone());
+        match owner {
+            Owner::Subscription(SubscriberKey { session, group }) => {
+                let (session, identifier) = (*session, group.identifier.clone());
+                Change::Joined { stream, session, identifier, id, info }
+            }
+            Owner::Application { until } => Change::Put { stream, id, info, until: *until },
+        }
     }));
 }
 

@@ -1,13 +1,19 @@
 //! The streams that one task looks after.
 
+mod application;
 mod counting;
 mod joining;
 mod keeping;
 mod publishing;
 mod restoring;
 mod resuming;
+mod surveying;
 
+pub use application::{Full, Kicked, Placed, Put};
 pub use restoring::Restoring;
+pub use surveying::{Attendee, StreamSize};
+
+use surveying::Observed;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -74,6 +80,8 @@ pub struct Shard<R> {
     totals: Totals,
     /// What has changed since that was last asked, if it is kept anywhere.
     changes: Option<Vec<Change>>,
+    /// What operators look at, if they do.
+    observed: Option<Box<Observed>>,
 }
 
 /// What holds for all streams of a shard.
@@ -142,6 +150,7 @@ impl<R: Clone> Shard<R> {
             counts: Counts::default(),
             totals: Totals::default(),
             changes: None,
+            observed: None,
         }
     }
 
@@ -265,6 +274,13 @@ impl<R: Clone> Shard<R> {
             Some(stream) => stream.presence.list_records(),
             None => Arc::default(),
         }
+    }
+
+    /// Whether a subscription's client is present through it.
+    pub fn is_joined(&self, name: &StreamName, key: &SubscriberKey) -> bool {
+        let stream = self.find(name).and_then(|index| self.streams.get(index as usize));
+        let group = stream.and_then(|stream| stream.groups.get(&key.group));
+        group.and_then(|group| group.get(&key.session)).is_some_and(|held| held.record.is_some())
     }
 
     /// How many are present in a stream.

@@ -10,7 +10,7 @@ use super::{Due, EPOCH_STEP, ResumeSettings, Shard};
 use crate::broker::history::{self, History};
 use crate::broker::input::SubscriberKey;
 use crate::broker::journal::{Event, Known};
-use crate::broker::presence::RecordKey;
+use crate::broker::presence::{Owner, RecordKey};
 use crate::broker::stream::Parked;
 use crate::types::{
     Change, Codec, DropCause, Epoch, Grant, GroupKey, Identifier, Join, LeaveCause, MemberChange,
@@ -110,6 +110,16 @@ impl<R: Clone> Shard<R> {
                     self.remove_record(draft.index, record, LeaveCause::Left, at.now);
                 }
             }
+            Change::Put { id, info, until, .. } => {
+                // its time is checked once all is there
+                self.put_record(draft.index, Join { id, info }, until, None, at.now);
+            }
+            Change::Withdrawn { id, .. } => {
+                let stream = self.streams.get(draft.index as usize);
+                if let Some(record) = stream.and_then(|stream| stream.presence.applications(&id)) {
+                    self.remove_record(draft.index, record, LeaveCause::Kicked, at.now);
+                }
+            }
             Change::Resumed { identifier, from, to, .. } => {
                 if let Some(group) = draft.groups.swap_remove(&(from, identifier.clone())) {
                     draft.groups.insert((to, identifier.clone()), group);
@@ -186,7 +196,7 @@ impl<R: Clone> Shard<R> {
             if let Some(stream) = self.streams.get_mut(index as usize)
                 && let Some(place) = stream.presence.owner_mut(*record)
             {
-                *place = Some(Box::new(owner));
+                *place = Some(Box::new(Owner::Subscription(owner)));
             }
         }
         for ((session, identifier), (group, grant)) in groups {
@@ -203,7 +213,22 @@ impl<R: Clone> Shard<R> {
         for record in records.into_values() {
             self.expire(index, Some(record), at.now, at.now);
         }
+        self.expire_applications(index, at);
         self.forget_if_idle(index);
+    }
+
+    /// The application's records have what is left of their time.
+    fn expire_applications(&mut self, index: u32, at: Restoring) {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        for (record, until) in stream.presence.applications_until() {
+            let left = until.saturating_sub(at.unix);
+            if left == 0 {
+                self.remove_record(index, record, LeaveCause::Expired, at.now);
+            } else {
+                let deadline = at.now + Duration::from_millis(left);
+                self.set_deadline(index, record, Some(deadline));
+            }
+        }
     }
 
     fn restore_parked(

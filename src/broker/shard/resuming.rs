@@ -7,7 +7,7 @@ use crate::broker::input::{End, SubscriberKey};
 use crate::broker::journal::TICK;
 use crate::broker::presence::RecordKey;
 use crate::broker::stream::{Parked, Subscriber, noted};
-use crate::types::{LeaveCause, ServerMessage, SessionId, StreamName};
+use crate::types::{LeaveCause, ServerMessage, SessionId, StreamName, Watch};
 
 /// How long a resumed subscriber has to ask for what it missed: the way of its welcome and back.
 const HOLD: Duration = Duration::from_secs(1);
@@ -77,7 +77,9 @@ impl<R: Clone> Shard<R> {
         self.totals.subscriptions += 1;
         let key = SubscriberKey { session: to, group: from.group.clone() };
         self.keep_resumed(index, from.session, &key, record);
-        if !news.is_empty() {
+        if key.group.watch == Watch::Occupancy {
+            self.tell_count_to(index, &key);
+        } else if !news.is_empty() {
             self.reply(index, &key, news);
         }
         if self.settings.history.limit > 0 {

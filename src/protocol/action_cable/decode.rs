@@ -151,7 +151,7 @@ fn unknown(reason: impl Into<Cow<'static, str>>) -> BadCommand<'static> {
 }
 
 /// What an identifier, JSON within a JSON string, asks for.
-fn target(token: &str) -> (Target, Watch) {
+pub fn target(token: &str) -> (Target, Watch) {
     #[derive(Deserialize)]
     struct Inner<'a> {
         #[serde(borrow)]

@@ -26,25 +26,22 @@ pub fn encode(identifier: &Identifier, message: &ServerMessage, out: &mut Vec<u8
             open_message(out, identifier, &whisper.data);
             out.push(b'}');
         }
-        ServerMessage::Presence(change) => event(out, identifier, &change.id, &change.member),
-        ServerMessage::Missed { id, change } => event(out, identifier, id, change),
-        ServerMessage::PresenceList(members) => {
+        ServerMessage::Presence(_)
+        | ServerMessage::Missed { .. }
+        | ServerMessage::PresenceList(_)
+        | ServerMessage::PresenceCount(_)
+        | ServerMessage::Occupancy(_)
+        | ServerMessage::Refused(_)
+        | ServerMessage::NotSubscribed => {
+            let start = out.len();
             open_presence(out, identifier);
-            encode_presence_info(members.len(), Some(members), out);
-            out.push(b'}');
-        }
-        ServerMessage::PresenceCount(total) => {
-            open_presence(out, identifier);
-            encode_presence_info(*total, None, out);
-            out.push(b'}');
-        }
-        ServerMessage::Occupancy(total) => {
-            open_presence(out, identifier);
-            append(out, format_args!("{{\"type\":\"occupancy\",\"total\":{total}}}}}"));
-        }
-        ServerMessage::Refused(reason) => refused(out, identifier, reason),
-        ServerMessage::NotSubscribed => {
-            refused(out, identifier, "there is no such subscription");
+            let opened = out.len();
+            encode_presence(message, out);
+            if out.len() == opened {
+                out.truncate(start);
+            } else {
+                out.push(b'}');
+            }
         }
         ServerMessage::Ended
         | ServerMessage::Done
@@ -53,11 +50,38 @@ pub fn encode(identifier: &Identifier, message: &ServerMessage, out: &mut Vec<u8
     }
 }
 
-fn refused(out: &mut Vec<u8>, identifier: &Identifier, reason: &str) {
-    open_presence(out, identifier);
+/// Appends what a presence frame holds; nothing for what isn't about presence, or what others don't
+/// notice.
+pub fn encode_presence(message: &ServerMessage, out: &mut Vec<u8>) {
+    match message {
+        ServerMessage::Presence(change) => event(out, &change.id, &change.member),
+        ServerMessage::Missed { id, change } => event(out, id, change),
+        ServerMessage::PresenceList(members) => {
+            encode_presence_info(members.len(), Some(members), out);
+        }
+        ServerMessage::PresenceCount(total) => encode_presence_info(*total, None, out),
+        ServerMessage::Occupancy(total) => {
+            append(out, format_args!("{{\"type\":\"occupancy\",\"total\":{total}}}"));
+        }
+        ServerMessage::Refused(reason) => refused(out, reason),
+        ServerMessage::NotSubscribed => refused(out, "there is no such subscription"),
+        ServerMessage::Confirmed
+        | ServerMessage::Rejected(_)
+        | ServerMessage::Ended
+        | ServerMessage::Done
+        | ServerMessage::Publication(_)
+        | ServerMessage::Whisper(_)
+        | ServerMessage::Arrived
+        | ServerMessage::PresenceRecords(_)
+        | ServerMessage::HistoryConfirmed
+        | ServerMessage::HistoryRejected => {}
+    }
+}
+
+fn refused(out: &mut Vec<u8>, reason: &str) {
     out.extend_from_slice(b"{\"type\":\"error\",\"reason\":");
     string(out, reason);
-    out.extend_from_slice(b"}}");
+    out.push(b'}');
 }
 
 /// Appends how many are present and, if they are given, who.
@@ -143,21 +167,20 @@ fn open_presence(out: &mut Vec<u8>, identifier: &Identifier) {
 }
 
 /// Appends an event of presence; nothing if others notice nothing.
-fn event(out: &mut Vec<u8>, identifier: &Identifier, id: &PresenceId, change: &MemberChange) {
+fn event(out: &mut Vec<u8>, id: &PresenceId, change: &MemberChange) {
     let kind = match change {
         MemberChange::Joined { .. } => "join",
         MemberChange::Updated { .. } => "update",
         MemberChange::Left => "leave",
         MemberChange::Unchanged => return,
     };
-    open_presence(out, identifier);
     append(out, format_args!("{{\"type\":\"{kind}\",\"id\":"));
     string(out, id.as_str());
     if let Some(info) = change.info() {
         out.extend_from_slice(b",\"info\":");
         out.extend_from_slice(info.as_str().as_bytes());
     }
-    out.extend_from_slice(b"}}");
+    out.push(b'}');
 }
 
 #[cfg(test)]

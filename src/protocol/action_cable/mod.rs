@@ -8,8 +8,8 @@ mod decode;
 mod encode;
 mod parameters;
 
-pub use decode::{decode, decode_head};
-pub use encode::{encode, encode_connection, encode_presence_info};
+pub use decode::{decode, decode_head, target};
+pub use encode::{encode, encode_connection, encode_presence, encode_presence_info};
 pub use parameters::{
     Parameters, PingPrecision, choose_subprotocol, parameter, token_in_subprotocols,
 };
@@ -18,10 +18,10 @@ pub use parameters::{
 pub const SUBPROTOCOLS: [&str; 2] = ["actioncable-v1-json", "actioncable-v1-ext-json"];
 
 /// The channel whose subscriptions name their stream.
-const PUBSUB_CHANNEL: &str = "$pubsub";
+pub const PUBSUB_CHANNEL: &str = "$pubsub";
 
 /// Turbo's channel (turbo-rails `app/channels/turbo/streams_channel.rb`).
-const TURBO_CHANNEL: &str = "Turbo::StreamsChannel";
+pub const TURBO_CHANNEL: &str = "Turbo::StreamsChannel";
 
 /// CableReady's channel (`cable_ready` `app/channels/cable_ready/stream.rb`).
 const CABLE_READY_CHANNEL: &str = "CableReady::Stream";

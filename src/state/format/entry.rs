@@ -37,6 +37,8 @@ mod tag {
     pub(super) const GONE: u8 = 9;
     pub(super) const PUBLISHED_AS: u8 = 10;
     pub(super) const SUBSCRIBED_TO: u8 = 11;
+    pub(super) const PUT: u8 = 12;
+    pub(super) const WITHDRAWN: u8 = 13;
     pub(super) const COMPLETE: u8 = 128;
     pub(super) const CLOSED: u8 = 129;
 }
@@ -120,6 +122,22 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
         }
         Change::Gone { stream, id } => {
             begin(tag::GONE, stream, out);
+            text(id.as_str(), out);
+        }
+        Change::Put { stream, id, info, until } => {
+            begin(tag::PUT, stream, out);
+            text(id.as_str(), out);
+            text(info.as_str(), out);
+            match until {
+                None => out.push(0),
+                Some(until) => {
+                    out.push(1);
+                    number(*until, out);
+                }
+            }
+        }
+        Change::Withdrawn { stream, id } => {
+            begin(tag::WITHDRAWN, stream, out);
             text(id.as_str(), out);
         }
     }
@@ -243,6 +261,16 @@ fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
             Change::Resumed { stream, identifier, from: fields.id()?, to: fields.id()? }
         }
         tag::GONE => Change::Gone { stream, id: fields.presence_id()? },
+        tag::PUT => {
+            let (id, info) = (fields.presence_id()?, fields.json()?);
+            let until = match fields.array()? {
+                [0] => None,
+                [1] => Some(fields.number()?),
+                _ => return None,
+            };
+            Change::Put { stream, id, info, until }
+        }
+        tag::WITHDRAWN => Change::Withdrawn { stream, id: fields.presence_id()? },
         _ => return None,
     }))
 }

@@ -1,0 +1,147 @@
+//! Pages for people, as files that are part of the binary.
+//!
+//! A page loads nothing from elsewhere and has no script or style of its own in the HTML, so its
+//! policy allows neither: what somebody else writes into a room can't become a part of it.
+
+use warp::filters::BoxedFilter;
+use warp::http::{HeaderValue, StatusCode, header};
+use warp::path::Tail;
+use warp::reply::Response;
+use warp::{Filter, Rejection};
+
+use super::reply::answer;
+
+/// What a page may load and connect to: what comes from where it does itself.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'";
+
+/// A file of a page.
+#[derive(Debug)]
+pub(super) struct File {
+    /// Its path below the page's.
+    pub(super) path: &'static str,
+    pub(super) kind: Kind,
+    pub(super) text: &'static str,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Html,
+    Script,
+    Style,
+    Picture,
+}
+
+impl Kind {
+    const fn media_type(self) -> &'static str {
+        match self {
+            Self::Html => "text/html; charset=utf-8",
+            Self::Script => "text/javascript; charset=utf-8",
+            Self::Style => "text/css; charset=utf-8",
+            Self::Picture => "image/svg+xml",
+        }
+    }
+}
+
+/// Where the chat room is.
+pub const CHAT: &str = "/examples/chat/";
+
+const CHAT_FILES: [File; 5] = [
+    File { path: "", kind: Kind::Html, text: include_str!("../../examples/chat/index.html") },
+    File { path: "chat.js", kind: Kind::Script, text: include_str!("../../examples/chat/chat.js") },
+    File {
+        path: "watch.js",
+        kind: Kind::Script,
+        text: include_str!("../../examples/chat/watch.js"),
+    },
+    File {
+        path: "style.css",
+        kind: Kind::Style,
+        text: include_str!("../../examples/chat/style.css"),
+    },
+    File {
+        path: "icon.svg",
+        kind: Kind::Picture,
+        text: include_str!("../../examples/chat/icon.svg"),
+    },
+];
+
+/// The examples, below `/examples/`.
+pub fn examples() -> BoxedFilter<(Response,)> {
+    let chat = warp::path("chat").and(page("examples", CHAT, &CHAT_FILES));
+    // there is one, so whoever asks for them all means it
+    let all = warp::path::end().and(readable()).map(|| answer("examples", Ok(redirect(CHAT))));
+    warp::path("examples").and(chat.or(all).unify()).boxed()
+}
+
+/// A page's files, at the path that is yet to be matched: `at`, as a whole.
+pub(super) fn page(
+    endpoint: &'static str,
+    at: &'static str,
+    files: &'static [File],
+) -> BoxedFilter<(Response,)> {
+    warp::path::full()
+        .and(warp::path::tail())
+        .and_then(move |full: warp::path::FullPath, tail: Tail| {
+            let found = files.iter().find(|file| file.path == tail.as_str());
+            // without its slash, the page would look for its files a level higher
+            let is_whole = !tail.as_str().is_empty() || full.as_str().ends_with('/');
+            std::future::ready(match found {
+                Some(file) if is_whole => Ok(serve(file)),
+                Some(_) => Ok(redirect(at)),
+                None => Err(warp::reject::not_found()),
+            })
+        })
+        .and(readable())
+        .map(move |response: Response| answer(endpoint, Ok(response)))
+        .boxed()
+}
+
+fn readable() -> impl Filter<Extract = (), Error = Rejection> + Clone {
+    warp::get().or(warp::head()).unify()
+}
+
+fn serve(file: &File) -> Response {
+    let mut response = Response::new(file.text.into());
+    let headers = response.headers_mut();
+    let mut insert = |name, value| headers.insert(name, HeaderValue::from_static(value));
+    insert(header::CONTENT_TYPE, file.kind.media_type());
+    // another version of the broker has other files under the same names
+    insert(header::CACHE_CONTROL, "no-cache");
+    insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    insert(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    insert(header::REFERRER_POLICY, "no-referrer");
+    response
+}
+
+fn redirect(to: &'static str) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    response.headers_mut().insert(header::LOCATION, HeaderValue::from_static(to));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_holds_for_the_pages() {
+        for File { path, kind, text } in &CHAT_FILES {
+            match kind {
+                Kind::Html => {
+                    for inline in ["<style", "style=", "onclick=", "<script>", "://"] {
+                        assert!(!text.contains(inline), "{path} has {inline}");
+                    }
+                }
+                Kind::Script => {
+                    for unsafe_way in ["innerHTML", "outerHTML", "insertAdjacentHTML", "eval("] {
+                        assert!(!text.contains(unsafe_way), "{path} has {unsafe_way}");
+                    }
+                }
+                Kind::Style | Kind::Picture => assert!(!text.contains("@import"), "{path}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,532 @@
+//! A connection without a wire: what the broker writes waits here for the client's next poll, and what
+//! the client posts waits here for the broker.
+//!
+//! ```text
+//!                    Outbox::send ─▶ to_client ─▶ Far::poll   ─▶ GET
+//! Connection ◀── Socket::try_read ◀─ to_broker ◀─ Far::post   ◀─ POST
+//! ```
+//!
+//! A client that polls no more is gone: then the connection is at the end of its input, as it would be
+//! with a closed socket. The time for that is the clock's, so that a process that was stopped for a
+//! minute finds its clients still there.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use futures_util::task::AtomicWaker;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Sleep;
+
+use super::frames::{self, Frame, Kind};
+use super::tokens::Entry;
+use crate::clock::Clock;
+use crate::fanout::Socket;
+
+/// How much waits for the client here; the rest waits in the connection's outbox, which has its own
+/// limit.
+const TO_CLIENT: usize = 64 * 1024;
+
+/// How much waits for the broker before a request that posts has to wait.
+const TO_BROKER: usize = 64 * 1024;
+
+/// The broker's end.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    far: Far,
+    /// By which the client finds it.
+    entry: Option<Entry>,
+    alarm: Mutex<Option<Alarm>>,
+}
+
+/// Goes off when the client may be gone.
+#[derive(Debug)]
+struct Alarm {
+    at: Instant,
+    sleep: Pin<Box<Sleep>>,
+}
+
+/// The client's end, for the requests that come in its name.
+#[derive(Clone, Debug)]
+pub(super) struct Far(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    clock: Arc<Clock>,
+    patience: Duration,
+    state: Mutex<State>,
+    /// The connection's task.
+    owner: AtomicWaker,
+    /// The poll that waits.
+    poller: AtomicWaker,
+    /// The request that posts.
+    poster: AtomicWaker,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    to_broker: BytesMut,
+    to_client: BytesMut,
+    /// What has been taken of a frame whose rest is yet to come.
+    partial: BytesMut,
+    /// The answers to pings behind messages: once the client polls again, it has got those.
+    pongs: Vec<u8>,
+    /// The number of the latest poll.
+    poll: u64,
+    /// When the client is gone, unless it polls again; none while it polls.
+    gone_at: Option<Instant>,
+    /// The broker says no more.
+    is_ended: bool,
+    /// The broker has let go.
+    is_closed: bool,
+}
+
+/// What a poll brings.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Polled {
+    /// Messages, at least one.
+    Messages(Vec<String>),
+    /// Another poll has taken over.
+    Replaced,
+    /// The connection has ended, and everything that was said has been told.
+    Ended,
+}
+
+/// A client that polls: while this lives it is there.
+#[derive(Debug)]
+pub(super) struct Polling {
+    far: Far,
+    number: u64,
+}
+
+/// The connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ended;
+
+/// Both ends. A client that hasn't polled for `patience` is gone.
+pub(super) fn pipe(clock: &Arc<Clock>, patience: Duration) -> (Pipe, Far) {
+    let state = State { gone_at: Some(clock.now() + patience), ..State::default() };
+    let far = Far(Arc::new(Shared {
+        clock: Arc::clone(clock),
+        patience,
+        state: Mutex::new(state),
+        owner: AtomicWaker::new(),
+        poller: AtomicWaker::new(),
+        poster: AtomicWaker::new(),
+    }));
+    (Pipe { far: far.clone(), entry: None, alarm: Mutex::default() }, far)
+}
+
+impl Far {
+    /// Begins a poll, which replaces any other.
+    pub(super) fn poll(&self) -> Polling {
+        let mut state = self.0.state.lock();
+        state.poll += 1;
+        state.gone_at = None;
+        let pongs = std::mem::take(&mut state.pongs);
+        state.to_broker.extend_from_slice(&pongs);
+        let number = state.poll;
+        drop(state);
+        self.0.poller.wake();
+        self.0.owner.wake();
+        Polling { far: self.clone(), number }
+    }
+
+    /// Says something to the broker, as soon as it has taken in what was said before.
+    pub(super) async fn post(&self, kind: Kind, payload: &[u8]) -> Result<(), Ended> {
+        let mut frame = Vec::new();
+        frames::write(&mut frame, kind, payload);
+        poll_fn(|task| {
+            self.0.poster.register(task.waker());
+            let mut state = self.0.state.lock();
+            if state.is_ended {
+                return Poll::Ready(Err(Ended));
+            }
+            if state.to_broker.len() >= TO_BROKER {
+                return Poll::Pending;
+            }
+            state.to_broker.extend_from_slice(&frame);
+            Poll::Ready(Ok(()))
+        })
+        .await?;
+        self.0.owner.wake();
+        Ok(())
+    }
+}
+
+impl Polling {
+    /// Waits for something to tell the client. The broker's pings are answered meanwhile.
+    pub(super) async fn messages(&mut self) -> Polled {
+        let shared = &self.far.0;
+        poll_fn(|task| {
+            shared.poller.register(task.waker());
+            let mut state = shared.state.lock();
+            if state.poll != self.number {
+                return Poll::Ready(Polled::Replaced);
+            }
+            let messages = state.take_messages();
+            let is_ended = state.is_ended;
+            drop(state);
+            shared.owner.wake(); // there is room, or an answer to a ping
+            match messages.is_empty() {
+                false => Poll::Ready(Polled::Messages(messages)),
+                true if is_ended => Poll::Ready(Polled::Ended),
+                true => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for Polling {
+    fn drop(&mut self) {
+        let shared = &self.far.0;
+        let mut state = shared.state.lock();
+        if state.poll == self.number {
+            state.gone_at = Some(shared.clock.now() + shared.patience);
+            drop(state);
+            shared.owner.wake();
+        }
+    }
+}
+
+impl State {
+    /// The messages that have come whole. If there are any, the pings among them are answered with
+    /// the next poll, as that proves that the client has got them.
+    fn take_messages(&mut self) -> Vec<String> {
+        let (mut messages, mut pongs) = (Vec::new(), Vec::new());
+        self.partial.unsplit(std::mem::take(&mut self.to_client));
+        while let Some((frame, behind)) = frames::split(&self.partial) {
+            match frame {
+                Frame::Text(text) => messages.push(String::from_utf8_lossy(text).into_owned()),
+                Frame::Ping(payload) => frames::write(&mut pongs, Kind::Pong, payload),
+                Frame::Close => {
+                    self.is_ended = true;
+                    frames::write(&mut pongs, Kind::Close, &[]);
+                }
+                Frame::Other => {}
+            }
+            let length = self.partial.len() - behind.len();
+            self.partial.advance(length);
+        }
+        if self.partial.is_empty() {
+            self.partial = BytesMut::new(); // while there is nothing, there is no buffer
+        }
+        if messages.is_empty() || self.is_ended {
+            self.to_broker.extend_from_slice(&pongs);
+        } else {
+            self.pongs.extend_from_slice(&pongs);
+        }
+        messages
+    }
+}
+
+impl Pipe {
+    /// Keeps an entry for as long as the connection lasts.
+    pub(super) fn enter(&mut self, entry: Entry) {
+        self.entry = Some(entry);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.far.0.state.lock()
+    }
+
+    fn is_gone(&self, state: &State) -> bool {
+        state.gone_at.is_some_and(|at| at <= self.far.0.clock.now())
+    }
+}
+
+impl Socket for Pipe {
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.state();
+        if state.to_broker.is_empty() {
+            let is_over = state.is_closed || self.is_gone(&state);
+            return if is_over { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
+        }
+        let size = state.to_broker.len().min(buffer.len());
+        state.to_broker.copy_to_slice(buffer.get_mut(..size).unwrap_or_default());
+        if state.to_broker.is_empty() {
+            state.to_broker = BytesMut::new();
+        }
+        drop(state);
+        self.far.0.poster.wake();
+        Ok(size)
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.state();
+        if state.is_ended {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let room = TO_CLIENT.saturating_sub(state.to_client.len()).min(bytes.len());
+        if room == 0 && !bytes.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        state.to_client.extend_from_slice(bytes.get(..room).unwrap_or_default());
+        drop(state);
+        self.far.0.poller.wake();
+        Ok(room)
+    }
+
+    fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.far.0.owner.register(context.waker());
+        let mut alarm = self.alarm.lock();
+        loop {
+            let (is_readable, gone_at) = {
+                let state = self.state();
+                (!state.to_broker.is_empty() || state.is_closed, state.gone_at)
+            };
+            let now = self.far.0.clock.now();
+            if is_readable || gone_at.is_some_and(|at| at <= now) {
+                return Poll::Ready(Ok(()));
+            }
+            let Some(at) = gone_at else {
+                *alarm = None;
+                return Poll::Pending;
+            };
+            let Alarm { sleep, .. } = match &mut *alarm {
+                Some(alarm) if alarm.at == at => alarm,
+                _ => {
+                    let sleep = Box::pin(tokio::time::sleep(at.saturating_duration_since(now)));
+                    alarm.insert(Alarm { at, sleep })
+                }
+            };
+            if sleep.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            *alarm = None; // the process may have stood still: then there is time left
+        }
+    }
+
+    fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.far.0.owner.register(context.waker());
+        let state = self.state();
+        let is_full = !state.is_ended && state.to_client.len() >= TO_CLIENT;
+        if is_full { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
+    fn has_input(&self) -> bool {
+        let state = self.state();
+        !state.to_broker.is_empty() || state.is_closed
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        let mut state = self.state();
+        state.is_ended |= how != Shutdown::Read;
+        state.is_closed |= how == Shutdown::Both;
+        drop(state);
+        self.far.0.poller.wake();
+        self.far.0.poster.wake();
+        self.far.0.owner.wake();
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.shutdown(Shutdown::Both);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::FutureExt as _;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::protocol::websocket::{write_close, write_ping, write_text};
+
+    const PATIENCE: Duration = Duration::from_secs(15);
+
+    fn ends() -> (Pipe, Far) {
+        pipe(&Clock::new(), PATIENCE)
+    }
+
+    fn text(payload: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_text(&mut out, |out| out.extend_from_slice(payload.as_bytes()));
+        out
+    }
+
+    fn ping() -> Vec<u8> {
+        let mut out = Vec::new();
+        write_ping(&mut out, b"p");
+        out
+    }
+
+    fn now(polling: &mut Polling) -> Option<Polled> {
+        polling.messages().now_or_never()
+    }
+
+    fn messages(messages: &[&str]) -> Option<Polled> {
+        Some(Polled::Messages(messages.iter().map(|&text| text.to_owned()).collect()))
+    }
+
+    fn read(pipe: &Pipe) -> Vec<u8> {
+        let mut buffer = [0; 100];
+        let read = pipe.try_read(&mut buffer).unwrap_or_default();
+        buffer[..read].to_vec()
+    }
+
+    async fn until_readable(pipe: &Pipe) {
+        poll_fn(|task| pipe.poll_read_ready(task)).await.unwrap();
+    }
+
+    const PONG: [u8; 7] = [0x8A, 0x81, 0, 0, 0, 0, b'p'];
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_said_between_polls_comes_with_the_next() {
+        let (pipe, far) = ends();
+        let mut poll = far.poll();
+        assert_eq!(now(&mut poll), None);
+        pipe.try_write(&text("a")).unwrap();
+        assert_eq!(now(&mut poll), messages(&["a"]));
+        drop(poll);
+        let c = text("c");
+        pipe.try_write(&[&text("b")[..], &c[..2]].concat()).unwrap();
+        let mut poll = far.poll();
+        assert_eq!(now(&mut poll), messages(&["b"]));
+        assert_eq!(now(&mut poll), None);
+        pipe.try_write(&c[2..]).unwrap();
+        assert_eq!(now(&mut poll), messages(&["c"]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_that_waits_is_woken() {
+        let (pipe, far) = ends();
+        let poll = tokio::spawn(async move { far.poll().messages().await });
+        tokio::task::yield_now().await;
+        pipe.try_write(&text("a")).unwrap();
+        assert_eq!(Some(poll.await.unwrap()), messages(&["a"]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ping_is_answered_at_once_but_behind_messages_with_the_next_poll() {
+        let (pipe, far) = ends();
+        pipe.try_write(&ping()).unwrap();
+        assert!(read(&pipe).is_empty(), "nobody polls");
+        let mut poll = far.poll();
+        assert_eq!(now(&mut poll), None);
+        assert_eq!(read(&pipe), PONG);
+        pipe.try_write(&[text("a"), ping()].concat()).unwrap();
+        assert_eq!(now(&mut poll), messages(&["a"]));
+        drop(poll);
+        assert!(read(&pipe).is_empty());
+        let _poll = far.poll();
+        assert_eq!(read(&pipe), PONG);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_poll_sends_the_first_away_and_loses_nothing() {
+        let (pipe, far) = ends();
+        let mut first = far.poll();
+        let waits = tokio::spawn(async move { (first.messages().await, first) });
+        tokio::task::yield_now().await;
+        let mut second = far.poll();
+        let (polled, first) = waits.await.unwrap();
+        assert_eq!(polled, Polled::Replaced);
+        pipe.try_write(&text("a")).unwrap();
+        drop(first); // which is not the end of polling
+        tokio::time::sleep(2 * PATIENCE).await;
+        assert!(until_readable(&pipe).now_or_never().is_none());
+        assert_eq!(now(&mut second), messages(&["a"]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_polls_no_more_is_gone() {
+        let clock = Clock::new();
+        let _watch = tokio::spawn(Arc::clone(&clock).watch(CancellationToken::new()));
+        let (pipe, far) = pipe(&clock, PATIENCE);
+        let (start, second) = (clock.now(), Duration::from_secs(1));
+        let polls = async {
+            for _ in 0..3 {
+                tokio::time::sleep(PATIENCE - second).await;
+                let _poll = far.poll();
+                tokio::time::sleep(PATIENCE + second).await;
+            }
+        };
+        tokio::join!(until_readable(&pipe), polls);
+        let lived = clock.now() - start;
+        assert!((7 * PATIENCE..7 * PATIENCE + second).contains(&lived), "{lived:?}");
+        assert_eq!(pipe.try_read(&mut [0; 10]).unwrap(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_process_stood_still_nobody_has_gone() {
+        let clock = Clock::new();
+        let (pipe, _far) = pipe(&clock, PATIENCE);
+        assert!(until_readable(&pipe).now_or_never().is_none());
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        assert!(until_readable(&pipe).now_or_never().is_none());
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            clock.now();
+        }
+        assert!(until_readable(&pipe).now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_posted_waits_for_room() {
+        let (pipe, far) = ends();
+        let payload = vec![b'x'; TO_BROKER];
+        far.post(Kind::Text, &payload).await.unwrap();
+        let second = far.post(Kind::Text, &payload);
+        tokio::pin!(second);
+        assert_eq!(second.as_mut().now_or_never(), None);
+        let mut taken = 0;
+        while taken < TO_BROKER {
+            taken += pipe.try_read(&mut [0; 10_000]).unwrap();
+        }
+        second.await.unwrap();
+        pipe.shutdown(Shutdown::Both);
+        assert_eq!(far.post(Kind::Text, b"").await, Err(Ended));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_waits_for_the_client_than_there_is_room_for() {
+        let (pipe, far) = ends();
+        let large = text(&"x".repeat(3 * TO_CLIENT));
+        let mut rest = &*large;
+        let mut poll = far.poll();
+        while !rest.is_empty() {
+            let written = pipe.try_write(rest).unwrap();
+            assert!(written <= TO_CLIENT);
+            rest = &rest[written..];
+            let is_writable = poll_fn(|task| pipe.poll_write_ready(task)).now_or_never();
+            assert_eq!(is_writable.is_some(), written < TO_CLIENT);
+            if rest.is_empty() {
+                assert_eq!(now(&mut poll), messages(&[&"x".repeat(3 * TO_CLIENT)]));
+            } else {
+                assert!(pipe.try_write(rest).is_err());
+                assert_eq!(now(&mut poll), None);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_comes_behind_what_was_said() {
+        let (pipe, far) = ends();
+        pipe.try_write(&text("a")).unwrap();
+        let mut close = Vec::new();
+        write_close(&mut close, 1001, "");
+        pipe.try_write(&close).unwrap();
+        let mut poll = far.poll();
+        assert_eq!(now(&mut poll), messages(&["a"]));
+        assert_eq!(read(&pipe), [0x88, 0x80, 0, 0, 0, 0], "the client closes too");
+        assert_eq!(now(&mut poll), Some(Polled::Ended));
+        assert_eq!(far.post(Kind::Text, b"").await, Err(Ended));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_hears_of_the_end() {
+        let (pipe, far) = ends();
+        let poll = tokio::spawn(async move { far.poll().messages().await });
+        tokio::task::yield_now().await;
+        drop(pipe);
+        assert_eq!(poll.await.unwrap(), Polled::Ended);
+    }
+}

@@ -1,0 +1,151 @@
+//! What a client posts: one message, or a message a line.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Buf;
+use futures_util::{Stream, StreamExt, pin_mut};
+use memchr::memchr;
+
+use super::frames::Kind;
+use super::pipe::{Ended, Far};
+
+/// Why what was posted isn't all passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The connection has ended.
+    Ended,
+    /// A message is larger than one may be.
+    TooLarge,
+    /// The body breaks off, or a line is no message.
+    Malformed,
+}
+
+impl Fault {
+    /// What the client is told.
+    pub(super) const fn status(self) -> u16 {
+        match self {
+            Self::Ended => 410,
+            Self::TooLarge => 413,
+            Self::Malformed => 400,
+        }
+    }
+}
+
+/// Passes messages on as they come in, each as soon as the broker has room for it. No more of them is
+/// kept than the largest message may be.
+pub(super) async fn pass_on<B: Buf>(
+    body: impl Stream<Item = Result<B, warp::Error>>,
+    to: &Far,
+    is_lines: bool,
+    most: usize,
+) -> Result<(), Fault> {
+    pin_mut!(body);
+    let mut message = Vec::new();
+    while let Some(chunk) = body.next().await {
+        let mut chunk = chunk.map_err(|_| Fault::Malformed)?;
+        while chunk.has_remaining() {
+            let part = chunk.chunk();
+            let end = if is_lines { memchr(b'\n', part) } else { None };
+            let line = part.get(..end.unwrap_or(part.len())).unwrap_or_default();
+            if message.len() + line.len() > longest(is_lines, most) {
+                return Err(Fault::TooLarge);
+            }
+            message.extend_from_slice(line);
+            let taken = line.len() + usize::from(end.is_some());
+            chunk.advance(taken);
+            if end.is_some() {
+                say(to, &message, is_lines).await?;
+                message.clear();
+            }
+        }
+    }
+    say(to, &message, is_lines).await
+}
+
+/// A line may hold a binary message in base64, and end in a carriage return.
+const fn longest(is_lines: bool, most: usize) -> usize {
+    if is_lines { most.div_ceil(3).saturating_mul(4).saturating_add(1) } else { most }
+}
+
+async fn say(to: &Far, message: &[u8], is_line: bool) -> Result<(), Fault> {
+    let ended = |Ended| Fault::Ended;
+    let message = message.strip_suffix(b"\r").filter(|_| is_line).unwrap_or(message);
+    match message.first() {
+        None => Ok(()),
+        Some(b'[') => to.post(Kind::Text, message).await.map_err(ended),
+        Some(_) if !is_line => to.post(Kind::Text, message).await.map_err(ended),
+        Some(_) => {
+            let bytes = STANDARD.decode(message).map_err(|_| Fault::Malformed)?;
+            to.post(Kind::Binary, &bytes).await.map_err(ended)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::stream;
+    use std::time::Duration;
+
+    use super::super::pipe::pipe;
+    use super::*;
+    use crate::clock::Clock;
+    use crate::fanout::Socket as _;
+    use crate::protocol::websocket::{Event, Reader};
+
+    /// What the broker gets of a body that comes in these parts.
+    async fn posted(parts: &[&'static str], is_lines: bool) -> (Result<(), Fault>, Vec<String>) {
+        let (pipe, far) = pipe(&Clock::new(), Duration::from_secs(1));
+        let parts = parts.iter().map(|part| Ok(Bytes::from_static(part.as_bytes())));
+        let result = pass_on(stream::iter(parts), &far, is_lines, 12).await;
+        let mut buffer = [0; 1000];
+        let read = pipe.try_read(&mut buffer).unwrap_or_default();
+        let mut events = Vec::new();
+        let read = &mut buffer[..read];
+        Reader::new()
+            .feed(read, usize::MAX, &mut |event| {
+                events.push(match event {
+                    Event::Text(text) => text.to_owned(),
+                    other => format!("{other:?}"),
+                });
+                std::ops::ControlFlow::Continue(())
+            })
+            .unwrap();
+        (result, events)
+    }
+
+    #[tokio::test]
+    async fn a_line_is_a_message_however_it_is_cut() {
+        for parts in [
+            &["[1]\n[2]\r\n\n[3]"][..],
+            &["[1", "]\n", "[2]", "\r", "\n[3]", ""],
+            &["[1]\n[2]\n[3]\n"],
+        ] {
+            let (result, events) = posted(parts, true).await;
+            assert_eq!((result, &*events.join(" ")), (Ok(()), "[1] [2] [3]"), "{parts:?}");
+        }
+        assert_eq!(posted(&[], true).await, (Ok(()), vec![]));
+    }
+
+    #[tokio::test]
+    async fn without_lines_it_is_one_message() {
+        let (result, events) = posted(&["[1,\n", " \"\r\"]"], false).await;
+        assert_eq!((result, events), (Ok(()), vec!["[1,\n \"\r\"]".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_text_is_binary() {
+        let (result, events) = posted(&["AAEC\n[1]"], true).await;
+        assert_eq!((result, &*events.join(" ")), (Ok(()), "Binary [1]"));
+        let (result, events) = posted(&["[1]\n{}\n[2]"], true).await;
+        assert_eq!((result, &*events.join(" ")), (Err(Fault::Malformed), "[1]"));
+    }
+
+    #[tokio::test]
+    async fn no_message_is_larger_than_allowed() {
+        assert_eq!(posted(&["[23456", "789012"], false).await.0, Ok(()));
+        assert_eq!(posted(&["[23456", "7890123"], false).await.0, Err(Fault::TooLarge));
+        let (result, events) = posted(&["[1]\n", "[3456789", "0123456", "789"], true).await;
+        assert_eq!((result, &*events.join(" ")), (Err(Fault::TooLarge), "[1]"));
+    }
+}

@@ -1,0 +1,124 @@
+//! Server-sent events: a request whose answer is a connection.
+//!
+//! What would be refused over a WebSocket is refused before anything is sent. After that it is a
+//! connection as any other, over a [`BodySocket`](body::BodySocket): it has a place, a task, a session and an outbox.
+
+mod body;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::{HeaderMap, HeaderName, HeaderValue, header};
+use warp::reply::{Reply, Response};
+
+use body::body;
+
+use super::handshake::{self, Refusal};
+use super::opening::Opening;
+use super::terms::Terms;
+use super::{Context, Line, Peer, address, cors};
+use crate::auth;
+use crate::protocol::sse::Asked;
+use crate::session::{Action, Session};
+use crate::types::{Codec, Request, ServerMessage, StreamCommand, StreamName};
+
+/// In which a client says what it has got before it lost its connection.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Tells nginx to pass on what it gets when it gets it.
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+const METHODS: &str = "GET, OPTIONS";
+
+/// The route that readers of events connect to.
+pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    let asking = Arc::clone(&context);
+    let preflight = warp::options()
+        .and(warp::header::headers_cloned())
+        .map(move |headers: HeaderMap| cors::preflight(&asking, &headers, METHODS));
+    warp::get()
+        .and(warp::header::headers_cloned())
+        .and(query)
+        .and(warp::ext::get::<Peer>())
+        .and(warp::ext::get::<Line>())
+        .map(move |headers: HeaderMap, query: String, Peer(peer), line: Line| {
+            let client = address::client(peer, &headers, &context.proxies);
+            let mut response =
+                begin(&context, client, (&headers, &query), &line).unwrap_or_else(|refusal| {
+                    let status = handshake::note(&context, client, &refusal);
+                    handshake::refuse(&refusal, status)
+                });
+            cors::allow(&context, &headers, &mut response);
+            response
+        })
+        .or(preflight)
+        .unify()
+        .boxed()
+}
+
+fn begin(
+    context: &Arc<Context>,
+    client: IpAddr,
+    (headers, query): (&HeaderMap, &str),
+    line: &Line,
+) -> Result<Response, Refusal> {
+    let last = headers.get(LAST_EVENT_ID).map(HeaderValue::as_bytes);
+    let asked = Asked::read(query, last)?;
+    let codec = Codec::Sse { raw: asked.raw };
+    let terms = Terms::read(codec, &context.token, headers, query)?;
+    let opening = handshake::open(context, codec, client, (headers, query), terms)?;
+    let stream = match &opening.admitted {
+        Ok(client) => may_follow(context, &asked, client)?,
+        Err(refused) => return Err(Refusal::Unauthorized(*refused)),
+    };
+    tracing::debug!(%client, sid = %opening.sid, "a stream of events begins");
+    let (socket, body) = body(line);
+    let first = Some(asked.command(Some(&stream)));
+    Opening { first, ..opening }.run(context, Box::new(socket), Bytes::new());
+    let mut response = warp::reply::stream(body).into_response();
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-cache, no-store, no-transform"),
+        (header::CONNECTION, "close"), // what comes behind it would never be answered
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (BUFFERING, "no"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    Ok(response)
+}
+
+/// The stream a client would follow, if it may, and may join if it wants to: once the answer has
+/// begun, it is too late to refuse it.
+fn may_follow(
+    context: &Context,
+    asked: &Asked,
+    client: &auth::Client,
+) -> Result<StreamName, Refusal> {
+    let Context { settings, access, .. } = context;
+    let mut session = Session::new(handshake::random_sid().ok_or(Refusal::NoRandomness)?, client);
+    let request = Request::unnamed(Ok(asked.command(None)));
+    match session.handle(request, &settings.limits, &access.streams) {
+        Action::Forward {
+            command: StreamCommand::Subscribe { join: Some(Err(reason)), .. },
+            ..
+        }
+        | Action::Refuse { message: ServerMessage::Rejected(reason), .. } => {
+            let Some(limit) = session.take_exceeded() else {
+                return Err(Refusal::Rejected(reason));
+            };
+            context.instruments.limits.increment(limit);
+            Err(Refusal::TooMuch(reason))
+        }
+        Action::Forward { stream, .. } => Ok(stream),
+        Action::Publish { .. }
+        | Action::Refuse { .. }
+        | Action::Answer { .. }
+        | Action::Nothing(_) => Err(Refusal::Rejected("nothing would come of it".into())),
+    }
+}

@@ -1,0 +1,177 @@
+//! What operators are told of a shard is what is there, and what happened.
+
+use std::time::{Duration, Instant};
+
+use broker::broker::{Attendee, End, Input, Shard, StreamSize, SubscriberKey};
+use broker::clock::Clock;
+use broker::types::{
+    Arrival, Codec, Grant, GroupKey, Identifier, Join, MemberChange, SessionId, StreamCommand,
+    StreamName,
+};
+
+use crate::shard::without_history;
+
+const TTL: Duration = Duration::from_secs(15);
+const ALL: (usize, usize) = (usize::MAX, usize::MAX);
+
+fn key(session: u128) -> SubscriberKey {
+    let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"i\""));
+    SubscriberKey { session: SessionId::from_bits(session), group }
+}
+
+struct World {
+    shard: Shard<()>,
+    now: Instant,
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Clock::new().now();
+        Self { shard: Shard::new(without_history(TTL), now), now }
+    }
+
+    fn follow(&mut self, stream: &str, session: u128, join: Option<(&str, &str)>) {
+        let join = join.map(|(id, info)| Ok(Join { id: id.into(), info: info.into() }));
+        let command = StreamCommand::Subscribe {
+            join,
+            history: None,
+            grant: Grant::OPEN,
+            arrival: Arrival::default(),
+        };
+        let input = Input::Command { key: key(session), recipient: (), command, reference: None };
+        self.shard.handle(&stream.into(), input, self.now);
+        self.settle();
+    }
+
+    fn end(&mut self, stream: &str, session: u128) {
+        let input = Input::Ended { key: key(session), end: End::at(self.now) };
+        self.shard.handle(&stream.into(), input, self.now);
+        self.settle();
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.shard.handle_timeout(self.now);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        while self.shard.poll_reply().is_some() {}
+        while self.shard.poll_fan_out(usize::MAX, self.now).is_some() {}
+    }
+
+    fn attendance(&self, stream: &str, most: (usize, usize)) -> Vec<Attendee> {
+        self.shard.attendance(&stream.into(), most, self.now)
+    }
+
+    fn happened(&mut self) -> Vec<(String, String, MemberChange)> {
+        let told = |(stream, change): (StreamName, std::sync::Arc<_>)| {
+            let change: &broker::types::PresenceChange = &change;
+            (stream.to_string(), change.id.to_string(), change.member.clone())
+        };
+        self.shard.take_observed().into_iter().map(told).collect()
+    }
+}
+
+#[test]
+fn the_largest_streams_are_found_whatever_is_looked_at_in_a_turn() {
+    let mut world = World::new();
+    for number in 0..20_u128 {
+        for session in 0..number {
+            let join = (session % 2 == 0).then(|| format!("m{session}"));
+            let stream = format!("s{number:02}");
+            world.follow(&stream, session, join.as_deref().map(|id| (id, "1")));
+        }
+    }
+    world.end("s19", 0); // still a member, but no subscriber
+    for many in [1, 3, 19, 1000] {
+        let (mut found, mut next) = (Vec::new(), Some(0));
+        while let Some(place) = next {
+            let (sizes, more) = world.shard.largest(place, many, 3);
+            found.extend(sizes);
+            StreamSize::keep_largest(&mut found, 3);
+            next = more;
+        }
+        let size = |name: &str, members, subscribers| StreamSize {
+            name: name.into(),
+            members,
+            subscribers,
+        };
+        let expected = [size("s19", 10, 18), size("s18", 9, 18), size("s17", 9, 17)];
+        assert_eq!(found, expected, "{many} in a turn");
+    }
+}
+
+#[test]
+fn who_is_present_is_told_with_how() {
+    let mut world = World::new();
+    world.follow("a", 1, Some(("ann", "1")));
+    world.pass(Duration::from_secs(5));
+    world.follow("a", 2, Some(("bob", "2")));
+    world.follow("a", 3, Some(("ann", "3")));
+    world.follow("a", 4, None);
+    let attendee = |id: &str, info: &str, age, records, leaves_in: Option<u64>| Attendee {
+        id: id.into(),
+        info: info.into(),
+        age: Duration::from_secs(age),
+        records,
+        leaves_in: leaves_in.map(Duration::from_secs),
+    };
+    let expected = [attendee("ann", "3", 5, 2, None), attendee("bob", "2", 0, 1, None)];
+    assert_eq!(world.attendance("a", ALL), expected);
+
+    world.end("a", 1);
+    world.end("a", 2);
+    world.pass(Duration::from_secs(1));
+    let expected = [attendee("ann", "3", 6, 2, None), attendee("bob", "2", 1, 1, Some(14))];
+    assert_eq!(world.attendance("a", ALL), expected);
+    world.end("a", 3);
+    let leave = |world: &World| -> Vec<_> {
+        world.attendance("a", ALL).iter().map(|attendee| attendee.leaves_in).collect()
+    };
+    assert_eq!(leave(&world), [Some(TTL), Some(Duration::from_secs(14))], "the last one counts");
+
+    // who comes again is new
+    world.pass(TTL);
+    assert_eq!(world.attendance("a", ALL), []);
+    world.follow("a", 5, Some(("ann", "5")));
+    assert_eq!(world.attendance("a", ALL), [attendee("ann", "5", 0, 1, None)]);
+    assert_eq!(world.attendance("nowhere", ALL), []);
+}
+
+#[test]
+fn no_more_is_told_than_is_asked_for() {
+    let mut world = World::new();
+    for (session, id) in ["a", "b", "c", "d"].into_iter().enumerate() {
+        world.follow("s", session as u128, Some((id, "\"four\"")));
+    }
+    assert_eq!(world.attendance("s", (3, usize::MAX)).len(), 3);
+    assert_eq!(world.attendance("s", (0, usize::MAX)).len(), 0);
+    assert_eq!(world.attendance("s", (9, 7)).len(), 2);
+    assert_eq!(world.attendance("s", (9, 12)).len(), 2);
+}
+
+#[test]
+fn only_what_happens_where_somebody_looks_is_noted() {
+    let mut world = World::new();
+    world.follow("a", 1, Some(("ann", "1")));
+    assert_eq!(world.happened(), []);
+    world.shard.observe(["a".into()]);
+    world.follow("a", 2, Some(("bob", "2")));
+    world.follow("a", 3, Some(("bob", "2"))); // nothing that anyone would see
+    world.follow("b", 2, Some(("bob", "2")));
+    world.follow("a", 4, Some(("bob", "3")));
+    world.end("a", 1);
+    world.pass(TTL);
+    let change = |id: &str, change| ("a".to_owned(), id.to_owned(), change);
+    let expected = [
+        change("bob", MemberChange::Joined { info: "2".into() }),
+        change("bob", MemberChange::Updated { info: "3".into() }),
+        change("ann", MemberChange::Left),
+    ];
+    assert_eq!(world.happened(), expected);
+    assert_eq!(world.happened(), [], "it is told once");
+    world.shard.observe([]);
+    world.follow("a", 5, Some(("cem", "1")));
+    assert_eq!(world.happened(), []);
+}
