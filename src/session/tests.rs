@@ -84,7 +84,9 @@ fn who_speaks_under_a_name_is_present() {
             Action::Answer { message: ConnectionMessage::Error { reason, .. }, .. } => {
                 Some(reason.into_owned())
             }
-            other => panic!("{other:?}"),
+            Action::Answer { .. } | Action::Refuse { .. } | Action::Nothing(_) => {
+                panic!("no answer to somebody who speaks")
+            }
         });
         assert_eq!(said[0], said[1], "both are speaking");
         said.into_iter().flatten().next()
