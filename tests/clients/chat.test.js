@@ -34,6 +34,7 @@ scenario('the frames of a conversation', { 'presence-ttl': '200ms' }, async (s) 
     assert.deepEqual(users, ['ann', 'bob']);
   }
   assert.deepEqual(JSON.parse(bob.transcript[0]), { type: 'user_list', users: ['ann', 'bob'] });
+  await ann.hears({ type: 'user_list' });
   ann.send('{"type":"message","room":"general","username":"ann","content":"hi"}');
   for (const socket of [ann, bob]) {
     const { data, ...frame } = await socket.hears({ type: 'message' });
@@ -244,6 +245,7 @@ for (const [what, frame] of [
   ['a join without a room', '{"type":"join","username":"bob"}'],
   ['a room that is no text', '{"type":"join","room":{},"username":"bob"}'],
   ['an empty room', '{"type":"join","room":"","username":"bob"}'],
+  ['an empty name', '{"type":"join","room":"general","username":""}'],
   ['a name that is no text', '{"type":"join","room":"general","username":5}'],
   ['a name that is too long', JSON.stringify({ type: 'join', room: ROOM, username: 'x'.repeat(129) })],
   ['a message without content', '{"type":"message","room":"general","username":"bob"}'],
@@ -269,11 +271,6 @@ for (const [what, frame] of [
   });
 }
 
-scenario('an empty name is a guest’s', {}, async (s) => {
-  const ann = await chatTo(s);
-  assert.deepEqual(await ann.enter(ROOM, ''), ['Guest']);
-});
-
 scenario('what breaks the protocol ends its connection and no other', {}, async (s) => {
   const ann = await chatterIn(s, ROOM, 'ann');
   const bob = await chatterIn(s, ROOM, 'bob');
@@ -282,7 +279,7 @@ scenario('what breaks the protocol ends its connection and no other', {}, async 
   await settle(s, ROOM, bob);
 });
 
-const SECURE = { secret: SECRET, 'presence-id-claim': 'sub' };
+const SECURE = { secret: SECRET, 'presence-id-claim': 'sub', 'streams-whisper': true };
 scenario('with a secret it takes a token and a signed name', SECURE, async (s) => {
   s.http = new Http(s.broker.origin, derive('api-cable'));
   const publisher = new Http(s.broker.origin, derive('broadcast-cable'));
@@ -290,6 +287,7 @@ scenario('with a secret it takes a token and a signed name', SECURE, async (s) =
   const enter = async (sub) => {
     const socket = await s.open(`/chat?jid=${token({ sub })}`, { kind: ChatSocket, protocols: [] });
     socket.send({ type: 'join', room: ROOM, username: sub, signed_stream_name });
+    await socket.hears({ type: 'user_list' });
     await socket.hears({ type: 'user_joined', username: sub });
     return socket;
   };
@@ -321,4 +319,18 @@ scenario('with a secret it takes a token and a signed name', SECURE, async (s) =
   const anonymous = new Http(s.broker.origin);
   assert.equal((await anonymous.request(`/api/rooms/${ROOM}/messages`)).status, 401);
   assert.equal((await messagesOf(s, ROOM)).length, 2);
+});
+
+scenario('where clients may not speak, a chat is for reading', { 'streams-secret': SECRET }, async (s) => {
+  const [ann, bob] = [await chatTo(s), await chatTo(s)];
+  const signed_stream_name = sign(ROOM);
+  await ann.enter(ROOM, 'ann', { signed_stream_name });
+  assert.deepEqual(await bob.enter(ROOM, 'bob', { signed_stream_name }), ['ann', 'bob']);
+  bob.say(ROOM, 'bob', 'hi');
+  assert.match(await bob.refusal(), /may not/);
+  bob.typing(ROOM, 'bob');
+  assert.match(await bob.refusal(), /may not/);
+  await s.http.publish(ROOM, { username: 'bot', content: 'news' });
+  assert.equal((await ann.hears({ type: 'message' })).data.content, 'news');
+  assert.ok(!ann.unheard.some(({ type }) => type === 'typing'));
 });
