@@ -26,7 +26,7 @@ pub fn run(data: &[u8]) {
     let limits = Limits { subscriptions: 3, ..Limits::default() };
     let mut session = Session::new(SessionId::from_bits(1), &Client::default());
     for frame in text.split('\n') {
-        let request = decode(Codec::ActionCable, frame, Duration::default);
+        let request = decode(Codec::ActionCable, frame, None, Duration::default);
         match &request.command {
             Ok(command) => check_command(frame, command),
             Err(bad) => check_bad(frame, bad),
