@@ -176,6 +176,7 @@ scenario('a leave is answered, then the channel is closed', {}, async (s) => {
   const [ann] = await phoenixMember(s, LOBBY, 'ann');
   const before = ann.frames.length;
   ann.send(['1', '5', LOBBY, 'phx_leave', {}]);
+  await ann.hears({ event: 'phx_reply', ref: '5' });
   await ann.hears({ event: 'phx_close' });
   const [reply, close, ...rest] = ann.frames.slice(before);
   assert.deepEqual(reply, ['1', '5', LOBBY, 'phx_reply', { status: 'ok', response: {} }]);
@@ -351,7 +352,7 @@ scenario('joining and leaving over Phoenix is seen over Action Cable', {}, async
   assert.equal(join.id, 'ann');
   assert.equal(join.info.n, 1);
   assert.match(join.info.online_at, /^\d+$/);
-  await phoenixMember(s, LOBBY, 'ann', { meta: { n: 1, online_at: join.info.online_at } });
+  await phoenixMember(s, LOBBY, 'ann', { meta: { online_at: join.info.online_at, n: 1 } });
   await ann.ask(LOBBY, 'presence:update', { meta: { n: 2 } }, joinRef);
   assert.equal((await cable.hearsPresence(identifier, 'update')).info.n, 2);
   assert.equal((await cable.list(identifier)).length, 1, 'two devices are one member');
