@@ -26,7 +26,7 @@ pub fn run(data: &[u8]) {
     let limits = Limits { subscriptions: 3, ..Limits::default() };
     let mut session = Session::new(SessionId::from_bits(1), &Client::default());
     for frame in text.split('\n') {
-        let request = decode(Codec::ActionCable, frame, Duration::default);
+        let request = decode(Codec::ActionCable, frame, None, Duration::default);
         match &request.command {
             Ok(command) => check_command(frame, command),
             Err(bad) => check_bad(frame, bad),
@@ -112,6 +112,7 @@ fn check_target(identifier: &str, target: &Target) {
         }
         (Target::Channel(channel), Ok(json)) => assert_eq!(json["channel"], channel.as_str()),
         (Target::Invalid(reason), _) => assert!(!reason.is_empty()),
+        (Target::SignedFor { .. }, _) => panic!("an identifier has one name or the other"),
         (_, Err(_)) => {} // it is deeply nested, or has a number that is too large to read
     }
 }

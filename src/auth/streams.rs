@@ -42,6 +42,9 @@ pub enum StreamError {
     /// What is signed is no name.
     #[error("what is signed is no stream name")]
     Malformed,
+    /// What is signed is the name of another stream than the one that is asked for.
+    #[error("the signed name is not the name of this stream")]
+    OtherName,
     /// The name doesn't carry the right to follow it.
     #[error("the signed name doesn't allow to subscribe")]
     NoRight,
@@ -91,21 +94,29 @@ impl Streams {
                 Ok((stream, Rights { join: true, whisper: true }))
             }
             Target::Public(_) => Err(StreamError::Unsigned),
-            Target::Signed(name) => match verified(self.signed.as_ref(), &name)? {
-                Signed::Name(stream) => named(stream, Rights { join: true, whisper: self.whisper }),
-                Signed::WithRights(WithRights { stream, rights }) => {
-                    let has = |right| rights.contains(&right);
-                    if !has(Right::Subscribe) {
-                        return Err(StreamError::NoRight);
-                    }
-                    let whisper = self.whisper && has(Right::Whisper);
-                    named(stream, Rights { join: has(Right::Join), whisper })
-                }
-            },
+            Target::Signed(name) => self.signed(&name),
+            Target::SignedFor { name, signed } => {
+                let found = self.signed(&signed)?;
+                if found.0 == name { Ok(found) } else { Err(StreamError::OtherName) }
+            }
             Target::Turbo(name) => listen_only(self.turbo.as_ref(), &name),
             Target::CableReady(name) => listen_only(self.cable_ready.as_ref(), &name),
             Target::Channel(_) => Err(StreamError::Channel),
             Target::Invalid(_) => Err(StreamError::Invalid),
+        }
+    }
+
+    fn signed(&self, name: &str) -> Result<(StreamName, Rights), StreamError> {
+        match verified(self.signed.as_ref(), name)? {
+            Signed::Name(stream) => named(stream, Rights { join: true, whisper: self.whisper }),
+            Signed::WithRights(WithRights { stream, rights }) => {
+                let has = |right| rights.contains(&right);
+                if !has(Right::Subscribe) {
+                    return Err(StreamError::NoRight);
+                }
+                let whisper = self.whisper && has(Right::Whisper);
+                named(stream, Rights { join: has(Right::Join), whisper })
+            }
         }
     }
 }
@@ -195,6 +206,21 @@ mod tests {
         let dashes = URL_SAFE.encode(r#""aaû>ûï¾ï¾¾>>>""#);
         let name = format!("{dashes}--{}", keys().unwrap().sign(&dashes));
         assert!(closed().resolve(Target::Signed(name)).is_ok(), "{dashes}");
+    }
+
+    #[test]
+    fn a_signed_name_is_good_for_its_own_stream() {
+        let target = |name: &str, signed| Target::SignedFor { name: name.into(), signed };
+        let join = Rights { join: true, whisper: false };
+        let good = || BY_RAILS.to_owned();
+        let expected = Ok(("chat:2021".into(), join));
+        assert_eq!(closed().resolve(target("chat:2021", good())), expected);
+        let other = closed().resolve(target("chat:2022", good()));
+        assert_eq!(other, Err(StreamError::OtherName));
+        let wrong = closed().resolve(target("chat:2021", format!("{}0", good())));
+        assert_eq!(wrong, Err(StreamError::Signature));
+        let rights = sign(&json!({ "stream": "a", "rights": ["subscribe"] }));
+        assert_eq!(closed().resolve(target("a", rights)), Ok(("a".into(), NONE)));
     }
 
     #[test]

@@ -118,6 +118,19 @@ impl History {
         (self.epoch.clone(), before, self.lost, kept)
     }
 
+    /// The newest of the publications that are kept whose payloads have so many bytes together,
+    /// oldest first.
+    pub(super) fn newest(&self, most: usize) -> Vec<Arc<Publication>> {
+        let mut left = most;
+        let newest = self.kept.iter().rev().map_while(|kept| {
+            left = left.checked_sub(kept.publication.data.as_str().len())?;
+            Some(Arc::clone(&kept.publication))
+        });
+        let mut newest: Vec<_> = newest.collect();
+        newest.reverse();
+        newest
+    }
+
     /// When the oldest publication expires.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.kept.front().map(|kept| kept.expires)
@@ -284,6 +297,18 @@ mod tests {
         assert_eq!(answer(2).unwrap().len(), 3, "two publications and the confirmation");
         assert!(answer(1).is_err(), "more than may be told at once");
         assert_eq!(fixture.history.next_expiry(), Some(fixture.start + LATER));
+    }
+
+    #[test]
+    fn the_newest_that_fit() {
+        let newest = |most| -> Vec<String> {
+            let newest = of(12).history.newest(most);
+            newest.iter().map(|publication| publication.data.to_string()).collect()
+        };
+        assert_eq!(newest(0), [""; 0]);
+        assert_eq!(newest(4), ["11", "12"]);
+        assert_eq!(newest(7), ["9", "10", "11", "12"]);
+        assert_eq!(newest(usize::MAX).len(), 12);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{Beginning, Recipient};
 use crate::broker::{Full, Input, Placed, Put};
 use crate::clock::Clock;
 use crate::telemetry::Instruments;
-use crate::types::{MemberRecords, PresenceId, RecordList, StreamName};
+use crate::types::{MemberRecords, PresenceId, Publication, RecordList, StreamName};
 
 /// How many inputs wait for a shard before those who bring them have to wait too.
 const QUEUE: usize = 4096;
@@ -169,6 +169,14 @@ impl Hub {
         let (answer, answered) = oneshot::channel();
         let shard = self.shard(&stream).ok_or(Stopped)?;
         shard.send(job(stream, answer)).await.map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)
+    }
+
+    /// Asks for a stream's newest publications, oldest first, in its turn.
+    pub async fn history(&self, stream: StreamName) -> Result<Vec<Arc<Publication>>, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        let shard = self.shard(&stream).ok_or(Stopped)?;
+        shard.send(Job::History { stream, answer }).await.map_err(|_| Stopped)?;
         answered.await.map_err(|_| Stopped)
     }
 

@@ -8,7 +8,9 @@ use tokio::sync::oneshot;
 use super::Recipient;
 use super::survey::Question;
 use crate::broker::{Full, Input, Placed, Put, SubscriberKey};
-use crate::types::{MemberList, MemberRecords, PresenceId, RecordList, SessionId, StreamName};
+use crate::types::{
+    MemberList, MemberRecords, PresenceId, Publication, RecordList, SessionId, StreamName,
+};
 
 /// Work for a shard.
 #[derive(Debug)]
@@ -39,6 +41,10 @@ pub(super) enum Job {
         stream: StreamName,
         id: PresenceId,
         answer: oneshot::Sender<usize>,
+    },
+    History {
+        stream: StreamName,
+        answer: oneshot::Sender<Vec<Arc<Publication>>>,
     },
     /// Answered once all that came before has been applied and is kept.
     Settle {

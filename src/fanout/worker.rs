@@ -251,6 +251,10 @@ impl Worker {
                 }
                 answer.send(records).ok(); // whoever asked may be gone
             }
+            Job::History { stream, answer } => {
+                self.keep(now);
+                drop(answer.send(self.shard.publications(&stream))); // likewise
+            }
             Job::Ended(Ended { stream, key, outbox, at, resumable }) => {
                 while self.reply(now) {} // so that the outbox knows of all it was sent
                 let doubt = outbox.doubt().map(|beat| self.clock.began(beat));
@@ -301,9 +305,7 @@ impl Worker {
             self.delivered += messages.len();
             events |= tells;
             let start = self.frames.len();
-            for message in &messages {
-                protocol::encode(&group, message, reference.as_deref(), &mut self.frames);
-            }
+            protocol::encode_run(&group, &messages, reference.as_deref(), &mut self.frames);
             bytes += self.frames.len() - start;
             to = Some(recipient);
         }
@@ -402,7 +404,7 @@ impl Worker {
                 Some(_) | None => {
                     self.frames.clear();
                     let lacking = messages.get(has..).unwrap_or_default();
-                    protocol::encode_run(group, lacking, &mut self.frames);
+                    protocol::encode_run(group, lacking, None, &mut self.frames);
                     Bytes::copy_from_slice(&self.frames)
                 }
             };

@@ -4,12 +4,14 @@
 //! Every answer that isn't 2xx says why, as `{"error":"…"}`.
 
 mod body;
+mod cors;
 pub mod dashboard;
 pub mod pages;
 mod presence;
 pub mod publish;
 mod put;
 mod reply;
+mod rooms;
 mod status;
 
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 pub use reply::recover;
+pub use rooms::{Rooms, rooms};
 pub use status::{about, health, metrics};
 
 use crate::clock::Clock;

@@ -78,7 +78,7 @@ async fn about<B: Buf>(
 ) -> Result<Response, Refusal> {
     authorize(api.api_key.as_ref(), headers)?;
     if id == ALL {
-        return Err(Refusal::Method);
+        return Err(Refusal::List);
     }
     let stream = StreamName::from(&*decoded(stream, "the stream's name")?);
     let id = PresenceId::from(&*decoded(id, "the presence id")?);

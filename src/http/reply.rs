@@ -18,6 +18,10 @@ pub(super) enum Refusal {
     Unauthorized,
     #[error("{0}")]
     Malformed(String),
+    #[error("{0}: send `Authorization: Bearer KEY`, or in the query what a client connects with")]
+    NotForYou(String),
+    #[error("this origin may not read here: see --allowed-origins")]
+    Origin,
     #[error("the body is larger than {0} bytes: send less at once, or raise --max-body-size")]
     TooLarge(usize),
     #[error("the body did not arrive in time")]
@@ -39,20 +43,22 @@ pub(super) enum Refusal {
     Full(#[from] Full),
     #[error("this path takes another method")]
     Method,
+    #[error("`users` is the list of all: write the presence id `users` as `%75sers`")]
+    List,
 }
 
 impl Refusal {
     const fn status(&self) -> StatusCode {
         match self {
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized | Self::NotForYou(_) => StatusCode::UNAUTHORIZED,
             Self::Malformed(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Stopping | Self::Dashboards(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::OtherHost => StatusCode::FORBIDDEN,
+            Self::Origin | Self::OtherHost => StatusCode::FORBIDDEN,
             Self::NotFound(_) | Self::Absent => StatusCode::NOT_FOUND,
             Self::Full(_) => StatusCode::CONFLICT,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Method | Self::List => StatusCode::METHOD_NOT_ALLOWED,
         }
     }
 }
@@ -68,7 +74,7 @@ pub(super) fn answer(endpoint: &'static str, result: Result<Response, Refusal>) 
     let response = result.unwrap_or_else(|refusal| {
         let reason = serde_json::json!({ "error": refusal.to_string() });
         let mut response = json(refusal.status(), reason.to_string());
-        if refusal == Refusal::Unauthorized {
+        if refusal.status() == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }

@@ -59,13 +59,18 @@ pub fn about(protocols: &Protocols) -> BoxedFilter<(Response,)> {
         "hint": format!("connect by {}", connect.collect::<Vec<_>>().join(", ")),
     });
     let body = body.to_string();
-    let is_request =
-        warp::header::optional::<String>("upgrade").and_then(|upgrade: Option<String>| {
-            let result = if upgrade.is_none() { Ok(()) } else { Err(warp::reject()) };
-            std::future::ready(result)
-        });
+    // others than WebSocket's are offers, which needn't be taken: curl offers to speak HTTP/2
+    let is_socket = |headers: &HeaderMap| {
+        let offers = headers.get_all(header::UPGRADE).into_iter().filter_map(|it| it.to_str().ok());
+        let mut offers = offers.flat_map(|list| list.split(','));
+        offers.any(|offer| offer.trim().eq_ignore_ascii_case("websocket"))
+    };
+    let is_request = warp::header::headers_cloned().and_then(move |headers: HeaderMap| {
+        let result = if is_socket(&headers) { Err(warp::reject()) } else { Ok(()) };
+        std::future::ready(result)
+    });
     warp::path::end()
-        .and(warp::get())
+        .and(warp::get().or(warp::head()).unify())
         .and(is_request.untuple_one())
         .map(move || answer("about", Ok(json(StatusCode::OK, body.clone()))))
         .boxed()

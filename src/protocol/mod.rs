@@ -12,22 +12,31 @@ pub mod sse;
 pub mod typed;
 pub mod websocket;
 
+mod read;
+mod room;
+mod timestamp;
 mod write;
 
 use std::time::Duration;
 
 use crate::types::{
-    ClientCommand, CloseReason, Codec, ConnectionMessage, GroupKey, Head, MemberChange, Reference,
-    Request, ServerMessage, Watch,
+    ClientCommand, CloseReason, Codec, CommandKind, ConnectionMessage, GroupKey, Head,
+    MemberChange, PresenceId, Reference, Request, ServerMessage, Watch,
 };
 
-/// Reads a text message from a client, received at a time since the Unix epoch.
-pub fn decode(codec: Codec, text: &str, now: impl FnOnce() -> Duration) -> Request<'_> {
+/// Reads a text message from a client that is called something or not, received at a time since the
+/// Unix epoch.
+pub fn decode<'a>(
+    codec: Codec,
+    text: &'a str,
+    called: Option<&PresenceId>,
+    now: impl FnOnce() -> Duration,
+) -> Request<'a> {
     match codec {
         Codec::ActionCable => Request::unnamed(action_cable::decode(text)),
-        Codec::Phoenix => phoenix::decode(text, now()),
+        Codec::Phoenix => phoenix::decode(text, now),
         Codec::Typed => Request::unnamed(typed::decode(text)),
-        Codec::Chat => Request::unnamed(chat::decode(text, now())),
+        Codec::Chat => Request::unnamed(chat::decode(text, called, now())),
         Codec::Sse { .. } => Request::unnamed(sse::decode(text)),
     }
 }
@@ -46,9 +55,9 @@ pub fn decode_head(codec: Codec, text: &str) -> Head<'_> {
     match codec {
         Codec::ActionCable => action_cable::decode_head(text),
         Codec::Phoenix => phoenix::decode_head(text),
-        Codec::Typed | Codec::Chat | Codec::Sse { .. } => {
-            Head { reference: None, kind: crate::types::CommandKind::Unknown, identifier: None }
-        }
+        Codec::Typed => typed::decode_head(text),
+        Codec::Chat => chat::decode_head(text),
+        Codec::Sse { .. } => Head { reference: None, kind: CommandKind::Unknown, identifier: None },
     }
 }
 
@@ -66,23 +75,28 @@ pub fn encode(
     let GroupKey { codec, identifier, .. } = group;
     match codec {
         Codec::ActionCable => {
-            websocket::write_text(out, |out| action_cable::encode(identifier, message, out));
+            write::text_frame(out, |out| action_cable::encode(identifier, message, out));
         }
         Codec::Phoenix => phoenix::encode(identifier, message, reference, out),
-        Codec::Typed => typed::encode(identifier, message, out),
-        Codec::Chat => chat::encode(identifier, message, out),
+        Codec::Typed => write::text_frame(out, |out| typed::encode(identifier, message, out)),
+        Codec::Chat => write::text_frame(out, |out| chat::encode(identifier, message, out)),
         Codec::Sse { raw } => sse::encode(identifier, message, *raw, out),
     }
 }
 
-/// Appends what goes over the wire for messages in a row, where the protocol makes one of several
-/// ([`Codec::merges_events`]).
-pub fn encode_run(group: &GroupKey, messages: &[ServerMessage], out: &mut Vec<u8>) {
+/// Appends what goes over the wire for messages in a row: as [`encode`] does for each, but where the
+/// protocol makes one of several ([`Codec::merges_events`]).
+pub fn encode_run(
+    group: &GroupKey,
+    messages: &[ServerMessage],
+    reference: Option<&Reference>,
+    out: &mut Vec<u8>,
+) {
     if group.codec == Codec::Phoenix && group.watch == Watch::Members {
-        phoenix::encode_run(&group.identifier, messages, out);
+        phoenix::encode_run(&group.identifier, messages, reference, out);
     } else {
         for message in messages {
-            encode(group, message, None, out);
+            encode(group, message, reference, out);
         }
     }
 }
@@ -153,11 +167,14 @@ pub fn encode_connection(
 ) {
     match codec {
         Codec::ActionCable => {
-            websocket::write_text(out, |out| action_cable::encode_connection(message, out));
+            write::text_frame(out, |out| action_cable::encode_connection(message, out));
         }
         Codec::Phoenix => phoenix::encode_connection(message, reference, out),
-        Codec::Typed => typed::encode_connection(message, out),
-        Codec::Chat => chat::encode_connection(message, out),
+        Codec::Typed => write::text_frame(out, |out| typed::encode_connection(message, out)),
+        Codec::Chat => write::text_frame(out, |out| chat::encode_connection(message, out)),
         Codec::Sse { raw } => sse::encode_connection(message, raw, out),
     }
 }
+
+#[cfg(test)]
+mod tests;

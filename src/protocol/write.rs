@@ -3,13 +3,73 @@
 use std::fmt::Arguments;
 use std::io::Write as _;
 
+use super::websocket;
+use crate::types::RawJson;
+
+/// What a text frame without a payload has.
+const EMPTY_FRAME: usize = 2;
+
+/// Appends a text frame of what `body` appends; nothing if that is nothing.
+pub(super) fn text_frame(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    websocket::write_text(out, body);
+    if out.len() == start + EMPTY_FRAME {
+        out.truncate(start);
+    }
+}
+
 /// Appends a text as a JSON string.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     // a string always has a JSON form, and a vector takes every write
     drop(serde_json::to_writer(out, text));
 }
 
+/// JSON of what `body` appends.
+pub(super) fn json(body: impl FnOnce(&mut Vec<u8>)) -> RawJson {
+    let mut out = Vec::new();
+    body(&mut out);
+    // whatever is appended is text
+    String::from_utf8(out).map_or_else(|_| RawJson::from("null"), RawJson::from)
+}
+
+/// Appends texts as an array of JSON strings.
+pub(super) fn strings<'a>(out: &mut Vec<u8>, texts: impl IntoIterator<Item = &'a str>) {
+    out.push(b'[');
+    for (number, text) in texts.into_iter().enumerate() {
+        if number > 0 {
+            out.push(b',');
+        }
+        string(out, text);
+    }
+    out.push(b']');
+}
+
 /// Appends a formatted text as it is.
 pub(super) fn append(out: &mut Vec<u8>, arguments: Arguments<'_>) {
     drop(out.write_fmt(arguments)); // a vector takes every write
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_body_is_no_frame() {
+        let mut out = b"before".to_vec();
+        text_frame(&mut out, |_| {});
+        assert_eq!(out, b"before");
+        text_frame(&mut out, |out| out.push(b'a'));
+        assert_eq!(out, b"before\x81\x01a");
+    }
+
+    #[test]
+    fn an_array_of_strings() {
+        let written = |texts: &[&str]| {
+            let mut out = Vec::new();
+            strings(&mut out, texts.iter().copied());
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written(&[]), "[]");
+        assert_eq!(written(&["a", "\"b\n"]), r#"["a","\"b\n"]"#);
+    }
 }

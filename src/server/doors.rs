@@ -40,7 +40,9 @@ impl Doors {
         context: &Arc<Context>,
         prometheus: PrometheusHandle,
     ) -> Result<Self, BindError> {
+        let rooms = rooms(config, context);
         let cable = with(clients(config, context), config.examples.then(http::pages::examples));
+        let cable = with(cable, rooms.clone());
         let api = http::api(http::Api {
             clock: Arc::clone(&context.clock),
             hub: Arc::clone(&context.hub),
@@ -52,6 +54,7 @@ impl Doors {
             limits: config.limits,
         });
         let api = with(api, config.dashboard.then(|| dashboard(config, context)));
+        let api = with(api, rooms);
         let metrics = http::metrics(move || scrape(&prometheus), config.access.scraping_key());
         let mut doors: Vec<(SocketAddr, Listener, Routes)> = Vec::new();
         let mut open = |own: Option<SocketAddr>, flag, routes: Routes| {
@@ -147,6 +150,19 @@ fn clients(config: &Config, context: &Arc<Context>) -> Routes {
     }
     let either = |all: Routes, one: Routes| all.or(one).unify().boxed();
     routes.into_iter().reduce(either).unwrap_or_else(|| http::about(protocols))
+}
+
+/// What was said in chat rooms, where chat is spoken: at the address that pages connect to, and at
+/// the application's.
+fn rooms(config: &Config, context: &Arc<Context>) -> Option<Routes> {
+    config.protocols.path(Protocol::Chat)?;
+    Some(http::rooms(http::Rooms {
+        clock: Arc::clone(&context.clock),
+        hub: Arc::clone(&context.hub),
+        access: config.access.rules(),
+        token: config.access.jwt_param.clone(),
+        api_key: config.access.reading_key(),
+    }))
 }
 
 /// A route at exactly this path.

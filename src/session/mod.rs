@@ -161,6 +161,15 @@ impl Session {
         }
     }
 
+    /// Who the client is where it doesn't say: whom its token or its handshake names, or as whom it
+    /// joined last.
+    pub fn called(&self) -> Option<&PresenceId> {
+        match &self.joins {
+            JoinsAs::Called(id) | JoinsAs::Only(id) => Some(id),
+            JoinsAs::Anyone | JoinsAs::Nobody => None,
+        }
+    }
+
     /// The limit for which the last command was refused here, if it was for one.
     pub fn take_exceeded(&mut self) -> Option<Limit> {
         self.exceeded.take()
@@ -183,19 +192,24 @@ impl Session {
         }
         match command {
             ClientCommand::Subscribe { identifier, target, history, join, watch, arrival } => {
-                let ends = match self.subscribe(&identifier, target, watch, limits, streams) {
-                    Ok(()) => self.refer(&identifier, reference),
-                    Err(reason) => {
-                        let identifier = Identifier::from(&*identifier);
-                        let message = ServerMessage::Rejected(reason);
-                        return Action::Refuse { kind, identifier, message };
-                    }
+                let was_held = self.position(&identifier);
+                if let Err(reason) = self.subscribe(&identifier, target, watch, limits, streams) {
+                    return refuse(kind, Some(&identifier), reference, reason);
+                }
+                let is_part = matches!(&join, Some(Ok(JoinRequest { id: None, .. })));
+                let join = match join {
+                    Some(Ok(_)) if is_part && !self.joins_unasked(&identifier) => None,
+                    Some(Ok(join)) => Some(self.check_join(&identifier, join, limits)),
+                    Some(Err(reason)) => Some(Err(reason)),
+                    None => None,
                 };
-                let join = join.and_then(|join| match join {
-                    Ok(join) if self.called(&join).is_none() => None,
-                    Ok(join) => Some(self.check_join(&identifier, join, limits)),
-                    Err(reason) => Some(Err(reason)),
-                });
+                if let (true, Some(Err(reason))) = (is_part, &join) {
+                    if was_held.is_none() {
+                        self.subscriptions.pop();
+                    }
+                    return refuse(kind, Some(&identifier), reference, reason.clone());
+                }
+                let ends = self.refer(&identifier, reference, watch);
                 let (identity, arrival) = (self.identity, Arrival { ends, ..arrival });
                 let subscribe = |rights| {
                     let grant = Grant { rights, identity };
@@ -218,6 +232,19 @@ impl Session {
                 };
                 self.forward(kind, &identifier, reference, |_| Ok(command))
             }
+            ClientCommand::Update { identifier, join } => {
+                let has_joined = self.held_mut(&identifier).is_some_and(|held| held.joined);
+                let join = if has_joined {
+                    self.check_join(&identifier, join, limits)
+                } else {
+                    Err(NOT_JOINED.into())
+                };
+                let command = match join {
+                    Ok(join) => StreamCommand::Update(join),
+                    Err(reason) => StreamCommand::RefusePresence(kind, reason),
+                };
+                self.forward(kind, &identifier, reference, |_| Ok(command))
+            }
             ClientCommand::Leave { identifier, id } => {
                 if let Some(held) = self.held_mut(&identifier) {
                     held.joined = false;
@@ -231,15 +258,20 @@ impl Session {
                 self.forward(kind, &identifier, reference, |_| Ok(StreamCommand::History(request)))
             }
             ClientCommand::Whisper { identifier, whisper, author } => {
-                let is_author = self.is_author(author.as_ref());
+                if let Err(denied) = self.check_author(&identifier, author.as_ref(), limits) {
+                    return refuse(kind, Some(&identifier), reference, denied);
+                }
                 self.forward(kind, &identifier, reference, |rights| {
-                    may_speak(rights, is_author).map(|()| StreamCommand::Whisper(whisper))
+                    may_speak(rights).map(|()| StreamCommand::Whisper(whisper))
                 })
             }
             ClientCommand::Publish { identifier, data, author } => {
+                if let Err(denied) = self.check_author(&identifier, author.as_ref(), limits) {
+                    return refuse(kind, Some(&identifier), reference, denied);
+                }
                 let held = self.position(&identifier).and_then(|at| self.subscriptions.get(at));
                 let Some(held) = held else { return unknown(kind, &identifier, reference) };
-                match may_speak(held.rights, self.is_author(author.as_ref())) {
+                match may_speak(held.rights) {
                     Ok(()) => Action::Publish { stream: held.stream.clone(), data },
                     Err(denied) => refuse(kind, Some(&identifier), reference, denied.into()),
                 }
@@ -292,41 +324,67 @@ impl Session {
         Ok(())
     }
 
-    /// Notes by what the client knows a subscription from now on; by what it did before, if that is
-    /// something else.
+    /// Notes by what the client knows a subscription from now on; by what it did before, if that
+    /// was another subscription to it, which is then told of presence as it asks to be.
     fn refer(
         &mut self,
         identifier: &str,
         reference: Option<&Arc<Reference>>,
+        watch: Watch,
     ) -> Option<Arc<Reference>> {
         let reference = reference?;
         let held = self.held_mut(identifier)?;
-        let before = held.reference.replace(Arc::clone(reference));
-        before.filter(|before| before.subscription != reference.subscription)
+        let before = held.reference.replace(Arc::clone(reference))?;
+        if before.subscription.is_none() || before.subscription == reference.subscription {
+            return None;
+        }
+        held.watch = watch;
+        Some(before)
     }
 
     /// Whether a request is about an earlier subscription than the one of that name there is now.
     fn is_stale(&self, identifier: &str, reference: Option<&Arc<Reference>>) -> bool {
         let Some(about) = reference.and_then(|it| it.subscription.as_ref()) else { return false };
         let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
-        let held = held.and_then(|held| held.reference.as_ref());
-        held.is_some_and(|held| held.subscription.as_ref() != Some(about))
+        let held = held.and_then(|held| held.reference.as_ref()?.subscription.as_ref());
+        // what was made without a name is never another one
+        held.is_some_and(|held| held != about)
+    }
+
+    /// Whether a client joins that only subscribes, where that goes with it: it has to be somebody, and
+    /// may watch where it may not join.
+    fn joins_unasked(&self, identifier: &str) -> bool {
+        let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
+        self.called().is_some() && held.is_some_and(|held| held.rights.join)
     }
 
     /// As whom a client wants to join.
-    fn called(&self, join: &JoinRequest) -> Option<PresenceId> {
-        join.id.clone().or_else(|| match &self.joins {
-            JoinsAs::Called(id) | JoinsAs::Only(id) => Some(id.clone()),
-            JoinsAs::Anyone | JoinsAs::Nobody => None,
-        })
+    fn wanted(&self, join: &JoinRequest) -> Option<PresenceId> {
+        join.id.clone().or_else(|| self.called().cloned())
     }
 
-    /// Whether the client may speak as this one.
-    fn is_author(&self, author: Option<&PresenceId>) -> bool {
+    /// Whether the client may speak as this one. Who gives a name has to be present: nobody hears
+    /// from somebody they don't see.
+    fn check_author(
+        &mut self,
+        identifier: &str,
+        author: Option<&PresenceId>,
+        limits: &Limits,
+    ) -> Result<(), Cow<'static, str>> {
+        let Some(author) = author else { return Ok(()) };
+        if !self.held_mut(identifier).is_some_and(|held| held.joined) {
+            return Err("only who has joined may say something here: join first".into());
+        }
+        if let Err((limit, reason)) = check_id(author, limits) {
+            self.exceeded = limit;
+            return Err(reason);
+        }
         match &self.joins {
-            JoinsAs::Anyone | JoinsAs::Called(_) => true,
-            JoinsAs::Only(id) => author.is_none_or(|author| author == id),
-            JoinsAs::Nobody => author.is_none(),
+            JoinsAs::Anyone | JoinsAs::Called(_) => Ok(()),
+            JoinsAs::Only(id) if id == author => Ok(()),
+            JoinsAs::Only(_) | JoinsAs::Nobody => {
+                Err("the name is not the one of the token".into())
+            }
         }
     }
 
@@ -386,7 +444,7 @@ impl Session {
         limits: &Limits,
     ) -> Result<Join, Cow<'static, str>> {
         let nobody = "this connection has no presence id: give one, or connect with one";
-        let id = self.called(&join).ok_or(nobody)?;
+        let id = self.wanted(&join).ok_or(nobody)?;
         let join = Join { id, info: join.info };
         let records = self.subscriptions.iter().filter(|held| held.joined).count();
         let held = self.held_mut(identifier).ok_or(NO_SUBSCRIPTION)?;
@@ -412,12 +470,17 @@ impl Session {
             )
             .into());
         }
-        if let Some(held) = self.held_mut(identifier) {
-            held.joined = true;
+        let held = self.held_mut(identifier);
+        let had_joined = held.is_some_and(|held| std::mem::replace(&mut held.joined, true));
+        if let (JoinsAs::Anyone | JoinsAs::Called(_), false) = (&self.joins, had_joined) {
+            self.joins = JoinsAs::Called(join.id.clone());
         }
         Ok(join)
     }
 }
+
+/// Why a client that isn't present can't be present differently.
+const NOT_JOINED: &str = "this subscription has not joined: join first";
 
 const NO_SUBSCRIPTION: &str = "there is no such subscription";
 
@@ -481,27 +544,15 @@ fn error(kind: CommandKind, reason: impl Into<Cow<'static, str>>) -> Action {
     Action::Answer { kind, message: ConnectionMessage::Error { command: kind, reason } }
 }
 
-/// Whether a subscription's client may speak to the others, as whom it says it is.
-fn may_speak(rights: Rights, is_author: bool) -> Result<(), &'static str> {
-    match (rights.whisper, is_author) {
-        (true, true) => Ok(()),
-        (true, false) => Err("the name is not the one of the token"),
-        (false, _) => Err("this subscription may not whisper"),
-    }
+/// Whether a subscription's client may speak to the others.
+const fn may_speak(rights: Rights) -> Result<(), &'static str> {
+    if rights.whisper { Ok(()) } else { Err("this subscription may not whisper") }
 }
 
 /// Whether an id and an info are of a size that may be; if not, what is wrong, and for which limit.
 pub fn check_size(join: &Join, limits: &Limits) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
-    let (id, info) = (join.id.as_str(), join.info.as_str());
-    if id.is_empty() {
-        return Err((None, "the presence id is empty".into()));
-    }
-    let (length, most) = (id.chars().count(), limits.presence_id_length);
-    if length > most {
-        let reason = format!("the presence id has {length} characters, at most {most} are allowed");
-        return Err((Some(Limit::PresenceIdLength), reason.into()));
-    }
-    let (size, most) = (info.len(), limits.info_size);
+    check_id(&join.id, limits)?;
+    let (size, most) = (join.info.as_str().len(), limits.info_size);
     if size > most {
         let reason = format!("the presence info has {size} bytes, at most {most} are allowed");
         return Err((Some(Limit::PresenceInfoSize), reason.into()));
@@ -509,100 +560,18 @@ pub fn check_size(join: &Join, limits: &Limits) -> Result<(), (Option<Limit>, Co
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::types::{Listing, Whisper};
-
-    const SID: SessionId = SessionId::from_bits(7);
-
-    fn session(joins: JoinsAs) -> Session {
-        Session::new(SID, &Client { identifier: None, joins })
+/// Whether an id is of a length that may be, likewise.
+fn check_id(id: &PresenceId, limits: &Limits) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
+    if id.as_str().is_empty() {
+        return Err((None, "the presence id is empty".into()));
     }
-
-    fn ask(session: &mut Session, command: ClientCommand<'_>) -> Action {
-        session.handle(request(command), &Limits::default(), &Streams::default())
+    let (length, most) = (id.as_str().chars().count(), limits.presence_id_length);
+    if length > most {
+        let reason = format!("the presence id has {length} characters, at most {most} are allowed");
+        return Err((Some(Limit::PresenceIdLength), reason.into()));
     }
-
-    fn request(command: ClientCommand<'_>) -> Request<'_> {
-        Request::unnamed(Ok(command))
-    }
-
-    fn following(join: Option<JoinRequest>) -> ClientCommand<'static> {
-        ClientCommand::Subscribe {
-            identifier: "i".into(),
-            target: Target::Public("room".into()),
-            history: None,
-            join: join.map(Ok),
-            watch: Watch::Members,
-            arrival: Arrival::default(),
-        }
-    }
-
-    fn as_whom(id: Option<&str>) -> JoinRequest {
-        JoinRequest { id: id.map(PresenceId::from), info: "null".into() }
-    }
-
-    fn subscribe(session: &mut Session, join: Option<&str>) -> Action {
-        ask(session, following(join.map(|id| as_whom(Some(id)))))
-    }
-
-    fn join(session: &mut Session, id: &str) -> Action {
-        let join = as_whom(Some(id));
-        ask(session, ClientCommand::Join { identifier: "i".into(), join })
-    }
-
-    fn refused(action: &Action) -> Option<&str> {
-        let Action::Forward { command, .. } = action else { return None };
-        if let StreamCommand::RefusePresence(_, reason)
-        | StreamCommand::Subscribe { join: Some(Err(reason)), .. } = command
-        {
-            return Some(reason);
-        }
-        None
-    }
-
-    #[test]
-    fn nobody_joins_as_somebody_else() {
-        let mut ann = session(JoinsAs::Only("ann".into()));
-        assert_eq!(refused(&subscribe(&mut ann, Some("ann"))), None);
-        assert_eq!(refused(&join(&mut ann, "ann")), None);
-        let other = Some("the presence id is not the one of the token");
-        for id in ["bob", "Ann", "ann ", "a\u{308}nn"] {
-            assert_eq!(refused(&join(&mut ann, id)), other, "{id}");
-            assert_eq!(refused(&subscribe(&mut ann, Some(id))), other, "{id}");
-        }
-        assert_eq!(refused(&join(&mut ann, "")), Some("the presence id is empty"));
-        let mut nobody = session(JoinsAs::Nobody);
-        let none = Some("there is no token that gives a presence id");
-        assert_eq!(refused(&subscribe(&mut nobody, Some("ann"))), none);
-        assert_eq!(refused(&join(&mut nobody, "ann")), none);
-    }
-
-    #[test]
-    fn rights_are_those_of_the_subscription() {
-        let streams = Streams { public: false, ..Streams::default() };
-        let mut visitor = session(JoinsAs::Anyone);
-        let action = visitor.handle(request(following(None)), &Limits::default(), &streams);
-        assert!(matches!(action, Action::Refuse { message: ServerMessage::Rejected(_), .. }));
-        let watch = Rights { join: false, whisper: false };
-        visitor.subscriptions.push(Subscription {
-            identifier: "i".into(),
-            stream: "room".into(),
-            watch: Watch::Members,
-            reference: None,
-            rights: watch,
-            joined: false,
-        });
-        assert_eq!(refused(&join(&mut visitor, "ann")), Some("this subscription may not join"));
-        let whisper = ClientCommand::Whisper {
-            identifier: "i".into(),
-            whisper: Whisper { event: None, data: "1".into() },
-            author: None,
-        };
-        let action = ask(&mut visitor, whisper);
-        assert_eq!(action, error(CommandKind::Whisper, "this subscription may not whisper"));
-        let list = ClientCommand::Presence { identifier: "i".into(), listing: Listing::Members };
-        assert!(matches!(ask(&mut visitor, list), Action::Forward { .. }));
-    }
+    Ok(())
 }
+
+#[cfg(test)]
+mod tests;

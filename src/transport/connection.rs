@@ -416,7 +416,8 @@ impl Client {
     }
 
     fn command(&mut self, text: &str, out: &mut Vec<u8>) -> ControlFlow<()> {
-        let request = protocol::decode(self.outbox.codec(), text, || self.context.clock.unix());
+        let (codec, called) = (self.outbox.codec(), self.session.called());
+        let request = protocol::decode(codec, text, called, || self.context.clock.unix());
         self.request(request, out)
     }
 

@@ -63,6 +63,13 @@ pub enum ClientCommand<'a> {
         /// Under which id and with which info.
         join: JoinRequest,
     },
+    /// Be present differently, as who has joined already.
+    Update {
+        /// The client's key for the subscription.
+        identifier: Cow<'a, str>,
+        /// Under which id and with which info.
+        join: JoinRequest,
+    },
     /// Stop being present through this subscription.
     Leave {
         /// The client's key for the subscription.
@@ -120,6 +127,7 @@ impl ClientCommand<'_> {
             Self::Subscribe { identifier, .. }
             | Self::Unsubscribe { identifier }
             | Self::Join { identifier, .. }
+            | Self::Update { identifier, .. }
             | Self::Leave { identifier, .. }
             | Self::Presence { identifier, .. }
             | Self::History { identifier, .. }
@@ -135,7 +143,7 @@ impl ClientCommand<'_> {
         match self {
             Self::Subscribe { .. } => CommandKind::Subscribe,
             Self::Unsubscribe { .. } => CommandKind::Unsubscribe,
-            Self::Join { .. } => CommandKind::Join,
+            Self::Join { .. } | Self::Update { .. } => CommandKind::Join,
             Self::Leave { .. } => CommandKind::Leave,
             Self::Presence { .. } => CommandKind::Presence,
             Self::History { .. } => CommandKind::History,
@@ -155,7 +163,7 @@ pub enum CommandKind {
     Subscribe,
     /// See [`ClientCommand::Unsubscribe`].
     Unsubscribe,
-    /// See [`ClientCommand::Join`].
+    /// See [`ClientCommand::Join`] and [`ClientCommand::Update`].
     Join,
     /// See [`ClientCommand::Leave`].
     Leave,
@@ -220,6 +228,13 @@ pub enum Target {
     Public(StreamName),
     /// A stream by a name the application signed.
     Signed(String),
+    /// A stream by its plain name, which the application has to have signed too.
+    SignedFor {
+        /// The plain name.
+        name: StreamName,
+        /// The signed one.
+        signed: String,
+    },
     /// A stream by a name that Turbo signed.
     Turbo(String),
     /// A stream by a name that CableReady signed.
@@ -266,7 +281,8 @@ pub struct Arrival {
     pub list_before: Option<Listing>,
     /// Who is present once it has joined; its own join is told after that.
     pub list_after: Option<Listing>,
-    /// Everyone is told that somebody has come, whether they join or not.
+    /// Everyone is told that somebody has come, whether they join or not; not if they are there
+    /// already.
     pub is_announced: bool,
     /// The subscription of the same name that this one ends.
     pub ends: Option<Arc<Reference>>,
@@ -299,6 +315,8 @@ pub enum StreamCommand {
     Unsubscribe,
     /// Become present.
     Join(Join),
+    /// Be present differently, if it has joined already.
+    Update(Join),
     /// Stop being present, if it is under this id that one was.
     Leave(Option<PresenceId>),
     /// Tell who is present.
@@ -322,6 +340,7 @@ impl StreamCommand {
             Self::History(_) => true,
             Self::Unsubscribe
             | Self::Join(_)
+            | Self::Update(_)
             | Self::Leave(_)
             | Self::Whisper(_)
             | Self::RefusePresence(..) => false,
@@ -335,6 +354,7 @@ impl StreamCommand {
             Self::Subscribe { .. }
             | Self::Unsubscribe
             | Self::Join(_)
+            | Self::Update(_)
             | Self::Leave(_)
             | Self::Whisper(_)
             | Self::RefusePresence(..) => false,

@@ -120,6 +120,10 @@ scenario('a stream can be named in several ways', {}, async (s) => {
     await s.http.publish(ROOM, { n: 1 });
     await stream.hears({ json: { n: 1 } });
   }
+  const name = 'room/1 ?&"';
+  const stream = await eventsIn(s, name);
+  await s.http.publish(name, 1);
+  assert.ok((await stream.hears({})).id.endsWith(`/${name}`));
 });
 
 scenario('a stream of any name is come back to', {}, async (s) => {
@@ -132,6 +136,24 @@ scenario('a stream of any name is come back to', {}, async (s) => {
     await s.http.publish(name, 2);
     const again = await eventsIn(s, name, {}, { 'last-event-id': id });
     assert.equal((await again.hears({ event: undefined })).json, 2);
+  }
+});
+
+// what a client sends back in a header has to be ASCII: others, fetch among them, fail instead
+scenario('a stream of any name goes on where it was', {}, async (s) => {
+  for (const name of ['Zimmer für Ömer', '部屋', 'two\nlines', 'end ']) {
+    const tunnel = await Tunnel.to(s.broker);
+    s.cleanup(() => tunnel.close());
+    const url = `${tunnel.url('/events').replace(/^ws/, 'http')}?stream=${encodeURIComponent(name)}`;
+    const source = eventSourceTo(s, url);
+    await source.hears('confirm_subscription');
+    await s.http.publish(name, 1);
+    await source.hears('message');
+    tunnel.reset();
+    await s.http.publish(name, 2);
+    await source.hears('welcome');
+    assert.equal((await source.hears('message')).data, '2');
+    source.close();
   }
 });
 
@@ -149,7 +171,7 @@ scenario('raw is what is published and nothing else', { 'ping-interval': '100ms'
   await s.http.publish(ROOM, { n: 1 });
   await s.http.publish(ROOM, 'text');
   await stream.hears({ data: 'text' });
-  await pass(200);
+  await pass(300);
   const events = stream.body.split('\n\n').filter((block) => block && !block.startsWith(':'));
   assert.equal(events.length, 2, stream.body);
   assert.match(events[0], /^data: \{"n":1\}\nid: 1\/[^/\n]+\/room$/);

@@ -271,7 +271,7 @@ scenario('a topic on a session that polls is left like any other', {}, async (s)
   const [one, two] = [new Topic(client, 'room:1'), new Topic(client, 'room:2')];
   await Promise.all([one.join(), two.join()]);
   await two.sees({ ann: 1 });
-  assert.equal((await one.leave()).status, 'ok');
-  await until(async () => (await s.http.ids('room:1')).length === 0, 'it is left');
+  assert.equal((await one.leave()).status, 'ok'); // the client's own answer, before it has asked
+  await until(async () => (await s.http.ids('room:1')).length === 0, 'the topic is left');
   assert.deepEqual(await s.http.ids('room:2'), ['ann']);
 });

@@ -39,6 +39,17 @@ pub(crate) enum Step {
         stream: usize,
         except: Option<usize>,
     },
+    /// The application puts a record, for some milliseconds or for good.
+    Put {
+        stream: usize,
+        presence: Presence,
+        ttl: Option<u64>,
+    },
+    /// The application takes a member out.
+    Kick {
+        stream: usize,
+        id: PresenceId,
+    },
     /// A connection ended; it is noticed some milliseconds late.
     End {
         connection: usize,
@@ -77,9 +88,33 @@ pub(crate) enum Command {
 /// The input that a step amounts to.
 #[derive(Clone, Debug)]
 pub(crate) enum Given {
-    Command { subscription: usize, command: StreamCommand },
-    Ended { subscription: usize, late: u64 },
-    Publish { stream: usize, data: RawJson, except: Option<SessionId> },
+    Command {
+        subscription: usize,
+        command: StreamCommand,
+    },
+    Ended {
+        subscription: usize,
+        late: u64,
+    },
+    Publish {
+        stream: usize,
+        data: RawJson,
+        except: Option<SessionId>,
+    },
+    /// `is_new` is what is answered, unless the stream is full.
+    Put {
+        stream: usize,
+        presence: Presence,
+        ttl: Option<u64>,
+        is_new: Option<bool>,
+    },
+    /// So many records go, of these subscriptions among others.
+    Kick {
+        stream: usize,
+        id: PresenceId,
+        records: usize,
+        of: Vec<usize>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -130,9 +165,17 @@ struct Record {
     info: RawJson,
     /// Which change made it what it is.
     reference: u64,
-    subscription: usize,
+    holder: Holder,
     /// When it goes, and the number of that decision.
     deadline: Option<(u64, u64)>,
+}
+
+/// Whose a record is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Holder {
+    /// A subscription's, by its number.
+    Subscription(usize),
+    Application,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -205,6 +248,8 @@ impl Model {
                 self.say(*stream, &message, except);
                 self.counted.publications += 1;
             }
+            Step::Put { stream, presence, ttl } => self.put(*stream, presence, *ttl),
+            Step::Kick { stream, id } => self.kick(*stream, id),
             Step::End { connection, late } => self.end(*connection, *late),
             Step::Pass(milliseconds) => self.now += milliseconds,
             Step::Expire => {
@@ -233,6 +278,15 @@ impl Model {
             Member { id: id.clone(), info }
         };
         self.members[stream].iter().map(member).collect()
+    }
+
+    /// The members with the infos of their records, the last changed at the end.
+    pub(crate) fn infos(&self, stream: usize) -> Vec<(PresenceId, Vec<RawJson>)> {
+        let of = |id: &PresenceId| {
+            let of_id = |record: &&Record| record.stream == stream && record.id == *id;
+            self.records.iter().filter(of_id).map(|record| record.info.clone()).collect()
+        };
+        self.members[stream].iter().map(|id| (id.clone(), of(id))).collect()
     }
 
     /// The bytes of all members in a list: `{"id":"…","info":…},` each.
@@ -325,7 +379,7 @@ impl Model {
     fn command(&mut self, held: usize, what: Command) {
         let Subscription { stream, key: SubscriberKey { session, .. }, .. } =
             self.subscriptions[held];
-        let of_held = |record: &Record| record.subscription == held;
+        let of_held = |record: &Record| record.holder == Holder::Subscription(held);
         let (command, kind) = match what {
             Command::Unsubscribe => {
                 self.subscriptions[held].is_held = false;
@@ -381,17 +435,71 @@ impl Model {
 
     fn join(&mut self, number: usize, id: &PresenceId, info: &RawJson, cause: JoinCause) {
         let stream = self.subscriptions[number].stream;
-        let before = self.seen(stream, id);
-        let joined = self.records.iter().position(|record| record.subscription == number);
+        let holder = Holder::Subscription(number);
+        let joined = self.records.iter().position(|record| record.holder == holder);
         if joined.is_some_and(|at| self.records[at].id != *id) {
             return self.refuse(number, CommandKind::Join, "");
         }
-        let is_new = joined.is_none() && !self.members[stream].contains(id);
-        if is_new && self.members[stream].len() >= self.max_members {
-            self.counted.limits.push(Limit::Members);
+        if joined.is_none() && !self.has_room(stream, id) {
             return self.refuse(number, CommandKind::Join, "");
         }
         self.counted.commands.push((CommandKind::Join, true));
+        self.set_record((stream, holder), joined, (id, info), cause);
+    }
+
+    fn put(&mut self, stream: usize, presence: &Presence, ttl: Option<u64>) {
+        let (id, info) = presence;
+        let holder = Holder::Application;
+        let of_it = |record: &Record| {
+            record.holder == holder && record.stream == stream && record.id == *id
+        };
+        let before = self.records.iter().position(of_it);
+        let has_room = self.has_room(stream, id);
+        let is_new = has_room.then_some(before.is_none());
+        self.given.push(Given::Put { stream, presence: presence.clone(), ttl, is_new });
+        if !has_room {
+            return;
+        }
+        if !self.lives(stream) {
+            self.lifetimes[stream] = self.subscriptions.len();
+        }
+        self.set_record((stream, holder), before, (id, info), JoinCause::Put);
+        let deadline = ttl.map(|ttl| (self.now + ttl, self.number()));
+        let record = self.records.iter_mut().find(|record| of_it(record));
+        record.expect("it was put").deadline = deadline;
+    }
+
+    fn kick(&mut self, stream: usize, id: &PresenceId) {
+        let of_id = |record: &&Record| record.stream == stream && record.id == *id;
+        let holders: Vec<Holder> = self.records.iter().filter(of_id).map(|it| it.holder).collect();
+        let held = |holder: &Holder| match holder {
+            Holder::Subscription(number) => self.subscriptions[*number].is_held.then_some(*number),
+            Holder::Application => None,
+        };
+        let of = holders.iter().filter_map(held).collect();
+        self.given.push(Given::Kick { stream, id: id.clone(), records: holders.len(), of });
+        while self.remove(|record| of_id(&record), LeaveCause::Kicked) {}
+    }
+
+    /// Whether a stream may have this member; counted if it may not.
+    fn has_room(&mut self, stream: usize, id: &PresenceId) -> bool {
+        let members = &self.members[stream];
+        let has_room = members.len() < self.max_members || members.contains(id);
+        if !has_room {
+            self.counted.limits.push(Limit::Members);
+        }
+        has_room
+    }
+
+    /// Adds a record, or gives the one at a place another info.
+    fn set_record(
+        &mut self,
+        (stream, holder): (usize, Holder),
+        joined: Option<usize>,
+        (id, info): (&PresenceId, &RawJson),
+        cause: JoinCause,
+    ) {
+        let before = self.seen(stream, id);
         if joined.is_some_and(|at| self.records[at].info == *info) {
             return; // as it is already
         }
@@ -407,7 +515,7 @@ impl Model {
             id: id.clone(),
             info: info.clone(),
             reference,
-            subscription: number,
+            holder,
             deadline: None,
         });
         let member = match before {
@@ -436,12 +544,13 @@ impl Model {
             let late = late.min(self.now);
             self.given.push(Given::Ended { subscription: number, late });
             self.subscriptions[number].is_held = false;
+            let of_it = |record: &Record| record.holder == Holder::Subscription(number);
             if self.ttl == 0 {
-                self.remove(|record| record.subscription == number, LeaveCause::Expired);
+                self.remove(of_it, LeaveCause::Expired);
                 continue;
             }
             let deadline = (self.now - late + self.ttl, self.number());
-            if let Some(record) = self.records.iter_mut().find(|r| r.subscription == number) {
+            if let Some(record) = self.records.iter_mut().find(|record| of_it(record)) {
                 record.deadline = Some(deadline);
             }
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use broker::broker::{
-    End, GroupKey, HistorySettings, Input, Restoring, ResumeSettings, Settings, Shard,
+    End, GroupKey, HistorySettings, Input, Put, Restoring, ResumeSettings, Settings, Shard,
     SubscriberKey, Totals,
 };
 use broker::clock::Clock;
@@ -20,6 +20,8 @@ use proptest::prelude::*;
 const STREAMS: usize = 2;
 const CLIENTS: usize = 4;
 const IDS: [&str; 3] = ["ann", "bob", "cem"];
+/// The application puts one of these, or one whom nobody else is.
+const PUT_IDS: [&str; 3] = ["ann", "bob", "app"];
 const INFOS: [&str; 2] = ["0", "1"];
 const PRESENCE_TTL: Duration = Duration::from_millis(300);
 const SESSION_TTL: Duration = Duration::from_millis(900);
@@ -33,6 +35,27 @@ const SETTINGS: Settings = Settings {
     history: HistorySettings { limit: 3, ttl: HISTORY_TTL, max_bytes: usize::MAX },
     seed: 7,
 };
+
+#[test]
+fn what_the_application_put_has_what_is_left_of_its_time() {
+    let mut world = World::new();
+    world.step(&Step::Put { stream: 0, id: 2, info: 0, ttl: Some(700) });
+    world.step(&Step::Put { stream: 0, id: 0, info: 0, ttl: None });
+    world.step(&Step::Pass(300));
+    world.step(&Step::Restart);
+    assert_eq!(world.shard.poll_timeout(), Some(world.now + Duration::from_millis(400)));
+    // and less of it where nothing ran for a while
+    for (passed, there) in [(399, &["app", "ann"][..]), (400, &["ann"])] {
+        let mut next = Shard::<u32>::new(SETTINGS, world.now);
+        let at = Restoring { unix: world.unix + passed, complete: true, now: world.now };
+        for changes in by_stream(&world.kept).into_values() {
+            next.restore(changes, at);
+        }
+        let members = next.members(&name(0));
+        assert_eq!(members.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), there);
+        assert_eq!(next.totals().records, there.len());
+    }
+}
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -55,6 +78,18 @@ enum Step {
         stream: usize,
     },
     Publish(usize),
+    /// The application puts a record, for some milliseconds or for good.
+    Put {
+        stream: usize,
+        id: usize,
+        info: usize,
+        ttl: Option<u64>,
+    },
+    /// The application takes somebody out.
+    Kick {
+        stream: usize,
+        id: usize,
+    },
     /// Its connection ends, with a session that can be resumed or not.
     End {
         client: usize,
@@ -80,6 +115,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (client(), stream()).prop_map(|(client, stream)| Step::Leave { client, stream }),
         1 => (client(), stream()).prop_map(|(client, stream)| Step::Unsubscribe { client, stream }),
         4 => stream().prop_map(Step::Publish),
+        3 => (stream(), 0..PUT_IDS.len(), 0..INFOS.len(), prop::option::of(prop::sample::select(vec![100, 700, 2500])))
+            .prop_map(|(stream, id, info, ttl)| Step::Put { stream, id, info, ttl }),
+        1 => (stream(), 0..PUT_IDS.len()).prop_map(|(stream, id)| Step::Kick { stream, id }),
         2 => (client(), prop::bool::weighted(0.8))
             .prop_map(|(client, resumable)| Step::End { client, resumable }),
         2 => client().prop_map(Step::Resume),
@@ -116,6 +154,8 @@ struct World {
     /// A snapshot under way: what it has written, the place it is at, and its slices.
     snapshot: Option<(Vec<Change>, usize, usize)>,
     published: u32,
+    /// The application's records, each with when it goes, if it does by itself.
+    put: BTreeMap<(usize, usize), Option<u64>>,
 }
 
 #[derive(Clone, Default)]
@@ -148,6 +188,7 @@ impl World {
             kept: Vec::new(),
             snapshot: None,
             published: 0,
+            put: BTreeMap::new(),
         }
     }
 
@@ -186,13 +227,26 @@ impl World {
                 let input = Input::Publish { data, event: None, at: self.unix, except: None };
                 self.shard.handle(&name(stream), input, self.now);
             }
+            Step::Put { stream, id, info, ttl } => {
+                let join = Join { id: PUT_IDS[id].into(), info: INFOS[info].into() };
+                let ttl = ttl.map(Duration::from_millis);
+                let put = Put { join, ttl, at: self.unix };
+                let placed = self.shard.put(&name(stream), put, self.now).unwrap();
+                let until = ttl.map(|ttl| self.unix + u64::try_from(ttl.as_millis()).unwrap());
+                let before = self.put.insert((stream, id), until);
+                assert_eq!(placed.is_new, before.is_none());
+            }
+            Step::Kick { stream, id } => {
+                self.shard.kick(&name(stream), &PUT_IDS[id].into(), self.now);
+                self.put.remove(&(stream, id));
+            }
             Step::End { client, resumable } => self.end(client, resumable),
             Step::Resume(client) => self.resume(client),
             Step::Pass(milliseconds) => {
                 self.now += Duration::from_millis(milliseconds);
                 self.unix += milliseconds;
             }
-            Step::Expire => self.shard.handle_timeout(self.now),
+            Step::Expire => self.expire(),
             Step::Snapshot { most } => {
                 self.snapshot.get_or_insert((Vec::new(), 0, most));
             }
@@ -201,6 +255,22 @@ impl World {
         while self.shard.poll_reply().is_some() {}
         while self.shard.poll_fan_out(100, self.now).is_some() {}
         self.keep();
+    }
+
+    /// What is over goes, and of what the application has put nothing else.
+    fn expire(&mut self) {
+        self.shard.handle_timeout(self.now);
+        let unix = self.unix;
+        self.put.retain(|_, until| until.is_none_or(|until| until > unix));
+        for stream in 0..STREAMS {
+            let members = self.shard.members(&name(stream));
+            let is_there = |id: usize| members.iter().any(|it| it.id.as_str() == PUT_IDS[id]);
+            for id in (0..PUT_IDS.len()).filter(|id| self.put.contains_key(&(stream, *id))) {
+                assert!(is_there(id), "{} has time left", PUT_IDS[id]);
+            }
+            let app = PUT_IDS.len() - 1;
+            assert!(!is_there(app) || self.put.contains_key(&(stream, app)), "its time is over");
+        }
     }
 
     fn command(&mut self, client: usize, stream: usize, command: StreamCommand) {
@@ -268,7 +338,7 @@ impl World {
 
     fn restart(&mut self) {
         // what has run out and was not looked at yet would have the whole TTL again
-        self.shard.handle_timeout(self.now);
+        self.expire();
         self.keep();
         let streams = by_stream(&self.kept);
         let mut next = Shard::new(Settings { seed: 8, ..SETTINGS }, self.now);
@@ -312,6 +382,11 @@ impl World {
     fn disperse(&mut self) {
         for client in 0..CLIENTS {
             self.end(client, false);
+        }
+        for stream in 0..STREAMS {
+            for id in PUT_IDS {
+                self.shard.kick(&name(stream), &id.into(), self.now);
+            }
         }
         self.now += HISTORY_TTL;
         for _ in 0..3 {

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use broker::broker::{
-    Delivery, End, FanOut, GroupKey, HistorySettings, Input, ResumeSettings, Settings, Shard,
+    Delivery, End, FanOut, GroupKey, HistorySettings, Input, Put, ResumeSettings, Settings, Shard,
     SubscriberKey, Totals,
 };
 use broker::clock::Clock;
@@ -35,6 +35,14 @@ enum Step {
         info: usize,
     },
     Leave(usize),
+    /// The application puts a record, for some milliseconds or for good.
+    Put {
+        id: usize,
+        info: usize,
+        ttl: Option<u64>,
+    },
+    /// The application takes somebody out.
+    Kick(usize),
     /// Its connection breaks. Of what was written to it, so much arrived, and so much earlier than
     /// what is lost the doubt began. The end may be noticed late: what is written until then is
     /// lost.
@@ -60,6 +68,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (client(), 0..IDS.len(), 0..INFOS.len())
             .prop_map(|(client, id, info)| Step::Join { client, id, info }),
         2 => client().prop_map(Step::Leave),
+        1 => (0..IDS.len(), 0..INFOS.len(), prop::option::of(prop::sample::select(vec![50, 400])))
+            .prop_map(|(id, info, ttl)| Step::Put { id, info, ttl }),
+        1 => (0..IDS.len()).prop_map(Step::Kick),
         3 => (client(), any::<Option<Index>>(), 0..150_u64, prop::bool::weighted(0.3)).prop_map(
             |(client, arrived, earlier, unnoticed)| Step::Cut { client, arrived, earlier, unnoticed }
         ),
@@ -154,6 +165,26 @@ fn a_record_that_ran_out_is_not_resumed() {
     world.resume(0);
     world.step(&Step::Leave(0));
     assert_eq!((world.resumed, world.shard.totals().records), (1, 1), "the other's is not its");
+    world.settle();
+    world.disperse();
+}
+
+#[test]
+fn who_was_taken_out_meanwhile_is_not_present_when_back() {
+    let mut world = World::new();
+    for client in [0, 0] {
+        world.step(&Step::Join { client, id: 0, info: 0 });
+    }
+    world.cut(0, None, 0, false);
+    world.step(&Step::Kick(0));
+    world.step(&Step::Put { id: 1, info: 0, ttl: None }); // perhaps in the same place
+    world.resume(0);
+    let session = world.clients[0].connection.unwrap();
+    assert!(!world.shard.is_joined(&stream(), &World::key(0, session)));
+    world.step(&Step::Leave(0));
+    assert_eq!((world.resumed, world.shard.totals().records), (1, 1), "the other's is not its");
+    world.step(&Step::Join { client: 0, id: 0, info: 0 });
+    assert!(world.shard.is_joined(&stream(), &World::key(0, session)));
     world.settle();
     world.disperse();
 }
@@ -313,6 +344,15 @@ impl World {
                     self.command(client, StreamCommand::Leave(None));
                 }
             }
+            Step::Put { id, info, ttl } => {
+                let join = Join { id: PresenceId::from(IDS[id]), info: INFOS[info].into() };
+                let put = Put { join, ttl: ttl.map(Duration::from_millis), at: 0 };
+                self.shard.put(&stream(), put, self.now).expect("room");
+            }
+            Step::Kick(id) => {
+                self.shard.kick(&stream(), &IDS[id].into(), self.now);
+                assert_eq!(self.shard.member(&stream(), &IDS[id].into()), None);
+            }
             Step::Cut { client, arrived, earlier, unnoticed } => {
                 self.cut(client, arrived, earlier, unnoticed);
             }
@@ -436,6 +476,7 @@ impl World {
     }
 
     fn disperse(&mut self) {
+        (0..IDS.len()).for_each(|id| self.step(&Step::Kick(id)));
         for client in 0..CLIENTS {
             self.cut(client, None, 0, false);
             self.notice(client);

@@ -1,14 +1,17 @@
 //! A shard does what the reference says, however its inputs, its time and the taking of what it
 //! has to say are interleaved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use broker::broker::{
-    Delivery, End, FanOut, HistorySettings, Input, ResumeSettings, Settings, Shard, Totals,
+    Delivery, End, FanOut, Full, HistorySettings, Input, Placed, Put, ResumeSettings, Settings,
+    Shard, Totals,
 };
 use broker::clock::Clock;
-use broker::types::{MemberList, PresenceChange, PresenceId, RawJson, RecordChange, ServerMessage};
+use broker::types::{
+    Join, MemberList, PresenceChange, PresenceId, RawJson, RecordChange, ServerMessage,
+};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
@@ -24,6 +27,8 @@ prop_state_machine! {
     #[test]
     fn a_shard_does_what_the_reference_says(sequential 1..150 => Real);
 }
+
+const IDS: [&str; 3] = ["ann", "bob", "cem"];
 
 /// Streams that keep nothing: what they keep has a test of its own.
 pub(crate) fn without_history(presence_ttl: Duration) -> Settings {
@@ -84,6 +89,10 @@ impl ReferenceStateMachine for Steps {
             6 => (key, command).prop_map(|(key, what)| Step::Command { key, what }),
             3 => (0..STREAMS, prop::option::of(0..CONNECTIONS))
                 .prop_map(|(stream, except)| Step::Publish { stream, except }),
+            2 => (0..STREAMS, presence(), prop::option::of(select(vec![1, 20, 50, 15_000])))
+                .prop_map(|(stream, presence, ttl)| Step::Put { stream, presence, ttl }),
+            2 => (0..STREAMS, presence())
+                .prop_map(|(stream, (id, _))| Step::Kick { stream, id }),
             2 => (0..CONNECTIONS, late)
                 .prop_map(|(connection, late)| Step::End { connection, late }),
             2 => pause.prop_map(Step::Pass),
@@ -103,7 +112,7 @@ impl ReferenceStateMachine for Steps {
 }
 
 fn presence() -> impl Strategy<Value = Presence> {
-    let id = select(vec!["ann", "bob", "cem"]).prop_map(PresenceId::from);
+    let id = select(&IDS[..]).prop_map(PresenceId::from);
     let info = select(vec!["0", "1", "2"]).prop_map(RawJson::from);
     (id, info)
 }
@@ -174,6 +183,8 @@ impl StateMachineTest for Real {
             | Step::Join { .. }
             | Step::Command { .. }
             | Step::Publish { .. }
+            | Step::Put { .. }
+            | Step::Kick { .. }
             | Step::End { .. }
             | Step::Pass(_) => {}
         }
@@ -183,10 +194,15 @@ impl StateMachineTest for Real {
 
     /// Everyone goes, and what they leave behind runs out.
     fn teardown(mut real: Self, mut model: Model) {
+        let kicks =
+            (0..STREAMS).flat_map(|stream| IDS.map(|id| Step::Kick { stream, id: id.into() }));
         let ends = (0..CONNECTIONS).map(|connection| Step::End { connection, late: 0 });
         let wait = [Step::Pass(model.ttl), Step::Expire];
-        for step in
-            [Step::FanOut { slices: usize::MAX, most: 1 }].into_iter().chain(ends).chain(wait)
+        for step in [Step::FanOut { slices: usize::MAX, most: 1 }]
+            .into_iter()
+            .chain(kicks)
+            .chain(ends)
+            .chain(wait)
         {
             model.apply(&step);
             real = <Self as StateMachineTest>::apply(real, &model, step);
@@ -221,8 +237,44 @@ impl Real {
             Given::Publish { stream, data, except } => {
                 (stream, Input::Publish { data, event: None, at: 0, except })
             }
+            Given::Put { stream, presence, ttl, is_new } => {
+                return self.put(model, stream, presence, ttl, is_new);
+            }
+            Given::Kick { stream, id, records, of } => {
+                let kicked = self.shard.kick(&stream_name(stream), &id, self.now);
+                assert_eq!(kicked.records, records);
+                let identifier = |number: &usize| {
+                    let group = &model.subscriptions[*number].key.group;
+                    (u32::try_from(*number).unwrap(), group.identifier.clone())
+                };
+                let of: BTreeSet<_> = of.iter().map(identifier).collect();
+                assert_eq!(kicked.subscribers.into_iter().collect::<BTreeSet<_>>(), of);
+                return;
+            }
         };
         self.shard.handle(&stream_name(stream), input, self.now);
+    }
+
+    fn put(
+        &mut self,
+        model: &Model,
+        stream: usize,
+        (id, info): Presence,
+        ttl: Option<u64>,
+        is_new: Option<bool>,
+    ) {
+        let (ttl, join) = (ttl.map(Duration::from_millis), Join { id: id.clone(), info });
+        let put = Put { join: join.clone(), ttl, at: 0 };
+        let placed = self.shard.put(&stream_name(stream), put, self.now);
+        assert_eq!(placed.as_ref().map(|placed| placed.is_new).ok(), is_new);
+        match placed {
+            Ok(Placed { member, .. }) => {
+                assert_eq!(member.id, id);
+                assert!(member.records.iter().any(|record| record.info == join.info));
+                assert_eq!(self.shard.member(&stream_name(stream), &id), Some(member));
+            }
+            Err(Full(most)) => assert_eq!(most, model.max_members),
+        }
     }
 
     fn expire(&mut self) {
@@ -335,6 +387,12 @@ impl Real {
             let (name, list) = (stream_name(stream), model.list(stream));
             assert_eq!(self.shard.member_count(&name), list.len());
             assert_eq!(*self.shard.members(&name), list);
+            let records = self.shard.records(&name);
+            let infos = records.iter().map(|member| {
+                let infos = member.records.iter().map(|record| record.info.clone());
+                (member.id.clone(), infos.collect())
+            });
+            assert_eq!(infos.collect::<Vec<_>>(), model.infos(stream));
         }
         let (counts, counted) = (self.shard.take_counts(), &model.counted);
         assert_eq!(counts.commands, counted.commands);

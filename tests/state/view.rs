@@ -24,6 +24,8 @@ pub(crate) struct View {
     lost: u64,
     publications: Vec<u64>,
     subscriptions: BTreeMap<(SessionId, Identifier), Option<(PresenceId, RawJson)>>,
+    /// The application's.
+    put: BTreeMap<PresenceId, (RawJson, Option<u64>)>,
 }
 
 /// What is known of all.
@@ -72,7 +74,8 @@ pub(crate) fn apply(views: &mut Views, change: &Change) {
         Change::Began { epoch, head, lost, .. } => {
             let (publications, subscriptions) = (Vec::new(), BTreeMap::new());
             let (epoch, head, lost) = (epoch.clone(), head.0, *lost);
-            views.insert(stream, View { epoch, head, lost, publications, subscriptions });
+            let put = BTreeMap::new();
+            views.insert(stream, View { epoch, head, lost, publications, subscriptions, put });
             return;
         }
         Change::Forgotten { .. } => {
@@ -110,6 +113,10 @@ pub(crate) fn apply(views: &mut Views, change: &Change) {
             let record = view.subscriptions.remove(&(*from, identifier.clone())).unwrap();
             view.subscriptions.insert((*to, identifier.clone()), record);
         }
+        Change::Put { id, info, until, .. } => {
+            view.put.insert(id.clone(), (info.clone(), *until));
+        }
+        Change::Withdrawn { id, .. } => drop(view.put.remove(id).unwrap()),
         Change::Gone { .. } => {}
         Change::Began { .. } | Change::Forgotten { .. } => unreachable!(),
     }
@@ -140,6 +147,10 @@ pub(crate) fn dump(stream: &StreamName, view: &View) -> Vec<Change> {
             let (stream, identifier) = (stream.clone(), identifier.clone());
             changes.push(Change::Joined { stream, session: *session, identifier, id, info });
         }
+    }
+    for (id, (info, until)) in &view.put {
+        let (stream, id, info) = (stream.clone(), id.clone(), info.clone());
+        changes.push(Change::Put { stream, id, info, until: *until });
     }
     changes
 }

@@ -105,13 +105,12 @@ impl<R: Clone> Shard<R> {
         let Some(stream) = self.streams.get_mut(index as usize) else { return false };
         let before = stream.presence.applications(&join.id);
         let kept = join.clone();
-        let (record, change) = match before {
-            Some(record) => (record, stream.presence.update(record, join.info)),
-            None => {
-                let (record, change) = stream.presence.add(join.id, join.info);
-                self.totals.records += 1;
-                (record, Some(change))
-            }
+        let (record, change) = if let Some(record) = before {
+            (record, stream.presence.update(record, join.info))
+        } else {
+            let (record, change) = stream.presence.add(join.id, join.info);
+            self.totals.records += 1;
+            (record, Some(change))
         };
         if let Some(owner) = stream.presence.owner_mut(record) {
             *owner = Some(Box::new(Owner::Application { until }));

@@ -33,8 +33,8 @@ use crate::broker::journal::Ticks;
 use crate::broker::presence::{PresenceSet, RecordKey};
 use crate::broker::stream::{Stream, Subscriber};
 use crate::types::{
-    Arrival, Change, CommandKind, Grant, JoinCause, LeaveCause, MemberList, RecordList, Reference,
-    ServerMessage, SessionId, StreamCommand, StreamName, Watch,
+    Arrival, Change, CommandKind, Grant, GroupKey, JoinCause, LeaveCause, MemberList, RecordList,
+    Reference, ServerMessage, SessionId, StreamCommand, StreamName, Watch,
 };
 
 /// How much may be yet to be said, in bytes, before no more inputs should be taken.
@@ -70,6 +70,8 @@ pub struct Shard<R> {
     replies: VecDeque<Delivery<R>>,
     /// The name of the request that is being answered, if its client gave it one.
     reference: Option<Arc<Reference>>,
+    /// It has been answered already: what else there is to say is no answer to it.
+    is_answered: bool,
     /// What the replies weigh, in bytes.
     reply_weight: usize,
     /// Streams with a pass under way, in turn.
@@ -144,6 +146,7 @@ impl<R: Clone> Shard<R> {
             epochs: 0,
             replies: VecDeque::new(),
             reference: None,
+            is_answered: false,
             reply_weight: 0,
             passes: VecDeque::new(),
             backlog: 0,
@@ -162,6 +165,7 @@ impl<R: Clone> Shard<R> {
                 self.reference = reference;
                 self.command(name, &key, recipient, command, now);
                 self.reference = None;
+                self.is_answered = false;
             }
             Input::Ended { key, end } => self.ended(name, key, end, now),
             Input::Publish { data, event, at, except } => {
@@ -309,19 +313,23 @@ impl<R: Clone> Shard<R> {
     ) {
         match command {
             StreamCommand::Subscribe { join, history, grant, arrival } => {
-                let stream = self.subscribe(name, key, recipient, grant);
                 let Arrival { list_before, list_after, is_announced, ends } = arrival;
+                if ends.is_some() {
+                    self.change_watch(name, key);
+                }
+                let (stream, is_new) = self.subscribe(name, key, recipient, grant);
+                self.reply(stream, key, [ServerMessage::Confirmed]);
+                self.followed(CommandKind::Subscribe);
                 if ends.is_some() {
                     let reference = std::mem::replace(&mut self.reference, ends);
                     self.reply(stream, key, [ServerMessage::Ended]);
                     self.reference = reference;
                 }
-                self.reply(stream, key, [ServerMessage::Confirmed]);
-                self.followed(CommandKind::Subscribe);
+                self.is_answered = true;
                 if let Some(request) = history {
                     self.tell_history(stream, key, &request);
                 }
-                if is_announced {
+                if is_announced && is_new {
                     self.say(stream, ServerMessage::Arrived, None, now);
                 }
                 if key.group.watch == Watch::Occupancy {
@@ -361,6 +369,12 @@ impl<R: Clone> Shard<R> {
                     self.done(stream, key);
                 }
             }
+            StreamCommand::Update(join) => {
+                let Some(stream) = self.find(name) else { return };
+                if self.update(stream, key, join, now) {
+                    self.done(stream, key);
+                }
+            }
             StreamCommand::Leave(id) => {
                 let Some(stream) = self.find(name) else { return };
                 if self.leave(stream, key, id.as_ref(), now) {
@@ -389,19 +403,21 @@ impl<R: Clone> Shard<R> {
         }
     }
 
-    /// Adds the subscriber, or makes sure of it if it is there already.
+    /// Adds the subscriber, or makes sure of it if it is there already; whether it is new.
     fn subscribe(
         &mut self,
         name: &StreamName,
         key: &SubscriberKey,
         recipient: R,
         grant: Grant,
-    ) -> u32 {
+    ) -> (u32, bool) {
         let index = self.find_or_add(name);
-        let Some(stream) = self.streams.get_mut(index as usize) else { return index };
+        let Some(stream) = self.streams.get_mut(index as usize) else { return (index, false) };
         let (sent, live_after) = (stream.log.end(), stream.history.head());
         let group = stream.groups.entry(key.group.clone()).or_default();
-        if let Entry::Vacant(place) = group.entry(key.session) {
+        let place = group.entry(key.session);
+        let is_new = matches!(place, Entry::Vacant(_));
+        if let Entry::Vacant(place) = place {
             let is_kept = self.changes.is_some() && key.group.codec.resumes();
             let grant = is_kept.then(|| Box::new(grant));
             place.insert(Subscriber {
@@ -416,7 +432,22 @@ impl<R: Clone> Shard<R> {
             self.totals.subscriptions += 1;
             self.keep_subscribed(index, key);
         }
-        index
+        (index, is_new)
+    }
+
+    /// Moves a session's subscription, which it makes anew, to those who are told of presence as it
+    /// wants to be now.
+    fn change_watch(&mut self, name: &StreamName, key: &SubscriberKey) {
+        let Some(index) = self.find(name) else { return };
+        for watch in Watch::ALL.into_iter().filter(|watch| *watch != key.group.watch) {
+            let before = SubscriberKey { group: GroupKey { watch, ..key.group.clone() }, ..*key };
+            self.reply(index, &before, []); // what was said so far
+            let Some(subscriber) = self.unsubscribe(index, &before) else { continue };
+            let Some(stream) = self.streams.get_mut(index as usize) else { return };
+            let moved = Subscriber { sent: stream.log.end(), ..subscriber };
+            stream.groups.entry(key.group.clone()).or_default().insert(key.session, moved);
+            self.totals.subscriptions += 1;
+        }
     }
 
     /// Takes the subscriber out, if there is one.
@@ -475,6 +506,10 @@ impl<R: Clone> Shard<R> {
         kind: CommandKind,
         reason: Cow<'static, str>,
     ) {
+        if let (true, Some(reference)) = (self.is_answered, &self.reference) {
+            let subscription = reference.subscription.clone();
+            self.reference = Some(Arc::new(Reference { subscription, request: None }));
+        }
         self.reply(stream, key, [ServerMessage::Refused(reason)]);
         self.counts.commands.push((kind, false));
     }

@@ -45,6 +45,12 @@ impl<R: Clone> Shard<R> {
         self.drop_beyond_memory();
     }
 
+    /// The newest publications that a stream keeps, as many as may be told at once, oldest first.
+    pub fn publications(&self, name: &StreamName) -> Vec<Arc<Publication>> {
+        let stream = self.find(name).and_then(|key| self.streams.get(key as usize));
+        stream.map_or_else(Vec::new, |stream| stream.history.newest(self.settings.max_answer))
+    }
+
     /// Drops the oldest publications of all streams while they take too much memory.
     pub(super) fn drop_beyond_memory(&mut self) {
         while self.totals.history_bytes > self.settings.history.max_bytes {

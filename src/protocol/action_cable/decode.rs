@@ -4,13 +4,13 @@
 //! on the wire; only a subscription looks inside.
 
 use std::borrow::Cow;
-use std::fmt::Display;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{CABLE_READY_CHANNEL, PUBSUB_CHANNEL, TURBO_CHANNEL};
 use crate::protocol::plain;
+use crate::protocol::read::{borrowed_string, canonical_token, object};
 use crate::types::{
     Arrival, BadCommand, ClientCommand, CommandKind, Epoch, Head, HistoryRequest, JoinRequest,
     Listing, Offset, Position, RawJson, StreamName, Target, Watch, Whisper,
@@ -150,31 +150,6 @@ fn unknown(reason: impl Into<Cow<'static, str>>) -> BadCommand<'static> {
     BadCommand { kind: CommandKind::Unknown, identifier: None, reason: reason.into() }
 }
 
-/// A JSON string token in the spelling `serde_json` writes, so that equal strings are equal
-/// tokens; `None` if it isn't a string.
-fn canonical_token(token: &str) -> Option<Cow<'_, str>> {
-    let inner = token.strip_prefix('"')?.strip_suffix('"')?.as_bytes();
-    let mut escapes = memchr::memchr_iter(b'\\', inner);
-    let mut canonical = true;
-    while let Some(at) = escapes.next() {
-        match inner.get(at + 1) {
-            Some(b'"' | b'b' | b'f' | b'n' | b'r' | b't') => {}
-            Some(b'\\') => {
-                escapes.next(); // the escaped backslash itself
-            }
-            _ => {
-                canonical = false;
-                break;
-            }
-        }
-    }
-    if canonical {
-        return Some(Cow::Borrowed(token));
-    }
-    let text: String = serde_json::from_str(token).ok()?;
-    serde_json::to_string(&text).ok().map(Cow::Owned)
-}
-
 /// What an identifier, JSON within a JSON string, asks for.
 pub fn target(token: &str) -> (Target, Watch) {
     #[derive(Deserialize)]
@@ -282,23 +257,6 @@ fn history(raw: &RawValue) -> Result<HistoryRequest, String> {
     Ok(HistoryRequest { since, positions: positions.collect::<Result<_, String>>()? })
 }
 
-/// The text of an argument that has to be an object; `None` for one that is missing or null.
-fn object(raw: Option<&RawValue>, name: impl Display) -> Result<Option<&str>, String> {
-    match raw.map(RawValue::get) {
-        None | Some("null") => Ok(None),
-        Some(text) if text.starts_with('{') => Ok(Some(text)),
-        Some(_) => Err(format!("{name} is not a JSON object")),
-    }
-}
-
-fn borrowed_string(raw: &RawValue) -> Result<Cow<'_, str>, serde_json::Error> {
-    // without an escape the string is a slice of the frame
-    match serde_json::from_str::<&str>(raw.get()) {
-        Ok(text) => Ok(Cow::Borrowed(text)),
-        Err(_) => serde_json::from_str(raw.get()).map(Cow::Owned),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,15 +296,6 @@ mod tests {
         assert_eq!(history, None);
         let join = join.unwrap().unwrap();
         assert_eq!((join.id, join.info.as_str()), (Some("u1".into()), r#"{"n":1.0}"#));
-    }
-
-    #[test]
-    fn spellings_of_one_identifier_are_one() {
-        for spelling in [r#""a\/b""#, r#""a/b""#, r#""\u0061/b""#, "\"a\\u002fb\""] {
-            assert_eq!(canonical_token(spelling).unwrap(), r#""a/b""#, "{spelling}");
-        }
-        assert!(matches!(canonical_token(r#""a\\\"\n""#), Some(Cow::Borrowed(_))));
-        assert_eq!(canonical_token("5"), None);
     }
 
     #[test]

@@ -92,6 +92,11 @@ fn change() -> impl Strategy<Value = Change> {
             Change::Resumed { stream, identifier, from, to }
         }),
         (stream(), "\\PC{1,9}").prop_map(|(stream, id)| Change::Gone { stream, id: id.into() }),
+        (stream(), "\\PC{1,9}", json(), any::<Option<u64>>()).prop_map(
+            |(stream, id, info, until)| Change::Put { stream, id: id.into(), info, until }
+        ),
+        (stream(), "\\PC{1,9}")
+            .prop_map(|(stream, id)| Change::Withdrawn { stream, id: id.into() }),
     ]
 }
 
@@ -181,6 +186,7 @@ fn what_is_invalid_is_damage() {
         ("an identifier that is no string", joined("1", "{}")),
         ("an identifier in another spelling", joined(r#""\u0061""#, "{}")),
         ("info that is no JSON", joined(r#""i""#, "{")),
+        ("a time of no kind", framed(&[12, 1, b'a', 1, b'b', 1, b'1', 2])),
         ("an epoch with a quote", framed(&[1, 1, b'a', 1, b'"', 0, 0])),
         ("more after the end", framed(&[129, 129])),
         ("a frame after the end", [framed(&[129]), framed(&[128, 0])].concat()),

@@ -1,0 +1,70 @@
+//! What the protocols have in common whose clients name a room, and themselves, in plain words.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::read::{borrowed_string, canonical_token};
+use super::write;
+use crate::types::{CloseReason, JoinRequest, PresenceId, StreamName, Target};
+
+/// A room as its subscription names it, and the stream it leads to.
+pub(super) struct Room<'a> {
+    /// The name as the JSON string it is on the wire.
+    pub(super) identifier: Cow<'a, str>,
+    pub(super) target: Target,
+}
+
+impl<'a> Room<'a> {
+    /// Reads its name, and the one that the application signed if it needs one.
+    pub(super) fn read(
+        name: &'a RawValue,
+        signed: Option<&RawValue>,
+    ) -> Result<Self, &'static str> {
+        const NO_STRING: &str = "the room is not a string";
+        let identifier = canonical_token(name.get()).ok_or(NO_STRING)?;
+        let name = borrowed_string(name).map_err(|_| NO_STRING)?;
+        if name.is_empty() {
+            return Err("the room is empty: give it a name");
+        }
+        Ok(Self { identifier, target: target(StreamName::from(&*name), signed)? })
+    }
+}
+
+/// The stream of a plain name, and of the one that the application signed if there is one.
+pub(super) fn target(name: StreamName, signed: Option<&RawValue>) -> Result<Target, &'static str> {
+    let Some(signed) = signed else { return Ok(Target::Public(name)) };
+    let signed = borrowed_string(signed).map_err(|_| "the signed stream name is not a string")?;
+    Ok(Target::SignedFor { name, signed: signed.into_owned() })
+}
+
+/// Joining as somebody who has nothing but a name.
+pub(super) fn join_as(id: PresenceId) -> JoinRequest {
+    let info = write::json(|out| {
+        out.extend_from_slice(b"{\"name\":");
+        write::string(out, id.as_str());
+        out.push(b'}');
+    });
+    JoinRequest { id: Some(id), info }
+}
+
+/// What a client is told before its connection is closed: who writes by hand sees no close codes.
+/// Nothing where there is nothing that the client could do about it.
+pub(super) const fn parting(reason: CloseReason) -> Option<&'static str> {
+    match reason {
+        CloseReason::Unauthorized => Some("there is no good token: connect with one"),
+        CloseReason::TokenExpired => Some("the token has expired: connect with a new one"),
+        CloseReason::TooFast => Some("too many messages: connect again, and send fewer"),
+        CloseReason::ClientClosed
+        | CloseReason::ClientGone
+        | CloseReason::NoPong
+        | CloseReason::TooSlow
+        | CloseReason::ServerRestart
+        | CloseReason::ProtocolError
+        | CloseReason::InvalidText
+        | CloseReason::UnsupportedData
+        | CloseReason::MessageTooBig
+        | CloseReason::Resumed
+        | CloseReason::Remote { .. } => None,
+    }
+}
