@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { visitor } from './support/page.js';
 import { Inbox, pass } from './support/patience.js';
@@ -388,6 +389,33 @@ scenario('presence with Phoenix and its own client', { 'presence-ttl': '1s' }, a
   await watcher.reads('#status', /^You are watching/);
   await watcher.readsAll('#users strong', ['bob']);
   for (const page of [bob, watcher]) assert.deepEqual(page.faults, []);
+});
+
+scenario('typed JSON in two terminals', { 'presence-ttl': '300ms' }, async (s) => {
+  const terminal = (...args) => {
+    const script = below('../../examples/typed-json/client.mjs');
+    const node = ['--experimental-websocket', '--no-warnings', script]; // Node 20 has it behind a flag
+    const child = spawn(process.execPath, [...node, s.broker.url('/'), ...args]);
+    s.cleanup(() => child.kill());
+    const said = new Inbox();
+    createInterface({ input: child.stdout }).on('line', (line) => said.put(line));
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    const reads = (line) => said.take((one) => one === line, line);
+    return { reads, exited, write: (line) => child.stdin.write(`${line}\n`), end: () => child.stdin.end() };
+  };
+  const a = terminal('Alice');
+  await a.reads('{"type":"presence.online","payload":{"user":"Alice"}}');
+  const b = terminal();
+  await b.reads('{"type":"presence.system","payload":{"message":"A new connection opened"}}');
+  b.write('{"type":"presence.join","payload":{"user":"Bob"}}');
+  for (const one of [a, b]) await one.reads('{"type":"presence.online","payload":{"user":"Bob"}}');
+  b.write('/list');
+  await b.reads('{"type":"presence.current","payload":{"users":["Alice","Bob"]}}');
+  a.write('/leave');
+  for (const one of [a, b]) await one.reads('{"type":"presence.offline","payload":{"user":"Alice"}}');
+  b.end();
+  assert.equal(await b.exited, 0);
+  await a.reads('{"type":"presence.offline","payload":{"user":"Bob"}}');
 });
 
 scenario('a page that people write for themselves', { 'presence-ttl': '500ms' }, async (s) => {
