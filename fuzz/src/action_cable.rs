@@ -26,7 +26,7 @@ pub fn run(data: &[u8]) {
     let limits = Limits { subscriptions: 3, ..Limits::default() };
     let mut session = Session::new(SessionId::from_bits(1), &Client::default());
     for frame in text.split('\n') {
-        let request = decode(Codec::ActionCable, frame, Duration::default);
+        let request = decode(Codec::ActionCable, frame, None, Duration::default);
         match &request.command {
             Ok(command) => check_command(frame, command),
             Err(bad) => check_bad(frame, bad),
@@ -181,7 +181,7 @@ fn check_list(identifier: &Identifier, join: Join, limits: &Limits) {
     assert!(!join.id.as_str().is_empty());
     assert!(join.id.as_str().chars().count() <= limits.presence_id_length);
     assert!(join.info.as_str().len() <= limits.info_size);
-    let list = Arc::new(vec![Member { id: join.id, info: join.info }]);
+    let list = Arc::new(vec![Member { id: join.id, info: join.info, extra: None }]);
     check_frame(identifier, &ServerMessage::PresenceList(list));
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Grant, Position, PresenceId, RawJson, Reference, StreamName, Watch, Whisper};
+use super::{Extra, Grant, Position, PresenceId, RawJson, Reference, StreamName, Watch, Whisper};
 
 /// What a client sent: a command, and the client's name for it if it has one.
 #[derive(Debug, PartialEq, Eq)]
@@ -253,6 +253,8 @@ pub struct Join {
     pub id: PresenceId,
     /// What others see of them; `null` when the client gave none.
     pub info: RawJson,
+    /// What the application says of them. Without it that of before stays.
+    pub extra: Extra,
 }
 
 /// How much to tell of who is present.

@@ -23,7 +23,7 @@ pub use command::{
     Listing, Request, StreamCommand, Target,
 };
 pub use handshake::HandshakeFailure;
-pub use ids::{Identifier, Identity, PresenceId, RawJson, SessionId, StreamName};
+pub use ids::{Extra, Identifier, Identity, PresenceId, RawJson, SessionId, StreamName};
 pub use limits::{Limit, Limits, Pace};
 pub use message::{
     ConnectionMessage, Member, MemberChange, MemberList, MemberRecords, PresenceChange,
