@@ -1,7 +1,7 @@
 // A chat room: joins over the broker's chat protocol, shows who is there, who comes and goes, who is
 // typing, and what was said before. `watch.js` shows the same room as clients of other protocols see it.
 
-import { PROTOCOLS, readHistory, start as startWatching } from './watch.js';
+import { PROTOCOLS, start as startWatching } from './watch.js';
 
 /** How long to wait before connecting again. */
 const RECONNECT = 3000;
@@ -13,15 +13,19 @@ const NEAR = 60;
 
 const query = new URLSearchParams(location.search);
 const $ = (id) => document.getElementById(id);
-/** The page's own server, unless the address names another one: `?broker=127.0.0.1:8080`. */
-const host = query.get('broker') ?? location.host;
-const secure = location.protocol === 'https:';
-/** Where the broker is, and what it wants to know of a client if it has a secret. */
+/** What the address says of the broker: where it is, if it isn't the page's own server, and what it wants to
+ *  know of a client if it has a secret. */
 const broker = {
-  http: `${secure ? 'https' : 'http'}://${host}`,
-  ws: `${secure ? 'wss' : 'ws'}://${host}`,
-  token: query.get('jid'),
-  signed: query.get('signed_stream_name'),
+  /** The room's signed name, by the key that `as` says: `{}` if there is none. */
+  signed: (as) => (query.has('signed_stream_name') ? { [as]: query.get('signed_stream_name') } : {}),
+  /** An address there; `scheme` is `http` or `ws`. */
+  address(scheme, path, parameters = {}) {
+    const secure = location.protocol === 'https:' ? 's' : '';
+    const url = new URL(path, `${scheme}${secure}://${query.get('broker') ?? location.host}`);
+    if (query.has('jid')) url.searchParams.set('jid', query.get('jid'));
+    for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
+    return url.href;
+  },
 };
 
 /** What one visit to a room needs, from joining to changing the room. */
@@ -40,12 +44,11 @@ class Visit {
 
   #connect() {
     say('connecting', 'Connecting…');
-    const token = broker.token ? `?jid=${encodeURIComponent(broker.token)}` : '';
-    const socket = new WebSocket(`${broker.ws}/chat${token}`);
+    const socket = new WebSocket(broker.address('ws', '/chat'));
     let refusal;
     this.#socket = socket;
     socket.onopen = () => {
-      this.#send('join', broker.signed ? { signed_stream_name: broker.signed } : {});
+      this.#send('join', broker.signed('signed_stream_name'));
       this.#loadHistory();
     };
     socket.onmessage = ({ data }) => {
@@ -124,17 +127,17 @@ class Visit {
 
   /** What was said before; a page that was away gets what it missed in the same way. */
   async #loadHistory() {
-    let messages;
+    const path = `/api/rooms/${encodeURIComponent(this.room)}/messages`;
     try {
-      const answer = await fetch(`${broker.http}/api/rooms/${encodeURIComponent(this.room)}/messages`);
+      const answer = await fetch(broker.address('http', path, broker.signed('signed_stream_name')));
       if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
-      messages = await answer.json();
-    } catch {
-      // the page comes from elsewhere, or the API has a key or a port of its own
-      messages = await readHistory(broker, this.room).catch(() => []);
+      for (const message of await answer.json()) {
+        if (!this.#closed) showMessage(message, this.username, true);
+      }
+    } catch (error) {
+      // then the room begins with what is said from now on
+      console.info(`What was said before can't be read: ${error.message}`);
     }
-    if (this.#closed) return;
-    for (const message of messages) if (message?.username) showMessage(message, this.username, true);
   }
 }
 

@@ -8,12 +8,9 @@
 /** How long to wait before connecting again. */
 const RECONNECT = 3000;
 
-/** How far back history is asked for, in seconds. */
-const HISTORY = 3600;
-
 /** Action Cable: a subscription to a stream, then the list, then what changes. */
 function cable({ send, show, room, broker }) {
-  const identifier = identify(room, broker);
+  const identifier = JSON.stringify({ channel: '$pubsub', ...named(room, 'stream_name', broker) });
   const members = new Map();
   return (frame) => {
     if (frame.type === 'welcome') send({ command: 'subscribe', identifier });
@@ -35,7 +32,7 @@ function cable({ send, show, room, broker }) {
 /** Phoenix Channels: a topic is joined, its presence comes as a state and then in diffs. */
 function phoenix({ send, show, room, broker }) {
   const members = new Map(); // by id, the metas: one for each device
-  send(['1', '1', room, 'phx_join', broker.signed ? { signed_stream_name: broker.signed } : {}]);
+  send(['1', '1', room, 'phx_join', broker.signed('signed_stream_name')]);
   const heartbeat = setInterval(() => send([null, '0', 'phoenix', 'heartbeat', {}]), 30_000);
   const hear = ([, , topic, event, payload]) => {
     if (topic !== room) return;
@@ -64,8 +61,7 @@ function phoenix({ send, show, room, broker }) {
 /** Typed JSON: naming a room follows it. */
 function typed({ send, show, room, broker }) {
   const members = new Map();
-  const signed = broker.signed ? { signed_stream_name: broker.signed } : {};
-  send({ type: 'presence.list', payload: { room, ...signed } });
+  send({ type: 'presence.list', payload: { room, ...broker.signed('signed_stream_name') } });
   return ({ type, payload }) => {
     if (type === 'error') throw new Error(payload.message);
     if (payload?.room !== room && !(payload?.room === undefined && room === 'lobby')) return;
@@ -134,7 +130,8 @@ export function start(protocol, broker, room, to) {
 }
 
 function overWebSocket({ speak, path, subprotocols = [] }, broker, room, to, again) {
-  const socket = new WebSocket(address(broker.ws, path, broker), subprotocols);
+  const url = broker.address('ws', path);
+  const socket = new WebSocket(url, subprotocols);
   let why = 'The connection is lost.';
   let hear;
   const send = (frame) => {
@@ -143,7 +140,7 @@ function overWebSocket({ speak, path, subprotocols = [] }, broker, room, to, aga
     socket.send(text);
   };
   socket.onopen = () => {
-    to.state('open', `Watching over ${broker.ws}${path.split('?')[0]}`);
+    to.state('open', `Watching over ${plain(url)}`);
     hear = speak({ send, room, broker, show: to.members });
   };
   socket.onmessage = ({ data }) => {
@@ -166,12 +163,10 @@ function overWebSocket({ speak, path, subprotocols = [] }, broker, room, to, aga
 }
 
 function overEvents({ speak, path }, broker, room, to, again) {
-  const stream = broker.signed
-    ? `signed_stream=${encodeURIComponent(broker.signed)}`
-    : `stream=${encodeURIComponent(room)}`;
-  const source = new EventSource(address(broker.http, `${path}?${stream}`, broker));
+  const url = broker.address('http', path, { ...named(room, 'stream', broker), presence: 'list' });
+  const source = new EventSource(url);
   const hear = speak({ show: to.members });
-  source.onopen = () => to.state('open', `Watching over ${broker.http}${path}`);
+  source.onopen = () => to.state('open', `Watching over ${plain(url)}`);
   source.onerror = () => {
     // it comes back by itself, unless it was refused
     if (source.readyState === EventSource.CLOSED) again('The stream of events is refused.');
@@ -181,7 +176,9 @@ function overEvents({ speak, path }, broker, room, to, again) {
     const id = event.lastEventId && event.type === 'message' ? `id: ${event.lastEventId}  ` : '';
     to.frame(false, `event: ${event.type}  ${id}data: ${event.data}`);
   };
-  for (const type of ['welcome', 'confirm_subscription', 'message']) source.addEventListener(type, heard);
+  for (const type of ['welcome', 'confirm_subscription', 'disconnect', 'message']) {
+    source.addEventListener(type, heard);
+  }
   source.addEventListener('presence', (event) => {
     heard(event);
     hear(JSON.parse(event.data));
@@ -189,34 +186,11 @@ function overEvents({ speak, path }, broker, room, to, again) {
   return () => source.close();
 }
 
-/** What was published to a room, read over Action Cable: for pages that can't ask over HTTP. */
-export function readHistory(broker, room) {
-  return new Promise((resolve, reject) => {
-    const socket = new WebSocket(address(broker.ws, '/cable', broker), ['actioncable-v1-json']);
-    const identifier = identify(room, broker);
-    const history = { since: Math.floor(Date.now() / 1000) - HISTORY };
-    const found = [];
-    const done = (settle, value) => {
-      settle(value);
-      socket.close();
-    };
-    socket.onclose = () => reject(new Error('the connection is lost'));
-    socket.onmessage = ({ data }) => {
-      const { type, message } = JSON.parse(data);
-      if (type === 'welcome') socket.send(JSON.stringify({ command: 'subscribe', identifier, history }));
-      else if (type === 'confirm_history') done(resolve, found);
-      else if (/^(reject|disconnect)/.test(type)) done(reject, new Error('it is refused'));
-      else if (!type) found.push(message);
-    };
-  });
-}
+/** An address without what is only for the broker to know. */
+const plain = (url) => url.split('?')[0];
 
-function identify(room, broker) {
-  const name = broker.signed ? { signed_stream_name: broker.signed } : { stream_name: room };
-  return JSON.stringify({ channel: '$pubsub', ...name });
-}
-
-function address(base, path, { token }) {
-  if (!token) return base + path;
-  return `${base}${path}${path.includes('?') ? '&' : '?'}jid=${encodeURIComponent(token)}`;
+/** What names the room: its signed name, if there is one. */
+function named(room, key, broker) {
+  const signed = broker.signed(`signed_${key}`);
+  return Object.keys(signed).length > 0 ? signed : { [key]: room };
 }

@@ -50,6 +50,8 @@ pub(super) enum Refusal {
     Unauthorized(auth::Refused),
     #[error("this may not be followed: {0}")]
     Rejected(Cow<'static, str>),
+    #[error("{0}")]
+    TooMuch(Cow<'static, str>),
     #[error(transparent)]
     Query(#[from] BadQuery),
     #[error("the system gave no random numbers")]
@@ -195,7 +197,7 @@ impl Refusal {
             Self::Unauthorized(_) | Self::Rejected(_) => {
                 (StatusCode::UNAUTHORIZED, HandshakeFailure::Unauthorized)
             }
-            Self::Query(_) => (StatusCode::BAD_REQUEST, HandshakeFailure::Malformed),
+            Self::TooMuch(_) | Self::Query(_) => (StatusCode::BAD_REQUEST, HandshakeFailure::Malformed),
             Self::NoRandomness => (StatusCode::INTERNAL_SERVER_ERROR, HandshakeFailure::System),
         }
     }

@@ -61,6 +61,11 @@ impl Line {
         self.0.server.wake();
     }
 
+    /// Whether it is to end.
+    pub fn is_cut(&self) -> bool {
+        self.0.is_cut.load(Ordering::Acquire)
+    }
+
     /// Whether the socket is closed.
     pub fn is_closed(&self) -> bool {
         self.0.is_closed.load(Ordering::Acquire)
@@ -121,8 +126,7 @@ impl<S> Watched<S> {
             return Ok(false);
         }
         state.server.register(context.waker());
-        let is_cut = state.is_cut.load(Ordering::Acquire);
-        if is_cut { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(true) }
+        if self.end.0.is_cut() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(true) }
     }
 }
 

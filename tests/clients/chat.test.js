@@ -22,6 +22,7 @@ async function messagesOf(s, room) {
 scenario('the frames of a conversation', { 'presence-ttl': '200ms' }, async (s) => {
   const ann = await chatTo(s);
   ann.send('{"type":"join","room":"general","username":"ann"}');
+  await ann.hears({ type: 'user_list' });
   await ann.hears({ type: 'user_joined' });
   assert.deepEqual(ann.transcript, [
     '{"type":"user_list","users":["ann"]}',
@@ -152,7 +153,7 @@ scenario('messages are kept, typing isn’t', {}, async (s) => {
 scenario('a history of nothing but the newest', { 'history-limit': 3 }, async (s) => {
   const ann = await chatterIn(s, ROOM, 'ann');
   for (let n = 0; n < 5; n += 1) ann.say(ROOM, 'ann', String(n));
-  await ann.hears({ type: 'message', room: ROOM }); // the first; the rest is behind it
+  for (let n = 0; n < 5; n += 1) await ann.hears({ type: 'message', room: ROOM });
   await settle(s, ROOM, ann);
   const contents = (await messagesOf(s, ROOM)).map(({ content }) => content);
   assert.equal(contents.length, 3);
@@ -269,9 +270,14 @@ for (const [what, frame] of [
   });
 }
 
-scenario('an empty name is a guest’s', {}, async (s) => {
+scenario('who has no name is a guest; an empty one is none', {}, async (s) => {
   const ann = await chatTo(s);
-  assert.deepEqual(await ann.enter(ROOM, ''), ['Guest']);
+  for (const username of ['', '  ']) {
+    ann.send({ type: 'join', room: ROOM, username });
+    assert.match(await ann.refusal(), /empty/);
+  }
+  assert.deepEqual(await s.http.ids(ROOM), []);
+  assert.deepEqual(await ann.enter(ROOM, null), ['Guest']);
 });
 
 scenario('what breaks the protocol ends its connection and no other', {}, async (s) => {
@@ -282,7 +288,8 @@ scenario('what breaks the protocol ends its connection and no other', {}, async 
   await settle(s, ROOM, bob);
 });
 
-const SECURE = { secret: SECRET, 'presence-id-claim': 'sub' };
+// to speak in a room is a right of its own
+const SECURE = { secret: SECRET, 'presence-id-claim': 'sub', 'streams-whisper': true };
 scenario('with a secret it takes a token and a signed name', SECURE, async (s) => {
   s.http = new Http(s.broker.origin, derive('api-cable'));
   const publisher = new Http(s.broker.origin, derive('broadcast-cable'));
@@ -290,6 +297,7 @@ scenario('with a secret it takes a token and a signed name', SECURE, async (s) =
   const enter = async (sub) => {
     const socket = await s.open(`/chat?jid=${token({ sub })}`, { kind: ChatSocket, protocols: [] });
     socket.send({ type: 'join', room: ROOM, username: sub, signed_stream_name });
+    await socket.hears({ type: 'user_list' });
     await socket.hears({ type: 'user_joined', username: sub });
     return socket;
   };
@@ -321,4 +329,87 @@ scenario('with a secret it takes a token and a signed name', SECURE, async (s) =
   const anonymous = new Http(s.broker.origin);
   assert.equal((await anonymous.request(`/api/rooms/${ROOM}/messages`)).status, 401);
   assert.equal((await messagesOf(s, ROOM)).length, 2);
+});
+
+scenario('a page reads what was said with what it connects with', SECURE, async (s) => {
+  s.http = new Http(s.broker.origin);
+  const path = `/api/rooms/${ROOM}/messages`;
+  const read = async (query, headers) => (await s.http.request(`${path}?${query}`, { headers })).status;
+  const jid = token({ sub: 'ann' });
+  const signed = `signed_stream_name=${sign(ROOM)}`;
+  assert.equal(await read(`jid=${jid}&${signed}`), 200);
+  assert.equal(await read(signed, { 'x-jid': jid }), 200);
+  assert.equal(await read('', { authorization: `Bearer ${derive('api-cable')}` }), 200);
+  for (const [query, headers] of [
+    [''],
+    [signed],
+    [`jid=${jid}`],
+    [`jid=${token({ sub: 'ann' }, { secret: 'other' })}&${signed}`],
+    [`jid=${jid}&signed_stream_name=${sign('other')}`],
+    [`jid=${jid}&signed_stream_name=${sign(ROOM, 'other')}`],
+    ['', { authorization: `Bearer ${derive('broadcast-cable')}` }],
+  ]) {
+    assert.equal(await read(query, headers), 401, query);
+  }
+  const refused = await s.http.request(path);
+  assert.match(refused.json.error, /no token.*Bearer KEY/);
+  assert.equal(refused.headers.get('www-authenticate'), 'Bearer');
+});
+
+scenario('the key of the API closes nothing that clients may follow', { 'api-key': 'k' }, async (s) => {
+  s.http = new Http(s.broker.origin);
+  assert.deepEqual(await messagesOf(s, ROOM), []);
+});
+
+scenario('pages of any origin may read where all may connect', {}, async (s) => {
+  const path = `/api/rooms/${ROOM}/messages`;
+  const { status, headers } = await s.http.request(path, { headers: { origin: 'http://a.example' } });
+  assert.deepEqual([status, headers.get('access-control-allow-origin')], [200, '*']);
+  const asked = await s.http.request(path, { method: 'OPTIONS' });
+  assert.equal(asked.status, 204);
+  assert.equal(asked.headers.get('access-control-allow-methods'), 'GET');
+  assert.equal(asked.headers.get('access-control-allow-headers'), 'authorization, x-jid');
+});
+
+scenario('pages of allowed origins may read', { 'allowed-origins': 'a.example' }, async (s) => {
+  const path = `/api/rooms/${ROOM}/messages`;
+  for (const [origin, status, allowed] of [
+    ['http://a.example', 200, 'http://a.example'],
+    ['http://b.example', 403, null],
+    [undefined, 200, null], // a page of the broker's own origin says nothing
+  ]) {
+    const answer = await s.http.request(path, { headers: origin ? { origin } : {} });
+    const told = [answer.status, answer.headers.get('access-control-allow-origin')];
+    assert.deepEqual(told, [status, allowed], origin);
+    assert.equal(answer.headers.get('vary'), 'Origin');
+  }
+});
+
+scenario('what was said is told where chat is spoken alone', { protocols: 'typed' }, async (s) => {
+  const { status } = await s.http.request(`/api/rooms/${ROOM}/messages`);
+  assert.equal(status, 404);
+});
+
+scenario('who leaves a room hears no more of it, and is gone at once', {}, async (s) => {
+  const ann = await chatterIn(s, ROOM, 'ann');
+  const bob = await chatterIn(s, ROOM, 'bob');
+  bob.send({ type: 'leave', room: ROOM });
+  const left = { type: 'user_left', username: 'bob', users: ['ann'] };
+  assert.deepEqual(await ann.hears({ type: 'user_left' }), left);
+  bob.say(ROOM, 'bob', 'still here?');
+  assert.match(await bob.refusal(), /join/);
+  ann.say(ROOM, 'ann', 'bye');
+  await ann.hears({ type: 'message' });
+  assert.deepEqual(await bob.enter(ROOM, 'rob'), ['ann', 'rob'], 'and may come back as somebody else');
+  await bob.hears({ type: 'user_joined', username: 'rob' });
+  bob.hearsNothing();
+});
+
+scenario('nobody is two users in one room', {}, async (s) => {
+  const ann = await chatterIn(s, ROOM, 'ann');
+  ann.send({ type: 'join', room: ROOM, username: 'bob' });
+  assert.match(await ann.refusal(), /another/);
+  assert.deepEqual(await s.http.ids(ROOM), ['ann']);
+  ann.say(ROOM, undefined, 'me');
+  assert.equal((await ann.hears({ type: 'message' })).data.username, 'ann', 'who one is without a name');
 });

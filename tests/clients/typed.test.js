@@ -292,9 +292,9 @@ scenario('what breaks the protocol ends its connection and no other', {}, async 
   await settle(s, LOBBY, b);
 });
 
-scenario('pings of Action Cable are not for this protocol', { 'ping-interval': '50ms' }, async (s) => {
+scenario('pings of Action Cable are not for this protocol', { 'ping-interval': '100ms' }, async (s) => {
   const a = await typedTo(s);
-  await pass(300);
+  await pass(400);
   assert.equal(a.transcript.length, 1);
   assert.deepEqual(a.pings, []);
 });

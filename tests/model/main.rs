@@ -16,6 +16,7 @@ mod reference;
 mod replay;
 mod restore;
 mod resume;
+mod rooms;
 mod session;
 mod shard;
 mod survey;

@@ -13,11 +13,13 @@ mod pipe;
 
 mod closing;
 mod connecting;
+mod events;
 mod limits;
 mod liveness;
 mod observing;
 mod pings;
 mod pressure;
+mod reader;
 mod resuming;
 mod slow;
 mod ttl;

@@ -35,6 +35,9 @@ pub(crate) struct Options {
     pub(crate) max_outbox: u32,
     pub(crate) max_answer: usize,
     pub(crate) pace: Option<Pace>,
+    /// How many publications of a stream are kept.
+    pub(crate) history: usize,
+    pub(crate) access: Access,
 }
 
 /// The broker without its doors.
@@ -67,6 +70,8 @@ impl Default for Options {
             max_outbox: 1 << 20,
             max_answer: 8 << 20,
             pace: None,
+            history: 0,
+            access: Access::default(),
         }
     }
 }
@@ -80,7 +85,11 @@ impl Parts {
         let clock = Clock::new();
         let (tasks, heartbeat_stop) = (TaskTracker::new(), CancellationToken::new());
         let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
-        let history = HistorySettings { limit: 0, ttl: Duration::from_secs(1), max_bytes: 0 };
+        let history = HistorySettings {
+            limit: options.history,
+            ttl: Duration::from_secs(60),
+            max_bytes: usize::MAX,
+        };
         let streams = broker::broker::Settings {
             presence_ttl: options.ttl,
             occupancy_interval: SECOND,
@@ -109,7 +118,7 @@ impl Parts {
             sessions_ttl: options.sessions_ttl,
             ping: options.ping,
         };
-        let access = (Access::default(), TokenName::new("jid"), Proxies::default());
+        let access = (options.access.clone(), TokenName::new("jid"), Proxies::default());
         let context =
             Context::new(Arc::clone(&hub), heartbeat, instruments, clock, tasks, settings, access);
         let shards_stop = stop.drop_guard();

@@ -74,7 +74,7 @@ pub(super) fn write(out: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
             out.extend_from_slice(&length.to_be_bytes());
         }
         (_, Err(_)) => {
-            out.push(MASKED | 127);
+            out.push(MASKED | 0x7f);
             out.extend_from_slice(&(payload.len() as u64).to_be_bytes());
         }
     }

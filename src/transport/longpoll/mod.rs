@@ -8,7 +8,8 @@
 //! either with a token of old → 410
 //! ```
 //!
-//! These are the statuses in the answer's body, by which the client goes; those of HTTP are 200.
+//! These are the statuses in the answer's body, by which the client goes. HTTP's is 200, unless the
+//! broker has no room.
 //!
 //! The connection is one as over a WebSocket, with all that belongs to it, but over a [`Pipe`].
 
@@ -173,8 +174,9 @@ impl Polls {
             Err(refusal) => {
                 let status = handshake::note(&self.context, client, &refusal);
                 // the client knows these two: it is not wanted, or it is to try again
-                let is_final = matches!(status.as_u16(), 400..=403);
+                let is_final = matches!(status.as_u16(), 400..=403 | 426);
                 let known = if is_final { 403 } else { 500 };
+                let status = if is_final { StatusCode::OK } else { status };
                 (status, Answer { error: Some(refusal.to_string()), ..Answer::new(known) })
             }
         };

@@ -109,10 +109,11 @@ fn may_follow(
             ..
         }
         | Action::Refuse { message: ServerMessage::Rejected(reason), .. } => {
-            if let Some(limit) = session.take_exceeded() {
-                context.instruments.limits.increment(limit);
-            }
-            Err(Refusal::Rejected(reason))
+            let Some(limit) = session.take_exceeded() else {
+                return Err(Refusal::Rejected(reason));
+            };
+            context.instruments.limits.increment(limit);
+            Err(Refusal::TooMuch(reason))
         }
         Action::Forward { stream, .. } => Ok(stream),
         Action::Publish { .. }
