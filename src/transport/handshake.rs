@@ -197,7 +197,9 @@ impl Refusal {
             Self::Unauthorized(_) | Self::Rejected(_) => {
                 (StatusCode::UNAUTHORIZED, HandshakeFailure::Unauthorized)
             }
-            Self::TooMuch(_) | Self::Query(_) => (StatusCode::BAD_REQUEST, HandshakeFailure::Malformed),
+            Self::TooMuch(_) | Self::Query(_) => {
+                (StatusCode::BAD_REQUEST, HandshakeFailure::Malformed)
+            }
             Self::NoRandomness => (StatusCode::INTERNAL_SERVER_ERROR, HandshakeFailure::System),
         }
     }

@@ -322,6 +322,20 @@ pub enum StreamCommand {
 }
 
 impl StreamCommand {
+    /// Who becomes present by it, if somebody may.
+    pub fn join_mut(&mut self) -> Option<&mut Join> {
+        match self {
+            Self::Join(join) | Self::Subscribe { join: Some(Ok(join)), .. } => Some(join),
+            Self::Subscribe { .. }
+            | Self::Unsubscribe
+            | Self::Leave(_)
+            | Self::List(_)
+            | Self::History(_)
+            | Self::Whisper(_)
+            | Self::RefusePresence(..) => None,
+        }
+    }
+
     /// Whether its answer can be large.
     pub fn asks_for_much(&self) -> bool {
         match self {

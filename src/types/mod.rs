@@ -14,7 +14,7 @@ mod message;
 mod position;
 mod rights;
 
-pub use cause::{DropCause, JoinCause, LeaveCause, ResumeOutcome, UpdateCause};
+pub use cause::{DropCause, FetchOutcome, JoinCause, LeaveCause, ResumeOutcome, UpdateCause};
 pub use change::{Change, Grant};
 pub use close::CloseReason;
 pub use codec::{Codec, GroupKey, Reference, Watch};

@@ -200,10 +200,7 @@ async fn what_may_not_be_is_refused_before_anything_is_sent() {
     let broker = Parts::start(&Options::default());
     let long = format!("stream=a&presence_id={}", "x".repeat(200));
     assert_eq!(Reader::ask(&broker, &long, "").await.status(), StatusCode::BAD_REQUEST);
-    assert_eq!(
-        broker.metric("broker_limit_refusals_total{limit=\"presence_id_length\"}"),
-        1
-    );
+    assert_eq!(broker.metric("broker_limit_refusals_total{limit=\"presence_id_length\"}"), 1);
     broker.context.stop();
     let refused = Reader::ask(&broker, "stream=a", "").await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
