@@ -18,18 +18,19 @@ const kinds = {
 /** The file that a request's path names, and what it is; nothing if it can't be a path. */
 function find(url) {
   try {
-    const path = decodeURIComponent(new URL(url, 'http://localhost').pathname);
+    const { pathname, search } = new URL(url, 'http://localhost');
+    const path = decodeURIComponent(pathname);
     // a path that is absolute can't lead above the folder once it is normal
     const file = join(root, normalize(path.endsWith('/') ? `${path}index.html` : path));
-    return { path, file, found: statSync(file, { throwIfNoEntry: false }) };
+    return { whole: `${pathname}/${search}`, file, found: statSync(file, { throwIfNoEntry: false }) };
   } catch {
     return {};
   }
 }
 
 const server = createServer((request, response) => {
-  const { path, file, found } = find(request.url);
-  if (found?.isDirectory()) return response.writeHead(308, { location: `${path}/` }).end();
+  const { whole, file, found } = find(request.url);
+  if (found?.isDirectory()) return response.writeHead(308, { location: whole }).end();
   if (!found?.isFile()) return response.writeHead(404).end();
   const kind = kinds[extname(file)] ?? 'application/octet-stream';
   response.writeHead(200, { 'content-type': kind, 'x-content-type-options': 'nosniff' });

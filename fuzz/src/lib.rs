@@ -6,6 +6,7 @@
 //! a binary, and a folder of seeds.
 
 pub mod action_cable;
+pub mod chat;
 pub mod flags;
 pub mod handshake;
 pub mod origins;
@@ -17,6 +18,7 @@ pub mod shard;
 pub mod state;
 pub mod stream_names;
 pub mod tokens;
+pub mod typed;
 pub mod values;
 pub mod websocket;
 
@@ -24,13 +26,15 @@ pub mod websocket;
 pub type Run = fn(&[u8]);
 
 /// Every target by its name, which its binary and its corpus have too.
-pub const TARGETS: [(&str, Run); 12] = [
+pub const TARGETS: [(&str, Run); 14] = [
     // what clients send
     ("handshake", handshake::run),
     ("origins", origins::run),
     ("tokens", tokens::run),
     ("websocket", websocket::run),
     ("action_cable", action_cable::run),
+    ("typed", typed::run),
+    ("chat", chat::run),
     ("stream_names", stream_names::run),
     // what the application sends
     ("publication", publication::run),

@@ -305,9 +305,7 @@ impl Worker {
             self.delivered += messages.len();
             events |= tells;
             let start = self.frames.len();
-            for message in &messages {
-                protocol::encode(&group, message, reference.as_deref(), &mut self.frames);
-            }
+            protocol::encode_run(&group, &messages, reference.as_deref(), &mut self.frames);
             bytes += self.frames.len() - start;
             to = Some(recipient);
         }
@@ -406,7 +404,7 @@ impl Worker {
                 Some(_) | None => {
                     self.frames.clear();
                     let lacking = messages.get(has..).unwrap_or_default();
-                    protocol::encode_run(group, lacking, &mut self.frames);
+                    protocol::encode_run(group, lacking, None, &mut self.frames);
                     Bytes::copy_from_slice(&self.frames)
                 }
             };

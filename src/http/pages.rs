@@ -3,9 +3,11 @@
 //! A page loads nothing from elsewhere and has no script or style of its own in the HTML, so its
 //! policy allows neither: what somebody else writes into a room can't become a part of it.
 
+use std::convert::Infallible;
+
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderValue, StatusCode, header};
-use warp::path::Tail;
+use warp::path::{FullPath, Tail};
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
@@ -71,7 +73,10 @@ const CHAT_FILES: [File; 5] = [
 pub fn examples() -> BoxedFilter<(Response,)> {
     let chat = warp::path("chat").and(page("examples", CHAT, &CHAT_FILES));
     // there is one, so whoever asks for them all means it
-    let all = warp::path::end().and(readable()).map(|| answer("examples", Ok(redirect(CHAT))));
+    let all = warp::path::end()
+        .and(readable())
+        .and(query())
+        .map(|query: String| answer("examples", Ok(redirect(CHAT, &query))));
     warp::path("examples").and(chat.or(all).unify()).boxed()
 }
 
@@ -83,13 +88,14 @@ pub(super) fn page(
 ) -> BoxedFilter<(Response,)> {
     warp::path::full()
         .and(warp::path::tail())
-        .and_then(move |full: warp::path::FullPath, tail: Tail| {
+        .and(query())
+        .and_then(move |full: FullPath, tail: Tail, query: String| {
             let found = files.iter().find(|file| file.path == tail.as_str());
             // without its slash, the page would look for its files a level higher
             let is_whole = !tail.as_str().is_empty() || full.as_str().ends_with('/');
             std::future::ready(match found {
                 Some(file) if is_whole => Ok(serve(file)),
-                Some(_) => Ok(redirect(at)),
+                Some(_) => Ok(redirect(at, &query)),
                 None => Err(warp::reject::not_found()),
             })
         })
@@ -115,10 +121,17 @@ fn serve(file: &File) -> Response {
     response
 }
 
-fn redirect(to: &'static str) -> Response {
+fn query() -> impl Filter<Extract = (String,), Error = Infallible> + Clone {
+    warp::query::raw().or(warp::any().map(String::new)).unify()
+}
+
+fn redirect(to: &str, query: &str) -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
-    response.headers_mut().insert(header::LOCATION, HeaderValue::from_static(to));
+    let to = if query.is_empty() { to.to_owned() } else { format!("{to}?{query}") };
+    if let Ok(to) = HeaderValue::try_from(to) {
+        response.headers_mut().insert(header::LOCATION, to);
+    }
     response
 }
 

@@ -34,7 +34,7 @@ pub fn decode<'a>(
 ) -> Request<'a> {
     match codec {
         Codec::ActionCable => Request::unnamed(action_cable::decode(text)),
-        Codec::Phoenix => phoenix::decode(text, now()),
+        Codec::Phoenix => phoenix::decode(text, now),
         Codec::Typed => Request::unnamed(typed::decode(text)),
         Codec::Chat => Request::unnamed(chat::decode(text, called, now())),
         Codec::Sse { .. } => Request::unnamed(sse::decode(text)),
@@ -84,14 +84,19 @@ pub fn encode(
     }
 }
 
-/// Appends what goes over the wire for messages in a row, where the protocol makes one of several
-/// ([`Codec::merges_events`]).
-pub fn encode_run(group: &GroupKey, messages: &[ServerMessage], out: &mut Vec<u8>) {
+/// Appends what goes over the wire for messages in a row: as [`encode`] does for each, but where the
+/// protocol makes one of several ([`Codec::merges_events`]).
+pub fn encode_run(
+    group: &GroupKey,
+    messages: &[ServerMessage],
+    reference: Option<&Reference>,
+    out: &mut Vec<u8>,
+) {
     if group.codec == Codec::Phoenix && group.watch == Watch::Members {
-        phoenix::encode_run(&group.identifier, messages, out);
+        phoenix::encode_run(&group.identifier, messages, reference, out);
     } else {
         for message in messages {
-            encode(group, message, None, out);
+            encode(group, message, reference, out);
         }
     }
 }

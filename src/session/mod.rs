@@ -192,19 +192,24 @@ impl Session {
         }
         match command {
             ClientCommand::Subscribe { identifier, target, history, join, watch, arrival } => {
-                let ends = match self.subscribe(&identifier, target, watch, limits, streams) {
-                    Ok(()) => self.refer(&identifier, reference),
-                    Err(reason) => {
-                        let identifier = Identifier::from(&*identifier);
-                        let message = ServerMessage::Rejected(reason);
-                        return Action::Refuse { kind, identifier, message };
-                    }
+                let was_held = self.position(&identifier);
+                if let Err(reason) = self.subscribe(&identifier, target, watch, limits, streams) {
+                    return refuse(kind, Some(&identifier), reference, reason);
+                }
+                let is_part = matches!(&join, Some(Ok(JoinRequest { id: None, .. })));
+                let join = match join {
+                    Some(Ok(_)) if is_part && !self.joins_unasked(&identifier) => None,
+                    Some(Ok(join)) => Some(self.check_join(&identifier, join, limits)),
+                    Some(Err(reason)) => Some(Err(reason)),
+                    None => None,
                 };
-                let join = join.and_then(|join| match join {
-                    Ok(join) if self.wanted(&join).is_none() => None,
-                    Ok(join) => Some(self.check_join(&identifier, join, limits)),
-                    Err(reason) => Some(Err(reason)),
-                });
+                if let (true, Some(Err(reason))) = (is_part, &join) {
+                    if was_held.is_none() {
+                        self.subscriptions.pop();
+                    }
+                    return refuse(kind, Some(&identifier), reference, reason.clone());
+                }
+                let ends = self.refer(&identifier, reference, watch);
                 let (identity, arrival) = (self.identity, Arrival { ends, ..arrival });
                 let subscribe = |rights| {
                     let grant = Grant { rights, identity };
@@ -223,6 +228,19 @@ impl Session {
             ClientCommand::Join { identifier, join } => {
                 let command = match self.check_join(&identifier, join, limits) {
                     Ok(join) => StreamCommand::Join(join),
+                    Err(reason) => StreamCommand::RefusePresence(kind, reason),
+                };
+                self.forward(kind, &identifier, reference, |_| Ok(command))
+            }
+            ClientCommand::Update { identifier, join } => {
+                let has_joined = self.held_mut(&identifier).is_some_and(|held| held.joined);
+                let join = if has_joined {
+                    self.check_join(&identifier, join, limits)
+                } else {
+                    Err(NOT_JOINED.into())
+                };
+                let command = match join {
+                    Ok(join) => StreamCommand::Update(join),
                     Err(reason) => StreamCommand::RefusePresence(kind, reason),
                 };
                 self.forward(kind, &identifier, reference, |_| Ok(command))
@@ -306,25 +324,38 @@ impl Session {
         Ok(())
     }
 
-    /// Notes by what the client knows a subscription from now on; by what it did before, if that is
-    /// something else.
+    /// Notes by what the client knows a subscription from now on; by what it did before, if that
+    /// was another subscription to it, which is then told of presence as it asks to be.
     fn refer(
         &mut self,
         identifier: &str,
         reference: Option<&Arc<Reference>>,
+        watch: Watch,
     ) -> Option<Arc<Reference>> {
         let reference = reference?;
         let held = self.held_mut(identifier)?;
-        let before = held.reference.replace(Arc::clone(reference));
-        before.filter(|before| before.subscription != reference.subscription)
+        let before = held.reference.replace(Arc::clone(reference))?;
+        if before.subscription.is_none() || before.subscription == reference.subscription {
+            return None;
+        }
+        held.watch = watch;
+        Some(before)
     }
 
     /// Whether a request is about an earlier subscription than the one of that name there is now.
     fn is_stale(&self, identifier: &str, reference: Option<&Arc<Reference>>) -> bool {
         let Some(about) = reference.and_then(|it| it.subscription.as_ref()) else { return false };
         let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
-        let held = held.and_then(|held| held.reference.as_ref());
-        held.is_some_and(|held| held.subscription.as_ref() != Some(about))
+        let held = held.and_then(|held| held.reference.as_ref()?.subscription.as_ref());
+        // what was made without a name is never another one
+        held.is_some_and(|held| held != about)
+    }
+
+    /// Whether a client joins that only subscribes, where that goes with it: it has to be somebody, and
+    /// may watch where it may not join.
+    fn joins_unasked(&self, identifier: &str) -> bool {
+        let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
+        self.called().is_some() && held.is_some_and(|held| held.rights.join)
     }
 
     /// As whom a client wants to join.
@@ -448,6 +479,9 @@ impl Session {
     }
 }
 
+/// Why a client that isn't present can't be present differently.
+const NOT_JOINED: &str = "this subscription has not joined: join first";
+
 const NO_SUBSCRIPTION: &str = "there is no such subscription";
 
 /// Refuses a command because the client sends more than it may: at once, not in its stream's turn.
@@ -540,182 +574,4 @@ fn check_id(id: &PresenceId, limits: &Limits) -> Result<(), (Option<Limit>, Cow<
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::types::{Listing, Whisper};
-
-    const SID: SessionId = SessionId::from_bits(7);
-
-    fn session(joins: JoinsAs) -> Session {
-        Session::new(SID, &Client { identifier: None, joins })
-    }
-
-    fn ask(session: &mut Session, command: ClientCommand<'_>) -> Action {
-        session.handle(request(command), &Limits::default(), &Streams::default())
-    }
-
-    fn request(command: ClientCommand<'_>) -> Request<'_> {
-        Request::unnamed(Ok(command))
-    }
-
-    fn following(join: Option<JoinRequest>) -> ClientCommand<'static> {
-        ClientCommand::Subscribe {
-            identifier: "i".into(),
-            target: Target::Public("room".into()),
-            history: None,
-            join: join.map(Ok),
-            watch: Watch::Members,
-            arrival: Arrival::default(),
-        }
-    }
-
-    fn as_whom(id: Option<&str>) -> JoinRequest {
-        JoinRequest { id: id.map(PresenceId::from), info: "null".into() }
-    }
-
-    fn subscribe(session: &mut Session, join: Option<&str>) -> Action {
-        ask(session, following(join.map(|id| as_whom(Some(id)))))
-    }
-
-    fn join(session: &mut Session, id: &str) -> Action {
-        let join = as_whom(Some(id));
-        ask(session, ClientCommand::Join { identifier: "i".into(), join })
-    }
-
-    fn refused(action: &Action) -> Option<&str> {
-        let Action::Forward { command, .. } = action else { return None };
-        if let StreamCommand::RefusePresence(_, reason)
-        | StreamCommand::Subscribe { join: Some(Err(reason)), .. } = command
-        {
-            return Some(reason);
-        }
-        None
-    }
-
-    #[test]
-    fn nobody_joins_as_somebody_else() {
-        let mut ann = session(JoinsAs::Only("ann".into()));
-        assert_eq!(refused(&subscribe(&mut ann, Some("ann"))), None);
-        assert_eq!(refused(&join(&mut ann, "ann")), None);
-        let other = Some("the presence id is not the one of the token");
-        for id in ["bob", "Ann", "ann ", "a\u{308}nn"] {
-            assert_eq!(refused(&join(&mut ann, id)), other, "{id}");
-            assert_eq!(refused(&subscribe(&mut ann, Some(id))), other, "{id}");
-        }
-        assert_eq!(refused(&join(&mut ann, "")), Some("the presence id is empty"));
-        let mut nobody = session(JoinsAs::Nobody);
-        let none = Some("there is no token that gives a presence id");
-        assert_eq!(refused(&subscribe(&mut nobody, Some("ann"))), none);
-        assert_eq!(refused(&join(&mut nobody, "ann")), none);
-    }
-
-    #[test]
-    fn who_speaks_under_a_name_is_present() {
-        let say = |session: &mut Session, author: Option<&str>| {
-            let (identifier, author) = (Cow::from("i"), author.map(PresenceId::from));
-            let whisper = Whisper { event: None, data: "1".into() };
-            let publish = ClientCommand::Publish {
-                identifier: identifier.clone(),
-                data: "1".into(),
-                author: author.clone(),
-            };
-            let said = [publish, ClientCommand::Whisper { identifier, whisper, author }];
-            let said = said.map(|command| match ask(session, command) {
-                Action::Publish { .. } | Action::Forward { .. } => None,
-                Action::Answer { message: ConnectionMessage::Error { reason, .. }, .. } => {
-                    Some(reason.into_owned())
-                }
-                other => panic!("{other:?}"),
-            });
-            assert_eq!(said[0], said[1], "both are speaking");
-            said.into_iter().flatten().next()
-        };
-        let mut ann = session(JoinsAs::Anyone);
-        let first = Some("only who has joined may say something here: join first".to_owned());
-        assert_eq!(say(&mut ann, Some("ann")), first);
-        subscribe(&mut ann, None);
-        assert_eq!(say(&mut ann, Some("ann")), first);
-        assert_eq!(say(&mut ann, None), None);
-        assert_eq!(ann.called(), None);
-        join(&mut ann, "ann");
-        assert_eq!(ann.called(), Some(&"ann".into()));
-        for name in ["ann", "anybody"] {
-            assert_eq!(say(&mut ann, Some(name)), None, "{name}");
-        }
-        assert_eq!(say(&mut ann, Some("")).unwrap(), "the presence id is empty");
-        assert!(say(&mut ann, Some(&"a".repeat(129))).unwrap().contains("129 characters"));
-        assert_eq!(ann.take_exceeded(), Some(Limit::PresenceIdLength));
-        join(&mut ann, "bob"); // which its stream will refuse
-        assert_eq!(ann.called(), Some(&"ann".into()));
-
-        let mut bound = session(JoinsAs::Only("ann".into()));
-        subscribe(&mut bound, Some("ann"));
-        assert_eq!(say(&mut bound, Some("ann")), None);
-        let other = "the name is not the one of the token";
-        assert_eq!(say(&mut bound, Some("bob")).unwrap(), other);
-        let mut nobody = session(JoinsAs::Nobody);
-        subscribe(&mut nobody, Some("ann"));
-        assert_eq!(say(&mut nobody, Some("ann")), first);
-    }
-
-    #[test]
-    fn who_was_taken_out_may_join_elsewhere() {
-        let (limits, streams) = (Limits { records: 1, ..Limits::default() }, Streams::default());
-        let mut ann = session(JoinsAs::Anyone);
-        let join = |ann: &mut Session, identifier: &'static str| {
-            for join in [None, Some(Ok(as_whom(Some("ann"))))] {
-                let command = ClientCommand::Subscribe {
-                    identifier: identifier.into(),
-                    target: Target::Public("room".into()),
-                    history: None,
-                    join,
-                    watch: Watch::Members,
-                    arrival: Arrival::default(),
-                };
-                let action = ann.handle(request(command), &limits, &streams);
-                if let Some(reason) = refused(&action) {
-                    return Err(reason.to_owned());
-                }
-            }
-            Ok(())
-        };
-        assert_eq!(join(&mut ann, "i"), Ok(()));
-        assert!(join(&mut ann, "j").is_err());
-        ann.kicked(&"j".into());
-        assert!(join(&mut ann, "j").is_err(), "it was another");
-        ann.kicked(&"i".into());
-        ann.kicked(&"unheard of".into());
-        assert_eq!(join(&mut ann, "j"), Ok(()));
-        assert!(join(&mut ann, "i").is_err());
-        let parked = ann.end();
-        ann.take_over(parked, [Some(false), Some(false)]);
-        assert_eq!(join(&mut ann, "i"), Ok(()), "its record ran out meanwhile");
-    }
-
-    #[test]
-    fn rights_are_those_of_the_subscription() {
-        let streams = Streams { public: false, ..Streams::default() };
-        let mut visitor = session(JoinsAs::Anyone);
-        let action = visitor.handle(request(following(None)), &Limits::default(), &streams);
-        assert!(matches!(action, Action::Refuse { message: ServerMessage::Rejected(_), .. }));
-        let watch = Rights { join: false, whisper: false };
-        visitor.subscriptions.push(Subscription {
-            identifier: "i".into(),
-            stream: "room".into(),
-            watch: Watch::Members,
-            reference: None,
-            rights: watch,
-            joined: false,
-        });
-        assert_eq!(refused(&join(&mut visitor, "ann")), Some("this subscription may not join"));
-        let whisper = ClientCommand::Whisper {
-            identifier: "i".into(),
-            whisper: Whisper { event: None, data: "1".into() },
-            author: None,
-        };
-        let action = ask(&mut visitor, whisper);
-        assert_eq!(action, error(CommandKind::Whisper, "this subscription may not whisper"));
-        let list = ClientCommand::Presence { identifier: "i".into(), listing: Listing::Members };
-        assert!(matches!(ask(&mut visitor, list), Action::Forward { .. }));
-    }
-}
+mod tests;

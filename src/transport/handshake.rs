@@ -48,6 +48,9 @@ pub(super) enum Refusal {
     Stopping,
     #[error("{0}: connect with a good token")]
     Unauthorized(auth::Refused),
+    /// As Phoenix answers it.
+    #[error("{0}: connect with a good token")]
+    Forbidden(auth::Refused),
     #[error("this may not be followed: {0}")]
     Rejected(Cow<'static, str>),
     #[error("{0}")]
@@ -97,6 +100,10 @@ fn accept(
     let terms = Terms::read(codec, &context.token, headers, query)?;
     let subprotocol = terms.subprotocol;
     let opening = open(context, codec, client, (headers, query), terms)?;
+    if let (Codec::Phoenix, Err(refused)) = (codec, &opening.admitted) {
+        // its client loses its patience with each handshake that succeeds, and comes back at once
+        return Err(Refusal::Forbidden(*refused));
+    }
     tracing::debug!(%client, sid = %opening.sid, "a handshake is followed");
     let (tasks, context) = (context.tasks.clone(), Arc::clone(context));
     tasks.spawn(async move {
@@ -197,6 +204,7 @@ impl Refusal {
             Self::Unauthorized(_) | Self::Rejected(_) => {
                 (StatusCode::UNAUTHORIZED, HandshakeFailure::Unauthorized)
             }
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, HandshakeFailure::Unauthorized),
             Self::TooMuch(_) | Self::Query(_) => {
                 (StatusCode::BAD_REQUEST, HandshakeFailure::Malformed)
             }

@@ -56,6 +56,7 @@ impl<'a> Terms<'a> {
                         .or_else(|| token_in(headers.get(phoenix::TOKEN_HEADER)?)),
                     resume: None,
                     called: parameter(query, phoenix::USER_PARAMETER)
+                        .filter(|id| !id.is_empty())
                         .map(|id| PresenceId::from(&*id)),
                 }
             }

@@ -57,6 +57,11 @@ pub enum Watch {
     Occupancy,
 }
 
+impl Watch {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Members, Self::Occupancy];
+}
+
 /// What makes subscribers of a stream a group: they are told the same in the same words.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GroupKey {

@@ -63,6 +63,13 @@ pub enum ClientCommand<'a> {
         /// Under which id and with which info.
         join: JoinRequest,
     },
+    /// Be present differently, as who has joined already.
+    Update {
+        /// The client's key for the subscription.
+        identifier: Cow<'a, str>,
+        /// Under which id and with which info.
+        join: JoinRequest,
+    },
     /// Stop being present through this subscription.
     Leave {
         /// The client's key for the subscription.
@@ -120,6 +127,7 @@ impl ClientCommand<'_> {
             Self::Subscribe { identifier, .. }
             | Self::Unsubscribe { identifier }
             | Self::Join { identifier, .. }
+            | Self::Update { identifier, .. }
             | Self::Leave { identifier, .. }
             | Self::Presence { identifier, .. }
             | Self::History { identifier, .. }
@@ -135,7 +143,7 @@ impl ClientCommand<'_> {
         match self {
             Self::Subscribe { .. } => CommandKind::Subscribe,
             Self::Unsubscribe { .. } => CommandKind::Unsubscribe,
-            Self::Join { .. } => CommandKind::Join,
+            Self::Join { .. } | Self::Update { .. } => CommandKind::Join,
             Self::Leave { .. } => CommandKind::Leave,
             Self::Presence { .. } => CommandKind::Presence,
             Self::History { .. } => CommandKind::History,
@@ -155,7 +163,7 @@ pub enum CommandKind {
     Subscribe,
     /// See [`ClientCommand::Unsubscribe`].
     Unsubscribe,
-    /// See [`ClientCommand::Join`].
+    /// See [`ClientCommand::Join`] and [`ClientCommand::Update`].
     Join,
     /// See [`ClientCommand::Leave`].
     Leave,
@@ -309,6 +317,8 @@ pub enum StreamCommand {
     Unsubscribe,
     /// Become present.
     Join(Join),
+    /// Be present differently, if it has joined already.
+    Update(Join),
     /// Stop being present, if it is under this id that one was.
     Leave(Option<PresenceId>),
     /// Tell who is present.
@@ -325,7 +335,9 @@ impl StreamCommand {
     /// Who becomes present by it, if somebody may.
     pub fn join_mut(&mut self) -> Option<&mut Join> {
         match self {
-            Self::Join(join) | Self::Subscribe { join: Some(Ok(join)), .. } => Some(join),
+            Self::Join(join)
+            | Self::Update(join)
+            | Self::Subscribe { join: Some(Ok(join)), .. } => Some(join),
             Self::Subscribe { .. }
             | Self::Unsubscribe
             | Self::Leave(_)
@@ -346,6 +358,7 @@ impl StreamCommand {
             Self::History(_) => true,
             Self::Unsubscribe
             | Self::Join(_)
+            | Self::Update(_)
             | Self::Leave(_)
             | Self::Whisper(_)
             | Self::RefusePresence(..) => false,
@@ -359,6 +372,7 @@ impl StreamCommand {
             Self::Subscribe { .. }
             | Self::Unsubscribe
             | Self::Join(_)
+            | Self::Update(_)
             | Self::Leave(_)
             | Self::Whisper(_)
             | Self::RefusePresence(..) => false,

@@ -82,7 +82,9 @@ impl ServerMessage {
     pub fn weight(&self) -> usize {
         let payload = match self {
             Self::Publication(publication) => publication.data.as_str().len(),
-            Self::Whisper(whisper) => whisper.data.as_str().len(),
+            Self::Whisper(Whisper { event, data }) => {
+                data.as_str().len() + event.as_ref().map_or(0, |event| event.len())
+            }
             Self::Presence(change) => {
                 let members = change.members.as_ref().map_or(0, |members| members.len());
                 change.id.as_str().len()

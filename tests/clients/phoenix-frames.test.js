@@ -152,7 +152,7 @@ scenario('a heartbeat is answered, whatever is joined', {}, async (s) => {
   assert.deepEqual(socket.transcript, ['[null,"9","phoenix","phx_reply",{"status":"ok","response":{}}]']);
 });
 
-scenario('nothing is said to a client that didn’t ask', { 'ping-interval': '50ms' }, async (s) => {
+scenario('nothing is said to a client that didn’t ask', { 'ping-interval': '100ms' }, async (s) => {
   const socket = await phoenixSocketTo(s, USER);
   await new Promise((resolve) => setTimeout(resolve, 300));
   assert.deepEqual(socket.transcript, []);

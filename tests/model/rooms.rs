@@ -301,7 +301,7 @@ impl Room {
                 );
                 match self.join(number, name) {
                     None => {
-                        refuse(self, "this subscription has joined under another id: leave first")
+                        refuse(self, "this subscription has joined under another id: leave first");
                     }
                     Some(true) => {
                         self.present.push(name);

@@ -91,8 +91,13 @@ fn command() -> impl Strategy<Value = (Command, Command)> {
         let (watch, arrival) = (Watch::Members, Arrival::default());
         Ok(ClientCommand::Subscribe { identifier, target, history, join, watch, arrival })
     });
-    let join = (identifier.clone(), join).prop_map(|(identifier, join)| {
-        Ok(ClientCommand::Join { identifier: identifier.into(), join })
+    let join = (identifier.clone(), join, prop::bool::ANY).prop_map(|(identifier, join, again)| {
+        let identifier = identifier.into();
+        Ok(if again {
+            ClientCommand::Update { identifier, join }
+        } else {
+            ClientCommand::Join { identifier, join }
+        })
     });
     let presence = (identifier.clone(), select(vec![Listing::Members, Listing::Count]));
     let presence = presence.prop_map(|(identifier, listing)| {
@@ -147,6 +152,9 @@ fn copy(command: &Command) -> Command {
         }
         Ok(ClientCommand::Join { identifier, join }) => {
             Ok(ClientCommand::Join { identifier: identifier.clone(), join: join.clone() })
+        }
+        Ok(ClientCommand::Update { identifier, join }) => {
+            Ok(ClientCommand::Update { identifier: identifier.clone(), join: join.clone() })
         }
         Ok(ClientCommand::Leave { identifier, id }) => {
             Ok(ClientCommand::Leave { identifier: identifier.clone(), id: id.clone() })
@@ -226,7 +234,15 @@ fn check(held: &mut Held, command: Command, action: Action) -> Result<(), TestCa
             });
             prop_assert_eq!(done, expected);
         }
-        ClientCommand::Join { identifier, join } => {
+        ClientCommand::Update { identifier, .. }
+            if held.get(&*identifier).is_some_and(|(_, joined)| !joined) =>
+        {
+            let Done::Forwarded(_, _, command) = done else {
+                return Err(TestCaseError::fail(format!("{done:?}")));
+            };
+            prop_assert!(matches!(command, StreamCommand::RefusePresence(CommandKind::Join, _)));
+        }
+        ClientCommand::Join { identifier, join } | ClientCommand::Update { identifier, join } => {
             let Some((stream, _)) = held.get(&*identifier) else {
                 let answer = Done::refused(kind, &identifier, ServerMessage::NotSubscribed);
                 prop_assert_eq!(done, answer);
@@ -237,7 +253,7 @@ fn check(held: &mut Held, command: Command, action: Action) -> Result<(), TestCa
             };
             prop_assert_eq!((&to, &*name), (stream, &*identifier));
             let wish = match command {
-                StreamCommand::Join(join) => Ok(join),
+                StreamCommand::Join(join) | StreamCommand::Update(join) => Ok(join),
                 StreamCommand::RefusePresence(CommandKind::Join, reason) => Err(reason),
                 other => return Err(TestCaseError::fail(format!("{other:?}"))),
             };
@@ -374,7 +390,14 @@ fn exceeds(held: &Held, command: &Command) -> Option<Limit> {
             let join = Join { id: id.expect("all have one"), info, extra: None };
             may_join(held, identifier, &join).err().flatten()
         }
-        Ok(ClientCommand::Join { identifier, join }) if held.contains_key(&**identifier) => {
+        Ok(ClientCommand::Update { identifier, .. })
+            if held.get(&**identifier).is_none_or(|(_, joined)| !joined) =>
+        {
+            None
+        }
+        Ok(
+            ClientCommand::Join { identifier, join } | ClientCommand::Update { identifier, join },
+        ) if held.contains_key(&**identifier) => {
             let JoinRequest { id, info } = join.clone();
             let join = Join { id: id.expect("all have one"), info, extra: None };
             may_join(held, identifier, &join).err().flatten()

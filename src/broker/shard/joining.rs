@@ -60,6 +60,22 @@ impl<R: Clone> Shard<R> {
         true
     }
 
+    /// Gives who has joined another info.
+    pub(super) fn update(
+        &mut self,
+        index: u32,
+        key: &SubscriberKey,
+        join: Join,
+        now: Instant,
+    ) -> bool {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return false };
+        if subscriber_mut(stream, key).is_some_and(|subscriber| subscriber.record.is_some()) {
+            return self.join(index, key, join, JoinCause::Joined, now);
+        }
+        self.refuse(index, key, CommandKind::Join, "this subscription has not joined".into());
+        false
+    }
+
     /// Whether a stream may have a member of this id; counted if it may not.
     pub(super) fn check_room(&mut self, index: u32, id: &PresenceId) -> Result<(), Full> {
         let most = self.settings.max_members;

@@ -33,8 +33,8 @@ use crate::broker::journal::Ticks;
 use crate::broker::presence::{PresenceSet, RecordKey};
 use crate::broker::stream::{Stream, Subscriber};
 use crate::types::{
-    Arrival, Change, CommandKind, Grant, JoinCause, LeaveCause, MemberList, RecordList, Reference,
-    ServerMessage, SessionId, StreamCommand, StreamName, Watch,
+    Arrival, Change, CommandKind, Grant, GroupKey, JoinCause, LeaveCause, MemberList, RecordList,
+    Reference, ServerMessage, SessionId, StreamCommand, StreamName, Watch,
 };
 
 /// How much may be yet to be said, in bytes, before no more inputs should be taken.
@@ -70,6 +70,8 @@ pub struct Shard<R> {
     replies: VecDeque<Delivery<R>>,
     /// The name of the request that is being answered, if its client gave it one.
     reference: Option<Arc<Reference>>,
+    /// It has been answered already: what else there is to say is no answer to it.
+    is_answered: bool,
     /// What the replies weigh, in bytes.
     reply_weight: usize,
     /// Streams with a pass under way, in turn.
@@ -144,6 +146,7 @@ impl<R: Clone> Shard<R> {
             epochs: 0,
             replies: VecDeque::new(),
             reference: None,
+            is_answered: false,
             reply_weight: 0,
             passes: VecDeque::new(),
             backlog: 0,
@@ -162,6 +165,7 @@ impl<R: Clone> Shard<R> {
                 self.reference = reference;
                 self.command(name, &key, recipient, command, now);
                 self.reference = None;
+                self.is_answered = false;
             }
             Input::Ended { key, end } => self.ended(name, key, end, now),
             Input::Publish { data, event, at, except } => {
@@ -309,15 +313,19 @@ impl<R: Clone> Shard<R> {
     ) {
         match command {
             StreamCommand::Subscribe { join, history, grant, arrival } => {
-                let (stream, is_new) = self.subscribe(name, key, recipient, grant);
                 let Arrival { list_before, list_after, is_announced, ends } = arrival;
+                if ends.is_some() {
+                    self.change_watch(name, key);
+                }
+                let (stream, is_new) = self.subscribe(name, key, recipient, grant);
+                self.reply(stream, key, [ServerMessage::Confirmed]);
+                self.followed(CommandKind::Subscribe);
                 if ends.is_some() {
                     let reference = std::mem::replace(&mut self.reference, ends);
                     self.reply(stream, key, [ServerMessage::Ended]);
                     self.reference = reference;
                 }
-                self.reply(stream, key, [ServerMessage::Confirmed]);
-                self.followed(CommandKind::Subscribe);
+                self.is_answered = true;
                 if let Some(request) = history {
                     self.tell_history(stream, key, &request);
                 }
@@ -358,6 +366,12 @@ impl<R: Clone> Shard<R> {
             StreamCommand::Join(join) => {
                 let Some(stream) = self.find(name) else { return };
                 if self.join(stream, key, join, JoinCause::Joined, now) {
+                    self.done(stream, key);
+                }
+            }
+            StreamCommand::Update(join) => {
+                let Some(stream) = self.find(name) else { return };
+                if self.update(stream, key, join, now) {
                     self.done(stream, key);
                 }
             }
@@ -421,6 +435,21 @@ impl<R: Clone> Shard<R> {
         (index, is_new)
     }
 
+    /// Moves a session's subscription, which it makes anew, to those who are told of presence as it
+    /// wants to be now.
+    fn change_watch(&mut self, name: &StreamName, key: &SubscriberKey) {
+        let Some(index) = self.find(name) else { return };
+        for watch in Watch::ALL.into_iter().filter(|watch| *watch != key.group.watch) {
+            let before = SubscriberKey { group: GroupKey { watch, ..key.group.clone() }, ..*key };
+            self.reply(index, &before, []); // what was said so far
+            let Some(subscriber) = self.unsubscribe(index, &before) else { continue };
+            let Some(stream) = self.streams.get_mut(index as usize) else { return };
+            let moved = Subscriber { sent: stream.log.end(), ..subscriber };
+            stream.groups.entry(key.group.clone()).or_default().insert(key.session, moved);
+            self.totals.subscriptions += 1;
+        }
+    }
+
     /// Takes the subscriber out, if there is one.
     fn unsubscribe(&mut self, stream: u32, key: &SubscriberKey) -> Option<Subscriber<R>> {
         let stream = self.streams.get_mut(stream as usize)?;
@@ -477,6 +506,10 @@ impl<R: Clone> Shard<R> {
         kind: CommandKind,
         reason: Cow<'static, str>,
     ) {
+        if let (true, Some(reference)) = (self.is_answered, &self.reference) {
+            let subscription = reference.subscription.clone();
+            self.reference = Some(Arc::new(Reference { subscription, request: None }));
+        }
         self.reply(stream, key, [ServerMessage::Refused(reason)]);
         self.counts.commands.push((kind, false));
     }

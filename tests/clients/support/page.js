@@ -17,8 +17,13 @@ function launch() {
   }
   return puppeteer.launch({
     executablePath: CHROMIUM,
-    // as root there is no sandbox, and a container may have a small /dev/shm
-    args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'],
+    args: [
+      '--no-sandbox', // there is none as root
+      '--disable-gpu',
+      '--disable-dev-shm-usage', // in a container it may be small
+      // a document that the test itself serves counts as one from the internet, and may not connect here
+      '--disable-features=LocalNetworkAccessChecks',
+    ],
   });
 }
 

@@ -1,0 +1,148 @@
+//! A client's typed JSON, one frame a line, through the decoder, a session, and back out.
+//!
+//! What is decoded is what the JSON says by another reading of it; whoever joins is shown under that name;
+//! and every answer is one frame of JSON about the same room.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::auth::{Client, Keys, Streams};
+use broker::protocol::typed::DEFAULT_ROOM;
+use broker::protocol::{decode, decode_head, encode, encode_connection};
+use broker::session::{Action, Session};
+use broker::types::{
+    ClientCommand, Codec, CommandKind, GroupKey, Identifier, Join, JoinRequest, Limits, Member,
+    MemberChange, PresenceChange, PresenceId, RecordChange, ServerMessage, SessionId,
+    StreamCommand, Target,
+};
+use serde_json::{Value, json};
+
+use super::action_cable::payload;
+
+pub fn run(data: &[u8]) {
+    let Some(text) = super::text(data) else { return };
+    let signed = Keys::new(["s3Krit"]);
+    let streams = Streams { public: true, whisper: true, signed, ..Streams::default() };
+    let limits = Limits { subscriptions: 3, ..Limits::default() };
+    let mut session = Session::new(SessionId::from_bits(1), &Client::default());
+    for frame in text.split('\n') {
+        let head = decode_head(Codec::Typed, frame);
+        let request = decode(Codec::Typed, frame, session.called(), Duration::default);
+        match &request.command {
+            Ok(command) => {
+                check_command(frame, command, head.kind);
+                assert_eq!(command.identifier(), head.identifier.as_deref());
+            }
+            Err(bad) => {
+                assert!(!bad.reason.is_empty());
+                assert_eq!(bad.kind, head.kind);
+            }
+        }
+        check_action(session.handle(request, &limits, &streams), &limits);
+    }
+    assert!(session.end().subscriptions().len() <= limits.subscriptions);
+}
+
+fn check_command(frame: &str, command: &ClientCommand<'_>, kind: CommandKind) {
+    let Ok(json) = serde_json::from_str::<Value>(frame) else { return }; // deep nesting is no fault
+    let (named, signed) = (&json["payload"]["room"], &json["payload"]["signed_stream_name"]);
+    let room = named.as_str().unwrap_or(DEFAULT_ROOM);
+    let identifier = command.identifier().expect("all are about a room");
+    assert_eq!(serde_json::from_str::<String>(identifier).ok().as_deref(), Some(room));
+    let user = json["payload"]["user"].as_str();
+    match command {
+        ClientCommand::Subscribe { target, join, .. } => {
+            assert_eq!(*target, target_of(room, signed));
+            match join {
+                Some(Ok(JoinRequest { id, info })) => {
+                    assert_eq!((kind, &json["type"]), (CommandKind::Join, &json!("presence.join")));
+                    assert_eq!(id.as_ref().map(PresenceId::as_str), user);
+                    let info: Value = serde_json::from_str(info.as_str()).expect("readable JSON");
+                    assert_eq!(info, json!({ "name": user }));
+                }
+                None => assert_eq!(json["type"], "presence.list"),
+                Some(Err(reason)) => panic!("{reason}"),
+            }
+        }
+        ClientCommand::Leave { id, .. } => {
+            assert_eq!((kind, &json["type"]), (CommandKind::Leave, &json!("presence.leave")));
+            assert_eq!(id.as_ref().map(PresenceId::as_str), user);
+        }
+        ClientCommand::Unsubscribe { .. }
+        | ClientCommand::Join { .. }
+        | ClientCommand::Presence { .. }
+        | ClientCommand::History { .. }
+        | ClientCommand::Whisper { .. }
+        | ClientCommand::Publish { .. }
+        | ClientCommand::Perform { .. }
+        | ClientCommand::Ping
+        | ClientCommand::Pong => panic!("no frame asks for it"),
+    }
+}
+
+/// The stream of a room, by the signed name if there is one.
+pub(crate) fn target_of(room: &str, signed: &Value) -> Target {
+    match signed.as_str() {
+        Some(signed) => Target::SignedFor { name: room.into(), signed: signed.to_owned() },
+        None => Target::Public(room.into()),
+    }
+}
+
+fn check_action(action: Action, limits: &Limits) {
+    match action {
+        Action::Forward { stream, identifier, command, .. } => {
+            assert!(!stream.as_str().is_empty());
+            assert!(stream.as_str().len() <= limits.stream_name_size);
+            check_frame(&identifier, &ServerMessage::Arrived);
+            if let StreamCommand::Subscribe { join: Some(join), .. } = command {
+                match join {
+                    Ok(join) => check_member(&identifier, join),
+                    Err(reason) => check_error(&identifier, &ServerMessage::Refused(reason)),
+                }
+            }
+        }
+        Action::Refuse { identifier, message, .. } => check_error(&identifier, &message),
+        Action::Answer { message, .. } => {
+            let mut out = Vec::new();
+            encode_connection(Codec::Typed, &message, None, &mut out);
+            let json: Value = serde_json::from_str(payload(&out)).expect("readable JSON");
+            assert_eq!(json["type"], "error");
+            assert!(json["payload"]["message"].is_string());
+        }
+        Action::Publish { .. } | Action::Nothing(_) => panic!("no frame asks for it"),
+    }
+}
+
+/// Who joins is shown in every list and every event.
+fn check_member(room: &Identifier, Join { id, info }: Join) {
+    let members = Arc::new(vec![Member { id: id.clone(), info: info.clone() }]);
+    let list = check_frame(room, &ServerMessage::PresenceList(Arc::clone(&members)));
+    assert_eq!(list["payload"]["users"], json!([id.as_str()]));
+    for (member, kind) in [
+        (MemberChange::Joined { info: info.clone() }, "presence.online"),
+        (MemberChange::Left, "presence.offline"),
+    ] {
+        let (id, record) = (id.clone(), RecordChange::Added { info: info.clone() });
+        let change = PresenceChange { id, reference: 1, record, member, members: None };
+        let user = json!(change.id.as_str());
+        let event = check_frame(room, &ServerMessage::Presence(Arc::new(change)));
+        assert_eq!((&event["type"], &event["payload"]["user"]), (&json!(kind), &user));
+    }
+}
+
+fn check_error(room: &Identifier, message: &ServerMessage) {
+    let error = check_frame(room, message);
+    assert_eq!(error["type"], "error");
+    assert!(error["payload"]["message"].is_string());
+}
+
+/// A message is one frame of JSON that names its room, unless it is the default one.
+fn check_frame(room: &Identifier, message: &ServerMessage) -> Value {
+    let mut out = Vec::new();
+    encode(&GroupKey::new(Codec::Typed, room.clone()), message, None, &mut out);
+    let json: Value = serde_json::from_str(payload(&out)).expect("readable JSON");
+    let name: Value = serde_json::from_str(room.as_str()).expect("a JSON string");
+    let named = if name == DEFAULT_ROOM { Value::Null } else { name };
+    assert_eq!(json["payload"]["room"], named);
+    json
+}

@@ -1,0 +1,318 @@
+//! What a session does about commands, one by one; `tests/model/session.rs` has them all together.
+
+use super::*;
+use crate::types::{Listing, Whisper};
+
+const SID: SessionId = SessionId::from_bits(7);
+
+fn session(joins: JoinsAs) -> Session {
+    Session::new(SID, &Client { identifier: None, joins })
+}
+
+fn ask(session: &mut Session, command: ClientCommand<'_>) -> Action {
+    session.handle(request(command), &Limits::default(), &Streams::default())
+}
+
+fn request(command: ClientCommand<'_>) -> Request<'_> {
+    Request::unnamed(Ok(command))
+}
+
+fn following(join: Option<JoinRequest>) -> ClientCommand<'static> {
+    ClientCommand::Subscribe {
+        identifier: "i".into(),
+        target: Target::Public("room".into()),
+        history: None,
+        join: join.map(Ok),
+        watch: Watch::Members,
+        arrival: Arrival::default(),
+    }
+}
+
+fn as_whom(id: Option<&str>) -> JoinRequest {
+    JoinRequest { id: id.map(PresenceId::from), info: "null".into() }
+}
+
+fn subscribe(session: &mut Session, join: Option<&str>) -> Action {
+    ask(session, following(join.map(|id| as_whom(Some(id)))))
+}
+
+fn join(session: &mut Session, id: &str) -> Action {
+    let join = as_whom(Some(id));
+    ask(session, ClientCommand::Join { identifier: "i".into(), join })
+}
+
+fn refused(action: &Action) -> Option<&str> {
+    let Action::Forward { command, .. } = action else { return None };
+    if let StreamCommand::RefusePresence(_, reason)
+    | StreamCommand::Subscribe { join: Some(Err(reason)), .. } = command
+    {
+        return Some(reason);
+    }
+    None
+}
+
+#[test]
+fn nobody_joins_as_somebody_else() {
+    let mut ann = session(JoinsAs::Only("ann".into()));
+    assert_eq!(refused(&subscribe(&mut ann, Some("ann"))), None);
+    assert_eq!(refused(&join(&mut ann, "ann")), None);
+    let other = Some("the presence id is not the one of the token");
+    for id in ["bob", "Ann", "ann ", "a\u{308}nn"] {
+        assert_eq!(refused(&join(&mut ann, id)), other, "{id}");
+        assert_eq!(refused(&subscribe(&mut ann, Some(id))), other, "{id}");
+    }
+    assert_eq!(refused(&join(&mut ann, "")), Some("the presence id is empty"));
+    let mut nobody = session(JoinsAs::Nobody);
+    let none = Some("there is no token that gives a presence id");
+    assert_eq!(refused(&subscribe(&mut nobody, Some("ann"))), none);
+    assert_eq!(refused(&join(&mut nobody, "ann")), none);
+}
+
+#[test]
+fn who_speaks_under_a_name_is_present() {
+    let say = |session: &mut Session, author: Option<&str>| {
+        let (identifier, author) = (Cow::from("i"), author.map(PresenceId::from));
+        let whisper = Whisper { event: None, data: "1".into() };
+        let publish = ClientCommand::Publish {
+            identifier: identifier.clone(),
+            data: "1".into(),
+            author: author.clone(),
+        };
+        let said = [publish, ClientCommand::Whisper { identifier, whisper, author }];
+        let said = said.map(|command| match ask(session, command) {
+            Action::Publish { .. } | Action::Forward { .. } => None,
+            Action::Answer { message: ConnectionMessage::Error { reason, .. }, .. } => {
+                Some(reason.into_owned())
+            }
+            Action::Answer { .. } | Action::Refuse { .. } | Action::Nothing(_) => {
+                panic!("no answer to somebody who speaks")
+            }
+        });
+        assert_eq!(said[0], said[1], "both are speaking");
+        said.into_iter().flatten().next()
+    };
+    let mut ann = session(JoinsAs::Anyone);
+    let first = Some("only who has joined may say something here: join first".to_owned());
+    assert_eq!(say(&mut ann, Some("ann")), first);
+    subscribe(&mut ann, None);
+    assert_eq!(say(&mut ann, Some("ann")), first);
+    assert_eq!(say(&mut ann, None), None);
+    assert_eq!(ann.called(), None);
+    join(&mut ann, "ann");
+    assert_eq!(ann.called(), Some(&"ann".into()));
+    for name in ["ann", "anybody"] {
+        assert_eq!(say(&mut ann, Some(name)), None, "{name}");
+    }
+    assert_eq!(say(&mut ann, Some("")).unwrap(), "the presence id is empty");
+    assert!(say(&mut ann, Some(&"a".repeat(129))).unwrap().contains("129 characters"));
+    assert_eq!(ann.take_exceeded(), Some(Limit::PresenceIdLength));
+    join(&mut ann, "bob"); // which its stream will refuse
+    assert_eq!(ann.called(), Some(&"ann".into()));
+
+    let mut bound = session(JoinsAs::Only("ann".into()));
+    subscribe(&mut bound, Some("ann"));
+    assert_eq!(say(&mut bound, Some("ann")), None);
+    let other = "the name is not the one of the token";
+    assert_eq!(say(&mut bound, Some("bob")).unwrap(), other);
+    let mut nobody = session(JoinsAs::Nobody);
+    subscribe(&mut nobody, Some("ann"));
+    assert_eq!(say(&mut nobody, Some("ann")), first);
+}
+
+#[test]
+fn who_was_taken_out_may_join_elsewhere() {
+    let (limits, streams) = (Limits { records: 1, ..Limits::default() }, Streams::default());
+    let mut ann = session(JoinsAs::Anyone);
+    let join = |ann: &mut Session, identifier: &'static str| {
+        for join in [None, Some(Ok(as_whom(Some("ann"))))] {
+            let command = ClientCommand::Subscribe {
+                identifier: identifier.into(),
+                target: Target::Public("room".into()),
+                history: None,
+                join,
+                watch: Watch::Members,
+                arrival: Arrival::default(),
+            };
+            let action = ann.handle(request(command), &limits, &streams);
+            if let Some(reason) = refused(&action) {
+                return Err(reason.to_owned());
+            }
+        }
+        Ok(())
+    };
+    assert_eq!(join(&mut ann, "i"), Ok(()));
+    assert!(join(&mut ann, "j").is_err());
+    ann.kicked(&"j".into());
+    assert!(join(&mut ann, "j").is_err(), "it was another");
+    ann.kicked(&"i".into());
+    ann.kicked(&"unheard of".into());
+    assert_eq!(join(&mut ann, "j"), Ok(()));
+    assert!(join(&mut ann, "i").is_err());
+    let parked = ann.end();
+    ann.take_over(parked, [Some(false), Some(false)]);
+    assert_eq!(join(&mut ann, "i"), Ok(()), "its record ran out meanwhile");
+}
+
+#[test]
+fn rights_are_those_of_the_subscription() {
+    let streams = Streams { public: false, ..Streams::default() };
+    let mut visitor = session(JoinsAs::Anyone);
+    let action = visitor.handle(request(following(None)), &Limits::default(), &streams);
+    assert!(matches!(action, Action::Refuse { message: ServerMessage::Rejected(_), .. }));
+    let watch = Rights { join: false, whisper: false };
+    visitor.subscriptions.push(Subscription {
+        identifier: "i".into(),
+        stream: "room".into(),
+        watch: Watch::Members,
+        reference: None,
+        rights: watch,
+        joined: false,
+    });
+    assert_eq!(refused(&join(&mut visitor, "ann")), Some("this subscription may not join"));
+    let whisper = ClientCommand::Whisper {
+        identifier: "i".into(),
+        whisper: Whisper { event: None, data: "1".into() },
+        author: None,
+    };
+    let action = ask(&mut visitor, whisper);
+    assert_eq!(action, error(CommandKind::Whisper, "this subscription may not whisper"));
+    let list = ClientCommand::Presence { identifier: "i".into(), listing: Listing::Members };
+    assert!(matches!(ask(&mut visitor, list), Action::Forward { .. }));
+}
+
+/// The Phoenix codec names requests, and joins by subscribing.
+mod named {
+    use super::*;
+
+    fn reference(subscription: Option<&str>, request: &str) -> Option<Arc<Reference>> {
+        let (subscription, request) = (subscription.map(Into::into), Some(request.into()));
+        Some(Arc::new(Reference { subscription, request }))
+    }
+
+    fn say(
+        session: &mut Session,
+        (subscription, request): (Option<&str>, &str),
+        command: ClientCommand<'_>,
+    ) -> Action {
+        let request = Request { reference: reference(subscription, request), command: Ok(command) };
+        session.handle(request, &Limits::default(), &Streams::default())
+    }
+
+    fn ends(action: &Action) -> Option<&Reference> {
+        let Action::Forward { command, .. } = action else { panic!("{action:?}") };
+        let StreamCommand::Subscribe { arrival, .. } = command else { panic!("{command:?}") };
+        arrival.ends.as_deref()
+    }
+
+    fn leave() -> ClientCommand<'static> {
+        ClientCommand::Leave { identifier: "i".into(), id: None }
+    }
+
+    #[test]
+    fn following_anew_ends_the_earlier_subscription() {
+        let mut session = session(JoinsAs::Anyone);
+        let first = say(&mut session, (Some("1"), "1"), following(None));
+        assert_eq!(ends(&first), None);
+        let again = say(&mut session, (Some("1"), "2"), following(None));
+        assert_eq!(ends(&again), None, "the same subscription");
+        let counting = match following(None) {
+            ClientCommand::Subscribe { identifier, target, history, join, arrival, .. } => {
+                let watch = Watch::Occupancy;
+                ClientCommand::Subscribe { identifier, target, history, join, watch, arrival }
+            }
+            other => panic!("{other:?}"),
+        };
+        let second = say(&mut session, (Some("3"), "3"), counting);
+        assert_eq!(ends(&second), reference(Some("1"), "2").as_deref());
+        assert!(matches!(second, Action::Forward { watch: Watch::Occupancy, .. }));
+        assert_eq!(session.subscriptions().len(), 1);
+    }
+
+    #[test]
+    fn what_is_about_an_earlier_subscription_is_not_followed() {
+        let mut session = session(JoinsAs::Anyone);
+        say(&mut session, (Some("1"), "1"), following(None));
+        say(&mut session, (Some("2"), "2"), following(None));
+        let late = say(&mut session, (Some("1"), "3"), leave());
+        assert!(matches!(late, Action::Refuse { message: ServerMessage::NotSubscribed, .. }));
+        let unsubscribe = || ClientCommand::Unsubscribe { identifier: "i".into() };
+        let late = say(&mut session, (Some("1"), "4"), unsubscribe());
+        assert!(matches!(late, Action::Refuse { message: ServerMessage::Done, .. }));
+        for now in [Some("2"), None] {
+            let action = say(&mut session, (now, "5"), leave());
+            assert!(matches!(action, Action::Forward { .. }), "{action:?}");
+        }
+        assert!(matches!(
+            say(&mut session, (Some("2"), "6"), unsubscribe()),
+            Action::Forward { command: StreamCommand::Unsubscribe, .. }
+        ));
+    }
+
+    #[test]
+    fn a_subscription_without_a_name_is_never_another_one() {
+        let mut session = session(JoinsAs::Anyone);
+        say(&mut session, (None, "1"), following(None));
+        assert!(matches!(say(&mut session, (Some("1"), "2"), leave()), Action::Forward { .. }));
+        let again = say(&mut session, (Some("3"), "3"), following(None));
+        assert_eq!(ends(&again), None, "whose end could be taken for that of any");
+    }
+
+    #[test]
+    fn who_only_subscribes_joins_as_who_they_are() {
+        let joins = |session: &mut Session| {
+            let action = say(session, (Some("1"), "1"), following(Some(as_whom(None))));
+            match action {
+                Action::Forward { command: StreamCommand::Subscribe { join, .. }, .. } => {
+                    Ok(join.map(|join| join.unwrap().id))
+                }
+                Action::Refuse { message: ServerMessage::Rejected(reason), .. } => {
+                    Err(reason.into_owned())
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let ann = PresenceId::from("ann");
+        for who in [JoinsAs::Called(ann.clone()), JoinsAs::Only(ann.clone())] {
+            assert_eq!(joins(&mut session(who)), Ok(Some(ann.clone())));
+        }
+        for who in [JoinsAs::Anyone, JoinsAs::Nobody] {
+            assert_eq!(joins(&mut session(who)), Ok(None), "it watches");
+        }
+        let mut long = session(JoinsAs::Called("a".repeat(129).into()));
+        assert!(joins(&mut long).unwrap_err().contains("129 characters"));
+        assert!(long.subscriptions().is_empty(), "a join that fails leaves nothing");
+    }
+
+    #[test]
+    fn who_may_only_watch_does() {
+        let mut ann = session(JoinsAs::Only("ann".into()));
+        let rights = Rights { join: false, whisper: false };
+        ann.subscriptions.push(Subscription {
+            identifier: "i".into(),
+            stream: "room".into(),
+            watch: Watch::Members,
+            reference: None,
+            rights,
+            joined: false,
+        });
+        let action = say(&mut ann, (Some("1"), "1"), following(Some(as_whom(None))));
+        let Action::Forward { command, .. } = action else { panic!("{action:?}") };
+        assert!(matches!(command, StreamCommand::Subscribe { join: None, .. }), "{command:?}");
+    }
+
+    #[test]
+    fn only_who_has_joined_is_present_differently() {
+        let update = || ClientCommand::Update { identifier: "i".into(), join: as_whom(None) };
+        let mut ann = session(JoinsAs::Called("ann".into()));
+        let nowhere = say(&mut ann, (Some("1"), "1"), update());
+        assert!(matches!(nowhere, Action::Refuse { message: ServerMessage::NotSubscribed, .. }));
+        say(&mut ann, (Some("2"), "2"), following(None));
+        let early = say(&mut ann, (Some("2"), "3"), update());
+        assert_eq!(refused(&early), Some(NOT_JOINED));
+        let join = ClientCommand::Join { identifier: "i".into(), join: as_whom(None) };
+        say(&mut ann, (Some("2"), "4"), join);
+        let action = say(&mut ann, (Some("2"), "5"), update());
+        let Action::Forward { command, .. } = action else { panic!("{action:?}") };
+        assert!(matches!(command, StreamCommand::Update(_)), "{command:?}");
+    }
+}
