@@ -15,6 +15,8 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 # The clients' tests make certificates with it.
 OPENSSL = command -v openssl >/dev/null || { $(APT) update; $(APT) install -y --no-install-recommends openssl; }
+# They look at pages with it. CHROMIUM in the environment names another browser.
+BROWSER_NEEDED = test -x "$${CHROMIUM:-/usr/bin/chromium}" || { $(APT) update; $(APT) install -y --no-install-recommends chromium; }
 STARTED := $(shell date +%s)
 
 # apt needs root; who is root needs no sudo, and may not have one.
@@ -30,6 +32,7 @@ test: setup lint unit clients ## Everything CI runs
 setup: $(NODE_MODULES) faketime ## Install what the checks need, if it is missing
 	@command -v cc >/dev/null || { $(APT) update; $(APT) install -y --no-install-recommends gcc libc6-dev; }
 	@$(OPENSSL)
+	@$(BROWSER_NEEDED)
 	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
 	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked --debug cargo-deny@$(CARGO_DENY_VERSION)
@@ -57,6 +60,7 @@ unit: ## Rust's tests, doctests included
 
 clients: $(NODE_MODULES) faketime ## The stock npm clients against the real binary
 	@$(OPENSSL)
+	@$(BROWSER_NEEDED)
 	$(CARGO) build
 	BROKER_BIN=$(TARGET_DIR)/debug/broker npm --prefix $(CLIENTS) test
 

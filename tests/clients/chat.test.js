@@ -22,7 +22,6 @@ async function messagesOf(s, room) {
 scenario('the frames of a conversation', { 'presence-ttl': '200ms' }, async (s) => {
   const ann = await chatTo(s);
   ann.send('{"type":"join","room":"general","username":"ann"}');
-  await ann.hears({ type: 'user_list' });
   await ann.hears({ type: 'user_joined' });
   assert.deepEqual(ann.transcript, [
     '{"type":"user_list","users":["ann"]}',
@@ -35,6 +34,7 @@ scenario('the frames of a conversation', { 'presence-ttl': '200ms' }, async (s) 
     assert.deepEqual(users, ['ann', 'bob']);
   }
   assert.deepEqual(JSON.parse(bob.transcript[0]), { type: 'user_list', users: ['ann', 'bob'] });
+  await ann.hears({ type: 'user_list' });
   ann.send('{"type":"message","room":"general","username":"ann","content":"hi"}');
   for (const socket of [ann, bob]) {
     const { data, ...frame } = await socket.hears({ type: 'message' });
@@ -245,6 +245,7 @@ for (const [what, frame] of [
   ['a join without a room', '{"type":"join","username":"bob"}'],
   ['a room that is no text', '{"type":"join","room":{},"username":"bob"}'],
   ['an empty room', '{"type":"join","room":"","username":"bob"}'],
+  ['an empty name', '{"type":"join","room":"general","username":""}'],
   ['a name that is no text', '{"type":"join","room":"general","username":5}'],
   ['a name that is too long', JSON.stringify({ type: 'join', room: ROOM, username: 'x'.repeat(129) })],
   ['a message without content', '{"type":"message","room":"general","username":"bob"}'],
@@ -412,4 +413,18 @@ scenario('nobody is two users in one room', {}, async (s) => {
   assert.deepEqual(await s.http.ids(ROOM), ['ann']);
   ann.say(ROOM, undefined, 'me');
   assert.equal((await ann.hears({ type: 'message' })).data.username, 'ann', 'who one is without a name');
+});
+
+scenario('where clients may not speak, a chat is for reading', { 'streams-secret': SECRET }, async (s) => {
+  const [ann, bob] = [await chatTo(s), await chatTo(s)];
+  const signed_stream_name = sign(ROOM);
+  await ann.enter(ROOM, 'ann', { signed_stream_name });
+  assert.deepEqual(await bob.enter(ROOM, 'bob', { signed_stream_name }), ['ann', 'bob']);
+  bob.say(ROOM, 'bob', 'hi');
+  assert.match(await bob.refusal(), /may not/);
+  bob.typing(ROOM, 'bob');
+  assert.match(await bob.refusal(), /may not/);
+  await s.http.publish(ROOM, { username: 'bot', content: 'news' });
+  assert.equal((await ann.hears({ type: 'message' })).data.content, 'news');
+  assert.ok(!ann.unheard.some(({ type }) => type === 'typing'));
 });

@@ -7,6 +7,7 @@ import { scenario } from './support/scenario.js';
 import { Http } from './support/http.js';
 import { SECRET, derive, sign, token } from './support/sign.js';
 import { OPENED, TypedSocket, typedTo } from './support/typed.js';
+import { Wire } from './support/wire.js';
 
 const LOBBY = 'lobby';
 const SHORT = { 'presence-ttl': '300ms' };
@@ -57,6 +58,23 @@ scenario('a person who opens the address is told what is here', {}, async (s) =>
   assert.match(headers.get('content-type'), /^application\/json/);
   assert.deepEqual(Object.keys(json).sort(), ['hint', 'message']);
   for (const text of Object.values(json)) assert.match(text, /\w+ \w+/);
+});
+
+scenario('the address tells of itself wherever the socket is', { 'typed-path': '/typed' }, async (s) => {
+  const { status, json } = await s.http.request('/');
+  assert.equal(status, 200);
+  assert.match(json.hint, /typed at \/typed/);
+  await typedTo(s, '/typed');
+});
+
+scenario('whoever asks of the address doesn’t want a socket there', {}, async (s) => {
+  const head = await s.http.request('/', { method: 'HEAD' });
+  assert.deepEqual([head.status, head.text], [200, '']);
+  // curl --http2 makes such an offer, which needn't be taken
+  const wire = await Wire.connect(s.broker);
+  wire.handshake(undefined, { Upgrade: 'h2c' }, 'GET / HTTP/1.1');
+  assert.equal((await wire.answer()).status, 200);
+  wire.destroy();
 });
 
 scenario('opening a socket is told to who is there, and to nobody of other protocols', {}, async (s) => {

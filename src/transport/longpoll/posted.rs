@@ -1,4 +1,5 @@
-//! What a client posts: one message, or a message a line.
+//! What a client posts: one message, or a message a line. A binary message is a line of base64, but
+//! only if that is what it begins like; else it is text, and the client hears what is wrong with it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,6 +10,10 @@ use memchr::memchr;
 use super::frames::Kind;
 use super::pipe::{Ended, Far};
 
+/// The first byte of every binary message that a client sends (the client's
+/// `assets/js/phoenix/serializer.js`).
+const PUSH: u8 = 0;
+
 /// Why what was posted isn't all passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -16,7 +21,7 @@ pub(super) enum Fault {
     Ended,
     /// A message is larger than one may be.
     TooLarge,
-    /// The body breaks off, or a line is no message.
+    /// The body breaks off.
     Malformed,
 }
 
@@ -72,12 +77,13 @@ async fn say(to: &Far, message: &[u8], is_line: bool) -> Result<(), Fault> {
     let message = message.strip_suffix(b"\r").filter(|_| is_line).unwrap_or(message);
     match message.first() {
         None => Ok(()),
-        Some(b'[') => to.post(Kind::Text, message).await.map_err(ended),
         Some(_) if !is_line => to.post(Kind::Text, message).await.map_err(ended),
-        Some(_) => {
-            let bytes = STANDARD.decode(message).map_err(|_| Fault::Malformed)?;
-            to.post(Kind::Binary, &bytes).await.map_err(ended)
-        }
+        Some(_) => match STANDARD.decode(message) {
+            Ok(bytes) if bytes.first() == Some(&PUSH) => {
+                to.post(Kind::Binary, &bytes).await.map_err(ended)
+            }
+            Ok(_) | Err(_) => to.post(Kind::Text, message).await.map_err(ended),
+        },
     }
 }
 
@@ -134,11 +140,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_text_is_binary() {
+    async fn what_begins_like_a_binary_message_is_one() {
         let (result, events) = posted(&["AAEC\n[1]"], true).await;
         assert_eq!((result, &*events.join(" ")), (Ok(()), "Binary [1]"));
-        let (result, events) = posted(&["[1]\n{}\n[2]"], true).await;
-        assert_eq!((result, &*events.join(" ")), (Err(Fault::Malformed), "[1]"));
+        let (result, events) = posted(&["[1]\n{}\nnonsense\n[2]"], true).await;
+        assert_eq!((result, &*events.join(" ")), (Ok(()), "[1] {} nonsense [2]"));
     }
 
     #[tokio::test]

@@ -302,6 +302,7 @@ function whole(number) {
 }
 
 function decimal(number) {
+  if (number >= 100_000) return number.toLocaleString('en', { notation: 'compact', maximumFractionDigits: 1 });
   return number.toLocaleString('en', { maximumFractionDigits: number < 10 ? 1 : 0 });
 }
 
