@@ -226,6 +226,7 @@ mod tests {
             reference: 1,
             record: RecordChange::Removed { info: "1".into(), cause: LeaveCause::Left },
             member,
+            extra: None,
             members: None,
         };
         let at = Duration::from_secs(1);
