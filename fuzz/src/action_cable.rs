@@ -184,7 +184,7 @@ fn check_list(identifier: &Identifier, join: Join, limits: &Limits) {
     assert!(!join.id.as_str().is_empty());
     assert!(join.id.as_str().chars().count() <= limits.presence_id_length);
     assert!(join.info.as_str().len() <= limits.info_size);
-    let list = Arc::new(vec![Member { id: join.id, info: join.info }]);
+    let list = Arc::new(vec![Member { id: join.id, info: join.info, extra: None }]);
     check_frame(identifier, &ServerMessage::PresenceList(list));
 }
 

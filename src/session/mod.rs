@@ -458,7 +458,7 @@ impl Session {
     ) -> Result<Join, Cow<'static, str>> {
         let nobody = "this connection has no presence id: give one, or connect with one";
         let id = self.wanted(&join).ok_or(nobody)?;
-        let join = Join { id, info: join.info };
+        let join = Join { id, info: join.info, extra: None };
         let records = self.subscriptions.iter().filter(|held| held.joined).count();
         let held = self.held_mut(identifier).ok_or(NO_SUBSCRIPTION)?;
         if !held.rights.join {
