@@ -342,7 +342,7 @@ impl World {
             What::Join { meta, counts } => {
                 let watch = if counts { r#","presence":"occupancy""# } else { "" };
                 let payload = format!("{{\"meta\":{{{}}}{watch}}}", METAS[meta]);
-                if self.page(number).is_counting != counts {
+                if self.page(number).is_counting && !counts {
                     // what is under way would be taken for what is told after the state
                     self.deliver(usize::MAX, 3);
                 }
@@ -573,7 +573,7 @@ impl World {
 
     /// Those who count have had their number.
     fn pass_interval(&mut self) {
-        let until = self.instant() + Duration::from_millis(INTERVAL);
+        let until = self.instant() + Duration::from_millis(TTL + 2 * INTERVAL);
         while let Some(due) = self.shard.poll_timeout().filter(|due| *due <= until) {
             self.now = u64::try_from((due - self.start).as_millis()).unwrap().max(self.now);
             self.expire();
@@ -654,6 +654,7 @@ impl Page {
             "presence_diff" if self.presence.join_ref == self.join_ref => {
                 self.presence.sync_diff(payload, true);
             }
+            "presence_diff" if self.is_counting => {} // from before, when it didn't
             "presence_diff" => self.presence.pending.push(payload.clone()),
             "occupancy" => self.total = payload["total"].as_u64(),
             "shout" => self.shouts.1 += 1,
