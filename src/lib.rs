@@ -25,6 +25,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod fanout;
+pub mod fetch;
 pub mod http;
 pub mod protocol;
 pub mod server;

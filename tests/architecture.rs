@@ -13,7 +13,7 @@ const ROWS: [&[&str]; 8] = [
     &["auth"],
     &["broker", "session", "protocol"],
     &["clock", "telemetry", "config"],
-    &["state"],
+    &["state", "fetch"],
     &["fanout"],
     &["transport", "http"],
     &["server"],

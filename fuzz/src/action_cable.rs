@@ -57,7 +57,9 @@ fn check_command(frame: &str, command: &ClientCommand<'_>) {
             assert!(serde_json::from_str::<&RawValue>(whisper.data.as_str()).is_ok());
             identifier
         }
-        ClientCommand::Publish { .. } => panic!("there is no such frame"),
+        ClientCommand::Update { .. } | ClientCommand::Publish { .. } => {
+            panic!("there is no such frame")
+        }
         ClientCommand::Unsubscribe { identifier }
         | ClientCommand::Leave { identifier, .. }
         | ClientCommand::Presence { identifier, .. }
@@ -157,6 +159,7 @@ fn check_action(action: Action, limits: &Limits) {
                 StreamCommand::RefusePresence(_, reason) => {
                     check_frame(&identifier, &ServerMessage::Refused(reason));
                 }
+                StreamCommand::Update(_) => panic!("no frame asks for it"),
                 StreamCommand::Unsubscribe
                 | StreamCommand::Leave(_)
                 | StreamCommand::List(_)
@@ -181,7 +184,7 @@ fn check_list(identifier: &Identifier, join: Join, limits: &Limits) {
     assert!(!join.id.as_str().is_empty());
     assert!(join.id.as_str().chars().count() <= limits.presence_id_length);
     assert!(join.info.as_str().len() <= limits.info_size);
-    let list = Arc::new(vec![Member { id: join.id, info: join.info }]);
+    let list = Arc::new(vec![Member { id: join.id, info: join.info, extra: None }]);
     check_frame(identifier, &ServerMessage::PresenceList(list));
 }
 

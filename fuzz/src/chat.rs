@@ -87,6 +87,7 @@ fn check_command(
         ClientCommand::Unsubscribe { .. } => assert_eq!(json["type"], "leave"),
         ClientCommand::Subscribe { .. }
         | ClientCommand::Join { .. }
+        | ClientCommand::Update { .. }
         | ClientCommand::Leave { .. }
         | ClientCommand::Presence { .. }
         | ClientCommand::History { .. }
@@ -115,6 +116,7 @@ fn check_action(action: Action, limits: &Limits) {
                 StreamCommand::Unsubscribe => {}
                 StreamCommand::Subscribe { join: None, .. }
                 | StreamCommand::Join(_)
+                | StreamCommand::Update(_)
                 | StreamCommand::Leave(_)
                 | StreamCommand::List(_)
                 | StreamCommand::History(_)
@@ -138,8 +140,9 @@ fn check_action(action: Action, limits: &Limits) {
 }
 
 /// Who joins is shown in every list and every event.
-fn check_member(room: &Identifier, Join { id, info }: Join) {
-    let members = Arc::new(vec![Member { id: id.clone(), info: info.clone() }]);
+fn check_member(room: &Identifier, Join { id, info, extra }: Join) {
+    let members =
+        Arc::new(vec![Member { id: id.clone(), info: info.clone(), extra: extra.clone() }]);
     let users = json!([id.as_str()]);
     let list = frame_of(room, &ServerMessage::PresenceList(Arc::clone(&members)));
     assert_eq!(list, Some(json!({ "type": "user_list", "users": users })));
@@ -149,7 +152,8 @@ fn check_member(room: &Identifier, Join { id, info }: Join) {
     ] {
         let (id, record) = (id.clone(), RecordChange::Added { info: info.clone() });
         let members = Some(Arc::clone(&members));
-        let change = PresenceChange { id, reference: 1, record, member, members };
+        let change =
+            PresenceChange { id, reference: 1, record, member, extra: extra.clone(), members };
         let username = change.id.to_string();
         let event = frame_of(room, &ServerMessage::Presence(Arc::new(change)));
         let expected = json!({ "type": kind, "username": username, "users": users });

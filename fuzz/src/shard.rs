@@ -23,6 +23,7 @@ use broker::types::{
     SessionId, StreamCommand, StreamName, Whisper,
 };
 
+use super::replay::extra;
 use clients::{Follower, Place};
 
 const STREAMS: usize = 3;
@@ -255,7 +256,8 @@ impl World {
             Some(record) if record.id == id => {}
             Some(_) => self.followers[follower].answers += 1,
         }
-        Join { id: id.into(), info: (what / IDS.len() % 3).to_string().into() }
+        let info = what / IDS.len() % 3;
+        Join { id: id.into(), info: info.to_string().into(), extra: extra(info) }
     }
 
     fn leave(&mut self, connection: usize, name: usize) {

@@ -70,6 +70,7 @@ fn check_command(frame: &str, command: &ClientCommand<'_>, kind: CommandKind) {
         }
         ClientCommand::Unsubscribe { .. }
         | ClientCommand::Join { .. }
+        | ClientCommand::Update { .. }
         | ClientCommand::Presence { .. }
         | ClientCommand::History { .. }
         | ClientCommand::Whisper { .. }
@@ -114,8 +115,9 @@ fn check_action(action: Action, limits: &Limits) {
 }
 
 /// Who joins is shown in every list and every event.
-fn check_member(room: &Identifier, Join { id, info }: Join) {
-    let members = Arc::new(vec![Member { id: id.clone(), info: info.clone() }]);
+fn check_member(room: &Identifier, Join { id, info, extra }: Join) {
+    let members =
+        Arc::new(vec![Member { id: id.clone(), info: info.clone(), extra: extra.clone() }]);
     let list = check_frame(room, &ServerMessage::PresenceList(Arc::clone(&members)));
     assert_eq!(list["payload"]["users"], json!([id.as_str()]));
     for (member, kind) in [
@@ -123,7 +125,14 @@ fn check_member(room: &Identifier, Join { id, info }: Join) {
         (MemberChange::Left, "presence.offline"),
     ] {
         let (id, record) = (id.clone(), RecordChange::Added { info: info.clone() });
-        let change = PresenceChange { id, reference: 1, record, member, members: None };
+        let change = PresenceChange {
+            id,
+            reference: 1,
+            record,
+            member,
+            extra: extra.clone(),
+            members: None,
+        };
         let user = json!(change.id.as_str());
         let event = check_frame(room, &ServerMessage::Presence(Arc::new(change)));
         assert_eq!((&event["type"], &event["payload"]["user"]), (&json!(kind), &user));

@@ -17,8 +17,8 @@ use super::deadlines::Deadline;
 use super::input::SubscriberKey;
 use super::list::{Linked, Links, List};
 use crate::types::{
-    LeaveCause, Member as Listed, MemberChange, MemberList, MemberRecords, PresenceChange,
-    PresenceId, RawJson, Record as ListedRecord, RecordChange, RecordList,
+    Extra, Join, LeaveCause, Member as Listed, MemberChange, MemberList, MemberRecords,
+    PresenceChange, PresenceId, RawJson, Record as ListedRecord, RecordChange, RecordList,
 };
 
 /// A record's place in its set.
@@ -46,7 +46,7 @@ pub(super) struct PresenceSet {
 struct Record {
     member: u32,
     reference: u64,
-    info: RawJson,
+    shown: Shown,
     /// When it goes, once its connection has ended.
     deadline: Option<Deadline>,
     /// Whose it is, where that is kept.
@@ -54,6 +54,13 @@ struct Record {
     /// Its session has ended and can't come back.
     is_orphan: bool,
     links: Links,
+}
+
+/// What others see of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Shown {
+    info: RawJson,
+    extra: Extra,
 }
 
 /// Whose a record is.
@@ -138,15 +145,17 @@ impl PresenceSet {
     }
 
     /// Adds a record; the member is new with its first one.
-    pub(super) fn add(&mut self, id: PresenceId, info: RawJson) -> (RecordKey, PresenceChange) {
+    pub(super) fn add(&mut self, join: Join) -> (RecordKey, PresenceChange) {
+        let Join { id, info, extra } = join;
         let member = self.find_or_add_member(&id);
         let before = self.seen(member).cloned();
         let reference = self.next_reference();
         self.records_size += record_size(&info);
+        let shown = Shown { info: info.clone(), extra };
         let record = key(self.records.insert(Record {
             member,
             reference,
-            info: info.clone(),
+            shown: shown.clone(),
             deadline: None,
             owner: None,
             is_orphan: false,
@@ -155,36 +164,36 @@ impl PresenceSet {
         if let Some(member) = self.members.get_mut(member as usize) {
             member.records.push_back(&mut self.records, record);
         }
-        let change = match &before {
-            None => MemberChange::Joined { info: info.clone() },
-            Some(before) if *before != info => MemberChange::Updated { info: info.clone() },
-            Some(_) => MemberChange::Unchanged,
-        };
-        let record_change = RecordChange::Added { info };
-        (record, self.changed(id, reference, record_change, change, before.as_ref()))
+        let change = RecordChange::Added { info };
+        (record, self.changed(id, reference, change, before, Some(shown)))
     }
 
-    /// Gives a record another info; `None` if it has that one already.
-    pub(super) fn update(&mut self, key: RecordKey, info: RawJson) -> Option<PresenceChange> {
-        let record = self.records.get(key as usize).filter(|record| record.info != info)?;
+    /// Shows something else of a record; `None` if it is that already.
+    pub(super) fn update(
+        &mut self,
+        key: RecordKey,
+        info: RawJson,
+        extra: Extra,
+    ) -> Option<PresenceChange> {
+        let record = self.records.get(key as usize)?;
+        let shown = Shown { info, extra };
+        if record.shown == shown {
+            return None;
+        }
         let (member, previous) = (record.member, record.reference);
         let before = self.seen(member)?.clone();
         let reference = self.next_reference();
         let record = self.records.get_mut(key as usize)?;
         record.reference = reference;
-        let last = std::mem::replace(&mut record.info, info.clone());
+        let last = std::mem::replace(&mut record.shown, shown.clone()).info;
+        let info = shown.info.clone();
         self.records_size = self.records_size + record_size(&info) - record_size(&last);
         let Member { id, records, .. } = self.members.get_mut(member as usize)?;
         let id = id.clone();
         records.remove(&mut self.records, key);
         records.push_back(&mut self.records, key);
-        let change = if before == info {
-            MemberChange::Unchanged
-        } else {
-            MemberChange::Updated { info: info.clone() }
-        };
         let record = RecordChange::Updated { info, previous, before: last };
-        Some(self.changed(id, reference, record, change, Some(&before)))
+        Some(self.changed(id, reference, record, Some(before), Some(shown)))
     }
 
     /// Takes a record out; the member goes with its last one.
@@ -192,19 +201,16 @@ impl PresenceSet {
         let member = self.records.get(key as usize)?.member;
         let before = self.seen(member)?.clone();
         self.members.get_mut(member as usize)?.records.remove(&mut self.records, key);
-        let Record { info, reference, .. } = self.records.try_remove(key as usize)?;
+        let Record { shown: Shown { info, .. }, reference, .. } =
+            self.records.try_remove(key as usize)?;
         self.records_size -= record_size(&info);
         let id = self.members.get(member as usize)?.id.clone();
-        let change = match self.seen(member) {
-            None => {
-                self.remove_member(member);
-                MemberChange::Left
-            }
-            Some(now) if *now != before => MemberChange::Updated { info: now.clone() },
-            Some(_) => MemberChange::Unchanged,
-        };
+        let now = self.seen(member).cloned();
+        if now.is_none() {
+            self.remove_member(member);
+        }
         let record = RecordChange::Removed { info, cause };
-        Some(self.changed(id, reference, record, change, Some(&before)))
+        Some(self.changed(id, reference, record, Some(before), now))
     }
 
     /// Notes that a record's session has ended and can't come back.
@@ -281,7 +287,7 @@ impl PresenceSet {
             }
             Some(Seen {
                 id: &member.id,
-                info: &last.info,
+                info: &last.shown.info,
                 arrived: member.arrived,
                 records,
                 leaves_at: leaves_at.filter(|_| !stays),
@@ -289,9 +295,16 @@ impl PresenceSet {
         })
     }
 
-    /// What others see of a member.
-    pub(super) fn info_of(&self, id: &PresenceId) -> Option<&RawJson> {
-        self.seen(self.find_member(id)?)
+    /// What others see of a member, and what the application says of it.
+    pub(super) fn shown_of(&self, id: &PresenceId) -> Option<(&RawJson, &Extra)> {
+        self.seen(self.find_member(id)?).map(|shown| (&shown.info, &shown.extra))
+    }
+
+    /// A join with what the application says, or has said of this member before.
+    pub(super) fn with_extra(&self, join: Join) -> Join {
+        let before = || self.shown_of(&join.id).and_then(|(_, extra)| extra.clone());
+        let extra = join.extra.or_else(before);
+        Join { extra, ..join }
     }
 
     /// Whose a record is, where that is kept.
@@ -299,15 +312,13 @@ impl PresenceSet {
         self.records.get_mut(key as usize).map(|record| &mut record.owner)
     }
 
-    /// The records in an order in which adding them anew gives the same set: each with its owner,
-    /// its id and its info.
-    pub(super) fn records(&self) -> impl Iterator<Item = (&Owner, &PresenceId, &RawJson)> {
-        let members = self.arrival.iter(&self.members);
-        members.flat_map(|member| {
-            member
-                .records
-                .iter(&self.records)
-                .filter_map(|record| Some((record.owner.as_deref()?, &member.id, &record.info)))
+    /// The records in an order in which adding them anew gives the same set, each with its owner.
+    pub(super) fn records(&self) -> impl Iterator<Item = (&Owner, Join)> {
+        self.arrival.iter(&self.members).flat_map(|member| {
+            member.records.iter(&self.records).filter_map(|record| {
+                let Shown { info, extra } = record.shown.clone();
+                Some((record.owner.as_deref()?, Join { id: member.id.clone(), info, extra }))
+            })
         })
     }
 
@@ -323,7 +334,8 @@ impl PresenceSet {
         }
         let list = self.arrival.iter(&self.members).filter_map(|member| {
             let record = self.records.get(member.records.last()? as usize)?;
-            Some(Listed { id: member.id.clone(), info: record.info.clone() })
+            let Shown { info, extra } = record.shown.clone();
+            Some(Listed { id: member.id.clone(), info, extra })
         });
         let list = Arc::new(list.collect::<MemberList>());
         self.listed = Some(Arc::clone(&list));
@@ -350,16 +362,18 @@ impl PresenceSet {
     fn with_records(&self, member: &Member) -> MemberRecords {
         let listed = |record: &Record| ListedRecord {
             reference: record.reference,
-            info: record.info.clone(),
+            info: record.shown.info.clone(),
         };
         let records = member.records.iter(&self.records).map(listed).collect();
-        MemberRecords { id: member.id.clone(), records }
+        let last = member.records.last().and_then(|last| self.records.get(last as usize));
+        let extra = last.and_then(|last| last.shown.extra.clone());
+        MemberRecords { id: member.id.clone(), records, extra }
     }
 
-    /// What others see of a member: the info of the record that changed last.
-    fn seen(&self, member: u32) -> Option<&RawJson> {
+    /// What others see of a member: what is shown of the record that changed last.
+    fn seen(&self, member: u32) -> Option<&Shown> {
         let record = self.members.get(member as usize)?.records.last()?;
-        self.records.get(record as usize).map(|record| &record.info)
+        self.records.get(record as usize).map(|record| &record.shown)
     }
 
     fn next_reference(&mut self) -> u64 {
@@ -401,33 +415,39 @@ impl PresenceSet {
         }
     }
 
-    /// Says what changed; `before` is what others saw of the member.
+    /// Says what changed, of what others saw of the member to what they see now.
     fn changed(
         &mut self,
         id: PresenceId,
         reference: u64,
         record: RecordChange,
-        member: MemberChange,
-        before: Option<&RawJson>,
+        before: Option<Shown>,
+        now: Option<Shown>,
     ) -> PresenceChange {
-        let now = match &member {
-            MemberChange::Unchanged => before,
-            MemberChange::Joined { info } | MemberChange::Updated { info } => Some(info),
-            MemberChange::Left => None,
+        let size = |shown: &Option<Shown>| {
+            shown.as_ref().map_or(0, |shown| listed_size(&id, &shown.info, &shown.extra))
         };
-        let size = |info: Option<&RawJson>| info.map_or(0, |info| listed_size(&id, info));
-        self.size = self.size + size(now) - size(before);
+        self.size = self.size + size(&now) - size(&before);
+        let info = now.as_ref().map(|now| now.info.clone());
+        let member = match (info, &before) {
+            (None, _) => MemberChange::Left,
+            (Some(info), None) => MemberChange::Joined { info },
+            (Some(_), before) if *before == now => MemberChange::Unchanged,
+            (Some(info), Some(_)) => MemberChange::Updated { info },
+        };
         if member != MemberChange::Unchanged {
             self.listed = None;
         }
         self.listed_records = None;
-        PresenceChange { id, reference, record, member, members: None }
+        let extra = now.or(before).and_then(|shown| shown.extra);
+        PresenceChange { id, reference, record, member, extra, members: None }
     }
 }
 
-/// Bytes of a member in a list: `{"id":"…","info":…},` in the one protocol there is.
-fn listed_size(id: &PresenceId, info: &RawJson) -> usize {
-    id.as_str().len() + info.as_str().len() + 18
+/// Bytes of a member in a list: `{"id":"…","info":…,"data":…},` in the one protocol there is.
+fn listed_size(id: &PresenceId, info: &RawJson, extra: &Extra) -> usize {
+    let extra = extra.as_ref().map_or(0, |extra| extra.as_str().len() + 8);
+    id.as_str().len() + info.as_str().len() + 18 + extra
 }
 
 /// Bytes of a record in a list: `{"phx_ref":"…",…},` in the one protocol that has such lists.
@@ -444,6 +464,10 @@ fn key(index: usize) -> u32 {
 mod tests {
     use super::*;
 
+    fn join(id: &str, info: &str) -> Join {
+        Join { id: id.into(), info: info.into(), extra: None }
+    }
+
     fn member_of(change: &PresenceChange) -> &MemberChange {
         &change.member
     }
@@ -451,11 +475,11 @@ mod tests {
     #[test]
     fn the_record_changed_last_is_what_others_see() {
         let mut set = PresenceSet::default();
-        let (phone, change) = set.add("ann".into(), "1".into());
+        let (phone, change) = set.add(join("ann", "1"));
         assert_eq!(member_of(&change), &MemberChange::Joined { info: "1".into() });
-        let (laptop, change) = set.add("ann".into(), "2".into());
+        let (laptop, change) = set.add(join("ann", "2"));
         assert_eq!(member_of(&change), &MemberChange::Updated { info: "2".into() });
-        let change = set.update(phone, "3".into()).unwrap();
+        let change = set.update(phone, "3".into(), None).unwrap();
         assert_eq!(member_of(&change), &MemberChange::Updated { info: "3".into() });
         let change = set.remove(phone, LeaveCause::Left).unwrap();
         assert_eq!(member_of(&change), &MemberChange::Updated { info: "2".into() });
@@ -468,34 +492,63 @@ mod tests {
     #[test]
     fn the_same_info_again_changes_nothing() {
         let mut set = PresenceSet::default();
-        let (first, _) = set.add("ann".into(), "1".into());
-        let (_, change) = set.add("ann".into(), "1".into());
+        let (first, _) = set.add(join("ann", "1"));
+        let (_, change) = set.add(join("ann", "1"));
         assert_eq!(member_of(&change), &MemberChange::Unchanged);
-        assert_eq!(set.update(first, "1".into()), None);
+        assert_eq!(set.update(first, "1".into(), None), None);
         let change = set.remove(first, LeaveCause::Expired).unwrap();
         assert_eq!(member_of(&change), &MemberChange::Unchanged);
     }
 
     #[test]
+    fn what_the_application_says_is_shown_with_the_info() {
+        let mut set = PresenceSet::default();
+        let said = |text: &str| Some(Box::new(RawJson::from(text)));
+        let known = set.with_extra(join("ann", "1"));
+        assert_eq!(known.extra, None);
+        let (first, change) = set.add(Join { extra: said("{}"), ..known });
+        assert_eq!(change.extra, said("{}"));
+        let size = set.size();
+        let known = set.with_extra(join("ann", "1"));
+        assert_eq!(known.extra, said("{}"), "an answer that doesn't come takes nothing away");
+        let (second, change) = set.add(known);
+        assert_eq!(member_of(&change), &MemberChange::Unchanged);
+        let change = set.update(second, "1".into(), said("{\"a\":1}")).unwrap();
+        assert_eq!(member_of(&change), &MemberChange::Updated { info: "1".into() });
+        assert_eq!(change.extra, said("{\"a\":1}"));
+        assert_eq!(set.list()[0].extra, change.extra);
+        assert_eq!(set.list_records()[0].extra, change.extra);
+        assert_eq!(set.size(), size + 5);
+        assert_eq!(set.update(second, "1".into(), said("{\"a\":1}")), None);
+        let change = set.remove(second, LeaveCause::Left).unwrap();
+        assert_eq!(member_of(&change), &MemberChange::Updated { info: "1".into() });
+        assert_eq!(change.extra, said("{}"));
+        assert_eq!(set.size(), size);
+        let change = set.remove(first, LeaveCause::Left).unwrap();
+        assert_eq!(change.extra, said("{}"), "the last");
+        assert_eq!(set.size(), 0);
+    }
+
+    #[test]
     fn members_are_listed_in_order_of_arrival() {
         let mut set = PresenceSet::default();
-        let (ann, _) = set.add("ann".into(), "1".into());
-        set.add("bob".into(), "1".into());
-        set.add("cem".into(), "1".into());
-        set.update(ann, "2".into());
+        let (ann, _) = set.add(join("ann", "1"));
+        set.add(join("bob", "1"));
+        set.add(join("cem", "1"));
+        set.update(ann, "2".into(), None);
         let names = |set: &mut PresenceSet| -> Vec<String> {
             set.list().iter().map(|member| member.id.to_string()).collect()
         };
         assert_eq!(names(&mut set), ["ann", "bob", "cem"]);
         set.remove(ann, LeaveCause::Left);
-        set.add("ann".into(), "3".into());
+        set.add(join("ann", "3"));
         assert_eq!(names(&mut set), ["bob", "cem", "ann"]);
     }
 
     #[test]
     fn an_unchanged_list_is_shared() {
         let mut set = PresenceSet::default();
-        set.add("ann".into(), "1".into());
+        set.add(join("ann", "1"));
         assert!(Arc::ptr_eq(&set.list(), &set.list()));
     }
 }

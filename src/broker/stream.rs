@@ -204,13 +204,15 @@ impl<R: Clone> Stream<R> {
     /// kept.
     pub(super) fn news(&self, known: Known) -> Option<Vec<ServerMessage>> {
         let news = self.journal.missed(known)?.into_iter().filter_map(|(id, event)| {
-            let info = || self.presence.info_of(id).cloned();
+            let shown = self.presence.shown_of(id);
+            let info = || shown.map(|(info, _)| info.clone());
             let change = match event {
                 Event::Joined => MemberChange::Joined { info: info()? },
                 Event::Updated => MemberChange::Updated { info: info()? },
                 Event::Left => MemberChange::Left,
             };
-            Some(ServerMessage::Missed { id: id.clone(), change })
+            let extra = shown.and_then(|(_, extra)| extra.clone());
+            Some(ServerMessage::Missed { id: id.clone(), change, extra })
         });
         Some(news.collect())
     }

@@ -10,6 +10,9 @@ const READING: &str = "api-cable";
 /// What the key of the metrics is derived over.
 const SCRAPING: &str = "metrics-cable";
 
+/// What the key is derived over that the application knows the broker by.
+const ASKING: &str = "presence-fetch";
+
 /// The settings that protect.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,6 +187,11 @@ impl Access {
     /// What opens the metrics.
     pub fn scraping_key(&self) -> Option<Secret> {
         self.metrics_key.clone().or_else(|| self.derived(SCRAPING))
+    }
+
+    /// What the application knows the broker by, when it is asked.
+    pub fn asking_key(&self) -> Option<Secret> {
+        self.derived(ASKING)
     }
 
     /// What tokens are signed with.

@@ -48,6 +48,9 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// that someone who has gone is seen to have gone.
 pub const PRESENCE_TTL: Duration = Duration::from_secs(15);
 
+/// As long as somebody looks at a page that doesn't show them yet.
+pub const PRESENCE_FETCH_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A number that changes more often is read by nobody.
 pub const OCCUPANCY_INTERVAL: Duration = Duration::from_secs(1);
 

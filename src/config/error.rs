@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::BadProxy;
+use super::{BadFetchUrl, BadProxy};
 use crate::auth::BadOrigin;
 
 /// Why no [`Config`](super::Config) came of the settings.
@@ -56,6 +56,9 @@ pub enum ConfigError {
     /// A list of proxies that is none.
     #[error("--trusted-proxies: {0}")]
     Proxies(#[from] BadProxy),
+    /// An address at which the application can't be asked.
+    #[error("--presence-fetch-url: {0}")]
+    FetchUrl(#[from] BadFetchUrl),
     /// A certificate without a key, or the other way round.
     #[error("--tls-{given} needs --tls-{missing}: give both, or neither for plain HTTP")]
     TlsHalf {

@@ -13,6 +13,7 @@
 mod access;
 pub mod defaults;
 mod error;
+mod fetch_url;
 mod file;
 mod print;
 mod protocols;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 pub use access::Access;
 pub use error::ConfigError;
+pub use fetch_url::{BadFetchUrl, FetchUrl};
 pub use protocols::{BadProtocol, Protocol, Protocols, Spoken};
 pub use proxies::{BadProxy, Proxies};
 pub use secret::Secret;
@@ -63,6 +65,10 @@ pub struct Config {
     pub presence_ttl: Duration,
     /// How often those who only count the members are told, at most. Never zero.
     pub occupancy_interval: Duration,
+    /// Where the application is asked about those who join; none asks nobody.
+    pub presence_fetch_url: Option<FetchUrl>,
+    /// How long a join waits for that. Never zero.
+    pub presence_fetch_timeout: Duration,
     /// Most members of a stream; none is any number.
     pub max_members: Option<usize>,
     /// Publications a stream keeps; 0 is none.
@@ -182,6 +188,8 @@ impl Config {
             metrics_key_file: key_file(&access.metrics_key),
             presence_ttl: Some(HumanDuration(self.presence_ttl)),
             occupancy_interval: Some(HumanDuration(self.occupancy_interval)),
+            presence_fetch_url: self.presence_fetch_url.as_ref().map(ToString::to_string),
+            presence_fetch_timeout: Some(HumanDuration(self.presence_fetch_timeout)),
             max_presence_id_length: Some(limits.presence_id_length),
             max_presence_info_size: Some(ByteSize(limits.info_size)),
             max_members: Some(self.max_members.unwrap_or(0)),
@@ -282,6 +290,8 @@ impl Default for Config {
             access: Access::default(),
             presence_ttl: defaults::PRESENCE_TTL,
             occupancy_interval: defaults::OCCUPANCY_INTERVAL,
+            presence_fetch_url: None,
+            presence_fetch_timeout: defaults::PRESENCE_FETCH_TIMEOUT,
             max_members: defaults::MAX_MEMBERS,
             history_limit: defaults::HISTORY_LIMIT,
             history_ttl: defaults::HISTORY_TTL,

@@ -328,6 +328,21 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub occupancy_interval: Option<HumanDuration>,
 
+    /// Where the application is asked what it knows of those who join
+    ///
+    /// Such as http://127.0.0.1:3000/presence: their names, to be shown beside the info they give
+    /// themselves. With a --secret, it is sent a key derived from it. Plain HTTP only.
+    #[arg(long, env = "BROKER_PRESENCE_FETCH_URL", value_name = "URL", help_heading = PRESENCE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presence_fetch_url: Option<String>,
+
+    /// How long a join waits for what the application knows, at most [default: 1s]
+    ///
+    /// Without an answer by then it goes on without one.
+    #[arg(long, env = "BROKER_PRESENCE_FETCH_TIMEOUT", value_name = "DURATION", help_heading = PRESENCE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presence_fetch_timeout: Option<HumanDuration>,
+
     /// Longest presence id, in characters [default: 128]
     #[arg(long, env = "BROKER_MAX_PRESENCE_ID_LENGTH", value_name = "COUNT", value_parser = count, help_heading = PRESENCE)]
     #[serde(skip_serializing_if = "Option::is_none")]

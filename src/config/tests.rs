@@ -49,6 +49,7 @@ fn the_defaults_told_in_the_help_are_the_defaults() {
         "tls-cert",
         "tls-key",
         "trusted-proxies",
+        "presence-fetch-url",
         "secret",
         "secret-file",
         "jwt-secret",
@@ -495,6 +496,7 @@ fn the_way_back_names_every_setting() {
         metrics_port: Some(2),
         tls: Some(TlsFiles { cert: "c".into(), key: "k".into() }),
         trusted_proxies: "::1".parse().unwrap(),
+        presence_fetch_url: Some("http://app/who".parse().unwrap()),
         access,
         state_dir: Some("s".into()),
         ..Config::default()

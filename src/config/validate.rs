@@ -17,6 +17,10 @@ use crate::types::{Limits, Pace};
 const SHORTEST: Duration = Duration::from_millis(100);
 /// The longest interval or timeout. Beyond it, 0 (none) is meant.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
+/// The shortest time to answer over a network.
+const SHORTEST_FETCH: Duration = Duration::from_millis(10);
+/// The longest time for somebody who joins not to be shown.
+const LONGEST_FETCH: Duration = Duration::from_secs(10);
 /// The longest TTL. Each ended session is kept that long.
 const LONGEST_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The smallest message limit: a subscribe with a short stream name must fit.
@@ -76,6 +80,11 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
             settings.occupancy_interval,
             default.occupancy_interval,
             (SHORTEST, NEVER_SHORTER),
+        )?,
+        presence_fetch_url: settings.presence_fetch_url.map(|url| url.parse()).transpose()?,
+        presence_fetch_timeout: fetch_timeout(
+            settings.presence_fetch_timeout,
+            default.presence_fetch_timeout,
         )?,
         max_members: count_or_any("max-members", settings.max_members, default.max_members)?,
         history_limit: history_limit(settings.history_limit, default.history_limit)?,
@@ -331,6 +340,13 @@ fn timeout(
     let given = given.unwrap_or(HumanDuration(default));
     let most = (HumanDuration(LONGEST), "nobody waits that long");
     bounded(setting, given, (HumanDuration(least.0), least.1), most).map(|d| d.0)
+}
+
+fn fetch_timeout(given: Option<HumanDuration>, default: Duration) -> Result<Duration, ConfigError> {
+    let given = given.unwrap_or(HumanDuration(default));
+    let least = (HumanDuration(SHORTEST_FETCH), "no application could answer in time");
+    let most = (HumanDuration(LONGEST_FETCH), "each join waits that long when it doesn't answer");
+    bounded("presence-fetch-timeout", given, least, most).map(|d| d.0)
 }
 
 fn liveness_timeout(

@@ -27,6 +27,7 @@ pub use status::{about, health, metrics};
 use crate::clock::Clock;
 use crate::config::Secret;
 use crate::fanout::{Hub, Identities, Sessions};
+use crate::fetch::Fetcher;
 use crate::types::Limits;
 
 /// What the application's endpoints need.
@@ -36,6 +37,8 @@ pub struct Api {
     pub clock: Arc<Clock>,
     /// The way to the streams.
     pub hub: Arc<Hub>,
+    /// The way to the application, which may have something to say of those whom it puts.
+    pub fetcher: Option<Arc<Fetcher>>,
     /// Whose connections are whose.
     pub identities: Arc<Identities>,
     /// The sessions that can be resumed.

@@ -2,6 +2,7 @@
 //! here, or says more of one who has.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Buf;
@@ -45,11 +46,14 @@ pub(super) async fn put<B: Buf>(
     }
     let body = body::read(body, api.max_body).await?;
     let Contents { info, ttl } = decode(&body).map_err(Refusal::Malformed)?;
-    let join = Join { id, info };
+    let mut join = Join { id, info, extra: None };
     session::check_size(&join, &api.limits).map_err(|(limit, reason)| match limit {
         Some(limit) => over(limit, reason.into_owned()),
         None => Refusal::Malformed(reason.into_owned()),
     })?;
+    if let Some(fetcher) = &api.fetcher {
+        join.extra = Arc::clone(fetcher).ask(stream.clone(), join.id.clone()).await;
+    }
     let at = u64::try_from(api.clock.unix().as_millis()).unwrap_or(u64::MAX);
     Ok(api.hub.put(stream, Put { join, ttl, at }).await??)
 }

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::write::{append, string};
-use crate::types::{MemberRecords, RawJson};
+use super::write::{append, data, string};
+use crate::types::{Extra, MemberRecords, RawJson};
 
 /// The record's reference.
 const REFERENCE: &str = "phx_ref";
@@ -43,7 +43,21 @@ pub fn write_member(out: &mut Vec<u8>, member: &MemberRecords) {
         }
         write(out, &record.info, record.reference, None);
     }
-    out.extend_from_slice(b"]}");
+    out.push(b']');
+    data(out, &member.extra);
+    out.push(b'}');
+}
+
+/// Appends what the application says of a member, beside its `metas`: each key with a comma before
+/// it, and none of that name.
+pub fn write_extra(out: &mut Vec<u8>, extra: &Extra) {
+    let Some(extra) = extra else { return };
+    let Ok(Entries(entries)) = serde_json::from_str(extra.as_str()) else { return };
+    for (key, value) in entries.iter().filter(|(key, _)| key != "metas") {
+        out.push(b',');
+        string(out, key);
+        append(out, format_args!(":{value}"));
+    }
 }
 
 /// Appends the record that has an info and a reference, and had another before it was updated.

@@ -3,6 +3,8 @@
 use std::fmt::Arguments;
 use std::io::Write as _;
 
+use crate::types::Extra;
+
 use super::websocket;
 use crate::types::RawJson;
 
@@ -71,5 +73,12 @@ mod tests {
         };
         assert_eq!(written(&[]), "[]");
         assert_eq!(written(&["a", "\"b\n"]), r#"["a","\"b\n"]"#);
+    }
+}
+
+/// Appends what the application says of a member, if it says anything, behind its info.
+pub(super) fn data(out: &mut Vec<u8>, extra: &Extra) {
+    if let Some(extra) = extra {
+        append(out, format_args!(",\"data\":{extra}"));
     }
 }

@@ -46,6 +46,7 @@ impl Doors {
         let api = http::api(http::Api {
             clock: Arc::clone(&context.clock),
             hub: Arc::clone(&context.hub),
+            fetcher: context.fetcher.clone(),
             identities: Arc::clone(&context.identities),
             sessions: Arc::clone(&context.sessions),
             broadcast_key: config.access.publishing_key(),

@@ -28,6 +28,7 @@ use crate::broker;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, TimestampPrecision, TlsFiles};
 use crate::fanout::Hub;
+use crate::fetch::{self, Fetcher};
 use crate::protocol::action_cable::{Parameters, PingPrecision};
 use crate::state::{Keeping, OpenError};
 use crate::telemetry::{Instruments, metrics as names};
@@ -149,6 +150,15 @@ impl Broker {
             state::begin(config, cores, streams(config)?, &clock, &instruments)?;
         let sessions = std::mem::take(&mut beginning.sessions);
         let hub = Hub::start(beginning, &clock, &instruments, &shards, &shards_stop, &shard_failed);
+        let fetcher = config.presence_fetch_url.clone().map(|url| {
+            let settings = fetch::Settings {
+                url,
+                key: config.access.asking_key(),
+                timeout: config.presence_fetch_timeout,
+                most: config.limits.info_size,
+            };
+            Fetcher::start(settings, &clock, &instruments, &shards, &shards_stop)
+        });
         let liveness = Liveness {
             interval: config.liveness_interval.unwrap_or_default(),
             timeout: config.liveness_timeout,
@@ -161,7 +171,9 @@ impl Broker {
         let connections = TaskTracker::new();
         let token = TokenName::new(&config.access.jwt_param);
         let access = (config.access.rules(), token, config.trusted_proxies.clone());
-        let context = Context::new(hub, beating, instruments, clock, connections, settings, access);
+        let ways = (hub, fetcher);
+        let context =
+            Context::new(ways, beating, instruments, clock, connections, settings, access);
         heartbeat.spawn(expire_sessions(Arc::clone(&context), heartbeat_stop.clone()));
         context.sessions.restore(sessions, context.clock.now());
         Ok(Self {

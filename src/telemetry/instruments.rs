@@ -4,8 +4,8 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::metrics as names;
 use crate::types::{
-    CloseReason, CommandKind, DropCause, HandshakeFailure, JoinCause, LeaveCause, Limit,
-    ResumeOutcome, UpdateCause,
+    CloseReason, CommandKind, DropCause, FetchOutcome, HandshakeFailure, JoinCause, LeaveCause,
+    Limit, ResumeOutcome, UpdateCause,
 };
 
 /// Every metric that is counted on the way of a frame.
@@ -37,6 +37,8 @@ pub struct Instruments {
     pub members: Gauge,
     /// See [`names::PRESENCE_RECORDS`].
     pub records: Gauge,
+    /// See [`names::PRESENCE_FETCHES`].
+    pub fetches: Labelled<FetchOutcome>,
     /// See [`names::HISTORY_PUBLICATIONS`].
     pub history_publications: Gauge,
     /// See [`names::HISTORY_BYTES`].
@@ -119,6 +121,10 @@ impl Instruments {
             sent_bytes: counter!(names::SENT_BYTES),
             members: gauge!(names::PRESENCE_MEMBERS),
             records: gauge!(names::PRESENCE_RECORDS),
+            fetches: Labelled::new(
+                FetchOutcome::ALL,
+                |outcome| counter!(names::PRESENCE_FETCHES, "outcome" => outcome.as_str()),
+            ),
             history_publications: gauge!(names::HISTORY_PUBLICATIONS),
             history_bytes: gauge!(names::HISTORY_BYTES),
             history_dropped: Labelled::new(

@@ -60,9 +60,10 @@ metrics! {
     SENT_BYTES = Counter "broker_sent_bytes_total" Bytes "Bytes written to WebSockets.";
     PRESENCE_MEMBERS = Gauge "broker_presence_members" Count "Members present now, over all streams.";
     PRESENCE_RECORDS = Gauge "broker_presence_records" Count "Presence records now: one for each session a member has in a stream.";
-    PRESENCE_JOINS = Counter "broker_presence_joins_total" Count "Members that arrived, by `cause` (joined, subscribed).";
-    PRESENCE_LEAVES = Counter "broker_presence_leaves_total" Count "Members that left, by `cause` (left, unsubscribed, expired).";
+    PRESENCE_JOINS = Counter "broker_presence_joins_total" Count "Members that arrived, by `cause` (joined, subscribed, put).";
+    PRESENCE_LEAVES = Counter "broker_presence_leaves_total" Count "Members that left, by `cause` (left, unsubscribed, expired, kicked).";
     PRESENCE_UPDATES = Counter "broker_presence_updates_total" Count "Members whose info changed, by `cause` (changed, departed).";
+    PRESENCE_FETCHES = Counter "broker_presence_fetches_total" Count "Joins for which the application was asked what it knows of them, by `outcome` (fetched, cached, timeout, failed, invalid).";
     HISTORY_PUBLICATIONS = Gauge "broker_history_publications" Count "Publications kept for clients that were away.";
     HISTORY_BYTES = Gauge "broker_history_bytes" Bytes "Memory that kept publications take.";
     HISTORY_DROPPED = Counter "broker_history_dropped_total" Count "Publications no longer kept, by `cause` (limit, expired, memory).";

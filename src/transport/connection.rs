@@ -26,7 +26,7 @@ use crate::protocol;
 use crate::protocol::websocket::{self, Event, Reader, Violation};
 use crate::session::{self, Action, Session};
 use crate::types::{
-    ClientCommand, CloseReason, CommandKind, ConnectionMessage, GroupKey, Identifier, Limit,
+    ClientCommand, CloseReason, CommandKind, ConnectionMessage, Extra, GroupKey, Identifier, Limit,
     Reference, Request, SessionId, StreamName,
 };
 
@@ -59,7 +59,8 @@ struct Client {
     outbox: Recipient,
     session: Session,
     throttle: Throttle,
-    /// An input for which its shard had no room: nothing more is read until it has.
+    /// An input for which its shard had no room, or about which the application is asked: nothing
+    /// more is read until it is passed on.
     blocked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _place: Place,
     registration: Option<Box<Registration>>,
@@ -161,6 +162,9 @@ impl Connection {
         let most = client.context.settings.max_message;
         client.context.instruments.received_bytes.increment(bytes.len() as u64);
         client.outbox.hear(client.context.heartbeat.beat());
+        if !client.outbox.codec().is_framed() {
+            return; // its client has said everything with its request
+        }
         let result = self.reader.feed(bytes, most, &mut |event| client.handle(event, out));
         self.check(result, out);
     }
@@ -443,7 +447,8 @@ impl Client {
         let codec = self.outbox.codec();
         let instruments = &self.context.instruments;
         match action {
-            Action::Forward { stream, identifier, watch, command } => {
+            Action::Forward { stream, identifier, watch, mut command } => {
+                let who = command.join_mut().map(|join| join.id.clone());
                 let group = GroupKey { codec, watch, identifier };
                 let key = SubscriberKey { session: self.session.id(), group };
                 let recipient = Arc::clone(&self.outbox);
@@ -451,6 +456,10 @@ impl Client {
                     recipient.ask();
                 }
                 let input = Input::Command { key, recipient, command, reference };
+                if let (Some(fetcher), Some(who)) = (&self.context.fetcher, who) {
+                    let asked = Arc::clone(fetcher).ask(stream.clone(), who);
+                    return self.pass_on_later(stream, input, asked);
+                }
                 if self.pass_on(stream, input).is_break() || self.outbox.is_curious() {
                     return ControlFlow::Break(());
                 }
@@ -488,6 +497,28 @@ impl Client {
                 ControlFlow::Break(())
             }
         }
+    }
+
+    /// Passes a join on with what the application says of who joins; until then nothing more is read.
+    fn pass_on_later(
+        &mut self,
+        stream: StreamName,
+        mut input: Input<Recipient>,
+        asked: impl Future<Output = Extra> + Send + 'static,
+    ) -> ControlFlow<()> {
+        let hub = Arc::clone(&self.context.hub);
+        self.blocked = Some(Box::pin(async move {
+            let extra = asked.await;
+            if let Input::Command { command, .. } = &mut input
+                && let Some(join) = command.join_mut()
+            {
+                join.extra = extra;
+            }
+            if let Err(waiting) = hub.try_send(stream, input) {
+                waiting.wait().await;
+            }
+        }));
+        ControlFlow::Break(())
     }
 
     fn send(&self, frames: &[u8]) {

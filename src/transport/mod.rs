@@ -39,6 +39,7 @@ use crate::auth;
 use crate::clock::Clock;
 use crate::config::Proxies;
 use crate::fanout::{Hub, Identities, Sessions};
+use crate::fetch::Fetcher;
 use crate::protocol::action_cable::Parameters;
 use crate::telemetry::Instruments;
 use crate::types::Limits;
@@ -48,6 +49,8 @@ use crate::types::Limits;
 pub struct Context {
     /// The way to the streams.
     pub hub: Arc<Hub>,
+    /// The way to the application, which may have something to say of those who join.
+    pub fetcher: Option<Arc<Fetcher>>,
     /// Who pings.
     pub heartbeat: Arc<Heartbeat>,
     /// What is counted.
@@ -107,7 +110,7 @@ pub struct Settings {
 impl Context {
     /// Puts together what connections share.
     pub fn new(
-        hub: Arc<Hub>,
+        (hub, fetcher): (Arc<Hub>, Option<Arc<Fetcher>>),
         heartbeat: Arc<Heartbeat>,
         instruments: Arc<Instruments>,
         clock: Arc<Clock>,
@@ -119,6 +122,7 @@ impl Context {
         let sessions = Sessions::new(settings.sessions_ttl, instruments.sessions_parked.clone());
         Arc::new(Self {
             hub,
+            fetcher,
             heartbeat,
             instruments,
             clock,

@@ -127,3 +127,35 @@ impl DropCause {
         }
     }
 }
+
+/// How it went to ask the application about somebody who joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FetchOutcome {
+    /// It was asked, and answered.
+    Fetched,
+    /// It had answered a moment ago.
+    Cached,
+    /// It didn't answer in time.
+    Timeout,
+    /// It couldn't be reached, or refused to answer.
+    Failed,
+    /// What it answered can't be understood.
+    Invalid,
+}
+
+impl FetchOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 5] =
+        [Self::Fetched, Self::Cached, Self::Timeout, Self::Failed, Self::Invalid];
+
+    /// The outcome in a metric's label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fetched => "fetched",
+            Self::Cached => "cached",
+            Self::Timeout => "timeout",
+            Self::Failed => "failed",
+            Self::Invalid => "invalid",
+        }
+    }
+}

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    Codec, Epoch, Identifier, Identity, Offset, PresenceId, Publication, RawJson, SessionId, Watch,
+    Codec, Epoch, Extra, Identifier, Identity, Offset, PresenceId, Publication, RawJson, SessionId,
+    Watch,
 };
 use super::{Rights, StreamName};
 
@@ -70,6 +71,8 @@ pub enum Change {
         id: PresenceId,
         /// What others see of them.
         info: RawJson,
+        /// What the application says of them.
+        extra: Extra,
     },
     /// A subscription's record is gone.
     Left {
@@ -99,6 +102,8 @@ pub enum Change {
         id: PresenceId,
         /// What others see of them.
         info: RawJson,
+        /// What the application says of them.
+        extra: Extra,
         /// When it goes, in milliseconds of the Unix epoch; if it does by itself.
         until: Option<u64>,
     },

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Grant, Position, PresenceId, RawJson, Reference, StreamName, Watch, Whisper};
+use super::{Extra, Grant, Position, PresenceId, RawJson, Reference, StreamName, Watch, Whisper};
 
 /// What a client sent: a command, and the client's name for it if it has one.
 #[derive(Debug, PartialEq, Eq)]
@@ -261,6 +261,8 @@ pub struct Join {
     pub id: PresenceId,
     /// What others see of them; `null` when the client gave none.
     pub info: RawJson,
+    /// What the application says of them. Without it that of before stays.
+    pub extra: Extra,
 }
 
 /// How much to tell of who is present.
@@ -330,6 +332,22 @@ pub enum StreamCommand {
 }
 
 impl StreamCommand {
+    /// Who becomes present by it, if somebody may.
+    pub fn join_mut(&mut self) -> Option<&mut Join> {
+        match self {
+            Self::Join(join)
+            | Self::Update(join)
+            | Self::Subscribe { join: Some(Ok(join)), .. } => Some(join),
+            Self::Subscribe { .. }
+            | Self::Unsubscribe
+            | Self::Leave(_)
+            | Self::List(_)
+            | Self::History(_)
+            | Self::Whisper(_)
+            | Self::RefusePresence(..) => None,
+        }
+    }
+
     /// Whether its answer can be large.
     pub fn asks_for_much(&self) -> bool {
         match self {

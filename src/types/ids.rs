@@ -66,6 +66,10 @@ shared_text! {
     RawJson
 }
 
+/// What the application says of a member beside its info: a JSON object, if it says anything. Eight
+/// bytes where it doesn't.
+pub type Extra = Option<Box<RawJson>>;
+
 /// One client's connection state, known to the client as its `sid`.
 ///
 /// 128 random bits: it can't be guessed, so knowing one is proof of having been told.

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{
-    CloseReason, CommandKind, Identifier, LeaveCause, Position, PresenceId, RawJson, SessionId,
-    StreamName,
+    CloseReason, CommandKind, Extra, Identifier, LeaveCause, Position, PresenceId, RawJson,
+    SessionId, StreamName,
 };
 
 /// Something a subscriber is told about its subscription. Cheap to clone: payloads are shared.
@@ -35,6 +35,8 @@ pub enum ServerMessage {
         id: PresenceId,
         /// How it is different now.
         change: MemberChange,
+        /// What the application says of it.
+        extra: Extra,
     },
     /// Who is present, on request.
     PresenceList(Arc<MemberList>),
@@ -87,10 +89,13 @@ impl ServerMessage {
                 let members = change.members.as_ref().map_or(0, |members| members.len());
                 change.id.as_str().len()
                     + change.record.info().as_str().len()
+                    + length(&change.extra)
                     + members * size_of::<Member>()
             }
-            Self::Missed { id, change } => {
-                id.as_str().len() + change.info().map_or(0, |info| info.as_str().len())
+            Self::Missed { id, change, extra } => {
+                id.as_str().len()
+                    + change.info().map_or(0, |info| info.as_str().len())
+                    + length(extra)
             }
             Self::PresenceList(members) => members.len() * size_of::<Member>(),
             Self::PresenceRecords(members) => {
@@ -110,6 +115,10 @@ impl ServerMessage {
         };
         payload + size_of::<Self>()
     }
+}
+
+fn length(extra: &Extra) -> usize {
+    extra.as_ref().map_or(0, |extra| extra.as_str().len())
 }
 
 /// Something a connection is told that is about no subscription.
@@ -183,6 +192,9 @@ pub struct PresenceChange {
     pub record: RecordChange,
     /// What that means for the member.
     pub member: MemberChange,
+    /// What the application says of the member, with the info that others see of it; the last if it
+    /// is gone.
+    pub extra: Extra,
     /// Who is present after it, where a subscriber's protocol repeats that each time.
     pub members: Option<Arc<MemberList>>,
 }
@@ -261,6 +273,8 @@ pub struct Member {
     pub id: PresenceId,
     /// What others see of them.
     pub info: RawJson,
+    /// What the application says of them.
+    pub extra: Extra,
 }
 
 /// A stream's members in order of arrival, with their records.
@@ -273,6 +287,8 @@ pub struct MemberRecords {
     pub id: PresenceId,
     /// The records in the order of their last change: the info of the last is the member's.
     pub records: Vec<Record>,
+    /// What the application says of them.
+    pub extra: Extra,
 }
 
 /// One session's membership.

@@ -14,7 +14,7 @@ mod message;
 mod position;
 mod rights;
 
-pub use cause::{DropCause, JoinCause, LeaveCause, ResumeOutcome, UpdateCause};
+pub use cause::{DropCause, FetchOutcome, JoinCause, LeaveCause, ResumeOutcome, UpdateCause};
 pub use change::{Change, Grant};
 pub use close::CloseReason;
 pub use codec::{Codec, GroupKey, Reference, Watch};
@@ -23,7 +23,7 @@ pub use command::{
     Listing, Request, StreamCommand, Target,
 };
 pub use handshake::HandshakeFailure;
-pub use ids::{Identifier, Identity, PresenceId, RawJson, SessionId, StreamName};
+pub use ids::{Extra, Identifier, Identity, PresenceId, RawJson, SessionId, StreamName};
 pub use limits::{Limit, Limits, Pace};
 pub use message::{
     ConnectionMessage, Member, MemberChange, MemberList, MemberRecords, PresenceChange,

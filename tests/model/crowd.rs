@@ -156,7 +156,7 @@ impl Crowd {
 
     fn join_of(&mut self, number: usize) -> Join {
         let info = self.random.below(3).to_string();
-        Join { id: format!("id-{}", number % IDS).into(), info: info.into() }
+        Join { id: format!("id-{}", number % IDS).into(), info: info.into(), extra: None }
     }
 
     fn command(&mut self, place: &Place, command: StreamCommand) {

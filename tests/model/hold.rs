@@ -145,7 +145,7 @@ impl World {
             // a refusal would look like something it was kept from
             Step::Join(joins) if *joins == (self.shard.member_count(&stream()) > 0) => {}
             Step::Join(joins) => {
-                let join = Join { id: PresenceId::from("bob"), info: "1".into() };
+                let join = Join { id: PresenceId::from("bob"), info: "1".into(), extra: None };
                 let join =
                     if *joins { StreamCommand::Join(join) } else { StreamCommand::Leave(None) };
                 self.say(|world| world.command(WATCHER, join));

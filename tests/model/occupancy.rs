@@ -93,7 +93,8 @@ impl World {
         match step {
             Step::Join(member) if self.members[member].is_none() => {
                 let key = self.key(Watch::Members);
-                let join = Join { id: format!("{member}").into(), info: "null".into() };
+                let join =
+                    Join { id: format!("{member}").into(), info: "null".into(), extra: None };
                 self.subscribe(&key, usize::MAX, Some(join));
                 self.members[member] = Some(key);
             }

@@ -71,8 +71,8 @@ pub(crate) enum Step {
 /// A connection, and its name for a subscription.
 pub(crate) type Key = (usize, usize);
 
-/// A presence id and an info.
-pub(crate) type Presence = (PresenceId, RawJson);
+/// Who is present, and what is to be seen of them.
+pub(crate) type Presence = Join;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Command {
@@ -161,8 +161,8 @@ pub(crate) struct Subscription {
 #[derive(Clone, Debug)]
 struct Record {
     stream: usize,
-    id: PresenceId,
-    info: RawJson,
+    /// What it shows, and of whom.
+    join: Join,
     /// Which change made it what it is.
     reference: u64,
     holder: Holder,
@@ -222,11 +222,10 @@ impl Model {
         self.counted = Counted::default();
         match step {
             Step::Subscribe { key, join, history } => self.subscribe(*key, join.as_ref(), *history),
-            Step::Join { key, presence: (id, info) } => {
+            Step::Join { key, presence } => {
                 let Some(held) = self.held(*key) else { return };
-                let join = Join { id: id.clone(), info: info.clone() };
-                self.give(held, StreamCommand::Join(join));
-                self.join(held, id, info, JoinCause::Joined);
+                self.give(held, StreamCommand::Join(presence.clone()));
+                self.join(held, presence, JoinCause::Joined);
             }
             Step::Command { key, what } => {
                 if let Some(held) = self.held(*key) {
@@ -274,8 +273,8 @@ impl Model {
 
     pub(crate) fn list(&self, stream: usize) -> MemberList {
         let member = |id: &PresenceId| {
-            let info = self.seen(stream, id).expect("a member has a record");
-            Member { id: id.clone(), info }
+            let Join { id, info, extra } = self.seen(stream, id).expect("a member has a record");
+            Member { id, info, extra }
         };
         self.members[stream].iter().map(member).collect()
     }
@@ -283,16 +282,17 @@ impl Model {
     /// The members with the infos of their records, the last changed at the end.
     pub(crate) fn infos(&self, stream: usize) -> Vec<(PresenceId, Vec<RawJson>)> {
         let of = |id: &PresenceId| {
-            let of_id = |record: &&Record| record.stream == stream && record.id == *id;
-            self.records.iter().filter(of_id).map(|record| record.info.clone()).collect()
+            let of_id = |record: &&Record| record.stream == stream && record.join.id == *id;
+            self.records.iter().filter(of_id).map(|record| record.join.info.clone()).collect()
         };
         self.members[stream].iter().map(|id| (id.clone(), of(id))).collect()
     }
 
-    /// The bytes of all members in a list: `{"id":"…","info":…},` each.
+    /// The bytes of all members in a list: `{"id":"…","info":…,"data":…},` each.
     fn list_size(&self, stream: usize) -> usize {
-        let member = |member: Member| {
-            format!("{{\"id\":\"{}\",\"info\":{}}},", member.id.as_str(), member.info.as_str())
+        let member = |Member { id, info, extra }: Member| {
+            let extra = extra.map_or(String::new(), |extra| format!(",\"data\":{extra}"));
+            format!("{{\"id\":\"{id}\",\"info\":{info}{extra}}},")
         };
         self.list(stream).into_iter().map(|it| member(it).len()).sum()
     }
@@ -356,7 +356,7 @@ impl Model {
             number,
             StreamCommand::Subscribe {
                 join: join.map(|join| match join {
-                    Ok((id, info)) => Ok(Join { id: id.clone(), info: info.clone() }),
+                    Ok(join) => Ok(join.clone()),
                     Err(()) => Err("no good".into()),
                 }),
                 history: history.then(HistoryRequest::default),
@@ -370,7 +370,7 @@ impl Model {
             self.answer(number, ServerMessage::HistoryRejected); // none is kept
         }
         match join {
-            Some(Ok((id, info))) => self.join(number, id, info, JoinCause::Subscribed),
+            Some(Ok(join)) => self.join(number, join, JoinCause::Subscribed),
             Some(Err(())) => self.refuse(number, CommandKind::Join, "no good"),
             None => {}
         }
@@ -433,28 +433,27 @@ impl Model {
         self.counted.commands.push((kind, true));
     }
 
-    fn join(&mut self, number: usize, id: &PresenceId, info: &RawJson, cause: JoinCause) {
+    fn join(&mut self, number: usize, join: &Join, cause: JoinCause) {
         let stream = self.subscriptions[number].stream;
         let holder = Holder::Subscription(number);
         let joined = self.records.iter().position(|record| record.holder == holder);
-        if joined.is_some_and(|at| self.records[at].id != *id) {
+        if joined.is_some_and(|at| self.records[at].join.id != join.id) {
             return self.refuse(number, CommandKind::Join, "");
         }
-        if joined.is_none() && !self.has_room(stream, id) {
+        if joined.is_none() && !self.has_room(stream, &join.id) {
             return self.refuse(number, CommandKind::Join, "");
         }
         self.counted.commands.push((CommandKind::Join, true));
-        self.set_record((stream, holder), joined, (id, info), cause);
+        self.set_record((stream, holder), joined, join, cause);
     }
 
     fn put(&mut self, stream: usize, presence: &Presence, ttl: Option<u64>) {
-        let (id, info) = presence;
         let holder = Holder::Application;
         let of_it = |record: &Record| {
-            record.holder == holder && record.stream == stream && record.id == *id
+            record.holder == holder && record.stream == stream && record.join.id == presence.id
         };
         let before = self.records.iter().position(of_it);
-        let has_room = self.has_room(stream, id);
+        let has_room = self.has_room(stream, &presence.id);
         let is_new = has_room.then_some(before.is_none());
         self.given.push(Given::Put { stream, presence: presence.clone(), ttl, is_new });
         if !has_room {
@@ -463,14 +462,14 @@ impl Model {
         if !self.lives(stream) {
             self.lifetimes[stream] = self.subscriptions.len();
         }
-        self.set_record((stream, holder), before, (id, info), JoinCause::Put);
+        self.set_record((stream, holder), before, presence, JoinCause::Put);
         let deadline = ttl.map(|ttl| (self.now + ttl, self.number()));
         let record = self.records.iter_mut().find(|record| of_it(record));
         record.expect("it was put").deadline = deadline;
     }
 
     fn kick(&mut self, stream: usize, id: &PresenceId) {
-        let of_id = |record: &&Record| record.stream == stream && record.id == *id;
+        let of_id = |record: &&Record| record.stream == stream && record.join.id == *id;
         let holders: Vec<Holder> = self.records.iter().filter(of_id).map(|it| it.holder).collect();
         let held = |holder: &Holder| match holder {
             Holder::Subscription(number) => self.subscriptions[*number].is_held.then_some(*number),
@@ -491,47 +490,44 @@ impl Model {
         has_room
     }
 
-    /// Adds a record, or gives the one at a place another info.
+    /// Adds a record, or shows something else of the one at a place.
     fn set_record(
         &mut self,
         (stream, holder): (usize, Holder),
         joined: Option<usize>,
-        (id, info): (&PresenceId, &RawJson),
+        join: &Join,
         cause: JoinCause,
     ) {
-        let before = self.seen(stream, id);
-        if joined.is_some_and(|at| self.records[at].info == *info) {
+        let before = self.seen(stream, &join.id);
+        let mut join = join.clone();
+        // what the application doesn't say takes nothing away
+        join.extra = join.extra.or_else(|| before.as_ref().and_then(|seen| seen.extra.clone()));
+        let Join { id, info, extra } = join.clone();
+        if joined.is_some_and(|at| self.records[at].join == join) {
             return; // as it is already
         }
         let reference = self.number();
-        let change = match joined.map(|at| self.records.remove(at)) {
-            Some(Record { reference: previous, info: before, .. }) => {
+        let record = match joined.map(|at| self.records.remove(at)) {
+            Some(Record { reference: previous, join: Join { info: before, .. }, .. }) => {
                 RecordChange::Updated { info: info.clone(), previous, before }
             }
             None => RecordChange::Added { info: info.clone() },
         };
-        self.records.push(Record {
-            stream,
-            id: id.clone(),
-            info: info.clone(),
-            reference,
-            holder,
-            deadline: None,
-        });
         let member = match before {
             None => {
                 self.members[stream].push(id.clone());
                 self.counted.joins.push(cause);
-                MemberChange::Joined { info: info.clone() }
+                MemberChange::Joined { info }
             }
-            Some(before) if before == *info => MemberChange::Unchanged,
+            Some(before) if before == join => MemberChange::Unchanged,
             Some(_) => {
                 self.counted.updates.push(UpdateCause::Changed);
-                MemberChange::Updated { info: info.clone() }
+                MemberChange::Updated { info }
             }
         };
-        let (id, record) = (id.clone(), change);
-        self.changed(stream, PresenceChange { id, reference, record, member, members: None });
+        self.records.push(Record { stream, join, reference, holder, deadline: None });
+        let members = None;
+        self.changed(stream, PresenceChange { id, reference, record, member, extra, members });
     }
 
     fn end(&mut self, connection: usize, late: u64) {
@@ -560,10 +556,11 @@ impl Model {
     /// Takes one record out; whether there was one.
     fn remove(&mut self, which: impl Fn(&Record) -> bool, cause: LeaveCause) -> bool {
         let Some(at) = self.records.iter().position(which) else { return false };
-        let (stream, id) = (self.records[at].stream, self.records[at].id.clone());
+        let (stream, id) = (self.records[at].stream, self.records[at].join.id.clone());
         let before = self.seen(stream, &id);
-        let Record { info, reference, .. } = self.records.remove(at);
+        let Record { join: Join { info, .. }, reference, .. } = self.records.remove(at);
         let after = self.seen(stream, &id);
+        let extra = after.as_ref().or(before.as_ref()).and_then(|seen| seen.extra.clone());
         let member = match after {
             None => {
                 self.members[stream].retain(|member| *member != id);
@@ -571,20 +568,20 @@ impl Model {
                 MemberChange::Left
             }
             after if after == before => MemberChange::Unchanged,
-            Some(info) => {
+            Some(Join { info, .. }) => {
                 self.counted.updates.push(UpdateCause::Departed);
                 MemberChange::Updated { info }
             }
         };
-        let record = RecordChange::Removed { info, cause };
-        self.changed(stream, PresenceChange { id, reference, record, member, members: None });
+        let (record, members) = (RecordChange::Removed { info, cause }, None);
+        self.changed(stream, PresenceChange { id, reference, record, member, extra, members });
         true
     }
 
     /// What others see of a member.
-    fn seen(&self, stream: usize, id: &PresenceId) -> Option<RawJson> {
-        let last = self.records.iter().rfind(|record| record.stream == stream && record.id == *id);
-        last.map(|record| record.info.clone())
+    fn seen(&self, stream: usize, id: &PresenceId) -> Option<Join> {
+        let of_id = |record: &&Record| record.stream == stream && record.join.id == *id;
+        self.records.iter().rfind(of_id).map(|record| record.join.clone())
     }
 
     fn changed(&mut self, stream: usize, change: PresenceChange) {

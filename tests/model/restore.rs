@@ -17,6 +17,8 @@ use broker::types::{
 };
 use proptest::prelude::*;
 
+use crate::replay::extra;
+
 const STREAMS: usize = 2;
 const CLIENTS: usize = 4;
 const IDS: [&str; 3] = ["ann", "bob", "cem"];
@@ -211,7 +213,11 @@ impl World {
                 self.command(client, stream, command);
             }
             Step::Join { client, stream, id, info } => {
-                let join = Join { id: PresenceId::from(IDS[id]), info: INFOS[info].into() };
+                let join = Join {
+                    id: PresenceId::from(IDS[id]),
+                    info: INFOS[info].into(),
+                    extra: extra(info),
+                };
                 self.command(client, stream, StreamCommand::Join(join));
             }
             Step::Leave { client, stream } => {
@@ -228,7 +234,8 @@ impl World {
                 self.shard.handle(&name(stream), input, self.now);
             }
             Step::Put { stream, id, info, ttl } => {
-                let join = Join { id: PUT_IDS[id].into(), info: INFOS[info].into() };
+                let join =
+                    Join { id: PUT_IDS[id].into(), info: INFOS[info].into(), extra: extra(info) };
                 let ttl = ttl.map(Duration::from_millis);
                 let put = Put { join, ttl, at: self.unix };
                 let placed = self.shard.put(&name(stream), put, self.now).unwrap();

@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::strategy::ValueTree as _;
 
-use crate::replay::apply;
+use crate::replay::{apply, extra};
 
 /// How many clients there are. They share presence ids.
 const CLIENTS: usize = 5;
@@ -336,7 +336,11 @@ impl World {
                 if self.clients[client].connection.is_none() {
                     return self.connect(client);
                 }
-                let join = Join { id: PresenceId::from(IDS[id]), info: INFOS[info].into() };
+                let join = Join {
+                    id: PresenceId::from(IDS[id]),
+                    info: INFOS[info].into(),
+                    extra: extra(info),
+                };
                 self.command(client, StreamCommand::Join(join));
             }
             Step::Leave(client) => {
@@ -345,7 +349,11 @@ impl World {
                 }
             }
             Step::Put { id, info, ttl } => {
-                let join = Join { id: PresenceId::from(IDS[id]), info: INFOS[info].into() };
+                let join = Join {
+                    id: PresenceId::from(IDS[id]),
+                    info: INFOS[info].into(),
+                    extra: extra(info),
+                };
                 let put = Put { join, ttl: ttl.map(Duration::from_millis), at: 0 };
                 self.shard.put(&stream(), put, self.now).expect("room");
             }
@@ -438,13 +446,13 @@ impl World {
                 ServerMessage::PresenceList(list) => state.view = Some(list.to_vec()),
                 ServerMessage::Presence(change) => {
                     if let Some(view) = &mut state.view {
-                        apply(view, &change.id, &change.member, strict);
+                        apply(view, &change.id, (&change.member, &change.extra), strict);
                     }
                 }
-                ServerMessage::Missed { id, change } => {
+                ServerMessage::Missed { id, change, extra } => {
                     self.news += 1;
                     if let Some(view) = &mut state.view {
-                        apply(view, id, change, strict);
+                        apply(view, id, (change, extra), strict);
                     }
                 }
                 _ => {}

@@ -387,7 +387,7 @@ fn exceeds(held: &Held, command: &Command) -> Option<Limit> {
             }
             let join = join.as_ref()?.as_ref().ok()?;
             let JoinRequest { id, info } = join.clone();
-            let join = Join { id: id.expect("all have one"), info };
+            let join = Join { id: id.expect("all have one"), info, extra: None };
             may_join(held, identifier, &join).err().flatten()
         }
         Ok(ClientCommand::Update { identifier, .. })
@@ -399,7 +399,7 @@ fn exceeds(held: &Held, command: &Command) -> Option<Limit> {
             ClientCommand::Join { identifier, join } | ClientCommand::Update { identifier, join },
         ) if held.contains_key(&**identifier) => {
             let JoinRequest { id, info } = join.clone();
-            let join = Join { id: id.expect("all have one"), info };
+            let join = Join { id: id.expect("all have one"), info, extra: None };
             may_join(held, identifier, &join).err().flatten()
         }
         _ => None,
@@ -413,7 +413,8 @@ fn check_join(
     asked: Asked,
     passed: Passed,
 ) -> Result<(), TestCaseError> {
-    let whole = |JoinRequest { id, info }| Join { id: id.expect("all have one"), info };
+    let whole =
+        |JoinRequest { id, info }| Join { id: id.expect("all have one"), info, extra: None };
     let asked = asked.map(|asked| asked.map(whole));
     match (asked, passed) {
         (Some(Ok(asked)), Some(Err(reason))) => {

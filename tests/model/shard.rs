@@ -92,7 +92,7 @@ impl ReferenceStateMachine for Steps {
             2 => (0..STREAMS, presence(), prop::option::of(select(vec![1, 20, 50, 15_000])))
                 .prop_map(|(stream, presence, ttl)| Step::Put { stream, presence, ttl }),
             2 => (0..STREAMS, presence())
-                .prop_map(|(stream, (id, _))| Step::Kick { stream, id }),
+                .prop_map(|(stream, Join { id, .. })| Step::Kick { stream, id }),
             2 => (0..CONNECTIONS, late)
                 .prop_map(|(connection, late)| Step::End { connection, late }),
             2 => pause.prop_map(Step::Pass),
@@ -114,7 +114,9 @@ impl ReferenceStateMachine for Steps {
 fn presence() -> impl Strategy<Value = Presence> {
     let id = select(&IDS[..]).prop_map(PresenceId::from);
     let info = select(vec!["0", "1", "2"]).prop_map(RawJson::from);
-    (id, info)
+    let extra = select(vec![None, None, Some("{}"), Some("{\"a\":1}")])
+        .prop_map(|extra| extra.map(|extra| Box::new(RawJson::from(extra))));
+    (id, info, extra).prop_map(|(id, info, extra)| Join { id, info, extra })
 }
 
 /// The shard, and what its subscribers received.
@@ -259,11 +261,11 @@ impl Real {
         &mut self,
         model: &Model,
         stream: usize,
-        (id, info): Presence,
+        join: Presence,
         ttl: Option<u64>,
         is_new: Option<bool>,
     ) {
-        let (ttl, join) = (ttl.map(Duration::from_millis), Join { id: id.clone(), info });
+        let (ttl, id) = (ttl.map(Duration::from_millis), join.id.clone());
         let put = Put { join: join.clone(), ttl, at: 0 };
         let placed = self.shard.put(&stream_name(stream), put, self.now);
         assert_eq!(placed.as_ref().map(|placed| placed.is_new).ok(), is_new);

@@ -31,7 +31,8 @@ impl World {
     }
 
     fn follow(&mut self, stream: &str, session: u128, join: Option<(&str, &str)>) {
-        let join = join.map(|(id, info)| Ok(Join { id: id.into(), info: info.into() }));
+        let join =
+            join.map(|(id, info)| Ok(Join { id: id.into(), info: info.into(), extra: None }));
         let command = StreamCommand::Subscribe {
             join,
             history: None,

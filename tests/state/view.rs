@@ -64,7 +64,10 @@ pub(crate) fn joined(stream: &StreamName, session: u128, info: u64) -> [Change; 
         grant,
     };
     let (id, info) = ("ann".into(), info.to_string().into());
-    [subscribed, Change::Joined { stream, session, identifier: identifier(), id, info }]
+    [
+        subscribed,
+        Change::Joined { stream, session, identifier: identifier(), id, info, extra: None },
+    ]
 }
 
 /// Applies a change to what was known; panics if it makes no sense.
@@ -145,12 +148,19 @@ pub(crate) fn dump(stream: &StreamName, view: &View) -> Vec<Change> {
         if let Some((id, info)) = record {
             let (id, info) = (id.clone(), info.clone());
             let (stream, identifier) = (stream.clone(), identifier.clone());
-            changes.push(Change::Joined { stream, session: *session, identifier, id, info });
+            changes.push(Change::Joined {
+                stream,
+                session: *session,
+                identifier,
+                id,
+                info,
+                extra: None,
+            });
         }
     }
     for (id, (info, until)) in &view.put {
         let (stream, id, info) = (stream.clone(), id.clone(), info.clone());
-        changes.push(Change::Put { stream, id, info, until: *until });
+        changes.push(Change::Put { stream, id, info, extra: None, until: *until });
     }
     changes
 }

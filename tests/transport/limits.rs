@@ -145,7 +145,7 @@ async fn populate(broker: &Parts, room: &str, members: usize, info: &str) {
     for number in 0..members {
         let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"\""));
         let key = SubscriberKey { session: broker.next_session(), group };
-        let join = Join { id: format!("user-{number}").into(), info: info.into() };
+        let join = Join { id: format!("user-{number}").into(), info: info.into(), extra: None };
         let command = StreamCommand::Subscribe {
             join: Some(Ok(join)),
             history: None,

@@ -119,8 +119,15 @@ impl Parts {
             ping: options.ping,
         };
         let access = (options.access.clone(), TokenName::new("jid"), Proxies::default());
-        let context =
-            Context::new(Arc::clone(&hub), heartbeat, instruments, clock, tasks, settings, access);
+        let context = Context::new(
+            (Arc::clone(&hub), None),
+            heartbeat,
+            instruments,
+            clock,
+            tasks,
+            settings,
+            access,
+        );
         let shards_stop = stop.drop_guard();
         Self {
             context,

@@ -124,8 +124,8 @@ impl View {
             }
             (ServerMessage::PresenceCount(total), Some(seen)) => assert_eq!(seen.len(), *total),
             (ServerMessage::Presence(change), Some(seen)) => replay(seen, change),
-            (ServerMessage::Missed { id, change }, Some(seen)) => {
-                apply(seen, id, change, !*in_doubt);
+            (ServerMessage::Missed { id, change, extra }, Some(seen)) => {
+                apply(seen, id, (change, extra), !*in_doubt);
             }
             _ => {}
         }

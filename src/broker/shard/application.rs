@@ -53,9 +53,17 @@ impl<R: Clone> Shard<R> {
         let index = self.find_or_add(name);
         self.check_room(index, &join.id).inspect_err(|_| self.forget_if_idle(index))?;
         let until = ttl.map(|ttl| at.saturating_add(millis(ttl)));
+        let join = match self.streams.get(index as usize) {
+            Some(stream) => stream.presence.with_extra(join),
+            None => join,
+        };
         let id = join.id.clone();
         let is_new = self.put_record(index, join, until, ttl.map(|ttl| now + ttl), now);
-        let member = self.member(name, &id).unwrap_or(MemberRecords { id, records: Vec::new() });
+        let member = self.member(name, &id).unwrap_or(MemberRecords {
+            id,
+            records: Vec::new(),
+            extra: None,
+        });
         Ok(Placed { is_new, member })
     }
 
@@ -106,9 +114,9 @@ impl<R: Clone> Shard<R> {
         let before = stream.presence.applications(&join.id);
         let kept = join.clone();
         let (record, change) = if let Some(record) = before {
-            (record, stream.presence.update(record, join.info))
+            (record, stream.presence.update(record, join.info, join.extra))
         } else {
-            let (record, change) = stream.presence.add(join.id, join.info);
+            let (record, change) = stream.presence.add(join);
             self.totals.records += 1;
             (record, Some(change))
         };

@@ -23,7 +23,9 @@ impl<R: Clone> Shard<R> {
     ) -> bool {
         let Some(stream) = self.streams.get_mut(index as usize) else { return false };
         let Some(subscriber) = subscriber_mut(stream, key) else { return false };
-        let record = subscriber.record.or_else(|| self.adopt(index, key, &join));
+        let record = subscriber.record;
+        let join = stream.presence.with_extra(join);
+        let record = record.or_else(|| self.adopt(index, key, &join));
         if record.is_none()
             && let Err(full) = self.check_room(index, &join.id)
         {
@@ -33,7 +35,7 @@ impl<R: Clone> Shard<R> {
         let Some(stream) = self.streams.get_mut(index as usize) else { return false };
         let change = match record {
             None => {
-                let (record, change) = stream.presence.add(join.id, join.info);
+                let (record, change) = stream.presence.add(join);
                 self.totals.records += 1;
                 if let Some(subscriber) = subscriber_mut(stream, key) {
                     subscriber.record = Some(record);
@@ -47,7 +49,7 @@ impl<R: Clone> Shard<R> {
                     self.refuse(index, key, CommandKind::Join, reason.into());
                     return false;
                 }
-                stream.presence.update(record, join.info)
+                stream.presence.update(record, join.info, join.extra)
             }
         };
         self.followed(CommandKind::Join);

@@ -88,6 +88,7 @@ impl<R: Clone> Shard<R> {
             identifier: key.group.identifier.clone(),
             id: change.id.clone(),
             info: change.record.info().clone(),
+            extra: change.extra.clone(), // its record is the one that is shown
         });
     }
 
@@ -113,6 +114,7 @@ impl<R: Clone> Shard<R> {
             identifier: key.group.identifier.clone(),
             id: join.id.clone(),
             info: join.info.clone(),
+            extra: join.extra.clone(),
         });
         self.keep_left(index, before, &join.id);
     }
@@ -130,8 +132,8 @@ impl<R: Clone> Shard<R> {
 
     pub(super) fn keep_put(&mut self, index: u32, join: &Join, until: Option<u64>) {
         let Some(stream) = self.name_of(index) else { return };
-        let Join { id, info } = join.clone();
-        self.keep(|| Change::Put { stream, id, info, until });
+        let Join { id, info, extra } = join.clone();
+        self.keep(|| Change::Put { stream, id, info, extra, until });
     }
 
     pub(super) fn keep_resumed(
@@ -177,14 +179,14 @@ fn describe<R: Clone>(stream: &Stream<R>, changes: &mut Vec<Change>) {
     changes.extend(parked.map(|(key, grant)| subscribed(stream, key, *grant)));
     let gone = stream.journal.gone().filter(|id| !stream.presence.has(id));
     changes.extend(gone.map(|id| Change::Gone { stream: stream.name.clone(), id: id.clone() }));
-    changes.extend(stream.presence.records().map(|(owner, id, info)| {
-        let (stream, id, info) = (stream.name.clone(), id.clone(), info.clone());
+    changes.extend(stream.presence.records().map(|(owner, join)| {
+        let (stream, Join { id, info, extra }) = (stream.name.clone(), join);
         match owner {
             Owner::Subscription(SubscriberKey { session, group }) => {
                 let (session, identifier) = (*session, group.identifier.clone());
-                Change::Joined { stream, session, identifier, id, info }
+                Change::Joined { stream, session, identifier, id, info, extra }
             }
-            Owner::Application { until } => Change::Put { stream, id, info, until: *until },
+            Owner::Application { until } => Change::Put { stream, id, info, extra, until: *until },
         }
     }));
 }

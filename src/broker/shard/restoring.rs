@@ -102,17 +102,18 @@ impl<R: Clone> Shard<R> {
             Change::Unsubscribed { session, identifier, .. } => {
                 draft.groups.swap_remove(&(session, identifier));
             }
-            Change::Joined { session, identifier, id, info, .. } => {
-                self.restore_join(draft, (session, identifier), Join { id, info }, at.now);
+            Change::Joined { session, identifier, id, info, extra, .. } => {
+                let join = Join { id, info, extra };
+                self.restore_join(draft, (session, identifier), join, at.now);
             }
             Change::Left { session, identifier, .. } => {
                 if let Some(record) = draft.records.swap_remove(&(session, identifier)) {
                     self.remove_record(draft.index, record, LeaveCause::Left, at.now);
                 }
             }
-            Change::Put { id, info, until, .. } => {
+            Change::Put { id, info, extra, until, .. } => {
                 // its time is checked once all is there
-                self.put_record(draft.index, Join { id, info }, until, None, at.now);
+                self.put_record(draft.index, Join { id, info, extra }, until, None, at.now);
             }
             Change::Withdrawn { id, .. } => {
                 let stream = self.streams.get(draft.index as usize);
@@ -162,14 +163,14 @@ impl<R: Clone> Shard<R> {
         &mut self,
         draft: &mut Draft,
         owner: (SessionId, Identifier),
-        Join { id, info }: Join,
+        join: Join,
         now: Instant,
     ) {
         let Some(stream) = self.streams.get_mut(draft.index as usize) else { return };
         let change = if let Some(record) = draft.records.get(&owner) {
-            stream.presence.update(*record, info)
+            stream.presence.update(*record, join.info, join.extra)
         } else {
-            let (record, change) = stream.presence.add(id, info);
+            let (record, change) = stream.presence.add(join);
             self.totals.records += 1;
             if let MemberChange::Joined { .. } = change.member {
                 self.totals.members += 1;

@@ -1,8 +1,8 @@
 //! Messages → frames for the client.
 
-use crate::protocol::write::{append, string};
+use crate::protocol::write::{append, data, string};
 use crate::types::{
-    ConnectionMessage, Identifier, MemberChange, MemberList, Position, PresenceId, RawJson,
+    ConnectionMessage, Extra, Identifier, MemberChange, MemberList, Position, PresenceId, RawJson,
     ServerMessage,
 };
 
@@ -54,8 +54,8 @@ pub fn encode(identifier: &Identifier, message: &ServerMessage, out: &mut Vec<u8
 /// notice.
 pub fn encode_presence(message: &ServerMessage, out: &mut Vec<u8>) {
     match message {
-        ServerMessage::Presence(change) => event(out, &change.id, &change.member),
-        ServerMessage::Missed { id, change } => event(out, id, change),
+        ServerMessage::Presence(change) => event(out, &change.id, &change.member, &change.extra),
+        ServerMessage::Missed { id, change, extra } => event(out, id, change, extra),
         ServerMessage::PresenceList(members) => {
             encode_presence_info(members.len(), Some(members), out);
         }
@@ -94,6 +94,7 @@ pub fn encode_presence_info(total: usize, members: Option<&MemberList>, out: &mu
             string(out, member.id.as_str());
             out.extend_from_slice(b",\"info\":");
             out.extend_from_slice(member.info.as_str().as_bytes());
+            data(out, &member.extra);
             out.push(b'}');
         }
         out.push(b']');
@@ -167,7 +168,7 @@ fn open_presence(out: &mut Vec<u8>, identifier: &Identifier) {
 }
 
 /// Appends an event of presence; nothing if others notice nothing.
-fn event(out: &mut Vec<u8>, id: &PresenceId, change: &MemberChange) {
+fn event(out: &mut Vec<u8>, id: &PresenceId, change: &MemberChange, extra: &Extra) {
     let kind = match change {
         MemberChange::Joined { .. } => "join",
         MemberChange::Updated { .. } => "update",
@@ -179,6 +180,7 @@ fn event(out: &mut Vec<u8>, id: &PresenceId, change: &MemberChange) {
     if let Some(info) = change.info() {
         out.extend_from_slice(b",\"info\":");
         out.extend_from_slice(info.as_str().as_bytes());
+        data(out, extra);
     }
     out.push(b'}');
 }
@@ -203,7 +205,7 @@ mod tests {
         let record = RecordChange::Removed { info: "null".into(), cause: LeaveCause::Left };
         let id = "u\"1".into();
         let members = None;
-        let change = PresenceChange { id, reference: 1, record, member, members };
+        let change = PresenceChange { id, reference: 1, record, member, extra: None, members };
         ServerMessage::Presence(Arc::new(change))
     }
 
@@ -218,8 +220,8 @@ mod tests {
             position: Some(position),
         };
         let members = vec![
-            Member { id: "a".into(), info: "{}".into() },
-            Member { id: "b".into(), info: "null".into() },
+            Member { id: "a".into(), info: "{}".into(), extra: None },
+            Member { id: "b".into(), info: "null".into(), extra: None },
         ];
         let cases = [
             (

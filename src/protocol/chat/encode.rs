@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn members() -> Arc<MemberList> {
-        let member = |id: &str| Member { id: id.into(), info: "5".into() };
+        let member = |id: &str| Member { id: id.into(), info: "5".into(), extra: None };
         Arc::new(vec![member("b\""), member("a")])
     }
 
@@ -120,6 +120,7 @@ mod tests {
             reference: 1,
             record: RecordChange::Added { info: "null".into() },
             member,
+            extra: None,
             members: Some(members()),
         };
         ServerMessage::Presence(Arc::new(change))

@@ -10,8 +10,8 @@ use super::{ERROR, HEARTBEAT_TOPIC, OCCUPANCY, is_reserved};
 use crate::protocol::meta;
 use crate::protocol::write::{append, string, text_frame};
 use crate::types::{
-    ConnectionMessage, Identifier, PresenceChange, PresenceId, RawJson, RecordChange, RecordList,
-    Reference, ServerMessage,
+    ConnectionMessage, Extra, Identifier, PresenceChange, PresenceId, RawJson, RecordChange,
+    RecordList, Reference, ServerMessage,
 };
 
 /// The event of a publication that the application gave no other name.
@@ -218,7 +218,7 @@ fn write_state(out: &mut Vec<u8>, members: &RecordList) {
             reference: record.reference,
             previous: None,
         });
-        (&member.id, metas)
+        (&member.id, (metas, &member.extra))
     });
     write_members(out, records);
 }
@@ -228,25 +228,29 @@ fn write_state(out: &mut Vec<u8>, members: &RecordList) {
 /// A client adds all that joined before it takes out what left, by their references
 /// (`phoenix/presence.js`, `syncDiff`). So whatever came and went in between may stand on both sides,
 /// and the member is never gone for a moment between the two halves of an update.
-fn write_diff(identifier: &Identifier, changes: &[&PresenceChange], out: &mut Vec<u8>) {
+fn write_diff<'a>(identifier: &Identifier, changes: &[&'a PresenceChange], out: &mut Vec<u8>) {
     if changes.is_empty() {
         return;
     }
     let (mut joins, mut leaves) = (Side::default(), Side::default());
-    for PresenceChange { id, reference, record, .. } in changes.iter().copied() {
+    for PresenceChange { id, reference, record, extra, .. } in changes.iter().copied() {
         let reference = *reference;
+        let add = |side: &mut Side<'a>, meta| {
+            let (metas, said) = side.entry(id).or_insert_with(|| (Vec::new(), extra));
+            metas.push(meta);
+            *said = extra; // the newest, as a client takes what comes for all there is
+        };
         match record {
             RecordChange::Added { info } => {
-                joins.entry(id).or_default().push(Meta { info, reference, previous: None });
+                add(&mut joins, Meta { info, reference, previous: None });
             }
             RecordChange::Updated { info, previous, before } => {
-                let meta = Meta { info, reference, previous: Some(*previous) };
-                joins.entry(id).or_default().push(meta);
+                add(&mut joins, Meta { info, reference, previous: Some(*previous) });
                 let meta = Meta { info: before, reference: *previous, previous: None };
-                leaves.entry(id).or_default().push(meta);
+                add(&mut leaves, meta);
             }
             RecordChange::Removed { info, .. } => {
-                leaves.entry(id).or_default().push(Meta { info, reference, previous: None });
+                add(&mut leaves, Meta { info, reference, previous: None });
             }
         }
     }
@@ -259,8 +263,9 @@ fn write_diff(identifier: &Identifier, changes: &[&PresenceChange], out: &mut Ve
     });
 }
 
-/// Members with the records that came or went, in the order of the first of each.
-type Side<'a> = IndexMap<&'a PresenceId, Vec<Meta<'a>>, RandomState>;
+/// Members with the records that came or went, in the order of the first of each, and what the
+/// application says of them.
+type Side<'a> = IndexMap<&'a PresenceId, (Vec<Meta<'a>>, &'a Extra), RandomState>;
 
 /// A record as it is or was.
 struct Meta<'a> {
@@ -269,12 +274,14 @@ struct Meta<'a> {
     previous: Option<u64>,
 }
 
-fn write_members<'a>(
+fn write_members<'a, M>(
     out: &mut Vec<u8>,
-    members: impl IntoIterator<Item = (&'a PresenceId, impl IntoIterator<Item = Meta<'a>>)>,
-) {
+    members: impl IntoIterator<Item = (&'a PresenceId, (M, &'a Extra))>,
+) where
+    M: IntoIterator<Item = Meta<'a>>,
+{
     out.push(b'{');
-    for (number, (id, metas)) in members.into_iter().enumerate() {
+    for (number, (id, (metas, extra))) in members.into_iter().enumerate() {
         if number > 0 {
             out.push(b',');
         }
@@ -286,7 +293,9 @@ fn write_members<'a>(
             }
             meta::write(out, info, reference, previous);
         }
-        out.extend_from_slice(b"]}");
+        out.push(b']');
+        meta::write_extra(out, extra);
+        out.push(b'}');
     }
     out.push(b'}');
 }

@@ -124,6 +124,7 @@ mod tests {
             reference: 1,
             record,
             member,
+            extra: None,
             members: None,
         }))
     }
@@ -131,7 +132,7 @@ mod tests {
     #[test]
     fn events_about_a_subscription() {
         let position = Position { epoch: "6obh".into(), offset: Offset(1) };
-        let members = vec![Member { id: "a".into(), info: "{}".into() }];
+        let members = vec![Member { id: "a".into(), info: "{}".into(), extra: None }];
         let cases = [
             (
                 ServerMessage::Confirmed,

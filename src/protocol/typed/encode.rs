@@ -18,7 +18,7 @@ pub fn encode(room: &Identifier, message: &ServerMessage, out: &mut Vec<u8>) {
             });
         }
         ServerMessage::Presence(change) => event(out, room, &change.id, &change.member),
-        ServerMessage::Missed { id, change } => event(out, room, id, change),
+        ServerMessage::Missed { id, change, .. } => event(out, room, id, change),
         ServerMessage::PresenceList(members) => payload(out, CURRENT, Some(room), |out| {
             out.extend_from_slice(b"\"users\":");
             strings(out, members.iter().map(|member| member.id.as_str()));
@@ -125,6 +125,7 @@ mod tests {
             reference: 1,
             record: RecordChange::Added { info: "null".into() },
             member,
+            extra: None,
             members: None,
         };
         ServerMessage::Presence(Arc::new(change))
@@ -140,7 +141,7 @@ mod tests {
             at: 0,
             position: None,
         };
-        let member = |id: &str| Member { id: id.into(), info: "5".into() };
+        let member = |id: &str| Member { id: id.into(), info: "5".into(), extra: None };
         for (message, expected) in [
             (
                 ServerMessage::Arrived,

@@ -39,6 +39,7 @@ mod tag {
     pub(super) const SUBSCRIBED_TO: u8 = 11;
     pub(super) const PUT: u8 = 12;
     pub(super) const WITHDRAWN: u8 = 13;
+    pub(super) const JOINED_WITH: u8 = 14;
     pub(super) const COMPLETE: u8 = 128;
     pub(super) const CLOSED: u8 = 129;
 }
@@ -102,12 +103,15 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
             id(*session, out);
             text(identifier.as_str(), out);
         }
-        Change::Joined { stream, session, identifier, id: member, info } => {
-            begin(tag::JOINED, stream, out);
+        Change::Joined { stream, session, identifier, id: member, info, extra } => {
+            begin(if extra.is_some() { tag::JOINED_WITH } else { tag::JOINED }, stream, out);
             id(*session, out);
             text(identifier.as_str(), out);
             text(member.as_str(), out);
             text(info.as_str(), out);
+            if let Some(extra) = extra {
+                text(extra.as_str(), out);
+            }
         }
         Change::Left { stream, session, identifier } => {
             begin(tag::LEFT, stream, out);
@@ -124,10 +128,11 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
             begin(tag::GONE, stream, out);
             text(id.as_str(), out);
         }
-        Change::Put { stream, id, info, until } => {
+        Change::Put { stream, id, info, extra, until } => {
             begin(tag::PUT, stream, out);
             text(id.as_str(), out);
             text(info.as_str(), out);
+            text(extra.as_ref().map_or("", |extra| extra.as_str()), out);
             match until {
                 None => out.push(0),
                 Some(until) => {
@@ -247,10 +252,11 @@ fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
             let (session, identifier) = (fields.id()?, fields.identifier()?);
             Change::Unsubscribed { stream, session, identifier }
         }
-        tag::JOINED => {
+        tag::JOINED | tag::JOINED_WITH => {
             let (session, identifier) = (fields.id()?, fields.identifier()?);
             let (id, info) = (fields.presence_id()?, fields.json()?);
-            Change::Joined { stream, session, identifier, id, info }
+            let extra = if kind == tag::JOINED { None } else { Some(fields.object()?.into()) };
+            Change::Joined { stream, session, identifier, id, info, extra }
         }
         tag::LEFT => {
             let (session, identifier) = (fields.id()?, fields.identifier()?);
@@ -263,12 +269,17 @@ fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
         tag::GONE => Change::Gone { stream, id: fields.presence_id()? },
         tag::PUT => {
             let (id, info) = (fields.presence_id()?, fields.json()?);
+            let extra = if fields.0.first() == Some(&0) {
+                fields.text().map(|_| None)?
+            } else {
+                Some(fields.object()?.into())
+            };
             let until = match fields.array()? {
                 [0] => None,
                 [1] => Some(fields.number()?),
                 _ => return None,
             };
-            Change::Put { stream, id, info, until }
+            Change::Put { stream, id, info, extra, until }
         }
         tag::WITHDRAWN => Change::Withdrawn { stream, id: fields.presence_id()? },
         _ => return None,
@@ -327,6 +338,11 @@ impl<'a> Fields<'a> {
 
     fn presence_id(&mut self) -> Option<PresenceId> {
         self.text().filter(|id| !id.is_empty()).map(PresenceId::from)
+    }
+
+    /// A JSON object from its first byte to its last.
+    fn object(&mut self) -> Option<RawJson> {
+        self.json().filter(|json| json.as_str().starts_with('{') && json.as_str().ends_with('}'))
     }
 
     fn json(&mut self) -> Option<RawJson> {

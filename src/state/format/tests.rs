@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::types::{
-    Change, Codec, Grant, Identifier, Identity, Offset, Position, Publication, RawJson, Rights,
-    SessionId, Watch,
+    Change, Codec, Extra, Grant, Identifier, Identity, Offset, Position, Publication, RawJson,
+    Rights, SessionId, Watch,
 };
 
 const HEAD: Header = Header {
@@ -82,9 +82,11 @@ fn change() -> impl Strategy<Value = Change> {
         whose().prop_map(|(stream, session, identifier)| {
             Change::Unsubscribed { stream, session, identifier }
         }),
-        (whose(), "\\PC{1,9}", json()).prop_map(|((stream, session, identifier), id, info)| {
-            Change::Joined { stream, session, identifier, id: id.into(), info }
-        }),
+        (whose(), "\\PC{1,9}", json(), extra()).prop_map(
+            |((stream, session, identifier), id, info, extra)| {
+                Change::Joined { stream, session, identifier, id: id.into(), info, extra }
+            }
+        ),
         whose().prop_map(|(stream, session, identifier)| {
             Change::Left { stream, session, identifier }
         }),
@@ -92,12 +94,19 @@ fn change() -> impl Strategy<Value = Change> {
             Change::Resumed { stream, identifier, from, to }
         }),
         (stream(), "\\PC{1,9}").prop_map(|(stream, id)| Change::Gone { stream, id: id.into() }),
-        (stream(), "\\PC{1,9}", json(), any::<Option<u64>>()).prop_map(
-            |(stream, id, info, until)| Change::Put { stream, id: id.into(), info, until }
+        (stream(), "\\PC{1,9}", json(), extra(), any::<Option<u64>>()).prop_map(
+            |(stream, id, info, extra, until)| {
+                Change::Put { stream, id: id.into(), info, extra, until }
+            }
         ),
         (stream(), "\\PC{1,9}")
             .prop_map(|(stream, id)| Change::Withdrawn { stream, id: id.into() }),
     ]
+}
+
+fn extra() -> impl Strategy<Value = Extra> {
+    let object = "[a-z]{0,9}".prop_map(|text| RawJson::from(format!("{{\"a\":\"{text}\"}}")));
+    prop::option::of(object.prop_map(Box::new))
 }
 
 /// A file of turns, and what it holds.
@@ -186,7 +195,8 @@ fn what_is_invalid_is_damage() {
         ("an identifier that is no string", joined("1", "{}")),
         ("an identifier in another spelling", joined(r#""\u0061""#, "{}")),
         ("info that is no JSON", joined(r#""i""#, "{")),
-        ("a time of no kind", framed(&[12, 1, b'a', 1, b'b', 1, b'1', 2])),
+        ("a time of no kind", framed(&[12, 1, b'a', 1, b'b', 1, b'1', 0, 2])),
+        ("what is said that is no object", framed(&[12, 1, b'a', 1, b'b', 1, b'1', 1, b'1', 0])),
         ("an epoch with a quote", framed(&[1, 1, b'a', 1, b'"', 0, 0])),
         ("more after the end", framed(&[129, 129])),
         ("a frame after the end", [framed(&[129]), framed(&[128, 0])].concat()),

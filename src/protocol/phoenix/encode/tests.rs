@@ -58,7 +58,7 @@ fn removed(id: &str, reference: u64, info: &str) -> ServerMessage {
 
 fn change(id: &str, reference: u64, record: RecordChange) -> ServerMessage {
     let (id, member) = (id.into(), MemberChange::Unchanged);
-    let change = PresenceChange { id, reference, record, member, members: None };
+    let change = PresenceChange { id, reference, record, member, extra: None, members: None };
     ServerMessage::Presence(Arc::new(change))
 }
 
@@ -138,13 +138,14 @@ fn the_state_is_for_one_subscription() {
         MemberRecords {
             id: "a\"".into(),
             records: vec![record(1, "{}"), record(12, r#"{"n":1}"#)],
+            extra: Some(Box::new(r#"{ "user":{"n":1.0}, "metas":[] }"#.into())),
         },
-        MemberRecords { id: "b".into(), records: vec![record(3, "null")] },
+        MemberRecords { id: "b".into(), records: vec![record(3, "null")], extra: None },
     ];
     let state = |members| ServerMessage::PresenceRecords(Arc::new(members));
     let asked = reference(Some("\"1\""), Some("\"2\""));
     let expected = concat!(
-        r#"{"a\"":{"metas":[{"phx_ref":"1"},{"n":1,"phx_ref":"c"}]},"#,
+        r#"{"a\"":{"metas":[{"phx_ref":"1"},{"n":1,"phx_ref":"c"}],"user":{"n":1.0}},"#,
         r#""b":{"metas":[{"phx_ref":"3"}]}}"#
     );
     let expected = format!(r#"["1",null,{ROOM},"presence_state",{expected}]"#);

@@ -1,0 +1,298 @@
+//! Who has asked about whom, and what is known: the questions that wait, those that the application
+//! is being asked, and its last answers.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+use tokio::sync::oneshot;
+
+use crate::types::{Extra, FetchOutcome, PresenceId, StreamName};
+
+/// How many ids one request asks about.
+pub(super) const MOST_AT_ONCE: usize = 100;
+
+/// How many ids wait for a request. Each has a connection that waits for it, or had one a timeout ago.
+const MOST_WAITING: usize = 1 << 16;
+
+/// How long an answer is good for: a page that is loaded again, a room that is changed.
+const KEPT: Duration = Duration::from_secs(10);
+
+/// How many answers are kept.
+const MOST_KEPT: usize = 10_000;
+
+/// What somebody wants to know.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) stream: StreamName,
+    pub(super) id: PresenceId,
+    pub(super) answer: oneshot::Sender<Answer>,
+}
+
+/// What is said of somebody, and how that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) outcome: FetchOutcome,
+    pub(super) extra: Extra,
+}
+
+type Key = (StreamName, PresenceId);
+
+#[derive(Default)]
+pub(super) struct Desk {
+    /// Whoever asked about somebody whom the application will be, or is being, asked about.
+    asking: HashMap<Key, Vec<oneshot::Sender<Answer>>, RandomState>,
+    /// The ids that are yet to be asked about.
+    waiting: HashMap<StreamName, Vec<PresenceId>, RandomState>,
+    /// The streams that have some, in turn.
+    turns: VecDeque<StreamName>,
+    /// How many ids that are.
+    count: usize,
+    kept: HashMap<Key, (Instant, Extra), RandomState>,
+    /// The answers from the oldest on, with when they are no longer good.
+    ends: VecDeque<(Instant, Key)>,
+}
+
+impl Desk {
+    /// Takes a question in, and answers it if that can be done at once.
+    pub(super) fn ask(&mut self, question: Question, now: Instant) {
+        let Question { stream, id, answer } = question;
+        self.tidy(now);
+        let key = (stream, id);
+        let at_once = if let Some((_, extra)) = self.kept.get(&key) {
+            Answer { outcome: FetchOutcome::Cached, extra: extra.clone() }
+        } else if let Some(asking) = self.asking.get_mut(&key) {
+            return asking.push(answer);
+        } else if self.count >= MOST_WAITING {
+            Answer { outcome: FetchOutcome::Failed, extra: None }
+        } else {
+            let (stream, id) = key.clone();
+            let ids = self.waiting.entry(stream.clone()).or_default();
+            if ids.is_empty() {
+                self.turns.push_back(stream);
+            }
+            ids.push(id);
+            self.count += 1;
+            self.asking.insert(key, vec![answer]);
+            return;
+        };
+        answer.send(at_once).ok(); // whoever asked may be gone
+    }
+
+    /// Whether there are ids to ask about.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.count > 0
+    }
+
+    /// Whether some stream has as many as one request may hold.
+    pub(super) fn is_full(&self) -> bool {
+        self.count >= MOST_AT_ONCE && self.waiting.values().any(|ids| ids.len() >= MOST_AT_ONCE)
+    }
+
+    /// Whom to ask about next, in one stream. Nobody waits any more for those who are left out.
+    pub(super) fn next(&mut self) -> Option<(StreamName, Vec<PresenceId>)> {
+        while let Some(stream) = self.turns.pop_front() {
+            let mut ids = self.waiting.remove(&stream).unwrap_or_default();
+            let before = ids.len();
+            ids.retain(|id| {
+                let key = (stream.clone(), id.clone());
+                let asking = self.asking.get_mut(&key);
+                let is_awaited = asking.is_some_and(|asking| {
+                    asking.retain(|answer| !answer.is_closed());
+                    !asking.is_empty()
+                });
+                if !is_awaited {
+                    self.asking.remove(&key);
+                }
+                is_awaited
+            });
+            let rest = ids.split_off(ids.len().min(MOST_AT_ONCE));
+            self.count -= before - rest.len();
+            if !rest.is_empty() {
+                self.waiting.insert(stream.clone(), rest);
+                self.turns.push_back(stream.clone());
+            }
+            if !ids.is_empty() {
+                return Some((stream, ids));
+            }
+        }
+        None
+    }
+
+    /// Answers whoever asked about these: with what the application says of each, or why it doesn't.
+    pub(super) fn settle(
+        &mut self,
+        stream: &StreamName,
+        ids: Vec<PresenceId>,
+        mut said: Result<HashMap<PresenceId, Extra>, FetchOutcome>,
+        now: Instant,
+    ) {
+        self.tidy(now);
+        for id in ids {
+            let key = (stream.clone(), id);
+            let answer = match &mut said {
+                Ok(said) => {
+                    let extra = said.remove(&key.1).unwrap_or_default();
+                    self.keep(key.clone(), extra.clone(), now);
+                    Answer { outcome: FetchOutcome::Fetched, extra }
+                }
+                Err(outcome) => Answer { outcome: *outcome, extra: None },
+            };
+            for asking in self.asking.remove(&key).unwrap_or_default() {
+                asking.send(answer.clone()).ok(); // whoever asked may be gone
+            }
+        }
+    }
+
+    fn keep(&mut self, key: Key, extra: Extra, now: Instant) {
+        let end = now + KEPT;
+        self.kept.insert(key.clone(), (end, extra));
+        self.ends.push_back((end, key));
+        if self.ends.len() > MOST_KEPT {
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets what is no longer good.
+    fn tidy(&mut self, now: Instant) {
+        while self.ends.front().is_some_and(|(end, _)| *end <= now) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((end, key)) = self.ends.pop_front()
+            && self.kept.get(&key).is_some_and(|(newer, _)| *newer <= end)
+        {
+            self.kept.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::types::RawJson;
+
+    type Asked = oneshot::Receiver<Answer>;
+
+    fn ask(desk: &mut Desk, id: &str, now: Instant) -> Asked {
+        ask_in(desk, "room", id, now)
+    }
+
+    fn ask_in(desk: &mut Desk, stream: &str, id: &str, now: Instant) -> Asked {
+        let (answer, asked) = oneshot::channel();
+        desk.ask(Question { stream: stream.into(), id: id.into(), answer }, now);
+        asked
+    }
+
+    fn extra(id: &str) -> Extra {
+        Some(Box::new(RawJson::from(format!("{{\"of\":\"{id}\"}}"))))
+    }
+
+    /// The application answers one request, and knows nothing of `c`.
+    fn answer(desk: &mut Desk, now: Instant) -> Vec<String> {
+        let (stream, ids) = desk.next().unwrap();
+        let said = ids.iter().filter(|id| id.as_str() != "c");
+        let said = said.map(|id| (id.clone(), extra(id.as_str()))).collect();
+        let asked = ids.iter().map(ToString::to_string).collect();
+        desk.settle(&stream, ids, Ok(said), now);
+        asked
+    }
+
+    fn told(asked: &mut Asked) -> Option<(FetchOutcome, Extra)> {
+        asked.try_recv().ok().map(|answer| (answer.outcome, answer.extra))
+    }
+
+    #[test]
+    fn one_request_answers_all_who_ask() {
+        let (mut desk, now) = (Desk::default(), Clock::new().now());
+        let mut asked: Vec<Asked> =
+            ["a", "b", "a", "c"].map(|id| ask(&mut desk, id, now)).into_iter().collect();
+        let (stream, ids) = desk.next().unwrap();
+        asked.push(ask(&mut desk, "b", now));
+        assert!(desk.next().is_none() && !desk.has_waiting(), "it is being asked about already");
+        let said = [("a".into(), extra("a")), ("b".into(), extra("b"))].into();
+        desk.settle(&stream, ids, Ok(said), now);
+        let told: Vec<_> = asked.iter_mut().map(|asked| told(asked).unwrap()).collect();
+        let fetched = |extra| (FetchOutcome::Fetched, extra);
+        let of = |id| fetched(extra(id));
+        assert_eq!(told, [of("a"), of("b"), of("a"), fetched(None), of("b")]);
+        assert!(desk.asking.is_empty());
+    }
+
+    #[test]
+    fn answers_are_good_for_a_while() {
+        let (mut desk, now) = (Desk::default(), Clock::new().now());
+        for id in ["a", "c"] {
+            ask(&mut desk, id, now);
+            let mut asked = ask(&mut desk, id, now);
+            answer(&mut desk, now);
+            assert_eq!(told(&mut asked).unwrap().0, FetchOutcome::Fetched);
+        }
+        let soon = now + KEPT.checked_sub(Duration::from_millis(1)).unwrap();
+        assert_eq!(told(&mut ask(&mut desk, "a", soon)), Some((FetchOutcome::Cached, extra("a"))));
+        assert_eq!(told(&mut ask(&mut desk, "c", soon)), Some((FetchOutcome::Cached, None)));
+        assert!(told(&mut ask_in(&mut desk, "other", "a", soon)).is_none(), "it is another stream");
+        assert_eq!(desk.next().map(|(stream, _)| stream), None, "nobody waits for it");
+        let _asked = ask(&mut desk, "a", now + KEPT);
+        assert!(desk.has_waiting() && desk.kept.is_empty() && desk.ends.is_empty());
+    }
+
+    #[test]
+    fn a_failure_is_told_and_not_kept() {
+        let (mut desk, now) = (Desk::default(), Clock::new().now());
+        let mut asked = ask(&mut desk, "a", now);
+        let (stream, ids) = desk.next().unwrap();
+        desk.settle(&stream, ids, Err(FetchOutcome::Failed), now);
+        assert_eq!(told(&mut asked), Some((FetchOutcome::Failed, None)));
+        let _asked = ask(&mut desk, "a", now);
+        assert!(desk.next().is_some());
+    }
+
+    #[test]
+    fn requests_are_bounded_and_streams_take_turns() {
+        let (mut desk, now) = (Desk::default(), Clock::new().now());
+        let mut asked = Vec::new();
+        for number in 0..=2 * MOST_AT_ONCE {
+            assert_eq!(desk.is_full(), number >= MOST_AT_ONCE);
+            asked.push(ask(&mut desk, &format!("{number}"), now));
+        }
+        asked.push(ask_in(&mut desk, "other", "x", now));
+        assert_eq!(answer(&mut desk, now).len(), MOST_AT_ONCE);
+        assert_eq!(answer(&mut desk, now), ["x"]);
+        assert_eq!(answer(&mut desk, now).len(), MOST_AT_ONCE);
+        assert_eq!(answer(&mut desk, now), [format!("{}", 2 * MOST_AT_ONCE)]);
+        assert!(asked.iter_mut().all(|asked| told(asked).is_some()));
+        assert!(desk.next().is_none() && desk.waiting.is_empty() && desk.count == 0);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_asked() {
+        let (mut desk, now) = (Desk::default(), Clock::new().now());
+        drop(ask(&mut desk, "a", now));
+        let _asked = ask(&mut desk, "b", now);
+        drop(ask(&mut desk, "b", now));
+        assert_eq!(answer(&mut desk, now), ["b"]);
+        assert!(desk.asking.is_empty());
+    }
+
+    #[test]
+    fn so_much_is_kept_and_waits_and_no_more() {
+        let (mut desk, now) = (Desk::default(), Clock::new().now());
+        for number in 0..=MOST_KEPT {
+            let _asked = ask(&mut desk, &format!("{number}"), now);
+            answer(&mut desk, now);
+        }
+        assert_eq!((desk.kept.len(), desk.ends.len()), (MOST_KEPT, MOST_KEPT));
+        assert!(!desk.kept.contains_key(&("room".into(), "0".into())), "the oldest went");
+        let asked: Vec<_> = (0..MOST_WAITING)
+            .map(|number| ask_in(&mut desk, "x", &format!("{number}"), now))
+            .collect();
+        let mut more = ask_in(&mut desk, "y", "a", now);
+        assert_eq!(told(&mut more), Some((FetchOutcome::Failed, None)));
+        drop(asked);
+        assert!(desk.next().is_none() && desk.asking.is_empty());
+    }
+}
