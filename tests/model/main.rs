@@ -12,6 +12,7 @@ mod crowd;
 mod history;
 mod hold;
 mod occupancy;
+mod phoenix;
 mod reference;
 mod replay;
 mod restore;
