@@ -248,7 +248,7 @@ impl World {
                 self.pages.push(None);
                 let number = self.pages.len() - 1;
                 self.cable = Some(number);
-                let join = Join { id: id(user).into(), info: INFOS[info].into() };
+                let join = Join { id: id(user).into(), info: INFOS[info].into(), extra: None };
                 let (join, history, grant) = (Some(Ok(join)), None, Grant::OPEN);
                 let arrival = Arrival::default();
                 let command = StreamCommand::Subscribe { join, history, grant, arrival };
@@ -266,7 +266,7 @@ impl World {
                 self.let_go(number, Owner::Parked);
             }
             Step::Put { user, info } => {
-                let join = Join { id: id(user).into(), info: INFOS[info].into() };
+                let join = Join { id: id(user).into(), info: INFOS[info].into(), extra: None };
                 let put = Put { join, ttl: None, at: 0 };
                 self.shard.put(&topic(), put, self.instant()).unwrap();
                 let info = INFOS[info].to_owned();
@@ -744,7 +744,7 @@ fn a_device_that_comes_back_after_a_restart_is_the_same_device() {
     let key =
         |session| SubscriberKey { session: SessionId::from_bits(session), group: group.clone() };
     let join = |shard: &mut Shard<usize>, session| {
-        let join = Some(Ok(Join { id: "ann".into(), info: "{}".into() }));
+        let join = Some(Ok(Join { id: "ann".into(), info: "{}".into(), extra: None }));
         let (history, grant, arrival) = (None, Grant::OPEN, Arrival::default());
         let command = StreamCommand::Subscribe { join, history, grant, arrival };
         let input = Input::Command { key: key(session), recipient: 0, command, reference: None };
