@@ -4,6 +4,8 @@
 //   target/release/broker --port 8080 &
 //   node scripts/idle-memory.mjs --pid $! --port 8080 --connections 10000
 //
+// With --events they are streams of server-sent events rather than WebSockets.
+//
 // Loopback only; stops by itself. Needs an open-file limit above the number of connections.
 
 import { readFileSync } from 'node:fs';
@@ -17,6 +19,7 @@ const { values } = parseArgs({
     connections: { type: 'string', default: '10000' },
     room: { type: 'string', default: '10' },
     idle: { type: 'string', default: '15' },
+    events: { type: 'boolean', default: false },
   },
 });
 const [port, connections, room, idle] = ['port', 'connections', 'room', 'idle'].map((k) => Number(values[k]));
@@ -39,17 +42,31 @@ function frame(value) {
   return Buffer.concat([header, payload]);
 }
 
+/** What a WebSocket client sends to be present. */
+function overWebSocket(stream, { id, info }) {
+  const identifier = JSON.stringify({ channel: '$pubsub', stream_name: stream });
+  const handshake =
+    'GET /cable HTTP/1.1\r\nHost: broker\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
+    'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
+  return Buffer.concat([
+    Buffer.from(handshake),
+    frame({ command: 'subscribe', identifier, presence: { id, info } }),
+  ]);
+}
+
+/** What a reader of events sends. */
+function overEvents(stream, { id, info }) {
+  const query = new URLSearchParams({ stream, presence_id: id, presence_info: JSON.stringify(info) });
+  return `GET /events?${query} HTTP/1.1\r\nHost: broker\r\nAccept: text/event-stream\r\n\r\n`;
+}
+
 /** Opens a connection and resolves once it has joined. */
 function join(number) {
-  const identifier = JSON.stringify({ channel: '$pubsub', stream_name: `room/${Math.floor(number / room)}` });
+  const stream = `room/${Math.floor(number / room)}`;
   const presence = { id: `user-${number}`, info: { name: `User ${number}` } };
   return new Promise((resolve, reject) => {
     const socket = net.connect({ port, host: '127.0.0.1', localAddress: `127.0.0.${2 + (number % 4)}` });
-    socket.write(
-      'GET /cable HTTP/1.1\r\nHost: broker\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
-        'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
-    );
-    socket.write(frame({ command: 'subscribe', identifier, presence }));
+    socket.write(values.events ? overEvents(stream, presence) : overWebSocket(stream, presence));
     let heard = '';
     socket.on('data', (data) => {
       if (heard === undefined) return;

@@ -57,7 +57,9 @@ fn check_command(frame: &str, command: &ClientCommand<'_>) {
             assert!(serde_json::from_str::<&RawValue>(whisper.data.as_str()).is_ok());
             identifier
         }
-        ClientCommand::Publish { .. } => panic!("there is no such frame"),
+        ClientCommand::Update { .. } | ClientCommand::Publish { .. } => {
+            panic!("there is no such frame")
+        }
         ClientCommand::Unsubscribe { identifier }
         | ClientCommand::Leave { identifier, .. }
         | ClientCommand::Presence { identifier, .. }
@@ -157,6 +159,7 @@ fn check_action(action: Action, limits: &Limits) {
                 StreamCommand::RefusePresence(_, reason) => {
                     check_frame(&identifier, &ServerMessage::Refused(reason));
                 }
+                StreamCommand::Update(_) => panic!("no frame asks for it"),
                 StreamCommand::Unsubscribe
                 | StreamCommand::Leave(_)
                 | StreamCommand::List(_)

@@ -87,6 +87,7 @@ fn check_command(
         ClientCommand::Unsubscribe { .. } => assert_eq!(json["type"], "leave"),
         ClientCommand::Subscribe { .. }
         | ClientCommand::Join { .. }
+        | ClientCommand::Update { .. }
         | ClientCommand::Leave { .. }
         | ClientCommand::Presence { .. }
         | ClientCommand::History { .. }
@@ -115,6 +116,7 @@ fn check_action(action: Action, limits: &Limits) {
                 StreamCommand::Unsubscribe => {}
                 StreamCommand::Subscribe { join: None, .. }
                 | StreamCommand::Join(_)
+                | StreamCommand::Update(_)
                 | StreamCommand::Leave(_)
                 | StreamCommand::List(_)
                 | StreamCommand::History(_)

@@ -70,6 +70,7 @@ fn check_command(frame: &str, command: &ClientCommand<'_>, kind: CommandKind) {
         }
         ClientCommand::Unsubscribe { .. }
         | ClientCommand::Join { .. }
+        | ClientCommand::Update { .. }
         | ClientCommand::Presence { .. }
         | ClientCommand::History { .. }
         | ClientCommand::Whisper { .. }

@@ -26,6 +26,8 @@ pub struct Survey {
     pub tally: Tally,
     /// The largest streams, those first.
     pub largest: Vec<StreamSize>,
+    /// How many observers there are.
+    pub observers: usize,
 }
 
 /// What a shard has done since it was started, in numbers.
@@ -59,6 +61,7 @@ pub(super) struct Part {
     totals: Totals,
     tally: Tally,
     largest: Vec<StreamSize>,
+    observers: usize,
     /// Where to go on.
     next: Option<usize>,
 }
@@ -138,6 +141,7 @@ impl Hub {
                 next = part.next;
                 if next.is_none() {
                     survey.add(part.totals, part.tally);
+                    survey.observers += part.observers;
                 }
             }
         }
@@ -211,7 +215,8 @@ impl Onlookers {
         match question {
             Question::Survey { place, most, answer } => {
                 let (largest, next) = shard.largest(place, STREAMS_A_TURN, most);
-                let part = Part { totals: shard.totals(), tally, largest, next };
+                let (totals, observers) = (shard.totals(), self.0.len());
+                let part = Part { totals, tally, largest, observers, next };
                 drop(answer.send(part)); // whoever asked may be gone
             }
             Question::Attendance { stream, most, answer } => {

@@ -54,11 +54,12 @@ pub fn about(protocols: &Protocols) -> BoxedFilter<(Response,)> {
         let path = protocols.path(protocol)?;
         Some(format!("{} at {path}", protocol.as_str()))
     });
-    let body = serde_json::json!({
-        "message": concat!("broker ", env!("CARGO_PKG_VERSION"), " is running"),
-        "hint": format!("connect by {}", connect.collect::<Vec<_>>().join(", ")),
-    });
-    let body = body.to_string();
+    // paths have no characters that JSON would escape
+    let body = format!(
+        r#"{{"message":"broker {} is running","hint":"connect by {}"}}"#,
+        env!("CARGO_PKG_VERSION"),
+        connect.collect::<Vec<_>>().join(", "),
+    );
     // others than WebSocket's are offers, which needn't be taken: curl offers to speak HTTP/2
     let is_socket = |headers: &HeaderMap| {
         let offers = headers.get_all(header::UPGRADE).into_iter().filter_map(|it| it.to_str().ok());

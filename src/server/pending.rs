@@ -245,7 +245,9 @@ mod tests {
         lasting.touch_at(start);
         lasting.step_out(true);
         let others = [(); 2].map(|()| pending.try_enter(start).unwrap());
-        others.iter().for_each(|other| other.touch_at(start));
+        for other in &others {
+            other.touch_at(start);
+        }
         let out = || {
             let cancelled = |slot: &Slot| slot.crowded_out.is_cancelled();
             (cancelled(&lasting), others.each_ref().map(cancelled))

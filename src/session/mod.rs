@@ -266,15 +266,7 @@ impl Session {
                 })
             }
             ClientCommand::Publish { identifier, data, author } => {
-                if let Err(denied) = self.check_author(&identifier, author.as_ref(), limits) {
-                    return refuse(kind, Some(&identifier), reference, denied);
-                }
-                let held = self.position(&identifier).and_then(|at| self.subscriptions.get(at));
-                let Some(held) = held else { return unknown(kind, &identifier, reference) };
-                match may_speak(held.rights) {
-                    Ok(()) => Action::Publish { stream: held.stream.clone(), data },
-                    Err(denied) => refuse(kind, Some(&identifier), reference, denied.into()),
-                }
+                self.publish(&identifier, data, author.as_ref(), reference, limits)
             }
             ClientCommand::Perform { .. } => error(
                 kind,
@@ -283,6 +275,27 @@ impl Session {
             ),
             ClientCommand::Ping => Action::Answer { kind, message: ConnectionMessage::Pong },
             ClientCommand::Pong => Action::Nothing(kind),
+        }
+    }
+
+    /// Lets the client's message out to everyone, if it may speak.
+    fn publish(
+        &mut self,
+        identifier: &str,
+        data: RawJson,
+        author: Option<&PresenceId>,
+        reference: Option<&Arc<Reference>>,
+        limits: &Limits,
+    ) -> Action {
+        let kind = CommandKind::Publish;
+        if let Err(denied) = self.check_author(identifier, author, limits) {
+            return refuse(kind, Some(identifier), reference, denied);
+        }
+        let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
+        let Some(held) = held else { return unknown(kind, identifier, reference) };
+        match may_speak(held.rights) {
+            Ok(()) => Action::Publish { stream: held.stream.clone(), data },
+            Err(denied) => refuse(kind, Some(identifier), reference, denied.into()),
         }
     }
 

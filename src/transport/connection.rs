@@ -162,6 +162,9 @@ impl Connection {
         let most = client.context.settings.max_message;
         client.context.instruments.received_bytes.increment(bytes.len() as u64);
         client.outbox.hear(client.context.heartbeat.beat());
+        if !client.outbox.codec().is_framed() {
+            return; // its client has said everything with its request
+        }
         let result = self.reader.feed(bytes, most, &mut |event| client.handle(event, out));
         self.check(result, out);
     }

@@ -1,36 +1,38 @@
-//! What lies below a response that lasts: the connection it goes out on.
+//! What lies below a request: the connection that its answer goes out on.
 //!
-//! hyper asks nothing of a client while it answers one. That the client has gone is noticed when
-//! something is written, which may be hours later for a stream of events. So the connection itself
-//! looks, as long as someone [watches](Line::watch) it; and whoever does can cut it, where hyper would
-//! wait for as long as the client reads nothing.
+//! hyper has a connection to itself as long as it is one of HTTP. Two kinds of answers need more of it.
+//! One that is a while in coming wants to know when the client goes: hyper asks nothing of a client
+//! while it answers one, and notices an end only when it writes, so the connection itself looks, as long
+//! as someone [watches](Line::watch) it. And one that never ends [takes the connection
+//! over](Line::take_over): once its head is sent, what is written next is its body, and hyper and its
+//! buffers are let go.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
+
+use crate::fanout::Socket;
 
 /// How much is read of what a client sends before it has its answer. Behind more than that its end
 /// isn't seen.
 const MOST_AHEAD: usize = 1024;
 
 /// An HTTP connection, as the listener tells the routes of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Line(Arc<State>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     watches: AtomicUsize,
-    is_cut: AtomicBool,
-    is_closed: AtomicBool,
-    /// The task that serves the connection.
-    server: AtomicWaker,
-    /// The one that waits for its end.
-    owner: AtomicWaker,
+    is_wanted: AtomicBool,
+    taker: Mutex<Option<oneshot::Sender<Box<dyn Socket>>>>,
 }
 
 /// The wish to know at once when the client goes; over when dropped.
@@ -55,31 +57,31 @@ impl Line {
         self.0.watches.load(Ordering::Acquire) > 0
     }
 
-    /// Ends it, whatever has not been sent. Only if it is watched.
-    pub fn cut(&self) {
-        self.0.is_cut.store(true, Ordering::Release);
-        self.0.server.wake();
+    /// The socket below, as soon as all that hyper has to send is sent: for an answer whose head is
+    /// its last. Asked for with that answer, not before.
+    pub fn take_over(&self) -> oneshot::Receiver<Box<dyn Socket>> {
+        let (taker, taken) = oneshot::channel();
+        *self.0.taker.lock() = Some(taker);
+        self.0.is_wanted.store(true, Ordering::Release);
+        taken
     }
 
-    /// Whether it is to end.
-    pub fn is_cut(&self) -> bool {
-        self.0.is_cut.load(Ordering::Acquire)
+    /// Whether somebody takes the connection over.
+    fn is_wanted(&self) -> bool {
+        self.0.is_wanted.load(Ordering::Acquire)
     }
 
-    /// Whether the socket is closed.
-    pub fn is_closed(&self) -> bool {
-        self.0.is_closed.load(Ordering::Acquire)
+    /// Gives the socket to who takes the connection over.
+    pub fn hand_over(&self, socket: Box<dyn Socket>) {
+        if let Some(taker) = self.0.taker.lock().take() {
+            drop(taker.send(socket)); // who wanted it may be gone
+        }
     }
+}
 
-    /// Waits until the socket is closed. One task may.
-    pub fn poll_closed(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.0.owner.register(context.waker());
-        if self.is_closed() { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    fn close(&self) {
-        self.0.is_closed.store(true, Ordering::Release);
-        self.0.owner.wake();
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line").field("watches", &self.0.watches).finish_non_exhaustive()
     }
 }
 
@@ -89,44 +91,31 @@ impl Drop for Watch {
     }
 }
 
-/// A connection that looks out for its client's end while it is watched.
+/// A connection that looks out for its client's end while it is watched, and can be taken over.
 #[derive(Debug)]
 pub struct Watched<S> {
-    io: S,
-    end: End,
+    /// None once it has been taken over.
+    io: Option<S>,
+    line: Line,
     /// What the client has sent before it has its answer.
     ahead: Vec<u8>,
-}
-
-/// Closes the line when dropped.
-#[derive(Debug)]
-struct End(Line);
-
-impl Drop for End {
-    fn drop(&mut self) {
-        self.0.close();
-    }
 }
 
 impl<S> Watched<S> {
     /// A connection and its line.
     pub fn new(io: S, line: Line) -> Self {
-        Self { io, end: End(line), ahead: Vec::new() }
+        Self { io: Some(io), line, ahead: Vec::new() }
     }
 
-    /// The connection below, and what was read of it and not asked for.
-    pub fn into_parts(self) -> (S, Vec<u8>) {
-        (self.io, self.ahead)
+    /// The connection below, if it wasn't taken over, and what was read of it and not asked for.
+    pub fn into_parts(self) -> Option<(S, Vec<u8>)> {
+        self.io.map(|io| (io, self.ahead))
     }
+}
 
-    /// Whether it is watched; an error if it has been cut.
-    fn check(&self, context: &Context<'_>) -> io::Result<bool> {
-        let Line(state) = &self.end.0;
-        if !self.end.0.is_watched() {
-            return Ok(false);
-        }
-        state.server.register(context.waker());
-        if self.end.0.is_cut() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(true) }
+impl<S: Unpin> Watched<S> {
+    fn io(&mut self) -> io::Result<Pin<&mut S>> {
+        self.io.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
 
@@ -136,7 +125,7 @@ impl<S: AsyncRead + Unpin> Watched<S> {
         let mut buffer = [0; 256];
         while self.ahead.len() < MOST_AHEAD {
             let mut buffer = ReadBuf::new(&mut buffer);
-            match Pin::new(&mut self.io).poll_read(context, &mut buffer) {
+            match self.io()?.poll_read(context, &mut buffer) {
                 Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
@@ -155,25 +144,24 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { io, ahead, .. } = self.get_mut();
-        if ahead.is_empty() {
-            return Pin::new(io).poll_read(context, buffer);
+        let watched = self.get_mut();
+        if watched.ahead.is_empty() {
+            return watched.io()?.poll_read(context, buffer);
         }
-        let rest = ahead.split_off(buffer.remaining().min(ahead.len()));
-        buffer.put_slice(ahead);
-        *ahead = rest;
+        let rest = watched.ahead.split_off(buffer.remaining().min(watched.ahead.len()));
+        buffer.put_slice(&watched.ahead);
+        watched.ahead = rest;
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Socket + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.check(context)?;
-        Pin::new(&mut self.io).poll_write(context, bytes)
+        self.io()?.poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -181,24 +169,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.check(context)?;
-        Pin::new(&mut self.io).poll_write_vectored(context, slices)
+        self.io()?.poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        self.io.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 
-    /// hyper flushes whenever it is polled, whether there is something to send or not.
+    /// hyper flushes whenever it is polled, whether there is something to send or not, and only once
+    /// it has written all it has.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.check(context)? {
+        ready!(self.io()?.poll_flush(context))?;
+        if self.line.is_watched() {
             self.look(context)?;
         }
-        Pin::new(&mut self.io).poll_flush(context)
+        if self.line.is_wanted()
+            && let Some(socket) = self.io.take()
+        {
+            self.line.hand_over(Box::new(socket));
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into())); // hyper's part is over
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
+        self.io()?.poll_shutdown(context)
     }
 }
 
@@ -254,7 +249,7 @@ mod tests {
         client.try_write(b"the next request").unwrap();
         let watch = line.watch();
         while io.ahead.is_empty() {
-            io.io.readable().await.unwrap();
+            io.io.as_ref().unwrap().readable().await.unwrap();
             poll_fn(|task| Pin::new(&mut io).poll_flush(task)).await.unwrap();
         }
         drop(watch);
@@ -270,7 +265,7 @@ mod tests {
         client.try_write(&[7; 8 * MOST_AHEAD]).unwrap();
         let _watch = line.watch();
         while io.ahead.len() < MOST_AHEAD {
-            io.io.readable().await.unwrap();
+            io.io.as_ref().unwrap().readable().await.unwrap();
             poll_fn(|task| Pin::new(&mut io).poll_flush(task)).await.unwrap();
         }
         poll_fn(|task| Pin::new(&mut io).poll_flush(task)).await.unwrap();
@@ -278,37 +273,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_is_cut_from_afar_though_the_client_reads_nothing() {
-        let (mut io, line, _client) = pair().await;
-        let _watch = line.watch();
-        let blocked = poll_fn(|task| {
-            while let Poll::Ready(written) = Pin::new(&mut io).poll_write(task, &[0; 1 << 16]) {
-                if let Err(error) = written {
-                    return Poll::Ready(error.kind());
-                }
-            }
-            Poll::Pending
-        });
-        let cut = async {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            line.cut();
-            std::future::pending::<()>().await;
-        };
-        let failed = tokio::select! { failed = blocked => failed, () = cut => unreachable!() };
-        assert_eq!(failed, io::ErrorKind::ConnectionAborted);
+    async fn a_connection_is_taken_over_once_everything_is_sent() {
+        let (mut io, line, client) = pair().await;
+        let mut taken = line.take_over();
+        poll_fn(|task| Pin::new(&mut io).poll_write(task, b"head ")).await.unwrap();
+        assert!(taken.try_recv().is_err());
+        assert_eq!(flush_until_it_fails(&mut io).await, io::ErrorKind::NotConnected);
+        let socket = taken.await.unwrap();
+        drop(io);
+        assert_eq!(socket.try_write(b"body").unwrap(), 4);
+        client.readable().await.unwrap();
+        let mut buffer = [0; 20];
+        let read = client.try_read(&mut buffer).unwrap();
+        assert_eq!(&buffer[..read], b"head body");
     }
 
     #[tokio::test]
-    async fn a_line_closes_with_its_connection() {
-        let (io, line, _client) = pair().await;
-        assert!(!line.is_closed());
-        let closed = tokio::spawn({
-            let line = line.clone();
-            async move { poll_fn(|task| line.poll_closed(task)).await }
-        });
-        tokio::task::yield_now().await;
-        drop(io);
-        closed.await.unwrap();
-        assert!(line.is_closed());
+    async fn a_connection_that_nobody_takes_is_closed() {
+        let (mut io, line, client) = pair().await;
+        drop(line.take_over());
+        assert_eq!(flush_until_it_fails(&mut io).await, io::ErrorKind::NotConnected);
+        client.readable().await.unwrap();
+        assert_eq!(client.try_read(&mut [0; 9]).unwrap(), 0);
+        let error = poll_fn(|task| Pin::new(&mut io).poll_write(task, b"x")).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotConnected);
+        assert!(io.into_parts().is_none());
     }
 }

@@ -84,13 +84,13 @@ impl Opening {
 fn take_out(upgraded: Upgraded) -> Option<(Box<dyn Socket>, Bytes)> {
     let upgraded = match upgraded.downcast::<TokioIo<Watched<TcpStream>>>() {
         Ok(parts) => {
-            let (socket, ahead) = parts.io.into_inner().into_parts();
+            let (socket, ahead) = parts.io.into_inner().into_parts()?;
             return Some((Box::new(socket), join(parts.read_buf, &ahead)));
         }
         Err(upgraded) => upgraded,
     };
     let parts = upgraded.downcast::<TokioIo<Watched<TlsSocket>>>().ok()?;
-    let (socket, ahead) = parts.io.into_inner().into_parts();
+    let (socket, ahead) = parts.io.into_inner().into_parts()?;
     Some((Box::new(socket), join(parts.read_buf, &ahead)))
 }
 

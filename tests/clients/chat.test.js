@@ -1,10 +1,13 @@
 // The chat room: frames of its page, tabs, coming back, history, typing.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { runInNewContext } from 'node:vm';
+import WebSocket from 'ws';
 import { ChatSocket, chatTo, chatterIn } from './support/chat.js';
 import { Http } from './support/http.js';
 import { settle } from './support/mark.js';
-import { pass } from './support/patience.js';
+import { pass, until } from './support/patience.js';
 import { scenario } from './support/scenario.js';
 import { SECRET, derive, sign, token } from './support/sign.js';
 
@@ -50,6 +53,32 @@ scenario('the frames of a conversation', { 'presence-ttl': '200ms' }, async (s) 
   assert.deepEqual(await ann.hears({ type: 'user_left' }), { type: 'user_left', username: 'bob', users: ['ann'] });
   await settle(s, ROOM, ann);
   ann.hearsNothing('typing is for the others');
+});
+
+scenario('the client of the manual is one', {}, async (s) => {
+  const manual = readFileSync(new URL('../../docs/CHAT.md', import.meta.url), 'utf8');
+  const [, script] = manual.match(/```js\n([^]*?)```/);
+  await s.http.publish(ROOM, 'before');
+  const bob = await chatterIn(s, ROOM, 'bob');
+  const lines = [];
+  const sockets = [];
+  const world = {
+    WebSocket: class extends WebSocket {
+      constructor(url) {
+        super(url);
+        sockets.push(this);
+      }
+    },
+    console: { log: (line) => lines.push(line) },
+    fetch,
+    setTimeout,
+  };
+  runInNewContext(script.replaceAll('127.0.0.1:8080', s.broker.origin), world);
+  assert.equal((await bob.hears({ type: 'message' })).data.content, 'hi');
+  bob.say(ROOM, 'bob', 'hello');
+  await until(() => lines.includes('bob: hello'), 'the client to show what bob says');
+  assert.deepEqual(new Set(lines), new Set(['here: bob, ann', 'system: before', 'ann: hi', 'bob: hello']));
+  for (const socket of sockets) socket.terminate();
 });
 
 scenario('who gives no name is a guest', {}, async (s) => {

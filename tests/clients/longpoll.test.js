@@ -77,11 +77,11 @@ scenario('clients that poll find their way back after a restart', {}, async (s) 
   const since = performance.now();
   assert.deepEqual(await s.broker.stop(), { code: 0, signal: null });
   assert.ok(performance.now() - since < 4000, 'polls that wait hold no stop up');
+  const rejoining = [ann, bob].map((topic) => topic.rejoins());
   s.broker = await s.start({ port });
-  for (const topic of [ann, bob]) {
-    await until(() => topic.channel.state === 'joined', 'it has joined again', 10_000);
-    await topic.sees({ ann: 1, bob: 1 });
-  }
+  await Promise.all(rejoining);
+  for (const topic of [ann, bob]) await topic.sees({ ann: 1, bob: 1 }, 10_000);
+  assert.equal(ann.channel.state, 'joined');
 });
 
 for (const [what, upgrade] of [
@@ -208,14 +208,23 @@ scenario('a session’s token is a secret that can’t be guessed from another',
 scenario('what can’t be read is answered, and costs nobody else', {}, async (s) => {
   const bob = await phoenixIn(s, LOBBY, 'bob');
   const ann = await begin(s);
-  await ann.post('nonsense', '["1"]', ['1', '1', LOBBY, 'phx_join', {}]);
+  await ann.post('[nonsense', '["1"]', ['1', '1', LOBBY, 'phx_join', {}]);
   await bob.sees({ bob: 1, ann: 1 });
   await settle(s, LOBBY, bob);
 });
 
+scenario('a binary message ends its session, and costs nobody else', {}, async (s) => {
+  const bob = await phoenixIn(s, LOBBY, 'bob');
+  const ann = await begin(s);
+  await ann.post(['1', '1', LOBBY, 'phx_join', {}]);
+  await bob.sees({ bob: 1, ann: 1 });
+  await ann.post(btoa('\0\x01\x01\x01\x0112aebinary'));
+  await until(async () => (await ann.poll()).status === 410, 'the session is over');
+  await settle(s, LOBBY, bob);
+});
+
 scenario('a client that speaks another version is refused in words it knows', {}, async (s) => {
-  const { status, json } = await s.http.request('/socket/longpoll?user_id=ann&vsn=1.0.0');
-  assert.equal(status, 200);
+  const { json } = await s.http.request('/socket/longpoll?user_id=ann&vsn=1.0.0');
   assert.equal(json.status, 403);
 });
 

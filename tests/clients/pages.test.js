@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { visitor } from './support/page.js';
 import { Inbox, pass } from './support/patience.js';
@@ -266,10 +267,9 @@ for (const dark of [false, true]) {
     pages.push(await enter(s, 'ann', { dark, width: 340, height: 640 }));
     for (const page of pages.slice(1)) {
       await write(page, 'no space '.repeat(30) + 'x'.repeat(300));
-      await page.page.focus('#message');
-      await page.type('…');
     }
     for (const page of pages.slice(1)) await page.reads('#member-count', '2');
+    await pages[1].type('…');
     await pages[2].reads('#typing-indicator', /is typing…$/);
     for (const page of pages) {
       assert.equal(await page.overflow(), 0, 'nobody scrolls sideways');
@@ -388,6 +388,33 @@ scenario('presence with Phoenix and its own client', { 'presence-ttl': '1s' }, a
   await watcher.reads('#status', /^You are watching/);
   await watcher.readsAll('#users strong', ['bob']);
   for (const page of [bob, watcher]) assert.deepEqual(page.faults, []);
+});
+
+scenario('typed JSON in two terminals', { 'presence-ttl': '300ms' }, async (s) => {
+  const terminal = (...args) => {
+    const script = below('../../examples/typed-json/client.mjs');
+    const node = ['--experimental-websocket', '--no-warnings', script]; // Node 20 has it behind a flag
+    const child = spawn(process.execPath, [...node, s.broker.url('/'), ...args]);
+    s.cleanup(() => child.kill());
+    const said = new Inbox();
+    createInterface({ input: child.stdout }).on('line', (line) => said.put(line));
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    const reads = (line) => said.take((one) => one === line, line);
+    return { reads, exited, write: (line) => child.stdin.write(`${line}\n`), end: () => child.stdin.end() };
+  };
+  const a = terminal('Alice');
+  await a.reads('{"type":"presence.online","payload":{"user":"Alice"}}');
+  const b = terminal();
+  await b.reads('{"type":"presence.system","payload":{"message":"A new connection opened"}}');
+  b.write('{"type":"presence.join","payload":{"user":"Bob"}}');
+  for (const one of [a, b]) await one.reads('{"type":"presence.online","payload":{"user":"Bob"}}');
+  b.write('/list');
+  await b.reads('{"type":"presence.current","payload":{"users":["Alice","Bob"]}}');
+  a.write('/leave');
+  for (const one of [a, b]) await one.reads('{"type":"presence.offline","payload":{"user":"Alice"}}');
+  b.end();
+  assert.equal(await b.exited, 0);
+  await a.reads('{"type":"presence.offline","payload":{"user":"Bob"}}');
 });
 
 scenario('a page that people write for themselves', { 'presence-ttl': '500ms' }, async (s) => {

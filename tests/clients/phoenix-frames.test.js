@@ -30,6 +30,7 @@ scenario('a join is answered, then the others are told, then one’s own arrival
   await phoenixMember(s, LOBBY, 'bob', { meta: { n: 1 } });
   const ann = await phoenixSocketTo(s, USER);
   ann.send(['7', '7', LOBBY, 'phx_join', {}]);
+  await ann.hears({ ref: '7' });
   await settle(s, LOBBY, ann);
   assert.equal(ann.transcript[0], `["7","7","${LOBBY}","phx_reply",{"status":"ok","response":{}}]`);
   const [, state, diff, ...rest] = ann.frames;
@@ -176,6 +177,7 @@ scenario('a leave is answered, then the channel is closed', {}, async (s) => {
   const [ann] = await phoenixMember(s, LOBBY, 'ann');
   const before = ann.frames.length;
   ann.send(['1', '5', LOBBY, 'phx_leave', {}]);
+  await ann.hears({ ref: '5' });
   await ann.hears({ event: 'phx_close' });
   const [reply, close, ...rest] = ann.frames.slice(before);
   assert.deepEqual(reply, ['1', '5', LOBBY, 'phx_reply', { status: 'ok', response: {} }]);
@@ -192,6 +194,7 @@ scenario('a second join of a topic is answered, and closes the first', {}, async
   await watcher.join(LOBBY);
   const ann = await phoenixSocketTo(s, USER);
   ann.send(['1', '1', LOBBY, 'phx_join', { meta: { n: 1 } }]);
+  await ann.hears({ ref: '1' });
   await settle(s, LOBBY, ann);
   const before = ann.frames.length;
   ann.send(['2', '2', LOBBY, 'phx_join', { meta: { n: 2 } }]);
@@ -351,7 +354,7 @@ scenario('joining and leaving over Phoenix is seen over Action Cable', {}, async
   assert.equal(join.id, 'ann');
   assert.equal(join.info.n, 1);
   assert.match(join.info.online_at, /^\d+$/);
-  await phoenixMember(s, LOBBY, 'ann', { meta: { n: 1, online_at: join.info.online_at } });
+  await phoenixMember(s, LOBBY, 'ann', { meta: join.info });
   await ann.ask(LOBBY, 'presence:update', { meta: { n: 2 } }, joinRef);
   assert.equal((await cable.hearsPresence(identifier, 'update')).info.n, 2);
   assert.equal((await cable.list(identifier)).length, 1, 'two devices are one member');

@@ -212,7 +212,7 @@ for (const [method, path] of [
   });
 }
 
-for (const path of ['/nope', '/api', '/api/presence', '/api/presence/room', '/_broadcast/x']) {
+for (const path of ['/nope', '/api', '/api/presence', '/api/presence/room/users/x', '/_broadcast/x']) {
   scenario(`${path} is answered with 404 in JSON`, {}, async (s) => {
     const answer = await s.http.request(path);
     assert.equal(answer.status, 404);

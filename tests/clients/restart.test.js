@@ -6,11 +6,15 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cableTo, follow, next, recordPresence } from './support/anycable.js';
+import { chatTo, chatterIn } from './support/chat.js';
+import { eventsIn } from './support/events.js';
 import { pass, until } from './support/patience.js';
+import { phoenixIn } from './support/phoenix.js';
 import { eventsOf } from './support/replay.js';
 import { scenario } from './support/scenario.js';
 import { SECRET, identifySigned, token } from './support/sign.js';
 import { Socket, identify } from './support/socket.js';
+import { typedTo } from './support/typed.js';
 
 /** A scenario whose broker keeps its state in a directory of its own; `s.restart(how)` restarts it. */
 function restarting(name, flags, run) {
@@ -61,6 +65,33 @@ for (const how of HOW) {
     await watcher.settle(ROOM);
     watcher.hearsNothing('ann was never away');
     assert.deepEqual(await listed(s), [['ann', { of: 'ann' }]]);
+  });
+
+  restarting(`${how}: clients of every protocol come back, and nobody has left`, { 'presence-ttl': '2s' }, async (s) => {
+    const room = { room: 'room' };
+    const phoenix = await phoenixIn(s, 'room', 'phoenix');
+    await (await typedTo(s)).join('typed', room);
+    await chatterIn(s, 'room', 'chat');
+    await eventsIn(s, 'room', { presence_id: 'events' });
+    await s.http.request('/api/presence/room/lamp', { method: 'PUT' });
+    const all = ['phoenix', 'typed', 'chat', 'events', 'lamp'];
+    assert.deepEqual(await s.http.ids('room'), all);
+    const rejoining = phoenix.rejoins();
+    await s.restart(how);
+    const [watcher] = await s.subscriber('room');
+    assert.deepEqual((await watcher.list(ROOM)).map(({ id }) => id), all);
+    const typed = await typedTo(s);
+    typed.say('presence.join', { user: 'typed', ...room });
+    assert.deepEqual(await typed.list(room), all);
+    const chat = await chatTo(s);
+    assert.deepEqual(await chat.enter('room', 'chat'), all);
+    await eventsIn(s, 'room', { presence_id: 'events' });
+    await rejoining;
+    await pass(2500);
+    await phoenix.sees(Object.fromEntries(all.map((id) => [id, 1])));
+    assert.deepEqual((await watcher.list(ROOM)).map(({ id }) => id), all);
+    const told = eventsOf(watcher).filter(({ type }) => type !== 'update');
+    assert.deepEqual(told, [], 'nobody came or went');
   });
 
   restarting(`${how}: those who were leaving leave once, and those who left stay away`, { 'presence-ttl': '600ms' }, async (s) => {

@@ -1,6 +1,7 @@
 // Typed JSON on `/`: what two people with websocat see, rooms, and what is refused.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { settle } from './support/mark.js';
 import { pass } from './support/patience.js';
 import { scenario } from './support/scenario.js';
@@ -11,6 +12,14 @@ import { Wire } from './support/wire.js';
 
 const LOBBY = 'lobby';
 const SHORT = { 'presence-ttl': '300ms' };
+
+/** What is written and told in the terminals of a manual, line by line. */
+function conversations(manual) {
+  const text = readFileSync(new URL(`../../${manual}`, import.meta.url), 'utf8');
+  const all = [...text.matchAll(/^\$ websocat .*\n((?:\{.*\n)+)/gm)].map(([, lines]) => lines.trim().split('\n'));
+  assert.equal(all.length, 2, manual);
+  return all;
+}
 
 /** All that a socket was told, as it came. */
 const told = ({ transcript }) => transcript.map((text) => JSON.parse(text));
@@ -45,6 +54,23 @@ scenario('frames are just those of the example', {}, async (s) => {
     '{"type":"presence.offline","payload":{"user":"Alice"}}',
   ]);
 });
+
+for (const [number, example] of conversations('docs/TYPED.md').entries()) {
+  scenario(`the manual shows what is told (${number + 1})`, {}, async (s) => {
+    const terminal = await typedTo(s);
+    assert.equal(example.shift(), terminal.transcript[0]);
+    for (const line of example) {
+      const { type, room, payload } = JSON.parse(line);
+      if (/join|leave|list/.test(type)) {
+        terminal.send(line);
+      } else {
+        if (type === 'message') await s.http.publish(room, payload);
+        assert.equal((await terminal.hears({ type })).raw, line);
+      }
+    }
+    terminal.hearsNothing();
+  });
+}
 
 scenario('a line may end in a line break', {}, async (s) => {
   const a = await typedTo(s);

@@ -49,8 +49,11 @@ async fn who_looks_hears_what_happens_and_is_told_what_was_too_much() {
     assert_eq!((first.take_missed(), first.take_missed()), (44, 0));
     assert_eq!((second.take_missed(), other.take_missed()), (44, 0));
 
-    // one who goes takes nothing from the others
+    // one who goes is forgotten, and takes nothing from the others
+    assert_eq!(broker.hub.survey(0).await.unwrap().observers, 3);
     drop((second, other));
+    settle().await;
+    assert_eq!(broker.hub.survey(0).await.unwrap().observers, 1);
     clients[0].command("leave", "room");
     let change = first.next().await.unwrap();
     assert_eq!((change.id.as_str(), &change.member), ("0", &MemberChange::Left));

@@ -1,16 +1,15 @@
-//! A reader of events at the far end of the route it is served by, and the connection below.
+//! A reader of events: the request, and the far end of the connection that it becomes.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
-
-use broker::transport::{Line, Peer, Watched, event_stream};
+use broker::transport::{Line, Peer, event_stream};
 use hyper::body::Body as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use warp::http::{Request, StatusCode};
 use warp::reply::Response;
 
+use crate::client::settle;
 use crate::parts::{NOBODY, Parts};
+use crate::pipe::{Far, pipe};
 
 /// An event as a page gets it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,14 +23,22 @@ pub(crate) struct Event {
 
 pub(crate) struct Reader {
     response: Response,
-    line: Line,
-    connection: Option<Watched<()>>,
+    pub(crate) far: Far,
     text: String,
 }
 
 impl Reader {
-    /// Asks for events, with the id of the last one it has got.
-    pub(crate) async fn ask(broker: &Parts, query: &str, last: &str) -> Self {
+    /// Asks for events, with the id of the last one it has got. Of those, so many bytes may be on
+    /// their way.
+    pub(crate) async fn ask(broker: &Parts, query: &str, last: &str, room: usize) -> Self {
+        let (response, line) = Self::request(broker, query, last).await;
+        let (near, far) = pipe(room);
+        line.hand_over(Box::new(near)); // as hyper does, once it has sent the head
+        Self { response, far, text: String::new() }
+    }
+
+    /// The answer to a request, and its connection as it is before that is sent.
+    pub(crate) async fn request(broker: &Parts, query: &str, last: &str) -> (Response, Line) {
         let route = warp::service(event_stream(broker.context.clone()));
         let mut request = Request::get(format!("/events?{query}")).body(String::new()).unwrap();
         if !last.is_empty() {
@@ -40,15 +47,18 @@ impl Reader {
         let line = Line::new();
         request.extensions_mut().insert(Peer(NOBODY));
         request.extensions_mut().insert(line.clone());
-        let response = TowerToHyperService::new(route).call(request).await.unwrap();
-        let connection = Some(Watched::new((), line.clone()));
-        Self { response, line, connection, text: String::new() }
+        (TowerToHyperService::new(route).call(request).await.unwrap(), line)
     }
 
     /// One that is let in.
     pub(crate) async fn connect(broker: &Parts, query: &str) -> Self {
-        let mut reader = Self::ask(broker, query, "").await;
-        assert_eq!(reader.status(), StatusCode::OK, "{:?}", reader.text());
+        Self::connect_with(broker, query, 1 << 20).await
+    }
+
+    pub(crate) async fn connect_with(broker: &Parts, query: &str, room: usize) -> Self {
+        let reader = Self::ask(broker, query, "", room).await;
+        assert_eq!(reader.status(), StatusCode::OK);
+        settle().await;
         reader
     }
 
@@ -60,38 +70,24 @@ impl Reader {
         self.response.headers().get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// Takes one chunk of the body, if one is there; `None` at the end.
-    pub(crate) fn chunk(&mut self) -> Option<String> {
-        let mut task = Context::from_waker(Waker::noop());
-        match Pin::new(self.response.body_mut()).poll_frame(&mut task) {
-            Poll::Pending => Some(String::new()),
-            Poll::Ready(None) => None,
-            Poll::Ready(Some(frame)) => {
-                let data = frame.unwrap().into_data().unwrap();
-                Some(String::from_utf8(data.to_vec()).expect("UTF-8"))
-            }
-        }
+    /// How long the body of the answer is, if it says.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.response.body().size_hint().exact()
     }
 
-    /// All of the body that is there; whether that is its end.
-    fn take(&mut self) -> bool {
-        loop {
-            match self.chunk() {
-                None => return true,
-                Some(chunk) if chunk.is_empty() => return false,
-                Some(chunk) => self.text += &chunk,
-            }
-        }
-    }
-
+    /// Everything that has come.
     pub(crate) fn text(&mut self) -> String {
-        self.take();
+        self.receive(usize::MAX);
         std::mem::take(&mut self.text)
+    }
+
+    fn receive(&mut self, most: usize) {
+        self.text += std::str::from_utf8(&self.far.receive(most)).expect("UTF-8");
     }
 
     /// Every whole event that has come; panics over anything that isn't one.
     pub(crate) fn events(&mut self) -> Vec<Event> {
-        self.take();
+        self.receive(usize::MAX);
         let Some(end) = self.text.rfind("\n\n") else { return Vec::new() };
         let rest = self.text.split_off(end + 2);
         let whole = std::mem::replace(&mut self.text, rest);
@@ -101,21 +97,6 @@ impl Reader {
     /// What has come of an event that isn't whole yet.
     pub(crate) fn partial(&self) -> &str {
         &self.text
-    }
-
-    /// Whether the body has ended, and all of it has been taken.
-    pub(crate) fn is_at_end(&mut self) -> bool {
-        self.take()
-    }
-
-    /// Whether the broker wants the connection cut.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.line.is_cut()
-    }
-
-    /// The connection is closed, by whomever.
-    pub(crate) fn close(&mut self) {
-        self.connection = None;
     }
 }
 

@@ -100,7 +100,7 @@ pub(super) fn snapshot(
     connections: usize,
     (at, uptime): (Duration, Duration),
 ) -> Bytes {
-    let Survey { totals, tally, largest } = survey;
+    let Survey { totals, tally, largest, observers: _ } = survey;
     let Tally { commands, publications, deliveries, joins, leaves } = *tally;
     let snapshot = Snapshot {
         at: milliseconds(at),
@@ -187,6 +187,7 @@ mod tests {
             totals: Totals { streams: 1, members: 3, ..Totals::default() },
             tally: Tally { joins: 7, ..Tally::default() },
             largest: vec![StreamSize { name: "a\nb".into(), members: 3, subscribers: 2 }],
+            observers: 1,
         };
         let attendee = |id: &str, info: &str, leaves_in| Attendee {
             id: id.into(),

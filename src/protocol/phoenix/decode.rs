@@ -228,11 +228,11 @@ fn about_topic<'a>(
     }
 }
 
-fn bad<'a>(
+fn bad(
     kind: CommandKind,
-    identifier: Option<Cow<'a, str>>,
+    identifier: Option<Cow<'_, str>>,
     reason: impl Into<Cow<'static, str>>,
-) -> BadCommand<'a> {
+) -> BadCommand<'_> {
     BadCommand { kind, identifier, reason: reason.into() }
 }
 

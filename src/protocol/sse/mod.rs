@@ -59,7 +59,7 @@ mod tests {
             match field {
                 "" if line.is_empty() => self.dispatch(),
                 "event" => value.clone_into(&mut self.kind),
-                "data" => self.data += &format!("{value}\n"),
+                "data" => self.data.extend([value, "\n"]),
                 "id" if !value.contains('\0') => value.clone_into(&mut self.id),
                 _ => {}
             }

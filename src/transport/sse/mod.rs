@@ -1,20 +1,19 @@
 //! Server-sent events: a request whose answer is a connection.
 //!
-//! What would be refused over a WebSocket is refused before anything is sent. After that it is a
-//! connection as any other, over a [`BodySocket`](body::BodySocket): it has a place, a task, a session and an outbox.
+//! What would be refused over a WebSocket is refused before anything is sent. After the answer's head
+//! the socket is taken out of hyper, as after the handshake of a WebSocket, and is a connection as any
+//! other: it has a place, a task, a session and an outbox.
 
-mod body;
-
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::stream;
 use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, HeaderName, HeaderValue, header};
+use warp::http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use warp::reply::{Reply, Response};
-
-use body::body;
 
 use super::handshake::{self, Refusal};
 use super::opening::Opening;
@@ -76,10 +75,18 @@ fn begin(
         Err(refused) => return Err(Refusal::Unauthorized(*refused)),
     };
     tracing::debug!(%client, sid = %opening.sid, "a stream of events begins");
-    let (socket, body) = body(line);
     let first = Some(asked.command(Some(&stream)));
-    Opening { first, ..opening }.run(context, Box::new(socket), Bytes::new());
-    let mut response = warp::reply::stream(body).into_response();
+    let opening = Opening { first, ..opening };
+    let (taken, shared) = (line.take_over(), Arc::clone(context));
+    context.tasks.spawn(async move {
+        if let Ok(socket) = taken.await {
+            opening.run(&shared, socket, Bytes::new());
+        }
+    });
+    // all of the body comes after hyper, and ends with the connection
+    let nothing = stream::pending::<io::Result<Bytes>>();
+    let mut response = warp::reply::stream(nothing).into_response();
+    *response.version_mut() = Version::HTTP_10; // of later ones hyper divides bodies into chunks
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),

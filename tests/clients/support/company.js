@@ -126,10 +126,7 @@ export class PhoenixGuest extends Guest {
   }
 
   async comeBack() {
-    const states = () => this.topic.story.filter(({ event }) => event === 'presence_state').length;
-    const before = states();
-    cutPhoenix(this.client);
-    await until(() => states() > before, 'the channel is joined again');
+    await this.topic.rejoins(() => cutPhoenix(this.client));
     if (!this.isIn) await this.#push('presence:untrack', {});
   }
 

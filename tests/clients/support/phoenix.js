@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { Presence, Socket as Client } from 'phoenix';
 import { BrowserSocket } from './browser.js';
-import { Inbox, until, within } from './patience.js';
+import { Inbox, PATIENCE, until, within } from './patience.js';
 import { Socket, same } from './socket.js';
 
 /** A socket of the stock client, connected or connecting; it comes back 100 ms after it was cut. */
@@ -62,8 +62,17 @@ export class Topic {
     return answer(this.channel.push(event, payload));
   }
 
+  /** Leaves; the client says «ok» to itself before the broker does. */
   leave() {
     return answer(this.channel.leave());
+  }
+
+  /** Waits until the channel is joined once more, by the client's own efforts, after `harm`. */
+  async rejoins(harm = () => {}) {
+    const states = () => this.story.filter(({ event }) => event === 'presence_state').length;
+    const before = states();
+    harm();
+    await until(() => states() > before, `${this.channel.topic} is joined again`, 2 * PATIENCE);
   }
 
   /** The next event of this name; gives its payload. */
