@@ -271,12 +271,11 @@ impl World {
                 self.shard.put(&topic(), put, self.instant()).unwrap();
                 let info = INFOS[info].to_owned();
                 let is_there = |it: &Record| it.owner == Owner::Application && it.user == id(user);
-                match self.records.iter().position(is_there) {
-                    Some(at) => self.change(at, info),
-                    None => {
-                        let (user, owner) = (id(user), Owner::Application);
-                        self.records.push(Record { user, info, owner, deadline: None });
-                    }
+                if let Some(at) = self.records.iter().position(is_there) {
+                    self.change(at, info);
+                } else {
+                    let (user, owner) = (id(user), Owner::Application);
+                    self.records.push(Record { user, info, owner, deadline: None });
                 }
             }
             Step::Kick(user) => {
@@ -703,7 +702,8 @@ impl Presence {
             let new = presence["metas"].as_array().unwrap();
             let current = self.state.remove(id).unwrap_or_default();
             let joined = references(new);
-            let is_known = |meta: &Value| joined.contains(&references(&[meta.clone()])[0]);
+            let is_known =
+                |meta: &Value| joined.contains(&references(std::slice::from_ref(meta))[0]);
             if is_strict {
                 assert!(!current.iter().any(is_known), "{diff} joins what is there: {current:?}");
                 let mut there = references(&current);
@@ -712,7 +712,7 @@ impl Presence {
                         let previous = previous.as_str().unwrap().to_owned();
                         assert!(there.contains(&previous), "{diff} replaces none of {there:?}");
                     }
-                    there.extend(references(&[meta.clone()]));
+                    there.extend(references(std::slice::from_ref(meta)));
                 }
             }
             let mut metas: Vec<Value> = current.into_iter().filter(|it| !is_known(it)).collect();
@@ -726,7 +726,7 @@ impl Presence {
                 continue;
             };
             let before = current.len();
-            current.retain(|meta| !left.contains(&references(&[meta.clone()])[0]));
+            current.retain(|meta| !left.contains(&references(std::slice::from_ref(meta))[0]));
             assert!(!is_strict || before == current.len() + left.len(), "{diff}");
             if current.is_empty() {
                 self.state.remove(id);
