@@ -2,8 +2,7 @@
 //! the diffs, has the list there is, whatever happens at once and in whatever pieces it is told; every
 //! request is answered once; and a device that comes back is the same device.
 //!
-//! The other side is a naive list of records, and the client's own algorithms
-//! (`assets/js/phoenix/presence.js`).
+//! The other side is a naive list of records, and the client's own algorithms.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -24,6 +23,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::Value;
 
+use crate::presence::{Presence, references};
 use crate::shard::without_history;
 
 const CLIENTS: usize = 5;
@@ -169,16 +169,6 @@ struct Page {
     presence: Presence,
     /// How many others' shouts it has to have heard while it was in the topic, and has.
     shouts: (usize, usize),
-}
-
-/// The client's class of this name.
-#[derive(Default)]
-struct Presence {
-    state: BTreeMap<String, Vec<Value>>,
-    pending: Vec<Value>,
-    join_ref: Option<String>,
-    /// It was told something twice, as may be around a join: then its metas are in another order.
-    is_shuffled: bool,
 }
 
 struct World {
@@ -601,10 +591,6 @@ fn id(user: usize) -> &'static str {
     USERS[user].unwrap()
 }
 
-fn references(metas: &[Value]) -> Vec<String> {
-    metas.iter().map(|meta| meta["phx_ref"].as_str().unwrap().to_owned()).collect()
-}
-
 impl Page {
     fn is_in(&self) -> bool {
         self.join_ref.is_some()
@@ -659,78 +645,6 @@ impl Page {
             "shout" => self.shouts.1 += 1,
             "message" => assert_eq!(*payload, 1),
             _ => panic!("{frame}"), // no page's channel is closed that it didn't leave
-        }
-    }
-}
-
-impl Presence {
-    /// `syncState`, and then the diffs that came before it.
-    fn take_state(&mut self, new: &Value, join_ref: Option<String>) {
-        self.join_ref = join_ref;
-        let (mut joins, mut leaves) = (serde_json::Map::new(), serde_json::Map::new());
-        for (id, current) in &self.state {
-            if new.get(id).is_none() {
-                leaves.insert(id.clone(), serde_json::json!({ "metas": current }));
-            }
-        }
-        for (id, presence) in new.as_object().unwrap() {
-            let metas = presence["metas"].as_array().unwrap();
-            let current = self.state.get(id).map(Vec::as_slice).unwrap_or_default();
-            let (known, given) = (references(current), references(metas));
-            let is_new = |meta: &&Value| !known.contains(&references(&[(*meta).clone()])[0]);
-            let joined: Vec<Value> = metas.iter().filter(is_new).cloned().collect();
-            let is_gone = |meta: &&Value| !given.contains(&references(&[(*meta).clone()])[0]);
-            let left: Vec<Value> = current.iter().filter(is_gone).cloned().collect();
-            if !joined.is_empty() {
-                joins.insert(id.clone(), serde_json::json!({ "metas": joined }));
-            }
-            if !left.is_empty() {
-                leaves.insert(id.clone(), serde_json::json!({ "metas": left }));
-            }
-        }
-        self.sync_diff(&serde_json::json!({ "joins": joins, "leaves": leaves }), false);
-        for diff in std::mem::take(&mut self.pending) {
-            self.is_shuffled = true;
-            self.sync_diff(&diff, false);
-        }
-    }
-
-    /// `syncDiff`. Strictly, nothing comes that is there, nothing goes that isn't, and what takes
-    /// another's place takes that of one that is there.
-    fn sync_diff(&mut self, diff: &Value, is_strict: bool) {
-        for (id, presence) in diff["joins"].as_object().unwrap() {
-            let new = presence["metas"].as_array().unwrap();
-            let current = self.state.remove(id).unwrap_or_default();
-            let joined = references(new);
-            let is_known =
-                |meta: &Value| joined.contains(&references(std::slice::from_ref(meta))[0]);
-            if is_strict {
-                assert!(!current.iter().any(is_known), "{diff} joins what is there: {current:?}");
-                let mut there = references(&current);
-                for meta in new {
-                    if let Some(previous) = meta.get("phx_ref_prev") {
-                        let previous = previous.as_str().unwrap().to_owned();
-                        assert!(there.contains(&previous), "{diff} replaces none of {there:?}");
-                    }
-                    there.extend(references(std::slice::from_ref(meta)));
-                }
-            }
-            let mut metas: Vec<Value> = current.into_iter().filter(|it| !is_known(it)).collect();
-            metas.extend(new.iter().cloned());
-            self.state.insert(id.clone(), metas);
-        }
-        for (id, presence) in diff["leaves"].as_object().unwrap() {
-            let left = references(presence["metas"].as_array().unwrap());
-            let Some(current) = self.state.get_mut(id) else {
-                assert!(!is_strict, "{diff} takes out who isn't there");
-                continue;
-            };
-            let before = current.len();
-            current.retain(|meta| !left.contains(&references(std::slice::from_ref(meta))[0]));
-            assert!(!is_strict || before == current.len() + left.len(), "{diff}");
-            if current.is_empty() {
-                self.state.remove(id);
-            }
         }
     }
 }
