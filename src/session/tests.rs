@@ -310,3 +310,21 @@ mod named {
         assert!(matches!(command, StreamCommand::Update(_)), "{command:?}");
     }
 }
+
+#[test]
+fn what_is_too_much_is_refused_where_a_client_looks() {
+    let refused = |kind, reference: Option<Reference>| {
+        let (reference, identifier) = (reference.map(Arc::new), Some(Cow::from("i")));
+        refuse_excess(&Head { reference, kind, identifier })
+    };
+    // without an answer that they know, clients of Action Cable ask again; Phoenix' do when refused
+    let action = refused(CommandKind::Subscribe, None);
+    assert!(matches!(action, Action::Answer { message: ConnectionMessage::Error { .. }, .. }));
+    let named = || Some(Reference { subscription: None, request: Some("1".into()) });
+    let action = refused(CommandKind::Subscribe, named());
+    assert!(matches!(action, Action::Refuse { message: ServerMessage::Rejected(_), .. }));
+    for kind in [CommandKind::Whisper, CommandKind::Join, CommandKind::Leave] {
+        let action = refused(kind, named());
+        assert!(matches!(action, Action::Refuse { message: ServerMessage::Refused(_), .. }));
+    }
+}

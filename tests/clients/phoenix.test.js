@@ -56,6 +56,7 @@ scenario('a page shows who is online, with a count for each', { 'presence-ttl': 
 
 scenario('leaving a channel is seen at once, a closed page when the TTL is over', { 'presence-ttl': '1s' }, async (s) => {
   const ann = openPage(s, 'ann');
+  await shows(ann, '<br>ann (count: 1)</br>');
   const bob = openPage(s, 'bob');
   await shows(ann, '<br>ann (count: 1)</br><br>bob (count: 1)</br>');
   let since = performance.now();
