@@ -15,7 +15,7 @@ use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -62,10 +62,6 @@ struct Shared {
     state: Mutex<State>,
     /// The connection's task.
     owner: AtomicWaker,
-    /// The poll that waits.
-    poller: AtomicWaker,
-    /// The request that posts.
-    poster: AtomicWaker,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +74,10 @@ struct State {
     pongs: Vec<u8>,
     /// The number of the latest poll.
     poll: u64,
+    /// That poll, while it waits.
+    poller: Option<Waker>,
+    /// The requests that wait to post.
+    posters: Vec<Waker>,
     /// When the client is gone, unless it polls again; none while it polls.
     gone_at: Option<Instant>,
     /// The broker says no more.
@@ -116,8 +116,6 @@ pub(super) fn pipe(clock: &Arc<Clock>, patience: Duration) -> (Pipe, Far) {
         patience,
         state: Mutex::new(state),
         owner: AtomicWaker::new(),
-        poller: AtomicWaker::new(),
-        poster: AtomicWaker::new(),
     }));
     (Pipe { far: far.clone(), entry: None, alarm: Mutex::default() }, far)
 }
@@ -130,9 +128,9 @@ impl Far {
         state.gone_at = None;
         let pongs = std::mem::take(&mut state.pongs);
         state.to_broker.extend_from_slice(&pongs);
-        let number = state.poll;
+        let (number, replaced) = (state.poll, state.poller.take());
         drop(state);
-        self.0.poller.wake();
+        wake(replaced);
         self.0.owner.wake();
         Polling { far: self.clone(), number }
     }
@@ -142,12 +140,12 @@ impl Far {
         let mut frame = Vec::new();
         frames::write(&mut frame, kind, payload);
         poll_fn(|task| {
-            self.0.poster.register(task.waker());
             let mut state = self.0.state.lock();
             if state.is_ended {
                 return Poll::Ready(Err(Ended));
             }
             if state.to_broker.len() >= TO_BROKER {
+                state.posters.push(task.waker().clone());
                 return Poll::Pending;
             }
             state.to_broker.extend_from_slice(&frame);
@@ -164,13 +162,13 @@ impl Polling {
     pub(super) async fn messages(&mut self) -> Polled {
         let shared = &self.far.0;
         poll_fn(|task| {
-            shared.poller.register(task.waker());
             let mut state = shared.state.lock();
             if state.poll != self.number {
-                return Poll::Ready(Polled::Replaced);
+                return Poll::Ready(Polled::Replaced); // and another one is to be woken
             }
             let messages = state.take_messages();
             let is_ended = state.is_ended;
+            state.poller = Some(task.waker().clone());
             drop(state);
             shared.owner.wake(); // there is room, or an answer to a ping
             match messages.is_empty() {
@@ -188,6 +186,7 @@ impl Drop for Polling {
         let shared = &self.far.0;
         let mut state = shared.state.lock();
         if state.poll == self.number {
+            state.poller = None;
             state.gone_at = Some(shared.clock.now() + shared.patience);
             drop(state);
             shared.owner.wake();
@@ -226,6 +225,10 @@ impl State {
     }
 }
 
+fn wake(wakers: impl IntoIterator<Item = Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
+}
+
 impl Pipe {
     /// Keeps an entry for as long as the connection lasts.
     pub(super) fn enter(&mut self, entry: Entry) {
@@ -253,8 +256,9 @@ impl Socket for Pipe {
         if state.to_broker.is_empty() {
             state.to_broker = BytesMut::new();
         }
+        let posters = std::mem::take(&mut state.posters);
         drop(state);
-        self.far.0.poster.wake();
+        wake(posters);
         Ok(size)
     }
 
@@ -268,8 +272,9 @@ impl Socket for Pipe {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         state.to_client.extend_from_slice(bytes.get(..room).unwrap_or_default());
+        let poller = state.poller.take();
         drop(state);
-        self.far.0.poller.wake();
+        wake(poller);
         Ok(room)
     }
 
@@ -319,9 +324,10 @@ impl Socket for Pipe {
         let mut state = self.state();
         state.is_ended |= how != Shutdown::Read;
         state.is_closed |= how == Shutdown::Both;
+        let (poller, posters) = (state.poller.take(), std::mem::take(&mut state.posters));
         drop(state);
-        self.far.0.poller.wake();
-        self.far.0.poster.wake();
+        wake(poller);
+        wake(posters);
         self.far.0.owner.wake();
     }
 }
@@ -426,14 +432,17 @@ mod tests {
         let mut first = far.poll();
         let waits = tokio::spawn(async move { (first.messages().await, first) });
         tokio::task::yield_now().await;
-        let mut second = far.poll();
+        let second = tokio::spawn(async move {
+            let mut second = far.poll();
+            (second.messages().await, second)
+        });
         let (polled, first) = waits.await.unwrap();
         assert_eq!(polled, Polled::Replaced);
-        pipe.try_write(&text("a")).unwrap();
         drop(first); // which is not the end of polling
         tokio::time::sleep(2 * PATIENCE).await;
         assert!(until_readable(&pipe).now_or_never().is_none());
-        assert_eq!(now(&mut second), Some(messages(&["a"])));
+        pipe.try_write(&text("a")).unwrap();
+        assert_eq!(second.await.unwrap().0, messages(&["a"]));
     }
 
     #[tokio::test(start_paused = true)]
@@ -467,6 +476,21 @@ mod tests {
             clock.now();
         }
         assert!(until_readable(&pipe).now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_that_wait_to_post_do() {
+        let (pipe, far) = ends();
+        far.post(Kind::Text, &[b'x'; TO_BROKER]).await.unwrap();
+        let posts = [0; 3].map(|_| {
+            let far = far.clone();
+            tokio::spawn(async move { far.post(Kind::Text, b"x").await })
+        });
+        tokio::task::yield_now().await;
+        while pipe.try_read(&mut [0; 10_000]).is_ok() {}
+        for post in posts {
+            post.await.unwrap().unwrap();
+        }
     }
 
     #[tokio::test(start_paused = true)]
