@@ -12,6 +12,8 @@ mod crowd;
 mod history;
 mod hold;
 mod occupancy;
+mod phoenix;
+mod presence;
 mod reference;
 mod replay;
 mod restore;

@@ -191,13 +191,16 @@ impl<R: Clone> Shard<R> {
         for ((session, identifier), record) in &records {
             let group = groups.get(&(*session, identifier.clone()));
             let group = group.map(|(group, _)| group.clone());
+            let is_orphan = group.is_none();
             let codec = Codec::ActionCable; // of a connection that is gone, it only names the record
             let group = group.unwrap_or_else(|| GroupKey::new(codec, identifier.clone()));
             let owner = SubscriberKey { session: *session, group };
-            if let Some(stream) = self.streams.get_mut(index as usize)
-                && let Some(place) = stream.presence.owner_mut(*record)
-            {
+            let Some(stream) = self.streams.get_mut(index as usize) else { continue };
+            if let Some(place) = stream.presence.owner_mut(*record) {
                 *place = Some(Box::new(Owner::Subscription(owner)));
+            }
+            if is_orphan {
+                stream.presence.orphan(*record);
             }
         }
         for ((session, identifier), (group, grant)) in groups {

@@ -1,0 +1,677 @@
+//! Phoenix from frame to frame: whoever keeps a list of members as its client does, from the state and
+//! the diffs, has the list there is, whatever happens at once and in whatever pieces it is told; every
+//! request is answered once; and a device that comes back is the same device.
+//!
+//! The other side is a naive list of records, and the client's own algorithms.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use broker::auth::{Client, Streams};
+use broker::broker::{
+    Delivery, End, FanOut, GroupKey, Input, Put, Restoring, Settings, Shard, SubscriberKey, Totals,
+};
+use broker::clock::Clock;
+use broker::protocol;
+use broker::protocol::websocket::frame_boundary;
+use broker::session::{Action, Session};
+use broker::types::{
+    Arrival, Codec, Grant, Identifier, Join, Limits, PresenceId, SessionId, StreamCommand,
+    StreamName,
+};
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::Value;
+
+use crate::presence::{Presence, references};
+use crate::shard::without_history;
+
+const CLIENTS: usize = 5;
+const USERS: [Option<&str>; 4] = [Some("ann"), Some("b\"b"), Some("__proto__"), None];
+const METAS: [&str; 4] = ["", r#""n":1"#, r#""n":2"#, r#""phx_ref":"x","n":9007199254740993"#];
+/// Infos of members who came by Action Cable or were put by the application.
+const INFOS: [&str; 4] = ["null", "{}", "[1]", r#"{"n":1}"#];
+const TTL: u64 = 300;
+const INTERVAL: u64 = 1000;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A client that isn't connected does.
+    Open {
+        client: usize,
+        user: usize,
+    },
+    Do {
+        client: usize,
+        what: What,
+    },
+    /// A client of Action Cable joins, if there is none.
+    Cable {
+        user: usize,
+        info: usize,
+    },
+    CableEnds,
+    Put {
+        user: usize,
+        info: usize,
+    },
+    Kick(usize),
+    Publish,
+    Pass(u64),
+    Expire,
+    Deliver {
+        slices: usize,
+        most: usize,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    /// The topic, once or once more.
+    Join {
+        meta: usize,
+        counts: bool,
+    },
+    Leave,
+    Track {
+        meta: usize,
+    },
+    Update {
+        meta: usize,
+    },
+    Untrack,
+    Shout,
+    /// With a reference of an earlier join.
+    ShoutLate,
+    Heartbeat,
+    Vanish,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let meta = || 0..METAS.len();
+    let what = prop_oneof![
+        6 => (meta(), prop::bool::weighted(0.15))
+            .prop_map(|(meta, counts)| What::Join { meta, counts }),
+        2 => Just(What::Leave),
+        1 => meta().prop_map(|meta| What::Track { meta }),
+        3 => meta().prop_map(|meta| What::Update { meta }),
+        1 => Just(What::Untrack),
+        1 => Just(What::Shout),
+        1 => Just(What::ShoutLate),
+        1 => Just(What::Heartbeat),
+        2 => Just(What::Vanish),
+    ];
+    let (user, info) = (|| 0..USERS.len() - 1, || 0..INFOS.len());
+    let step = prop_oneof![
+        5 => (0..CLIENTS, 0..USERS.len()).prop_map(|(client, user)| Step::Open { client, user }),
+        16 => (0..CLIENTS, what).prop_map(|(client, what)| Step::Do { client, what }),
+        1 => (user(), info()).prop_map(|(user, info)| Step::Cable { user, info }),
+        1 => Just(Step::CableEnds),
+        1 => (user(), info()).prop_map(|(user, info)| Step::Put { user, info }),
+        1 => user().prop_map(Step::Kick),
+        1 => Just(Step::Publish),
+        3 => select(vec![1, TTL - 1, TTL, INTERVAL]).prop_map(Step::Pass),
+        2 => Just(Step::Expire),
+        4 => (0..4_usize, 1..4_usize).prop_map(|(slices, most)| Step::Deliver { slices, most }),
+    ];
+    prop::collection::vec(step, 0..150)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn clients_see_who_is_there(steps in steps()) {
+        let mut world = World::new();
+        for step in steps {
+            world.step(&step);
+            world.check_records();
+        }
+        world.deliver(usize::MAX, 2);
+        world.check_clients();
+        world.close();
+    }
+}
+
+/// A record as the naive list has it.
+#[derive(Clone, Debug)]
+struct Record {
+    user: &'static str,
+    info: String,
+    owner: Owner,
+    /// When it goes, and the number of that decision.
+    deadline: Option<(u64, usize)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Owner {
+    Connection(usize),
+    /// Its connection has ended, and whoever joins next as this member takes it over.
+    Nobody,
+    /// Likewise, but its session might come back.
+    Parked,
+    Application,
+}
+
+/// A connection of a page, and what its client makes of what it is told.
+struct Page {
+    session: Session,
+    user: Option<&'static str>,
+    refs: usize,
+    /// What is asked, by its ref, with the status that the answer has to have.
+    asked: BTreeMap<String, &'static str>,
+    answers: BTreeMap<String, Vec<String>>,
+    /// The join it is in, and those it was in.
+    join_ref: Option<String>,
+    earlier: Vec<String>,
+    is_counting: bool,
+    total: Option<u64>,
+    presence: Presence,
+    /// How many others' shouts it has to have heard while it was in the topic, and has.
+    shouts: (usize, usize),
+}
+
+struct World {
+    shard: Shard<usize>,
+    start: Instant,
+    now: u64,
+    decisions: usize,
+    /// All there ever were; a cable has none.
+    pages: Vec<Option<Page>>,
+    clients: [Option<usize>; CLIENTS],
+    cable: Option<usize>,
+    /// In the order of their last change.
+    records: Vec<Record>,
+}
+
+fn topic() -> StreamName {
+    "room:\"é\"".into()
+}
+
+fn token(text: &str) -> String {
+    serde_json::to_string(text).unwrap()
+}
+
+fn settings() -> Settings {
+    let occupancy_interval = Duration::from_millis(INTERVAL);
+    Settings { occupancy_interval, ..without_history(Duration::from_millis(TTL)) }
+}
+
+impl World {
+    fn new() -> Self {
+        let start = Clock::new().now();
+        Self {
+            shard: Shard::new(settings(), start),
+            start,
+            now: 0,
+            decisions: 0,
+            pages: Vec::new(),
+            clients: [None; CLIENTS],
+            cable: None,
+            records: Vec::new(),
+        }
+    }
+
+    fn instant(&self) -> Instant {
+        self.start + Duration::from_millis(self.now)
+    }
+
+    fn unix(&self) -> Duration {
+        Duration::from_secs(1_700_000_000) + Duration::from_millis(self.now)
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Open { client, user } if self.clients[client].is_none() => {
+                self.clients[client] = Some(self.open(USERS[user]));
+            }
+            Step::Do { client, what } => {
+                let Some(number) = self.clients[client] else { return };
+                if matches!(what, What::Vanish) {
+                    self.clients[client] = None;
+                    self.vanish(number);
+                } else {
+                    self.act(number, what);
+                }
+            }
+            Step::Cable { user, info } if self.cable.is_none() => {
+                self.pages.push(None);
+                let number = self.pages.len() - 1;
+                self.cable = Some(number);
+                let join = Join { id: id(user).into(), info: INFOS[info].into(), extra: None };
+                let (join, history, grant) = (Some(Ok(join)), None, Grant::OPEN);
+                let arrival = Arrival::default();
+                let command = StreamCommand::Subscribe { join, history, grant, arrival };
+                let (key, recipient) = (Self::cable_key(number), number);
+                let input = Input::Command { key, recipient, command, reference: None };
+                self.shard.handle(&topic(), input, self.instant());
+                self.record(Owner::Connection(number), id(user), INFOS[info].to_owned());
+            }
+            Step::CableEnds => {
+                let Some(number) = self.cable.take() else { return };
+                self.deliver(0, 1);
+                let end = End { at: self.instant(), doubt: None, resumable: true };
+                let input = Input::Ended { key: Self::cable_key(number), end };
+                self.shard.handle(&topic(), input, self.instant());
+                self.let_go(number, Owner::Parked);
+            }
+            Step::Put { user, info } => {
+                let join = Join { id: id(user).into(), info: INFOS[info].into(), extra: None };
+                let put = Put { join, ttl: None, at: 0 };
+                self.shard.put(&topic(), put, self.instant()).unwrap();
+                let info = INFOS[info].to_owned();
+                let is_there = |it: &Record| it.owner == Owner::Application && it.user == id(user);
+                if let Some(at) = self.records.iter().position(is_there) {
+                    self.change(at, info);
+                } else {
+                    let (user, owner) = (id(user), Owner::Application);
+                    self.records.push(Record { user, info, owner, deadline: None });
+                }
+            }
+            Step::Kick(user) => {
+                let kicked = self.shard.kick(&topic(), &id(user).into(), self.instant());
+                for (number, identifier) in kicked.subscribers {
+                    if let Some(page) = &mut self.pages[number] {
+                        page.session.kicked(&identifier);
+                    }
+                }
+                self.records.retain(|record| record.user != id(user));
+            }
+            Step::Publish => {
+                let input = Input::Publish { data: "1".into(), event: None, at: 0, except: None };
+                self.shard.handle(&topic(), input, self.instant());
+            }
+            Step::Pass(milliseconds) => self.now += milliseconds,
+            Step::Expire => self.expire(),
+            Step::Deliver { slices, most } => self.deliver(slices, most),
+            Step::Open { .. } | Step::Cable { .. } => {}
+        }
+    }
+
+    fn cable_key(number: usize) -> SubscriberKey {
+        let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"i\""));
+        SubscriberKey { session: SessionId::from_bits(number as u128), group }
+    }
+
+    fn open(&mut self, user: Option<&'static str>) -> usize {
+        let number = self.pages.len();
+        let client = Client::default().called(user.map(PresenceId::from));
+        self.pages.push(Some(Page {
+            session: Session::new(SessionId::from_bits(number as u128), &client),
+            user,
+            refs: 0,
+            asked: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            join_ref: None,
+            earlier: Vec::new(),
+            is_counting: false,
+            total: None,
+            presence: Presence::default(),
+            shouts: (0, 0),
+        }));
+        number
+    }
+
+    fn page(&mut self, number: usize) -> &mut Page {
+        self.pages[number].as_mut().unwrap()
+    }
+
+    fn act(&mut self, number: usize, what: What) {
+        let unix = self.unix().as_secs();
+        // as a meta of one's own is merged over it
+        let info = |meta: usize| {
+            let separator = if METAS[meta].is_empty() { "" } else { "," };
+            format!("{{\"online_at\":\"{unix}\"{separator}{}}}", METAS[meta])
+        };
+        let payload = |meta: usize| format!("{{\"meta\":{{{}}}}}", METAS[meta]);
+        let is_in = self.page(number).join_ref.is_some();
+        let user = self.page(number).user;
+        let present = self.records.iter().position(|it| it.owner == Owner::Connection(number));
+        match what {
+            What::Join { meta, counts } => {
+                let watch = if counts { r#","presence":"occupancy""# } else { "" };
+                let payload = format!("{{\"meta\":{{{}}}{watch}}}", METAS[meta]);
+                if self.page(number).is_counting && !counts {
+                    // what is under way would be taken for what is told after the state
+                    self.deliver(usize::MAX, 3);
+                }
+                let page = self.page(number);
+                let join_ref = (page.refs + 1).to_string();
+                page.earlier.extend(page.join_ref.replace(join_ref));
+                page.is_counting = counts;
+                page.total = None;
+                self.ask(number, "phx_join", &payload, "ok");
+                if let Some(user) = user {
+                    self.record(Owner::Connection(number), user, info(meta));
+                }
+            }
+            What::Leave => {
+                self.deliver(usize::MAX, 3); // likewise, if it joins again
+                self.ask(number, "phx_leave", "{}", "ok");
+                self.records.retain(|record| record.owner != Owner::Connection(number));
+                let page = self.page(number);
+                page.earlier.extend(page.join_ref.take());
+                page.presence = Presence::default();
+            }
+            What::Track { meta } | What::Update { meta } => {
+                let is_update = matches!(what, What::Update { .. });
+                let is_good = is_in && user.is_some() && (present.is_some() || !is_update);
+                let event = if is_update { "presence:update" } else { "presence:track" };
+                self.ask(number, event, &payload(meta), if is_good { "ok" } else { "error" });
+                if let (true, Some(user)) = (is_good, user) {
+                    self.record(Owner::Connection(number), user, info(meta));
+                }
+            }
+            What::Untrack => {
+                let status = if present.is_some() { "ok" } else { "error" };
+                self.ask(number, "presence:untrack", "{}", status);
+                self.records.retain(|record| record.owner != Owner::Connection(number));
+            }
+            What::Shout => {
+                self.ask(number, "shout", "{}", if is_in { "ok" } else { "error" });
+                for (other, page) in self.pages.iter_mut().enumerate() {
+                    let Some(page) = page else { continue };
+                    page.shouts.0 += usize::from(is_in && other != number && page.is_in());
+                }
+            }
+            What::ShoutLate => {
+                let page = self.page(number);
+                let Some(earlier) = page.earlier.last().cloned() else { return };
+                let now = page.join_ref.replace(earlier);
+                self.ask(number, "shout", "{}", "error");
+                self.page(number).join_ref = now;
+            }
+            What::Heartbeat => {
+                let page = self.page(number);
+                page.refs += 1;
+                let (frame, asked) =
+                    (format!("[null,\"{}\",\"phoenix\",\"heartbeat\",{{}}]", page.refs), "ok");
+                page.asked.insert(page.refs.to_string(), asked);
+                self.say(number, &frame);
+            }
+            What::Vanish => {}
+        }
+    }
+
+    fn ask(&mut self, number: usize, event: &str, payload: &str, status: &'static str) {
+        let page = self.page(number);
+        page.refs += 1;
+        page.asked.insert(page.refs.to_string(), status);
+        let (join_ref, topic) = (page.join_ref.as_deref(), token(topic().as_str()));
+        let join_ref = join_ref.map_or("null".to_owned(), token);
+        let frame = format!("[{join_ref},\"{}\",{topic},\"{event}\",{payload}]", page.refs);
+        self.say(number, &frame);
+    }
+
+    /// What a connection's task does about a frame.
+    fn say(&mut self, number: usize, frame: &str) {
+        let (unix, now) = (self.unix(), self.instant());
+        let page = self.pages[number].as_mut().unwrap();
+        let request = protocol::decode(Codec::Phoenix, frame, page.session.called(), || unix);
+        let reference = request.reference.clone();
+        let mut out = Vec::new();
+        match page.session.handle(request, &Limits::default(), &Streams::default()) {
+            Action::Forward { stream, identifier, watch, command } => {
+                let group = GroupKey { codec: Codec::Phoenix, watch, identifier };
+                let key = SubscriberKey { session: page.session.id(), group };
+                let input = Input::Command { key, recipient: number, command, reference };
+                self.shard.handle(&stream, input, now);
+            }
+            Action::Refuse { identifier, message, .. } => {
+                let group = GroupKey::new(Codec::Phoenix, identifier);
+                protocol::encode(&group, &message, reference.as_deref(), &mut out);
+            }
+            Action::Answer { message, .. } => {
+                let reference = reference.as_deref();
+                protocol::encode_connection(Codec::Phoenix, &message, reference, &mut out);
+            }
+            other => panic!("{other:?}"),
+        }
+        page.receive(&out);
+    }
+
+    fn vanish(&mut self, number: usize) {
+        self.deliver(0, 1);
+        let now = self.instant();
+        for held in self.page(number).session.end().subscriptions() {
+            let group = held.group(Codec::Phoenix);
+            let key = SubscriberKey { session: SessionId::from_bits(number as u128), group };
+            let input = Input::Ended { key, end: End::at(now) };
+            self.shard.handle(&held.stream, input, now);
+        }
+        let page = self.page(number);
+        page.join_ref = None;
+        page.shouts.0 = page.shouts.1; // what it hasn't heard by now, it never will
+        self.let_go(number, Owner::Nobody);
+    }
+
+    /// The record that an owner has, or takes over, or makes.
+    fn record(&mut self, owner: Owner, user: &'static str, info: String) {
+        let held = self.records.iter().position(|record| record.owner == owner);
+        let orphan = |it: &Record| it.owner == Owner::Nobody && it.user == user;
+        match held.or_else(|| self.records.iter().rposition(orphan)) {
+            Some(at) => {
+                self.records[at].owner = owner;
+                self.records[at].deadline = None;
+                self.change(at, info);
+            }
+            None => self.records.push(Record { user, info, owner, deadline: None }),
+        }
+    }
+
+    fn change(&mut self, at: usize, info: String) {
+        if self.records[at].info != info {
+            let record = self.records.remove(at);
+            self.records.push(Record { info, ..record });
+        }
+    }
+
+    fn let_go(&mut self, number: usize, owner: Owner) {
+        for record in &mut self.records {
+            if record.owner == Owner::Connection(number) {
+                self.decisions += 1;
+                record.owner = owner;
+                record.deadline = Some((self.now + TTL, self.decisions));
+            }
+        }
+    }
+
+    fn expire(&mut self) {
+        self.shard.handle_timeout(self.instant());
+        let now = self.now;
+        self.records.retain(|record| record.deadline.is_none_or(|(at, _)| at > now));
+    }
+
+    fn deliver(&mut self, slices: usize, most: usize) {
+        while let Some(Delivery { recipient, group, messages, reference }) = self.shard.poll_reply()
+        {
+            let mut out = Vec::new();
+            protocol::encode_run(&group, &messages, reference.as_deref(), &mut out);
+            self.receive(recipient, &out);
+        }
+        for _ in 0..slices {
+            let Some(slice) = self.shard.poll_fan_out(most, self.instant()) else { break };
+            let FanOut { group, messages, recipients } = slice;
+            for (recipient, has) in recipients {
+                let mut out = Vec::new();
+                protocol::encode_run(&group, &messages[has..], None, &mut out);
+                self.receive(recipient, &out);
+            }
+        }
+    }
+
+    fn receive(&mut self, recipient: usize, frames: &[u8]) {
+        if let Some(page) = &mut self.pages[recipient] {
+            page.receive(frames);
+        }
+    }
+
+    /// The shard lists what the naive list has.
+    fn check_records(&mut self) {
+        let mut expected: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for record in &self.records {
+            expected.entry(record.user).or_default().push(&record.info);
+        }
+        let listed = self.shard.records(&topic());
+        let listed = listed.iter().map(|member| {
+            let infos = member.records.iter().map(|record| record.info.as_str());
+            (member.id.as_str(), infos.collect::<Vec<_>>())
+        });
+        assert_eq!(listed.collect::<BTreeMap<_, _>>(), expected);
+    }
+
+    /// Everyone has been told everything: their lists are the list there is, and all they asked was
+    /// answered.
+    fn check_clients(&mut self) {
+        self.pass_interval();
+        let listed = self.shard.records(&topic());
+        let metas = |member: &broker::types::MemberRecords| -> Vec<String> {
+            let references = member.records.iter().map(|record| format!("{:x}", record.reference));
+            references.collect()
+        };
+        let there: BTreeMap<String, Vec<String>> =
+            listed.iter().map(|member| (member.id.to_string(), metas(member))).collect();
+        let total = self.shard.member_count(&topic()) as u64;
+        for page in self.pages.iter().flatten() {
+            let answered = page.answers.keys().collect::<Vec<_>>();
+            if page.is_in() && page.is_counting {
+                assert_eq!(page.total, Some(total));
+            } else if page.is_in() {
+                let Presence { state, pending, join_ref, is_shuffled } = &page.presence;
+                assert_eq!(*join_ref, page.join_ref, "it has a state");
+                assert!(pending.is_empty());
+                let mut seen: BTreeMap<String, Vec<String>> =
+                    state.iter().map(|(id, metas)| (id.clone(), references(metas))).collect();
+                let mut there = there.clone();
+                if *is_shuffled {
+                    for metas in seen.values_mut().chain(there.values_mut()) {
+                        metas.sort();
+                    }
+                }
+                assert_eq!(seen, there);
+            }
+            for (reference, status) in &page.asked {
+                let told = page.answers.get(reference).map(Vec::as_slice).unwrap_or_default();
+                let is_there = page.session.subscriptions().len() <= 1;
+                assert!(is_there && told == [*status], "{reference}: {told:?}, not {status}");
+            }
+            assert_eq!(answered.len(), page.asked.len(), "{answered:?}");
+            assert_eq!(page.shouts.0, page.shouts.1);
+        }
+    }
+
+    /// Those who count have had their number.
+    fn pass_interval(&mut self) {
+        let until = self.instant() + Duration::from_millis(TTL + 2 * INTERVAL);
+        while let Some(due) = self.shard.poll_timeout().filter(|due| *due <= until) {
+            self.now = u64::try_from((due - self.start).as_millis()).unwrap().max(self.now);
+            self.expire();
+            self.deliver(usize::MAX, 2);
+        }
+    }
+
+    /// Nothing is left in the end.
+    fn close(&mut self) {
+        for number in std::mem::take(&mut self.clients).into_iter().flatten() {
+            self.vanish(number);
+        }
+        self.step(&Step::CableEnds);
+        for user in 0..USERS.len() - 1 {
+            self.step(&Step::Kick(user));
+        }
+        self.now += TTL;
+        self.expire();
+        self.deliver(usize::MAX, 100);
+        assert_eq!(self.shard.totals(), Totals::default());
+    }
+}
+
+/// The presence id of one who has one.
+fn id(user: usize) -> &'static str {
+    USERS[user].unwrap()
+}
+
+impl Page {
+    fn is_in(&self) -> bool {
+        self.join_ref.is_some()
+    }
+
+    fn receive(&mut self, mut frames: &[u8]) {
+        let mut last = String::new();
+        while !frames.is_empty() {
+            let whole = frame_boundary(frames, 1);
+            let (frame, rest) = frames.split_at(whole);
+            frames = rest;
+            let header = if frame[1] == 126 { 4 } else { 2 };
+            let frame: Value = serde_json::from_slice(&frame[header..]).unwrap();
+            let event = frame[3].as_str().unwrap().to_owned();
+            assert!(
+                (&*event, &*last) != ("presence_diff", "presence_diff"),
+                "what happened at once is one diff"
+            );
+            self.take(&frame);
+            last = event;
+        }
+    }
+
+    /// `socket.js`, `onConnMessage`, and `channel.js`, `isMember`.
+    fn take(&mut self, frame: &Value) {
+        let [join_ref, reference, about, event, payload] = &frame.as_array().unwrap()[..] else {
+            panic!("{frame}");
+        };
+        assert!(payload.is_object() || event == "message", "{frame}");
+        let (join_ref, event) = (join_ref.as_str(), event.as_str().unwrap());
+        if event == "phx_reply" {
+            let status = payload["status"].as_str().unwrap().to_owned();
+            let reference = reference.as_str().unwrap().to_owned();
+            self.answers.entry(reference).or_default().push(status);
+            return;
+        }
+        assert_eq!(*about, topic().as_str());
+        if !self.is_in() || join_ref.is_some() && join_ref != self.join_ref.as_deref() {
+            return; // there is no such channel, or this is outdated
+        }
+        match event {
+            "presence_state" => {
+                assert!(!self.is_counting && join_ref.is_some(), "{frame}");
+                self.presence.take_state(payload, self.join_ref.clone());
+            }
+            "presence_diff" if self.presence.join_ref == self.join_ref => {
+                self.presence.sync_diff(payload, true);
+            }
+            "presence_diff" if self.is_counting => {} // from before, when it didn't
+            "presence_diff" => self.presence.pending.push(payload.clone()),
+            "occupancy" => self.total = payload["total"].as_u64(),
+            "shout" => self.shouts.1 += 1,
+            "message" => assert_eq!(*payload, 1),
+            _ => panic!("{frame}"), // no page's channel is closed that it didn't leave
+        }
+    }
+}
+
+#[test]
+fn a_device_that_comes_back_after_a_restart_is_the_same_device() {
+    let now = Clock::new().now();
+    let mut shard = Shard::<usize>::new(settings(), now);
+    shard.keep_changes();
+    let group = GroupKey::new(Codec::Phoenix, Identifier::from("\"room\""));
+    let key =
+        |session| SubscriberKey { session: SessionId::from_bits(session), group: group.clone() };
+    let join = |shard: &mut Shard<usize>, session| {
+        let join = Some(Ok(Join { id: "ann".into(), info: "{}".into(), extra: None }));
+        let (history, grant, arrival) = (None, Grant::OPEN, Arrival::default());
+        let command = StreamCommand::Subscribe { join, history, grant, arrival };
+        let input = Input::Command { key: key(session), recipient: 0, command, reference: None };
+        shard.handle(&topic(), input, now);
+    };
+    join(&mut shard, 1);
+    join(&mut shard, 2);
+    let mut next = Shard::<usize>::new(Settings { seed: 1, ..settings() }, now);
+    next.restore(shard.take_changes(), Restoring { unix: 0, complete: true, now });
+    assert_eq!(next.totals().records, 2);
+    join(&mut next, 3);
+    assert_eq!(next.totals().records, 2, "it has taken the place of one");
+    next.handle_timeout(now + Duration::from_millis(TTL));
+    assert_eq!(next.totals().records, 1, "the other one has gone");
+    assert_eq!(next.records(&topic())[0].records.len(), 1);
+}
