@@ -18,6 +18,7 @@ mod limits;
 mod liveness;
 mod observing;
 mod pings;
+mod polling;
 mod pressure;
 mod reader;
 mod resuming;

@@ -481,7 +481,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn all_that_wait_to_post_do() {
         let (pipe, far) = ends();
-        far.post(Kind::Text, &[b'x'; TO_BROKER]).await.unwrap();
+        far.post(Kind::Text, &vec![b'x'; TO_BROKER]).await.unwrap();
         let posts = [0; 3].map(|_| {
             let far = far.clone();
             tokio::spawn(async move { far.post(Kind::Text, b"x").await })
