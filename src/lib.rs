@@ -8,7 +8,7 @@
 //! server     wiring, accept loop, shutdown
 //! transport  sockets      http  publish, presence, health, metrics
 //! fanout     Hub: a task per shard; outboxes
-//! state      what outlives the process, on disk
+//! state  what outlives the process     fetch  what the application knows
 //! clock  telemetry  config
 //! broker     Shard ┐
 //! session          ├ pure: no sockets, no clock, no locks

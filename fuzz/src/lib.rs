@@ -10,6 +10,7 @@ pub mod chat;
 pub mod flags;
 pub mod handshake;
 pub mod origins;
+pub mod phoenix;
 pub mod publication;
 #[path = "../../tests/model/replay.rs"]
 mod replay;
@@ -26,13 +27,14 @@ pub mod websocket;
 pub type Run = fn(&[u8]);
 
 /// Every target by its name, which its binary and its corpus have too.
-pub const TARGETS: [(&str, Run); 14] = [
+pub const TARGETS: [(&str, Run); 15] = [
     // what clients send
     ("handshake", handshake::run),
     ("origins", origins::run),
     ("tokens", tokens::run),
     ("websocket", websocket::run),
     ("action_cable", action_cable::run),
+    ("phoenix", phoenix::run),
     ("typed", typed::run),
     ("chat", chat::run),
     ("stream_names", stream_names::run),

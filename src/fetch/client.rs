@@ -18,8 +18,9 @@ use super::{Settings, answer};
 use crate::config::FetchUrl;
 use crate::types::{Extra, FetchOutcome, PresenceId, StreamName};
 
-/// What an answer may have for each id, beside what is said of it.
-const AROUND: usize = 1024;
+/// What an answer may have beside what is said of each id: their names, and others.
+const AROUND: usize = 64 * 1024;
+const AROUND_EACH: usize = 1024;
 
 /// What the broker calls itself.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("broker/", env!("CARGO_PKG_VERSION")));
@@ -81,8 +82,7 @@ impl Client {
         let said = |error: hyper::Error| failed(format!("the request failed: {error}"));
         let ids_as_text: Vec<&str> = ids.iter().map(PresenceId::as_str).collect();
         let body = serde_json::json!({ "stream": stream.as_str(), "ids": ids_as_text }).to_string();
-        let idle = self.take_idle();
-        let reused = match idle {
+        let reused = match self.take_idle() {
             None => None,
             // the application may have closed it in this very moment
             Some(mut connection) => {
@@ -90,16 +90,15 @@ impl Client {
                 sent.ok().map(|response| (connection, response))
             }
         };
-        let (connection, response) = match reused {
-            Some(both) => both,
-            None => {
-                let mut connection = self.connect().await.map_err(failed)?;
-                let response = connection.send_request(self.request(&body)).await.map_err(said)?;
-                (connection, response)
-            }
+        let (connection, response) = if let Some(both) = reused {
+            both
+        } else {
+            let mut connection = self.connect().await.map_err(failed)?;
+            let response = connection.send_request(self.request(&body)).await.map_err(said)?;
+            (connection, response)
         };
         let status = response.status();
-        let most = ids.len() * (self.most + AROUND);
+        let most = AROUND + ids.len() * (self.most + AROUND_EACH);
         let answer = read_to_end(response, most).await.map_err(said)?;
         let Some(answer) = answer else {
             let reason = format!("its answer is larger than {most} bytes");

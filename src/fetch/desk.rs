@@ -187,6 +187,7 @@ mod tests {
         asked
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as answers have it")]
     fn extra(id: &str) -> Extra {
         Some(Box::new(RawJson::from(format!("{{\"of\":\"{id}\"}}"))))
     }

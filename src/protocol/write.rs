@@ -51,6 +51,13 @@ pub(super) fn append(out: &mut Vec<u8>, arguments: Arguments<'_>) {
     drop(out.write_fmt(arguments)); // a vector takes every write
 }
 
+/// Appends what the application says of a member, if it says anything, behind its info.
+pub(super) fn data(out: &mut Vec<u8>, extra: &Extra) {
+    if let Some(extra) = extra {
+        append(out, format_args!(",\"data\":{extra}"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,12 +80,5 @@ mod tests {
         };
         assert_eq!(written(&[]), "[]");
         assert_eq!(written(&["a", "\"b\n"]), r#"["a","\"b\n"]"#);
-    }
-}
-
-/// Appends what the application says of a member, if it says anything, behind its info.
-pub(super) fn data(out: &mut Vec<u8>, extra: &Extra) {
-    if let Some(extra) = extra {
-        append(out, format_args!(",\"data\":{extra}"));
     }
 }

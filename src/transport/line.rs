@@ -60,10 +60,10 @@ impl Line {
     /// The socket below, as soon as all that hyper has to send is sent: for an answer whose head is
     /// its last. Asked for with that answer, not before.
     pub fn take_over(&self) -> oneshot::Receiver<Box<dyn Socket>> {
-        let (taker, taken) = oneshot::channel();
-        *self.0.taker.lock() = Some(taker);
+        let (sender, receiver) = oneshot::channel();
+        *self.0.taker.lock() = Some(sender);
         self.0.is_wanted.store(true, Ordering::Release);
-        taken
+        receiver
     }
 
     /// Whether somebody takes the connection over.

@@ -13,6 +13,7 @@ mod history;
 mod hold;
 mod occupancy;
 mod phoenix;
+mod presence;
 mod reference;
 mod replay;
 mod restore;

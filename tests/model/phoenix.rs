@@ -2,8 +2,7 @@
 //! the diffs, has the list there is, whatever happens at once and in whatever pieces it is told; every
 //! request is answered once; and a device that comes back is the same device.
 //!
-//! The other side is a naive list of records, and the client's own algorithms
-//! (`assets/js/phoenix/presence.js`).
+//! The other side is a naive list of records, and the client's own algorithms.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -24,6 +23,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::Value;
 
+use crate::presence::{Presence, references};
 use crate::shard::without_history;
 
 const CLIENTS: usize = 5;
@@ -171,16 +171,6 @@ struct Page {
     shouts: (usize, usize),
 }
 
-/// The client's class of this name.
-#[derive(Default)]
-struct Presence {
-    state: BTreeMap<String, Vec<Value>>,
-    pending: Vec<Value>,
-    join_ref: Option<String>,
-    /// It was told something twice, as may be around a join: then its metas are in another order.
-    is_shuffled: bool,
-}
-
 struct World {
     shard: Shard<usize>,
     start: Instant,
@@ -248,7 +238,7 @@ impl World {
                 self.pages.push(None);
                 let number = self.pages.len() - 1;
                 self.cable = Some(number);
-                let join = Join { id: id(user).into(), info: INFOS[info].into() };
+                let join = Join { id: id(user).into(), info: INFOS[info].into(), extra: None };
                 let (join, history, grant) = (Some(Ok(join)), None, Grant::OPEN);
                 let arrival = Arrival::default();
                 let command = StreamCommand::Subscribe { join, history, grant, arrival };
@@ -266,17 +256,16 @@ impl World {
                 self.let_go(number, Owner::Parked);
             }
             Step::Put { user, info } => {
-                let join = Join { id: id(user).into(), info: INFOS[info].into() };
+                let join = Join { id: id(user).into(), info: INFOS[info].into(), extra: None };
                 let put = Put { join, ttl: None, at: 0 };
                 self.shard.put(&topic(), put, self.instant()).unwrap();
                 let info = INFOS[info].to_owned();
                 let is_there = |it: &Record| it.owner == Owner::Application && it.user == id(user);
-                match self.records.iter().position(is_there) {
-                    Some(at) => self.change(at, info),
-                    None => {
-                        let (user, owner) = (id(user), Owner::Application);
-                        self.records.push(Record { user, info, owner, deadline: None });
-                    }
+                if let Some(at) = self.records.iter().position(is_there) {
+                    self.change(at, info);
+                } else {
+                    let (user, owner) = (id(user), Owner::Application);
+                    self.records.push(Record { user, info, owner, deadline: None });
                 }
             }
             Step::Kick(user) => {
@@ -342,7 +331,7 @@ impl World {
             What::Join { meta, counts } => {
                 let watch = if counts { r#","presence":"occupancy""# } else { "" };
                 let payload = format!("{{\"meta\":{{{}}}{watch}}}", METAS[meta]);
-                if self.page(number).is_counting != counts {
+                if self.page(number).is_counting && !counts {
                     // what is under way would be taken for what is told after the state
                     self.deliver(usize::MAX, 3);
                 }
@@ -573,7 +562,7 @@ impl World {
 
     /// Those who count have had their number.
     fn pass_interval(&mut self) {
-        let until = self.instant() + Duration::from_millis(INTERVAL);
+        let until = self.instant() + Duration::from_millis(TTL + 2 * INTERVAL);
         while let Some(due) = self.shard.poll_timeout().filter(|due| *due <= until) {
             self.now = u64::try_from((due - self.start).as_millis()).unwrap().max(self.now);
             self.expire();
@@ -600,10 +589,6 @@ impl World {
 /// The presence id of one who has one.
 fn id(user: usize) -> &'static str {
     USERS[user].unwrap()
-}
-
-fn references(metas: &[Value]) -> Vec<String> {
-    metas.iter().map(|meta| meta["phx_ref"].as_str().unwrap().to_owned()).collect()
 }
 
 impl Page {
@@ -654,82 +639,12 @@ impl Page {
             "presence_diff" if self.presence.join_ref == self.join_ref => {
                 self.presence.sync_diff(payload, true);
             }
+            "presence_diff" if self.is_counting => {} // from before, when it didn't
             "presence_diff" => self.presence.pending.push(payload.clone()),
             "occupancy" => self.total = payload["total"].as_u64(),
             "shout" => self.shouts.1 += 1,
             "message" => assert_eq!(*payload, 1),
             _ => panic!("{frame}"), // no page's channel is closed that it didn't leave
-        }
-    }
-}
-
-impl Presence {
-    /// `syncState`, and then the diffs that came before it.
-    fn take_state(&mut self, new: &Value, join_ref: Option<String>) {
-        self.join_ref = join_ref;
-        let (mut joins, mut leaves) = (serde_json::Map::new(), serde_json::Map::new());
-        for (id, current) in &self.state {
-            if new.get(id).is_none() {
-                leaves.insert(id.clone(), serde_json::json!({ "metas": current }));
-            }
-        }
-        for (id, presence) in new.as_object().unwrap() {
-            let metas = presence["metas"].as_array().unwrap();
-            let current = self.state.get(id).map(Vec::as_slice).unwrap_or_default();
-            let (known, given) = (references(current), references(metas));
-            let is_new = |meta: &&Value| !known.contains(&references(&[(*meta).clone()])[0]);
-            let joined: Vec<Value> = metas.iter().filter(is_new).cloned().collect();
-            let is_gone = |meta: &&Value| !given.contains(&references(&[(*meta).clone()])[0]);
-            let left: Vec<Value> = current.iter().filter(is_gone).cloned().collect();
-            if !joined.is_empty() {
-                joins.insert(id.clone(), serde_json::json!({ "metas": joined }));
-            }
-            if !left.is_empty() {
-                leaves.insert(id.clone(), serde_json::json!({ "metas": left }));
-            }
-        }
-        self.sync_diff(&serde_json::json!({ "joins": joins, "leaves": leaves }), false);
-        for diff in std::mem::take(&mut self.pending) {
-            self.is_shuffled = true;
-            self.sync_diff(&diff, false);
-        }
-    }
-
-    /// `syncDiff`. Strictly, nothing comes that is there, nothing goes that isn't, and what takes
-    /// another's place takes that of one that is there.
-    fn sync_diff(&mut self, diff: &Value, is_strict: bool) {
-        for (id, presence) in diff["joins"].as_object().unwrap() {
-            let new = presence["metas"].as_array().unwrap();
-            let current = self.state.remove(id).unwrap_or_default();
-            let joined = references(new);
-            let is_known = |meta: &Value| joined.contains(&references(&[meta.clone()])[0]);
-            if is_strict {
-                assert!(!current.iter().any(is_known), "{diff} joins what is there: {current:?}");
-                let mut there = references(&current);
-                for meta in new {
-                    if let Some(previous) = meta.get("phx_ref_prev") {
-                        let previous = previous.as_str().unwrap().to_owned();
-                        assert!(there.contains(&previous), "{diff} replaces none of {there:?}");
-                    }
-                    there.extend(references(&[meta.clone()]));
-                }
-            }
-            let mut metas: Vec<Value> = current.into_iter().filter(|it| !is_known(it)).collect();
-            metas.extend(new.iter().cloned());
-            self.state.insert(id.clone(), metas);
-        }
-        for (id, presence) in diff["leaves"].as_object().unwrap() {
-            let left = references(presence["metas"].as_array().unwrap());
-            let Some(current) = self.state.get_mut(id) else {
-                assert!(!is_strict, "{diff} takes out who isn't there");
-                continue;
-            };
-            let before = current.len();
-            current.retain(|meta| !left.contains(&references(&[meta.clone()])[0]));
-            assert!(!is_strict || before == current.len() + left.len(), "{diff}");
-            if current.is_empty() {
-                self.state.remove(id);
-            }
         }
     }
 }
@@ -743,7 +658,7 @@ fn a_device_that_comes_back_after_a_restart_is_the_same_device() {
     let key =
         |session| SubscriberKey { session: SessionId::from_bits(session), group: group.clone() };
     let join = |shard: &mut Shard<usize>, session| {
-        let join = Some(Ok(Join { id: "ann".into(), info: "{}".into() }));
+        let join = Some(Ok(Join { id: "ann".into(), info: "{}".into(), extra: None }));
         let (history, grant, arrival) = (None, Grant::OPEN, Arrival::default());
         let command = StreamCommand::Subscribe { join, history, grant, arrival };
         let input = Input::Command { key: key(session), recipient: 0, command, reference: None };
@@ -759,4 +674,51 @@ fn a_device_that_comes_back_after_a_restart_is_the_same_device() {
     next.handle_timeout(now + Duration::from_millis(TTL));
     assert_eq!(next.totals().records, 1, "the other one has gone");
     assert_eq!(next.records(&topic())[0].records.len(), 1);
+}
+
+#[test]
+fn who_joins_a_full_stream_watches_and_is_told_why() {
+    let now = Clock::new().now();
+    let settings = Settings { max_members: 1, max_answer: 100, ..settings() };
+    let mut shard = Shard::<usize>::new(settings, now);
+    let mut join = |id: &str, info: &str| {
+        let frame = format!("[\"1\",\"1\",\"full\",\"phx_join\",{{\"meta\":{info}}}]");
+        let client = Client::default().called(Some(id.into()));
+        let mut session = Session::new(SessionId::from_bits(id.len() as u128), &client);
+        let request = protocol::decode(Codec::Phoenix, &frame, None, Duration::default);
+        let reference = request.reference.clone();
+        let action = session.handle(request, &Limits::default(), &Streams::default());
+        let Action::Forward { stream, identifier, watch, command } = action else { panic!() };
+        let group = GroupKey { codec: Codec::Phoenix, watch, identifier };
+        let key = SubscriberKey { session: session.id(), group };
+        let input = Input::Command { key, recipient: 0, command, reference };
+        shard.handle(&stream, input, now);
+        let mut out = Vec::new();
+        while let Some(Delivery { group, messages, reference, .. }) = shard.poll_reply() {
+            protocol::encode_run(&group, &messages, reference.as_deref(), &mut out);
+        }
+        let mut told = Vec::new();
+        while !out.is_empty() {
+            let rest = out.split_off(frame_boundary(&out, 1));
+            let header = if out[1] == 126 { 4 } else { 2 };
+            let frame: Value = serde_json::from_slice(&out[header..]).unwrap();
+            let text = |at: usize| frame[at].as_str().map(str::to_owned);
+            told.push((text(0), text(1), text(3).unwrap(), frame[4].clone()));
+            out = rest;
+        }
+        told
+    };
+    let events = |told: &[(_, _, String, _)]| -> Vec<String> {
+        told.iter().map(|(_, _, event, _)| event.clone()).collect()
+    };
+    let long = format!("{{\"long\":\"{}\"}}", "x".repeat(100));
+    assert_eq!(events(&join("ann", &long)), ["phx_reply", "presence_state"]);
+    // there is no room for bob, and none for ann in an answer
+    let told = join("bobby", "{}");
+    assert_eq!(events(&told), ["phx_reply", "broker:error", "broker:error"]);
+    let reasons: Vec<_> = told[1..].iter().map(|told| told.3["reason"].as_str().unwrap()).collect();
+    assert!(reasons[0].contains("bytes") && reasons[1].contains("full"), "{reasons:?}");
+    for (join_ref, reference, ..) in &told[1..] {
+        assert_eq!((join_ref.as_deref(), reference), (Some("1"), &None), "it is no second answer");
+    }
 }

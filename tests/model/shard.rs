@@ -240,7 +240,7 @@ impl Real {
                 (stream, Input::Publish { data, event: None, at: 0, except })
             }
             Given::Put { stream, presence, ttl, is_new } => {
-                return self.put(model, stream, presence, ttl, is_new);
+                return self.put(model, stream, &presence, ttl, is_new);
             }
             Given::Kick { stream, id, records, of } => {
                 let kicked = self.shard.kick(&stream_name(stream), &id, self.now);
@@ -261,7 +261,7 @@ impl Real {
         &mut self,
         model: &Model,
         stream: usize,
-        join: Presence,
+        join: &Presence,
         ttl: Option<u64>,
         is_new: Option<bool>,
     ) {

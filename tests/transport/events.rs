@@ -84,7 +84,7 @@ async fn who_reads_is_present_until_the_ttl_after_its_connection() {
     // a reload
     ann.far.reset();
     pass(1500).await;
-    let mut again = Reader::connect(&broker, &query).await;
+    let again = Reader::connect(&broker, &query).await;
     pass(10_000).await;
     assert_eq!(presence(&mut watcher), []);
     assert_eq!(broker.presence("room").await, ["ann"]);

@@ -134,7 +134,9 @@ mod tests {
             Reader::new().feed(&mut bytes, usize::MAX, &mut |event| {
                 match event {
                     Event::Text(text) => said.push(text.to_owned()),
-                    other => others.push(format!("{other:?}")),
+                    other @ (Event::Binary | Event::Ping(_) | Event::Pong(_) | Event::Close(_)) => {
+                        others.push(format!("{other:?}"));
+                    }
                 }
                 ControlFlow::Continue(())
             }).unwrap();
@@ -144,7 +146,7 @@ mod tests {
 
         #[test]
         fn nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
-            drop(split(&bytes));
+            let _: Option<_> = split(&bytes);
         }
     }
 

@@ -14,8 +14,8 @@ import { Wire } from './wire.js';
 const VISITOR = fileURLToPath(new URL('./visitor.js', import.meta.url));
 
 /**
- * Declares a test. `flags` and `system` are the broker's (see `Broker.start`); `run` gets a
- * `Scenario`.
+ * Declares a test. `flags` and `system` are the broker's (see `Broker.start`); `flags` may be a function
+ * that gets the `Scenario` and gives them. `run` gets the `Scenario`.
  * At the end the broker must still run (unless the test stopped it), stop when asked, with exit
  * code 0, and must not have panicked.
  */
@@ -23,7 +23,7 @@ export function scenario(name, flags, run, { timeout = 60_000, ...system } = {})
   test(name, { timeout }, async (t) => {
     const s = new Scenario(t);
     try {
-      s.broker = await s.start(flags, system);
+      s.broker = await s.start(typeof flags === 'function' ? await flags(s) : flags, system);
       s.http = new Http(s.broker.origin, undefined, s.broker.ca);
       await run(s);
       await s.end();
