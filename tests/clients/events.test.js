@@ -353,6 +353,24 @@ scenario('nothing else can be done with the path', {}, async (s) => {
   assert.ok(status === 405 || status === 404, `HTTP ${status}`);
 });
 
+scenario('the application ends a user’s streams, and says whether they may come back', { ...SECURE, 'public-streams': true }, async (s) => {
+  const ext = JSON.stringify({ user: 'ann' });
+  s.http = new Http(s.broker.origin, derive('broadcast-cable'));
+  for (const reconnect of [true, false]) {
+    const [ann, raw] = [{}, { raw: 1 }].map((more) => openEvents(s, { stream: ROOM, jid: token({ ext }), ...more }));
+    const bob = await eventsIn(s, ROOM, { jid: token() });
+    await (await ann).hears({ event: 'confirm_subscription' });
+    const payload = { identifier: ext, reconnect };
+    assert.equal((await s.http.post('/_broadcast', { command: 'disconnect', payload })).status, 201);
+    const { json, retry } = await (await ann).hears({ event: 'disconnect' });
+    assert.deepEqual(json, { type: 'disconnect', reason: 'remote', reconnect });
+    assert.equal(retry, reconnect ? undefined : '31536000000');
+    for (const stream of [await ann, await raw]) await within(stream.ended, 'the stream to end');
+    assert.equal((await raw).body, reconnect ? '' : 'retry: 31536000000\n\n');
+    await settle(s, ROOM, bob);
+  }
+});
+
 scenario('streams end with the broker, which says that it comes back', {}, async (s) => {
   const stream = await eventsIn(s, ROOM);
   const [, stopped] = await Promise.all([

@@ -3,11 +3,13 @@
 import assert from 'node:assert/strict';
 import { LongPoll } from 'phoenix';
 import { eventsIn } from './support/events.js';
+import { Http } from './support/http.js';
 import { settle } from './support/mark.js';
 import { pass, until, within } from './support/patience.js';
 import { Topic, answer, phoenixIn, phoenixTo } from './support/phoenix.js';
 import { proxyTo } from './support/proxy.js';
 import { scenario } from './support/scenario.js';
+import { SECRET, derive, token } from './support/sign.js';
 
 const LOBBY = 'room:lobby';
 const POLLING = { transport: LongPoll };
@@ -275,6 +277,20 @@ scenario('a topic on a session that polls is left like any other', {}, async (s)
   assert.equal((await one.leave()).status, 'ok'); // the client's own answer, before it has asked
   await until(async () => (await s.http.ids('room:1')).length === 0, 'the topic is left');
   assert.deepEqual(await s.http.ids('room:2'), ['ann']);
+});
+
+scenario('the application ends a user’s sessions that poll', { secret: SECRET }, async (s) => {
+  s.http = new Http(s.broker.origin, derive('broadcast-cable'));
+  const ext = JSON.stringify({ user: 'ann' });
+  const ann = await begin(s, `vsn=2.0.0&jid=${token({ ext })}`);
+  const bob = await begin(s, `vsn=2.0.0&jid=${token()}`);
+  const waiting = ann.poll();
+  await pass(200);
+  const payload = { identifier: ext, reconnect: false };
+  assert.equal((await s.http.post('/_broadcast', { command: 'disconnect', payload })).status, 201);
+  assert.deepEqual(await waiting, { status: 410 });
+  assert.deepEqual(await ann.post([null, '1', 'phoenix', 'heartbeat', {}]), { status: 410 });
+  assert.deepEqual(await bob.post([null, '1', 'phoenix', 'heartbeat', {}]), { status: 200 });
 });
 
 scenario('polls that wait and streams of events make no room for others', {}, async (s) => {
