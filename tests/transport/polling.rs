@@ -186,7 +186,7 @@ async fn a_poll_that_is_cut_off_takes_nothing_with_it() {
 async fn pings_are_answered_for_who_polls() {
     let liveness = Liveness { interval: SECOND, timeout: SECOND };
     let sessions_ttl = Duration::from_secs(60);
-    let broker = Parts::start(&Options { liveness, sessions_ttl, ..Options::default() });
+    let broker = Parts::start(&Options { sessions_ttl, liveness, ..Options::default() });
     let ann = Poller::connect(&broker, "ann").await;
     ann.join("room").await;
     for round in 0..30 {
