@@ -7,6 +7,7 @@
 
 pub mod action_cable;
 pub mod chat;
+pub mod events;
 pub mod flags;
 pub mod handshake;
 pub mod origins;
@@ -27,7 +28,7 @@ pub mod websocket;
 pub type Run = fn(&[u8]);
 
 /// Every target by its name, which its binary and its corpus have too.
-pub const TARGETS: [(&str, Run); 15] = [
+pub const TARGETS: [(&str, Run); 16] = [
     // what clients send
     ("handshake", handshake::run),
     ("origins", origins::run),
@@ -37,6 +38,7 @@ pub const TARGETS: [(&str, Run); 15] = [
     ("phoenix", phoenix::run),
     ("typed", typed::run),
     ("chat", chat::run),
+    ("events", events::run),
     ("stream_names", stream_names::run),
     // what the application sends
     ("publication", publication::run),

@@ -5,7 +5,7 @@ import http from 'node:http';
 import { EventStream, eventSourceTo, eventsIn, eventsUrl, openEvents } from './support/events.js';
 import { Http } from './support/http.js';
 import { settle } from './support/mark.js';
-import { pass, within } from './support/patience.js';
+import { pass, until, within } from './support/patience.js';
 import { scenario } from './support/scenario.js';
 import { SECRET, derive, fromNow, sign, token } from './support/sign.js';
 import { identify } from './support/socket.js';
@@ -353,6 +353,24 @@ scenario('nothing else can be done with the path', {}, async (s) => {
   assert.ok(status === 405 || status === 404, `HTTP ${status}`);
 });
 
+scenario('the application ends a user’s streams, and says whether they may come back', { ...SECURE, 'public-streams': true }, async (s) => {
+  const ext = JSON.stringify({ user: 'ann' });
+  s.http = new Http(s.broker.origin, derive('broadcast-cable'));
+  for (const reconnect of [true, false]) {
+    const [ann, raw] = [{}, { raw: 1 }].map((more) => openEvents(s, { stream: ROOM, jid: token({ ext }), ...more }));
+    const bob = await eventsIn(s, ROOM, { jid: token() });
+    await (await ann).hears({ event: 'confirm_subscription' });
+    const payload = { identifier: ext, reconnect };
+    assert.equal((await s.http.post('/_broadcast', { command: 'disconnect', payload })).status, 201);
+    const { json, retry } = await (await ann).hears({ event: 'disconnect' });
+    assert.deepEqual(json, { type: 'disconnect', reason: 'remote', reconnect });
+    assert.equal(retry, reconnect ? undefined : '31536000000');
+    for (const stream of [await ann, await raw]) await within(stream.ended, 'the stream to end');
+    assert.equal((await raw).body, reconnect ? '' : 'retry: 31536000000\n\n');
+    await settle(s, ROOM, bob);
+  }
+});
+
 scenario('streams end with the broker, which says that it comes back', {}, async (s) => {
   const stream = await eventsIn(s, ROOM);
   const [, stopped] = await Promise.all([
@@ -387,6 +405,27 @@ scenario('a client that doesn’t read is let go, and costs nobody else', { 'max
     if ((await s.http.metrics()).get('broker_connections') === 1) break;
   }
   await s.connections(1);
+  await settle(s, ROOM, other);
+});
+
+// what its system has no room for is what TCP_USER_TIMEOUT is about, with room in the outbox
+const IMPATIENT = { 'liveness-interval': '1s', 'liveness-timeout': '1s', 'presence-ttl': '100ms' };
+scenario('a client that doesn’t read is ended by its system', { ...IMPATIENT, 'max-outbox-size': '64MiB' }, async (s) => {
+  const url = eventsUrl(s, { stream: ROOM, presence_id: 'ann' });
+  const request = http.get(url, { agent: false });
+  s.cleanup(() => request.destroy());
+  request.on('error', () => {});
+  request.on('response', (response) => response.pause());
+  const other = await eventsIn(s, ROOM);
+  await s.connections(2);
+  const text = 'x'.repeat(50_000);
+  for (let n = 0; n < 300; n += 1) await s.http.publish(ROOM, text);
+  const since = performance.now();
+  const is = (m) => m.get('broker_connections_closed_total', { reason: 'client_gone' }) === 1;
+  const metrics = await s.metrics(is, 'it is ended', 15_000);
+  assert.ok(performance.now() - since > 1000, 'it had its time');
+  assert.equal(metrics.get('broker_outbox_overflows_total'), 0);
+  await until(async () => (await s.http.users(ROOM)).total === 0, 'it has left');
   await settle(s, ROOM, other);
 });
 

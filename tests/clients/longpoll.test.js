@@ -2,11 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { LongPoll } from 'phoenix';
+import { eventsIn } from './support/events.js';
+import { Http } from './support/http.js';
 import { settle } from './support/mark.js';
 import { pass, until, within } from './support/patience.js';
 import { Topic, answer, phoenixIn, phoenixTo } from './support/phoenix.js';
 import { proxyTo } from './support/proxy.js';
 import { scenario } from './support/scenario.js';
+import { SECRET, derive, token } from './support/sign.js';
 
 const LOBBY = 'room:lobby';
 const POLLING = { transport: LongPoll };
@@ -275,3 +278,43 @@ scenario('a topic on a session that polls is left like any other', {}, async (s)
   await until(async () => (await s.http.ids('room:1')).length === 0, 'the topic is left');
   assert.deepEqual(await s.http.ids('room:2'), ['ann']);
 });
+
+scenario('the application ends a user’s sessions that poll', { secret: SECRET }, async (s) => {
+  s.http = new Http(s.broker.origin, derive('broadcast-cable'));
+  const ext = JSON.stringify({ user: 'ann' });
+  const ann = await begin(s, `vsn=2.0.0&jid=${token({ ext })}`);
+  const bob = await begin(s, `vsn=2.0.0&jid=${token()}`);
+  const waiting = ann.poll();
+  await pass(200);
+  const payload = { identifier: ext, reconnect: false };
+  assert.equal((await s.http.post('/_broadcast', { command: 'disconnect', payload })).status, 201);
+  assert.deepEqual(await waiting, { status: 410 });
+  assert.deepEqual(await ann.post([null, '1', 'phoenix', 'heartbeat', {}]), { status: 410 });
+  assert.deepEqual(await bob.post([null, '1', 'phoenix', 'heartbeat', {}]), { status: 200 });
+});
+
+scenario('polls that wait and streams of events make no room for others', {}, async (s) => {
+  const readers = await Promise.all(Array.from({ length: 5 }, () => eventsIn(s, LOBBY)));
+  const ids = Array.from({ length: 10 }, (_, n) => `user-${n}`);
+  const sessions = await Promise.all(ids.map((id) => begin(s, `user_id=${id}&vsn=2.0.0`)));
+  for (const { post } of sessions) await post(['1', '1', LOBBY, 'phx_join', {}]);
+  await until(async () => (await s.http.users(LOBBY)).total === 10, 'all have joined');
+  await s.http.publish(LOBBY, 'all are in');
+  for (const { poll } of sessions) {
+    await until(async () => /all are in/.test((await poll()).messages), 'everything is heard');
+  }
+  const waiting = sessions.map(async ({ url }) => (await fetch(s.http.base + url)).json());
+  await pass(200);
+  // all of these are in use, and more than there is room for
+  const crowd = Array.from({ length: 72 }, async () => {
+    const wire = await s.wire();
+    wire.write('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
+    return wire.answer(20_000);
+  });
+  for (const answer of crowd) assert.equal((await answer).status, 200);
+  const crowded = (m) => m.get('broker_handshake_failures_total', { reason: 'crowded' }) >= 10;
+  await s.metrics(crowded, 'others have made room');
+  await s.http.publish(LOBBY, { n: 1 });
+  for (const poll of waiting) assert.equal((await poll).status, 200);
+  for (const reader of readers) await reader.hears({ json: { n: 1 } });
+}, { openFiles: 200 });

@@ -7,6 +7,7 @@ import tls from 'node:tls';
 import { WebSocket } from 'ws';
 import { cableTo, follow, next, recordPresence } from './support/anycable.js';
 import { Pair, certificate } from './support/certificate.js';
+import { eventsIn } from './support/events.js';
 import { pass, until, within } from './support/patience.js';
 import { scenario } from './support/scenario.js';
 import { Socket, identify } from './support/socket.js';
@@ -45,6 +46,29 @@ scenario('the stock client of AnyCable works over wss', TLS, async (s) => {
   cable.transport.ws.terminate();
   await back;
   assert.deepEqual(await channel.presence.info(), { ann: { name: 'Ann' } });
+});
+
+scenario('streams of events and polls come over TLS', { ...TLS, 'presence-ttl': '100ms' }, async (s) => {
+  const stream = await eventsIn(s, 'room', { presence_id: 'ann' });
+  const text = 'x'.repeat(200_000); // many records
+  for (const data of ['hello', text, 'goodbye']) {
+    await s.http.publish('room', data);
+    assert.equal((await stream.hears({ event: undefined })).data, data);
+  }
+  const path = '/socket/longpoll?vsn=2.0.0&user_id=bob';
+  const { json } = await s.http.request(path);
+  const url = `${path}&token=${json.token}`;
+  const join = JSON.stringify(['1', '1', 'room', 'phx_join', {}]);
+  assert.deepEqual((await s.http.request(url, { method: 'POST', body: join })).json, { status: 200 });
+  assert.equal((await stream.hearsPresence('join')).id, 'ann');
+  assert.equal((await stream.hearsPresence('join')).id, 'bob');
+  await until(async () => {
+    const { status, messages } = (await s.http.request(url)).json;
+    return status === 200 && messages.some((message) => message.includes('phx_reply'));
+  }, 'the join is answered');
+  await s.connections(2);
+  stream.close();
+  await s.connections(1);
 });
 
 for (const version of ['TLSv1.2', 'TLSv1.3']) {

@@ -84,7 +84,7 @@ pub fn encode_connection(message: &ConnectionMessage, raw: bool, out: &mut Vec<u
 /// Appends what was published: a string as its text, anything else as the JSON it is.
 fn payload(out: &mut Vec<u8>, data: &RawJson) {
     let json = data.as_str();
-    let text: Option<Cow<'_, str>> = match json.as_bytes().first() {
+    let text: Option<Cow<'_, str>> = match json.trim_ascii_start().as_bytes().first() {
         Some(b'"') => serde_json::from_str(json).ok().map(Cow::Owned),
         _ => None,
     };
@@ -172,6 +172,7 @@ mod tests {
                 "data: { \"n\":9007199254740993 }\nid: 1/6obh/room/1\n\n",
             ),
             (publication("\"a\\n<b>\"", None), "data: a\ndata: <b>\n\n"),
+            (publication("\n\"a\" ", None), "data: a\n\n"),
             (publication(r#""\ud800""#, None), "data: \"\\ud800\"\n\n"),
             (ServerMessage::Whisper(Whisper { event: None, data: "5".into() }), "data: 5\n\n"),
         ];

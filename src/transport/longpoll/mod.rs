@@ -11,7 +11,7 @@
 //! These are the statuses in the answer's body, by which the client goes. HTTP's is 200, unless the
 //! broker has no room.
 //!
-//! The connection is one as over a WebSocket, with all that belongs to it, but over a [`Pipe`].
+//! The connection is one as over a WebSocket, with all that belongs to it, but over a [`Pipe`](pipe::Pipe).
 
 mod frames;
 mod pipe;

@@ -2,6 +2,7 @@
 
 import { once } from 'node:events';
 import http from 'node:http';
+import https from 'node:https';
 import { EventSource } from 'eventsource';
 import { Inbox, within } from './patience.js';
 import { same } from './socket.js';
@@ -25,9 +26,9 @@ export class EventStream {
   /** The body as it came, in the pieces it came in. */
   pieces = [];
 
-  /** Asks for a stream; fails with the response unless its status is 200. */
-  static async open(url, headers = {}) {
-    const request = http.get(url, { agent: false, headers });
+  /** Asks for a stream; fails with the response unless its status is 200. With `ca`, over TLS. */
+  static async open(url, headers = {}, ca = undefined) {
+    const request = (ca ? https : http).get(url, { agent: false, headers, ca });
     const stream = new EventStream(request);
     const [response] = await within(once(request, 'response'), `the answer to GET ${url}`);
     if (response.statusCode !== 200) {
@@ -103,7 +104,7 @@ export function eventsUrl(s, query, path = '/events') {
 
 /** A stream of events that has been answered, its welcome not awaited. */
 export async function openEvents(s, query, headers) {
-  const stream = await EventStream.open(eventsUrl(s, query), headers);
+  const stream = await EventStream.open(eventsUrl(s, query), headers, s.broker.ca);
   s.cleanup(() => stream.close());
   return stream;
 }
