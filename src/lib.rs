@@ -9,7 +9,7 @@
 //! transport  sockets      http  publish, presence, health, metrics
 //! fanout     Hub: a task per shard; outboxes
 //! state  what outlives the process     fetch  what the application knows
-//! clock  telemetry  config
+//! clock  telemetry  config  cors
 //! broker     Shard ┐
 //! session          ├ pure: no sockets, no clock, no locks
 //! protocol  codecs │
@@ -24,6 +24,7 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod cors;
 pub mod fanout;
 pub mod fetch;
 pub mod http;

@@ -12,7 +12,7 @@ const ROWS: [&[&str]; 8] = [
     &["types"],
     &["auth"],
     &["broker", "session", "protocol"],
-    &["clock", "telemetry", "config"],
+    &["clock", "telemetry", "config", "cors"],
     &["state", "fetch"],
     &["fanout"],
     &["transport", "http"],

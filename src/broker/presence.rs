@@ -175,11 +175,14 @@ impl PresenceSet {
         info: RawJson,
         extra: Extra,
     ) -> Option<PresenceChange> {
-        let record = self.records.get(key as usize)?;
         let shown = Shown { info, extra };
-        if record.shown == shown {
-            return None;
-        }
+        let is_news = self.records.get(key as usize).is_some_and(|record| record.shown != shown);
+        if is_news { self.show(key, shown) } else { None }
+    }
+
+    /// Shows something of a record, which is then the one of its member that changed last.
+    fn show(&mut self, key: RecordKey, shown: Shown) -> Option<PresenceChange> {
+        let record = self.records.get(key as usize)?;
         let (member, previous) = (record.member, record.reference);
         let before = self.seen(member)?.clone();
         let reference = self.next_reference();
@@ -221,14 +224,18 @@ impl PresenceSet {
     }
 
     /// Takes up a member's record whose session has ended and can't come back, if there is one: the
-    /// one changed last.
-    pub(super) fn adopt(&mut self, id: &PresenceId) -> Option<RecordKey> {
+    /// one changed last. What others see then is what they would see of a new record.
+    pub(super) fn adopt(&mut self, join: &Join) -> Option<(RecordKey, Option<PresenceChange>)> {
         let is_orphan = |key: &RecordKey| {
             self.records.get(*key as usize).is_some_and(|record| record.is_orphan)
         };
-        let key = self.records_of(id).filter(is_orphan).last()?;
-        self.records.get_mut(key as usize)?.is_orphan = false;
-        Some(key)
+        let key = self.records_of(&join.id).filter(is_orphan).last()?;
+        let is_last = self.records_of(&join.id).last() == Some(key);
+        let record = self.records.get_mut(key as usize)?;
+        record.is_orphan = false;
+        let shown = Shown { info: join.info.clone(), extra: join.extra.clone() };
+        let is_news = !is_last || record.shown != shown;
+        Some((key, if is_news { self.show(key, shown) } else { None }))
     }
 
     /// The application's record of a presence id.

@@ -4,7 +4,6 @@
 //! Every answer that isn't 2xx says why, as `{"error":"…"}`.
 
 mod body;
-mod cors;
 pub mod dashboard;
 pub mod pages;
 mod presence;

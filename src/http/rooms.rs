@@ -11,11 +11,11 @@ use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 
-use super::cors;
 use super::reply::{Refusal, answer, authorize, json};
 use crate::auth::Access;
 use crate::clock::Clock;
 use crate::config::Secret;
+use crate::cors;
 use crate::fanout::Hub;
 use crate::protocol::action_cable::parameter;
 use crate::protocol::chat::encode_history;
@@ -47,9 +47,8 @@ pub fn rooms(rooms: Rooms) -> BoxedFilter<(Response,)> {
     let asked = Arc::clone(&rooms);
     let preflight = path.and(warp::options()).and(warp::header::headers_cloned()).map(
         move |_room, headers: HeaderMap| {
-            let names = format!("authorization, x-{}", asked.token);
             let origins = asked.access.origins.as_ref();
-            answer("rooms", Ok(cors::preflight(origins, &headers, &names)))
+            answer("rooms", Ok(cors::preflight(origins, &headers, "GET")))
         },
     );
     path.and(warp::get())
@@ -58,8 +57,9 @@ pub fn rooms(rooms: Rooms) -> BoxedFilter<(Response,)> {
         .then(move |room: String, headers: HeaderMap, query: String| {
             let rooms = Arc::clone(&rooms);
             async move {
-                let response = answer("rooms", rooms.messages(&room, &headers, &query).await);
-                cors::expose(rooms.access.origins.as_ref(), &headers, response)
+                let mut response = answer("rooms", rooms.messages(&room, &headers, &query).await);
+                cors::expose(rooms.access.origins.as_ref(), &headers, &mut response);
+                response
             }
         })
         .or(preflight)
@@ -80,7 +80,9 @@ impl Rooms {
         let room = StreamName::from(&*room);
         let knows_key = self.api_key.is_some() && authorize(self.api_key.as_ref(), headers).is_ok();
         if !knows_key {
-            cors::check(self.access.origins.as_ref(), headers)?;
+            if !cors::may_ask(self.access.origins.as_ref(), headers) {
+                return Err(Refusal::Origin);
+            }
             self.check_client(&room, headers, query)?;
         }
         let history = self.hub.history(room).await.map_err(|_| Refusal::Stopping)?;

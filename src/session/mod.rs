@@ -246,7 +246,9 @@ impl Session {
                 self.forward(kind, &identifier, reference, |_| Ok(command))
             }
             ClientCommand::Leave { identifier, id } => {
-                if let Some(held) = self.held_mut(&identifier) {
+                // who leaves as somebody else is refused by the stream, and stays
+                let is_own = id.is_none() || id.as_ref() == self.called();
+                if let Some(held) = self.held_mut(&identifier).filter(|_| is_own) {
                     held.joined = false;
                 }
                 self.forward(kind, &identifier, reference, |_| Ok(StreamCommand::Leave(id)))

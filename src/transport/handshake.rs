@@ -16,6 +16,7 @@ use super::opening::Opening;
 use super::terms::Terms;
 use super::{Context, NoPlace, Peer, address};
 use crate::auth;
+use crate::cors;
 use crate::protocol;
 use crate::protocol::sse::BadQuery;
 use crate::types::{Codec, HandshakeFailure, SessionId};
@@ -98,8 +99,12 @@ fn accept(
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes()));
     let key = key.and_then(|_| headers.typed_get::<SecWebsocketKey>()).ok_or(Refusal::Key)?;
     let terms = Terms::read(codec, &context.token, headers, query)?;
+    let origins = context.access.origins.as_ref();
+    if origins.is_some_and(|allowed| !allowed.allow(origin(headers))) {
+        return Err(Refusal::Origin);
+    }
     let subprotocol = terms.subprotocol;
-    let opening = open(context, codec, client, (headers, query), terms)?;
+    let opening = open(context, codec, client, query, terms)?;
     if let (Codec::Phoenix, Err(refused)) = (codec, &opening.admitted) {
         // its client loses its patience with each handshake that succeeds, and comes back at once
         return Err(Refusal::Forbidden(*refused));
@@ -134,16 +139,15 @@ pub(super) fn note(context: &Context, client: IpAddr, refusal: &Refusal) -> Stat
     status
 }
 
-/// Lets a client in, if its page may connect and there is room: who it is shows in what becomes of
-/// its connection.
+/// Lets a client in, if there is room: who it is shows in what becomes of its connection. Whether its
+/// page may connect has been looked at.
 pub(super) fn open(
     context: &Context,
     codec: Codec,
     client: IpAddr,
-    (headers, query): (&HeaderMap, &str),
+    query: &str,
     terms: Terms<'_>,
 ) -> Result<Opening, Refusal> {
-    check_origin(context, headers)?;
     if context.is_stopping() {
         return Err(Refusal::Stopping);
     }
@@ -163,15 +167,14 @@ pub(super) fn open(
     })
 }
 
-/// Whether the page that asks may connect, if one asks.
+/// Whether the page that asks by a plain request may, if one asks.
 pub(super) fn check_origin(context: &Context, headers: &HeaderMap) -> Result<(), Refusal> {
-    let origins = context.access.origins.as_ref();
-    let is_allowed = origins.is_none_or(|allowed| allowed.allow(origin(headers)));
-    if is_allowed { Ok(()) } else { Err(Refusal::Origin) }
+    let may = cors::may_ask(context.access.origins.as_ref(), headers);
+    if may { Ok(()) } else { Err(Refusal::Origin) }
 }
 
 /// Where the page comes from, if a page asks. Two answers are none.
-pub(super) fn origin(headers: &HeaderMap) -> Option<&str> {
+fn origin(headers: &HeaderMap) -> Option<&str> {
     let mut origins = headers.get_all(header::ORIGIN).into_iter();
     let only = origins.next().filter(|_| origins.next().is_none());
     only.and_then(|origin| origin.to_str().ok())

@@ -4,7 +4,6 @@
 mod address;
 mod admission;
 mod connection;
-mod cors;
 mod ending;
 mod handshake;
 mod heartbeat;

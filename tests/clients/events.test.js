@@ -346,6 +346,9 @@ scenario('pages of other sites may read it, unless they are kept out', {}, async
 scenario('pages that may not connect are refused', { 'allowed-origins': 'app.example.io' }, async (s) => {
   assert.equal(await refusal(s, { stream: ROOM }, { origin: 'https://evil.example' }), 403);
   await eventsIn(s, ROOM, {}, { origin: 'https://app.example.io' });
+  // a page of the broker's own origin says nothing when it reads, and an image elsewhere neither
+  await eventsIn(s, ROOM, {}, { 'sec-fetch-site': 'same-origin' });
+  assert.equal(await refusal(s, { stream: ROOM }, { 'sec-fetch-site': 'cross-site' }), 403);
 });
 
 scenario('nothing else can be done with the path', {}, async (s) => {

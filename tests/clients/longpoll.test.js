@@ -257,6 +257,9 @@ scenario('pages of other sites can be kept out', { 'allowed-origins': 'app.examp
   assert.equal(stranger.json?.token, undefined);
   const { json } = await s.http.request(path, { headers: { origin: 'https://app.example.io' } });
   assert.equal(json.status, 410);
+  // a page of the broker's own origin says nothing when it reads
+  const own = await s.http.request(path, { headers: { 'sec-fetch-site': 'same-origin' } });
+  assert.equal(own.json.status, 410);
 });
 
 scenario('sessions that were begun and left are given back', { 'presence-ttl': '100ms' }, async (s) => {

@@ -450,6 +450,11 @@ impl World {
         let held = self.records.iter().position(|record| record.owner == owner);
         let orphan = |it: &Record| it.owner == Owner::Nobody && it.user == user;
         match held.or_else(|| self.records.iter().rposition(orphan)) {
+            // a record that is taken over is the last one, as a new one would be
+            Some(at) if held.is_none() && !self.is_last(at) => {
+                self.records.remove(at);
+                self.records.push(Record { user, info, owner, deadline: None });
+            }
             Some(at) => {
                 self.records[at].owner = owner;
                 self.records[at].deadline = None;
@@ -457,6 +462,12 @@ impl World {
             }
             None => self.records.push(Record { user, info, owner, deadline: None }),
         }
+    }
+
+    /// Whether a record is the last of its user's.
+    fn is_last(&self, at: usize) -> bool {
+        let user = self.records[at].user;
+        !self.records[at + 1..].iter().any(|record| record.user == user)
     }
 
     fn change(&mut self, at: usize, info: String) {

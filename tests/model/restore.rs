@@ -407,6 +407,41 @@ impl World {
     }
 }
 
+/// A record that is taken over counts as changed then, in memory and as it is kept.
+#[test]
+fn a_record_that_was_taken_over_is_as_it_was() {
+    let now = Clock::new().now();
+    let mut shard = Shard::<u32>::new(SETTINGS, now);
+    shard.keep_changes();
+    let stream = name(0);
+    let key = |session, codec| SubscriberKey {
+        session: SessionId::from_bits(session),
+        group: GroupKey::new(codec, Identifier::from("\"a\"")),
+    };
+    let join = |shard: &mut Shard<u32>, key: SubscriberKey, info: &str| {
+        let join = Some(Ok(Join { id: "ann".into(), info: info.into(), extra: None }));
+        let (grant, arrival) = (Grant::OPEN, Arrival::default());
+        let command = StreamCommand::Subscribe { join, history: None, grant, arrival };
+        shard.handle(&stream, Input::Command { key, recipient: 0, command, reference: None }, now);
+    };
+    join(&mut shard, key(1, Codec::Phoenix), "1");
+    while shard.poll_reply().is_some() {}
+    let ended = Input::Ended { key: key(1, Codec::Phoenix), end: End::at(now) };
+    shard.handle(&name(0), ended, now);
+    join(&mut shard, key(2, Codec::ActionCable), "2");
+    join(&mut shard, key(3, Codec::Phoenix), "1");
+    let infos = |shard: &mut Shard<u32>| {
+        let records = shard.records(&name(0));
+        let infos = records[0].records.iter().map(|record| record.info.as_str().to_owned());
+        (shard.members(&name(0))[0].info.clone(), infos.collect::<Vec<_>>())
+    };
+    let seen = infos(&mut shard);
+    assert_eq!(seen, ("1".into(), vec!["2".to_owned(), "1".to_owned()]), "the last to join");
+    let mut restored = Shard::<u32>::new(SETTINGS, now);
+    restored.restore(shard.take_changes(), Restoring { unix: 0, complete: true, now });
+    assert_eq!(infos(&mut restored), seen);
+}
+
 /// The changes that count, as they are read from disk: what was said last of a stream's beginning.
 fn by_stream(changes: &[Change]) -> BTreeMap<StreamName, Vec<Change>> {
     let mut streams: BTreeMap<StreamName, Vec<Change>> = BTreeMap::new();

@@ -25,32 +25,28 @@ impl<R: Clone> Shard<R> {
         let Some(subscriber) = subscriber_mut(stream, key) else { return false };
         let record = subscriber.record;
         let join = stream.presence.with_extra(join);
-        let record = record.or_else(|| self.adopt(index, key, &join));
-        if record.is_none()
-            && let Err(full) = self.check_room(index, &join.id)
-        {
-            self.refuse(index, key, CommandKind::Join, full.to_string().into());
-            return false;
-        }
-        let Some(stream) = self.streams.get_mut(index as usize) else { return false };
-        let change = match record {
-            None => {
-                let (record, change) = stream.presence.add(join);
-                self.totals.records += 1;
-                if let Some(subscriber) = subscriber_mut(stream, key) {
-                    subscriber.record = Some(record);
-                }
-                Some(change)
+        let change = if let Some(record) = record {
+            if stream.presence.id_of(record) != Some(&join.id) {
+                let reason = "this subscription has joined under another id: leave first";
+                self.refuse(index, key, CommandKind::Join, reason.into());
+                return false;
             }
-            Some(record) => {
-                let present = stream.presence.id_of(record);
-                if present != Some(&join.id) {
-                    let reason = "this subscription has joined under another id: leave first";
-                    self.refuse(index, key, CommandKind::Join, reason.into());
-                    return false;
-                }
-                stream.presence.update(record, join.info, join.extra)
+            stream.presence.update(record, join.info, join.extra)
+        } else if let Some((record, change)) = stream.presence.adopt(&join) {
+            self.hand_over(index, key, record, &join);
+            change
+        } else {
+            if let Err(full) = self.check_room(index, &join.id) {
+                self.refuse(index, key, CommandKind::Join, full.to_string().into());
+                return false;
             }
+            let Some(stream) = self.streams.get_mut(index as usize) else { return false };
+            let (record, change) = stream.presence.add(join);
+            self.totals.records += 1;
+            if let Some(subscriber) = subscriber_mut(stream, key) {
+                subscriber.record = Some(record);
+            }
+            Some(change)
         };
         self.followed(CommandKind::Join);
         if let Some(change) = change {
@@ -106,11 +102,10 @@ impl<R: Clone> Shard<R> {
         self.tell_change(index, change, now);
     }
 
-    /// Takes up the record of a session of the same member that has ended and can't come back, so
-    /// that a page that is loaded anew isn't a second device until the TTL is over.
-    fn adopt(&mut self, index: u32, key: &SubscriberKey, join: &Join) -> Option<RecordKey> {
-        let stream = self.streams.get_mut(index as usize)?;
-        let record = stream.presence.adopt(&join.id)?;
+    /// Gives a subscription the record of a session that has ended and can't come back, so that a
+    /// page that is loaded anew isn't a second device until the TTL is over.
+    fn hand_over(&mut self, index: u32, key: &SubscriberKey, record: RecordKey, join: &Join) {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
         if let Some(deadline) = stream.presence.deadline_mut(record).and_then(Option::take) {
             self.deadlines.cancel(deadline);
         }
@@ -118,7 +113,6 @@ impl<R: Clone> Shard<R> {
             subscriber.record = Some(record);
         }
         self.keep_adopted(index, key, record, join);
-        Some(record)
     }
 
     pub(super) fn leave(

@@ -32,7 +32,8 @@ use warp::reply::Response;
 
 use super::handshake::{self, Refusal};
 use super::terms::Terms;
-use super::{Context, Line, Peer, address, cors};
+use super::{Context, Line, Peer, address};
+use crate::cors;
 use crate::protocol::action_cable::parameter;
 use crate::types::Codec;
 
@@ -99,9 +100,10 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
                 }
             },
         );
-    let preflight = warp::options()
-        .and(warp::header::headers_cloned())
-        .map(move |headers: HeaderMap| cors::preflight(&polls.context, &headers, METHODS));
+    let preflight =
+        warp::options().and(warp::header::headers_cloned()).map(move |headers: HeaderMap| {
+            cors::preflight(polls.context.access.origins.as_ref(), &headers, METHODS)
+        });
     get.or(post).unify().or(preflight).unify().boxed()
 }
 
@@ -131,7 +133,7 @@ impl Polls {
     fn open(&self, client: IpAddr, (headers, query): (&HeaderMap, &str)) -> Result<Token, Refusal> {
         let Self { context, tokens } = self;
         let terms = Terms::read(Codec::Phoenix, &context.token, headers, query)?;
-        let opening = handshake::open(context, Codec::Phoenix, client, (headers, query), terms)?;
+        let opening = handshake::open(context, Codec::Phoenix, client, query, terms)?;
         if let Err(refused) = opening.admitted {
             return Err(Refusal::Unauthorized(refused));
         }
@@ -187,7 +189,7 @@ impl Polls {
         let json = HeaderValue::from_static("application/json; charset=utf-8");
         headers.insert(header::CONTENT_TYPE, json);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        cors::allow(&self.context, request, &mut response);
+        cors::expose(self.context.access.origins.as_ref(), request, &mut response);
         response
     }
 }

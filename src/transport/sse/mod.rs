@@ -18,8 +18,9 @@ use warp::reply::{Reply, Response};
 use super::handshake::{self, Refusal};
 use super::opening::Opening;
 use super::terms::Terms;
-use super::{Context, Line, Peer, address, cors};
+use super::{Context, Line, Peer, address};
 use crate::auth;
+use crate::cors;
 use crate::protocol::sse::Asked;
 use crate::session::{Action, Session};
 use crate::types::{Codec, Request, ServerMessage, StreamCommand, StreamName};
@@ -36,9 +37,10 @@ const METHODS: &str = "GET, OPTIONS";
 pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let asking = Arc::clone(&context);
-    let preflight = warp::options()
-        .and(warp::header::headers_cloned())
-        .map(move |headers: HeaderMap| cors::preflight(&asking, &headers, METHODS));
+    let preflight =
+        warp::options().and(warp::header::headers_cloned()).map(move |headers: HeaderMap| {
+            cors::preflight(asking.access.origins.as_ref(), &headers, METHODS)
+        });
     warp::get()
         .and(warp::header::headers_cloned())
         .and(query)
@@ -51,7 +53,7 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
                     let status = handshake::note(&context, client, &refusal);
                     handshake::refuse(&refusal, status)
                 });
-            cors::allow(&context, &headers, &mut response);
+            cors::expose(context.access.origins.as_ref(), &headers, &mut response);
             response
         })
         .or(preflight)
@@ -69,7 +71,8 @@ fn begin(
     let asked = Asked::read(query, last)?;
     let codec = Codec::Sse { raw: asked.raw };
     let terms = Terms::read(codec, &context.token, headers, query)?;
-    let opening = handshake::open(context, codec, client, (headers, query), terms)?;
+    handshake::check_origin(context, headers)?;
+    let opening = handshake::open(context, codec, client, query, terms)?;
     let stream = match &opening.admitted {
         Ok(client) => may_follow(context, &asked, client)?,
         Err(refused) => return Err(Refusal::Unauthorized(*refused)),
