@@ -180,6 +180,33 @@ fn rights_are_those_of_the_subscription() {
     assert!(matches!(ask(&mut visitor, list), Action::Forward { .. }));
 }
 
+#[test]
+fn who_leaves_as_somebody_else_has_still_joined() {
+    let limits = Limits { records: 1, ..Limits::default() };
+    let mut ann = session(JoinsAs::Anyone);
+    join_as(&mut ann, &limits, "i");
+    let leave = |id: &str| {
+        let (identifier, id) = ("i".into(), Some(id.into()));
+        request(ClientCommand::Leave { identifier, id })
+    };
+    ann.handle(leave("bob"), &limits, &Streams::default());
+    assert!(refused(&join_as(&mut ann, &limits, "j")).is_some(), "it is present once already");
+    ann.handle(leave("ann"), &limits, &Streams::default());
+    assert_eq!(refused(&join_as(&mut ann, &limits, "j")), None);
+}
+
+fn join_as(session: &mut Session, limits: &Limits, identifier: &'static str) -> Action {
+    let command = ClientCommand::Subscribe {
+        identifier: identifier.into(),
+        target: Target::Public("room".into()),
+        history: None,
+        join: Some(Ok(as_whom(Some("ann")))),
+        watch: Watch::Members,
+        arrival: Arrival::default(),
+    };
+    session.handle(request(command), limits, &Streams::default())
+}
+
 /// The Phoenix codec names requests, and joins by subscribing.
 mod named {
     use super::*;
