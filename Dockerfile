@@ -8,8 +8,14 @@ WORKDIR /src
 # A fifth of the size without line tables; a panic says its file and line all the same.
 ENV CARGO_PROFILE_RELEASE_DEBUG=none
 
+# The allocator is built by a makefile.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends make \
+ && rm -rf /var/lib/apt/lists/*
+
 # Dependencies first, under an empty crate: this layer is built again only when the manifest or the
 # lock file changes. What the empty crate left behind goes, or cargo would take it for up to date.
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
  && touch src/lib.rs \

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use crate::types::{CloseReason, Codec, Identifier};
 
 /// How many questions with large answers one connection may have at its shards. With more it isn't
 /// read until one has been dealt with, so that nobody's questions stand before everyone else's.
-const MOST_QUESTIONS: u32 = 4;
+const MOST_QUESTIONS: u8 = 4;
 
 /// Where a subscriber's messages go.
 pub type Recipient = Arc<Outbox>;
@@ -33,10 +33,15 @@ pub struct Outbox {
     state: Mutex<State>,
     owner: AtomicWaker,
     heard: AtomicU32,
-    questions: AtomicU32,
+    /// How often the queue has got shorter.
+    progress: AtomicU32,
     limit: u32,
+    questions: AtomicU8,
     codec: Codec,
 }
+
+// There is one for each connection, and with its counts it fills a size class of allocators.
+const _: () = assert!(size_of::<Outbox>() <= 112);
 
 #[derive(Default)]
 struct State {
@@ -45,8 +50,6 @@ struct State {
     queue: Option<Box<Queue>>,
     closing: Option<CloseReason>,
     receipt: Receipt,
-    /// How often the queue has got shorter.
-    progress: u32,
     /// The subscriptions through which the client was taken out of a stream; rarely any.
     #[expect(clippy::box_collection, reason = "eight bytes, as there are many of these")]
     kicked: Option<Box<Vec<Identifier>>>,
@@ -73,8 +76,9 @@ impl Outbox {
             state: Mutex::default(),
             owner: AtomicWaker::new(),
             heard: AtomicU32::new(0),
-            questions: AtomicU32::new(0),
+            progress: AtomicU32::new(0),
             limit,
+            questions: AtomicU8::new(0),
             codec,
         })
     }
@@ -238,8 +242,8 @@ impl Outbox {
     /// How often what waits has got less: a number that changes as long as the client reads.
     /// `None` if nothing waits.
     pub fn progress(&self) -> Option<u32> {
-        let state = self.state.lock();
-        state.queue.is_some().then_some(state.progress)
+        let waits = self.state.lock().queue.is_some();
+        waits.then(|| self.progress.load(Ordering::Relaxed))
     }
 
     /// Whether everything sent has left.
@@ -266,7 +270,7 @@ impl Outbox {
             }
             ready!(self.socket.poll_write_ready(context))?;
             let mut state = self.state.lock();
-            state.progress = state.progress.wrapping_add(1);
+            self.progress.fetch_add(1, Ordering::Relaxed);
             let Some(queue) = &mut state.queue else { return Poll::Ready(Ok(())) };
             let result = match queue.frames.front() {
                 Some(frame) => {

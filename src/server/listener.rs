@@ -111,6 +111,7 @@ impl Listener {
             socket.set_reuse_address(true)?;
             socket.set_nonblocking(true)?;
             socket.bind(&address.into())?;
+            socket.set_tcp_nodelay(true)?; // as each connection has it then
             socket.listen(BACKLOG)?;
             let inner = TcpListener::from_std(socket.into())?;
             Ok(Self { address: inner.local_addr()?, inner })
@@ -132,12 +133,18 @@ impl Listener {
         let (requests, stop) = (serving.requests.clone(), serving.stop.clone());
         let (instruments, pending) =
             (Arc::clone(&serving.instruments), Arc::clone(&serving.pending));
+        if serving.user_timeout.is_some() {
+            // likewise
+            let set = SockRef::from(&self.inner).set_tcp_user_timeout(serving.user_timeout);
+            if let Err(error) = set {
+                tracing::debug!(%error, "TCP_USER_TIMEOUT is not to be had");
+            }
+        }
         let door = Door {
             http,
             routes,
             certificate: serving.certificate.clone(),
             timeout: serving.handshake_timeout,
-            user_timeout: serving.user_timeout,
             stop: stop.clone(),
         };
         serving.requests.spawn(async move {
@@ -195,7 +202,6 @@ struct Door {
     routes: Routes,
     certificate: Option<Arc<Certificate>>,
     timeout: Duration,
-    user_timeout: Option<Duration>,
     stop: CancellationToken,
 }
 
@@ -207,25 +213,22 @@ impl Door {
         peer: IpAddr,
         slot: &Slot,
     ) -> Result<(), HandshakeFailure> {
-        drop(socket.set_nodelay(true)); // fails on a socket that is gone already, which is seen next
-        if self.user_timeout.is_some() {
-            let set = SockRef::from(&socket).set_tcp_user_timeout(self.user_timeout);
-            if let Err(error) = set {
-                tracing::debug!(%error, "TCP_USER_TIMEOUT is not to be had");
-            }
-        }
-        let Some(certificate) = &self.certificate else {
+        let Some(certificate) = self.certificate else {
             return speak(self.http, socket, self.routes, self.stop, (peer, slot)).await;
         };
-        let accepted = tokio::time::timeout(self.timeout, certificate.accept(socket));
-        let socket = match self.stop.run_until_cancelled(accepted).await {
-            None => return Err(HandshakeFailure::Stopping),
-            Some(Err(_)) => return Err(HandshakeFailure::Timeout),
-            Some(Ok(accepted)) => accepted?,
-        };
-        let Some(socket) = socket else { return Ok(()) };
-        slot.touch();
-        speak(self.http, socket, self.routes, self.stop, (peer, slot)).await
+        // in a box, so that a connection without TLS doesn't have room for it
+        Box::pin(async move {
+            let accepted = tokio::time::timeout(self.timeout, certificate.accept(socket));
+            let socket = match self.stop.run_until_cancelled(accepted).await {
+                None => return Err(HandshakeFailure::Stopping),
+                Some(Err(_)) => return Err(HandshakeFailure::Timeout),
+                Some(Ok(accepted)) => accepted?,
+            };
+            let Some(socket) = socket else { return Ok(()) };
+            slot.touch();
+            speak(self.http, socket, self.routes, self.stop, (peer, slot)).await
+        })
+        .await
     }
 }
 

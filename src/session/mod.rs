@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use thin_vec::ThinVec;
+
 use crate::auth::{Client, JoinsAs, Rights, Streams};
 use crate::types::{
     Arrival, BadCommand, ClientCommand, Codec, CommandKind, ConnectionMessage, Grant, GroupKey,
@@ -21,7 +23,7 @@ pub struct Session {
     /// Whom it was given to.
     identity: Identity,
     joins: JoinsAs,
-    subscriptions: Vec<Subscription>,
+    subscriptions: ThinVec<Subscription>,
     /// The limit for which the last command was refused.
     exceeded: Option<Limit>,
 }
@@ -94,14 +96,14 @@ impl Session {
     /// A client's session, without subscriptions.
     pub fn new(id: SessionId, client: &Client) -> Self {
         let (identity, joins) = (client.identity(), client.joins.clone());
-        Self { id, identity, joins, subscriptions: Vec::new(), exceeded: None }
+        Self { id, identity, joins, subscriptions: ThinVec::new(), exceeded: None }
     }
 
     /// A session from before, without its subscriptions yet. Nobody joins through it: whoever
     /// resumes it gets a session of its own.
     pub fn restored(id: SessionId, identity: Identity) -> Self {
         let joins = JoinsAs::Nobody;
-        Self { id, identity, joins, subscriptions: Vec::new(), exceeded: None }
+        Self { id, identity, joins, subscriptions: ThinVec::new(), exceeded: None }
     }
 
     /// Gives a session from before a subscription back.
@@ -330,7 +332,10 @@ impl Session {
             let most = limits.stream_name_size;
             return Err(format!("the name is too long: at most {most} bytes are allowed").into());
         }
-        let (identifier, reference, joined) = (Identifier::from(identifier), None, false);
+        // as others have them, who follow the same stream
+        let (identifier, stream) =
+            (Identifier::shared(identifier), StreamName::shared(stream.as_str()));
+        let (reference, joined) = (None, false);
         let held = Subscription { identifier, stream, watch, reference, rights, joined };
         if self.subscriptions.is_empty() {
             self.subscriptions.reserve_exact(1); // most sessions never have a second one

@@ -49,8 +49,8 @@ pub(super) struct Admission {
 #[derive(Debug)]
 pub struct Place {
     admission: Arc<Admission>,
-    /// The address it counts against.
-    address: Option<IpAddr>,
+    /// The address it counts against; boxed, as there are many of these and few have one.
+    address: Option<Box<IpAddr>>,
 }
 
 impl Admission {
@@ -75,7 +75,7 @@ impl Admission {
                 return Err(NoPlace::Address);
             }
             *count += 1;
-            place.address = Some(address);
+            place.address = Some(Box::new(address));
         }
         // last, so that those who are refused anyway don't use it up
         match &self.rate {
@@ -108,8 +108,8 @@ impl Admission {
 impl Drop for Place {
     fn drop(&mut self) {
         self.admission.open.fetch_sub(1, Ordering::Relaxed);
-        if let Some(address) = self.address {
-            self.admission.forget(address);
+        if let Some(address) = self.address.take() {
+            self.admission.forget(*address);
         }
     }
 }

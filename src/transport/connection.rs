@@ -50,8 +50,10 @@ thread_local! {
 pub struct Connection {
     reader: Reader,
     client: Client,
-    end: Option<Box<End>>,
 }
+
+// With what tokio adds to a task it fills the size class of 256 bytes; it would take 384 otherwise.
+const _: () = assert!(size_of::<Connection>() <= 144);
 
 /// What frames act on.
 struct Client {
@@ -59,11 +61,18 @@ struct Client {
     outbox: Recipient,
     session: Session,
     throttle: Throttle,
-    /// An input for which its shard had no room, or about which the application is asked: nothing
-    /// more is read until it is passed on.
-    blocked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    waits: Option<Box<Wait>>,
     _place: Place,
     registration: Option<Box<Registration>>,
+}
+
+/// Why nothing more is followed, for now or for good.
+enum Wait {
+    /// For room in a shard, or for what the application says: nothing more is read until an input
+    /// is passed on.
+    Blocked(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// For the end of the socket.
+    Ending(End),
 }
 
 /// The time from the decision to close to the end of the socket.
@@ -78,22 +87,22 @@ struct End {
 impl Connection {
     /// Welcomes a client to its session, of which `restored` was taken over from another one.
     /// `registration` is where it stands under the identifier it has, if it has one. `first` is what
-    /// it has asked for by connecting, and `read` what it sent along with its handshake: no readiness
-    /// will tell of that.
+    /// it has asked for by connecting, `head` what it is to be sent before the welcome, and `read` what
+    /// it sent along with its handshake: no readiness will tell of that.
     pub fn new(
         context: Arc<Context>,
         place: Place,
         outbox: Recipient,
         (session, registration): (Session, Option<Registration>),
         restored: Vec<Identifier>,
-        (first, read): (Option<ClientCommand<'static>>, &Bytes),
+        (first, head, read): (Option<ClientCommand<'static>>, Vec<u8>, &Bytes),
     ) -> Self {
         if outbox.codec().resumes() {
             context.sessions.connect(&session, &outbox);
         }
         let mut connection = Self::open(context, place, outbox, session);
         connection.client.registration = registration.map(Box::new);
-        connection.welcome(restored, first, read);
+        connection.welcome(restored, first, head, read);
         connection
     }
 
@@ -121,23 +130,24 @@ impl Connection {
             outbox,
             session,
             throttle,
-            blocked: None,
+            waits: None,
             _place: place,
             registration: None,
         };
-        Self { reader: Reader::new(), client, end: None }
+        Self { reader: Reader::new(), client }
     }
 
     fn welcome(
         &mut self,
         restored: Vec<Identifier>,
         first: Option<ClientCommand<'static>>,
+        mut out: Vec<u8>,
         read: &Bytes,
     ) {
-        let mut out = Vec::new();
+        let head = out.len();
         let welcome = ConnectionMessage::Welcome { sid: self.client.session.id(), restored };
         protocol::encode_connection(self.client.outbox.codec(), &welcome, None, &mut out);
-        let sent = self.client.outbox.begin(&out);
+        let sent = self.client.outbox.begin(&out).saturating_sub(head);
         self.client.context.instruments.sent_bytes.increment(sent as u64);
         let flow = first.map_or(ControlFlow::Continue(()), |command| {
             out.clear();
@@ -196,9 +206,9 @@ impl Connection {
             if self.client.outbox.closing().is_some() {
                 return Poll::Ready(Ok(()));
             }
-            if let Some(blocked) = &mut self.client.blocked {
+            if let Some(Wait::Blocked(blocked)) = self.client.waits.as_deref_mut() {
                 ready!(blocked.as_mut().poll(task));
-                self.client.blocked = None;
+                self.client.waits = None;
             }
             if self.client.outbox.is_curious() {
                 return Poll::Pending; // the shard that takes a question wakes it
@@ -227,9 +237,19 @@ impl Connection {
         Poll::Pending
     }
 
+    fn poll_end(&mut self, task: &mut Task<'_>) -> Poll<()> {
+        let Some(mut wait) = self.client.waits.take() else { return Poll::Ready(()) };
+        let over = match &mut *wait {
+            Wait::Ending(end) => self.poll_ending(task, end),
+            Wait::Blocked(_) => Poll::Ready(()),
+        };
+        self.client.waits = Some(wait);
+        over
+    }
+
     /// Sends the last frames, and waits for the client to be done too: a socket closed over
     /// unread input would take them back.
-    fn poll_end(&mut self, task: &mut Task<'_>, end: &mut End) -> Poll<()> {
+    fn poll_ending(&mut self, task: &mut Task<'_>, end: &mut End) -> Poll<()> {
         let mut sent = 0;
         let drained = self.client.outbox.poll_drain(task, &mut sent);
         self.client.context.instruments.sent_bytes.increment(sent as u64);
@@ -296,7 +316,8 @@ impl Connection {
             | CloseReason::Remote { .. } => false,
         };
         let timeout = Box::pin(tokio::time::sleep(CLOSE_TIMEOUT));
-        self.end = Some(Box::new(End { timeout, client_closed, half_closed: false }));
+        let end = End { timeout, client_closed, half_closed: false };
+        self.client.waits = Some(Box::new(Wait::Ending(end)));
     }
 }
 
@@ -306,7 +327,7 @@ impl Future for Connection {
     fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<()> {
         let connection = &mut *self;
         connection.client.outbox.register(task);
-        if connection.end.is_none() {
+        if !connection.client.is_ending() {
             let mut sent = 0;
             let drained = connection.client.outbox.poll_drain(task, &mut sent);
             if sent > 0 {
@@ -326,17 +347,14 @@ impl Future for Connection {
                 return Poll::Ready(());
             }
         }
-        let Some(mut end) = connection.end.take() else { return Poll::Ready(()) };
-        let over = connection.poll_end(task, &mut end);
-        connection.end = Some(end);
-        over
+        connection.poll_end(task)
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
         // a task that was dropped or panicked leaves nothing behind either
-        if self.end.is_none() {
+        if !self.client.is_ending() {
             self.client.outbox.close(CloseReason::ClientGone);
             self.client.end_session(CloseReason::ClientGone);
         }
@@ -345,6 +363,10 @@ impl Drop for Connection {
 }
 
 impl Client {
+    fn is_ending(&self) -> bool {
+        matches!(self.waits.as_deref(), Some(Wait::Ending(_)))
+    }
+
     fn handle(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> ControlFlow<()> {
         if let Event::Pong(payload) = event
             && self.ponged(payload, out)
@@ -493,7 +515,7 @@ impl Client {
         match self.context.hub.try_send(stream, input) {
             Ok(()) => ControlFlow::Continue(()),
             Err(waiting) => {
-                self.blocked = Some(Box::pin(waiting.wait()));
+                self.waits = Some(Box::new(Wait::Blocked(Box::pin(waiting.wait()))));
                 ControlFlow::Break(())
             }
         }
@@ -507,7 +529,7 @@ impl Client {
         asked: impl Future<Output = Extra> + Send + 'static,
     ) -> ControlFlow<()> {
         let hub = Arc::clone(&self.context.hub);
-        self.blocked = Some(Box::pin(async move {
+        let blocked = Box::pin(async move {
             let extra = asked.await;
             if let Input::Command { command, .. } = &mut input
                 && let Some(join) = command.join_mut()
@@ -517,7 +539,8 @@ impl Client {
             if let Err(waiting) = hub.try_send(stream, input) {
                 waiting.wait().await;
             }
-        }));
+        });
+        self.waits = Some(Box::new(Wait::Blocked(blocked)));
         ControlFlow::Break(())
     }
 
@@ -541,9 +564,9 @@ impl Client {
         self.registration = None;
         let (session, outbox) = (self.session.end(), Arc::clone(&self.outbox));
         let ending = Ending { session, outbox, reason, at: clock.now() };
-        match self.blocked.take() {
-            None => ending.tell(&self.context),
-            Some(blocked) => {
+        match self.waits.take().map(|wait| *wait) {
+            None | Some(Wait::Ending(_)) => ending.tell(&self.context),
+            Some(Wait::Blocked(blocked)) => {
                 // it goes before the end, wherever it waits
                 let context = Arc::clone(&self.context);
                 self.context.tasks.spawn(async move {

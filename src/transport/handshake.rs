@@ -14,7 +14,7 @@ use warp::reply::Response;
 
 use super::opening::Opening;
 use super::terms::Terms;
-use super::{Context, NoPlace, Peer, address};
+use super::{Context, Line, NoPlace, Peer, address};
 use crate::auth;
 use crate::cors;
 use crate::protocol;
@@ -69,11 +69,17 @@ pub fn route(context: Arc<Context>, codec: Codec) -> BoxedFilter<(Response,)> {
         .and(warp::header::headers_cloned())
         .and(query)
         .and(warp::ext::get::<Peer>())
+        .and(warp::ext::get::<Line>())
         .and(warp::ext::optional::<OnUpgrade>())
-        .map(move |headers: HeaderMap, query: String, Peer(peer), upgrade: Option<OnUpgrade>| {
+        .map(move |headers: HeaderMap, query: String, Peer(peer), line: Line, upgrade| {
             let client = address::client(peer, &headers, &context.proxies);
-            accept(&context, codec, client, (&headers, &query), upgrade)
-                .unwrap_or_else(|refusal| refuse(&refusal, note(&context, client, &refusal)))
+            match accept(&context, codec, client, (&headers, &query), upgrade) {
+                Ok(response) => {
+                    line.keep_back();
+                    response
+                }
+                Err(refusal) => refuse(&refusal, note(&context, client, &refusal)),
+            }
         })
         .boxed()
 }

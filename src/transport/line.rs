@@ -5,7 +5,8 @@
 //! while it answers one, and notices an end only when it writes, so the connection itself looks, as long
 //! as someone [watches](Line::watch) it. And one that never ends [takes the connection
 //! over](Line::take_over): once its head is sent, what is written next is its body, and hyper and its
-//! buffers are let go.
+//! buffers are let go. The answer to a WebSocket handshake is [kept back](Line::keep_back), to leave
+//! with the first frames.
 
 use std::fmt;
 use std::io;
@@ -32,6 +33,7 @@ pub struct Line(Arc<State>);
 struct State {
     watches: AtomicUsize,
     is_wanted: AtomicBool,
+    keeps_back: AtomicBool,
     taker: Mutex<Option<oneshot::Sender<Box<dyn Socket>>>>,
 }
 
@@ -64,6 +66,16 @@ impl Line {
         *self.0.taker.lock() = Some(sender);
         self.0.is_wanted.store(true, Ordering::Release);
         receiver
+    }
+
+    /// Keeps what hyper writes from now on, for who gets the connection from hyper: sending costs
+    /// more than anything else about a handshake, and the welcome follows at once.
+    pub fn keep_back(&self) {
+        self.0.keeps_back.store(true, Ordering::Release);
+    }
+
+    fn keeps_back(&self) -> bool {
+        self.0.keeps_back.load(Ordering::Acquire)
     }
 
     /// Whether somebody takes the connection over.
@@ -99,17 +111,31 @@ pub struct Watched<S> {
     line: Line,
     /// What the client has sent before it has its answer.
     ahead: Vec<u8>,
+    /// What is kept back.
+    unsent: Vec<u8>,
+}
+
+/// A connection that hyper is done with.
+#[derive(Debug)]
+pub struct Parts<S> {
+    /// The connection below.
+    pub io: S,
+    /// What was read of it and not asked for.
+    pub ahead: Vec<u8>,
+    /// What is to be sent first.
+    pub unsent: Vec<u8>,
 }
 
 impl<S> Watched<S> {
     /// A connection and its line.
     pub fn new(io: S, line: Line) -> Self {
-        Self { io: Some(io), line, ahead: Vec::new() }
+        Self { io: Some(io), line, ahead: Vec::new(), unsent: Vec::new() }
     }
 
-    /// The connection below, if it wasn't taken over, and what was read of it and not asked for.
-    pub fn into_parts(self) -> Option<(S, Vec<u8>)> {
-        self.io.map(|io| (io, self.ahead))
+    /// What there is of it, if it wasn't taken over.
+    pub fn into_parts(self) -> Option<Parts<S>> {
+        let Self { io, ahead, unsent, .. } = self;
+        io.map(|io| Parts { io, ahead, unsent })
     }
 }
 
@@ -161,6 +187,10 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.line.keeps_back() {
+            self.unsent.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
         self.io()?.poll_write(context, bytes)
     }
 
@@ -169,6 +199,13 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.line.keeps_back() {
+            let before = self.unsent.len();
+            for slice in slices {
+                self.unsent.extend_from_slice(slice);
+            }
+            return Poll::Ready(Ok(self.unsent.len() - before));
+        }
         self.io()?.poll_write_vectored(context, slices)
     }
 
@@ -286,6 +323,23 @@ mod tests {
         let mut buffer = [0; 20];
         let read = client.try_read(&mut buffer).unwrap();
         assert_eq!(&buffer[..read], b"head body");
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_back_is_left_to_who_gets_the_connection() {
+        let (mut io, line, client) = pair().await;
+        poll_fn(|task| Pin::new(&mut io).poll_write(task, b"before ")).await.unwrap();
+        line.keep_back();
+        let slices = [io::IoSlice::new(b"101 "), io::IoSlice::new(b"Switching")];
+        let written = poll_fn(|task| Pin::new(&mut io).poll_write_vectored(task, &slices)).await;
+        assert_eq!(written.unwrap(), 13);
+        poll_fn(|task| Pin::new(&mut io).poll_write(task, b" Protocols")).await.unwrap();
+        poll_fn(|task| Pin::new(&mut io).poll_flush(task)).await.unwrap();
+        client.readable().await.unwrap();
+        let mut buffer = [0; 40];
+        let read = client.try_read(&mut buffer).unwrap();
+        assert_eq!(&buffer[..read], b"before ");
+        assert_eq!(io.into_parts().unwrap().unsent, b"101 Switching Protocols");
     }
 
     #[tokio::test]

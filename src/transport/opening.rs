@@ -7,6 +7,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::line::Parts;
 use super::{Connection, Context, Place, Watched, resume};
 use crate::auth;
 use crate::fanout::{Outbox, Socket, TlsSocket};
@@ -30,18 +31,28 @@ pub(super) struct Opening {
 impl Opening {
     /// Takes the socket out of hyper and gives it a task.
     pub(super) fn start(self, context: &Arc<Context>, upgraded: Upgraded) {
-        let Some((socket, read)) = take_out(upgraded) else {
+        let Some((socket, head, read)) = take_out(upgraded) else {
             tracing::error!("a connection is not the socket it was accepted as");
             return;
         };
-        self.run(context, socket, read);
+        self.run(context, socket, head, read);
     }
 
-    /// Gives a connection over a socket its task. `read` is what came with the handshake.
-    pub(super) fn run(self, context: &Arc<Context>, socket: Box<dyn Socket>, read: Bytes) {
+    /// Gives a connection over a socket its task. `head` is what the client is yet to be sent of the
+    /// answer to its handshake, and `read` what came with that.
+    pub(super) fn run(
+        self,
+        context: &Arc<Context>,
+        socket: Box<dyn Socket>,
+        mut head: Vec<u8>,
+        read: Bytes,
+    ) {
         let Self { codec, place, sid, admitted, resume, ping, first } = self;
         let outbox = Outbox::new(socket, codec, context.settings.max_outbox);
         let (shared, to) = (Arc::clone(context), Arc::clone(&outbox));
+        if resume.is_some() || admitted.is_err() {
+            outbox.begin(&std::mem::take(&mut head)); // what else it is told may take a while
+        }
         let client = match admitted {
             Ok(client) => client,
             Err(refused) => {
@@ -65,7 +76,7 @@ impl Opening {
                 let beating = Arc::clone(&shared);
                 let session = (session, registration);
                 let connection =
-                    Connection::new(shared, place, to, session, restored, (first, &read));
+                    Connection::new(shared, place, to, session, restored, (first, head, &read));
                 beating.heartbeat.add(&outbox, ping);
                 drop((outbox, beating, read));
                 connection.await;
@@ -73,25 +84,25 @@ impl Opening {
             return;
         }
         let session = (session, registration);
-        let connection = Connection::new(shared, place, to, session, Vec::new(), (first, &read));
+        let connection =
+            Connection::new(shared, place, to, session, Vec::new(), (first, head, &read));
         context.heartbeat.add(&outbox, ping);
         drop(read); // even an empty one can hold on to hyper's buffer
         context.tasks.spawn(connection);
     }
 }
 
-/// The socket below HTTP, and what was read from it beyond the handshake.
-fn take_out(upgraded: Upgraded) -> Option<(Box<dyn Socket>, Bytes)> {
+/// The socket below HTTP, what is yet to be sent, and what was read from it beyond the handshake.
+fn take_out(upgraded: Upgraded) -> Option<(Box<dyn Socket>, Vec<u8>, Bytes)> {
+    fn socket<S: Socket>(parts: Parts<S>, read: Bytes) -> (Box<dyn Socket>, Vec<u8>, Bytes) {
+        (Box::new(parts.io), parts.unsent, join(read, &parts.ahead))
+    }
     let upgraded = match upgraded.downcast::<TokioIo<Watched<TcpStream>>>() {
-        Ok(parts) => {
-            let (socket, ahead) = parts.io.into_inner().into_parts()?;
-            return Some((Box::new(socket), join(parts.read_buf, &ahead)));
-        }
+        Ok(parts) => return Some(socket(parts.io.into_inner().into_parts()?, parts.read_buf)),
         Err(upgraded) => upgraded,
     };
     let parts = upgraded.downcast::<TokioIo<Watched<TlsSocket>>>().ok()?;
-    let (socket, ahead) = parts.io.into_inner().into_parts()?;
-    Some((Box::new(socket), join(parts.read_buf, &ahead)))
+    Some(socket(parts.io.into_inner().into_parts()?, parts.read_buf))
 }
 
 /// What hyper has read, and what comes after it.

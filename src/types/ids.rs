@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::sharing;
+
 macro_rules! shared_text {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -13,6 +15,12 @@ macro_rules! shared_text {
             /// The text itself.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+
+            /// The same text, if possible in the memory where others have it already.
+            #[must_use]
+            pub fn shared(text: &str) -> Self {
+                Self(sharing::share(text))
             }
         }
 
@@ -74,17 +82,22 @@ pub type Extra = Option<Box<RawJson>>;
 ///
 /// 128 random bits: it can't be guessed, so knowing one is proof of having been told.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionId(u128);
+pub struct SessionId {
+    // two halves, as a `u128` has everything that holds one padded to sixteen bytes
+    high: u64,
+    low: u64,
+}
 
 impl SessionId {
     /// Makes an id of 128 random bits.
+    #[expect(clippy::cast_possible_truncation, reason = "each is one half")]
     pub const fn from_bits(bits: u128) -> Self {
-        Self(bits)
+        Self { high: (bits >> 64) as u64, low: bits as u64 }
     }
 
     /// The bits it was made of.
-    pub const fn to_bits(self) -> u128 {
-        self.0
+    pub fn to_bits(self) -> u128 {
+        (u128::from(self.high) << 64) | u128::from(self.low)
     }
 
     /// Reads the form [`fmt::Display`] writes: 32 lowercase hexadecimal digits.
@@ -98,13 +111,13 @@ impl SessionId {
     pub fn parse(text: &str) -> Option<Self> {
         let canonical = text.len() == 32
             && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if canonical { u128::from_str_radix(text, 16).ok().map(Self) } else { None }
+        if canonical { u128::from_str_radix(text, 16).ok().map(Self::from_bits) } else { None }
     }
 }
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:016x}{:016x}", self.high, self.low)
     }
 }
 

@@ -13,6 +13,7 @@ mod limits;
 mod message;
 mod position;
 mod rights;
+mod sharing;
 
 pub use cause::{DropCause, FetchOutcome, JoinCause, LeaveCause, ResumeOutcome, UpdateCause};
 pub use change::{Change, Grant};

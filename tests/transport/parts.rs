@@ -161,7 +161,7 @@ impl Parts {
         let context = Arc::clone(&self.context);
         let session = (Session::new(sid, &auth::Client::default()), None);
         let connection =
-            Connection::new(context, place, Arc::clone(&outbox), session, vec![], (None, &read));
+            Connection::new(context, place, Arc::clone(&outbox), session, vec![], (None, vec![], &read));
         self.context.heartbeat.add(&outbox, ping);
         connection
     }

@@ -141,7 +141,7 @@ impl Polls {
         tracing::debug!(%client, sid = %opening.sid, "a client polls");
         let (mut pipe, far) = pipe(&context.clock, PATIENCE);
         pipe.enter(tokens.enter(token, far));
-        opening.run(context, Box::new(pipe), Bytes::new());
+        opening.run(context, Box::new(pipe), Vec::new(), Bytes::new());
         Ok(token)
     }
 

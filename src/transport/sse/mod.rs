@@ -83,7 +83,7 @@ fn begin(
     let (taken, shared) = (line.take_over(), Arc::clone(context));
     context.tasks.spawn(async move {
         if let Ok(socket) = taken.await {
-            opening.run(&shared, socket, Bytes::new());
+            opening.run(&shared, socket, Vec::new(), Bytes::new());
         }
     });
     // all of the body comes after hyper, and ends with the connection
