@@ -160,8 +160,14 @@ impl Parts {
         let read = Bytes::copy_from_slice(read);
         let context = Arc::clone(&self.context);
         let session = (Session::new(sid, &auth::Client::default()), None);
-        let connection =
-            Connection::new(context, place, Arc::clone(&outbox), session, vec![], (None, vec![], &read));
+        let connection = Connection::new(
+            context,
+            place,
+            Arc::clone(&outbox),
+            session,
+            vec![],
+            (None, vec![], &read),
+        );
         self.context.heartbeat.add(&outbox, ping);
         connection
     }
