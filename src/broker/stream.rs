@@ -124,6 +124,8 @@ pub(super) struct Parked {
 /// subscriber knows how far it is.
 #[derive(Debug, Default)]
 struct Pass {
+    /// It hasn't begun.
+    is_wanted: bool,
     /// The groups before this one, and in it the subscribers before that one, are still to do.
     group: usize,
     subscriber: usize,
@@ -230,9 +232,16 @@ impl<R: Clone> Stream<R> {
         behind
     }
 
+    /// Notes that somebody lacks something. The pass begins when it is its turn, so what is said
+    /// until then goes along in the same write.
+    pub(super) fn want_pass(&mut self) {
+        self.pass.is_wanted = true;
+    }
+
     /// Begins to bring everyone up to what has been said by now.
-    pub(super) fn begin_pass(&mut self) {
+    fn begin_pass(&mut self) {
         self.pass = Pass {
+            is_wanted: false,
             group: self.groups.len(),
             subscriber: usize::MAX,
             target: self.log.end(),
@@ -243,6 +252,9 @@ impl<R: Clone> Stream<R> {
     /// Takes up to `most` subscribers of one group that lack something, and counts it as sent.
     /// `None` when the pass is over.
     pub(super) fn next_slice(&mut self, most: usize) -> Option<FanOut<R>> {
+        if self.pass.is_wanted {
+            self.begin_pass();
+        }
         while let Some(index) = self.pass.group.min(self.groups.len()).checked_sub(1) {
             let slice = self.slice_of_group(index, most);
             if self.pass.subscriber == 0 {

@@ -22,3 +22,4 @@ mod rooms;
 mod session;
 mod shard;
 mod survey;
+mod turn;

@@ -214,7 +214,7 @@ impl<R: Clone> Shard<R> {
                 self.backlog += stream.log.weight();
                 if more {
                     stream.behind_since = Some(now);
-                    stream.begin_pass();
+                    stream.want_pass();
                     self.passes.push_back(key);
                 } else {
                     stream.behind_since = None;
@@ -539,7 +539,7 @@ impl<R: Clone> Shard<R> {
         let is_much = stream.log.weight() > MOST_HELD && !stream.held.is_empty();
         if stream.behind_since.is_none() && !stream.groups.is_empty() {
             stream.behind_since = Some(now);
-            stream.begin_pass();
+            stream.want_pass();
             self.passes.push_back(index);
         }
         if is_much {
