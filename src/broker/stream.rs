@@ -33,6 +33,8 @@ pub(super) struct Stream<R> {
     pub(super) held: Held,
     /// Since when a subscriber lacks something, if one does.
     pub(super) behind_since: Option<Instant>,
+    /// The same, if none of it is in a hurry.
+    pub(super) unhurried_since: Option<Instant>,
     /// When those who only count were last told, and the number that all of them know, if it is
     /// the same one.
     pub(super) counted: Option<(Instant, Option<usize>)>,
@@ -147,6 +149,7 @@ impl<R: Clone> Stream<R> {
             log: Log::default(),
             held: Held::default(),
             behind_since: None,
+            unhurried_since: None,
             counted: None,
             count_due: None,
             pass: Pass::default(),

@@ -136,10 +136,13 @@ impl Worker {
                     tokio::task::yield_now().await;
                 }
             }
-            if !stop.is_cancelled() {
+            if stop.is_cancelled() {
+                self.shard.hurry();
+            } else {
                 self.shard.handle_timeout(now);
             }
             behind = self.reply(now) || self.fan_out(now);
+            behind |= self.shard.is_due(now) && !stop.is_cancelled();
             behind |= self.write_streams(now);
             self.onlookers.tell(&mut self.shard);
             self.count();

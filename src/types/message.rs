@@ -55,6 +55,12 @@ pub enum ServerMessage {
 }
 
 impl ServerMessage {
+    /// Whether nobody waits for it: somebody is gone who was gone long before.
+    pub fn can_wait(&self) -> bool {
+        let Self::Presence(change) = self else { return false };
+        matches!(change.record, RecordChange::Removed { cause: LeaveCause::Expired, .. })
+    }
+
     /// Whether it tells of a member that came, left or changed.
     pub fn is_event(&self) -> bool {
         match self {

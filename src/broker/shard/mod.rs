@@ -47,7 +47,11 @@ const MOST_HELD: usize = 256 * 1024;
 const EPOCH_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// How many records, and how many streams, expire before other inputs get their turn.
-const EXPIRED_AT_ONCE: usize = 1024;
+const EXPIRED_AT_ONCE: usize = 512;
+
+/// How long subscribers may wait to be told of members whose time is over, as long as there are more
+/// of those: some are told of many in one write, and other streams needn't wait for as many writes.
+const UNHURRIED: Duration = Duration::from_millis(50);
 
 /// Streams with their subscribers and presence. `R` is where a subscriber's messages go; the
 /// shard only ever clones it.
@@ -76,6 +80,8 @@ pub struct Shard<R> {
     reply_weight: usize,
     /// Streams with a pass under way, in turn.
     passes: VecDeque<u32>,
+    /// Streams with a pass that can wait while records expire, since when.
+    unhurried: VecDeque<(Instant, u32)>,
     /// What all logs weigh, in bytes.
     backlog: usize,
     counts: Counts,
@@ -149,6 +155,7 @@ impl<R: Clone> Shard<R> {
             is_answered: false,
             reply_weight: 0,
             passes: VecDeque::new(),
+            unhurried: VecDeque::new(),
             backlog: 0,
             counts: Counts::default(),
             totals: Totals::default(),
@@ -203,7 +210,7 @@ impl<R: Clone> Shard<R> {
     /// least 1.
     pub fn poll_fan_out(&mut self, most: usize, now: Instant) -> Option<FanOut<R>> {
         debug_assert!(self.replies.is_empty(), "replies come first");
-        while let Some(key) = self.passes.pop_front() {
+        while let Some(key) = self.next_pass(now) {
             let Some(stream) = self.streams.get_mut(key as usize) else { continue };
             let Some(since) = stream.behind_since else { continue };
             let slice = stream.next_slice(most);
@@ -228,6 +235,44 @@ impl<R: Clone> Shard<R> {
             }
         }
         None
+    }
+
+    fn next_pass(&mut self, now: Instant) -> Option<u32> {
+        if let Some(key) = self.passes.pop_front() {
+            return Some(key);
+        }
+        let may_wait = self.is_due(now) && !self.is_crowded();
+        while let Some(&(since, key)) = self.unhurried.front() {
+            if may_wait && now.saturating_duration_since(since) < UNHURRIED {
+                break;
+            }
+            self.unhurried.pop_front();
+            if self.waits_since(key, since) {
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    /// Lets nobody wait any longer for what isn't in a hurry.
+    pub fn hurry(&mut self) {
+        for (since, key) in std::mem::take(&mut self.unhurried) {
+            if self.waits_since(key, since) {
+                self.passes.push_back(key);
+            }
+        }
+    }
+
+    /// Whether a stream still has its turn after those in a hurry, which it then has no longer. It may
+    /// have become urgent, or have gone.
+    fn waits_since(&mut self, key: u32, since: Instant) -> bool {
+        let stream = self.streams.get_mut(key as usize);
+        stream.is_some_and(|it| it.unhurried_since.take_if(|at| *at == since).is_some())
+    }
+
+    /// Whether [`Shard::handle_timeout`] has something to do at a time.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.poll_timeout().is_some_and(|due| due <= now)
     }
 
     /// When [`Shard::handle_timeout`] has something to do.
@@ -534,12 +579,20 @@ impl<R: Clone> Shard<R> {
             }
         }
         self.backlog -= stream.log.weight();
+        let can_wait = message.can_wait();
         stream.say(message);
         self.backlog += stream.log.weight();
         let is_much = stream.log.weight() > MOST_HELD && !stream.held.is_empty();
         if stream.behind_since.is_none() && !stream.groups.is_empty() {
             stream.behind_since = Some(now);
             stream.want_pass();
+            if can_wait {
+                stream.unhurried_since = Some(now);
+                self.unhurried.push_back((now, index));
+            } else {
+                self.passes.push_back(index);
+            }
+        } else if !can_wait && stream.unhurried_since.take().is_some() {
             self.passes.push_back(index);
         }
         if is_much {
