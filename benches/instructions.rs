@@ -1,7 +1,7 @@
 //! Counts the instructions that fixed pieces of work need, and compares them with those on record.
 //!
 //! Time tells little on a machine that is shared; instructions are the same every time, but for a
-//! per cent or so. They are counted by valgrind's callgrind, in a process of its own for each piece,
+//! tenth of a per cent. They are counted by valgrind's callgrind, in a process of its own for each piece,
 //! between the beginning and the end of [`counted`]. A crate for that (gungraun, once iai-callgrind)
 //! would need a second program of exactly its own version installed, and the whole of what tests
 //! need built anew; this needs valgrind alone.
@@ -48,8 +48,9 @@ const HEADING: &str = "\
 # `make instructions-update` writes it anew. benches/instructions.rs says more.
 ";
 
-/// How many per cent another count may be away from the record. Between runs it is less than one.
-const TOLERANCE: u64 = 3;
+/// How many per cent another count may be away from the record. Runs differ by a tenth of one, but any
+/// edit makes the compiler inline differently, which has been seen to be worth four and a half.
+const TOLERANCE: u64 = 5;
 
 /// The same where the record was made with something else.
 const TOLERANCE_ELSEWHERE: u64 = 30;

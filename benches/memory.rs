@@ -16,10 +16,6 @@ fn main() {
     show("", "bytes", "allocations");
     print("a stream with a record in it", Scale { streams: 100_000, each: 1 }.stream());
     print("a record that was put, beside its info", scale.record());
-    print(
-        "the same, where there is one in each stream",
-        Scale { streams: 100_000, each: 1 }.record(),
-    );
     print("a subscription", scale.subscription());
     print("its record, beside its info", scale.joined());
     print("what both take more once the connection has ended", scale.parked());

@@ -16,7 +16,7 @@ fn what_there_are_many_of_is_small() {
     let few = Scale { streams: 1000, each: 1 };
     for (what, weight, most) in [
         ("a stream", few.stream(), Weight { bytes: 2000.0, allocations: 10.0 }),
-        ("a record that was put", SCALE.record(), Weight { bytes: 250.0, allocations: 3.0 }),
+        ("a record that was put", SCALE.record(), Weight { bytes: 200.0, allocations: 2.0 }),
         ("a subscription", SCALE.subscription(), Weight { bytes: 200.0, allocations: 1.0 }),
         ("its record", SCALE.joined(), Weight { bytes: 225.0, allocations: 2.0 }),
         ("both, parked,", SCALE.parked(), Weight { bytes: 350.0, allocations: 2.0 }),
