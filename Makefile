@@ -1,7 +1,7 @@
 # Everything that is checked before a change is good. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup faketime lint unit clients test fuzz
+.PHONY: help setup faketime valgrind lint unit clients instructions instructions-update test fuzz
 .NOTPARALLEL:
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -24,12 +24,12 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 
 help: ## Say what there is to make
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 28
 
-test: setup lint unit clients ## Everything CI runs
-	@echo "all checks passed in $$(( $$(date +%s) - $(STARTED) )) s: fmt, clippy, rustdoc, cargo deny, cargo test, npm clients"
+test: setup lint unit clients instructions ## Everything CI runs
+	@echo "all checks passed in $$(( $$(date +%s) - $(STARTED) )) s: fmt, clippy, rustdoc, cargo deny, cargo test, npm clients, instructions"
 
-setup: $(NODE_MODULES) faketime ## Install what the checks need, if it is missing
+setup: $(NODE_MODULES) faketime valgrind ## Install what the checks need, if it is missing
 	@command -v cc >/dev/null || { $(APT) update; $(APT) install -y --no-install-recommends gcc libc6-dev; }
 	@$(OPENSSL)
 	@$(BROWSER_NEEDED)
@@ -49,9 +49,12 @@ faketime:
 	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 \
 		|| { $(APT) update; $(APT) install -y --no-install-recommends faketime; }
 
+valgrind:
+	@command -v valgrind >/dev/null || { $(APT) update; $(APT) install -y --no-install-recommends valgrind; }
+
 lint: setup ## Format, clippy, rustdoc, dependencies; warnings are errors
 	cargo fmt --check
-	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --all-targets --features instructions -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
 	cargo deny --locked check bans licenses sources
 
@@ -63,6 +66,14 @@ clients: $(NODE_MODULES) faketime ## The stock npm clients against the real bina
 	@$(BROWSER_NEEDED)
 	$(CARGO) build
 	BROKER_BIN=$(TARGET_DIR)/debug/broker npm --prefix $(CLIENTS) test
+
+COUNT = $(CARGO) run --profile instructions --features instructions --bin instructions
+
+instructions: valgrind ## How many instructions the core needs, against what is on record
+	$(COUNT)
+
+instructions-update: valgrind ## Put on record how many it needs now
+	$(COUNT) update
 
 # What `make fuzz` fuzzes, and for how long each.
 TARGETS = $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))

@@ -49,11 +49,22 @@ struct Record {
     shown: Shown,
     /// When it goes, once its connection has ended.
     deadline: Option<Deadline>,
-    /// Whose it is, where that is kept.
+    holder: Holder,
+    /// Whose it is, where that is kept and `holder` doesn't say it all.
     owner: Option<Box<Owner>>,
-    /// Its session has ended and can't come back.
-    is_orphan: bool,
     links: Links,
+}
+
+/// Who has a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Holder {
+    /// A session.
+    #[default]
+    Session,
+    /// None: its session has ended and can't come back.
+    Orphan,
+    /// The application. Of such records there are many, so one that stays needs nothing else.
+    Application,
 }
 
 /// What others see of a record.
@@ -64,7 +75,7 @@ struct Shown {
 }
 
 /// Whose a record is.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     /// That of the subscription it was made through.
     Subscription(SubscriberKey),
@@ -74,6 +85,9 @@ pub(super) enum Owner {
         until: Option<u64>,
     },
 }
+
+/// The owner of a record of the application's that doesn't go by itself.
+static STAYS: Owner = Owner::Application { until: None };
 
 #[derive(Debug)]
 struct Member {
@@ -95,6 +109,22 @@ pub(super) struct Seen<'a> {
     pub(super) records: usize,
     /// When it leaves, if no record has a connection.
     pub(super) leaves_at: Option<Instant>,
+}
+
+impl Record {
+    fn owner(&self) -> Option<&Owner> {
+        let stays = || (self.holder == Holder::Application).then_some(&STAYS);
+        self.owner.as_deref().or_else(stays)
+    }
+
+    fn take_owner(&mut self) -> Option<Owner> {
+        let owner = self.owner.take().map(|owner| *owner);
+        if self.holder != Holder::Application {
+            return owner;
+        }
+        self.holder = Holder::Session;
+        owner.or(Some(Owner::Application { until: None }))
+    }
 }
 
 impl Linked for Record {
@@ -157,8 +187,8 @@ impl PresenceSet {
             reference,
             shown: shown.clone(),
             deadline: None,
+            holder: Holder::default(),
             owner: None,
-            is_orphan: false,
             links: Links::default(),
         }));
         if let Some(member) = self.members.get_mut(member as usize) {
@@ -219,7 +249,7 @@ impl PresenceSet {
     /// Notes that a record's session has ended and can't come back.
     pub(super) fn orphan(&mut self, key: RecordKey) {
         if let Some(record) = self.records.get_mut(key as usize) {
-            record.is_orphan = true;
+            record.holder = Holder::Orphan;
         }
     }
 
@@ -227,12 +257,12 @@ impl PresenceSet {
     /// one changed last. What others see then is what they would see of a new record.
     pub(super) fn adopt(&mut self, join: &Join) -> Option<(RecordKey, Option<PresenceChange>)> {
         let is_orphan = |key: &RecordKey| {
-            self.records.get(*key as usize).is_some_and(|record| record.is_orphan)
+            self.records.get(*key as usize).is_some_and(|record| record.holder == Holder::Orphan)
         };
         let key = self.records_of(&join.id).filter(is_orphan).last()?;
         let is_last = self.records_of(&join.id).last() == Some(key);
         let record = self.records.get_mut(key as usize)?;
-        record.is_orphan = false;
+        record.holder = Holder::Session;
         let shown = Shown { info: join.info.clone(), extra: join.extra.clone() };
         let is_news = !is_last || record.shown != shown;
         Some((key, if is_news { self.show(key, shown) } else { None }))
@@ -241,8 +271,8 @@ impl PresenceSet {
     /// The application's record of a presence id.
     pub(super) fn applications(&self, id: &PresenceId) -> Option<RecordKey> {
         let is_its = |key: &RecordKey| {
-            let owner = self.records.get(*key as usize).and_then(|record| record.owner.as_deref());
-            matches!(owner, Some(Owner::Application { .. }))
+            let record = self.records.get(*key as usize);
+            record.is_some_and(|record| record.holder == Holder::Application)
         };
         self.records_of(id).find(is_its)
     }
@@ -250,7 +280,7 @@ impl PresenceSet {
     /// The application's records that go by themselves, each with when, in milliseconds of the Unix
     /// epoch.
     pub(super) fn applications_until(&self) -> Vec<(RecordKey, u64)> {
-        let until = |(index, record): (usize, &Record)| match record.owner.as_deref() {
+        let until = |(index, record): (usize, &Record)| match record.owner() {
             Some(Owner::Application { until: Some(until) }) => Some((key(index), *until)),
             Some(_) | None => None,
         };
@@ -314,9 +344,20 @@ impl PresenceSet {
         Join { extra, ..join }
     }
 
-    /// Whose a record is, where that is kept.
-    pub(super) fn owner_mut(&mut self, key: RecordKey) -> Option<&mut Option<Box<Owner>>> {
-        self.records.get_mut(key as usize).map(|record| &mut record.owner)
+    /// Notes whose a record is; says whose it was, where that was kept.
+    pub(super) fn set_owner(&mut self, key: RecordKey, owner: Owner) -> Option<Owner> {
+        let record = self.records.get_mut(key as usize)?;
+        let before = record.take_owner();
+        if let Owner::Application { .. } = owner {
+            record.holder = Holder::Application;
+        }
+        record.owner = (owner != STAYS).then(|| Box::new(owner));
+        before
+    }
+
+    /// Whose a record was, which is about to go.
+    pub(super) fn take_owner(&mut self, key: RecordKey) -> Option<Owner> {
+        self.records.get_mut(key as usize)?.take_owner()
     }
 
     /// The records in an order in which adding them anew gives the same set, each with its owner.
@@ -324,7 +365,7 @@ impl PresenceSet {
         self.arrival.iter(&self.members).flat_map(|member| {
             member.records.iter(&self.records).filter_map(|record| {
                 let Shown { info, extra } = record.shown.clone();
-                Some((record.owner.as_deref()?, Join { id: member.id.clone(), info, extra }))
+                Some((record.owner()?, Join { id: member.id.clone(), info, extra }))
             })
         })
     }

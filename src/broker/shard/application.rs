@@ -120,9 +120,7 @@ impl<R: Clone> Shard<R> {
             self.totals.records += 1;
             (record, Some(change))
         };
-        if let Some(owner) = stream.presence.owner_mut(record) {
-            *owner = Some(Box::new(Owner::Application { until }));
-        }
+        stream.presence.set_owner(record, Owner::Application { until });
         self.set_deadline(index, record, deadline);
         self.keep_put(index, &kept, until);
         if let Some(change) = change {

@@ -198,7 +198,7 @@ impl<R: Clone> Shard<R> {
         if let Some(deadline) = stream.presence.deadline_mut(record).and_then(Option::take) {
             self.deadlines.cancel(deadline);
         }
-        let owner = stream.presence.owner_mut(record).and_then(Option::take);
+        let owner = stream.presence.take_owner(record);
         let Some(change) = stream.presence.remove(record, cause) else { return };
         self.keep_left(index, owner, &change.id);
         self.totals.records -= 1;

@@ -78,9 +78,9 @@ impl<R: Clone> Shard<R> {
         let subscriber = group.and_then(|group| group.get(&key.session));
         let record = subscriber.and_then(|subscriber| subscriber.record);
         if let RecordChange::Added { .. } = change.record
-            && let Some(owner) = record.and_then(|record| stream.presence.owner_mut(record))
+            && let Some(record) = record
         {
-            *owner = Some(Box::new(Owner::Subscription(key.clone())));
+            stream.presence.set_owner(record, Owner::Subscription(key.clone()));
         }
         changes.push(Change::Joined {
             stream: stream.name.clone(),
@@ -105,9 +105,7 @@ impl<R: Clone> Shard<R> {
         else {
             return;
         };
-        let owner = stream.presence.owner_mut(record);
-        let new = Box::new(Owner::Subscription(key.clone()));
-        let before = owner.and_then(|owner| owner.replace(new));
+        let before = stream.presence.set_owner(record, Owner::Subscription(key.clone()));
         changes.push(Change::Joined {
             stream: stream.name.clone(),
             session: key.session,
@@ -120,9 +118,9 @@ impl<R: Clone> Shard<R> {
     }
 
     /// The record of an owner is gone.
-    pub(super) fn keep_left(&mut self, index: u32, owner: Option<Box<Owner>>, id: &PresenceId) {
+    pub(super) fn keep_left(&mut self, index: u32, owner: Option<Owner>, id: &PresenceId) {
         let Some((stream, owner)) = self.name_of(index).zip(owner) else { return };
-        self.keep(|| match *owner {
+        self.keep(|| match owner {
             Owner::Subscription(SubscriberKey { session, group }) => {
                 Change::Left { stream, session, identifier: group.identifier }
             }
@@ -148,8 +146,8 @@ impl<R: Clone> Shard<R> {
         else {
             return;
         };
-        if let Some(owner) = record.and_then(|record| stream.presence.owner_mut(record)) {
-            *owner = Some(Box::new(Owner::Subscription(key.clone())));
+        if let Some(record) = record {
+            stream.presence.set_owner(record, Owner::Subscription(key.clone()));
         }
         let (stream, identifier) = (stream.name.clone(), key.group.identifier.clone());
         changes.push(Change::Resumed { stream, identifier, from, to: key.session });

@@ -196,9 +196,7 @@ impl<R: Clone> Shard<R> {
             let group = group.unwrap_or_else(|| GroupKey::new(codec, identifier.clone()));
             let owner = SubscriberKey { session: *session, group };
             let Some(stream) = self.streams.get_mut(index as usize) else { continue };
-            if let Some(place) = stream.presence.owner_mut(*record) {
-                *place = Some(Box::new(Owner::Subscription(owner)));
-            }
+            stream.presence.set_owner(*record, Owner::Subscription(owner));
             if is_orphan {
                 stream.presence.orphan(*record);
             }
