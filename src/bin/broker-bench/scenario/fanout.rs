@@ -1,0 +1,160 @@
+//! Publications at a pace.
+
+use serde::Serialize;
+
+use super::{Needs, Run};
+use crate::bench::Bench;
+use crate::clock;
+use crate::deliveries::Deliveries;
+use crate::numbers::{count, float};
+use crate::pacer::Pacer;
+use crate::publisher::Publication;
+use crate::{bench, plans};
+
+/// Publications at a pace: what a delivery costs, and how long it takes
+///
+/// Every connection subscribes; then publications are sent over HTTP at --rate, to one stream after the
+/// other. Every one has to reach every subscriber of its stream.
+///
+/// `server_cpu_per_delivery_us` is the server's CPU time of the whole span, with its part of HTTP and
+/// pings, over the number of deliveries.
+/// `delivery_p50_ms` and so on are from just before a publication is sent to when a client has read it.
+/// The client reads its sockets one after the other, so for many connections that is in it, too.
+///
+/// Example: broker-bench fanout --pid $(pidof broker) --connections 10000 --rate 4
+#[derive(Debug, clap::Args, Serialize)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Fanout {
+    /// How many connections
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
+
+    /// How many streams they spread over; more than connections give each several
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    streams: u32,
+
+    /// Publications a second, of all streams together
+    #[arg(long, default_value_t = 10.0)]
+    rate: f64,
+
+    /// How long to measure, in seconds
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+
+    /// How long to publish before that, in seconds
+    #[arg(long, default_value_t = 1.0)]
+    warmup: f64,
+
+    /// Bytes of a publication's data
+    #[arg(long, default_value_t = 100)]
+    size: u32,
+
+    /// HTTP connections that publish
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    publishers: u32,
+}
+
+impl Run for Fanout {
+    const NAME: &'static str = "fanout";
+
+    fn needs(&self) -> Needs {
+        let Self { connections, publishers, size, .. } = *self;
+        Needs { connections, presence: false, publishers, size }
+    }
+
+    fn run(&self, bench: &mut Bench) -> anyhow::Result<()> {
+        let plans = plans::spread(self.connections, self.streams, false);
+        let mut paced = Paced::new(plans::audiences(&plans, self.streams), self.rate);
+        let mut deliveries = Deliveries::new();
+        bench.open(plans, &mut deliveries)?;
+        paced.run(bench, &mut deliveries, self.warmup, "warming up")?;
+        Paced::drain(bench, &mut deliveries)?;
+
+        bench.crowd.publishers.reset();
+        deliveries.begin(clock::now());
+        let begun = bench.meter.begin()?;
+        paced.run(bench, &mut deliveries, self.seconds, "publishing")?;
+        Paced::drain(bench, &mut deliveries)?;
+        let span = bench.meter.end(&begun)?;
+
+        let trouble = bench.trouble();
+        let (report, publishers) = (&mut bench.report, &bench.crowd.publishers);
+        report.count("connections", "connections", u64::from(self.connections));
+        report.count("publications", "publications", publishers.accepted);
+        report.account("deliveries", publishers.expected, deliveries.count, trouble.as_deref());
+        report.cost("", &span, Some(("delivery", deliveries.count)));
+        report.latency("delivery", "delivery", &deliveries.latency);
+        report.latency("publish", "answer to a publication", &publishers.latency);
+        report.count("publications_late", "publications behind their time", paced.late);
+        let rate = float(publishers.accepted) / span.seconds;
+        report.number("publications_per_second", "publications a second", rate, "");
+        Ok(())
+    }
+}
+
+/// Publishes to one stream after the other.
+pub(crate) struct Paced {
+    audiences: Vec<u64>,
+    next: u32,
+    rate: f64,
+    pub(crate) late: u64,
+}
+
+impl Paced {
+    pub(crate) fn new(audiences: Vec<u64>, rate: f64) -> Self {
+        Self { audiences, next: 0, rate, late: 0 }
+    }
+
+    /// The next publication.
+    pub(crate) fn publication(&mut self) -> Publication {
+        let stream = self.next;
+        let audience = self.audiences.get(stream as usize).copied().unwrap_or(0);
+        self.next = (stream + 1) % u32::try_from(self.audiences.len()).unwrap_or(u32::MAX);
+        Publication { stream, audience }
+    }
+
+    fn run(
+        &mut self,
+        bench: &mut Bench,
+        deliveries: &mut Deliveries,
+        seconds: f64,
+        what: &'static str,
+    ) -> anyhow::Result<()> {
+        let progress = bench::progress(what, 0);
+        let begun = clock::now();
+        let end = begun + clock::nanoseconds(std::time::Duration::from_secs_f64(seconds));
+        let mut pacer = Pacer::new(self.rate, begun);
+        loop {
+            let now = clock::now();
+            if now >= end || bench.crowd.check().is_err() {
+                break;
+            }
+            while pacer.due(now) {
+                if !bench.crowd.publishers.publish(self.publication()) {
+                    anyhow::bail!(
+                        "the server takes fewer publications than {} a second: lower --rate, or raise \
+                         --publishers",
+                        self.rate
+                    );
+                }
+            }
+            let timeout = clock::until(pacer.next().min(end), now);
+            bench.crowd.turn(timeout, deliveries)?;
+            bench.meter.sample(now)?;
+        }
+        self.late = pacer.late;
+        progress.finish_and_clear();
+        Ok(())
+    }
+
+    /// Waits for what is on its way.
+    pub(crate) fn drain(bench: &mut Bench, deliveries: &mut Deliveries) -> anyhow::Result<()> {
+        let pending = count(bench.crowd.publishers.pending());
+        let before = bench.crowd.publishers.accepted;
+        bench.wait("publications under way", pending, deliveries, |_, crowd| {
+            crowd.publishers.accepted - before
+        })?;
+        let goal = bench.crowd.publishers.expected;
+        bench.wait("deliveries under way", goal, deliveries, |deliveries, _| deliveries.count)
+    }
+}
