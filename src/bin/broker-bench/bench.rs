@@ -35,6 +35,17 @@ impl Bench {
         self.crowd.open(&mut plans, self.at_once, self.patience, &progress, listener)
     }
 
+    /// The same in a crowd of its own.
+    pub(crate) fn open_in(
+        &self,
+        crowd: &mut Crowd,
+        plans: Vec<Plan>,
+        listener: &mut impl Listener,
+    ) -> anyhow::Result<()> {
+        let progress = progress("connecting", plans.len() as u64);
+        crowd.open(&mut plans.into_iter(), self.at_once, self.patience, &progress, listener)
+    }
+
     /// Serves for a while.
     pub(crate) fn pass(
         &mut self,
@@ -43,7 +54,7 @@ impl Bench {
         listener: &mut impl Listener,
     ) -> anyhow::Result<()> {
         let progress = progress(what, 0);
-        let end = clock::now() + clock::nanoseconds(Duration::from_secs_f64(seconds));
+        let end = clock::now() + clock::seconds(seconds);
         self.crowd.serve_until(end, listener)?;
         progress.finish_and_clear();
         Ok(())

@@ -4,11 +4,13 @@
 //! is walked frame by frame; what belongs to connecting is dealt with here, the rest is heard by the
 //! scenario.
 
+use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use indicatif::ProgressBar;
 use mio::net::TcpStream;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::client::{Client, Plan, Stage, Taken};
@@ -28,6 +30,9 @@ const AT_A_TIME: usize = 128;
 
 /// Tokens from here on are publishers.
 const PUBLISHERS: usize = usize::MAX / 2;
+
+/// Another crowd's poll.
+const OTHER: Token = Token(usize::MAX / 2 - 1);
 
 /// What a scenario makes of what is said.
 pub(crate) trait Listener {
@@ -90,6 +95,19 @@ impl Crowd {
         let poll = Poll::new().context("no poll can be opened: raise the limit of open files")?;
         let events = Events::with_capacity(AT_A_TIME);
         Ok(Self { poll, events, clients: Vec::new(), publishers, hall, address, door })
+    }
+
+    /// Another one of the same server, looked at by itself. This one's turn ends when something happens
+    /// there.
+    pub(crate) fn another(&self) -> anyhow::Result<Self> {
+        let none = self.publishers.none();
+        let other = Self::new(self.address, self.door.clone(), self.hall.words.clone(), none)?;
+        let other_poll = other.poll.as_raw_fd();
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&other_poll), OTHER, Interest::READABLE)
+            .context("a poll can't be watched by another")?;
+        Ok(other)
     }
 
     /// Opens a client for each plan, with at most `at_once` on their way, and waits until all have
@@ -162,6 +180,16 @@ impl Crowd {
         self.publishers.advance(self.poll.registry(), PUBLISHERS, &self.hall.words)
     }
 
+    /// Serves all that has happened.
+    pub(crate) fn turn_all(&mut self, listener: &mut impl Listener) -> anyhow::Result<()> {
+        loop {
+            self.turn(Duration::ZERO, listener)?;
+            if self.events.iter().count() < AT_A_TIME {
+                return Ok(());
+            }
+        }
+    }
+
     /// Serves until `then`.
     pub(crate) fn serve_until(
         &mut self,
@@ -197,6 +225,17 @@ impl Crowd {
     /// One client, and the words it speaks with.
     pub(crate) fn client(&mut self, number: usize) -> Option<(&mut Client, &Words)> {
         Some((self.clients.get_mut(number)?, &self.hall.words))
+    }
+
+    /// Closes a client's connection.
+    pub(crate) fn vanish(&mut self, number: usize) {
+        if let Some(client) = self.clients.get_mut(number)
+            && client.stage != Stage::Gone
+        {
+            self.hall.ready -= usize::from(client.stage == Stage::Ready);
+            self.hall.gone += 1;
+            client.vanish();
+        }
     }
 
     fn add(&mut self, plan: Plan) -> anyhow::Result<()> {

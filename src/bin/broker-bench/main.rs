@@ -11,6 +11,7 @@ mod args;
 mod bench;
 mod client;
 mod clock;
+mod commanders;
 mod crowd;
 mod deliveries;
 mod door;
@@ -20,6 +21,7 @@ mod http;
 mod latency;
 mod meter;
 mod numbers;
+mod paced;
 mod pacer;
 mod plans;
 mod publisher;
@@ -55,6 +57,10 @@ fn main() -> ExitCode {
         Scenario::Fanout(command) => run(&command),
         Scenario::Burst(command) => run(&command),
         Scenario::Storm(command) => run(&command),
+        Scenario::Expire(command) => run(&command),
+        Scenario::Commands(command) => run(&command),
+        Scenario::Churn(command) => run(&command),
+        Scenario::Mixed(command) => run(&command),
     };
     match outcome {
         Ok(code) => code,

@@ -15,6 +15,11 @@ impl Pacer {
         Self { every, next: now, late: 0 }
     }
 
+    /// It is due from now on.
+    pub(crate) fn begin(&mut self, now: u64) {
+        self.next = now;
+    }
+
     /// Whether it is to be done now. What is late is made up for, one call each.
     pub(crate) fn due(&mut self, now: u64) -> bool {
         let due = now >= self.next;

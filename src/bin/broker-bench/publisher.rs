@@ -73,6 +73,11 @@ impl Publishers {
         }
     }
 
+    /// None, for a crowd that only listens.
+    pub(crate) fn none(&self) -> Self {
+        Self::new(self.office.clone(), 0)
+    }
+
     /// Publishes as soon as a connection is free. Whether there was room for it.
     pub(crate) fn publish(&mut self, publication: Publication) -> bool {
         let room = self.queue.len() < QUEUE;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::fanout::Paced;
 use super::{Needs, Run};
 use crate::bench::{self, Bench};
 use crate::clock;
 use crate::deliveries::Deliveries;
 use crate::numbers::float;
+use crate::paced::Paced;
 use crate::plans;
 
 /// Publications back to back: what a delivery costs when there is much to deliver

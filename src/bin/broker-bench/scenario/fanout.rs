@@ -6,10 +6,9 @@ use super::{Needs, Run};
 use crate::bench::Bench;
 use crate::clock;
 use crate::deliveries::Deliveries;
-use crate::numbers::{count, float};
-use crate::pacer::Pacer;
-use crate::publisher::Publication;
-use crate::{bench, plans};
+use crate::numbers::float;
+use crate::paced::Paced;
+use crate::plans;
 
 /// Publications at a pace: what a delivery costs, and how long it takes
 ///
@@ -85,76 +84,9 @@ impl Run for Fanout {
         report.cost("", &span, Some(("delivery", deliveries.count)));
         report.latency("delivery", "delivery", &deliveries.latency);
         report.latency("publish", "answer to a publication", &publishers.latency);
-        report.count("publications_late", "publications behind their time", paced.late);
+        report.count("publications_late", "publications behind their time", paced.late());
         let rate = float(publishers.accepted) / span.seconds;
         report.number("publications_per_second", "publications a second", rate, "");
         Ok(())
-    }
-}
-
-/// Publishes to one stream after the other.
-pub(crate) struct Paced {
-    audiences: Vec<u64>,
-    next: u32,
-    rate: f64,
-    pub(crate) late: u64,
-}
-
-impl Paced {
-    pub(crate) fn new(audiences: Vec<u64>, rate: f64) -> Self {
-        Self { audiences, next: 0, rate, late: 0 }
-    }
-
-    /// The next publication.
-    pub(crate) fn publication(&mut self) -> Publication {
-        let stream = self.next;
-        let audience = self.audiences.get(stream as usize).copied().unwrap_or(0);
-        self.next = (stream + 1) % u32::try_from(self.audiences.len()).unwrap_or(u32::MAX);
-        Publication { stream, audience }
-    }
-
-    fn run(
-        &mut self,
-        bench: &mut Bench,
-        deliveries: &mut Deliveries,
-        seconds: f64,
-        what: &'static str,
-    ) -> anyhow::Result<()> {
-        let progress = bench::progress(what, 0);
-        let begun = clock::now();
-        let end = begun + clock::nanoseconds(std::time::Duration::from_secs_f64(seconds));
-        let mut pacer = Pacer::new(self.rate, begun);
-        loop {
-            let now = clock::now();
-            if now >= end || bench.crowd.check().is_err() {
-                break;
-            }
-            while pacer.due(now) {
-                if !bench.crowd.publishers.publish(self.publication()) {
-                    anyhow::bail!(
-                        "the server takes fewer publications than {} a second: lower --rate, or raise \
-                         --publishers",
-                        self.rate
-                    );
-                }
-            }
-            let timeout = clock::until(pacer.next().min(end), now);
-            bench.crowd.turn(timeout, deliveries)?;
-            bench.meter.sample(now)?;
-        }
-        self.late = pacer.late;
-        progress.finish_and_clear();
-        Ok(())
-    }
-
-    /// Waits for what is on its way.
-    pub(crate) fn drain(bench: &mut Bench, deliveries: &mut Deliveries) -> anyhow::Result<()> {
-        let pending = count(bench.crowd.publishers.pending());
-        let before = bench.crowd.publishers.accepted;
-        bench.wait("publications under way", pending, deliveries, |_, crowd| {
-            crowd.publishers.accepted - before
-        })?;
-        let goal = bench.crowd.publishers.expected;
-        bench.wait("deliveries under way", goal, deliveries, |deliveries, _| deliveries.count)
     }
 }

@@ -1,8 +1,11 @@
 //! What is measured: one module for each scenario.
 
 mod burst;
+mod commands;
+mod expire;
 mod fanout;
 mod idle;
+mod mixed;
 mod storm;
 
 use clap::Subcommand;
@@ -38,6 +41,10 @@ pub(crate) enum Scenario {
     Fanout(Command<fanout::Fanout>),
     Burst(Command<burst::Burst>),
     Storm(Command<storm::Storm>),
+    Expire(Command<expire::Expire>),
+    Commands(Command<commands::Commands>),
+    Churn(Command<commands::Churn>),
+    Mixed(Command<mixed::Mixed>),
 }
 
 /// A scenario with what all of them share.
