@@ -36,6 +36,23 @@ pub(crate) struct Args {
     pub(crate) scenario: Scenario,
 }
 
+/// A span of time, a day at most.
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
+    number(text, 0.0, 86_400.0)
+}
+
+/// So many a second.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    number(text, 0.001, 1_000_000.0)
+}
+
+fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        Ok(_) | Err(_) => Err(format!("a number from {least} to {most} is needed")),
+    }
+}
+
 /// What all scenarios share.
 #[derive(Debug, clap::Args, Serialize)]
 #[command(next_help_heading = "The server")]
@@ -89,7 +106,7 @@ pub(crate) struct Shared {
     pub(crate) handshakes: u32,
 
     /// How many seconds nothing may happen before a wait is given up
-    #[arg(long, default_value_t = 10.0, value_name = "SECONDS", help_heading = "The run")]
+    #[arg(long, default_value_t = 10.0, value_parser = seconds, value_name = "SECONDS", help_heading = "The run")]
     pub(crate) patience: f64,
 
     /// Print one JSON object instead of a table

@@ -9,11 +9,14 @@ use crate::clock;
 use crate::crowd::{Crowd, Listener};
 use crate::meter::Meter;
 use crate::report::Report;
+use crate::target::Url;
 
 /// The longest a turn takes when nothing happens, so that peaks are seen and patience ends.
 const TURN: Duration = Duration::from_millis(50);
 
 pub(crate) struct Bench {
+    /// The server's WebSocket.
+    pub(crate) url: Url,
     pub(crate) crowd: Crowd,
     pub(crate) meter: Meter,
     pub(crate) report: Report,
@@ -55,7 +58,10 @@ impl Bench {
     ) -> anyhow::Result<()> {
         let progress = progress(what, 0);
         let end = clock::now() + clock::seconds(seconds);
-        self.crowd.serve_until(end, listener)?;
+        while clock::now() < end {
+            self.crowd.serve_until(end.min(clock::now() + clock::seconds(0.1)), listener)?;
+            progress.tick();
+        }
         progress.finish_and_clear();
         Ok(())
     }

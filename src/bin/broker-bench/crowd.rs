@@ -158,7 +158,7 @@ impl Crowd {
         for event in &self.events {
             let Token(token) = event.token();
             if let Some(publisher) = token.checked_sub(PUBLISHERS) {
-                self.publishers.serve(publisher, &self.hall.words);
+                self.publishers.serve(publisher);
                 continue;
             }
             let Some(client) = self.clients.get_mut(token) else { continue };

@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         Scenario::Commands(command) => run(&command),
         Scenario::Churn(command) => run(&command),
         Scenario::Mixed(command) => run(&command),
+        Scenario::Records(command) => run(&command),
     };
     match outcome {
         Ok(code) => code,
@@ -90,6 +91,7 @@ fn run<T: Run + clap::Args + Serialize>(command: &Command<T>) -> anyhow::Result<
     let process = processes.name();
     let mut bench = Bench {
         crowd: Crowd::new(shared.url.resolve()?, door, words, publishers)?,
+        url: shared.url.clone(),
         meter: Meter::new(processes),
         report: Report::new(T::NAME, serde_json::to_value(command)?),
         patience: shared.patience(),

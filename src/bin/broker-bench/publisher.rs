@@ -93,6 +93,11 @@ impl Publishers {
         self.queue.len() + flying.count()
     }
 
+    /// Publications that were asked for since the last reset.
+    pub(crate) fn sent(&self) -> u64 {
+        self.accepted + count(self.pending())
+    }
+
     /// How many more would leave at once.
     pub(crate) fn free(&self) -> usize {
         self.connections.len().saturating_sub(self.pending())
@@ -134,7 +139,7 @@ impl Publishers {
     }
 
     /// Something happened on one of the connections.
-    pub(super) fn serve(&mut self, place: usize, _words: &Words) {
+    pub(super) fn serve(&mut self, place: usize) {
         let Some(connection) = self.connections.get_mut(place) else { return };
         connection.flush();
         let ended = connection.read();
@@ -156,8 +161,8 @@ impl Publishers {
         if let Some(why) = ended {
             if connection.flight.take().is_some() && self.trouble.is_none() {
                 self.trouble = Some(format!(
-                    "a publication got no answer, the connection to {} {why}\n\
-                     Is --publish-url where the server takes publications?",
+                    "publications to {} can't be sent, the connection {why}\n\
+                     Is --publish-url where the server takes them?",
                     self.office.url
                 ));
             }

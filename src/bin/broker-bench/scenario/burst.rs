@@ -43,7 +43,7 @@ pub(crate) struct Burst {
     warmup: u32,
 
     /// Bytes of a publication's data
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     size: u32,
 
     /// HTTP connections that publish
@@ -72,12 +72,13 @@ impl Run for Burst {
         let begun = bench.meter.begin()?;
         Self::publish(bench, &mut paced, &mut deliveries, self.count, "publishing")?;
         let span = bench.meter.end(&begun)?;
+        bench.pass(0.1, "looking for more", &mut deliveries)?;
 
         let trouble = bench.trouble();
         let peak = bench.meter.peak()?;
         let (report, publishers) = (&mut bench.report, &bench.crowd.publishers);
         report.count("connections", "connections", u64::from(self.connections));
-        report.count("publications", "publications", publishers.accepted);
+        report.account("publications", publishers.sent(), publishers.accepted, trouble.as_deref());
         report.account("deliveries", publishers.expected, deliveries.count, trouble.as_deref());
         report.cost("", &span, Some(("delivery", deliveries.count)));
         let rate = float(deliveries.count) / span.seconds;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Needs, Run};
+use crate::args;
 use crate::bench::{self, Bench};
 use crate::client::Plan;
 use crate::clock;
@@ -69,15 +70,15 @@ pub(crate) struct Churn {
 #[derive(Clone, Copy, Debug, clap::Args, Serialize)]
 struct Loop {
     /// How long to measure, in seconds
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = args::seconds)]
     seconds: f64,
 
     /// How long to send commands before that, in seconds
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = args::seconds)]
     warmup: f64,
 
     /// Commands a second of all connections together; without it, as many as are answered
-    #[arg(long)]
+    #[arg(long, value_parser = args::rate)]
     command_rate: Option<f64>,
 }
 

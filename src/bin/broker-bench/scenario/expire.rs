@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{Needs, Run};
+use crate::args;
 use crate::bench::{self, Bench};
 use crate::client::{Client, Plan};
 use crate::clock;
@@ -57,19 +58,19 @@ pub(crate) struct Expire {
     listeners: u32,
 
     /// Publications a second
-    #[arg(long, default_value_t = 100.0)]
+    #[arg(long, default_value_t = 100.0, value_parser = args::rate)]
     rate: f64,
 
     /// How long to publish before anything is closed, in seconds
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 3.0, value_parser = args::seconds)]
     before: f64,
 
     /// How long the first leave may take, in seconds: more than the server's TTL
-    #[arg(long, default_value_t = 60.0)]
+    #[arg(long, default_value_t = 60.0, value_parser = args::seconds)]
     ttl: f64,
 
     /// Bytes of a publication's data
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     size: u32,
 
     /// HTTP connections that publish
@@ -156,14 +157,14 @@ impl Run for Expire {
 
         let trouble = bench.trouble();
         let after = bench.meter.memory()?;
-        let expected = bench.crowd.publishers.expected;
-        let report = &mut bench.report;
+        let (report, publishers) = (&mut bench.report, &bench.crowd.publishers);
         report.count("connections", "connections that vanish", u64::from(self.connections));
         report.count("rooms", "rooms", u64::from(other));
         report.count("records", "records of members", records);
         report.growth("record", records, before, joined);
         report.account("leaves", records, expiry.leaves, trouble.as_deref());
-        report.account("deliveries", expected, expiry.deliveries(), None);
+        report.account("publications", publishers.sent(), publishers.accepted, None);
+        report.account("deliveries", publishers.expected, expiry.deliveries(), None);
         let since = |then: u64| float(then.saturating_sub(closing)) / 1e9;
         report.number("closing_duration_s", "closing the sockets took", since(closed), "s");
         report.number(

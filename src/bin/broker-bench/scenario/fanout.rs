@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Needs, Run};
+use crate::args;
 use crate::bench::Bench;
 use crate::clock;
 use crate::deliveries::Deliveries;
@@ -33,19 +34,19 @@ pub(crate) struct Fanout {
     streams: u32,
 
     /// Publications a second, of all streams together
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 10.0, value_parser = args::rate)]
     rate: f64,
 
     /// How long to measure, in seconds
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 10.0, value_parser = args::seconds)]
     seconds: f64,
 
     /// How long to publish before that, in seconds
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = args::seconds)]
     warmup: f64,
 
     /// Bytes of a publication's data
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     size: u32,
 
     /// HTTP connections that publish
@@ -75,11 +76,12 @@ impl Run for Fanout {
         paced.run(bench, &mut deliveries, self.seconds, "publishing")?;
         Paced::drain(bench, &mut deliveries)?;
         let span = bench.meter.end(&begun)?;
+        bench.pass(0.1, "looking for more", &mut deliveries)?;
 
         let trouble = bench.trouble();
         let (report, publishers) = (&mut bench.report, &bench.crowd.publishers);
         report.count("connections", "connections", u64::from(self.connections));
-        report.count("publications", "publications", publishers.accepted);
+        report.account("publications", publishers.sent(), publishers.accepted, trouble.as_deref());
         report.account("deliveries", publishers.expected, deliveries.count, trouble.as_deref());
         report.cost("", &span, Some(("delivery", deliveries.count)));
         report.latency("delivery", "delivery", &deliveries.latency);

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Needs, Run};
+use crate::args;
 use crate::bench::Bench;
 use crate::crowd::Nobody;
 use crate::ears::Expected;
@@ -36,11 +37,11 @@ pub(crate) struct Idle {
     join: bool,
 
     /// How long to be idle, in seconds
-    #[arg(long, default_value_t = 15.0)]
+    #[arg(long, default_value_t = 15.0, value_parser = args::seconds)]
     seconds: f64,
 
     /// How long to wait, in seconds, before memory is looked at
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 3.0, value_parser = args::seconds)]
     settle: f64,
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::commands::{expected, plans, rooms};
 use super::{Needs, Run};
+use crate::args;
 use crate::bench::{self, Bench};
 use crate::clock;
 use crate::commanders::{Asking, Commanders};
@@ -36,7 +37,7 @@ pub(crate) struct Mixed {
     streams: u32,
 
     /// Publications a second, of all streams together
-    #[arg(long, default_value_t = 4.0)]
+    #[arg(long, default_value_t = 4.0, value_parser = args::rate)]
     rate: f64,
 
     /// How many connections send commands, each with one under way
@@ -48,7 +49,7 @@ pub(crate) struct Mixed {
     members: u32,
 
     /// Commands a second of all of them together; without it, as many as are answered
-    #[arg(long)]
+    #[arg(long, value_parser = args::rate)]
     command_rate: Option<f64>,
 
     /// Join and leave instead of asking for the list
@@ -56,15 +57,15 @@ pub(crate) struct Mixed {
     churn: bool,
 
     /// How long to measure, in seconds
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 10.0, value_parser = args::seconds)]
     seconds: f64,
 
     /// How long to do all that before, in seconds
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = args::seconds)]
     warmup: f64,
 
     /// Bytes of a publication's data
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     size: u32,
 
     /// HTTP connections that publish
@@ -133,7 +134,7 @@ impl Run for Mixed {
         let (report, publishers) = (&mut bench.report, &bench.crowd.publishers);
         report.count("connections", "connections", u64::from(self.connections));
         report.count("commanders", "connections that send commands", u64::from(self.commanders));
-        report.count("publications", "publications", publishers.accepted);
+        report.account("publications", publishers.sent(), publishers.accepted, trouble.as_deref());
         report.account("deliveries", publishers.expected, deliveries.count, trouble.as_deref());
         report.account("answers", commanders.sent, commanders.answered, None);
         report.cost("", &span, None);

@@ -6,6 +6,7 @@ mod expire;
 mod fanout;
 mod idle;
 mod mixed;
+mod records;
 mod storm;
 
 use clap::Subcommand;
@@ -45,6 +46,7 @@ pub(crate) enum Scenario {
     Commands(Command<commands::Commands>),
     Churn(Command<commands::Churn>),
     Mixed(Command<mixed::Mixed>),
+    Records(Command<records::Records>),
 }
 
 /// A scenario with what all of them share.
