@@ -111,9 +111,9 @@ fn run<T: Run + clap::Args + Serialize>(command: &Command<T>) -> anyhow::Result<
         bench.report.table(&circumstances)
     };
     std::io::stdout().write_all(text.as_bytes()).context("stdout can't be written to")?;
-    match bench.report.problem_found() {
+    match bench.report.problem() {
         Some(problem) => {
-            complain(problem);
+            complain(&problem);
             Ok(ExitCode::FAILURE)
         }
         None => Ok(ExitCode::SUCCESS),

@@ -21,6 +21,9 @@ use crate::words::Words;
 /// given, and the rate isn't kept.
 pub(crate) const QUEUE: usize = 1024;
 
+/// A socket that says so takes bytes later.
+const WAIT: [io::ErrorKind; 2] = [io::ErrorKind::WouldBlock, io::ErrorKind::NotConnected];
+
 /// What is to be published.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Publication {
@@ -56,6 +59,8 @@ struct Connection {
     stream: Option<TcpStream>,
     input: Vec<u8>,
     unsent: Vec<u8>,
+    /// Why it can't be written to.
+    broken: Option<io::Error>,
     /// What it waits for, and since when.
     flight: Option<(Publication, u64)>,
 }
@@ -204,7 +209,11 @@ impl Connection {
             match stream.write(&self.unsent) {
                 Ok(taken) => drop(self.unsent.drain(..taken)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return, // later, or reading tells
+                Err(error) if WAIT.contains(&error.kind()) => return,
+                Err(error) => {
+                    self.broken.get_or_insert(error); // the first says why
+                    return;
+                }
             }
         }
     }
@@ -212,6 +221,9 @@ impl Connection {
     /// Reads all there is. Why the connection has ended, if it has.
     fn read(&mut self) -> Option<String> {
         let stream = self.stream.as_mut()?;
+        if let Some(error) = self.broken.take() {
+            return Some(format!("broke: {error}"));
+        }
         let mut bytes = [0; 4096];
         loop {
             match stream.read(&mut bytes) {

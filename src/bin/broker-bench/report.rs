@@ -12,7 +12,7 @@ pub(crate) struct Report {
     parameters: Value,
     figures: Vec<Figure>,
     /// What isn't as it has to be.
-    problem: Option<String>,
+    problems: Vec<String>,
 }
 
 struct Figure {
@@ -36,7 +36,7 @@ pub(crate) struct Circumstances {
 
 impl Report {
     pub(crate) fn new(scenario: &'static str, parameters: Value) -> Self {
-        Self { scenario, parameters, figures: Vec::new(), problem: None }
+        Self { scenario, parameters, figures: Vec::new(), problems: Vec::new() }
     }
 
     /// A plain count.
@@ -144,26 +144,24 @@ impl Report {
         self.number(&format!("{key}_max_ms"), &format!("{label} max"), most, "ms");
     }
 
-    /// What had to arrive and what did; a difference is a problem. `trouble` may explain it.
-    pub(crate) fn account(&mut self, what: &str, expected: u64, got: u64, trouble: Option<&str>) {
+    /// What had to arrive and what did; a difference is a problem.
+    pub(crate) fn account(&mut self, what: &str, expected: u64, got: u64) {
         let key = what.replace(' ', "_");
         self.count(&format!("{key}_expected"), &format!("{what} expected"), expected);
         self.count(&key, &format!("{what} that came"), got);
-        let explained = trouble.map(|trouble| format!("\n{trouble}")).unwrap_or_default();
         if expected != got {
-            self.problem(format!("expected {expected} {what}, got {got}{explained}"));
-        } else if let Some(trouble) = trouble {
-            self.problem(trouble.to_owned());
+            self.problems.push(format!("expected {expected} {what}, got {got}"));
         }
     }
 
-    /// The first problem is the one that is told.
-    pub(crate) fn problem(&mut self, problem: String) {
-        self.problem.get_or_insert(problem);
+    /// What went wrong besides, which may explain what is missing.
+    pub(crate) fn trouble(&mut self, trouble: Option<String>) {
+        self.problems.extend(trouble);
     }
 
-    pub(crate) fn problem_found(&self) -> Option<&str> {
-        self.problem.as_deref()
+    /// All that isn't as it has to be.
+    pub(crate) fn problem(&self) -> Option<String> {
+        (!self.problems.is_empty()).then(|| self.problems.join("\n"))
     }
 
     pub(crate) fn table(&self, circumstances: &Circumstances) -> String {
@@ -190,7 +188,7 @@ impl Report {
             "command": circumstances.command,
             "parameters": self.parameters,
             "figures": figures,
-            "problem": self.problem,
+            "problem": self.problem(),
         })
     }
 
@@ -232,11 +230,13 @@ mod tests {
     #[test]
     fn what_is_missing_is_a_problem_and_said() {
         let mut report = Report::new("storm", json!({}));
-        report.account("events", 10, 10, None);
-        assert_eq!(report.problem_found(), None);
-        report.account("deliveries", 10, 9, Some("a connection ended"));
+        report.account("events", 10, 10);
+        report.trouble(None);
+        assert_eq!(report.problem(), None);
+        report.account("deliveries", 10, 9);
+        report.trouble(Some("a connection ended".to_owned()));
         let problem = "expected 10 deliveries, got 9\na connection ended";
-        assert_eq!(report.problem_found(), Some(problem));
+        assert_eq!(report.problem().as_deref(), Some(problem));
         let json = report.json(&Circumstances::default());
         assert_eq!(json["figures"]["deliveries_expected"], 10);
         assert_eq!(json["problem"], problem);

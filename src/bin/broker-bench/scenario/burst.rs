@@ -12,19 +12,7 @@ use crate::numbers::float;
 use crate::paced::Paced;
 use crate::plans;
 
-/// Publications back to back: what a delivery costs when there is much to deliver
-///
-/// As `fanout`, but each of the --publishers sends its next publication as soon as the one before was
-/// answered, until --count have been sent. A server that writes several messages at once to a socket
-/// shows it here.
-///
-/// `server_cpu_per_delivery_us` is the server's CPU time until all has arrived, over the number of
-/// deliveries. Latencies are those of a server that has more to do than it can at once: publications
-/// are answered before they are delivered.
-///
-/// Example: broker-bench burst --pid $(pidof broker) --connections 1000 --count 1000
 #[derive(Debug, clap::Args, Serialize)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Burst {
     /// How many connections
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -65,6 +53,7 @@ impl Run for Burst {
         let mut deliveries = Deliveries::new();
         bench.open(plans, &mut deliveries)?;
         Self::publish(bench, &mut paced, &mut deliveries, self.warmup, "warming up")?;
+        bench.crowd.check()?;
 
         bench.crowd.publishers.reset();
         deliveries.begin(clock::now());
@@ -78,8 +67,9 @@ impl Run for Burst {
         let peak = bench.meter.peak()?;
         let (report, publishers) = (&mut bench.report, &bench.crowd.publishers);
         report.count("connections", "connections", u64::from(self.connections));
-        report.account("publications", publishers.sent(), publishers.accepted, trouble.as_deref());
-        report.account("deliveries", publishers.expected, deliveries.count, trouble.as_deref());
+        report.account("publications", publishers.sent(), publishers.accepted);
+        report.account("deliveries", publishers.expected, deliveries.count);
+        report.trouble(trouble);
         report.cost("", &span, Some(("delivery", deliveries.count)));
         let rate = float(deliveries.count) / span.seconds;
         report.number("deliveries_per_second", "deliveries a second", rate, "");

@@ -14,18 +14,7 @@ use crate::crowd::Crowd;
 use crate::ears::Expected;
 use crate::numbers::float;
 
-/// Lists of who is present: what a command costs, and how long its answer takes
-///
-/// The connections are members of small rooms. Each asks for the list of its room, waits for it, and asks
-/// again: a closed loop, in which a slow server is asked less. With --command-rate all of them together
-/// ask so often a second, as long as there is one that isn't waiting.
-///
-/// `server_cpu_per_command_us` is the server's CPU time over the number of answers.
-/// `command_p50_ms` and so on are from the command to its answer.
-///
-/// Example: broker-bench commands --pid $(pidof broker) --connections 100 --members 10
 #[derive(Debug, clap::Args, Serialize)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Commands {
     /// How many connections, each with one command under way
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
@@ -40,18 +29,7 @@ pub(crate) struct Commands {
     span: Loop,
 }
 
-/// Members that come and go: what a join costs, and a leave
-///
-/// Each connection joins its room, waits to hear of it, leaves, waits to hear of it, and joins again. The
-/// rooms are of one by default, so that nobody else has to be told; with more --members each command is
-/// told to all of them.
-///
-/// `server_cpu_per_command_us` is the server's CPU time over the number of joins and leaves.
-/// `command_p50_ms` and so on are from the command to the event that tells it.
-///
-/// Example: broker-bench churn --pid $(pidof broker) --connections 100
 #[derive(Debug, clap::Args, Serialize)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Churn {
     /// How many connections, each with one command under way
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
@@ -141,6 +119,7 @@ impl Loop {
         let end = warm + clock::seconds(self.seconds);
         commanders.start(&mut bench.crowd, end);
         go_on(&mut bench.crowd, &mut commanders, warm)?;
+        bench.crowd.check()?;
         commanders.measure(clock::now());
         let begun = bench.meter.begin()?;
         go_on(&mut bench.crowd, &mut commanders, end)?;
@@ -155,7 +134,8 @@ impl Loop {
         let trouble = bench.trouble();
         let report = &mut bench.report;
         report.count("connections", "connections", rooms.len() as u64);
-        report.account("answers", commanders.sent, commanders.answered, trouble.as_deref());
+        report.account("answers", commanders.sent, commanders.answered);
+        report.trouble(trouble);
         report.count("commands_measured", "commands measured", commanders.measured);
         report.cost("", &span, Some(("command", commanders.measured)));
         let rate = float(commanders.measured) / span.seconds;

@@ -25,21 +25,7 @@ const AT_ONCE: u32 = 64;
 /// A server works before its first leave arrives: publications so many nanoseconds before count, too.
 const LEAD: u64 = 100_000_000;
 
-/// Members of rooms vanish at once: how long until all have left, and who else feels it
-///
-/// Each of --connections joins --rooms-per-connection rooms, which have --members each. Watchers follow
-/// the rooms, a few hundred each. Other connections get publications on a stream that has nothing to do
-/// with it, at --rate. After --before seconds all members' sockets are closed; the server finds that they
-/// are gone, waits for its TTL, and tells the watchers. Every watcher has to hear of every leave.
-///
-/// `first_leave_s` and `last_leave_s` are from the first socket closed; `leaves_duration_s` is between them.
-/// `before_p50_ms`, `closing_p50_ms`, `expiry_p50_ms` and so on are of the deliveries on the other stream:
-/// before anything is closed, while sockets are closed, and from 0.1 s before the first leave to the last.
-///
-/// Example: broker-bench expire --pid $(pidof broker) --connections 10000 --rooms-per-connection 10 \
-///   --members 100
 #[derive(Debug, clap::Args, Serialize)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Expire {
     /// How many connections vanish
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -162,9 +148,10 @@ impl Run for Expire {
         report.count("rooms", "rooms", u64::from(other));
         report.count("records", "records of members", records);
         report.growth("record", records, before, joined);
-        report.account("leaves", records, expiry.leaves, trouble.as_deref());
-        report.account("publications", publishers.sent(), publishers.accepted, None);
-        report.account("deliveries", publishers.expected, expiry.deliveries(), None);
+        report.account("leaves", records, expiry.leaves);
+        report.account("publications", publishers.sent(), publishers.accepted);
+        report.account("deliveries", publishers.expected, expiry.deliveries());
+        report.trouble(trouble);
         let since = |then: u64| float(then.saturating_sub(closing)) / 1e9;
         report.number("closing_duration_s", "closing the sockets took", since(closed), "s");
         report.number(

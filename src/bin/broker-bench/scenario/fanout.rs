@@ -11,19 +11,7 @@ use crate::numbers::float;
 use crate::paced::Paced;
 use crate::plans;
 
-/// Publications at a pace: what a delivery costs, and how long it takes
-///
-/// Every connection subscribes; then publications are sent over HTTP at --rate, to one stream after the
-/// other. Every one has to reach every subscriber of its stream.
-///
-/// `server_cpu_per_delivery_us` is the server's CPU time of the whole span, with its part of HTTP and
-/// pings, over the number of deliveries.
-/// `delivery_p50_ms` and so on are from just before a publication is sent to when a client has read it.
-/// The client reads its sockets one after the other, so for many connections that is in it, too.
-///
-/// Example: broker-bench fanout --pid $(pidof broker) --connections 10000 --rate 4
 #[derive(Debug, clap::Args, Serialize)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Fanout {
     /// How many connections
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -69,6 +57,7 @@ impl Run for Fanout {
         bench.open(plans, &mut deliveries)?;
         paced.run(bench, &mut deliveries, self.warmup, "warming up")?;
         Paced::drain(bench, &mut deliveries)?;
+        bench.crowd.check()?;
 
         bench.crowd.publishers.reset();
         deliveries.begin(clock::now());
@@ -81,8 +70,9 @@ impl Run for Fanout {
         let trouble = bench.trouble();
         let (report, publishers) = (&mut bench.report, &bench.crowd.publishers);
         report.count("connections", "connections", u64::from(self.connections));
-        report.account("publications", publishers.sent(), publishers.accepted, trouble.as_deref());
-        report.account("deliveries", publishers.expected, deliveries.count, trouble.as_deref());
+        report.account("publications", publishers.sent(), publishers.accepted);
+        report.account("deliveries", publishers.expected, deliveries.count);
+        report.trouble(trouble);
         report.cost("", &span, Some(("delivery", deliveries.count)));
         report.latency("delivery", "delivery", &deliveries.latency);
         report.latency("publish", "answer to a publication", &publishers.latency);

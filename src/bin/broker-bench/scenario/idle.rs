@@ -9,20 +9,7 @@ use crate::crowd::Nobody;
 use crate::ears::Expected;
 use crate::plans;
 
-/// Connections that do nothing: what one costs in memory, and in CPU to begin and to keep
-///
-/// Opens the connections, each of which waits for `welcome`, subscribes, waits for the confirmation and,
-/// with --join, joins and waits to hear of itself. Then nothing is sent, and the server goes on with its
-/// pings.
-///
-/// `server_memory_per_connection_bytes` is the growth of the server's resident memory since before the
-/// first connection: of a server that has just started, that includes what it needs only once.
-/// `connect_server_cpu_per_connection_us` is all of the above, telling others of joins included.
-/// `idle_server_cpu_core_percent` is of one core, for all connections.
-///
-/// Example: broker-bench idle --pid $(pidof broker) --connections 10000 --streams 1000 --join
 #[derive(Debug, clap::Args, Serialize)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Idle {
     /// How many connections
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -74,9 +61,7 @@ impl Run for Idle {
         report.cost("connect", &connect, Some(("connection", connections)));
         report.cost("idle", &idle, None);
         report.count("idle_pings", "idle: pings that came", bench.crowd.hall.pings - pings);
-        if let Some(trouble) = trouble {
-            report.problem(trouble);
-        }
+        report.trouble(trouble);
         Ok(())
     }
 }

@@ -15,18 +15,7 @@ use crate::ears::Expected;
 use crate::numbers::float;
 use crate::paced::Paced;
 
-/// Commands while there are broadcasts: whether one holds up the other
-///
-/// `fanout` to --connections, and at the same time `commands` of --commanders: members of small rooms
-/// that ask who is present, in a closed loop or at --command-rate.
-///
-/// `delivery_p50_ms` and `command_p50_ms` and so on are those of the two scenarios. The client looks at the
-/// commanders' sockets first, and at the others 128 at a time, so that it doesn't hold the commands up
-/// itself.
-///
-/// Example: broker-bench mixed --pid $(pidof broker) --connections 10000 --rate 4 --commanders 10
 #[derive(Debug, clap::Args, Serialize)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Mixed {
     /// How many connections get the publications
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -134,9 +123,10 @@ impl Run for Mixed {
         let (report, publishers) = (&mut bench.report, &bench.crowd.publishers);
         report.count("connections", "connections", u64::from(self.connections));
         report.count("commanders", "connections that send commands", u64::from(self.commanders));
-        report.account("publications", publishers.sent(), publishers.accepted, trouble.as_deref());
-        report.account("deliveries", publishers.expected, deliveries.count, trouble.as_deref());
-        report.account("answers", commanders.sent, commanders.answered, None);
+        report.account("publications", publishers.sent(), publishers.accepted);
+        report.account("deliveries", publishers.expected, deliveries.count);
+        report.account("answers", commanders.sent, commanders.answered);
+        report.trouble(trouble);
         report.cost("", &span, None);
         let rate = float(commanders.measured) / span.seconds;
         report.number("commands_per_second", "commands a second", rate, "");

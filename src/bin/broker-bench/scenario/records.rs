@@ -19,19 +19,7 @@ use crate::target::{self, Url};
 /// Requests on their way over one connection: few enough that neither side waits for the other to read.
 const PIPELINE: u32 = 64;
 
-/// Records that nobody's connection holds: what one takes in memory (broker only)
-///
-/// Puts --count records with `PUT /api/presence/{stream}/{id}`, which only the broker has, over a few HTTP
-/// connections, 64 requests at a time on each. No WebSocket is opened, so what grows is what a record
-/// takes. They stay until the server is restarted.
-///
-/// `server_memory_per_record_bytes` is the growth of the server's resident memory, over the number of
-/// records; `server_memory_beside_info_bytes` is that without the info itself.
-/// `server_cpu_per_record_us` has HTTP in it.
-///
-/// Example: broker-bench records --pid $(pidof broker) --count 1000000 --streams 1000
 #[derive(Debug, clap::Args, Serialize)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Records {
     /// How many records
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -102,7 +90,7 @@ impl Run for Records {
 
         let report = &mut bench.report;
         report.count("streams", "streams", u64::from(self.streams));
-        report.account("records", u64::from(self.count), put, None);
+        report.account("records", u64::from(self.count), put);
         report.growth("record", put, before, after);
         if let (Some(Memory { now: before, .. }), Some(Memory { now: after, .. })) = (before, after)
         {

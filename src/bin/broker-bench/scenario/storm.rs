@@ -15,20 +15,7 @@ use crate::plans;
 /// Joins written before what has come is read.
 const AT_ONCE: usize = 64;
 
-/// Everybody joins one room at once, and everybody sees every join
-///
-/// All connections subscribe to the room. Then each sends its join, without waiting for anything. The
-/// scenario is over when each has been told of each: 1,000 connections make a million events, 5,000
-/// twenty-five millions.
-///
-/// `server_cpu_per_event_us` is the server's CPU time from the first join to the last event, over the
-/// number of events.
-/// `server_memory_peak_bytes` is the most memory the server had meanwhile: what waits for slow readers is
-/// in it.
-///
-/// Example: broker-bench storm --pid $(pidof broker) --connections 5000
 #[derive(Debug, clap::Args, Serialize)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Storm {
     /// How many connections
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -79,7 +66,8 @@ impl Run for Storm {
         let report = &mut bench.report;
         let connections = u64::from(self.connections);
         report.count("connections", "connections", connections);
-        report.account("events", expected, joins.count, trouble.as_deref());
+        report.account("events", expected, joins.count);
+        report.trouble(trouble);
         report.cost("", &span, Some(("event", joins.count)));
         report.number(
             "events_per_second",
