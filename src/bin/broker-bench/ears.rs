@@ -137,6 +137,7 @@ mod tests {
                 Heard::Published(42),
             ),
             (presence(r#"{"type":"join","id":"m-7","info":{"name":"User 7"}}"#), Heard::Joined),
+            (presence(r#"{"id":"m-7","info":{"name":"User 7"},"type":"join"}"#), Heard::Joined),
             (presence(r#"{"type":"leave","id":"m-7"}"#), Heard::Left),
             (presence(r#"{"type":"info","total":1,"records":[{"id":"m-7"}]}"#), Heard::Listed),
             (presence(r#"{"type":"error","reason":"no"}"#), Heard::Refused),
