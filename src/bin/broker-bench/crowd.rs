@@ -70,8 +70,6 @@ pub(crate) struct Hall {
     pub(crate) server: Option<String>,
     /// The first thing that went wrong.
     pub(crate) trouble: Option<String>,
-    /// Connections may end without that being a trouble.
-    pub(crate) may_end: bool,
 }
 
 impl Crowd {
@@ -90,7 +88,6 @@ impl Crowd {
             pings: 0,
             server: None,
             trouble: None,
-            may_end: false,
         };
         let poll = Poll::new().context("no poll can be opened: raise the limit of open files")?;
         let events = Events::with_capacity(AT_A_TIME);
@@ -443,9 +440,7 @@ impl Hall {
         }
         client.stage = Stage::Gone;
         self.gone += 1;
-        if !self.may_end {
-            self.note(why);
-        }
+        self.note(why);
     }
 
     fn note(&mut self, trouble: impl FnOnce() -> String) {

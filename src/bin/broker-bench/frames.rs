@@ -217,7 +217,7 @@ mod tests {
     fn what_is_written_is_masked_with_zero() {
         assert_eq!(text(b"hi"), [0x81, 0x82, 0, 0, 0, 0, b'h', b'i']);
         assert_eq!(text(&[b'a'; 126])[..8], [0x81, 0xfe, 0, 126, 0, 0, 0, 0]);
-        assert_eq!(text(&[b'a'; 65536])[..10], [0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(text(&vec![b'a'; 65536])[..10], [0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 0]);
         assert_eq!(pong(b"x"), [0x8a, 0x81, 0, 0, 0, 0, b'x']);
     }
 }

@@ -94,9 +94,10 @@ impl Run for Mixed {
         let mut begun = None;
         loop {
             let now = clock::now();
-            let over = now >= end || crowd.check().is_err() || bench.crowd.check().is_err();
-            if over && (commanders.pending() == 0 || now > end + clock::nanoseconds(bench.patience))
-            {
+            let wrong = crowd.check().is_err() || bench.crowd.check().is_err();
+            let over = wrong || now >= end;
+            let late = now > end.saturating_add(clock::nanoseconds(bench.patience));
+            if over && (wrong || late || commanders.pending() == 0) {
                 break;
             }
             if now >= warm && begun.is_none() {
