@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::support::{Broker, bench};
+use super::support::{Bare, Broker, bench};
 
 /// Runs a scenario for its figures. All that its help names have to be there.
 fn figures(broker: &Broker, scenario: &str, flags: &[&str]) -> Value {
@@ -172,6 +172,24 @@ fn records_of_the_application_take_memory_and_are_there() {
         number(&figures, "server_memory_beside_info_bytes"),
     );
     assert!((each - beside - 50.0).abs() < 1.0, "{figures}");
+}
+
+#[test]
+fn the_bare_server_delivers_what_another_one_does() {
+    let bare = Bare::start();
+    let (pid, url) = (bare.pid(), bare.url.clone());
+    let measure = |scenario: &str, flags: &[&str]| {
+        let common = [scenario, "--json", "--url", &url, "--pid", &pid, "--connections=20"];
+        bench(&[&common[..], flags].concat())
+    };
+    let burst = measure("burst", &["--count=100", "--warmup=10", "--streams=4"]).figures();
+    assert_eq!(burst["deliveries"], 500);
+    let flags = ["--rate=40", "--seconds=0.5", "--warmup=0", "--size=70000"];
+    let fanout = measure("fanout", &flags).figures();
+    assert_eq!(fanout["deliveries"], 400);
+    measure("idle", &["--seconds=0.1", "--settle=0"]).figures();
+    let storm = measure("storm", &["--patience=0.5"]);
+    assert_eq!(storm.complaint(1), "broker-bench: expected 400 events, got 0\n");
 }
 
 #[test]

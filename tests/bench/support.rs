@@ -44,6 +44,34 @@ impl Broker {
     }
 }
 
+/// The bare server of broker-bench; killed when dropped.
+pub(crate) struct Bare {
+    child: Child,
+    pub(crate) url: String,
+}
+
+impl Bare {
+    pub(crate) fn start() -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_broker-bench"));
+        let mut child = command.args(["bare", "--port=0"]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        let (_, url) = line.trim().split_once("the bare server is at ").expect("its address");
+        Self { child, url: url.to_owned() }
+    }
+
+    pub(crate) fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
 impl Drop for Broker {
     fn drop(&mut self) {
         drop(self.child.kill()); // it may have ended already

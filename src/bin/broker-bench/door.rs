@@ -4,6 +4,12 @@ use anyhow::bail;
 
 use crate::target::Url;
 
+/// What clients of this program offer as their key, all the same one.
+const KEY: &str = "YSBiZW5jaG1hcmshISEhIQ==";
+
+/// What a server answers to it (RFC 6455, 4.2.2).
+pub(crate) const ACCEPT: &str = "kN4K0xHNrxiMPucqBSs6j+X9das=";
+
 /// How a client asks to be let in.
 #[derive(Clone, Debug)]
 pub(crate) struct Door {
@@ -36,7 +42,7 @@ impl Door {
              Connection: Upgrade\r\n\
              Upgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: YSBiZW5jaG1hcmshISEhIQ==\r\n\
+             Sec-WebSocket-Key: {KEY}\r\n\
              Sec-WebSocket-Protocol: {}\r\n\
              Origin: {origin}\r\n",
             manners.protocol

@@ -110,22 +110,54 @@ pub(crate) fn pong(payload: &[u8]) -> Vec<u8> {
 }
 
 fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(payload.len() + 14);
-    frame.push(FINAL | opcode);
-    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
-        (Ok(length @ 0..=125), _) => frame.push(MASKED | length),
-        (_, Ok(length)) => {
-            frame.push(MASKED | TWO_BYTES);
-            frame.extend_from_slice(&length.to_be_bytes());
-        }
-        (_, Err(_)) => {
-            frame.push(MASKED | EIGHT_BYTES);
-            frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
-        }
-    }
+    let mut frame = head(opcode, MASKED, payload.len());
     frame.extend_from_slice(&[0; 4]);
     frame.extend_from_slice(payload);
     frame
+}
+
+/// A text message of a server.
+pub(crate) fn served(payload: &[u8]) -> Vec<u8> {
+    let mut frame = head(TEXT, 0, payload.len());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// What a client's first frame says, and how long the frame is; nothing if it isn't complete.
+pub(crate) fn asked(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let (&[_, second], after) = bytes.split_first_chunk::<2>()?;
+    let (length, after) = match second & !MASKED {
+        TWO_BYTES => {
+            let (length, after) = after.split_first_chunk::<2>()?;
+            (u64::from(u16::from_be_bytes(*length)), after)
+        }
+        EIGHT_BYTES => {
+            let (length, after) = after.split_first_chunk::<8>()?;
+            (u64::from_be_bytes(*length), after)
+        }
+        short => (u64::from(short), after),
+    };
+    let (mask, after) = after.split_first_chunk::<4>()?;
+    let (masked, rest) = after.split_at_checked(usize::try_from(length).ok()?)?;
+    let payload = masked.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+    Some((payload, bytes.len() - rest.len()))
+}
+
+fn head(opcode: u8, masked: u8, length: usize) -> Vec<u8> {
+    let mut head = Vec::with_capacity(length + 14);
+    head.push(FINAL | opcode);
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(length @ 0..=125), _) => head.push(masked | length),
+        (_, Ok(length)) => {
+            head.push(masked | TWO_BYTES);
+            head.extend_from_slice(&length.to_be_bytes());
+        }
+        (_, Err(_)) => {
+            head.push(masked | EIGHT_BYTES);
+            head.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    head
 }
 
 #[cfg(test)]
@@ -211,6 +243,20 @@ mod tests {
         assert_eq!(next(&[0x83, 0]), Err(Breach::Kind(3)));
         let long = [&[0x81, 127][..], &u64::MAX.to_be_bytes()].concat();
         assert_eq!(next(&long), Err(Breach::Length(u64::MAX)));
+    }
+
+    #[test]
+    fn what_one_side_writes_the_other_reads() {
+        for length in [0, 1, 125, 126, 65535, 65536] {
+            let payload = vec![b'a'; length];
+            let frame = text(&payload);
+            assert_eq!(asked(&frame), Some((payload.clone(), frame.len())));
+            assert_eq!(asked(&frame[..frame.len() - 1]), None);
+            let frame = served(&payload);
+            assert_eq!(next(&frame), Ok(Some((Frame::Message(&payload), &[][..]))));
+        }
+        let masked = [0x81, 0x82, 1, 2, 3, 4, b'h' ^ 1, b'i' ^ 2, 9];
+        assert_eq!(asked(&masked), Some((b"hi".to_vec(), 8)));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! It knows nothing of the broker it is built with, so that it is as good for any other server.
 
 mod args;
+mod bare;
 mod bench;
 mod client;
 mod clock;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         Scenario::Churn(command) => run(&command),
         Scenario::Mixed(command) => run(&command),
         Scenario::Records(command) => run(&command),
+        Scenario::Bare(bare) => bare.serve().map(|()| ExitCode::SUCCESS),
     };
     match outcome {
         Ok(code) => code,

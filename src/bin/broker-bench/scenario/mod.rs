@@ -154,6 +154,15 @@ pub(crate) enum Scenario {
     ///
     /// Example: broker-bench records --pid $(pidof broker) --count 1000000 --streams 1000
     Records(Command<records::Records>),
+    /// Serves, instead of measuring: the least a server can do, as a yardstick
+    ///
+    /// It answers handshakes, confirms subscriptions, and sends each publication to each subscriber with one
+    /// write. It has no presence, no pings, and no other clients than this program, so `idle`, `fanout` and
+    /// `burst` can be measured with it. What it takes for a delivery is what the kernel takes, and hardly
+    /// more.
+    ///
+    /// Example: broker-bench bare --port 8090
+    Bare(crate::bare::Bare),
 }
 
 // Not a doc comment, which would be every scenario's help: a scenario with what all of them share.
