@@ -11,7 +11,7 @@ use tungstenite::http::HeaderValue;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{Message, WebSocket};
 
-use super::support::{Run, bench};
+use super::support::{Broker, Run, bench};
 
 /// What a server of these tests does wrong.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -202,4 +202,18 @@ fn messages_in_pieces_are_whole_and_pings_are_answered() {
     assert_eq!(run.figures()["deliveries"], 10);
     let report: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(report["server"], "wrong/1");
+}
+
+#[test]
+fn a_server_that_dies_is_said_to_have() {
+    let broker = Broker::start(&[]);
+    let (url, pid) = (broker.url(), broker.pid());
+    let killer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(1500));
+        drop(broker);
+    });
+    let run = bench(&["expire", "--connections=20", "--before=60", "--url", &url, "--pid", &pid]);
+    killer.join().unwrap();
+    let ended = format!("broker-bench: the server's process {pid} has ended");
+    assert!(run.complaint(1).starts_with(&ended), "{run:?}");
 }

@@ -102,8 +102,9 @@ impl Processes {
         let mut memory = Memory::default();
         for pid in &self.pids {
             let status = read(*pid, "status")?;
-            memory.now += field(&status, "VmRSS:").context("VmRSS is missing")?;
-            memory.peak += field(&status, "VmHWM:").context("VmHWM is missing")?;
+            let of = |name| field(&status, name).with_context(|| ended(*pid)); // a zombie has none
+            memory.now += of("VmRSS:")?;
+            memory.peak += of("VmHWM:")?;
         }
         Ok(memory)
     }
@@ -128,8 +129,11 @@ impl Cpu {
 }
 
 fn read(pid: u32, file: &str) -> anyhow::Result<String> {
-    fs::read_to_string(format!("/proc/{pid}/{file}"))
-        .with_context(|| format!("the server's process {pid} has ended"))
+    fs::read_to_string(format!("/proc/{pid}/{file}")).with_context(|| ended(pid))
+}
+
+fn ended(pid: u32) -> String {
+    format!("the server's process {pid} has ended")
 }
 
 /// User and system time of a process, in ticks. The name in the second field may hold anything.
