@@ -2,6 +2,7 @@
 
 use crate::bench::{self, Bench};
 use crate::clock;
+use crate::crowd::Listener;
 use crate::deliveries::Deliveries;
 use crate::numbers::count;
 use crate::pacer::Pacer;
@@ -96,14 +97,19 @@ impl Paced {
         Ok(())
     }
 
-    /// Waits for what is on its way.
-    pub(crate) fn drain(bench: &mut Bench, deliveries: &mut Deliveries) -> anyhow::Result<()> {
+    /// Waits for what is on its way: first the answers to publications, as only those say how many
+    /// deliveries there have to be.
+    pub(crate) fn drain<L: Listener>(
+        bench: &mut Bench,
+        listener: &mut L,
+        came: impl Fn(&L) -> u64,
+    ) -> anyhow::Result<()> {
         let pending = count(bench.crowd.publishers.pending());
         let before = bench.crowd.publishers.accepted;
-        bench.wait("publications under way", pending, deliveries, |_, crowd| {
+        bench.wait("publications under way", pending, listener, |_, crowd| {
             crowd.publishers.accepted - before
         })?;
         let goal = bench.crowd.publishers.expected;
-        bench.wait("deliveries under way", goal, deliveries, |deliveries, _| deliveries.count)
+        bench.wait("deliveries under way", goal, listener, |listener, _| came(listener))
     }
 }

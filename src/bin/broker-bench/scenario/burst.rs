@@ -109,6 +109,6 @@ impl Burst {
             }
         }
         progress.finish_and_clear();
-        Paced::drain(bench, deliveries)
+        Paced::drain(bench, deliveries, |deliveries| deliveries.count)
     }
 }

@@ -138,8 +138,7 @@ impl Run for Expire {
         let span = bench.meter.end(&begun)?;
         let peak = bench.meter.peak()?;
         go_on(bench, &mut expiry, &mut paced, clock::now() + clock::seconds(0.5))?;
-        let goal = bench.crowd.publishers.expected;
-        bench.wait("deliveries under way", goal, &mut expiry, |expiry, _| expiry.deliveries())?;
+        Paced::drain(bench, &mut expiry, Expiry::deliveries)?;
 
         let trouble = bench.trouble();
         let after = bench.meter.memory()?;

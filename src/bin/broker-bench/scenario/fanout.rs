@@ -56,14 +56,14 @@ impl Run for Fanout {
         let mut deliveries = Deliveries::new();
         bench.open(plans, &mut deliveries)?;
         paced.run(bench, &mut deliveries, self.warmup, "warming up")?;
-        Paced::drain(bench, &mut deliveries)?;
+        Paced::drain(bench, &mut deliveries, |deliveries| deliveries.count)?;
         bench.crowd.check()?;
 
         bench.crowd.publishers.reset();
         deliveries.begin(clock::now());
         let begun = bench.meter.begin()?;
         paced.run(bench, &mut deliveries, self.seconds, "publishing")?;
-        Paced::drain(bench, &mut deliveries)?;
+        Paced::drain(bench, &mut deliveries, |deliveries| deliveries.count)?;
         let span = bench.meter.end(&begun)?;
         bench.pass(0.1, "looking for more", &mut deliveries)?;
 

@@ -115,7 +115,7 @@ impl Run for Mixed {
             let timeout = clock::until(next, now).min(Duration::from_millis(50));
             bench.crowd.turn(timeout, &mut deliveries)?;
         }
-        Paced::drain(bench, &mut deliveries)?;
+        Paced::drain(bench, &mut deliveries, |deliveries| deliveries.count)?;
         progress.finish_and_clear();
         let Some(begun) = begun else { anyhow::bail!(trouble(bench, &crowd).unwrap_or_default()) };
         let span = bench.meter.end(&begun)?;
