@@ -1,6 +1,9 @@
 //! Holds the layers apart: imports point down only, siblings don't know each other, the core has
 //! no sockets, locks or clock, the time is read in one place, and files stay readable.
 //!
+//! The programs beside the broker, in `src/bin`, stand on their own: they don't know its library, and each
+//! has a clock of its own.
+//!
 //! Reads the sources as tokens, so comments, strings and the wrapping of lines don't matter. Code
 //! under `#[cfg(test)]` may name what it likes; only the length of its file counts.
 
@@ -57,6 +60,9 @@ const IMPURE: [&str; 19] = [
 
 /// The one file that reads the time.
 const CLOCK: &str = "clock.rs";
+
+/// Other programs than the broker. Each has a folder here, with a [`CLOCK`] in it.
+const PROGRAMS: &str = "bin/";
 
 /// Types that tell the time when asked.
 const TIMES: [&str; 2] = ["Instant", "SystemTime"];
@@ -125,6 +131,10 @@ fn every_fault_would_be_found() {
             "struct S { #[cfg(test)] a: A, b: crate::server::B }",
             "may not name server",
         ),
+        ("bin/a/b.rs", "use broker::fanout::Hub;", "may not name the broker's library"),
+        ("bin/a/b.rs", "fn f() { broker::cli::run(); }", "may not name the broker's library"),
+        ("bin/a/b.rs", "fn f() { Instant::now(); }", "only src/clock.rs"),
+        ("http/clock.rs", "fn f() { Instant::now(); }", "only src/clock.rs"),
         ("http/mod.rs", "const C: &str = r#\"\"\"#; use crate::server::C;", "may not name server"),
         ("http/mod.rs", "const C: char = '\"'; use crate::server::C;", "may not name server"),
     ] {
@@ -162,6 +172,8 @@ fn nothing_else_is_a_fault() {
         ("types/ids.rs", "mod a { mod b { use super::super::super::Limits; } }"),
         ("broker/mod.rs", "use std::time::{Duration, Instant}; fn f(tokio: u8) -> u8 { tokio }"),
         ("clock.rs", "use crate::telemetry::X; fn f() { Instant::now(); SystemTime::now(); }"),
+        ("bin/a/b.rs", "use crate::c; use super::d; use std::sync::Mutex; fn f() { mio::g(); }"),
+        ("bin/a/clock.rs", "fn f(i: Instant) { Instant::now(); i.elapsed(); }"),
         ("main.rs", "use broker::{cli::{self, Outcome}, server};"),
         ("cli/mod.rs", "use crate::config::Config; use super::config;"),
     ] {
@@ -235,6 +247,17 @@ impl Source {
         }
     }
 
+    /// Whether it belongs to another program than the broker.
+    fn is_of_program(&self) -> bool {
+        self.file.starts_with(PROGRAMS)
+    }
+
+    /// Whether it may read the time.
+    fn is_clock(&self) -> bool {
+        let name = self.file.rsplit('/').next();
+        self.file == CLOCK || (self.is_of_program() && name == Some(CLOCK))
+    }
+
     /// Modules of which the whole file is under `#[cfg(test)]`.
     fn test_modules(&self) -> Vec<String> {
         let (_, removed) = without_tests(&self.tokens);
@@ -263,7 +286,7 @@ impl Source {
         }
         for call in code.windows(3) {
             let texts = call.iter().map(|token| token.text.as_str());
-            if self.file != CLOCK && texts.eq([".", "elapsed", "("]) {
+            if !self.is_clock() && texts.eq([".", "elapsed", "("]) {
                 let line = call.first().map_or(0, |token| token.line);
                 faults.push(format!(
                     "src/{}:{line}: elapsed() reads the time, which only src/{CLOCK} may",
@@ -276,6 +299,13 @@ impl Source {
 
     /// Whether a path leads into a layer that this one may not know.
     fn fault_of_layers(&self, named: &Named) -> Option<String> {
+        if self.is_of_program() {
+            let first = named.segments.first().map(String::as_str);
+            return (first == Some("broker")).then(|| {
+                let path = named.segments.join("::");
+                format!("a program of its own may not name the broker's library: {path}")
+            });
+        }
         let within_crate = self.resolve(named)?;
         let layer = self.layer();
         match within_crate.first().map(String::as_str) {
@@ -338,7 +368,7 @@ impl Source {
     }
 
     fn fault_of_time(&self, named: &Named) -> Option<String> {
-        if self.file == CLOCK {
+        if self.is_clock() {
             return None;
         }
         let path = named.segments.join("::");

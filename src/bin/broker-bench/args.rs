@@ -1,0 +1,136 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::Parser;
+use serde::Serialize;
+
+use crate::door::Manners;
+use crate::scenario::Scenario;
+use crate::target::Url;
+
+/// The identifier of a public stream, as `AnyCable` and the broker know it.
+const PUBLIC_STREAM: &str = r#"{"channel":"$pubsub","stream_name":"{stream}"}"#;
+
+/// Measures what an Action Cable server costs
+///
+/// Each scenario opens its own connections to a server that runs already, puts one kind of load on it,
+/// and tells what that cost: the CPU time and the memory of the server's processes (--pid), and how long
+/// things took. It works with any server that speaks Action Cable: the broker, AnyCable, Rails.
+/// docs/BENCHMARK.md says exactly what is sent and counted, and what comparisons are fair.
+#[derive(Debug, Parser)]
+#[command(
+    name = "broker-bench",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Start a server, then:\n  \
+        broker-bench idle --pid $(pidof broker)\n  \
+        broker-bench fanout --pid $(pidof anycable-go) --url ws://127.0.0.1:8080/cable \\\n    \
+        --publish-url http://127.0.0.1:8090/_broadcast\n\n\
+        broker-bench SCENARIO --help explains a scenario and its figures.\n\
+        Exit codes: 0 measured; 1 something was lost or went wrong; 2 the command line is wrong."
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) scenario: Scenario,
+}
+
+/// A span of time, a day at most.
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
+    number(text, 0.0, 86_400.0)
+}
+
+/// So many a second.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    number(text, 0.001, 1_000_000.0)
+}
+
+fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        Ok(_) | Err(_) => Err(format!("a number from {least} to {most} is needed")),
+    }
+}
+
+/// What all scenarios share.
+#[derive(Debug, clap::Args, Serialize)]
+#[command(next_help_heading = "The server")]
+pub(crate) struct Shared {
+    /// The server's WebSocket
+    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8080/cable", value_parser = Url::websocket)]
+    #[serde(skip)]
+    pub(crate) url: Url,
+
+    /// Where it takes publications over HTTP; by default /_broadcast on the port of --url
+    #[arg(long, value_name = "URL", value_parser = Url::http)]
+    #[serde(skip)]
+    pub(crate) publish_url: Option<Url>,
+
+    /// The key for publications, sent as `Authorization: Bearer KEY`
+    #[arg(long, value_name = "KEY")]
+    #[serde(skip)]
+    pub(crate) publish_key: Option<String>,
+
+    /// A process of the server, for its CPU time and memory; may be given several times
+    #[arg(long, value_name = "PID")]
+    #[serde(skip)]
+    pub(crate) pid: Vec<u32>,
+
+    /// The identifier to subscribe with; {stream} is where the stream's name goes
+    #[arg(long, value_name = "JSON", default_value = PUBLIC_STREAM)]
+    pub(crate) identifier: String,
+
+    /// The WebSocket subprotocol; actioncable-v1-ext-json where presence is needed, else
+    /// actioncable-v1-json
+    #[arg(long, value_name = "NAME")]
+    pub(crate) protocol: Option<String>,
+
+    /// A JWT, sent as ?jid=TOKEN
+    #[arg(long, value_name = "TOKEN")]
+    #[serde(skip)]
+    pub(crate) token: Option<String>,
+
+    /// The Origin header; the one of --url's own pages by default
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) origin: Option<String>,
+
+    /// A header of the handshake, such as a cookie; may be given several times
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    #[serde(skip)]
+    pub(crate) headers: Vec<String>,
+
+    /// How many connections are on their way at the same time
+    #[arg(long, default_value_t = 100, help_heading = "The run", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) handshakes: u32,
+
+    /// How many seconds nothing may happen before a wait is given up
+    #[arg(long, default_value_t = 10.0, value_parser = seconds, value_name = "SECONDS", help_heading = "The run")]
+    pub(crate) patience: f64,
+
+    /// Print one JSON object instead of a table
+    #[arg(long, help_heading = "The run")]
+    #[serde(skip)]
+    pub(crate) json: bool,
+}
+
+impl Shared {
+    pub(crate) fn publish_url(&self) -> Url {
+        self.publish_url.clone().unwrap_or_else(|| self.url.with_path("/_broadcast"))
+    }
+
+    pub(crate) fn manners(&self, presence: bool) -> Manners {
+        let usual = if presence { "actioncable-v1-ext-json" } else { "actioncable-v1-json" };
+        Manners {
+            protocol: self.protocol.clone().unwrap_or_else(|| usual.to_owned()),
+            token: self.token.clone(),
+            origin: self.origin.clone(),
+            headers: self.headers.clone(),
+        }
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::try_from_secs_f64(self.patience).unwrap_or(Duration::MAX)
+    }
+}

@@ -1,0 +1,133 @@
+//! `broker-bench`: what an Action Cable server costs, and what it takes.
+//!
+//! One thread serves all connections with one poll ([`crowd`]); each has no buffer of its own
+//! ([`client`]), and what it hears is told apart by a marker, without reading JSON ([`ears`]). So the
+//! program costs little beside the server it measures, whose CPU time and memory are read from `/proc`
+//! ([`server_process`]). The scenarios are in [`scenario`].
+//!
+//! It knows nothing of the broker it is built with, so that it is as good for any other server.
+
+mod args;
+mod bare;
+mod bench;
+mod client;
+mod clock;
+mod commanders;
+mod crowd;
+mod deliveries;
+mod door;
+mod ears;
+mod frames;
+mod http;
+mod latency;
+mod meter;
+mod numbers;
+mod paced;
+mod pacer;
+mod plans;
+mod publisher;
+mod report;
+mod scenario;
+mod server_process;
+mod target;
+mod words;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use serde::Serialize;
+
+use crate::args::Args;
+use crate::bench::Bench;
+use crate::crowd::Crowd;
+use crate::door::Door;
+use crate::meter::Meter;
+use crate::publisher::{Office, Publishers};
+use crate::report::{Circumstances, Report};
+use crate::scenario::{Command, Run, Scenario};
+use crate::server_process::Processes;
+use crate::words::Words;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    clock::now(); // time begins
+    let outcome = match args.scenario {
+        Scenario::Idle(command) => run(&command),
+        Scenario::Fanout(command) => run(&command),
+        Scenario::Burst(command) => run(&command),
+        Scenario::Storm(command) => run(&command),
+        Scenario::Expire(command) => run(&command),
+        Scenario::Commands(command) => run(&command),
+        Scenario::Churn(command) => run(&command),
+        Scenario::Mixed(command) => run(&command),
+        Scenario::Records(command) => run(&command),
+        Scenario::Bare(bare) => bare.serve().map(|()| ExitCode::SUCCESS),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run<T: Run + clap::Args + Serialize>(command: &Command<T>) -> anyhow::Result<ExitCode> {
+    let Command { own, shared } = command;
+    let needs = own.needs();
+    let processes = Processes::new(shared.pid.clone())?;
+    if processes.is_empty() {
+        complain("no --pid was given, so the server's CPU time and memory aren't measured");
+    }
+    server_process::make_room((needs.connections + needs.publishers) as usize)?;
+    let words = Words::new(&shared.identifier, &run_name()?)?;
+    let door = Door::new(&shared.url, &shared.manners(needs.presence));
+    let office = Office {
+        url: shared.publish_url(),
+        key: shared.publish_key.clone(),
+        size: needs.size as usize,
+    };
+    let publishers = Publishers::new(office, needs.publishers as usize);
+    let process = processes.name();
+    let mut bench = Bench {
+        crowd: Crowd::new(shared.url.resolve()?, door, words, publishers)?,
+        url: shared.url.clone(),
+        meter: Meter::new(processes),
+        report: Report::new(T::NAME, serde_json::to_value(command)?),
+        patience: shared.patience(),
+        at_once: shared.handshakes as usize,
+    };
+    own.run(&mut bench)?;
+
+    let circumstances = Circumstances {
+        url: format!("ws://{}", shared.url),
+        server: bench.crowd.hall.server.clone(),
+        process,
+        command: std::env::args().collect(),
+    };
+    let text = if shared.json {
+        format!("{}\n", bench.report.json(&circumstances))
+    } else {
+        bench.report.table(&circumstances)
+    };
+    std::io::stdout().write_all(text.as_bytes()).context("stdout can't be written to")?;
+    match bench.report.problem() {
+        Some(problem) => {
+            complain(&problem);
+            Ok(ExitCode::FAILURE)
+        }
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// A name no other run has.
+fn run_name() -> anyhow::Result<String> {
+    let number = getrandom::u32().context("the system gave no random numbers")?;
+    Ok(format!("{number:08x}"))
+}
+
+fn complain(sentence: &str) {
+    drop(writeln!(std::io::stderr(), "broker-bench: {sentence}"));
+}

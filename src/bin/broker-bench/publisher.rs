@@ -1,0 +1,245 @@
+//! Publications over HTTP, on the same thread as the clients: connections that are kept open, each with
+//! one request on its way.
+
+use std::collections::VecDeque;
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use hdrhistogram::Histogram;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+
+use crate::clock;
+use crate::http;
+use crate::latency;
+use crate::numbers::count;
+use crate::target::{self, Url};
+use crate::words::Words;
+
+/// Publications that may wait for a connection. When there are more, the server takes fewer than it is
+/// given, and the rate isn't kept.
+pub(crate) const QUEUE: usize = 1024;
+
+/// A socket that says so takes bytes later.
+const WAIT: [io::ErrorKind; 2] = [io::ErrorKind::WouldBlock, io::ErrorKind::NotConnected];
+
+/// What is to be published.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Publication {
+    pub(crate) stream: u32,
+    /// How many are to get it.
+    pub(crate) audience: u64,
+}
+
+/// Where and how publications go.
+#[derive(Clone, Debug)]
+pub(crate) struct Office {
+    pub(crate) url: Url,
+    pub(crate) key: Option<String>,
+    /// Bytes of a publication's data.
+    pub(crate) size: usize,
+}
+
+pub(crate) struct Publishers {
+    office: Office,
+    connections: Vec<Connection>,
+    queue: VecDeque<Publication>,
+    /// Publications the server has accepted.
+    pub(crate) accepted: u64,
+    /// How many deliveries they make.
+    pub(crate) expected: u64,
+    /// From a request to its answer.
+    pub(crate) latency: Histogram<u64>,
+    pub(crate) trouble: Option<String>,
+}
+
+#[derive(Default)]
+struct Connection {
+    stream: Option<TcpStream>,
+    input: Vec<u8>,
+    unsent: Vec<u8>,
+    /// Why it can't be written to.
+    broken: Option<io::Error>,
+    /// What it waits for, and since when.
+    flight: Option<(Publication, u64)>,
+}
+
+impl Publishers {
+    pub(crate) fn new(office: Office, connections: usize) -> Self {
+        Self {
+            office,
+            connections: (0..connections).map(|_| Connection::default()).collect(),
+            queue: VecDeque::new(),
+            accepted: 0,
+            expected: 0,
+            latency: latency::histogram(),
+            trouble: None,
+        }
+    }
+
+    /// None, for a crowd that only listens.
+    pub(crate) fn none(&self) -> Self {
+        Self::new(self.office.clone(), 0)
+    }
+
+    /// Publishes as soon as a connection is free. Whether there was room for it.
+    pub(crate) fn publish(&mut self, publication: Publication) -> bool {
+        let room = self.queue.len() < QUEUE;
+        if room {
+            self.queue.push_back(publication);
+        }
+        room
+    }
+
+    /// Publications that haven't been answered.
+    pub(crate) fn pending(&self) -> usize {
+        let flying = self.connections.iter().filter(|connection| connection.flight.is_some());
+        self.queue.len() + flying.count()
+    }
+
+    /// Publications that were asked for since the last reset.
+    pub(crate) fn sent(&self) -> u64 {
+        self.accepted + count(self.pending())
+    }
+
+    /// How many more would leave at once.
+    pub(crate) fn free(&self) -> usize {
+        self.connections.len().saturating_sub(self.pending())
+    }
+
+    /// Forgets what was counted.
+    pub(crate) fn reset(&mut self) {
+        (self.accepted, self.expected) = (0, 0);
+        self.latency.reset();
+    }
+
+    /// Sends what waits over connections that are free.
+    pub(super) fn advance(
+        &mut self,
+        registry: &Registry,
+        base: usize,
+        words: &Words,
+    ) -> anyhow::Result<()> {
+        if self.queue.is_empty() {
+            return Ok(());
+        }
+        for (place, connection) in self.connections.iter_mut().enumerate() {
+            if connection.flight.is_some() {
+                continue;
+            }
+            let Some(publication) = self.queue.pop_front() else { break };
+            if connection.stream.is_none() {
+                let number = u32::try_from(place).unwrap_or(0);
+                let mut stream = open(&self.office.url, number)?;
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                registry.register(&mut stream, Token(base + place), interest)?;
+                *connection = Connection { stream: Some(stream), ..Connection::default() };
+            }
+            connection.unsent = self.office.request(publication.stream, words);
+            connection.flight = Some((publication, clock::now()));
+            connection.flush();
+        }
+        Ok(())
+    }
+
+    /// Something happened on one of the connections.
+    pub(super) fn serve(&mut self, place: usize) {
+        let Some(connection) = self.connections.get_mut(place) else { return };
+        connection.flush();
+        let ended = connection.read();
+        while let Some((answer, length)) = http::next(&connection.input) {
+            connection.input.drain(..length);
+            let Some((publication, since)) = connection.flight.take() else { break };
+            if (200..300).contains(&answer.status) {
+                self.accepted += 1;
+                self.expected += publication.audience;
+                let took = (clock::now() - since) / 1000;
+                self.latency.saturating_record(took);
+            } else if self.trouble.is_none() {
+                self.trouble = Some(self.office.refusal(&answer));
+            }
+            if answer.last {
+                connection.stream = None;
+            }
+        }
+        if let Some(why) = ended {
+            if connection.flight.take().is_some() && self.trouble.is_none() {
+                self.trouble = Some(format!(
+                    "publications to {} can't be sent, the connection {why}\n\
+                     Is --publish-url where the server takes them?",
+                    self.office.url
+                ));
+            }
+            *connection = Connection::default(); // opened anew when it is needed
+        }
+    }
+}
+
+impl Office {
+    fn request(&self, stream: u32, words: &Words) -> Vec<u8> {
+        let body = words.publication(stream, self.size);
+        let key = self.key.as_ref().map(|key| format!("Authorization: Bearer {key}\r\n"));
+        format!(
+            "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{}\
+             Content-Length: {}\r\n\r\n{body}",
+            self.url.path,
+            self.url.authority(),
+            key.unwrap_or_default(),
+            count(body.len()),
+        )
+        .into_bytes()
+    }
+
+    fn refusal(&self, answer: &http::Answer) -> String {
+        let http::Answer { status, body, .. } = answer;
+        let hint = match status {
+            401 | 403 => "The server wants a key for publications: see --publish-key",
+            404 | 405 => "Is --publish-url where the server takes publications?",
+            _ => "The server's log may say more.",
+        };
+        format!("a publication to {} was refused with {status}: {}\n{hint}", self.url, body.trim())
+    }
+}
+
+impl Connection {
+    fn flush(&mut self) {
+        let Some(stream) = &mut self.stream else { return };
+        while !self.unsent.is_empty() {
+            match stream.write(&self.unsent) {
+                Ok(taken) => drop(self.unsent.drain(..taken)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if WAIT.contains(&error.kind()) => return,
+                Err(error) => {
+                    self.broken.get_or_insert(error); // the first says why
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads all there is. Why the connection has ended, if it has.
+    fn read(&mut self) -> Option<String> {
+        let stream = self.stream.as_mut()?;
+        if let Some(error) = self.broken.take() {
+            return Some(format!("broke: {error}"));
+        }
+        let mut bytes = [0; 4096];
+        loop {
+            match stream.read(&mut bytes) {
+                Ok(0) => return Some("was closed".to_owned()),
+                Ok(length) => self.input.extend_from_slice(bytes.get(..length).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Some(format!("broke: {error}")),
+            }
+        }
+    }
+}
+
+fn open(url: &Url, number: u32) -> anyhow::Result<TcpStream> {
+    let address: SocketAddr = url.resolve()?;
+    let stream = target::connect(address, number)
+        .with_context(|| format!("publications to {url} can't be sent (--publish-url)"))?;
+    Ok(TcpStream::from_std(stream))
+}

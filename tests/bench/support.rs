@@ -1,0 +1,124 @@
+//! Starts the two binaries.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+/// A running broker; killed when dropped.
+pub(crate) struct Broker {
+    child: Child,
+    port: u16,
+}
+
+impl Broker {
+    /// Starts one on a free port and waits until it is ready.
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let mut command = without_settings(Command::new(env!("CARGO_BIN_EXE_broker")));
+        command.args(["--port", "0"]).args(flags).stderr(Stdio::piped()).stdout(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut port = None;
+        for line in lines.by_ref().map_while(Result::ok) {
+            if let Some((_, rest)) = line.split_once("ws://127.0.0.1:") {
+                port = rest.split('/').next().unwrap().parse().ok();
+            }
+            if line.contains("ready") {
+                break;
+            }
+        }
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        Self { child, port: port.expect("a broker that becomes ready") }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("ws://127.0.0.1:{}/cable", self.port)
+    }
+
+    pub(crate) fn http(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub(crate) fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+}
+
+/// The bare server of broker-bench; killed when dropped.
+pub(crate) struct Bare {
+    child: Child,
+    pub(crate) url: String,
+}
+
+impl Bare {
+    pub(crate) fn start() -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_broker-bench"));
+        let mut child = command.args(["bare", "--port=0"]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        let (_, url) = line.trim().split_once("the bare server is at ").expect("its address");
+        Self { child, url: url.to_owned() }
+    }
+
+    pub(crate) fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        drop(self.child.kill()); // it may have ended already
+        drop(self.child.wait());
+    }
+}
+
+/// The variables of whoever runs the tests are none of their business.
+fn without_settings(mut command: Command) -> Command {
+    let names = std::env::vars().map(|(name, _)| name);
+    for name in names.filter(|name| name.starts_with("BROKER_") || name.starts_with("ANYCABLE_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// What a run of broker-bench left.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs it to its end.
+pub(crate) fn bench(arguments: &[&str]) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_broker-bench"));
+    let output = command.args(arguments).output().unwrap();
+    Run {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+impl Run {
+    /// Its figures, if it went well.
+    pub(crate) fn figures(&self) -> Value {
+        assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{}", self.stdout);
+        let report: Value = serde_json::from_str(&self.stdout).unwrap();
+        assert_eq!(report["problem"], Value::Null);
+        report["figures"].clone()
+    }
+
+    /// What it complained of, if it failed with this code.
+    pub(crate) fn complaint(&self, code: i32) -> &str {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        &self.stderr
+    }
+}
