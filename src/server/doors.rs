@@ -41,9 +41,10 @@ impl Doors {
         prometheus: PrometheusHandle,
     ) -> Result<Self, BindError> {
         let rooms = rooms(config, context);
-        let cable = with(clients(config, context), config.examples.then(http::pages::examples));
-        let cable = with(cable, rooms.clone());
-        let api = http::api(http::Api {
+        let mut cable = clients(config, context);
+        cable.extend(config.examples.then(http::pages::examples));
+        cable.extend(rooms.clone());
+        let mut api = vec![http::api(http::Api {
             clock: Arc::clone(&context.clock),
             hub: Arc::clone(&context.hub),
             fetcher: context.fetcher.clone(),
@@ -53,17 +54,17 @@ impl Doors {
             api_key: config.access.reading_key(),
             max_body: config.max_body_size,
             limits: config.limits,
-        });
-        let api = with(api, config.dashboard.then(|| dashboard(config, context)));
-        let api = with(api, rooms);
+        })];
+        api.extend(config.dashboard.then(|| dashboard(config, context)));
+        api.extend(rooms);
         let metrics = http::metrics(move || scrape(&prometheus), config.access.scraping_key());
-        let mut doors: Vec<(SocketAddr, Listener, Routes)> = Vec::new();
-        let mut open = |own: Option<SocketAddr>, flag, routes: Routes| {
+        let mut doors: Vec<(SocketAddr, Listener, Vec<Routes>)> = Vec::new();
+        let mut open = |own: Option<SocketAddr>, flag, routes: Vec<Routes>| {
             let at = own.unwrap_or(config.address());
             let any_port = own.is_some_and(|own| own.port() == 0);
-            let same = |door: &&mut (SocketAddr, Listener, Routes)| door.0 == at && !any_port;
+            let same = |door: &&mut (SocketAddr, Listener, Vec<Routes>)| door.0 == at && !any_port;
             if let Some((_, listener, others)) = doors.iter_mut().find(same) {
-                *others = others.clone().or(routes).unify().boxed();
+                others.extend(routes);
                 return Ok::<_, BindError>(listener.address());
             }
             let listener = Listener::bind(at, flag)?;
@@ -74,13 +75,16 @@ impl Doors {
         let addresses = Addresses {
             cable: open(None, "--port", cable)?,
             api: open(config.api_address(), "--api-port", api)?,
-            metrics: open(config.metrics_address(), "--metrics-port", metrics)?,
+            metrics: open(config.metrics_address(), "--metrics-port", vec![metrics])?,
         };
         let context = Arc::clone(context);
         let health = http::health(move || context.is_stopping());
-        let with_health = |(_, listener, routes): (SocketAddr, Listener, Routes)| {
-            let routes = routes.or(health.clone()).unify().recover(http::recover).unify();
-            (listener, routes.boxed())
+        let with_health = |(_, listener, routes): (SocketAddr, Listener, Vec<Routes>)| {
+            let health = health.clone();
+            // nested so that a route that fits keeps the later ones from being asked, or made room for
+            let first =
+                routes.into_iter().rev().fold(health, |rest, one| one.or(rest).unify().boxed());
+            (listener, first.recover(http::recover).unify().boxed())
         };
         Ok(Self { doors: doors.into_iter().map(with_health).collect(), addresses })
     }
@@ -90,14 +94,6 @@ impl Doors {
         for (listener, routes) in self.doors {
             listener.serve(routes, serving);
         }
-    }
-}
-
-/// Routes with more beside them, if there are more.
-fn with(routes: Routes, more: Option<Routes>) -> Routes {
-    match more {
-        Some(more) => routes.or(more).unify().boxed(),
-        None => routes,
     }
 }
 
@@ -125,7 +121,7 @@ fn scrape(prometheus: &PrometheusHandle) -> String {
 }
 
 /// What clients connect to: each protocol that is spoken, at its path.
-fn clients(config: &Config, context: &Arc<Context>) -> Routes {
+fn clients(config: &Config, context: &Arc<Context>) -> Vec<Routes> {
     let protocols = &config.protocols;
     let sockets = [
         (Protocol::ActionCable, Codec::ActionCable, ""),
@@ -149,8 +145,7 @@ fn clients(config: &Config, context: &Arc<Context>) -> Routes {
     if let Some(path) = protocols.path(Protocol::Sse) {
         routes.push(at(path, transport::event_stream(Arc::clone(context))));
     }
-    let either = |all: Routes, one: Routes| all.or(one).unify().boxed();
-    routes.into_iter().reduce(either).unwrap_or_else(|| http::about(protocols))
+    routes
 }
 
 /// What was said in chat rooms, where chat is spoken: at the address that pages connect to, and at
