@@ -1,8 +1,9 @@
 //! What an outbox writes to and a connection reads from.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::task::{Context, Poll};
 
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// A byte stream that never blocks, shared by those who write to it and the task that reads it.
@@ -36,8 +37,20 @@ pub trait Socket: Send + Sync + 'static {
 }
 
 impl Socket for TcpStream {
+    /// A read that doesn't fill the buffer has taken all there was, so the next one waits to be told of
+    /// more without asking the system first. What arrives meanwhile makes it ready anew: tokio forgets
+    /// only the readiness from before.
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Self::try_read(self, buffer)
+        let mut all = None;
+        let result = self.try_io(Interest::READABLE, || {
+            let read = (&*socket2::SockRef::from(self)).read(buffer)?;
+            if (1..buffer.len()).contains(&read) && cfg!(unix) {
+                all = Some(read);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(read)
+        });
+        all.map_or(result, Ok)
     }
 
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
