@@ -14,7 +14,7 @@ const STYLE = `
     text { font: 11px system-ui, sans-serif; fill: #59636e }
     .title { font-size: 13px; font-weight: 600; fill: #1f2328 }
     .head { font-size: 16px; font-weight: 600; fill: #1f2328 }
-    .label { fill: #1f2328 }
+    .label { fill: #1f2328; stroke: #ffffff; stroke-width: 4px; paint-order: stroke }
     .end { text-anchor: end }
     .middle { text-anchor: middle }
     @media (prefers-color-scheme: dark) {
@@ -24,6 +24,7 @@ const STYLE = `
       .point { fill: #58a6ff }
       text { fill: #9198a1 }
       .title, .head, .label { fill: #f0f6fc }
+      .label { stroke: #0d1117 }
     }
   `;
 
@@ -57,7 +58,7 @@ function panel({ key, title, unit }, along, points) {
   for (const tick of up.ticks) {
     const y = round(up.at(tick));
     lines.push(`<path class="grid" d="M${PLOT.left} ${y}H${right}"/>`);
-    lines.push(`<text class="end" x="${PLOT.left - 6}" y="${y + 4}">${short(tick)}</text>`);
+    lines.push(`<text class="end" x="${PLOT.left - 6}" y="${round(y + 4)}">${short(tick)}</text>`);
   }
   for (const { size } of points) {
     lines.push(`<text class="middle" x="${round(across(size))}" y="${bottom + 16}">${short(size)}</text>`);
@@ -67,7 +68,7 @@ function panel({ key, title, unit }, along, points) {
   lines.push(`<path class="curve" d="M${places.map(({ x, y }) => `${x} ${y}`).join('L')}"/>`);
   for (const { x, y, value } of places) {
     lines.push(`<circle class="point" cx="${x}" cy="${y}" r="3.5"/>`);
-    lines.push(`<text class="label middle" x="${x}" y="${y - 9}">${short(value)}</text>`);
+    lines.push(`<text class="label middle" x="${x}" y="${round(y - 9)}">${short(value)}</text>`);
   }
   return lines.map((line) => `    ${line}`).join('\n');
 }
