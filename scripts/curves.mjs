@@ -87,15 +87,18 @@ async function streamsCurve() {
     const kept = await alone('idle', { connections, streams, join: true, seconds: 6 });
     return withBroker(async (broker) => {
       const crowd = await standby(broker, { connections, streams });
-      const commands = await bench(broker, 'commands', { connections: 100, members: 10, seconds: 2 }, QUIET);
-      const paced = await bench(broker, 'fanout', { connections: 10, rate: 1_000, seconds: 2 }, QUIET);
-      await end(crowd);
-      return {
-        command: commands.server_cpu_per_command_us,
-        publication: (paced.server_cpu_s * 1e6) / paced.publications,
-        idle: kept.idle_server_cpu_core_percent,
-        memory: (kept.server_memory_after_bytes - kept.server_memory_before_bytes) / 2 ** 20,
-      };
+      try {
+        const commands = await bench(broker, 'commands', { connections: 100, members: 10, seconds: 2 }, QUIET);
+        const paced = await bench(broker, 'fanout', { connections: 10, rate: 1_000, seconds: 2 }, QUIET);
+        return {
+          command: commands.server_cpu_per_command_us,
+          publication: (paced.server_cpu_s * 1e6) / paced.publications,
+          idle: kept.idle_server_cpu_core_percent,
+          memory: (kept.server_memory_after_bytes - kept.server_memory_before_bytes) / 2 ** 20,
+        };
+      } finally {
+        await end(crowd);
+      }
     });
   });
   return {
@@ -152,10 +155,10 @@ async function each(along, sizes, measure) {
       console.error(point);
       points.push({ size, ...(await measure(size)) });
     } catch (error) {
-      problems.push(`${point}: ${error.message}`);
+      problems.push(`${point}: ${error.message.trim()}`);
     }
   }
-  if (points.length === 0) fail(problems.join('\n'));
+  if (points.length === 0) fail(problems.join('\ncurves: '));
   return points;
 }
 
@@ -201,7 +204,13 @@ async function standby(broker, { connections, streams }) {
   const flags = { connections, streams, join: true, seconds: RUN_MS / 1_000 };
   const crowd = start(options.bench, benchArguments(broker, 'idle', flags, QUIET));
   const members = before + Math.max(connections, streams);
-  await until(async () => (await gauge(broker, 'broker_presence_members')) >= members, crowd, `${members} members`);
+  const isComplete = async () => (await gauge(broker, 'broker_presence_members')) >= members;
+  try {
+    await until(isComplete, crowd, `${count(members)} members`);
+  } catch (error) {
+    await end(crowd);
+    throw error;
+  }
   return crowd;
 }
 
