@@ -102,7 +102,7 @@ async function streamsCurve() {
     });
   });
   return {
-    title: `Streams: what one costs while others have nothing to do (${count(connections)} connections hold them)`,
+    title: `Streams: what a small room costs beside them (${count(connections)} connections are in them)`,
     along: 'streams',
     points,
     values: [
