@@ -87,19 +87,22 @@ async function streamsCurve() {
     const kept = await alone('idle', { connections, streams, join: true, seconds: 6 });
     return withBroker(async (broker) => {
       const crowd = await standby(broker, { connections, streams });
-      const commands = await bench(broker, 'commands', { connections: 100, members: 10, seconds: 2 }, QUIET);
-      const paced = await bench(broker, 'fanout', { connections: 10, rate: 1_000, seconds: 2 }, QUIET);
-      await end(crowd);
-      return {
-        command: commands.server_cpu_per_command_us,
-        publication: (paced.server_cpu_s * 1e6) / paced.publications,
-        idle: kept.idle_server_cpu_core_percent,
-        memory: (kept.server_memory_after_bytes - kept.server_memory_before_bytes) / 2 ** 20,
-      };
+      try {
+        const commands = await bench(broker, 'commands', { connections: 100, members: 10, seconds: 2 }, QUIET);
+        const paced = await bench(broker, 'fanout', { connections: 10, rate: 1_000, seconds: 2 }, QUIET);
+        return {
+          command: commands.server_cpu_per_command_us,
+          publication: (paced.server_cpu_s * 1e6) / paced.publications,
+          idle: kept.idle_server_cpu_core_percent,
+          memory: (kept.server_memory_after_bytes - kept.server_memory_before_bytes) / 2 ** 20,
+        };
+      } finally {
+        await end(crowd);
+      }
     });
   });
   return {
-    title: `Streams: what one costs while others have nothing to do (${count(connections)} connections hold them)`,
+    title: `Streams: what a small room costs beside them (${count(connections)} connections are in them)`,
     along: 'streams',
     points,
     values: [
@@ -117,18 +120,15 @@ async function membersCurve() {
   const points = await each('members', [10, 100, 1_000, 10_000], async (members) => {
     const streams = Math.max(1, Math.round(connections / members));
     const storm = await alone('storm', { connections, streams }, QUIET);
-    // All asking at once is ten thousand times a list of ten thousand.
-    const pace = members > 1_000 ? { 'command-rate': 200 } : {};
-    const list = await alone('commands', { connections: Math.max(100, members), members, seconds: 3, ...pace }, QUIET);
-    const idle = { connections, streams, settle: 2, seconds: 0.1 };
-    const subscribed = await alone('idle', idle, QUIET);
-    const joined = await alone('idle', { ...idle, join: true }, QUIET);
-    const perConnection = 'server_memory_per_connection_bytes';
+    // All of ten thousand asking at once would be a hundred million entries. And they come in large crowds, as
+    // telling every one of every other goes by itself otherwise.
+    const large = members > 1_000 ? { 'command-rate': 200, handshakes: 1_000 } : {};
+    const list = await alone('commands', { connections: Math.max(100, members), members, seconds: 3, ...large }, QUIET);
     return {
       event: storm.server_cpu_per_event_us,
       list: list.server_cpu_per_command_us,
       entry: list.server_cpu_per_command_us / members,
-      memory: joined[perConnection] - subscribed[perConnection],
+      memory: (storm.server_memory_end_bytes - storm.server_memory_after_bytes) / connections,
     };
   });
   return {
@@ -139,7 +139,7 @@ async function membersCurve() {
       { key: 'event', title: 'CPU of an event delivered, all joining at once', unit: 'µs' },
       { key: 'list', title: 'CPU of a list command', unit: 'µs' },
       { key: 'entry', title: 'CPU of a list command for each member listed', unit: 'µs' },
-      { key: 'memory', title: 'Memory of a member beside its subscription', unit: 'bytes' },
+      { key: 'memory', title: 'Memory of a member, once all have joined', unit: 'bytes' },
     ],
   };
 }
@@ -155,10 +155,10 @@ async function each(along, sizes, measure) {
       console.error(point);
       points.push({ size, ...(await measure(size)) });
     } catch (error) {
-      problems.push(`${point}: ${error.message}`);
+      problems.push(`${point}: ${error.message.trim()}`);
     }
   }
-  if (points.length === 0) fail(problems.join('\n'));
+  if (points.length === 0) fail(problems.join('\ncurves: '));
   return points;
 }
 
@@ -204,7 +204,13 @@ async function standby(broker, { connections, streams }) {
   const flags = { connections, streams, join: true, seconds: RUN_MS / 1_000 };
   const crowd = start(options.bench, benchArguments(broker, 'idle', flags, QUIET));
   const members = before + Math.max(connections, streams);
-  await until(async () => (await gauge(broker, 'broker_presence_members')) >= members, crowd, `${members} members`);
+  const isComplete = async () => (await gauge(broker, 'broker_presence_members')) >= members;
+  try {
+    await until(isComplete, crowd, `${count(members)} members`);
+  } catch (error) {
+    await end(crowd);
+    throw error;
+  }
   return crowd;
 }
 

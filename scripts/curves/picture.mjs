@@ -1,8 +1,8 @@
 // A curve as SVG: a small panel for each value, over the same sizes. Plain enough to be read in a diff, and
 // of either colour scheme.
 
-const PANEL = { width: 380, height: 220 };
-const PLOT = { left: 52, right: 26, top: 44, bottom: 42 };
+const PANEL = { width: 380, height: 230 };
+const PLOT = { left: 52, right: 26, top: 56, bottom: 42 };
 const GAP = 16;
 const HEAD = 40;
 
@@ -13,7 +13,7 @@ const STYLE = `
     .point { fill: #0969da }
     text { font: 11px system-ui, sans-serif; fill: #59636e }
     .title { font-size: 13px; font-weight: 600; fill: #1f2328 }
-    .head { font-size: 16px; font-weight: 600; fill: #1f2328 }
+    .head { font-size: 15px; font-weight: 600; fill: #1f2328 }
     .label { fill: #1f2328; stroke: #ffffff; stroke-width: 4px; paint-order: stroke }
     .end { text-anchor: end }
     .middle { text-anchor: middle }

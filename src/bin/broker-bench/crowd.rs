@@ -147,6 +147,7 @@ impl Crowd {
         timeout: Duration,
         listener: &mut impl Listener,
     ) -> anyhow::Result<()> {
+        self.publishers.advance(self.poll.registry(), PUBLISHERS, &self.hall.words)?;
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
@@ -174,7 +175,7 @@ impl Crowd {
                 self.hall.read(client, event.is_read_closed() || event.is_error(), listener);
             }
         }
-        self.publishers.advance(self.poll.registry(), PUBLISHERS, &self.hall.words)
+        Ok(())
     }
 
     /// Serves all that has happened.
