@@ -142,7 +142,7 @@ impl Worker {
                 self.shard.handle_timeout(now);
             }
             behind = self.reply(now) || self.fan_out(now);
-            behind |= self.shard.is_due(now) && !stop.is_cancelled();
+            behind |= self.shard.is_expiring();
             behind |= self.write_streams(now);
             self.onlookers.tell(&mut self.shard);
             self.count();

@@ -82,6 +82,8 @@ pub struct Shard<R> {
     passes: VecDeque<u32>,
     /// Streams with a pass that can wait while records expire, since when.
     unhurried: VecDeque<(Instant, u32)>,
+    /// More has been due than expires at once.
+    is_expiring: bool,
     /// What all logs weigh, in bytes.
     backlog: usize,
     counts: Counts,
@@ -156,6 +158,7 @@ impl<R: Clone> Shard<R> {
             reply_weight: 0,
             passes: VecDeque::new(),
             unhurried: VecDeque::new(),
+            is_expiring: false,
             backlog: 0,
             counts: Counts::default(),
             totals: Totals::default(),
@@ -241,7 +244,7 @@ impl<R: Clone> Shard<R> {
         if let Some(key) = self.passes.pop_front() {
             return Some(key);
         }
-        let may_wait = self.is_due(now) && !self.is_crowded();
+        let may_wait = self.is_expiring && !self.is_crowded();
         while let Some(&(since, key)) = self.unhurried.front() {
             if may_wait && now.saturating_duration_since(since) < UNHURRIED {
                 break;
@@ -256,6 +259,7 @@ impl<R: Clone> Shard<R> {
 
     /// Lets nobody wait any longer for what isn't in a hurry.
     pub fn hurry(&mut self) {
+        self.is_expiring = false;
         for (since, key) in std::mem::take(&mut self.unhurried) {
             if self.waits_since(key, since) {
                 self.passes.push_back(key);
@@ -270,9 +274,9 @@ impl<R: Clone> Shard<R> {
         stream.is_some_and(|it| it.unhurried_since.take_if(|at| *at == since).is_some())
     }
 
-    /// Whether [`Shard::handle_timeout`] has something to do at a time.
-    pub fn is_due(&self, now: Instant) -> bool {
-        self.poll_timeout().is_some_and(|due| due <= now)
+    /// Whether [`Shard::handle_timeout`] has left something over, and should soon go on.
+    pub fn is_expiring(&self) -> bool {
+        self.is_expiring
     }
 
     /// When [`Shard::handle_timeout`] has something to do.
@@ -307,6 +311,7 @@ impl<R: Clone> Shard<R> {
             let Some((_, stream)) = self.expiries.pop(now) else { break };
             self.drop_expired(stream, now);
         }
+        self.is_expiring = self.poll_timeout().is_some_and(|due| due <= now);
     }
 
     /// Who is present in a stream, in order of arrival.
