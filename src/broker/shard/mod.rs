@@ -8,6 +8,7 @@ mod publishing;
 mod restoring;
 mod resuming;
 mod surveying;
+mod telling;
 
 pub use application::{Full, Kicked, Placed, Put};
 pub use restoring::Restoring;
@@ -26,7 +27,7 @@ use slab::Slab;
 
 use crate::broker::counts::{Counts, Totals};
 use crate::broker::deadlines::Deadlines;
-use crate::broker::delivery::{Delivery, FanOut};
+use crate::broker::delivery::Delivery;
 use crate::broker::history::{History, HistorySettings};
 use crate::broker::input::{Input, SubscriberKey};
 use crate::broker::journal::Ticks;
@@ -34,24 +35,17 @@ use crate::broker::presence::{PresenceSet, RecordKey};
 use crate::broker::stream::{Stream, Subscriber};
 use crate::types::{
     Arrival, Change, CommandKind, Grant, GroupKey, JoinCause, LeaveCause, MemberList, RecordList,
-    Reference, ServerMessage, SessionId, StreamCommand, StreamName, Watch,
+    Reference, ServerMessage, StreamCommand, StreamName, Watch,
 };
 
 /// How much may be yet to be said, in bytes, before no more inputs should be taken.
 const CROWDED: usize = 4 * 1024 * 1024;
-
-/// How much a stream keeps for subscribers that are held, in bytes.
-const MOST_HELD: usize = 256 * 1024;
 
 /// How far epochs are apart: far enough that one looks nothing like the next.
 const EPOCH_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// How many records, and how many streams, expire before other inputs get their turn.
 const EXPIRED_AT_ONCE: usize = 512;
-
-/// How long subscribers may wait to be told of members whose time is over, as long as there are more
-/// of those: some are told of many in one write, and other streams needn't wait for as many writes.
-const UNHURRIED: Duration = Duration::from_millis(50);
 
 /// Streams with their subscribers and presence. `R` is where a subscriber's messages go; the
 /// shard only ever clones it.
@@ -206,72 +200,6 @@ impl<R: Clone> Shard<R> {
         let reply = self.replies.pop_front()?;
         self.reply_weight -= weight(&reply.messages);
         Some(reply)
-    }
-
-    /// What up to `most` subscribers of a group haven't been sent yet; the streams take turns.
-    /// Only once [`Shard::poll_reply`] has nothing more: replies say what came first. `most` is at
-    /// least 1.
-    pub fn poll_fan_out(&mut self, most: usize, now: Instant) -> Option<FanOut<R>> {
-        debug_assert!(self.replies.is_empty(), "replies come first");
-        while let Some(key) = self.next_pass(now) {
-            let Some(stream) = self.streams.get_mut(key as usize) else { continue };
-            let Some(since) = stream.behind_since else { continue };
-            let slice = stream.next_slice(most);
-            if stream.pass_is_over() {
-                self.counts.fan_outs.push(since);
-                self.backlog -= stream.log.weight();
-                let more = stream.end_pass(self.ticks, now);
-                self.backlog += stream.log.weight();
-                if more {
-                    stream.behind_since = Some(now);
-                    stream.want_pass();
-                    self.passes.push_back(key);
-                } else {
-                    stream.behind_since = None;
-                    self.forget_if_idle(key);
-                }
-            } else {
-                self.passes.push_back(key);
-            }
-            if slice.is_some() {
-                return slice;
-            }
-        }
-        None
-    }
-
-    fn next_pass(&mut self, now: Instant) -> Option<u32> {
-        if let Some(key) = self.passes.pop_front() {
-            return Some(key);
-        }
-        let may_wait = self.is_expiring && !self.is_crowded();
-        while let Some(&(since, key)) = self.unhurried.front() {
-            if may_wait && now.saturating_duration_since(since) < UNHURRIED {
-                break;
-            }
-            self.unhurried.pop_front();
-            if self.waits_since(key, since) {
-                return Some(key);
-            }
-        }
-        None
-    }
-
-    /// Lets nobody wait any longer for what isn't in a hurry.
-    pub fn hurry(&mut self) {
-        self.is_expiring = false;
-        for (since, key) in std::mem::take(&mut self.unhurried) {
-            if self.waits_since(key, since) {
-                self.passes.push_back(key);
-            }
-        }
-    }
-
-    /// Whether a stream still has its turn after those in a hurry, which it then has no longer. It may
-    /// have become urgent, or have gone.
-    fn waits_since(&mut self, key: u32, since: Instant) -> bool {
-        let stream = self.streams.get_mut(key as usize);
-        stream.is_some_and(|it| it.unhurried_since.take_if(|at| *at == since).is_some())
     }
 
     /// Whether [`Shard::handle_timeout`] has left something over, and should soon go on.
@@ -562,47 +490,6 @@ impl<R: Clone> Shard<R> {
         }
         self.reply(stream, key, [ServerMessage::Refused(reason)]);
         self.counts.commands.push((kind, false));
-    }
-
-    /// Says something to all subscribers but those of one session.
-    fn say(&mut self, index: u32, message: ServerMessage, except: Option<SessionId>, now: Instant) {
-        let Some(stream) = self.streams.get_mut(index as usize) else { return };
-        if let Some(session) = except {
-            for (key, group) in &mut stream.groups {
-                let Some(subscriber) = group.get_mut(&session) else { continue };
-                let messages = Stream::catch_up(&stream.log, &mut stream.held, subscriber, now);
-                subscriber.sent += 1; // as if it had been sent what is said next
-                if !messages.is_empty() {
-                    self.reply_weight += weight(&messages);
-                    self.replies.push_back(Delivery {
-                        recipient: subscriber.recipient.clone(),
-                        group: key.clone(),
-                        messages,
-                        reference: None,
-                    });
-                }
-            }
-        }
-        self.backlog -= stream.log.weight();
-        let can_wait = message.can_wait();
-        stream.say(message);
-        self.backlog += stream.log.weight();
-        let is_much = stream.log.weight() > MOST_HELD && !stream.held.is_empty();
-        if stream.behind_since.is_none() && !stream.groups.is_empty() {
-            stream.behind_since = Some(now);
-            stream.want_pass();
-            if can_wait {
-                stream.unhurried_since = Some(now);
-                self.unhurried.push_back((now, index));
-            } else {
-                self.passes.push_back(index);
-            }
-        } else if !can_wait && stream.unhurried_since.take().is_some() {
-            self.passes.push_back(index);
-        }
-        if is_much {
-            self.release_all(index);
-        }
     }
 
     fn find(&self, name: &StreamName) -> Option<u32> {
