@@ -82,7 +82,8 @@ scenario('the dashboard is worked from a keyboard and has an address', watched, 
 
 for (const dark of [false, true]) {
   const light = dark ? 'in the dark' : 'by light';
-  scenario(`the dashboard is legible ${light}, and in a narrow window`, watched, async (s) => {
+  const patient = { dashboard: true, 'presence-ttl': '60s' };
+  scenario(`the dashboard is legible ${light}, and in a narrow window`, patient, async (s) => {
     const stream = 'a-stream-with-a-name-'.repeat(6);
     const info = { about: 'anything at all '.repeat(20) };
     const [socket] = await s.member(stream, 'somebody-'.repeat(12), info);
@@ -90,6 +91,10 @@ for (const dark of [false, true]) {
     const url = `${page(s)}#stream=${stream}`;
     const wide = await person.open(url, { dark });
     const narrow = await person.open(url, { dark, width: 340, height: 700 });
+    // a page has opened before it follows: who joins in between is among its first members, and no event
+    for (const dashboard of [wide, narrow]) {
+      await dashboard.readsAll('#members th', ['somebody-'.repeat(12)]);
+    }
     await s.member(stream, 'bob');
     for (const dashboard of [wide, narrow]) {
       await dashboard.readsAll('#members th', ['somebody-'.repeat(12), 'bob']);
