@@ -7,7 +7,7 @@ use std::time::Duration;
 use broker::protocol;
 use broker::protocol::sse::Asked;
 use broker::types::{
-    Codec, Epoch, GroupKey, Identifier, Member, MemberChange, MemberList, Offset, Position,
+    Codec, Epoch, GroupKey, Identifier, Listed, Member, MemberChange, Offset, Position,
     PresenceChange, Publication, RecordChange, ServerMessage, StreamName,
 };
 
@@ -184,6 +184,6 @@ fn joined(number: u64) -> ServerMessage {
         record: RecordChange::Added { info: info() },
         member: MemberChange::Joined { info: info() },
         extra: None,
-        members: Some(Arc::new((0..MEMBERS).map(member).collect::<MemberList>())),
+        members: Some(Arc::new(Listed::new((0..MEMBERS).map(member).collect()))),
     }))
 }

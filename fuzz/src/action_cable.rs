@@ -11,8 +11,8 @@ use broker::protocol::websocket::frame_boundary;
 use broker::protocol::{decode, encode, encode_connection};
 use broker::session::{Action, Session};
 use broker::types::{
-    BadCommand, ClientCommand, Codec, GroupKey, Identifier, Join, JoinRequest, Limits, Member,
-    Publication, ServerMessage, SessionId, StreamCommand, Target,
+    BadCommand, ClientCommand, Codec, GroupKey, Identifier, Join, JoinRequest, Limits, Listed,
+    Member, Publication, ServerMessage, SessionId, StreamCommand, Target,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -184,7 +184,7 @@ fn check_list(identifier: &Identifier, join: Join, limits: &Limits) {
     assert!(!join.id.as_str().is_empty());
     assert!(join.id.as_str().chars().count() <= limits.presence_id_length);
     assert!(join.info.as_str().len() <= limits.info_size);
-    let list = Arc::new(vec![Member { id: join.id, info: join.info, extra: None }]);
+    let list = Arc::new(Listed::new(vec![Member { id: join.id, info: join.info, extra: None }]));
     check_frame(identifier, &ServerMessage::PresenceList(list));
 }
 

@@ -11,9 +11,9 @@ use broker::auth::{Client, Keys, Streams};
 use broker::protocol::{chat, decode, decode_head, encode, encode_connection};
 use broker::session::{Action, Session};
 use broker::types::{
-    ClientCommand, Codec, CommandKind, GroupKey, Identifier, Join, JoinRequest, Limits, Member,
-    MemberChange, PresenceChange, PresenceId, Publication, RawJson, RecordChange, ServerMessage,
-    SessionId, StreamCommand, Whisper,
+    ClientCommand, Codec, CommandKind, GroupKey, Identifier, Join, JoinRequest, Limits, Listed,
+    Member, MemberChange, PresenceChange, PresenceId, Publication, RawJson, RecordChange,
+    ServerMessage, SessionId, StreamCommand, Whisper,
 };
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -141,8 +141,8 @@ fn check_action(action: Action, limits: &Limits) {
 
 /// Who joins is shown in every list and every event.
 fn check_member(room: &Identifier, Join { id, info, extra }: Join) {
-    let members =
-        Arc::new(vec![Member { id: id.clone(), info: info.clone(), extra: extra.clone() }]);
+    let member = Member { id: id.clone(), info: info.clone(), extra: extra.clone() };
+    let members = Arc::new(Listed::new(vec![member]));
     let users = json!([id.as_str()]);
     let list = frame_of(room, &ServerMessage::PresenceList(Arc::clone(&members)));
     assert_eq!(list, Some(json!({ "type": "user_list", "users": users })));

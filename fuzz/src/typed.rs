@@ -11,8 +11,8 @@ use broker::protocol::typed::DEFAULT_ROOM;
 use broker::protocol::{decode, decode_head, encode, encode_connection};
 use broker::session::{Action, Session};
 use broker::types::{
-    ClientCommand, Codec, CommandKind, GroupKey, Identifier, Join, JoinRequest, Limits, Member,
-    MemberChange, PresenceChange, PresenceId, RecordChange, ServerMessage, SessionId,
+    ClientCommand, Codec, CommandKind, GroupKey, Identifier, Join, JoinRequest, Limits, Listed,
+    Member, MemberChange, PresenceChange, PresenceId, RecordChange, ServerMessage, SessionId,
     StreamCommand, Target,
 };
 use serde_json::{Value, json};
@@ -116,8 +116,8 @@ fn check_action(action: Action, limits: &Limits) {
 
 /// Who joins is shown in every list and every event.
 fn check_member(room: &Identifier, Join { id, info, extra }: Join) {
-    let members =
-        Arc::new(vec![Member { id: id.clone(), info: info.clone(), extra: extra.clone() }]);
+    let member = Member { id: id.clone(), info: info.clone(), extra: extra.clone() };
+    let members = Arc::new(Listed::new(vec![member]));
     let list = check_frame(room, &ServerMessage::PresenceList(Arc::clone(&members)));
     assert_eq!(list["payload"]["users"], json!([id.as_str()]));
     for (member, kind) in [

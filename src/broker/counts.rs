@@ -29,6 +29,27 @@ pub struct Counts {
     pub fan_outs: Vec<Instant>,
 }
 
+/// How much room is kept for what is counted in a turn, in entries of one kind.
+const KEPT: usize = 4096;
+
+impl Counts {
+    /// Whether it has room for so much that it isn't worth being kept.
+    pub fn is_large(&self) -> bool {
+        let lists = [
+            self.commands.capacity(),
+            self.limits.capacity(),
+            self.joins.capacity(),
+            self.leaves.capacity(),
+            self.updates.capacity(),
+            self.histories.capacity(),
+            self.dropped.capacity(),
+            self.expiry_lags.capacity(),
+            self.fan_outs.capacity(),
+        ];
+        lists.into_iter().any(|room| room > KEPT)
+    }
+}
+
 /// What a shard holds now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {

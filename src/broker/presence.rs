@@ -17,8 +17,9 @@ use super::deadlines::Deadline;
 use super::input::SubscriberKey;
 use super::list::{Linked, Links, List};
 use crate::types::{
-    Extra, Join, LeaveCause, Member as Listed, MemberChange, MemberList, MemberRecords,
-    PresenceChange, PresenceId, RawJson, Record as ListedRecord, RecordChange, RecordList,
+    Extra, Join, LeaveCause, Listed, Member as ListedMember, MemberChange, MemberList,
+    MemberRecords, PresenceChange, PresenceId, RawJson, Record as ListedRecord, RecordChange,
+    RecordList,
 };
 
 /// A record's place in its set.
@@ -37,7 +38,7 @@ pub(super) struct PresenceSet {
     /// Bytes that a list of all records has.
     records_size: usize,
     /// The list as last asked for, until something changes.
-    listed: Option<Arc<MemberList>>,
+    listed: Option<Arc<Listed<MemberList>>>,
     /// The list with all records, likewise.
     listed_records: Option<Arc<RecordList>>,
 }
@@ -376,16 +377,16 @@ impl PresenceSet {
     }
 
     /// The members in order of arrival, shared by everyone who asks before the next change.
-    pub(super) fn list(&mut self) -> Arc<MemberList> {
+    pub(super) fn list(&mut self) -> Arc<Listed<MemberList>> {
         if let Some(listed) = &self.listed {
             return Arc::clone(listed);
         }
         let list = self.arrival.iter(&self.members).filter_map(|member| {
             let record = self.records.get(member.records.last()? as usize)?;
             let Shown { info, extra } = record.shown.clone();
-            Some(Listed { id: member.id.clone(), info, extra })
+            Some(ListedMember { id: member.id.clone(), info, extra })
         });
-        let list = Arc::new(list.collect::<MemberList>());
+        let list = Arc::new(Listed::new(list.collect()));
         self.listed = Some(Arc::clone(&list));
         list
     }

@@ -9,7 +9,7 @@ use super::Recipient;
 use super::survey::Question;
 use crate::broker::{Full, Input, Placed, Put, SubscriberKey};
 use crate::types::{
-    MemberList, MemberRecords, PresenceId, Publication, RecordList, SessionId, StreamName,
+    Listed, MemberList, MemberRecords, PresenceId, Publication, RecordList, SessionId, StreamName,
 };
 
 /// Work for a shard.
@@ -97,5 +97,5 @@ pub struct Presence {
     /// How many.
     pub total: usize,
     /// Who, in order of arrival, if that was asked for.
-    pub members: Option<Arc<MemberList>>,
+    pub members: Option<Arc<Listed<MemberList>>>,
 }

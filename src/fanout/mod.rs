@@ -7,10 +7,12 @@
 //! Outbox::send ─▶ the socket, at once; what it doesn't take waits for the connection's task
 //! ```
 
+mod alarm;
 mod beginning;
 mod hub;
 mod identities;
 mod job;
+mod meter;
 mod outbox;
 mod receipt;
 mod sessions;

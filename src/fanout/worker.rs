@@ -4,21 +4,25 @@
 //! delayed when the broker is idle, and under load the cost falls from one write a message to one
 //! write a turn. A large fan-out is sent in slices, with other inputs taken between them.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::alarm::Alarm;
 use super::job::{Ended, Job, Presence, Resume, Taken};
-use super::survey::{Onlookers, Tally};
+use super::meter::Meter;
+use super::survey::Onlookers;
 use super::{Ping, Recipient};
-use crate::broker::{Delivery, End, FanOut, Input, Kicked, Shard, SubscriberKey, Totals};
+use crate::broker::{Delivery, End, FanOut, Input, Kicked, Shard, SubscriberKey};
 use crate::clock::Clock;
 use crate::protocol;
 use crate::state::Log;
-use crate::telemetry::{Instruments, metrics as names};
+use crate::telemetry::Instruments;
 use crate::types::{GroupKey, ServerMessage, Watch};
 
 /// How many inputs are applied before anyone is told anything.
@@ -53,18 +57,12 @@ pub(super) struct Worker {
     written: usize,
     queue: mpsc::Receiver<Job>,
     clock: Arc<Clock>,
-    instruments: Arc<Instruments>,
-    depth: metrics::Gauge,
-    counted: Totals,
-    /// What it has done in all.
-    tally: Tally,
+    meter: Meter,
     /// The operators who look at a stream.
     onlookers: Onlookers,
     frames: Vec<u8>,
     /// Where in `frames` each message of a fan-out begins.
     starts: Vec<usize>,
-    sent: usize,
-    delivered: usize,
     /// How many bytes of replies have been encoded since other tasks had their turn.
     unyielded: usize,
 }
@@ -77,7 +75,6 @@ impl Worker {
         clock: Arc<Clock>,
         instruments: Arc<Instruments>,
     ) -> Self {
-        let depth = metrics::gauge!(names::SHARD_QUEUE_DEPTH, "shard" => number.to_string());
         Self {
             shard,
             asks,
@@ -85,22 +82,17 @@ impl Worker {
             written: 0,
             queue,
             clock,
-            instruments,
-            depth,
-            counted: Totals::default(),
-            tally: Tally::default(),
+            meter: Meter::new(number, instruments),
             onlookers: Onlookers::default(),
             frames: Vec::new(),
             starts: Vec::new(),
-            sent: 0,
-            delivered: 0,
             unyielded: 0,
         }
     }
 
     /// Works until it is stopped, and then until everyone has been told what came before.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        self.count(); // what was there before
+        self.meter.count(&mut self.shard, &self.queue, &self.clock); // what was there before
         self.work(&stop).await;
         if let Some(log) = self.log.take() {
             log.close(self.clock.now());
@@ -109,19 +101,22 @@ impl Worker {
 
     async fn work(&mut self, stop: &CancellationToken) {
         let mut jobs = Vec::new();
+        let mut alarm = Alarm::new(stop);
         let mut behind = self.log.as_ref().is_some_and(Log::is_in_snapshot);
+        let mut stopping = false;
         loop {
-            if behind || stop.is_cancelled() {
-                self.take_waiting(&mut jobs, stop).await;
+            if behind || stopping {
+                self.take_waiting(&mut jobs, stopping).await;
                 if jobs.is_empty() && !behind {
                     return;
                 }
             } else {
-                self.wait(&mut jobs, stop).await;
+                self.wait(&mut jobs, &mut alarm).await;
                 if jobs.is_empty() && self.queue.is_closed() {
                     return; // there is nobody left who could send any
                 }
             }
+            stopping = stop.is_cancelled();
             let now = self.clock.now();
             self.unyielded = 0;
             for job in jobs.drain(..) {
@@ -136,7 +131,7 @@ impl Worker {
                     tokio::task::yield_now().await;
                 }
             }
-            if stop.is_cancelled() {
+            if stopping {
                 self.shard.hurry();
             } else {
                 self.shard.handle_timeout(now);
@@ -145,34 +140,26 @@ impl Worker {
             behind |= self.shard.is_expiring();
             behind |= self.write_streams(now);
             self.onlookers.tell(&mut self.shard);
-            self.count();
+            self.meter.count(&mut self.shard, &self.queue, &self.clock);
         }
     }
 
     /// Waits for inputs, for a deadline or for the stop.
-    async fn wait(&mut self, jobs: &mut Vec<Job>, stop: &CancellationToken) {
+    async fn wait(&mut self, jobs: &mut Vec<Job>, alarm: &mut Alarm) {
         let retry = self.log.as_ref().and_then(Log::poll_timeout);
         let due = [self.shard.poll_timeout(), retry].into_iter().flatten().min();
-        let left = due.map(|due| due.saturating_duration_since(self.clock.now()));
-        let deadline = async {
-            match left {
-                Some(left) => tokio::time::sleep(left).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => {}
-            _ = self.queue.recv_many(jobs, INPUTS_A_TURN) => {}
-            () = deadline => {}
-        }
+        poll_fn(|task| match self.queue.poll_recv_many(task, jobs, INPUTS_A_TURN) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => alarm.poll(task, due, &self.clock),
+        })
+        .await;
     }
 
     /// Lets other tasks have their turn, then takes what waits by then; nothing if too much is yet
     /// to be said.
-    async fn take_waiting(&mut self, jobs: &mut Vec<Job>, stop: &CancellationToken) {
+    async fn take_waiting(&mut self, jobs: &mut Vec<Job>, stopping: bool) {
         tokio::task::yield_now().await;
-        if stop.is_cancelled() {
+        if stopping {
             self.queue.close();
         }
         if self.shard.is_crowded() || self.shard.has_replies() {
@@ -266,7 +253,7 @@ impl Worker {
             }
             Job::Question(question) => {
                 self.keep(now);
-                self.onlookers.answer(question, &mut self.shard, self.tally, now);
+                self.onlookers.answer(question, &mut self.shard, self.meter.tally(), now);
             }
             Job::Settle { answer } => {
                 self.keep(now);
@@ -305,7 +292,7 @@ impl Worker {
             if recipient.closing().is_some() && !tells {
                 continue; // nothing reaches it any more; of events, its outbox takes note
             }
-            self.delivered += messages.len();
+            self.meter.delivered += messages.len();
             events |= tells;
             let start = self.frames.len();
             protocol::encode_run(&group, &messages, reference.as_deref(), &mut self.frames);
@@ -326,7 +313,7 @@ impl Worker {
     /// Sends what is in the buffer, which tells of events or not.
     fn flush(&mut self, to: Option<Recipient>, events: bool, now: Instant) {
         if let Some(to) = to {
-            self.sent += if events {
+            self.meter.sent += if events {
                 let ask = self.write_ping(now);
                 to.send_events(&self.frames, ask, || Bytes::copy_from_slice(&self.frames))
             } else {
@@ -383,11 +370,11 @@ impl Worker {
             let share = || {
                 shared.get_or_insert_with(|| Bytes::copy_from_slice(&self.frames)).slice(start..)
             };
-            self.sent += match ask {
+            self.meter.sent += match ask {
                 Some(ask) => recipient.send_events(frames, ask, share),
                 None => recipient.send(frames, share),
             };
-            self.delivered += messages.len() - has;
+            self.meter.delivered += messages.len() - has;
         }
         self.empty_buffer();
     }
@@ -411,52 +398,10 @@ impl Worker {
                     Bytes::copy_from_slice(&self.frames)
                 }
             };
-            self.sent += recipient.send(&frames, || frames.clone());
-            self.delivered += messages.len() - has;
+            self.meter.sent += recipient.send(&frames, || frames.clone());
+            self.meter.delivered += messages.len() - has;
             encoded = Some((has, frames));
         }
         self.empty_buffer();
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "gauges are floats, and far from 2^52")]
-    fn count(&mut self) {
-        let counts = self.shard.take_counts();
-        self.tally.add(&counts, self.delivered);
-        let metrics = &*self.instruments;
-        for (kind, followed) in counts.commands {
-            let outcome = if followed { &metrics.commands_ok } else { &metrics.commands_refused };
-            outcome.increment(kind);
-        }
-        counts.limits.into_iter().for_each(|limit| metrics.limits.increment(limit));
-        counts.joins.into_iter().for_each(|cause| metrics.joins.increment(cause));
-        counts.leaves.into_iter().for_each(|cause| metrics.leaves.increment(cause));
-        counts.updates.into_iter().for_each(|cause| metrics.updates.increment(cause));
-        for told in counts.histories {
-            if told { &metrics.histories_ok } else { &metrics.histories_refused }.increment(1);
-        }
-        counts.dropped.into_iter().for_each(|cause| metrics.history_dropped.increment(cause));
-        for lag in counts.expiry_lags {
-            metrics.expiry_lag.record(lag);
-        }
-        if !counts.fan_outs.is_empty() {
-            let now = self.clock.now();
-            for since in counts.fan_outs {
-                metrics.fanout_duration.record(now.saturating_duration_since(since));
-            }
-        }
-        metrics.publications.increment(counts.publications);
-        metrics.sent_bytes.increment(std::mem::take(&mut self.sent) as u64);
-        metrics.deliveries.increment(std::mem::take(&mut self.delivered) as u64);
-        let (was, is) = (std::mem::replace(&mut self.counted, self.shard.totals()), self.counted);
-        if was != is {
-            let moved = |is: usize, was: usize| is as f64 - was as f64;
-            metrics.streams.increment(moved(is.streams, was.streams));
-            metrics.subscriptions.increment(moved(is.subscriptions, was.subscriptions));
-            metrics.members.increment(moved(is.members, was.members));
-            metrics.records.increment(moved(is.records, was.records));
-            metrics.history_publications.increment(moved(is.publications, was.publications));
-            metrics.history_bytes.increment(moved(is.history_bytes, was.history_bytes));
-        }
-        self.depth.set(self.queue.len() as f64);
     }
 }

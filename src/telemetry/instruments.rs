@@ -94,8 +94,13 @@ impl<K: Copy + PartialEq> Labelled<K> {
 
     /// Counts one.
     pub fn increment(&self, value: K) {
+        self.add(value, 1);
+    }
+
+    /// Counts some.
+    pub fn add(&self, value: K, count: u64) {
         if let Some((_, counter)) = self.0.iter().find(|(known, _)| *known == value) {
-            counter.increment(1);
+            counter.increment(count);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{
-    CloseReason, CommandKind, Extra, Identifier, LeaveCause, Position, PresenceId, RawJson,
+    CloseReason, CommandKind, Extra, Identifier, LeaveCause, Listed, Position, PresenceId, RawJson,
     SessionId, StreamName,
 };
 
@@ -39,7 +39,7 @@ pub enum ServerMessage {
         extra: Extra,
     },
     /// Who is present, on request.
-    PresenceList(Arc<MemberList>),
+    PresenceList(Arc<Listed<MemberList>>),
     /// How many are present, on request.
     PresenceCount(usize),
     /// Who is present with each record, on request.
@@ -202,7 +202,7 @@ pub struct PresenceChange {
     /// is gone.
     pub extra: Extra,
     /// Who is present after it, where a subscriber's protocol repeats that each time.
-    pub members: Option<Arc<MemberList>>,
+    pub members: Option<Arc<Listed<MemberList>>>,
 }
 
 /// What happened to a record.

@@ -10,6 +10,7 @@ mod command;
 mod handshake;
 mod ids;
 mod limits;
+mod listed;
 mod message;
 mod position;
 mod rights;
@@ -26,6 +27,7 @@ pub use command::{
 pub use handshake::HandshakeFailure;
 pub use ids::{Extra, Identifier, Identity, PresenceId, RawJson, SessionId, StreamName};
 pub use limits::{Limit, Limits, Pace};
+pub use listed::Listed;
 pub use message::{
     ConnectionMessage, Member, MemberChange, MemberList, MemberRecords, PresenceChange,
     Publication, Record, RecordChange, RecordList, ServerMessage, Whisper,

@@ -192,7 +192,7 @@ impl Crowd {
         match (message, view.as_mut()) {
             (ServerMessage::PresenceList(list), None) => *view = Some(list.to_vec()),
             (ServerMessage::PresenceList(list), Some(view)) => {
-                assert_eq!(*view, **list, "{recipient} sees others than the list");
+                assert_eq!(*view, ***list, "{recipient} sees others than the list");
                 self.checks += 1;
             }
             (ServerMessage::Presence(change), Some(view)) => replay(view, change),
@@ -210,7 +210,7 @@ impl Crowd {
         let members = self.shard.members(&self.stream);
         for place in self.places.iter().flatten() {
             if let Some(view) = &self.views[place.recipient as usize] {
-                assert_eq!(*view, *members);
+                assert_eq!(*view, **members);
                 self.checks += 1;
             }
         }

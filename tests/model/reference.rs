@@ -7,9 +7,9 @@ use std::sync::Arc;
 use broker::broker::{GroupKey, SubscriberKey, Totals};
 use broker::types::{
     Arrival, Codec, CommandKind, Grant, HistoryRequest, Identifier, Join, JoinCause, LeaveCause,
-    Limit, Listing, Member, MemberChange, MemberList, PresenceChange, PresenceId, Publication,
-    RawJson, RecordChange, ServerMessage, SessionId, StreamCommand, StreamName, UpdateCause,
-    Whisper,
+    Limit, Listed, Listing, Member, MemberChange, MemberList, PresenceChange, PresenceId,
+    Publication, RawJson, RecordChange, ServerMessage, SessionId, StreamCommand, StreamName,
+    UpdateCause, Whisper,
 };
 
 /// How many streams there are; a subscription's name says which one it is to.
@@ -403,7 +403,10 @@ impl Model {
                 return;
             }
             Command::List => {
-                self.answer(held, ServerMessage::PresenceList(Arc::new(self.list(stream))));
+                self.answer(
+                    held,
+                    ServerMessage::PresenceList(Arc::new(Listed::new(self.list(stream)))),
+                );
                 (StreamCommand::List(Listing::Members), CommandKind::Presence)
             }
             Command::Count => {

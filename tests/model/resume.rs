@@ -478,7 +478,7 @@ impl World {
                 };
                 assert_eq!(sorted(view), sorted(&there), "client {client}");
             } else {
-                assert_eq!(view, &*there, "client {client}");
+                assert_eq!(view, &**there, "client {client}");
             }
         }
     }

@@ -337,7 +337,7 @@ impl Real {
         match message {
             ServerMessage::PresenceList(list) => {
                 let seen = received.seen.insert(list.to_vec());
-                assert_eq!(seen, &**list);
+                assert_eq!(seen, &***list);
             }
             ServerMessage::Presence(change) => {
                 if let Some(seen) = &mut received.seen {
@@ -371,7 +371,7 @@ impl Real {
             if subscription.is_held {
                 assert_eq!(received.messages, subscription.told.len(), "a message is missing");
                 let there = self.shard.members(&stream_name(subscription.stream));
-                assert!(received.seen.as_ref().is_none_or(|seen| *seen == *there));
+                assert!(received.seen.as_ref().is_none_or(|seen| *seen == **there));
             }
         }
     }
@@ -388,7 +388,7 @@ impl Real {
         for stream in 0..STREAMS {
             let (name, list) = (stream_name(stream), model.list(stream));
             assert_eq!(self.shard.member_count(&name), list.len());
-            assert_eq!(*self.shard.members(&name), list);
+            assert_eq!(**self.shard.members(&name), list);
             let records = self.shard.records(&name);
             let infos = records.iter().map(|member| {
                 let infos = member.records.iter().map(|record| record.info.clone());

@@ -71,10 +71,7 @@ impl Client {
     }
 
     pub(crate) fn join(&self, stream: &str, id: &str) {
-        let presence = json!({"id": id, "info": {}});
-        let identifier = identifier(stream);
-        let join = json!({"command": "subscribe", "identifier": identifier, "presence": presence});
-        self.far.send(&text(&join));
+        self.far.send(&join(stream, id));
     }
 
     pub(crate) fn pong(&self) {
@@ -97,6 +94,13 @@ pub(crate) fn text(message: &Value) -> Vec<u8> {
 
 pub(crate) fn subscribe(stream: &str) -> Vec<u8> {
     text(&json!({"command": "subscribe", "identifier": identifier(stream)}))
+}
+
+/// A subscription that joins.
+pub(crate) fn join(stream: &str, id: &str) -> Vec<u8> {
+    let presence = json!({"id": id, "info": {}});
+    let identifier = identifier(stream);
+    text(&json!({"command": "subscribe", "identifier": identifier, "presence": presence}))
 }
 
 pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use broker::broker::{End, GroupKey, Input, SubscriberKey};
 use broker::types::{Arrival, Codec, Grant, Identifier, SessionId, StreamCommand, StreamName};
 
-use crate::client::{Client, subscribe};
+use crate::client::{Client, join, subscribe};
 use crate::parts::{Options, Parts, publication};
 use crate::pipe::pipe;
 
@@ -117,8 +117,8 @@ async fn a_full_queue_blocks_whoever_needs_it_and_loses_nothing() {
     let (mut gone, task) = broker.connect_with(1 << 20);
     let all = |names: &[String]| names.iter().flat_map(|name| subscribe(name)).collect::<Vec<u8>>();
     blocked.far.send(&all(&slow));
-    gone.far.send(&all(&slow));
-    gone.join(&slow[0], "ann");
+    // at once, as nothing more is read when one of them has to wait
+    gone.far.send(&[all(&slow), join(&slow[0], "ann")].concat());
     free.far.send(&all(&quick));
     let mut count = 0;
     until("the other shard's streams are followed", || {
@@ -128,6 +128,7 @@ async fn a_full_queue_blocks_whoever_needs_it_and_loses_nothing() {
     .await;
     assert_eq!((confirmed(&mut blocked), confirmed(&mut gone)), (0, 0));
     // while it waits, it reads nothing more, and it can end
+    until("it has read what it is to wait with", || blocked.far.unread() == 0).await;
     let more = subscribe("one more");
     blocked.far.send(&more);
     until("it has read its commands", || gone.far.unread() == 0).await;

@@ -34,8 +34,8 @@ use crate::broker::journal::Ticks;
 use crate::broker::presence::{PresenceSet, RecordKey};
 use crate::broker::stream::{Stream, Subscriber};
 use crate::types::{
-    Arrival, Change, CommandKind, Grant, GroupKey, JoinCause, LeaveCause, MemberList, RecordList,
-    Reference, ServerMessage, StreamCommand, StreamName, Watch,
+    Arrival, Change, CommandKind, Grant, GroupKey, JoinCause, LeaveCause, Listed, MemberList,
+    RecordList, Reference, ServerMessage, StreamCommand, StreamName, Watch,
 };
 
 /// How much may be yet to be said, in bytes, before no more inputs should be taken.
@@ -243,7 +243,7 @@ impl<R: Clone> Shard<R> {
     }
 
     /// Who is present in a stream, in order of arrival.
-    pub fn members(&mut self, name: &StreamName) -> Arc<MemberList> {
+    pub fn members(&mut self, name: &StreamName) -> Arc<Listed<MemberList>> {
         match self.find(name).and_then(|key| self.streams.get_mut(key as usize)) {
             Some(stream) => stream.presence.list(),
             None => Arc::default(),
@@ -273,7 +273,12 @@ impl<R: Clone> Shard<R> {
 
     /// What was done since this was last called.
     pub fn take_counts(&mut self) -> Counts {
-        std::mem::take(&mut self.counts)
+        self.count_in(Counts::default())
+    }
+
+    /// What was done since then; from here on it is counted in other counts, with the room they have.
+    pub fn count_in(&mut self, counts: Counts) -> Counts {
+        std::mem::replace(&mut self.counts, counts)
     }
 
     /// What is held now.

@@ -2,8 +2,8 @@
 
 use crate::protocol::write::{append, data, string};
 use crate::types::{
-    ConnectionMessage, Extra, Identifier, MemberChange, MemberList, Position, PresenceId, RawJson,
-    ServerMessage,
+    ConnectionMessage, Extra, Identifier, Listed, MemberChange, MemberList, Position, PresenceId,
+    RawJson, ServerMessage,
 };
 
 /// Appends a message about a subscription; nothing if the protocol has no frame for it.
@@ -85,21 +85,26 @@ fn refused(out: &mut Vec<u8>, reason: &str) {
 }
 
 /// Appends how many are present and, if they are given, who.
-pub fn encode_presence_info(total: usize, members: Option<&MemberList>, out: &mut Vec<u8>) {
+pub fn encode_presence_info(total: usize, members: Option<&Listed<MemberList>>, out: &mut Vec<u8>) {
     append(out, format_args!("{{\"type\":\"info\",\"total\":{total}"));
     if let Some(members) = members {
-        out.extend_from_slice(b",\"records\":[");
-        for (number, member) in members.iter().enumerate() {
-            out.extend_from_slice(if number == 0 { b"{\"id\":" } else { b",{\"id\":" });
-            string(out, member.id.as_str());
-            out.extend_from_slice(b",\"info\":");
-            out.extend_from_slice(member.info.as_str().as_bytes());
-            data(out, &member.extra);
-            out.push(b'}');
-        }
-        out.push(b']');
+        out.extend_from_slice(b",\"records\":");
+        members.tell(out, write_members);
     }
     out.push(b'}');
+}
+
+fn write_members(members: &MemberList, out: &mut Vec<u8>) {
+    out.push(b'[');
+    for (number, member) in members.iter().enumerate() {
+        out.extend_from_slice(if number == 0 { b"{\"id\":" } else { b",{\"id\":" });
+        string(out, member.id.as_str());
+        out.extend_from_slice(b",\"info\":");
+        out.extend_from_slice(member.info.as_str().as_bytes());
+        data(out, &member.extra);
+        out.push(b'}');
+    }
+    out.push(b']');
 }
 
 /// Appends a message about the connection.
@@ -246,7 +251,7 @@ mod tests {
             ),
             (change(MemberChange::Unchanged), ""),
             (
-                ServerMessage::PresenceList(Arc::new(members)),
+                ServerMessage::PresenceList(Arc::new(Listed::new(members))),
                 r#"{"type":"presence","identifier":"{\"a\":1}","message":{"type":"info","total":2,"records":[{"id":"a","info":{}},{"id":"b","info":null}]}}"#,
             ),
             (

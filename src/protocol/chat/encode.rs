@@ -8,7 +8,7 @@ use super::message::encode_message;
 use crate::protocol::room::parting;
 use crate::protocol::write::{append, string, strings};
 use crate::types::{
-    ConnectionMessage, Identifier, MemberChange, MemberList, PresenceChange, ServerMessage, Whisper,
+    ConnectionMessage, Identifier, Member, MemberChange, PresenceChange, ServerMessage, Whisper,
 };
 
 /// Appends a message about a room; nothing if the protocol has no frame for it.
@@ -64,7 +64,7 @@ fn event(out: &mut Vec<u8>, change: &PresenceChange) {
     };
     append(out, format_args!("{{\"type\":\"{kind}\",\"username\":"));
     string(out, change.id.as_str());
-    close_with_users(out, change.members.as_deref().unwrap_or(&MemberList::new()));
+    close_with_users(out, change.members.as_ref().map_or(&[][..], |members| members));
 }
 
 /// Appends who is typing, if it is that what somebody whispers.
@@ -90,7 +90,7 @@ fn error(out: &mut Vec<u8>, reason: &str) {
     out.push(b'}');
 }
 
-fn close_with_users(out: &mut Vec<u8>, members: &MemberList) {
+fn close_with_users(out: &mut Vec<u8>, members: &[Member]) {
     out.extend_from_slice(b",\"users\":");
     strings(out, members.iter().map(|member| member.id.as_str()));
     out.push(b'}');
@@ -101,7 +101,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::types::{CloseReason, CommandKind, Member, Publication, RecordChange, SessionId};
+    use crate::types::{
+        CloseReason, CommandKind, Listed, MemberList, Publication, RecordChange, SessionId,
+    };
 
     fn frame(message: &ServerMessage) -> String {
         let mut out = Vec::new();
@@ -109,9 +111,9 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    fn members() -> Arc<MemberList> {
+    fn members() -> Arc<Listed<MemberList>> {
         let member = |id: &str| Member { id: id.into(), info: "5".into(), extra: None };
-        Arc::new(vec![member("b\""), member("a")])
+        Arc::new(Listed::new(vec![member("b\""), member("a")]))
     }
 
     fn change(member: MemberChange) -> ServerMessage {

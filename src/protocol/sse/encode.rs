@@ -101,7 +101,7 @@ mod tests {
     use super::super::tests::Parser;
     use super::*;
     use crate::types::{
-        CloseReason, LeaveCause, Member, MemberChange, Offset, Position, PresenceChange,
+        CloseReason, LeaveCause, Listed, Member, MemberChange, Offset, Position, PresenceChange,
         Publication, RecordChange, SessionId, Whisper,
     };
 
@@ -148,7 +148,7 @@ mod tests {
                 "event: presence\ndata: {\"type\":\"leave\",\"id\":\"u1\"}\n\n",
             ),
             (
-                ServerMessage::PresenceList(Arc::new(members)),
+                ServerMessage::PresenceList(Arc::new(Listed::new(members))),
                 "event: presence\ndata: \
                  {\"type\":\"info\",\"total\":1,\"records\":[{\"id\":\"a\",\"info\":{}}]}\n\n",
             ),

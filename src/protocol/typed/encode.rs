@@ -109,8 +109,8 @@ mod tests {
 
     use super::*;
     use crate::types::{
-        CloseReason, CommandKind, Member, PresenceChange, Publication, RecordChange, SessionId,
-        Whisper,
+        CloseReason, CommandKind, Listed, Member, PresenceChange, Publication, RecordChange,
+        SessionId, Whisper,
     };
 
     fn frame(room: &str, message: &ServerMessage) -> String {
@@ -158,11 +158,11 @@ mod tests {
             (change(MemberChange::Updated { info: info() }), ""),
             (change(MemberChange::Unchanged), ""),
             (
-                ServerMessage::PresenceList(Arc::new(vec![member("b"), member("a")])),
+                ServerMessage::PresenceList(Arc::new(Listed::new(vec![member("b"), member("a")]))),
                 r#"{"type":"presence.current","payload":{"users":["b","a"]ROOM}}"#,
             ),
             (
-                ServerMessage::PresenceList(Arc::new(vec![])),
+                ServerMessage::PresenceList(Arc::default()),
                 r#"{"type":"presence.current","payload":{"users":[]ROOM}}"#,
             ),
             (

@@ -1,0 +1,128 @@
+//! What a shard's task has done, for the metrics and for whoever looks on.
+
+use std::sync::Arc;
+
+use metrics::{Counter, Gauge};
+use tokio::sync::mpsc;
+
+use super::Recipient;
+use super::job::Job;
+use super::survey::Tally;
+use crate::broker::{Counts, Shard, Totals};
+use crate::clock::Clock;
+use crate::telemetry::{Instruments, Labelled, metrics as names};
+
+pub(super) struct Meter {
+    instruments: Arc<Instruments>,
+    /// The queue's depth, and what was last said of it.
+    depth: (Gauge, usize),
+    /// What the shard held when that was last counted.
+    held: Totals,
+    tally: Tally,
+    /// Empty, to be counted in next: what is counted each turn needs no new room.
+    spare: Counts,
+    /// Bytes that went out at once.
+    pub(super) sent: usize,
+    /// Messages, one for each who was told.
+    pub(super) delivered: usize,
+}
+
+impl Meter {
+    pub(super) fn new(shard: usize, instruments: Arc<Instruments>) -> Self {
+        let depth = metrics::gauge!(names::SHARD_QUEUE_DEPTH, "shard" => shard.to_string());
+        depth.set(0.0);
+        Self {
+            instruments,
+            depth: (depth, 0),
+            held: Totals::default(),
+            tally: Tally::default(),
+            spare: Counts::default(),
+            sent: 0,
+            delivered: 0,
+        }
+    }
+
+    /// What has been done in all.
+    pub(super) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Counts what was done since this was last called.
+    pub(super) fn count(
+        &mut self,
+        shard: &mut Shard<Recipient>,
+        queue: &mpsc::Receiver<Job>,
+        clock: &Clock,
+    ) {
+        let mut counts = shard.count_in(std::mem::take(&mut self.spare));
+        self.tally.add(&counts, self.delivered);
+        let metrics = &*self.instruments;
+        count_runs(&mut counts.commands, |(kind, followed), times| {
+            let outcome = if followed { &metrics.commands_ok } else { &metrics.commands_refused };
+            outcome.add(kind, times);
+        });
+        count_each(&mut counts.limits, &metrics.limits);
+        count_each(&mut counts.joins, &metrics.joins);
+        count_each(&mut counts.leaves, &metrics.leaves);
+        count_each(&mut counts.updates, &metrics.updates);
+        count_each(&mut counts.dropped, &metrics.history_dropped);
+        count_runs(&mut counts.histories, |told, times| {
+            let outcome = if told { &metrics.histories_ok } else { &metrics.histories_refused };
+            outcome.increment(times);
+        });
+        for lag in counts.expiry_lags.drain(..) {
+            metrics.expiry_lag.record(lag);
+        }
+        if !counts.fan_outs.is_empty() {
+            let now = clock.now();
+            for since in counts.fan_outs.drain(..) {
+                metrics.fanout_duration.record(now.saturating_duration_since(since));
+            }
+        }
+        add(&metrics.publications, std::mem::take(&mut counts.publications));
+        add(&metrics.sent_bytes, std::mem::take(&mut self.sent) as u64);
+        add(&metrics.deliveries, std::mem::take(&mut self.delivered) as u64);
+        self.spare = if counts.is_large() { Counts::default() } else { counts };
+        self.gauge(shard.totals(), queue.len());
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats, and far from 2^52")]
+    fn gauge(&mut self, held: Totals, depth: usize) {
+        let metrics = &*self.instruments;
+        let was = std::mem::replace(&mut self.held, held);
+        if was != held {
+            let moved = |is: usize, was: usize| is as f64 - was as f64;
+            metrics.streams.increment(moved(held.streams, was.streams));
+            metrics.subscriptions.increment(moved(held.subscriptions, was.subscriptions));
+            metrics.members.increment(moved(held.members, was.members));
+            metrics.records.increment(moved(held.records, was.records));
+            metrics.history_publications.increment(moved(held.publications, was.publications));
+            metrics.history_bytes.increment(moved(held.history_bytes, was.history_bytes));
+        }
+        let (gauge, was) = &mut self.depth;
+        if std::mem::replace(was, depth) != depth {
+            gauge.set(depth as f64);
+        }
+    }
+}
+
+/// Empties a list of what there was one after the other; calls `count` once for those in a row that
+/// are the same.
+fn count_runs<K: Copy + PartialEq>(values: &mut Vec<K>, mut count: impl FnMut(K, u64)) {
+    for run in values.chunk_by(|one, next| one == next) {
+        if let Some(value) = run.first() {
+            count(*value, run.len() as u64);
+        }
+    }
+    values.clear();
+}
+
+fn count_each<K: Copy + PartialEq>(values: &mut Vec<K>, counters: &Labelled<K>) {
+    count_runs(values, |value, times| counters.add(value, times));
+}
+
+fn add(counter: &Counter, count: u64) {
+    if count > 0 {
+        counter.increment(count);
+    }
+}
