@@ -24,6 +24,8 @@ enum Wrong {
     Closes,
     /// It knows no presence, and doesn't answer.
     NoPresence,
+    /// It knows no such channel, and doesn't answer, as Rails.
+    NoChannel,
     /// It says no `welcome`.
     Silent,
     /// Nothing, but it splits its messages, and wants pongs.
@@ -85,6 +87,9 @@ fn be_cable(listener: &TcpListener, wrong: Wrong, publications: &Receiver<Value>
     }
     let Ok(Message::Text(text)) = socket.read() else { return };
     let command: Value = serde_json::from_str(&text).unwrap();
+    if wrong == Wrong::NoChannel {
+        while socket.read().is_ok() {}
+    }
     let identifier = &command["identifier"];
     say(&mut socket, &json!({"type": "confirm_subscription", "identifier": identifier}));
     if wrong == Wrong::Nothing {
@@ -110,7 +115,9 @@ fn be_cable(listener: &TcpListener, wrong: Wrong, publications: &Receiver<Value>
                 say(&mut socket, &message);
             }
             Wrong::Nothing => say_in_pieces(&mut socket, &message),
-            Wrong::LosesMessages | Wrong::NoPresence | Wrong::Silent => say(&mut socket, &message),
+            Wrong::LosesMessages | Wrong::NoPresence | Wrong::NoChannel | Wrong::Silent => {
+                say(&mut socket, &message);
+            }
         }
     }
 }
@@ -183,6 +190,46 @@ fn a_server_without_presence_is_said_to_have_none() {
         run.complaint(1),
         "broker-bench: only 0 of 1 connections came to be, and for 1s none: nobody is told of the \
          join: does the server know presence, with this --protocol? AnyCable wants --broker=memory\n"
+    );
+}
+
+#[test]
+fn a_server_without_the_channel_is_said_to_have_none() {
+    let run = measure("idle", Wrong::NoChannel, &[]);
+    assert_eq!(
+        run.complaint(1),
+        "broker-bench: only 0 of 1 connections came to be, and for 1s none: the server doesn't answer \
+         the subscription: has it the channel of --identifier? If not, Rails says so in its log only\n"
+    );
+}
+
+#[test]
+fn an_origin_that_rails_refuses_is_asked_about() {
+    let listener = listen();
+    let url = format!("ws://{}/cable", listener.local_addr().unwrap());
+    let rails = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            socket.read_exact(&mut byte).unwrap();
+            request.extend_from_slice(&byte);
+        }
+        let answer = "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nCache-Control: no-cache\r\n\
+                      Transfer-Encoding: chunked\r\n\r\ne\r\nPage not found\r\n0\r\n\r\n";
+        socket.write_all(answer.as_bytes()).unwrap();
+        String::from_utf8(request).unwrap()
+    });
+    let own = std::process::id().to_string();
+    let run = bench(&["idle", "--connections=1", "--streams=1", "--url", &url, "--pid", &own]);
+    let request = rails.join().unwrap();
+    let own_origin = url.replace("ws://", "\r\nOrigin: http://").replace("/cable", "\r\n");
+    assert!(request.contains(&own_origin), "{request}");
+    assert_eq!(
+        run.complaint(1),
+        "broker-bench: the handshake was refused: HTTP/1.1 404 Not Found: Page not found\n\
+         Is the path in --url the one of the WebSocket? Rails says so, too, if it doesn't allow the \
+         --origin.\n"
     );
 }
 

@@ -38,7 +38,8 @@ fn a_handshake_that_is_refused() {
         idle(&["--url", &elsewhere]),
         "broker-bench: the handshake was refused: HTTP/1.1 404 Not Found: {\"error\":\"there is \
          nothing here: see docs/HTTP.md for the paths\"}\n\
-         Is the path in --url the one of the WebSocket?\n"
+         Is the path in --url the one of the WebSocket? Rails says so, too, if it doesn't allow the \
+         --origin.\n"
     );
     assert_eq!(
         idle(&["--url", &url, "--protocol=nonsense"]),

@@ -254,7 +254,10 @@ impl Crowd {
             Stage::Greeting => Some(
                 "the server says no `welcome`: is this Action Cable, and the right --protocol?",
             ),
-            Stage::Subscribing(_) => Some("the server doesn't answer the subscription"),
+            Stage::Subscribing(_) => Some(
+                "the server doesn't answer the subscription: has it the channel of --identifier? If \
+                 not, Rails says so in its log only",
+            ),
             Stage::Joining(_) => Some(
                 "nobody is told of the join: does the server know presence, with this --protocol? \
                  AnyCable wants --broker=memory",

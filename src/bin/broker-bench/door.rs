@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 
+use crate::http;
 use crate::target::Url;
 
 /// What clients of this program offer as their key, all the same one.
@@ -74,13 +75,20 @@ pub(crate) fn answer(bytes: &[u8]) -> anyhow::Result<Option<Welcome>> {
     let mut lines = head.lines();
     let status = lines.next().unwrap_or_default();
     if status.split(' ').nth(1) != Some("101") {
-        let said = String::from_utf8_lossy(body);
+        let whole = http::next(bytes).filter(|(_, length)| *length > end + 4);
+        let said = whole.map(|(answer, _)| answer.body);
+        let said = said.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
         let said = said.trim();
         let hint = match status.split(' ').nth(1) {
-            Some("401" | "403") => {
-                "\nIs a token needed (--token), or another --origin? Rails wants its own."
+            Some("401" | "403") => "\nIs a token needed (--token), or another --origin?",
+            Some("404") => {
+                "\nIs the path in --url the one of the WebSocket? Rails says so, too, if it doesn't \
+                 allow the --origin."
             }
-            Some("404" | "200") => "\nIs the path in --url the one of the WebSocket?",
+            Some("200") => "\nIs the path in --url the one of the WebSocket?",
+            Some("301" | "302" | "307" | "308") => {
+                "\nIs it sent to TLS, which isn't measured? Rails does that with config.force_ssl."
+            }
             Some("400" | "426") => "\nDoes the server speak this --protocol?",
             Some("429" | "503") => {
                 "\nThe server limits connections or handshakes: see its settings, or --handshakes."
@@ -138,5 +146,19 @@ mod tests {
             error.starts_with("the handshake was refused: HTTP/1.1 404 Not Found: nothing here")
         );
         assert!(error.contains("--url"), "{error}");
+    }
+
+    #[test]
+    fn a_refusal_may_be_chunked() {
+        let head = "HTTP/1.1 301 Moved Permanently\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for (body, said) in [("0\r\n\r\n", ""), ("4\r\naway\r\n0\r\n\r\n", ": away")] {
+            let error = answer(format!("{head}{body}").as_bytes()).unwrap_err().to_string();
+            let (first, hint) = error.split_once('\n').unwrap();
+            assert_eq!(
+                first,
+                format!("the handshake was refused: HTTP/1.1 301 Moved Permanently{said}")
+            );
+            assert!(hint.contains("TLS"), "{hint}");
+        }
     }
 }
