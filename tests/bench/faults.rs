@@ -26,6 +26,8 @@ enum Wrong {
     NoPresence,
     /// It says no `welcome`.
     Silent,
+    /// It tells of others' joins for three seconds before it tells of one's own.
+    TakesItsTime,
     /// Nothing, but it splits its messages, and wants pongs.
     Nothing,
 }
@@ -95,6 +97,20 @@ fn be_cable(listener: &TcpListener, wrong: Wrong, publications: &Receiver<Value>
     if wrong == Wrong::NoPresence {
         while socket.read().is_ok() {}
     }
+    if wrong == Wrong::TakesItsTime {
+        let join = socket.read().unwrap();
+        let join: Value = serde_json::from_str(join.to_text().unwrap()).unwrap();
+        let tell = |socket: &mut Socket, id: &Value| {
+            let message = json!({"type": "join", "id": id, "info": {}});
+            say(socket, &json!({"type": "presence", "identifier": identifier, "message": message}));
+        };
+        for number in 1000..1030 {
+            tell(&mut socket, &json!(format!("m-{number}")));
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        tell(&mut socket, &join["presence"]["id"]);
+        while socket.read().is_ok() {}
+    }
     for (number, message) in publications.iter().enumerate() {
         let message = json!({"identifier": identifier, "message": message});
         match wrong {
@@ -110,7 +126,9 @@ fn be_cable(listener: &TcpListener, wrong: Wrong, publications: &Receiver<Value>
                 say(&mut socket, &message);
             }
             Wrong::Nothing => say_in_pieces(&mut socket, &message),
-            Wrong::LosesMessages | Wrong::NoPresence | Wrong::Silent => say(&mut socket, &message),
+            Wrong::LosesMessages | Wrong::NoPresence | Wrong::Silent | Wrong::TakesItsTime => {
+                say(&mut socket, &message);
+            }
         }
     }
 }
@@ -184,6 +202,21 @@ fn a_server_without_presence_is_said_to_have_none() {
         "broker-bench: only 0 of 1 connections came to be, and for 1s none: nobody is told of the \
          join: does the server know presence, with this --protocol? AnyCable wants --broker=memory\n"
     );
+}
+
+#[test]
+fn who_has_much_to_tell_of_others_is_waited_for() {
+    let run = measure("idle", Wrong::TakesItsTime, &["--join", "--seconds=0.1", "--settle=0"]);
+    assert_eq!(run.figures()["connections"], 1);
+}
+
+#[test]
+fn what_nothing_came_of_says_so_where_the_figures_would_be() {
+    let run = measure("idle", Wrong::Silent, &[]);
+    let complaint = run.complaint(1).trim_end();
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(report["figures"], json!({}));
+    assert_eq!(format!("broker-bench: {}", report["problem"].as_str().unwrap()), complaint);
 }
 
 #[test]
