@@ -158,7 +158,7 @@ for (const [when, wait] of [
     const since = performance.now();
     assert.deepEqual(await s.broker.exited(), { code: 0, signal: null });
     const waited = performance.now() - since;
-    assert.ok(waited < 2500, `it took ${waited} ms more`);
+    assert.ok(waited < 12_000, `it took ${waited} ms more`); // of the timeout's 30 s
     assert.match(s.broker.log, /stopped: every connection was told and closed/);
   });
 }

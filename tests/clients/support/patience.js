@@ -8,6 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
  */
 export const PATIENCE = 8000;
 
+/** How long whoever begins may take, in ms: a broker, or a connection to it. Nothing depends on that. */
+export const BEGINNING = 20_000;
+
 /** How much later than due something may be seen, in ms: a busy machine. */
 export const LATE = 2500;
 
