@@ -242,7 +242,7 @@ fn a_server_that_dies_is_said_to_have() {
     let broker = Broker::start(&[]);
     let (url, pid) = (broker.url(), broker.pid());
     let killer = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(1500));
+        broker.is_published_to(); // all are connected then
         drop(broker);
     });
     let run = bench(&["expire", "--connections=20", "--before=60", "--url", &url, "--pid", &pid]);
