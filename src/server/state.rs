@@ -35,7 +35,8 @@ pub(super) fn begin(
         Ending::Incomplete => "ended so that something may be missing: histories begin anew",
     };
     let streams = loaded.streams.len();
-    let beginning = Beginning::restored(settings, loaded, logs, clock.unix(), now);
+    // reading took a while: what is left of anyone's time is left from here on
+    let beginning = Beginning::restored(settings, loaded, logs, clock.unix(), clock.now());
     tracing::info!(
         dir = %dir.display(),
         streams,

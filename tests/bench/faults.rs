@@ -28,6 +28,8 @@ enum Wrong {
     NoChannel,
     /// It says no `welcome`.
     Silent,
+    /// It tells of others' joins for three seconds before it tells of one's own.
+    TakesItsTime,
     /// Nothing, but it splits its messages, and wants pongs.
     Nothing,
 }
@@ -100,6 +102,20 @@ fn be_cable(listener: &TcpListener, wrong: Wrong, publications: &Receiver<Value>
     if wrong == Wrong::NoPresence {
         while socket.read().is_ok() {}
     }
+    if wrong == Wrong::TakesItsTime {
+        let join = socket.read().unwrap();
+        let join: Value = serde_json::from_str(join.to_text().unwrap()).unwrap();
+        let tell = |socket: &mut Socket, id: &Value| {
+            let message = json!({"type": "join", "id": id, "info": {}});
+            say(socket, &json!({"type": "presence", "identifier": identifier, "message": message}));
+        };
+        for number in 1000..1030 {
+            tell(&mut socket, &json!(format!("m-{number}")));
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        tell(&mut socket, &join["presence"]["id"]);
+        while socket.read().is_ok() {}
+    }
     for (number, message) in publications.iter().enumerate() {
         let message = json!({"identifier": identifier, "message": message});
         match wrong {
@@ -115,7 +131,11 @@ fn be_cable(listener: &TcpListener, wrong: Wrong, publications: &Receiver<Value>
                 say(&mut socket, &message);
             }
             Wrong::Nothing => say_in_pieces(&mut socket, &message),
-            Wrong::LosesMessages | Wrong::NoPresence | Wrong::NoChannel | Wrong::Silent => {
+            Wrong::LosesMessages
+            | Wrong::NoPresence
+            | Wrong::NoChannel
+            | Wrong::Silent
+            | Wrong::TakesItsTime => {
                 say(&mut socket, &message);
             }
         }
@@ -234,6 +254,21 @@ fn an_origin_that_rails_refuses_is_asked_about() {
 }
 
 #[test]
+fn who_has_much_to_tell_of_others_is_waited_for() {
+    let run = measure("idle", Wrong::TakesItsTime, &["--join", "--seconds=0.1", "--settle=0"]);
+    assert_eq!(run.figures()["connections"], 1);
+}
+
+#[test]
+fn what_nothing_came_of_says_so_where_the_figures_would_be() {
+    let run = measure("idle", Wrong::Silent, &[]);
+    let complaint = run.complaint(1).trim_end();
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(report["figures"], json!({}));
+    assert_eq!(format!("broker-bench: {}", report["problem"].as_str().unwrap()), complaint);
+}
+
+#[test]
 fn a_server_that_says_nothing_is_not_waited_for() {
     let run = measure("idle", Wrong::Silent, &[]);
     assert_eq!(
@@ -256,7 +291,7 @@ fn a_server_that_dies_is_said_to_have() {
     let broker = Broker::start(&[]);
     let (url, pid) = (broker.url(), broker.pid());
     let killer = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(1500));
+        broker.is_published_to(); // all are connected then
         drop(broker);
     });
     let run = bench(&["expire", "--connections=20", "--before=60", "--url", &url, "--pid", &pid]);

@@ -1,7 +1,7 @@
 // The stock client of AnyCable, @anycable/core.
 
 import assert from 'node:assert/strict';
-import { WITH_PRESENCE, cableTo, cut, follow, next, recordPresence } from './support/anycable.js';
+import { WHEN_TOLD, WITH_PRESENCE, cableTo, comeBack, cut, follow, next, recordPresence } from './support/anycable.js';
 import { pass, until, within } from './support/patience.js';
 import { scenario } from './support/scenario.js';
 
@@ -174,7 +174,8 @@ for (const [way, options] of Object.entries(WITH_PRESENCE)) {
   });
 
   const BRIEF = { 'presence-ttl': '1s' };
-  scenario(`over ${way}: who reconnects within the TTL is silently present again`, BRIEF, async (s) => {
+  const TTL = 4000;
+  scenario(`over ${way}: who reconnects within the TTL is silently present again`, { 'presence-ttl': `${TTL}ms` }, async (s) => {
     const { channel: observer } = await enter(s);
     const { cable, channel } = await enter(s);
     const events = recordPresence(observer);
@@ -185,7 +186,7 @@ for (const [way, options] of Object.entries(WITH_PRESENCE)) {
       cut(cable);
       await again;
     }
-    await pass(1600);
+    await pass(TTL + 600);
     assert.deepEqual(await within(observer.presence.info(), 'info()'), { ann: { n: 1 } });
     assert.deepEqual(events.map((event) => event.type), ['join', 'info']);
     const says = (metrics) => metrics.get('broker_presence_records') === 1;
@@ -234,7 +235,7 @@ for (const [way, options] of Object.entries(WITH_PRESENCE)) {
 }
 
 scenario('a client that was away gets what it missed, once and in order', {}, async (s) => {
-  const cable = cableTo(s, { reconnectStrategy: () => 300 });
+  const cable = cableTo(s, WHEN_TOLD);
   const channel = await follow(cable, 'room');
   const messages = [];
   channel.on('message', (message) => messages.push(message));
@@ -245,6 +246,7 @@ scenario('a client that was away gets what it missed, once and in order', {}, as
   cut(cable);
   await s.http.publish('room', 2);
   await s.http.publish('room', 3);
+  await comeBack(cable);
   await back;
   await told;
   await s.http.publish('room', 4);
@@ -253,7 +255,7 @@ scenario('a client that was away gets what it missed, once and in order', {}, as
 });
 
 scenario('a client that was away for too long is told so', { 'history-limit': 1 }, async (s) => {
-  const cable = cableTo(s, { reconnectStrategy: () => 300, logLevel: 'none' });
+  const cable = cableTo(s, { ...WHEN_TOLD, logLevel: 'none' });
   const channel = await follow(cable, 'room');
   const first = next(channel, 'message');
   await s.http.publish('room', 1);
@@ -262,6 +264,7 @@ scenario('a client that was away for too long is told so', { 'history-limit': 1 
   cut(cable);
   await s.http.publish('room', 2);
   await s.http.publish('room', 3);
+  await comeBack(cable);
   await told;
 });
 
@@ -275,11 +278,12 @@ scenario('a client that sends pongs of its own is content', { 'ping-interval': '
 
 scenario('a client that is frozen for longer than the TTL comes back and joins anew', { 'presence-ttl': '200ms' }, async (s) => {
   const [observer, identifier] = await s.subscriber('room');
-  const cable = cableTo(s, { reconnectStrategy: () => 800 });
+  const cable = cableTo(s, WHEN_TOLD);
   const channel = await follow(cable, 'room');
   await channel.presence.join('ann', {});
   await observer.hearsPresence(identifier, 'join');
   cut(cable);
   await observer.hearsPresence(identifier, 'leave');
+  await comeBack(cable);
   await observer.hearsPresence(identifier, 'join');
 });

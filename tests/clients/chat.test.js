@@ -71,12 +71,18 @@ scenario('the client of the manual is one', {}, async (s) => {
     },
     console: { log: (line) => lines.push(line) },
     fetch,
-    setTimeout,
+    // what is said after a second is said when it has been let in
+    setTimeout: async (say, ms) => {
+      assert.equal(ms, 1000);
+      await until(() => lines.includes('here: bob, ann'), 'the client is let in');
+      say();
+    },
   };
   runInNewContext(script.replaceAll('127.0.0.1:8080', s.broker.origin), world);
   assert.equal((await bob.hears({ type: 'message' })).data.content, 'hi');
   bob.say(ROOM, 'bob', 'hello');
-  await until(() => lines.includes('bob: hello'), 'the client to show what bob says');
+  const shown = ['system: before', 'bob: hello'];
+  await until(() => shown.every((line) => lines.includes(line)), 'the client to show what was said');
   assert.deepEqual(new Set(lines), new Set(['here: bob, ann', 'system: before', 'ann: hi', 'bob: hello']));
   for (const socket of sockets) socket.terminate();
 });
@@ -107,7 +113,8 @@ scenario('two tabs are one user', { 'presence-ttl': '200ms' }, async (s) => {
   assert.deepEqual(await ann.hears({ type: 'user_left' }), { type: 'user_left', username: 'bob', users: ['ann'] });
 });
 
-scenario('a page that is loaded again was never away', { 'presence-ttl': '1s' }, async (s) => {
+const TTL = 4000;
+scenario('a page that is loaded again was never away', { 'presence-ttl': `${TTL}ms` }, async (s) => {
   const ann = await chatterIn(s, ROOM, 'ann');
   for (let round = 0; round < 2; round += 1) {
     const bob = await chatTo(s);
@@ -118,7 +125,7 @@ scenario('a page that is loaded again was never away', { 'presence-ttl': '1s' },
   }
   const bob = await chatTo(s);
   assert.deepEqual(await bob.enter(ROOM, 'bob'), ['ann', 'bob']);
-  await pass(1300);
+  await pass(TTL + 300);
   await settle(s, ROOM, ann);
   await ann.hears({ type: 'user_joined', username: 'bob' });
   ann.hearsNothing('bob came once');

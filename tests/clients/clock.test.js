@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after } from 'node:test';
 import { ROOM, fault } from './support/fault.js';
 import { Http } from './support/http.js';
-import { pass } from './support/patience.js';
+import { LATE, pass } from './support/patience.js';
 import { scenario } from './support/scenario.js';
 import { SECRET, derive, fromNow, sign, token } from './support/sign.js';
 import { identify } from './support/socket.js';
@@ -60,11 +60,11 @@ jump('a TTL is as long as ever when the clock jumps', TTL, async (s, bystanders)
     clock.set(step);
     await observer.hears({ identifier, message: { type: 'leave', id } });
     const waited = performance.now() - since;
-    assert.ok(waited > 1440 && waited < 3000, `it left ${waited} ms after it went, at ${step}`);
+    assert.ok(waited > 1440 && waited < 1500 + LATE, `it left ${waited} ms after it went, at ${step}`);
   }
 });
 
-const PINGS = { 'ping-interval': '500ms', 'liveness-interval': '500ms', 'liveness-timeout': '500ms' };
+const PINGS = { 'ping-interval': '500ms', 'liveness-interval': '500ms', 'liveness-timeout': '1500ms' };
 jump('pings come as often as ever and tell the time as it is set', PINGS, async (s, bystanders) => {
   const [socket] = await s.subscriber(ROOM);
   const heard = bystanders.events.length;
@@ -72,9 +72,11 @@ jump('pings come as often as ever and tell the time as it is set', PINGS, async 
   for (const step of STEPS) {
     clock.set(step);
     const before = socket.pings.length;
-    await pass(2000);
+    const since = performance.now();
+    await pass(2500); // longer than a client may be silent
+    const waited = performance.now() - since;
     const more = socket.pings.length - before;
-    assert.ok(more >= 2 && more <= 6, `${more} pings in 2 s at ${step}`);
+    assert.ok(more >= 2 && more <= 2 + waited / 500, `${more} pings in ${waited} ms at ${step}`);
     const time = await timeOfDay(socket);
     if (step in seconds) isOff(time, seconds[step]);
     else assert.ok(Number.isSafeInteger(time) && time >= 0, `a ping tells ${time} at ${step}`);
@@ -94,9 +96,9 @@ jump('a frozen client is noticed as soon as ever when the clock jumps', PINGS, a
     visitor.kill('SIGSTOP');
     const since = performance.now();
     clock.set(step);
-    await observer.hears({ message: { type: 'leave', id } }, 6000);
+    await observer.hears({ message: { type: 'leave', id } }, 4000 + LATE);
     const waited = performance.now() - since;
-    assert.ok(waited > 700 && waited < 3500, `gone after ${waited} ms at ${step}`);
+    assert.ok(waited > 1700 && waited < 2300 + LATE, `gone after ${waited} ms at ${step}`);
   }
 });
 
@@ -151,7 +153,7 @@ jump('history is kept as long as ever when the clock jumps', BRIEF, async (s, by
     if (performance.now() - since < 900) assert.deepEqual(told, [n], `kept at ${step}`);
     await s.metrics((m) => m.get('broker_history_publications') === 0, 'it expires');
     const waited = performance.now() - since;
-    assert.ok(waited > 940 && waited < 2500, `it expired after ${waited} ms at ${step}`);
+    assert.ok(waited > 940 && waited < 1000 + LATE, `it expired after ${waited} ms at ${step}`);
     assert.equal(await missed(s, before), null, 'what is not kept is refused');
   }
 });

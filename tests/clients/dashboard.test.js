@@ -9,7 +9,7 @@ import { derive, SECRET } from './support/sign.js';
 
 const page = (s) => `http://${s.broker.origin}/dashboard`;
 
-const watched = { dashboard: true, 'presence-ttl': '2s' };
+const watched = { dashboard: true, 'presence-ttl': '5s' };
 
 scenario('the dashboard shows streams, members and what happens, live', watched, async (s) => {
   const [ann] = await s.member('room/1', 'ann', { name: 'Ann' });
@@ -34,12 +34,12 @@ scenario('the dashboard shows streams, members and what happens, live', watched,
   await dashboard.reads('#events .event', /bob\sjoined\s{"name":"<b>Bob<\/b>"}$/);
   await dashboard.readsAll('#members th', ['ann', 'bob']);
   await dashboard.reads('#members-note', '2 members');
-  await dashboard.reads('.tile:nth-child(4) .value', /^0\.[1-9]/, 3000);
+  await dashboard.reads('.tile:nth-child(4) .value', /^0\.[1-9]/);
   bob.join(identifier, 'bob', { name: 'Bob' });
   await dashboard.reads('#events .event', /bob\schanged\s{"name":"Bob"}$/);
 
   bob.terminate();
-  await dashboard.reads('#members tr:nth-child(2) .state', /^leaving in [12] s$/);
+  await dashboard.reads('#members tr:nth-child(2) .state', /^leaving in [1-5] s$/);
   await dashboard.reads('#events .event', /bob\sleft$/);
   await dashboard.readsAll('#members th', ['ann']);
   ann.terminate();
@@ -139,17 +139,17 @@ scenario('the dashboard asks for the key and keeps it to its tab', locked, async
   assert.deepEqual(dashboard.faults, []);
 });
 
-scenario('the dashboard comes back when the broker does', { dashboard: true }, async (s) => {
+scenario('the dashboard comes back when the broker does', { dashboard: true, 'shutdown-timeout': '30s' }, async (s) => {
   await s.member('room', 'ann');
   const dashboard = await (await visitor(s)).open(page(s));
   await dashboard.reads('#status', 'Live');
   const began = performance.now();
-  await s.broker.stop();
-  assert.ok(performance.now() - began < 2000, 'an open dashboard does not hold up the stop');
+  await s.broker.stop(); // what holds it up does so for the timeout
+  assert.ok(performance.now() - began < 15_000, 'an open dashboard does not hold up the stop');
   s.broker.awaited = true;
   await dashboard.reads('#status', /Trying again in \d s…$/);
   s.broker = await s.start({ dashboard: true, port: s.broker.port });
-  await dashboard.reads('#status', 'Live', 8000);
+  await dashboard.reads('#status', 'Live');
   await dashboard.reads('.tile:nth-child(2)', /^Members\s0/);
   await dashboard.reads('#no-streams', 'Nobody follows a stream yet.');
 });
@@ -243,7 +243,15 @@ scenario('a strange name, and more events than anyone reads', watched, async (s)
   assert.deepEqual((await next('snapshot')).chosen, { name, total: 0, members: [] });
   const socket = await s.socket();
   const identifier = await socket.subscribe(name);
+  // they count from one snapshot to the next: all of these come between the same two
+  for (let waited = 0; waited < 200; ) {
+    const since = performance.now();
+    await next('snapshot');
+    waited = performance.now() - since; // else it is one that came before
+  }
+  socket.ws._socket.cork();
   for (let number = 0; number < 150; number += 1) socket.join(identifier, 'ann', { number });
+  socket.ws._socket.uncork();
   const { id, info } = await next('join');
   assert.deepEqual([id, info], ['ann', { number: 0 }]);
   assert.equal((await next('missed')).missed, 50);

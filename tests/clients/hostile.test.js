@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:tls';
-import { pass, within } from './support/patience.js';
+import { LATE, pass, within } from './support/patience.js';
 import { BYSTANDERS, fault } from './support/fault.js';
 import { identify } from './support/socket.js';
 import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, handshake } from './support/wire.js';
@@ -195,7 +195,7 @@ nuisance('a client that speaks TLS to the plain port is told at once', {}, async
   const secure = connect({ port: s.broker.port, host: '127.0.0.1', rejectUnauthorized: false });
   s.cleanup(() => secure.destroy());
   await within(assert.rejects(once(secure, 'secureConnect')), 'the failure');
-  assert.ok(performance.now() - since < 1000, 'it need not wait for the handshake timeout');
+  assert.ok(performance.now() - since < 8000, 'it need not wait for the handshake timeout');
 });
 
 nuisance('more headers than allowed are refused', { 'max-header-size': 8192 }, async (s) => {
@@ -232,12 +232,12 @@ for (const [what, begin] of [
 ]) {
   const SECOND = { 'handshake-timeout': '1s' };
   nuisance(`a connection that ${what} is closed when the handshake takes too long`, SECOND, async (s) => {
+    const since = performance.now(); // the broker's time begins when it has let the connection in
     const wire = await s.wire();
-    const since = performance.now();
     wire.write(begin);
     await within(wire.ended, 'the connection to end');
     const waited = performance.now() - since;
-    assert.ok(waited > 900 && waited < 3000, `it ended after ${waited} ms`);
+    assert.ok(waited > 900 && waited < 1000 + LATE, `it ended after ${waited} ms`);
   });
 }
 
@@ -252,7 +252,7 @@ nuisance('dribbling headers buys no time', { 'handshake-timeout': '1s' }, async 
     await pass(100);
   }
   const waited = performance.now() - since;
-  assert.ok(waited < 3000, `it ended after ${waited} ms`);
+  assert.ok(waited < 1000 + LATE, `it ended after ${waited} ms`);
 });
 
 nuisance('a hundred half-open handshakes keep nobody out', { 'handshake-timeout': '30s' }, async (s) => {

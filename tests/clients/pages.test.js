@@ -9,12 +9,14 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { visitor } from './support/page.js';
-import { Inbox, pass } from './support/patience.js';
+import { Inbox, pass, until } from './support/patience.js';
 import { scenario } from './support/scenario.js';
 import { SECRET, fromNow, sign, token } from './support/sign.js';
 import { Tunnel } from './support/tunnel.js';
 
 const served = { examples: true, 'presence-ttl': '1s' };
+/** For those who come back: a page takes its time. */
+const patient = { ...served, 'presence-ttl': '60s' };
 
 /** Somebody's browser with the room open, joined. */
 async function enter(s, name, { origin = s.broker.origin, more = {}, ...options } = {}) {
@@ -77,11 +79,12 @@ scenario('several tabs of one person are one', served, async (s) => {
   await bob.reads('.user-count', '1 online');
 });
 
-scenario('messages, as they are and once', served, async (s) => {
+scenario('messages, as they are and once', patient, async (s) => {
   const ann = await enter(s, 'ann');
   const bob = await enter(s, '<i>bob</i>');
   const evil = '<img src=x onerror="document.title=1"> & "so" on';
   await write(ann, 'hello');
+  await bob.readsAll('.content', ['hello']);
   await write(bob, evil);
   for (const page of [ann, bob]) await page.readsAll('.content', ['hello', evil]);
   await ann.reads('.message:not(.mine) .username', '<i>bob</i>');
@@ -115,12 +118,27 @@ scenario('who is typing, for as long as they do', served, async (s) => {
   await ann.type('w');
   await bob.reads('#typing-indicator', 'ann is typing…');
   await cem.page.focus('#message');
-  await cem.type('x');
-  await bob.reads('#typing-indicator', 'ann and cem are typing…');
-  await ann.reads('#typing-indicator', 'cem is typing…');
+  // it is shown for three seconds: they go on until somebody has read it
+  await until(async () => {
+    await ann.type('w');
+    await cem.type('x');
+    return /^(ann and cem|cem and ann) are typing…$/.test(await bob.read('#typing-indicator'));
+  }, 'both are typing', 20_000);
+  await until(async () => {
+    await cem.type('x');
+    return (await ann.read('#typing-indicator')) === 'cem is typing…';
+  }, 'one hears nothing of oneself', 20_000);
   await ann.press('Enter');
-  await bob.reads('#typing-indicator', 'cem is typing…');
-  await bob.reads('#typing-indicator', '', 5000);
+  await until(async () => {
+    await cem.type('x');
+    const [said, typing] = await bob.page.evaluate(() => {
+      return ['.content', '#typing-indicator'].map((selector) => document.querySelector(selector)?.innerText);
+    });
+    // the notice goes with the message, before its time is over
+    if (said) assert.doesNotMatch(typing, /ann/, 'who has said something types no more');
+    return said && typing === 'cem is typing…';
+  }, 'one of them has said something', 20_000);
+  await bob.reads('#typing-indicator', '');
 });
 
 scenario('the page is worked from a keyboard, from the door to another room', served, async (s) => {
@@ -154,14 +172,12 @@ scenario('the page is worked from a keyboard, from the door to another room', se
   assert.deepEqual(page.faults, []);
 });
 
-/** A page whose network can be cut: `tunnel.reset()`. */
+/** A page whose network can be cut: `tunnel.reset()`, and `tunnel.shut()` before it for longer. */
 async function enterThroughTunnel(s, name) {
   const tunnel = await Tunnel.to(s.broker);
   s.cleanup(() => tunnel.close());
   return [await enter(s, name, { origin: `127.0.0.1:${tunnel.server.address().port}` }), tunnel];
 }
-
-const patient = { ...served, 'presence-ttl': '8s' };
 
 scenario('a page comes back with what it missed, and nobody saw it gone', patient, async (s) => {
   const bob = await enter(s, 'bob');
@@ -170,11 +186,13 @@ scenario('a page comes back with what it missed, and nobody saw it gone', patien
   await write(bob, 'before');
   await ann.readsAll('.content', ['before']);
   const lists = [await record(ann, '#user-list'), await record(bob, '#user-list')];
+  tunnel.shut();
   tunnel.reset();
   await ann.reads('#status', 'The connection is lost. Trying again in 3 s…');
   await write(ann, 'kept');
   await write(bob, 'meanwhile');
   await bob.readsAll('.content', ['before', 'meanwhile']);
+  tunnel.open();
   await ann.reads('#status', 'Connected');
   await ann.readsAll('.content', ['before', 'meanwhile']);
   await ann.press('Enter'); // what could not be sent is still there to send

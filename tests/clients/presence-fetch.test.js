@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cableTo, follow, recordPresence } from './support/anycable.js';
 import { Application, byName } from './support/application.js';
-import { until } from './support/patience.js';
+import { LATE, until } from './support/patience.js';
 import { phoenixIn } from './support/phoenix.js';
 import { scenario } from './support/scenario.js';
 import { SECRET, derive, identifySigned, token } from './support/sign.js';
@@ -20,7 +20,8 @@ function asking(name, answer, run, more = {}) {
   const flags = async (s) => {
     s.application = await new Application(answer).open();
     s.cleanup(() => s.application.close());
-    return { 'presence-fetch-url': s.application.url, ...more };
+    // the application is in this process, which may be busy for longer than the second of the default
+    return { 'presence-fetch-url': s.application.url, 'presence-fetch-timeout': '10s', ...more };
   };
   scenario(name, flags, run);
 }
@@ -121,13 +122,14 @@ asking('commands of one connection keep their order', async (asked) => {
   assert.equal(ann.unheard.filter(({ message }) => message?.type === 'error').length, 0);
 });
 
+let sayNow;
+const saying = new Promise((resolve) => (sayNow = resolve));
 asking('while one waits, others do not', async (asked) => {
-  if (asked.ids.includes('slow')) await sleep(700);
+  if (asked.ids.includes('slow')) await saying;
   return byName(asked);
 }, async (s) => {
   const [slow] = await s.subscriber('room');
   const [watcher] = await s.subscriber('room');
-  const since = performance.now();
   slow.join(ROOM, 'slow', 1);
   await s.application.asked(1);
   await s.http.publish('room', 'meanwhile');
@@ -135,21 +137,18 @@ asking('while one waits, others do not', async (asked) => {
   const [ann] = await s.subscriber('room');
   ann.join(ROOM, 'ann', 1);
   assert.equal((await watcher.hearsPresence(ROOM, 'join')).id, 'ann');
-  assert.ok(performance.now() - since < 650, 'in no time');
+  sayNow();
   assert.deepEqual((await watcher.hearsPresence(ROOM, 'join')).data, known('slow'));
 });
 
-asking('an application that takes too long is not waited for', async (asked) => {
-  await sleep(1000);
-  return byName(asked);
-}, async (s) => {
+asking('an application that takes too long is not waited for', () => undefined, async (s) => {
   const [watcher] = await s.subscriber('room');
   const since = performance.now();
   const [ann] = await s.subscriber('room');
   ann.join(ROOM, 'ann', 1);
   assert.deepEqual(await watcher.hearsPresence(ROOM, 'join'), { type: 'join', id: 'ann', info: 1 });
   const waited = performance.now() - since;
-  assert.ok(waited > 195 && waited < 900, `${waited} ms`);
+  assert.ok(waited > 195 && waited < 200 + LATE, `${waited} ms`);
   await outcomes(s, 'timeout', 1);
   await s.broker.logs("it doesn't answer within 200ms");
 }, { 'presence-fetch-timeout': '200ms' });

@@ -1,8 +1,8 @@
 // Which protocols are spoken, and where; and that a secret is one for all of them.
 
 import assert from 'node:assert/strict';
-import { pass } from './support/patience.js';
-import { eventsUrl, openEvents } from './support/events.js';
+import { pass, until } from './support/patience.js';
+import { EventStream, eventsUrl, openEvents } from './support/events.js';
 import { Http } from './support/http.js';
 import { phoenixIn } from './support/phoenix.js';
 import { scenario } from './support/scenario.js';
@@ -111,7 +111,8 @@ scenario('every protocol can be elsewhere', ELSEWHERE, async (s) => {
   assert.equal(await polling(s), 404);
   assert.equal(await polling(s, '/live'), 200);
   assert.equal(await streaming(s), 404);
-  assert.equal((await fetch(eventsUrl(s, { stream: 'room' }, '/stream'), { signal: AbortSignal.timeout(500) })).status, 200);
+  const stream = await EventStream.open(eventsUrl(s, { stream: 'room' }, '/stream'));
+  s.cleanup(() => stream.close());
   const ann = await phoenixIn(s, 'room', 'ann', { path: '/live' });
   await ann.sees({ ann: 1 });
   await typedTo(s, '/presence');
@@ -211,11 +212,13 @@ scenario('with a token and a signed name every protocol follows', SECURE, async 
   }
   const events = await openEvents(s, { signed_stream: signed_stream_name, jid: token() });
   await events.hears({ event: 'confirm_subscription' });
-  await pass(200);
+  s.http = new Http(s.broker.origin, derive('metrics-cable'));
+  await s.metrics((m) => m.get('broker_subscriptions') === sockets.length + 1, 'all follow');
   await publisher.publish(ROOM, { secret: 'for members' });
   await events.hears({ json: { secret: 'for members' } });
-  await pass(200);
-  for (const socket of sockets) assert.match(socket.transcript.at(-1), /for members/);
+  for (const socket of sockets) {
+    await until(() => /for members/.test(socket.transcript.at(-1)), 'the publication comes');
+  }
 });
 
 scenario('pages of other sites are kept out of every protocol', { 'allowed-origins': 'app.example.io' }, async (s) => {

@@ -86,14 +86,14 @@ const HASTY = { 'ping-interval': '200ms' };
 scenario('after a restart of the broker the client comes back by itself', HASTY, async (s) => {
   // A page waits six seconds at least before it looks; nothing else is different here.
   const { staleThreshold } = ConnectionMonitor;
-  ConnectionMonitor.staleThreshold = 1;
+  ConnectionMonitor.staleThreshold = 3;
   s.cleanup(() => (ConnectionMonitor.staleThreshold = staleThreshold));
   const { hears } = subscribe(consumerOf(s), ROOM);
   await hears('connected');
   await s.broker.stop();
   assert.deepEqual((await hears('disconnected')).value, { willAttemptReconnect: true });
   await s.start({ ...HASTY, port: s.broker.port });
-  assert.deepEqual((await hears('connected', 10_000)).value, { reconnected: true });
+  assert.deepEqual((await hears('connected', 20_000)).value, { reconnected: true });
   await s.http.publish('room/1', 'again');
   await hears('received');
 });

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { cableTo, follow, next, recordPresence } from './support/anycable.js';
 import { chatTo, chatterIn } from './support/chat.js';
 import { eventsIn } from './support/events.js';
-import { pass, until } from './support/patience.js';
+import { LATE, pass, until } from './support/patience.js';
 import { phoenixIn } from './support/phoenix.js';
 import { eventsOf } from './support/replay.js';
 import { scenario } from './support/scenario.js';
@@ -37,6 +37,9 @@ function restarting(name, flags, run) {
 /** How often the broker is killed in the middle of everything; more on demand. */
 const ROUNDS = Number(process.env.ROUNDS ?? 12);
 
+/** Long enough for whoever has to be back before it is over, in ms. */
+const TTL = 5000;
+
 const HOW = ['SIGTERM', 'SIGKILL'];
 const ROOM = identify('room');
 
@@ -46,8 +49,50 @@ async function listed(s) {
   return records.map(({ id, info }) => [id, info]);
 }
 
+/**
+ * Ann knows four members and loses her connection. Then bob leaves, cem changes, eve comes, fay comes and
+ * leaves, and dan's connection ends. Gives ann's socket and whom she knows.
+ */
+async function goneAndMissing(s) {
+  const [ann] = await s.member('room', 'ann', 0);
+  const [bob] = await s.member('room', 'bob', 0);
+  const [cem] = await s.member('room', 'cem', 0);
+  const [dan] = await s.member('room', 'dan', 0);
+  const known = await ann.list(ROOM);
+  ann.terminate();
+  await s.connections(3);
+  bob.leave(ROOM);
+  await bob.settle(ROOM);
+  cem.join(ROOM, 'cem', 1);
+  await cem.settle(ROOM);
+  await s.member('room', 'eve', 0);
+  const [fay] = await s.member('room', 'fay', 0);
+  fay.leave(ROOM);
+  await fay.settle(ROOM);
+  dan.terminate();
+  await s.connections(4);
+  return { ann, known };
+}
+
+/** A new connection that has a session of before the restart. */
+async function resumed(s, { sid }) {
+  const back = await s.open(`/cable?sid=${sid}`);
+  assert.deepEqual((await back.hears({ type: 'welcome' })).restored_ids, [ROOM]);
+  return back;
+}
+
+/** Whom a client sees that saw these members and then is told these events; some may be no news to it. */
+function applied(members, events) {
+  const seen = new Map(members.map(({ id, info }) => [id, info]));
+  for (const { type, id, info } of events) {
+    if (type === 'leave') seen.delete(id);
+    else seen.set(id, info);
+  }
+  return [...seen].sort();
+}
+
 for (const how of HOW) {
-  restarting(`${how}: members are there right after the start, in their order, and leave once`, { 'presence-ttl': '1s' }, async (s) => {
+  restarting(`${how}: members are there right after the start, in their order, and leave once`, { 'presence-ttl': `${TTL}ms` }, async (s) => {
     for (const id of ['zoe', 'ann', 'bob']) await s.member('room', id, { of: id });
     const stopped = performance.now();
     await s.restart(how);
@@ -60,14 +105,14 @@ for (const how of HOW) {
     ann.join(ROOM, 'ann', { of: 'ann' });
     for (const id of ['zoe', 'bob']) assert.equal((await watcher.hearsPresence(ROOM, 'leave')).id, id);
     const now = performance.now();
-    assert.ok(now - stopped >= 1000, 'not before the TTL since the stop');
-    assert.ok(now - started <= 1000 + 700, 'at the latest the TTL after the start');
+    assert.ok(now - stopped >= TTL, 'not before the TTL since the stop');
+    assert.ok(now - started <= TTL + LATE, 'at the latest the TTL after the start');
     await watcher.settle(ROOM);
     watcher.hearsNothing('ann was never away');
     assert.deepEqual(await listed(s), [['ann', { of: 'ann' }]]);
   });
 
-  restarting(`${how}: clients of every protocol come back, and nobody has left`, { 'presence-ttl': '2s' }, async (s) => {
+  restarting(`${how}: clients of every protocol come back, and nobody has left`, { 'presence-ttl': `${TTL}ms` }, async (s) => {
     const room = { room: 'room' };
     const phoenix = await phoenixIn(s, 'room', 'phoenix');
     await (await typedTo(s)).join('typed', room);
@@ -87,14 +132,14 @@ for (const how of HOW) {
     assert.deepEqual(await chat.enter('room', 'chat'), all);
     await eventsIn(s, 'room', { presence_id: 'events' });
     await rejoining;
-    await pass(2500);
+    await pass(TTL + 500);
     await phoenix.sees(Object.fromEntries(all.map((id) => [id, 1])));
     assert.deepEqual((await watcher.list(ROOM)).map(({ id }) => id), all);
     const told = eventsOf(watcher).filter(({ type }) => type !== 'update');
     assert.deepEqual(told, [], 'nobody came or went');
   });
 
-  restarting(`${how}: those who were leaving leave once, and those who left stay away`, { 'presence-ttl': '600ms' }, async (s) => {
+  restarting(`${how}: those who were leaving leave once, and those who left stay away`, { 'presence-ttl': `${TTL}ms` }, async (s) => {
     const [ann] = await s.member('room', 'ann');
     const [bob] = await s.member('room', 'bob');
     await s.member('room', 'cem');
@@ -154,7 +199,79 @@ for (const how of HOW) {
     assert.equal((await again.hears({ type: 'welcome' })).restored, undefined, 'it works once');
   });
 
-  restarting(`${how}: stock clients come back, and none hears of it`, { 'presence-ttl': '4s' }, async (s) => {
+  restarting(`${how}: who resumes a session at once is told who left and came before the end, then who leaves`, { 'presence-ttl': `${TTL}ms` }, async (s) => {
+    const { ann, known } = await goneAndMissing(s);
+    await s.restart(how);
+    const back = await resumed(s, ann);
+    const told = [
+      { type: 'join', id: 'ann', info: 0 }, // what a client knew isn't known any more
+      { type: 'join', id: 'cem', info: 1 },
+      { type: 'join', id: 'dan', info: 0 },
+      { type: 'leave', id: 'bob' },
+      { type: 'join', id: 'eve', info: 0 },
+      { type: 'leave', id: 'fay' },
+    ];
+    const list = await back.list(ROOM);
+    assert.deepEqual(eventsOf(back), told);
+    assert.deepEqual(list.map(({ id }) => id), ['ann', 'cem', 'dan', 'eve']);
+    assert.deepEqual(applied(known, told), applied(list, []));
+    // nobody else comes back in time
+    const [watcher] = await s.subscriber('room');
+    const leaves = [];
+    for (let n = 0; n < 3; n += 1) leaves.push(await watcher.hearsPresence(ROOM, 'leave', TTL + LATE));
+    assert.deepEqual(leaves.map(({ id }) => id).sort(), ['cem', 'dan', 'eve']);
+    assert.deepEqual(await back.list(ROOM), [{ id: 'ann', info: 0 }]);
+    assert.deepEqual(eventsOf(back), [...told, ...leaves]);
+    back.leave(ROOM); // its record has come along
+    assert.deepEqual(await watcher.hearsPresence(ROOM, 'leave'), { type: 'leave', id: 'ann' });
+  });
+
+  restarting(`${how}: who resumes a session late is told of those whose time ran out, too`, { 'presence-ttl': `${TTL}ms` }, async (s) => {
+    const { ann, known } = await goneAndMissing(s);
+    await s.restart(how);
+    const [watcher] = await s.subscriber('room');
+    for (const [id, info] of [['cem', 1], ['eve', 0], ['gus', 0]]) await s.member('room', id, info);
+    const leaves = [];
+    for (let n = 0; n < 2; n += 1) leaves.push(await watcher.hearsPresence(ROOM, 'leave', TTL + LATE));
+    assert.deepEqual(leaves.map(({ id }) => id).sort(), ['ann', 'dan']);
+    const back = await resumed(s, ann);
+    const told = [
+      { type: 'join', id: 'cem', info: 1 },
+      { type: 'leave', id: 'bob' },
+      { type: 'join', id: 'eve', info: 0 },
+      { type: 'leave', id: 'fay' },
+      { type: 'join', id: 'gus', info: 0 },
+      ...leaves,
+    ];
+    const list = await back.list(ROOM);
+    assert.deepEqual(eventsOf(back), told);
+    assert.deepEqual(list.map(({ id }) => id), ['cem', 'eve', 'gus']);
+    assert.deepEqual(applied(known, told), applied(list, []));
+    back.leave(ROOM);
+    assert.match((await back.hearsPresence(ROOM, 'error')).reason, /has not joined/, 'its own time ran out');
+  });
+
+  restarting(`${how}: a session outlives one restart after the other, and so does what it missed`, { 'presence-ttl': `${TTL}ms` }, async (s) => {
+    const { ann, known } = await goneAndMissing(s);
+    await s.restart(how);
+    await s.member('room', 'gus', 0);
+    const [hal] = await s.member('room', 'hal', 0);
+    hal.leave(ROOM);
+    await hal.settle(ROOM);
+    await s.restart(how);
+    const back = await resumed(s, ann);
+    const list = await back.list(ROOM);
+    const here = ['ann', 'cem', 'dan', 'eve', 'gus'];
+    assert.deepEqual(list.map(({ id }) => id), here);
+    const told = eventsOf(back);
+    const by = (type) => told.filter((event) => event.type === type).map(({ id }) => id).sort();
+    assert.deepEqual(by('join'), here);
+    assert.deepEqual(by('leave'), ['bob', 'fay', 'hal']);
+    assert.equal(told.length, 8, 'each once');
+    assert.deepEqual(applied(known, told), applied(list, []));
+  });
+
+  restarting(`${how}: stock clients come back, and none hears of it`, { 'presence-ttl': '8s' }, async (s) => {
     const clients = [];
     for (let n = 0; n < 5; n += 1) {
       const cable = cableTo(s);
@@ -180,7 +297,7 @@ for (const how of HOW) {
       assert.equal(messages.length, 3, `each once: ${messages}`);
       assert.deepEqual(await channel.presence.info(), everyone);
     }
-    await pass(4500);
+    await pass(8500);
     await observer.settle(ROOM);
     assert.deepEqual(eventsOf(observer), [], 'no storm, not even after the TTL');
   });
@@ -259,7 +376,7 @@ restarting('what was answered with 201 is there after a kill', {}, async (s) => 
   }
 });
 
-restarting('it is killed in the middle of everything, again and again', { 'presence-ttl': '3s' }, async (s) => {
+restarting('it is killed in the middle of everything, again and again', { 'presence-ttl': '60s' }, async (s) => {
   // what a client was told before the kill must be there after it
   let published = 0;
   for (let round = 0; round < ROUNDS; round += 1) {
@@ -290,7 +407,7 @@ restarting('it is killed in the middle of everything, again and again', { 'prese
     await flood;
     await socket.closing();
     const told = eventsOf(socket).findLast(({ type }) => type === 'join' || type === 'update');
-    s.broker = await s.start({ 'state-dir': s.dir, 'presence-ttl': '3s', port });
+    s.broker = await s.start({ 'state-dir': s.dir, 'presence-ttl': '60s', port });
     const back = await s.socket();
     const history = { streams: { room: { epoch, offset: last } } };
     back.send({ command: 'subscribe', identifier: ROOM, history });

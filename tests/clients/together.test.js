@@ -164,7 +164,8 @@ scenario(`all agree after ${OPERATIONS} things they did at once (SEED=${SEED})`,
   );
 
   const joined = guests.filter(({ isIn }) => isIn);
-  const says = (m) => m.get('broker_presence_records') === joined.length;
+  const says = (m) =>
+    m.get('broker_presence_records') === joined.length && m.get('broker_connections') === guests.length + 1;
   await s.metrics(says, `the TTLs are over, ${joined.length} records are left (SEED=${SEED})`);
   await pass(2 * TTL); // that number can also come of one that has yet to go and one that has yet to come
   await settle(s, ROOM, watcher, ...guests);

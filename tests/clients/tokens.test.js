@@ -85,8 +85,8 @@ scenario('a refused client is heard no more', SECURE, async (s) => {
 });
 
 scenario('a connection outlives its token', SECURE, async (s) => {
-  const socket = await s.socket(`/cable?jid=${token({ exp: fromNow(2) })}`);
-  await pass(3000);
+  const socket = await s.socket(`/cable?jid=${token({ exp: fromNow(5) })}`);
+  await pass(5500);
   await socket.settle();
 });
 

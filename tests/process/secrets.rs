@@ -21,10 +21,10 @@ fn status(broker: &Broker, path: &str, key: &str) -> String {
     answer.split(' ').nth(1).unwrap().to_owned()
 }
 
-/// Opens a WebSocket and reads what comes until the broker closes.
+/// Opens a WebSocket and reads what comes up to the frame with which the broker closes.
 fn refusal(broker: &Broker, path: &str) -> String {
     let mut socket = TcpStream::connect(("127.0.0.1", broker.port)).unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     write!(
         socket,
         "GET {path} HTTP/1.1\r\nHost: broker\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -35,6 +35,9 @@ fn refusal(broker: &Broker, path: &str) -> String {
     let mut buffer = [0; 1024];
     while let Ok(read @ 1..) = socket.read(&mut buffer) {
         answer.extend_from_slice(buffer.get(..read).unwrap());
+        if answer.ends_with(b"unauthorized") {
+            break; // the reason of the close frame; what came before it is JSON
+        }
     }
     String::from_utf8_lossy(&answer).into_owned()
 }

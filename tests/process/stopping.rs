@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Broker, command};
 
+/// How much later than due something may be seen: a busy machine.
+const LATE: Duration = Duration::from_millis(2500);
+
 /// A WebSocket client that, once welcomed, neither reads nor answers.
 fn frozen_client(port: u16) -> TcpStream {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -37,7 +40,7 @@ fn a_client_that_does_not_answer_is_waited_for_no_longer_than_the_timeout() {
     let begun = Instant::now();
     broker.signal("TERM");
     assert_eq!(broker.wait(Duration::from_secs(5)), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(1) + LATE, "it took {:?}", begun.elapsed());
 }
 
 #[test]
@@ -50,7 +53,7 @@ fn while_it_stops_it_is_not_ready_and_a_second_signal_ends_it_at_once() {
     let begun = Instant::now();
     broker.signal("TERM");
     assert_eq!(broker.wait(Duration::from_secs(5)), Some(130));
-    assert!(begun.elapsed() < Duration::from_secs(1), "it took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < LATE, "it took {:?}", begun.elapsed());
 }
 
 #[test]

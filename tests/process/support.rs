@@ -79,7 +79,7 @@ impl Broker {
     pub(crate) fn until(&mut self, what: &str, mut so: impl FnMut(&mut Self) -> bool) {
         let begun = Instant::now();
         while !so(self) {
-            assert!(begun.elapsed() < Duration::from_secs(5), "not {what} after 5 s");
+            assert!(begun.elapsed() < Duration::from_secs(10), "not {what} after 10 s");
             std::thread::sleep(Duration::from_millis(5));
         }
     }

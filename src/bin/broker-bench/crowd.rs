@@ -64,6 +64,8 @@ pub(crate) struct Hall {
     buffer: Vec<u8>,
     pub(crate) ready: usize,
     pub(crate) gone: usize,
+    /// What was heard so far of others and oneself coming in: as long as that goes on, so does the server.
+    arrivals: u64,
     /// Action Cable's pings that were heard.
     pub(crate) pings: u64,
     /// What the server says it is.
@@ -85,6 +87,7 @@ impl Crowd {
             buffer: vec![0; BUFFER],
             ready: 0,
             gone: 0,
+            arrivals: 0,
             pings: 0,
             server: None,
             trouble: None,
@@ -108,7 +111,8 @@ impl Crowd {
     }
 
     /// Opens a client for each plan, with at most `at_once` on their way, and waits until all have
-    /// what they asked for.
+    /// what they asked for. In a large room a server has much to tell before a join comes back, so
+    /// it is given up only when nothing at all is heard of those who come in.
     pub(crate) fn open(
         &mut self,
         plans: &mut dyn ExactSizeIterator<Item = Plan>,
@@ -120,7 +124,7 @@ impl Crowd {
         let goal = self.clients.len() + plans.len();
         progress.set_length(plans.len() as u64);
         let before = self.hall.ready;
-        let mut moved = (clock::now(), 0);
+        let mut moved = (clock::now(), self.hall.steps());
         while self.hall.ready + self.hall.gone < goal {
             while self.clients.len() - self.hall.ready - self.hall.gone < at_once
                 && let Some(plan) = plans.next()
@@ -129,8 +133,12 @@ impl Crowd {
             }
             self.turn(Duration::from_millis(100), listener)?;
             self.check()?;
-            let (now, steps) = (clock::now(), self.hall.ready);
-            progress.set_position((steps - before) as u64);
+            if clock::now() - moved.0 > clock::nanoseconds(patience) {
+                self.turn_all(listener)?; // it may be this program that had no time
+                self.check()?;
+            }
+            let (now, steps) = (clock::now(), self.hall.steps());
+            progress.set_position(self.hall.ready.saturating_sub(before) as u64);
             if steps != moved.1 {
                 moved = (now, steps);
             } else if now - moved.0 > clock::nanoseconds(patience) {
@@ -273,6 +281,11 @@ impl Crowd {
 }
 
 impl Hall {
+    /// What has been done of letting clients in; something else whenever that goes on.
+    fn steps(&self) -> (usize, u64) {
+        (self.ready, self.arrivals)
+    }
+
     /// Reads what a client's socket has.
     fn read(&mut self, client: &mut Client, ended: bool, listener: &mut impl Listener) {
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -376,6 +389,8 @@ impl Hall {
 
     fn hear(&mut self, client: &mut Client, text: &[u8], now: u64, listener: &mut impl Listener) {
         let heard = self.ears.tell(text);
+        let is_arrival = matches!(heard, Heard::Welcome | Heard::Confirmed | Heard::Joined);
+        self.arrivals += u64::from(is_arrival);
         match (heard, client.stage) {
             (Heard::Ping, _) => self.pings += 1,
             (Heard::Welcome, Stage::Greeting) => {

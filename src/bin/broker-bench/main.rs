@@ -99,7 +99,9 @@ fn run<T: Run + clap::Args + Serialize>(command: &Command<T>) -> anyhow::Result<
         patience: shared.patience(),
         at_once: shared.handshakes as usize,
     };
-    own.run(&mut bench)?;
+    if let Err(error) = own.run(&mut bench) {
+        bench.report.trouble(Some(format!("{error:#}")));
+    }
 
     let circumstances = Circumstances {
         url: format!("ws://{}", shared.url),
@@ -109,6 +111,8 @@ fn run<T: Run + clap::Args + Serialize>(command: &Command<T>) -> anyhow::Result<
     };
     let text = if shared.json {
         format!("{}\n", bench.report.json(&circumstances))
+    } else if bench.report.is_empty() {
+        String::new()
     } else {
         bench.report.table(&circumstances)
     };

@@ -164,6 +164,11 @@ impl Report {
         (!self.problems.is_empty()).then(|| self.problems.join("\n"))
     }
 
+    /// Whether nothing was measured.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.figures.is_empty()
+    }
+
     pub(crate) fn table(&self, circumstances: &Circumstances) -> String {
         let width = self.figures.iter().map(|figure| figure.label.chars().count()).max();
         let width = width.unwrap_or(0);

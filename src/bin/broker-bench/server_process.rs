@@ -85,7 +85,8 @@ impl Processes {
             let (user, system) = ticks(&stat).context("/proc/PID/stat can't be read")?;
             cpu.user_ticks += user;
             cpu.system_ticks += system;
-            for thread in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+            let threads = fs::read_dir(format!("/proc/{pid}/task")).with_context(|| ended(*pid))?;
+            for thread in threads.flatten() {
                 let text = fs::read_to_string(thread.path().join("schedstat"));
                 let number = thread.file_name().to_str().and_then(|name| name.parse().ok());
                 if let (Ok(text), Some(number)) = (text, number)

@@ -2,13 +2,21 @@
 
 import { createCable } from '@anycable/core';
 import { BrowserSocket } from './browser.js';
-import { within } from './patience.js';
+import { until, within } from './patience.js';
 
 /** The ways to connect it that have presence: it knows presence in its extended protocol alone. */
 export const WITH_PRESENCE = {
   'the extended subprotocol': {},
   'the base subprotocol': { subprotocol: 'actioncable-v1-json' },
 };
+
+/** Options of a cable that stays away after a cut until it is told to come back. */
+export const WHEN_TOLD = { reconnectStrategy: () => 600_000 };
+
+/** Tells a cable to come back that is away: at once, or as soon as it has noticed. */
+export function comeBack(cable) {
+  return until(() => cable.monitor.reconnectNow(), 'the client knows that it is away');
+}
 
 /** A cable that comes back 100 ms after it was cut. */
 export function cableTo(s, options = {}) {

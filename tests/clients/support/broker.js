@@ -4,11 +4,11 @@
 // builds it anyway, and its debug assertions and overflow checks take part in the tests.
 
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { ask } from './http.js';
-import { PATIENCE, until, within } from './patience.js';
+import { BEGINNING, PATIENCE, until, within } from './patience.js';
 
 const BINARY =
   process.env.BROKER_BIN ?? fileURLToPath(new URL('../../../target/debug/broker', import.meta.url));
@@ -99,7 +99,7 @@ export class Broker {
     await until(async () => {
       if (!this.running) throw new Error(`it ended: ${JSON.stringify(await this.#exit)}`);
       return (await this.health()) === 200;
-    }, '/health says 200');
+    }, '/health says 200', BEGINNING);
   }
 
   get pid() {
@@ -143,6 +143,14 @@ export class Broker {
   /** Sends a signal to this process and no other. */
   kill(signal) {
     if (this.running) this.#child.kill(signal);
+  }
+
+  /** Stops it as SIGSTOP does, until SIGCONT. A thread that is busy when the signal comes runs on for a moment. */
+  async pause() {
+    this.kill('SIGSTOP');
+    const tasks = `/proc/${this.pid}/task`;
+    const isStopped = (task) => /\) T /.test(readFileSync(`${tasks}/${task}/stat`, 'utf8'));
+    await until(() => readdirSync(tasks).every(isStopped), 'all its threads are stopped');
   }
 
   /** The end of the process: `{ code, signal }`. */

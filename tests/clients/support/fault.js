@@ -30,6 +30,7 @@ export function fault(name, flags, run, { patience = PATIENCE, mebibytes, ...opt
     const mark = s.opened;
     await run(s, bystanders);
     s.close(mark);
+    await isOver(s, before, { mebibytes, ms: patience });
     await bystanders.areExact(patience);
     await bystanders.areServed();
     await returnsTo(s, before, { mebibytes, ms: patience });
@@ -50,11 +51,22 @@ export async function rounds(s, bystanders, count, harm, { mebibytes = 2, ms = P
   for (let round = 1; round <= count; round += 1) {
     await harm(round);
     s.close(mark);
-    await bystanders.areExact(ms);
     const bounds = round > 2 ? { mebibytes } : { mebibytes: Infinity };
-    const now = await returnsTo(s, second ?? before, { ...bounds, ms });
+    const now = await isOver(s, second ?? before, { ...bounds, ms });
+    await bystanders.areExact(ms);
     if (round === 2) second = now;
   }
+}
+
+/**
+ * All that was said over connections that have ended has been followed, and all is as it was before. Who comes now
+ * is let in after everybody who has come: till then some may be in the kernel's hands, with what they said.
+ */
+async function isOver(s, before, bounds) {
+  const comes = async () => (await s.socket()).close();
+  const isIn = () => comes().then(() => true, () => false); // who has gone may have left no room yet
+  await until(isIn, 'a newcomer is let in', bounds.ms);
+  return returnsTo(s, before, bounds);
 }
 
 /** A watcher and two members who see all of what happens around them. */

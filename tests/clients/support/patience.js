@@ -2,8 +2,17 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** How long anything that should happen "now" may take, in ms; generous, for busy machines. */
-export const PATIENCE = 5000;
+/**
+ * How long anything that should happen "now" may take, in ms; generous, for busy machines. Still less than
+ * what it must not be mistaken for: a handshake's timeout is 10 s, a member's TTL 15, if nothing else is said.
+ */
+export const PATIENCE = 8000;
+
+/** How long whoever begins may take, in ms: a broker, or a connection to it. Nothing depends on that. */
+export const BEGINNING = 20_000;
+
+/** How much later than due something may be seen, in ms: a busy machine. */
+export const LATE = 2500;
 
 /** Lets wall-clock time pass. Only for what is about time itself: a TTL, an interval, a silence. */
 export const pass = (ms) => sleep(ms);

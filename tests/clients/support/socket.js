@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { isDeepStrictEqual } from 'node:util';
 import { WebSocket } from 'ws';
-import { Inbox, PATIENCE, within } from './patience.js';
+import { BEGINNING, Inbox, PATIENCE, within } from './patience.js';
 
 /** The identifier of a subscription to a stream; `more` makes it another one to the same stream. */
 export function identify(stream, more = {}) {
@@ -21,7 +21,7 @@ export class Socket {
   /** Opens a connection; does not wait for the welcome. */
   static async open(url, { protocols = ['actioncable-v1-json'], ...options } = {}) {
     const socket = new this(url, protocols, options);
-    await within(socket.opened, `a connection to ${url}`);
+    await within(socket.opened, `a connection to ${url}`, BEGINNING);
     return socket;
   }
 

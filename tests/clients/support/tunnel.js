@@ -6,6 +6,7 @@ import { once } from 'node:events';
 
 export class Tunnel {
   #pairs = new Set();
+  #shut = false;
 
   /** Listens on a port of its own and passes everything on to the broker. */
   static async to(broker) {
@@ -17,6 +18,10 @@ export class Tunnel {
 
   constructor(broker) {
     this.server = createServer((near) => {
+      if (this.#shut) {
+        near.on('error', () => {}).resetAndDestroy();
+        return;
+      }
       const far = connect(broker.port, '127.0.0.1');
       const pair = { near, far };
       this.#pairs.add(pair);
@@ -49,6 +54,15 @@ export class Tunnel {
   /** The client's side notices: its connections are reset. The broker's side is as silent as before. */
   reset() {
     for (const { near } of this.#pairs) near.resetAndDestroy();
+  }
+
+  /** From now on whoever comes is turned away, until it is open again. */
+  shut() {
+    this.#shut = true;
+  }
+
+  open() {
+    this.#shut = false;
   }
 
   close() {

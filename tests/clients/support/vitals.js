@@ -42,14 +42,18 @@ function changes(before, now, more) {
     .map(([what, was]) => `${what}: ${was} before, ${now[what]} now`);
 }
 
-/** Two looks in a row that see the same, and no session that is yet to end: nothing is on its way. */
+/** How many looks in a row see the same of a broker that is at rest: one may see what is left of the one before. */
+const LOOKS = 4;
+
+/** Some looks in a row that see the same, and no session that is yet to end: nothing is on its way. */
 export async function restingVitals(s) {
-  let last = await vitals(s);
+  let [last, alike] = [await vitals(s), 1];
   return until(async () => {
-    await pass(20);
+    await pass(50);
     const [before, now] = [last, await vitals(s)];
     last = now;
-    return changes({ ...before, memory: 0, parked: 0 }, now, Infinity).length === 0 && now;
+    alike = changes({ ...before, memory: 0, parked: 0 }, now, Infinity).length === 0 ? alike + 1 : 1;
+    return alike >= LOOKS && now;
   }, 'the broker is at rest');
 }
 

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import tls from 'node:tls';
-import { Inbox, PATIENCE, within } from './patience.js';
+import { BEGINNING, Inbox, PATIENCE, within } from './patience.js';
 
 export const TEXT = 1;
 export const BINARY = 2;
@@ -60,7 +60,7 @@ export class Wire {
   /** Connects, and writes nothing yet. `options` as of Node's `net.connect`. */
   static async connect(broker, options) {
     const wire = new Wire(broker, options);
-    await within(wire.connected, 'a TCP connection');
+    await within(wire.connected, 'a TCP connection', BEGINNING);
     return wire;
   }
 
