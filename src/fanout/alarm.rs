@@ -51,3 +51,65 @@ impl Alarm {
         rings
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Waits until it rings or a long time has passed; whether it rang.
+    async fn rings(alarm: &mut Alarm, due: Option<Instant>, clock: &Clock) -> bool {
+        let ring = poll_fn(|task| alarm.poll(task, due, clock));
+        tokio::time::timeout(SECOND * 60, ring).await.is_ok()
+    }
+
+    /// Waits until it is due, however often it rings before.
+    async fn wait(alarm: &mut Alarm, due: Instant, clock: &Clock) -> Instant {
+        while clock.now() < due {
+            assert!(rings(alarm, Some(due), clock).await);
+        }
+        clock.now()
+    }
+
+    /// A clock that is looked at often enough to see no pause, while time is the tests'.
+    fn watched_clock(stop: &CancellationToken) -> std::sync::Arc<Clock> {
+        let clock = Clock::new();
+        tokio::spawn(std::sync::Arc::clone(&clock).watch(stop.clone()));
+        clock
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_rings_when_something_is_due_wherever_that_moves() {
+        let stop = CancellationToken::new();
+        let clock = watched_clock(&stop);
+        let mut alarm = Alarm::new(&stop);
+        let start = clock.now();
+        let soon = |due: Instant| due..due + SECOND / 20;
+        assert!(!rings(&mut alarm, None, &clock).await);
+        let begun = clock.now();
+        assert!(begun >= start + SECOND * 60);
+
+        let later = begun + SECOND * 100;
+        assert!(!rings(&mut alarm, Some(later), &clock).await);
+        let sooner = begun + SECOND * 70; // set for later, it is set anew
+        assert!(soon(sooner).contains(&wait(&mut alarm, sooner, &clock).await));
+        let latest = begun + SECOND * 120; // set for sooner, it rings and is set again
+        let between = begun + SECOND * 90;
+        let ring = poll_fn(|task| alarm.poll(task, Some(between), &clock));
+        assert!(tokio::time::timeout(SECOND, ring).await.is_err());
+        assert!(soon(latest).contains(&wait(&mut alarm, latest, &clock).await));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_rings_at_the_stop() {
+        let stop = CancellationToken::new();
+        let clock = watched_clock(&CancellationToken::new());
+        let mut alarm = Alarm::new(&stop);
+        assert!(!rings(&mut alarm, None, &clock).await);
+        stop.cancel();
+        assert!(rings(&mut alarm, Some(clock.now() + SECOND * 3600), &clock).await);
+    }
+}
