@@ -57,6 +57,17 @@ export async function follow(cable, stream) {
   return channel;
 }
 
+/**
+ * Waits until the broker is sure that the client has got all it was told of presence so far: its pong goes
+ * before whatever it asks next. A ping may be on its way already, and then the one that asks for the rest
+ * follows that one's pong.
+ */
+export async function assured(channel) {
+  for (let question = 0; question < 3; question += 1) {
+    await within(channel.perform('$presence:info', {}), 'who is there');
+  }
+}
+
 /** Cuts the client's connection as a network does: without a close frame. */
 export function cut(cable) {
   cable.transport.ws.terminate();
