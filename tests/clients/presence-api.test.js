@@ -119,7 +119,7 @@ scenario('who is taken out is not put back by the end of its connection', { 'pre
   await pass(700);
   await watcher.settle(identifier);
   watcher.hearsNothing();
-  assert.equal((await s.metrics((m) => m.get('broker_presence_records') === 0, 'none')).get('broker_presence_members'), 0);
+  await s.counts({ broker_presence_records: 0, broker_presence_members: 0 });
 });
 
 scenario('who is put for a time is there for that time, unless put again', {}, async (s) => {

@@ -30,7 +30,7 @@ const known = (id) => ({ user: { name: id.toUpperCase() } });
 
 /** How joins went, by outcome. */
 const outcomes = (s, outcome, count) =>
-  s.metrics((m) => m.get('broker_presence_fetches_total', { outcome }) === count, `${count} are ${outcome}`);
+  s.counts({ [`broker_presence_fetches_total{outcome="${outcome}"}`]: count });
 
 asking('what the application says is in lists and events', byName, async (s) => {
   const [watcher] = await s.subscriber('room');

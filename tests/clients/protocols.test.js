@@ -213,7 +213,7 @@ scenario('with a token and a signed name every protocol follows', SECURE, async 
   const events = await openEvents(s, { signed_stream: signed_stream_name, jid: token() });
   await events.hears({ event: 'confirm_subscription' });
   s.http = new Http(s.broker.origin, derive('metrics-cable'));
-  await s.metrics((m) => m.get('broker_subscriptions') === sockets.length + 1, 'all follow');
+  await s.counts({ broker_subscriptions: sockets.length + 1 });
   await publisher.publish(ROOM, { secret: 'for members' });
   await events.hears({ json: { secret: 'for members' } });
   for (const socket of sockets) {

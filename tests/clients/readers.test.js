@@ -62,7 +62,10 @@ async function publishPast(s, readers, identifier, messages, size) {
 }
 
 const ended = (s, count) =>
-  s.metrics((m) => m.get('broker_outbox_overflows_total') === count, `${count} clients are ended as too slow`);
+  s.counts({
+    broker_outbox_overflows_total: count,
+    'broker_connections_closed_total{reason="too_slow"}': count,
+  });
 
 scenario('100 MB pass one reader that has stopped, and all others get them', {}, async (s) => {
   const readers = [];
@@ -72,7 +75,6 @@ scenario('100 MB pass one reader that has stopped, and all others get them', {},
   const rise = watchMemory(s);
   await publishPast(s, readers.map(([reader]) => reader), identifier, 1700, 60_000);
   const metrics = await ended(s, 1);
-  assert.equal(metrics.get('broker_connections_closed_total', { reason: 'too_slow' }), 1);
   assert.ok(metrics.get('broker_sent_bytes_total') > 3 * 100e6);
   // an outbox of 1 MiB, a history of a hundred messages (6 MB), and what is under way
   assertRise(s.t, rise(), 32);

@@ -33,8 +33,7 @@ for (const endpoint of ENDPOINTS) {
       }
       await bob.settle();
       s.http = new Http(s.broker.origin, derive('metrics-cable'));
-      const says = (m) => m.get('broker_connections_closed_total', { reason: 'remote' }) === 3;
-      await s.metrics(says, 'they are counted');
+      await s.counts({ 'broker_connections_closed_total{reason="remote"}': 3 });
       await s.connections(1);
       await connect(s, 'ann');
       await disconnect(s, ids('bob'), more, endpoint);

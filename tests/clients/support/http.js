@@ -87,6 +87,12 @@ export class Http {
   }
 }
 
+/** The labels between a sample's braces. */
+function labelsOf(text) {
+  const labels = text.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g);
+  return Object.fromEntries([...labels].map(([, key, value]) => [key, value]));
+}
+
 /** Prometheus' text format. */
 export class Metrics {
   #samples = [];
@@ -99,11 +105,7 @@ export class Metrics {
       if (!line || line.startsWith('#')) continue;
       const parts = line.match(/^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$/);
       if (!parts) throw new Error(`not a line of Prometheus' text format: ${line}`);
-      const labels = {};
-      for (const [, key, value] of (parts[2] ?? '').matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)) {
-        labels[key] = value;
-      }
-      this.#samples.push({ name: parts[1], labels, value: Number(parts[3]) });
+      this.#samples.push({ name: parts[1], labels: labelsOf(parts[2] ?? ''), value: Number(parts[3]) });
     }
   }
 
@@ -111,8 +113,13 @@ export class Metrics {
     return [...new Set(this.#samples.map((sample) => sample.name))];
   }
 
-  /** The sum of all samples of that name that have these labels; 0 if there are none. */
+  /**
+   * The sum of all samples of that name that have these labels; 0 if there are none. Labels may be part of
+   * the name, too, as Prometheus writes them.
+   */
   get(name, labels = {}) {
+    const [, family, told] = name.match(/^(\w+)\{(.*)\}$/) ?? [];
+    if (family) return this.get(family, { ...labels, ...labelsOf(told) });
     return this.#samples
       .filter((sample) => sample.name === name)
       .filter((sample) => Object.entries(labels).every(([key, value]) => sample.labels[key] === value))

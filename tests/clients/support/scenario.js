@@ -135,10 +135,31 @@ class Scenario {
     }
   }
 
+  /**
+   * Waits until the broker's metrics are these: by name, or by name and labels as Prometheus writes them.
+   * With metrics from `since`, the differences to those. A scrape is no snapshot, and what is counted may
+   * be counted after it was seen, so whatever has to be so at the same time is to be asked at the same time.
+   */
+  async counts(expected, { since, ms } = {}) {
+    const wrong = (metrics) =>
+      Object.entries(expected)
+        .map(([name, count]) => [name, count, metrics.get(name) - (since?.get(name) ?? 0)])
+        .filter(([, count, told]) => told !== count)
+        .map(([name, count, told]) => `${name} is ${told}, not ${count}`);
+    let last;
+    try {
+      return await until(async () => {
+        last = await this.http.metrics();
+        return wrong(last).length === 0 && last;
+      }, 'the metrics say so', ms);
+    } catch (error) {
+      throw new Error(`${error.message}: ${last ? wrong(last).join(', ') : 'there are none'}`);
+    }
+  }
+
   /** Waits until that many sockets are open, as the broker sees it. */
   async connections(count) {
-    const says = (metrics) => metrics.get('broker_connections') === count;
-    return this.metrics(says, `${count} connections are open`);
+    return this.counts({ broker_connections: count });
   }
 
   /** The orderly end of a scenario that went well. */
