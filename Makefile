@@ -1,7 +1,7 @@
 # Everything that is checked before a change is good. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup faketime valgrind lint unit clients instructions instructions-update test fuzz
+.PHONY: help setup faketime valgrind lint unit clients-ready clients stutter instructions instructions-update test fuzz
 .NOTPARALLEL:
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -61,11 +61,22 @@ lint: setup ## Format, clippy, rustdoc, dependencies; warnings are errors
 unit: ## Rust's tests, doctests included
 	$(CARGO) test
 
-clients: $(NODE_MODULES) faketime ## The stock npm clients against the real binary
+clients-ready: $(NODE_MODULES) faketime
 	@$(OPENSSL)
 	@$(BROWSER_NEEDED)
 	$(CARGO) build
+
+clients: clients-ready ## The stock npm clients against the real binary
 	BROKER_BIN=$(TARGET_DIR)/debug/broker npm --prefix $(CLIENTS) test
+
+# Which of their tests, and for how many ms a thread is stopped at most.
+TESTS = *.test.js
+LONGEST = 60
+
+stutter: clients-ready ## The same while threads are stopped at random: finds tests that race
+	cc -O2 -Wall -Wextra -shared -fPIC -o $(TARGET_DIR)/stutter.so scripts/stutter.c -ldl
+	cd $(CLIENTS) && BROKER_BIN=$(TARGET_DIR)/debug/broker STUTTER_MS=$(LONGEST) LD_PRELOAD=$(TARGET_DIR)/stutter.so \
+		node --test --test-reporter=spec --test-concurrency=4 $(TESTS)
 
 COUNT = $(CARGO) run --profile instructions --features instructions --bin instructions
 
