@@ -143,6 +143,8 @@ impl Broker {
         let instruments = Arc::new(Instruments::new());
         let (shards, heartbeat) = (TaskTracker::new(), TaskTracker::new());
         let (shards_stop, heartbeat_stop) = (CancellationToken::new(), CancellationToken::new());
+        // before the state is read, which is no pause however long it takes
+        heartbeat.spawn(Arc::clone(&clock).watch(heartbeat_stop.clone()));
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         gauge!(names::START_TIME).set(clock.unix().as_secs_f64());
         let shard_failed = CancellationToken::new();
@@ -164,7 +166,6 @@ impl Broker {
             timeout: config.liveness_timeout,
         };
         let beating = Heartbeat::new(Arc::clone(&clock), liveness);
-        heartbeat.spawn(Arc::clone(&clock).watch(heartbeat_stop.clone()));
         let run = Arc::clone(&beating).run(Arc::clone(&instruments), heartbeat_stop.clone());
         heartbeat.spawn(run);
         let settings = settings(config, open_files);
