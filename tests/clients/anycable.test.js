@@ -116,6 +116,7 @@ for (const [way, options] of Object.entries(WITH_PRESENCE)) {
     const { channel: ann } = await enter(s);
     assert.deepEqual(await within(ann.presence.info(), 'info()'), {});
     await ann.presence.join(7, { name: 'Ann' });
+    await next(ann, 'presence', (event) => event.id === '7');
     const { channel: bob } = await enter(s);
     await bob.presence.join('bob', { name: 'Bob' });
     await next(bob, 'presence', (event) => event.id === 'bob');

@@ -223,6 +223,7 @@ scenario('@anycable/core shows who is there after a cut, and hears each message 
   const [bob, room] = await s.member('room', 'bob', 1);
   await channel.presence.info();
   await assured(channel); // else it is told of its own join once more
+  await pass(200); // what happened within a beat of the cut, 100 ms, is told again
   const [messages, events] = [[], recordPresence(channel)];
   channel.on('message', (message) => messages.push(message));
   await s.http.publish('room', 1);

@@ -19,6 +19,7 @@ scenario('four clients of four protocols see each other', { 'presence-ttl': '300
   const channel = await follow(cable, ROOM);
   await channel.presence.info();
   await channel.presence.join('cable', { name: 'Cable' });
+  await next(channel, 'presence', ({ type }) => type === 'join');
   const phoenix = await phoenixIn(s, ROOM, 'phoenix');
   const typed = await typedTo(s);
   await typed.join('typed', { room: ROOM });
