@@ -93,8 +93,8 @@ jump('a frozen client is noticed as soon as ever when the clock jumps', PINGS, a
   for (const [at, step] of ['+5h', '-3h'].entries()) {
     const id = `frozen-${at}`;
     const visitor = await s.visitor(ROOM, id);
-    visitor.kill('SIGSTOP');
     const since = performance.now();
+    visitor.kill('SIGSTOP');
     clock.set(step);
     await observer.hears({ message: { type: 'leave', id } }, 4000 + LATE);
     const waited = performance.now() - since;

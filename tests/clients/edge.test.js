@@ -14,11 +14,9 @@ scenario('an address has so many connections, and one more is refused with 429',
   await failures(s, 'address', 1);
   assert.equal((await s.http.request('/health')).status, 200, 'HTTP is answered all the same');
   await one.close();
-  await s.connections(1);
-  await s.socket();
+  await s.roomFor(() => s.socket());
   two.terminate();
-  await s.connections(1);
-  await s.socket();
+  await s.roomFor(() => s.socket());
   assert.equal((await refusal(s)).response.statusCode, 429);
 });
 

@@ -418,6 +418,7 @@ scenario('a client that doesn’t read is let go, and costs nobody else', { 'max
   const text = 'x'.repeat(50_000);
   for (let n = 0; n < 400; n += 1) {
     await s.http.publish(ROOM, text);
+    await other.hears({ event: undefined, data: text }); // no more waits for it than it is allowed
     if ((await s.http.metrics()).get('broker_connections') === 1) break;
   }
   await s.connections(1);

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { Agent, request } from 'node:http';
 import { BYSTANDERS, ROOM, fault } from './support/fault.js';
-import { pass, until, within } from './support/patience.js';
+import { BEGINNING, pass, until, within } from './support/patience.js';
 import { scenario } from './support/scenario.js';
 import { Socket, identify } from './support/socket.js';
 import { TEXT } from './support/wire.js';
@@ -53,13 +53,16 @@ async function takeAll(s) {
     wire.say({ command: 'subscribe', identifier: IDENTIFIER, presence });
     return wire;
   };
+  const isFull = () => /no connection can be accepted/.test(s.broker.log);
+  const isIn = (wire) => wire.texts.some((text) => text.includes('confirm_subscription'));
   const taken = [];
   await until(async () => {
     const some = await Promise.all(Array.from({ length: 10 }, connect));
     taken.push(...some);
-    await pass(20);
-    return /no connection can be accepted/.test(s.broker.log);
-  }, 'no file is left');
+    // no more wait outside than are let in later
+    await until(() => isFull() || some.every(isIn), 'these are in, or there is no room');
+    return isFull();
+  }, 'no file is left', BEGINNING);
   assert.ok(BYSTANDERS + taken.length > FILES - 50, `only ${taken.length} connections took all files`);
   taken.push(await connect(), await connect()); // these are the kernel's, nobody accepts them
   return taken;

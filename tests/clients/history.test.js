@@ -97,7 +97,7 @@ scenario('what is too old is refused', { 'history-ttl': '1s' }, async (s) => {
   const before = Math.floor(Date.now() / 1000) - 1;
   await publish(s, 1, 2);
   const first = await witness.hears({ message: 1 });
-  await s.counts({ broker_history_publications: 0 });
+  await s.counts({ broker_history_publications: 0, broker_history_dropped_total: 2 });
   assert.equal((await ask(s, { since: before })).confirmed, false);
   assert.equal((await ask(s, after(first))).confirmed, false);
   const second = await witness.hears({ message: 2 });

@@ -46,7 +46,7 @@ scenario('presence.info() of @anycable/core rejects when it comes too fast', SLO
   const channel = await follow(cable, 'room');
   const { _socket: socket } = cable.transport.ws;
   socket.cork(); // so that all is in the broker's hands at the same time
-  for (let n = 0; n < 10; n += 1) channel.whisper({ n });
+  for (let n = 0; n < 15; n += 1) channel.whisper({ n }); // time passes, which allows for some more
   const asked = within(channel.presence.info(), 'an answer');
   setImmediate(() => socket.uncork()); // the client sends in tasks of its own
   await assert.rejects(asked, /failed to retrieve presence/);
@@ -57,17 +57,19 @@ scenario('presence.info() of @anycable/core rejects when it comes too fast', SLO
 scenario('a client that is too fast is refused, then closed with 1008', SLOW, async (s) => {
   const [socket, identifier] = await s.subscriber('room');
   const [bystander] = await s.subscriber('room');
+  socket.ws._socket.cork();
   for (let n = 0; n < 100; n += 1) socket.whisper(identifier, n);
+  socket.ws._socket.uncork();
   assert.deepEqual(await socket.closing(), { code: 1008, reason: 'too_fast' });
   const last = socket.unheard.at(-1);
   assert.deepEqual(last, { type: 'disconnect', reason: 'too_fast', reconnect: true });
   const errors = socket.unheard.filter(({ type }) => type === 'error');
   assert.deepEqual(errors[0], { type: 'error', identifier: '', command: 'whisper', reason: EXCESS });
-  assert.ok(errors.length >= 10 && errors.length < 15, `${errors.length} refusals`);
-  await bystander.settle();
+  assert.ok(errors.length >= 10 && errors.length < 25, `${errors.length} refusals`);
+  await bystander.settle(identifier);
   const heard = bystander.unheard.map(({ message }) => message);
   assert.deepEqual(heard, heard.map((_, n) => n), 'what was followed came in order');
-  assert.ok(heard.length >= 9 && heard.length < 15, `${heard.length} whispers`);
+  assert.ok(heard.length >= 9 && heard.length < 25, `${heard.length} whispers`);
   await s.counts({ [refusals('commands_per_second')]: errors.length });
 });
 

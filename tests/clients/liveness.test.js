@@ -27,8 +27,8 @@ fault('frozen clients leave after the liveness timeout and the TTL', QUICK, asyn
   for (const visitor of visitors) visitor.kill('SIGSTOP');
   for (const id of ids) await observer.hears({ message: { type: 'leave', id } }, SILENT + LATE);
   const waited = performance.now() - since;
-  // The ping may have been about to leave, so the interval is no part of the least time.
-  assert.ok(waited > TIMEOUT + TTL - 100, `gone after ${waited} ms`);
+  // A ping may have been out for a while, so the interval is no part of the least time.
+  assert.ok(waited > TIMEOUT + TTL - 500, `gone after ${waited} ms`);
   assert.ok(waited < SILENT + LATE, `gone after ${waited} ms`);
   await s.counts({
     broker_connections: BYSTANDERS,
@@ -125,8 +125,8 @@ scenario('the time a broker is stopped counts against no TTL', PATIENT, async (s
   ann.terminate();
   bob.terminate();
   await s.connections(1);
-  const before = performance.now() - gone; // so much of the TTL, at most, is over
   await s.broker.pause();
+  const before = performance.now() - gone; // so much of the TTL, at most, is over
   await pass(5000);
   const resumed = performance.now();
   s.broker.kill('SIGCONT');
@@ -142,8 +142,8 @@ scenario('the time a broker is stopped counts against no TTL', PATIENT, async (s
   assert.deepEqual(told, ['join ann', 'join bob']);
 });
 
-const HALF_A_SECOND = { 'presence-ttl': '500ms' };
-fault('who goes while the broker is stopped leaves when it runs again: at once by will, else after the TTL', HALF_A_SECOND, async (s, bystanders) => {
+const TWO_SECONDS = { 'presence-ttl': '2s' };
+fault('who goes while the broker is stopped leaves when it runs again: at once by will, else after the TTL', TWO_SECONDS, async (s, bystanders) => {
   const [observer, identifier] = bystanders.watcher;
   const endings = {
     cid: (wire) => wire.reset(),
@@ -167,7 +167,7 @@ fault('who goes while the broker is stopped leaves when it runs again: at once b
     if (n % 2 === 1) await pass(2);
     wire.reset();
   }
-  await pass(2000);
+  await pass(2500);
   const resumed = performance.now();
   s.broker.kill('SIGCONT');
   const left = async (id) => {
@@ -176,7 +176,7 @@ fault('who goes while the broker is stopped leaves when it runs again: at once b
   };
   await left('fay');
   // one look at the clock is 100 ms
-  for (const id of ['cid', 'dan', 'eve']) assert.ok((await left(id)) > 390, `${id} left before the TTL`);
+  for (const id of ['cid', 'dan', 'eve']) assert.ok((await left(id)) > 1890, `${id} left before the TTL`);
   const [first] = bystanders.events.filter(({ type, id }) => type === 'leave' && id in endings);
   assert.equal(first.id, 'fay', 'who says so leaves before any TTL is over');
 });

@@ -291,7 +291,7 @@ scenario('the application ends a user’s sessions that poll', { secret: SECRET 
   await pass(200);
   const payload = { identifier: ext, reconnect: false };
   assert.equal((await s.http.post('/_broadcast', { command: 'disconnect', payload })).status, 201);
-  assert.deepEqual(await waiting, { status: 410 });
+  assert.equal((await waiting).status, 410); // if it came late, it is offered another session
   assert.deepEqual(await ann.post([null, '1', 'phoenix', 'heartbeat', {}]), { status: 410 });
   assert.deepEqual(await bob.post([null, '1', 'phoenix', 'heartbeat', {}]), { status: 200 });
 });
@@ -307,7 +307,7 @@ scenario('polls that wait and streams of events make no room for others', {}, as
     await until(async () => /all are in/.test((await poll()).messages), 'everything is heard');
   }
   const waiting = sessions.map(async ({ url }) => (await fetch(s.http.base + url)).json());
-  await pass(200);
+  await pass(1000);
   // all of these are in use, and more than there is room for
   const crowd = Array.from({ length: 72 }, async () => {
     const wire = await s.wire();

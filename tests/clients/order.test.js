@@ -126,6 +126,8 @@ scenario(`clients that come and go any way they like leave nobody behind (SEED=$
     }
   });
   await Promise.all(visiting);
+  await s.connections(10 + 2); // what the others said is on its way to the stream
+  await observer.settle(identifier);
   await s.counts({ broker_presence_records: 10 });
   const final = await observer.list(identifier);
   assert.deepEqual(new Set(final.map(({ id }) => id)), staying);

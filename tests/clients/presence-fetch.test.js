@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cableTo, follow, recordPresence } from './support/anycable.js';
 import { Application, byName } from './support/application.js';
+import { freePort } from './support/broker.js';
 import { LATE, until } from './support/patience.js';
 import { phoenixIn } from './support/phoenix.js';
 import { scenario } from './support/scenario.js';
@@ -18,7 +19,7 @@ const ROOM = identify('room');
 /** A scenario whose broker asks `s.application`, which answers as `answer` says. */
 function asking(name, answer, run, more = {}) {
   const flags = async (s) => {
-    s.application = await new Application(answer).open();
+    s.application = await new Application(answer).open(await freePort()); // one it can come back to
     s.cleanup(() => s.application.close());
     // the application is in this process, which may be busy for longer than the second of the default
     return { 'presence-fetch-url': s.application.url, 'presence-fetch-timeout': '10s', ...more };

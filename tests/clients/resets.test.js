@@ -6,7 +6,7 @@ import { ROOM, fault, rounds } from './support/fault.js';
 import { pass, within } from './support/patience.js';
 import { scenario } from './support/scenario.js';
 import { identify } from './support/socket.js';
-import { restingVitals } from './support/vitals.js';
+import { restingVitals, returnsTo } from './support/vitals.js';
 import { BINARY, CLOSE, CONTINUATION, PING, TEXT, frame, handshake } from './support/wire.js';
 
 /** How many do the same at the same time. */
@@ -170,13 +170,14 @@ fault('a batch whose publisher is reset is published whole or not at all', {}, a
   const body = JSON.stringify(batch);
   const head = `POST /_broadcast HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n`;
   const [watcher, identifier] = bystanders.watcher;
+  const before = await restingVitals(s);
   for (let tries = 0; tries < 100; tries += 1) {
     const wire = await s.wire();
     wire.write(head + body);
     if (tries % 2 === 1) await new Promise(setImmediate);
     wire.reset();
   }
-  await restingVitals(s); // no batch is under way any more
+  await returnsTo(s, before, { mebibytes: 16 }); // no batch is under way any more
   await watcher.settle(identifier);
   const numbers = watcher.unheard.map(({ message }) => message).filter((message) => typeof message === 'number');
   assert.ok(numbers.length > 0, 'some were published');

@@ -398,7 +398,7 @@ restarting('it is killed in the middle of everything, again and again', { 'prese
         socket.join(ROOM, 'ann', published);
       }
     })();
-    await until(() => last > 0, 'the first message comes');
+    await until(() => last > 0 && eventsOf(socket).length > 0, 'the first message and the join come');
     await pass(20 + Math.random() * 80);
     const { port } = s.broker;
     s.broker.kill('SIGKILL');

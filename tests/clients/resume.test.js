@@ -83,6 +83,7 @@ scenario('who came, changed and left meanwhile is told, and nothing else', {}, a
   const [ann] = await s.member('room', 'ann', 0);
   const list = await ann.list(room);
   await drop(s, ann, 2);
+  await s.counts({ broker_sessions_parked: 1 }); // the stream knows, too
   const [eve] = await s.member('room', 'eve', 0);
   const [fay] = await s.member('room', 'fay', 0);
   for (const [socket, change] of [
@@ -233,6 +234,7 @@ scenario('@anycable/core shows who is there after a cut, and hears each message 
   const back = next(channel, 'connect');
   cut(cable);
   bob.leave(room);
+  await bob.settle(room);
   await s.member('room', 'cem', 3);
   await s.http.publish('room', 2);
   await back;
@@ -260,7 +262,7 @@ scenario('what a tunnel swallowed is told after the resume', { 'liveness-interva
   bob.leave(room);
   cem.join(room, 'cem', 2);
   await s.member('room', 'dan', 1);
-  await cem.settle(room);
+  for (const one of [bob, cem]) await one.settle(room);
   const [back, welcome] = await resume(s, ann.sid);
   assert.equal(welcome.restored, true);
   const now = await back.list(room);
@@ -288,6 +290,7 @@ scenario('@anycable/core comes out of a tunnel', { 'liveness-interval': '10m' },
   assert.deepEqual(await channel.presence.info(), { ann: 1, bob: 1 });
   tunnel.lose();
   bob.leave(room);
+  await bob.settle(room);
   await s.http.publish('room', 'lost');
   await s.member('room', 'cem', 3);
   const back = next(channel, 'connect');

@@ -6,7 +6,7 @@ import { chatterIn } from './support/chat.js';
 import { KINDS, ChatGuest } from './support/company.js';
 import { eventsIn } from './support/events.js';
 import { settle } from './support/mark.js';
-import { pass } from './support/patience.js';
+import { LATE, pass } from './support/patience.js';
 import { phoenixIn } from './support/phoenix.js';
 import { eventsOf, randomness, replay } from './support/replay.js';
 import { scenario } from './support/scenario.js';
@@ -167,8 +167,10 @@ scenario(`all agree after ${OPERATIONS} things they did at once (SEED=${SEED})`,
   const joined = guests.filter(({ isIn }) => isIn);
   const says = (m) =>
     m.get('broker_presence_records') === joined.length && m.get('broker_connections') === guests.length + 1;
-  await s.metrics(says, `the TTLs are over, ${joined.length} records are left (SEED=${SEED})`);
-  await pass(2 * TTL); // that number can also come of one that has yet to go and one that has yet to come
+  const isOver = () => s.metrics(says, `the TTLs are over, ${joined.length} records are left (SEED=${SEED})`);
+  await isOver();
+  await pass(LATE); // that number can also come of one that has yet to go and one that has yet to come
+  await isOver();
   await settle(s, ROOM, watcher, ...guests);
 
   const final = (await s.http.users(ROOM)).records ?? [];

@@ -78,6 +78,11 @@ class Scenario {
     return (await this.open(path, options)).welcome();
   }
 
+  /** Opens a connection as soon as there is room for it: who has gone makes some a little later. */
+  roomFor(open) {
+    return until(() => open().catch(() => null), 'there is room again');
+  }
+
   /** A WebSocket that follows a stream: `[socket, identifier]`. */
   async subscriber(stream, more) {
     const socket = await this.socket();
