@@ -231,7 +231,7 @@ fn check(entry: &Entry) {
             assert!(!id.as_str().is_empty());
         }
         Change::Gone { id, .. } | Change::Withdrawn { id, .. } => assert!(!id.as_str().is_empty()),
-        Change::Forgotten { .. } => {}
+        Change::Forgotten { .. } | Change::JournalTruncated { .. } => {}
     }
 }
 

@@ -120,6 +120,17 @@ impl Journal {
         self.told = self.told.max(up_to);
     }
 
+    /// Whether entries were dropped that not everyone had been told of before a time.
+    pub(super) fn is_truncated(&self, ticks: Ticks, since: Instant) -> bool {
+        self.dropped.is_some_and(|dropped| dropped >= ticks.at(since))
+    }
+
+    /// Counts an entry as dropped, of which not everyone has been told.
+    pub(super) fn truncate(&mut self) {
+        self.start += 1;
+        self.dropped = Some(UNTOLD);
+    }
+
     /// The members that left, each at least once.
     pub(super) fn gone(&self) -> impl Iterator<Item = &PresenceId> {
         self.entries.iter().filter(|entry| entry.event == Event::Left).map(|entry| &entry.id)

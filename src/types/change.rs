@@ -114,6 +114,12 @@ pub enum Change {
         /// Who was present.
         id: PresenceId,
     },
+    /// The stream's journal has dropped changes of members that somebody who is away may have
+    /// missed.
+    JournalTruncated {
+        /// The stream.
+        stream: StreamName,
+    },
     /// A member left lately.
     Gone {
         /// The stream.
@@ -137,6 +143,7 @@ impl Change {
             | Self::Resumed { stream, .. }
             | Self::Put { stream, .. }
             | Self::Withdrawn { stream, .. }
+            | Self::JournalTruncated { stream }
             | Self::Gone { stream, .. } => stream,
         }
     }

@@ -271,6 +271,26 @@ for (const how of HOW) {
     assert.deepEqual(applied(known, told), applied(list, []));
   });
 
+  for (const restarts of [1, 2, 3]) {
+    restarting(`${how}: who missed more changes than are kept subscribes anew (restarts: ${restarts})`, { 'presence-ttl': '60s' }, async (s) => {
+      const [ann] = await s.member('room', 'ann', 0);
+      const [bob] = await s.member('room', 'bob', 0);
+      const known = await ann.list(ROOM);
+      ann.terminate();
+      await s.connections(1);
+      bob.leave(ROOM);
+      for (let n = 1; n <= 1001; n += 1) bob.join(ROOM, 'cem', n); // bob's leave is the first to be dropped
+      await bob.settle(ROOM);
+      for (let n = 0; n < restarts; n += 1) await s.restart(how);
+      const back = await s.open(`/cable?sid=${ann.sid}`);
+      const { restored } = await back.hears({ type: 'welcome' });
+      const identifier = restored ? ROOM : await back.subscribe('room');
+      const list = await back.list(identifier);
+      if (restored) assert.deepEqual(applied(known, eventsOf(back)), applied(list, []), 'it shows who is there');
+      assert.deepEqual([restored, list.map(({ id }) => id)], [undefined, ['ann', 'cem']]);
+    });
+  }
+
   restarting(`${how}: stock clients come back, and none hears of it`, { 'presence-ttl': '8s' }, async (s) => {
     const clients = [];
     for (let n = 0; n < 5; n += 1) {

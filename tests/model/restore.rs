@@ -12,12 +12,14 @@ use broker::broker::{
 };
 use broker::clock::Clock;
 use broker::types::{
-    Arrival, Change, Codec, Grant, HistoryRequest, Identifier, Join, Offset, PresenceId,
-    Publication, ServerMessage, SessionId, StreamCommand, StreamName,
+    Arrival, Change, Codec, Grant, HistoryRequest, Identifier, Join, MemberList, Offset,
+    PresenceId, Publication, ServerMessage, SessionId, StreamCommand, StreamName,
 };
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 
-use crate::replay::extra;
+use crate::replay::{apply, extra};
 
 const STREAMS: usize = 2;
 const CLIENTS: usize = 4;
@@ -92,6 +94,11 @@ enum Step {
         stream: usize,
         id: usize,
     },
+    /// The application changes a record of its own so often.
+    Churn {
+        stream: usize,
+        changes: usize,
+    },
     /// Its connection ends, with a session that can be resumed or not.
     End {
         client: usize,
@@ -131,6 +138,75 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..80)
 }
 
+/// Comings and goings among changes that are more than a journal keeps.
+fn busy_steps() -> impl Strategy<Value = Vec<Step>> {
+    let (client, stream, id) = (|| 0..CLIENTS, || 0..STREAMS, || 0..IDS.len());
+    let step = prop_oneof![
+        6 => (client(), stream()).prop_map(|(client, stream)| Step::Subscribe { client, stream }),
+        4 => (client(), stream(), id(), 0..INFOS.len())
+            .prop_map(|(client, stream, id, info)| Step::Join { client, stream, id, info }),
+        2 => (client(), stream()).prop_map(|(client, stream)| Step::Leave { client, stream }),
+        1 => (stream(), id()).prop_map(|(stream, id)| Step::Kick { stream, id }),
+        1 => (stream(), prop::sample::select(vec![3, 990, 1000, 1001]))
+            .prop_map(|(stream, changes)| Step::Churn { stream, changes }),
+        2 => client().prop_map(|client| Step::End { client, resumable: true }),
+        4 => client().prop_map(Step::Resume),
+        1 => prop::sample::select(vec![1, 150, 300]).prop_map(Step::Pass),
+        1 => Just(Step::Expire),
+        2 => (1..6_usize).prop_map(|most| Step::Snapshot { most }),
+        3 => Just(Step::Restart),
+    ];
+    prop::collection::vec(step, 0..100)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn who_is_resumed_after_restarts_sees_who_is_there(steps in busy_steps()) {
+        let mut world = World::new();
+        for step in &steps {
+            world.step(step);
+        }
+        for client in 0..CLIENTS {
+            world.step(&Step::Resume(client));
+        }
+    }
+}
+
+#[test]
+fn changes_that_nobody_can_have_missed_are_no_reason_to_refuse() {
+    for (passed, resumes) in [(0, false), (500, false), (1200, true)] {
+        let mut world = World::new();
+        world.step(&Step::Churn { stream: 0, changes: 1500 });
+        world.step(&Step::Pass(passed));
+        world.step(&Step::Expire);
+        world.step(&Step::Subscribe { client: 0, stream: 0 });
+        world.step(&Step::Snapshot { most: 100 });
+        for _ in 0..3 {
+            world.step(&Step::Restart);
+        }
+        world.step(&Step::Resume(0));
+        assert_eq!(world.resumed == 1, resumes, "after {passed} ms");
+    }
+}
+
+/// Else the property above would say little.
+#[test]
+fn most_sessions_are_resumed_after_restarts_and_some_are_not() {
+    let mut runner = TestRunner::deterministic();
+    let (mut resumed, mut refused) = (0, 0);
+    for _ in 0..30 {
+        let mut world = World::new();
+        for step in busy_steps().new_tree(&mut runner).unwrap().current() {
+            world.step(&step);
+        }
+        resumed += world.resumed;
+        refused += world.refused;
+    }
+    assert!(resumed > 30 && refused > 5, "{resumed}, {refused}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -158,6 +234,10 @@ struct World {
     published: u32,
     /// The application's records, each with when it goes, if it does by itself.
     put: BTreeMap<(usize, usize), Option<u64>>,
+    churned: u32,
+    /// How many subscriptions were resumed, and how many had to be made anew.
+    resumed: usize,
+    refused: usize,
 }
 
 #[derive(Clone, Default)]
@@ -165,6 +245,8 @@ struct Client {
     session: Option<u32>,
     earlier: Option<u32>,
     follows: [bool; STREAMS],
+    /// The members it saw of each stream when its connection ended.
+    seen: [MemberList; STREAMS],
 }
 
 fn name(stream: usize) -> StreamName {
@@ -191,6 +273,9 @@ impl World {
             snapshot: None,
             published: 0,
             put: BTreeMap::new(),
+            churned: 0,
+            resumed: 0,
+            refused: 0,
         }
     }
 
@@ -247,6 +332,15 @@ impl World {
                 self.shard.kick(&name(stream), &PUT_IDS[id].into(), self.now);
                 self.put.remove(&(stream, id));
             }
+            Step::Churn { stream, changes } => {
+                for _ in 0..changes {
+                    self.churned += 1;
+                    let info = self.churned.to_string().as_str().into();
+                    let join = Join { id: "bot".into(), info, extra: None };
+                    let put = Put { join, ttl: None, at: self.unix };
+                    self.shard.put(&name(stream), put, self.now).unwrap();
+                }
+            }
             Step::End { client, resumable } => self.end(client, resumable),
             Step::Resume(client) => self.resume(client),
             Step::Pass(milliseconds) => {
@@ -302,12 +396,19 @@ impl World {
             while self.shard.poll_reply().is_some() {}
             self.shard.handle(&name(stream), Input::Ended { key: key(session), end }, self.now);
         }
-        let earlier = resumable.then_some(session);
-        self.clients[client] = Client { session: None, earlier, follows };
+        self.lose(client, resumable);
+    }
+
+    /// A client's connection is no more; it has been told everything.
+    fn lose(&mut self, client: usize, resumable: bool) {
+        let seen = [0, 1].map(|stream| self.shard.members(&name(stream)).to_vec());
+        let Client { session, follows, .. } = self.clients[client];
+        let earlier = session.filter(|_| resumable);
+        self.clients[client] = Client { session: None, earlier, follows, seen };
     }
 
     fn resume(&mut self, client: usize) {
-        let Client { session: None, earlier: Some(earlier), follows } =
+        let Client { session: None, earlier: Some(earlier), follows, mut seen } =
             self.clients[client].clone()
         else {
             return;
@@ -315,17 +416,35 @@ impl World {
         self.sessions += 1;
         let session = self.sessions;
         let to = SessionId::from_bits(session.into());
-        let taken = [0, 1].map(|stream| {
-            follows[stream]
-                && self.shard.resume(
-                    &name(stream),
-                    &key(earlier),
-                    (to, session),
-                    |_| true,
-                    self.now,
-                )
-        });
-        self.clients[client] = Client { session: Some(session), earlier: None, follows: taken };
+        let mut taken = [false; STREAMS];
+        for stream in (0..STREAMS).filter(|stream| follows[*stream]) {
+            let (from, to) = (key(earlier), (to, session));
+            taken[stream] = self.shard.resume(&name(stream), &from, to, |_| true, self.now);
+            if taken[stream] {
+                self.resumed += 1;
+                self.sees_who_is_there(stream, &mut seen[stream]);
+            } else {
+                self.refused += 1;
+            }
+        }
+        self.clients[client] =
+            Client { session: Some(session), follows: taken, ..Client::default() };
+    }
+
+    /// Who was resumed and is told what it missed shows who is there.
+    fn sees_who_is_there(&mut self, stream: usize, seen: &mut MemberList) {
+        while let Some(delivery) = self.shard.poll_reply() {
+            for message in &delivery.messages {
+                let ServerMessage::Missed { id, change, extra } = message else {
+                    panic!("{message:?} is not what it missed");
+                };
+                apply(seen, id, (change, extra), false);
+            }
+        }
+        let mut there = self.shard.members(&name(stream)).to_vec();
+        there.sort_by(|a, b| a.id.cmp(&b.id));
+        seen.sort_by(|a, b| a.id.cmp(&b.id));
+        assert_eq!(*seen, there, "a resumed client of stream {stream}");
     }
 
     /// Writes down what changed, and a slice of the snapshot that is under way.
@@ -362,9 +481,9 @@ impl World {
         self.kept = next_snapshot(&self.shard);
         self.shard.take_changes();
         self.snapshot = None;
-        for client in &mut self.clients {
-            if let Some(session) = client.session.take() {
-                client.earlier = Some(session); // even where nothing was followed
+        for client in 0..CLIENTS {
+            if self.clients[client].session.is_some() {
+                self.lose(client, true); // even where nothing was followed
             }
         }
     }

@@ -55,7 +55,7 @@ fn what_is_foreign_or_newer_is_set_aside_and_the_rest_is_used() {
         (b"#!/bin/sh".to_vec(), "it is not a state file"),
         (
             flipped(bytes.clone(), 8, 8),
-            "a newer version of the broker wrote it (format 10, this one reads up to 2)",
+            "a newer version of the broker wrote it (format 11, this one reads up to 3)",
         ),
         (flipped(bytes, 20, 1), "its first bytes are damaged"),
         (elsewhere, "it is another file than its name says"),

@@ -120,7 +120,7 @@ pub(crate) fn apply(views: &mut Views, change: &Change) {
             view.put.insert(id.clone(), (info.clone(), *until));
         }
         Change::Withdrawn { id, .. } => drop(view.put.remove(id).unwrap()),
-        Change::Gone { .. } => {}
+        Change::Gone { .. } | Change::JournalTruncated { .. } => {}
         Change::Began { .. } | Change::Forgotten { .. } => unreachable!(),
     }
 }

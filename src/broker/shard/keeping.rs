@@ -26,10 +26,44 @@ impl<R: Clone> Shard<R> {
                 return (changes, Some(place));
             }
             if let Some(stream) = self.streams.get(place) {
-                describe(stream, &mut changes);
+                self.describe(stream, &mut changes);
             }
         }
         (changes, None)
+    }
+
+    /// All that there is to know of a stream.
+    fn describe(&self, stream: &Stream<R>, changes: &mut Vec<Change>) {
+        changes.push(began(stream));
+        let (.., kept) = stream.history.parts();
+        changes.extend(kept.cloned().map(Change::Published));
+        for (group, subscribers) in &stream.groups {
+            for (session, subscriber) in subscribers {
+                let key = SubscriberKey { session: *session, group: group.clone() };
+                let grant = subscriber.grant.as_deref();
+                changes.extend(grant.map(|grant| subscribed(stream, &key, *grant)));
+            }
+        }
+        let parked =
+            stream.parked.iter().filter_map(|(key, parked)| Some((key, parked.grant.as_deref()?)));
+        changes.extend(parked.map(|(key, grant)| subscribed(stream, key, *grant)));
+        if stream.journal.is_truncated(self.ticks, self.needed_since(self.now)) {
+            changes.push(Change::JournalTruncated { stream: stream.name.clone() });
+        }
+        let gone = stream.journal.gone().filter(|id| !stream.presence.has(id));
+        changes.extend(gone.map(|id| Change::Gone { stream: stream.name.clone(), id: id.clone() }));
+        changes.extend(stream.presence.records().map(|(owner, join)| {
+            let (stream, Join { id, info, extra }) = (stream.name.clone(), join);
+            match owner {
+                Owner::Subscription(SubscriberKey { session, group }) => {
+                    let (session, identifier) = (*session, group.identifier.clone());
+                    Change::Joined { stream, session, identifier, id, info, extra }
+                }
+                Owner::Application { until } => {
+                    Change::Put { stream, id, info, extra, until: *until }
+                }
+            }
+        }));
     }
 
     /// When the newest publication of a stream that isn't there any more was made, in
@@ -158,35 +192,6 @@ impl<R: Clone> Shard<R> {
         self.changes.as_ref()?;
         self.streams.get(index as usize).map(|stream| stream.name.clone())
     }
-}
-
-/// All that there is to know of a stream.
-fn describe<R: Clone>(stream: &Stream<R>, changes: &mut Vec<Change>) {
-    changes.push(began(stream));
-    let (.., kept) = stream.history.parts();
-    changes.extend(kept.cloned().map(Change::Published));
-    for (group, subscribers) in &stream.groups {
-        for (session, subscriber) in subscribers {
-            let key = SubscriberKey { session: *session, group: group.clone() };
-            let grant = subscriber.grant.as_deref();
-            changes.extend(grant.map(|grant| subscribed(stream, &key, *grant)));
-        }
-    }
-    let parked =
-        stream.parked.iter().filter_map(|(key, parked)| Some((key, parked.grant.as_deref()?)));
-    changes.extend(parked.map(|(key, grant)| subscribed(stream, key, *grant)));
-    let gone = stream.journal.gone().filter(|id| !stream.presence.has(id));
-    changes.extend(gone.map(|id| Change::Gone { stream: stream.name.clone(), id: id.clone() }));
-    changes.extend(stream.presence.records().map(|(owner, join)| {
-        let (stream, Join { id, info, extra }) = (stream.name.clone(), join);
-        match owner {
-            Owner::Subscription(SubscriberKey { session, group }) => {
-                let (session, identifier) = (*session, group.identifier.clone());
-                Change::Joined { stream, session, identifier, id, info, extra }
-            }
-            Owner::Application { until } => Change::Put { stream, id, info, extra, until: *until },
-        }
-    }));
 }
 
 fn began<R: Clone>(stream: &Stream<R>) -> Change {

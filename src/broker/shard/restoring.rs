@@ -129,6 +129,11 @@ impl<R: Clone> Shard<R> {
                     draft.records.insert((to, identifier), record);
                 }
             }
+            Change::JournalTruncated { .. } => {
+                if let Some(stream) = self.streams.get_mut(draft.index as usize) {
+                    stream.journal.truncate();
+                }
+            }
             Change::Gone { id, .. } => {
                 if let Some(stream) = self.streams.get_mut(draft.index as usize) {
                     stream.journal.note(id, Event::Left);

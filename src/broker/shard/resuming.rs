@@ -147,13 +147,17 @@ impl<R: Clone> Shard<R> {
 
     /// Forgets what the journal has noted and nobody can need any more.
     pub(super) fn tidy(&mut self, index: u32, now: Instant) {
-        let ResumeSettings { ttl, longest_doubt } = self.settings.resume;
+        let before = self.needed_since(now);
         let Some(stream) = self.streams.get_mut(index as usize) else { return };
         stream.journal_due = None;
-        if let Some(before) = now.checked_sub(ttl + longest_doubt) {
-            stream.journal.forget(self.ticks, before);
-        }
+        stream.journal.forget(self.ticks, before);
         self.tidy_later(index, now);
+    }
+
+    /// Since when somebody who can be resumed may not know what everyone else was told.
+    pub(super) fn needed_since(&self, now: Instant) -> Instant {
+        let ResumeSettings { ttl, longest_doubt } = self.settings.resume;
+        now.checked_sub(ttl + longest_doubt).unwrap_or_else(|| self.ticks.began(0))
     }
 
     /// Comes back to a stream's journal when what is in it now can be forgotten.

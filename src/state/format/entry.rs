@@ -40,6 +40,7 @@ mod tag {
     pub(super) const PUT: u8 = 12;
     pub(super) const WITHDRAWN: u8 = 13;
     pub(super) const JOINED_WITH: u8 = 14;
+    pub(super) const JOURNAL_TRUNCATED: u8 = 15;
     pub(super) const COMPLETE: u8 = 128;
     pub(super) const CLOSED: u8 = 129;
 }
@@ -128,6 +129,7 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
             begin(tag::GONE, stream, out);
             text(id.as_str(), out);
         }
+        Change::JournalTruncated { stream } => begin(tag::JOURNAL_TRUNCATED, stream, out),
         Change::Put { stream, id, info, extra, until } => {
             begin(tag::PUT, stream, out);
             text(id.as_str(), out);
@@ -267,6 +269,7 @@ fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
             Change::Resumed { stream, identifier, from: fields.id()?, to: fields.id()? }
         }
         tag::GONE => Change::Gone { stream, id: fields.presence_id()? },
+        tag::JOURNAL_TRUNCATED => Change::JournalTruncated { stream },
         tag::PUT => {
             let (id, info) = (fields.presence_id()?, fields.json()?);
             let extra = if fields.0.first() == Some(&0) {

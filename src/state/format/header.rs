@@ -5,7 +5,7 @@ use std::io;
 use super::entry::Fields;
 
 /// The version that is written, and the newest that is read.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 const MAGIC: &[u8; 8] = b"brokerst";
 

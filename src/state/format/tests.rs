@@ -94,6 +94,7 @@ fn change() -> impl Strategy<Value = Change> {
             Change::Resumed { stream, identifier, from, to }
         }),
         (stream(), "\\PC{1,9}").prop_map(|(stream, id)| Change::Gone { stream, id: id.into() }),
+        stream().prop_map(|stream| Change::JournalTruncated { stream }),
         (stream(), "\\PC{1,9}", json(), extra(), any::<Option<u64>>()).prop_map(
             |(stream, id, info, extra, until)| {
                 Change::Put { stream, id: id.into(), info, extra, until }
