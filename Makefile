@@ -1,7 +1,7 @@
 # Everything that is checked before a change is good. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup faketime valgrind lint unit clients-ready clients stutter instructions instructions-update test fuzz
+.PHONY: help setup faketime valgrind lint unit clients-ready clients stutter instructions instructions-update test fuzz corpus
 .NOTPARALLEL:
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -97,9 +97,20 @@ CARGO_FUZZ = $(if $(shell rustup toolchain list 2>/dev/null | grep ^nightly),car
 fuzz: ## Fuzz every target for SECONDS=60 each, or only TARGETS="shard websocket"
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz@$(CARGO_FUZZ_VERSION)
 	@for target in $(TARGETS); do \
-		known=$$(ls -d fuzz/corpus/$$target fuzz/regressions/$$target 2>/dev/null || true); \
-		words=$$(ls fuzz/dictionaries/$$target.dict 2>/dev/null || true); \
 		mkdir -p fuzz/found/$$target; \
+		tar -xzf fuzz/corpus/$$target.tar.gz --skip-old-files -C fuzz/found/$$target; \
+		known=$$(ls -d fuzz/regressions/$$target 2>/dev/null || true); \
+		words=$$(ls fuzz/dictionaries/$$target.dict 2>/dev/null || true); \
 		(set -x; $(CARGO_FUZZ) $$target fuzz/found/$$target $$known -- \
 			-max_total_time=$(SECONDS) -max_len=2048 -timeout=10 $${words:+-dict=$$words}); \
+	done
+
+corpus: ## Keep of what the fuzzers found the inputs that reach more code: TARGETS="shard websocket"
+	@for target in $(TARGETS); do \
+		rm -rf fuzz/merged && mkdir -p fuzz/merged fuzz/found/$$target; \
+		tar -xzf fuzz/corpus/$$target.tar.gz --skip-old-files -C fuzz/found/$$target; \
+		(set -x; $(CARGO_FUZZ) $$target fuzz/merged fuzz/found/$$target -- -merge=1 -use_counters=0); \
+		tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --format=ustar \
+			-C fuzz/merged -cf - $$(ls fuzz/merged) | gzip -9n > fuzz/corpus/$$target.tar.gz; \
+		rm -rf fuzz/merged; \
 	done

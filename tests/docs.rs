@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 const PROVEN: [&str; 2] = ["docs/RELIABILITY.md", "docs/SECURITY.md"];
 
 /// Folders with text of others, or none.
-const FOREIGN: [&str; 4] = ["target", "node_modules", ".git", "corpus"];
+const FOREIGN: [&str; 4] = ["target", "node_modules", ".git", "found"];
 
 /// What declares a test in the clients' tests.
 const DECLARED_BY: [&str; 6] =
