@@ -1,9 +1,9 @@
 //! AnyCable's spellings, so that a deployment can be switched by replacing the binary.
 //!
 //! Any flag of ours may be spelled with underscores. A flag of AnyCable's is the same as one of
-//! ours, or says what happens anyway, or is refused with the reason: nothing is ignored silently.
-//! [`FLAGS`] knows the flags of AnyCable 1.6. A variable without meaning is no reason not to
-//! start.
+//! ours, or says what happens anyway, or is refused with the reason: what AnyCable would have kept
+//! out because of it must not come in here. The same holds for its variables. [`FLAGS`] knows the
+//! flags of AnyCable 1.6.
 
 use std::ffi::OsString;
 use std::iter::Peekable;
@@ -20,7 +20,8 @@ enum Meaning {
     Sets(&'static str, &'static str),
     /// A switch; in this position it says what happens anyway, in the other it is refused.
     Switch(&'static [bool], &'static str),
-    /// With one of these values it says what happens anyway; with others it is refused.
+    /// With one of these values, with `none` or empty, it says what happens anyway; with others it
+    /// is refused.
     Value(&'static [&'static str], &'static str),
 }
 
@@ -31,19 +32,22 @@ pub(super) enum Given {
     Setting(String, Option<&'static str>),
     /// What happens anyway.
     NothingNew,
-    /// Nothing, and this is why.
+    /// Something that the broker doesn't do, and this is why.
     Meaningless(&'static str),
 }
 
 use Meaning::{Same, Sets, Switch, Value};
 
-const CALLBACKS: &str =
-    "the application is not called back but publishes over HTTP, so leave it out";
-const ENGINES: &str = "everything is kept in the memory of one process, without Redis or NATS in \
-                       this version, so leave it out and publish over HTTP";
+const CALLBACKS: &str = "the application is never asked about a client (RPC), so leave it out and set --secret, with \
+     which clients need a token and streams a signed name";
+const ENGINES: &str = "one process keeps everything in memory and takes publications over HTTP, \
+                       without Redis or NATS in this version, so leave it out and set the \
+                       application's broadcast adapter to http";
 const SCRAPED: &str = "metrics are scraped from /metrics, see --metrics-port, so leave it out";
-const CABLE_ONLY: &str = "clients connect by WebSocket at --cable-path and by nothing else in this \
-                          version, so leave it out";
+const NO_PUSHER: &str = "Pusher's protocol is not spoken, see --protocols for those that are, so \
+                         leave it out";
+const NO_DURABLE_STREAMS: &str = "durable streams are not served, see --sse-path and \
+                                  --history-limit for what is, so leave it out";
 const CLEARTEXT: &str = "names have to be signed, so leave it out";
 const RENAMED_TURBO: &str = "write --turbo-streams and --turbo-streams-secret instead";
 const RENAMED_CABLE_READY: &str = "write --cable-ready and --cable-ready-secret instead";
@@ -68,6 +72,7 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     // Said anyway, as long as it says what is.
     (&["broadcast-adapter"], Value(&["http"], ENGINES)),
     (&["broker"], Value(&["memory"], ENGINES)),
+    (&["pubsub"], Value(&["none"], ENGINES)),
     (&["presets"], Value(&["none", "broker"], "there are no presets, so set the flags you need")),
     (&["health-path"], Value(&["/health"], "it is served at /health, so leave it out")),
     (
@@ -87,6 +92,14 @@ const FLAGS: &[(&[&str], Meaning)] = &[
         &["enable-native-pings"],
         Switch(&[true], "liveness rests on them; --liveness-interval 0 turns them off"),
     ),
+    (
+        &["sse"],
+        Switch(
+            &[true, false],
+            "events are served at --sse-path; leave sse out of --protocols to \
+                                turn them off",
+        ),
+    ),
     (&["ignore-config-path"], Switch(&[true], "a file is read only when --config names it")),
     // Without meaning.
     (
@@ -95,10 +108,7 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     ),
     (&["metrics-host"], Value(&[], "every port listens on --host, so leave it out")),
     (&["node-id"], Value(&[], NO_KNOB)),
-    (
-        &["pubsub", "redis-channel", "nats-channel", "redis-url", "redis-sentinels"],
-        Value(&[], ENGINES),
-    ),
+    (&["redis-channel", "nats-channel", "redis-url", "redis-sentinels"], Value(&[], ENGINES)),
     (
         &[
             "redis-sentinel-discovery-interval",
@@ -125,7 +135,7 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     ),
     (
         &["redis-tls-verify", "redis-disable-cache", "nats-dont-randomize-servers"],
-        Switch(&[], ENGINES),
+        Switch(&[false], ENGINES),
     ),
     (&["embed-nats", "enats-debug", "enats-trace"], Switch(&[false], ENGINES)),
     (
@@ -144,7 +154,6 @@ const FLAGS: &[(&[&str], Meaning)] = &[
             "disconnect-rate",
             "disconnect-backlog-size",
             "disconnect-timeout",
-            "shutdown-pool-size",
         ],
         Value(&[], CALLBACKS),
     ),
@@ -152,19 +161,11 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     (&["turbo-rails-cleartext", "cable-ready-cleartext"], Switch(&[false], CLEARTEXT)),
     (&["turbo-rails-key"], Value(&[], RENAMED_TURBO)),
     (&["cable-ready-key"], Value(&[], RENAMED_CABLE_READY)),
-    (&["sse", "ds", "ds-skip-auth"], Switch(&[false], CABLE_ONLY)),
+    (&["ds", "ds-skip-auth"], Switch(&[false], NO_DURABLE_STREAMS)),
+    (&["ds-path", "ds-poll-interval", "ds-sse-ttl"], Value(&[], NO_DURABLE_STREAMS)),
     (
-        &[
-            "sse-path",
-            "ds-path",
-            "ds-poll-interval",
-            "ds-sse-ttl",
-            "pusher-app-id",
-            "pusher-secret",
-            "pusher-app-key",
-            "pusher-api-port",
-        ],
-        Value(&[], CABLE_ONLY),
+        &["pusher-app-id", "pusher-secret", "pusher-app-key", "pusher-api-port"],
+        Value(&[], NO_PUSHER),
     ),
     (
         &["http-broadcast-cors"],
@@ -201,7 +202,10 @@ const FLAGS: &[(&[&str], Meaning)] = &[
         &["shutdown-delay"],
         Value(&[], "it stops when it is told to, so delay the signal, or see --shutdown-timeout"),
     ),
-    (&["read-buffer-size", "write-buffer-size", "hub-gopool-size"], Value(&[], NO_KNOB)),
+    (
+        &["read-buffer-size", "write-buffer-size", "hub-gopool-size", "shutdown-pool-size"],
+        Value(&[], NO_KNOB),
+    ),
 ];
 
 /// Values by which AnyCable says that a setting of ours is not set.
@@ -237,7 +241,8 @@ pub(super) fn given(name: &str, value: Option<&str>) -> Option<Given> {
             Some(_) | None => Given::Meaningless(reason),
         },
         Value(values, reason) => match value {
-            Some(value) if value.is_empty() || values.contains(&value) => Given::NothingNew,
+            Some("" | "none") => Given::NothingNew,
+            Some(value) if values.contains(&value) => Given::NothingNew,
             Some(_) | None => Given::Meaningless(reason),
         },
     })
@@ -334,14 +339,20 @@ fn argument(
         }
         Some(Given::NothingNew) => Ok(None),
         Some(Given::Meaningless(reason)) => {
-            let told =
-                is_choice(&spelled.name) && (spelled.value.is_some() || !spelled.is_switch());
-            let value = text.filter(|_| told);
-            let shown = value.map_or_else(|| flag.to_owned(), |value| format!("{flag}={value}"));
-            Err(Refusal(format!("{shown} has no meaning here: {reason}")))
+            let told = spelled.value.is_some() || !spelled.is_switch();
+            let value = text.as_deref().filter(|_| told);
+            Err(meaningless(flag, &spelled.name, value, reason))
         }
         None => Ok(Some(arg.clone())),
     }
+}
+
+/// Why `given`, a flag or a variable as it was spelled, is refused.
+pub(super) fn meaningless(given: &str, name: &str, value: Option<&str>, reason: &str) -> Refusal {
+    Refusal(match value.filter(|_| is_choice(name)) {
+        Some(value) => format!("{given}={value} has no meaning here: {reason}"),
+        None => format!("{given} has no meaning here: {reason}"),
+    })
 }
 
 /// Whether it is the value that has no meaning. Other values aren't repeated: some are keys.

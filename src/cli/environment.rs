@@ -1,8 +1,9 @@
 //! Environment variables → two layers of settings, and what to warn about.
 //!
 //! A variable's value goes through the parser of its flag, so that both are read alike. Empty is
-//! unset. Variables nobody here knows are told in the log, not refused: other programs, and
-//! Kubernetes for a service named `broker`, set some with the same beginning.
+//! unset. AnyCable's variables are taken as its flags are, and refused as those are. Variables nobody
+//! here knows are reported in the log, not refused: other programs, and Kubernetes for a service named
+//! `broker`, set some with the same beginning.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -16,6 +17,9 @@ use crate::config::nearest;
 
 const OURS: &str = "BROKER_";
 const THEIRS: &str = "ANYCABLE_";
+
+/// Variables by which AnyCable, and what is beside it, is led to another server, and the flag each is.
+const ELSEWHERE: [(&str, &str); 2] = [("REDIS_URL", "redis-url"), ("NATS_SERVERS", "nats-servers")];
 
 /// What the environment says.
 pub(super) struct Environment {
@@ -75,14 +79,19 @@ fn theirs(
     warnings: &mut Vec<String>,
 ) -> Result<ArgMatches, Refusal> {
     let mut layer = Layer::default();
-    for (variable, value) in variables.iter().filter(|(name, _)| name.starts_with(THEIRS)) {
-        match anycable::given(&flag_of(variable, THEIRS), Some(&value.to_string_lossy())) {
+    for (variable, value) in variables {
+        let Some(flag) = flag_of(variable) else { continue };
+        let text = value.to_string_lossy();
+        match anycable::given(&flag, Some(&text)) {
             Some(Given::Setting(flag, to)) => {
                 layer.add(variable, &flag, to.map_or(value, OsStr::new))?;
             }
             Some(Given::NothingNew) => {}
             Some(Given::Meaningless(reason)) => {
-                warnings.push(format!("{variable} has no meaning here and is ignored: {reason}"));
+                // where the application reads it, too, it can't be taken away
+                let reason =
+                    format!("{reason}; {variable}= (empty) unsets it for the broker alone");
+                return Err(anycable::meaningless(variable, &flag, Some(&text), &reason));
             }
             None => warnings.push(format!("{variable} has no meaning here and is ignored")),
         }
@@ -121,17 +130,19 @@ impl<'a> Layer<'a> {
     }
 }
 
-/// `presence-ttl` of `BROKER_PRESENCE_TTL`.
-fn flag_of(variable: &str, prefix: &str) -> String {
-    variable.strip_prefix(prefix).unwrap_or(variable).to_lowercase().replace('_', "-")
+/// `presence-ttl` of AnyCable's `ANYCABLE_PRESENCE_TTL`.
+fn flag_of(variable: &str) -> Option<String> {
+    let elsewhere = ELSEWHERE.iter().find(|(name, _)| *name == variable);
+    let flag = |name: &str| name.to_lowercase().replace('_', "-");
+    elsewhere
+        .map_or_else(|| variable.strip_prefix(THEIRS).map(flag), |(_, to)| Some((*to).to_owned()))
 }
 
-/// Whether Kubernetes put it there, as it does in each pod for a service named `broker`:
-/// `BROKER_PORT=tcp://10.0.0.1:8080`, `BROKER_SERVICE_HOST`, `BROKER_PORT_8080_TCP`.
+/// Whether Kubernetes put it there, as it does in each pod for a service named `broker`, or
+/// `broker-api`: `BROKER_PORT=tcp://10.0.0.1:8080`, `BROKER_SERVICE_HOST`, `BROKER_PORT_8080_TCP`.
 fn by_kubernetes(variable: &str, value: &OsStr) -> bool {
-    let address =
-        value.to_str().is_some_and(|v| v.starts_with("tcp://") || v.starts_with("udp://"));
+    let address = |v: &str| ["tcp://", "udp://", "sctp://"].iter().any(|it| v.starts_with(it));
     variable.starts_with("BROKER_SERVICE_")
         || variable.starts_with("BROKER_PORT_")
-        || (variable == "BROKER_PORT" && address)
+        || (variable.ends_with("_PORT") && value.to_str().is_some_and(address))
 }

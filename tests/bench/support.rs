@@ -98,11 +98,15 @@ impl Drop for Broker {
     }
 }
 
+/// What the variables that are settings begin with.
+const SETTINGS: [&str; 4] = ["BROKER_", "ANYCABLE_", "REDIS_URL", "NATS_SERVERS"];
+
 /// The variables of whoever runs the tests are none of their business.
 fn without_settings(mut command: Command) -> Command {
-    let names = std::env::vars().map(|(name, _)| name);
-    for name in names.filter(|name| name.starts_with("BROKER_") || name.starts_with("ANYCABLE_")) {
-        command.env_remove(name);
+    for (name, _) in std::env::vars() {
+        if SETTINGS.iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(name);
+        }
     }
     command
 }

@@ -14,13 +14,16 @@ pub(crate) struct Broker {
     pub(crate) port: u16,
 }
 
+/// What the variables that are settings begin with.
+const SETTINGS: [&str; 4] = ["BROKER_", "ANYCABLE_", "REDIS_URL", "NATS_SERVERS"];
+
 /// The binary with its environment cleared of settings.
 pub(crate) fn command(flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
-    let settings = std::env::vars().map(|(name, _)| name);
-    for name in settings.filter(|name| name.starts_with("BROKER_") || name.starts_with("ANYCABLE_"))
-    {
-        command.env_remove(name);
+    for (name, _) in std::env::vars() {
+        if SETTINGS.iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(name);
+        }
     }
     command.args(flags);
     command

@@ -71,9 +71,9 @@ export class Broker {
     this.ca = cert && readFileSync(cert);
     this.origin = `127.0.0.1:${flags.port}`;
     this.args = toArgs(flags);
-    // BROKER_* variables of whoever runs the suite must not configure the broker under test.
+    // The variables of whoever runs the suite must not configure the broker under test.
     const env = Object.fromEntries(
-      Object.entries(process.env).filter(([name]) => !/^(BROKER|ANYCABLE)_/.test(name)),
+      Object.entries(process.env).filter(([name]) => !/^(BROKER_|ANYCABLE_|REDIS_URL$|NATS_SERVERS$)/.test(name)),
     );
     // The shell becomes the broker, so the process id is the broker's.
     const first = [];
