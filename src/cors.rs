@@ -1,10 +1,12 @@
 //! Which pages may ask over HTTP and read the answer (the Fetch standard, section 3.2). WebSockets
 //! need none of it: their handshake always says where a page is from.
 
+use std::net::IpAddr;
+
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
-use crate::auth::Origins;
+use crate::auth::{Access, Origins};
 
 /// How long a browser may remember the answer to its question, in seconds; none does for longer.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("7200");
@@ -15,29 +17,58 @@ const SITE: &str = "sec-fetch-site";
 /// Whether who asks may, if it is a page. A page of the broker's own origin doesn't say where it is
 /// from when it only reads; one of another that embeds what it can't read (as an image, say) doesn't
 /// either, and is told apart by what its browser says of the two.
-pub fn may_ask(origins: Option<&Origins>, request: &HeaderMap) -> bool {
-    let Some(allowed) = origins else { return true };
+pub fn may_ask(access: &Access, request: &HeaderMap) -> bool {
+    let Some(allowed) = &access.origins else { return true };
+    if request.contains_key(header::ORIGIN) {
+        return is_allowed(allowed, request);
+    }
+    let site = request.get(SITE);
+    let is_own = site.is_none_or(|site| site == "same-origin" || site == "none");
+    // a page has no token of another's, so with one the name it came by is as good as any
+    (is_own && (access.token_required || is_own_name(allowed, request))) || allowed.allow(None)
+}
+
+/// Whether the one origin that a request names may ask. Two answers are none.
+fn is_allowed(allowed: &Origins, request: &HeaderMap) -> bool {
     let mut from = request.get_all(header::ORIGIN).into_iter();
-    match (from.next(), from.next()) {
-        (Some(origin), None) => origin.to_str().is_ok_and(|origin| allowed.allow(Some(origin))),
-        (Some(_), Some(_)) => false,
-        (None, _) => {
-            let site = request.get(SITE);
-            site.is_none_or(|site| site == "same-origin" || site == "none") || allowed.allow(None)
-        }
+    let only = from.next().filter(|_| from.next().is_none());
+    only.and_then(|origin| origin.to_str().ok()).is_some_and(|origin| allowed.allow(Some(origin)))
+}
+
+/// Whether the page at the name that a request was made to is one that may ask. A page elsewhere can
+/// have its own name lead here (DNS rebinding), and is of the broker's own origin then.
+fn is_own_name(allowed: &Origins, request: &HeaderMap) -> bool {
+    let host = request.get(header::HOST);
+    let name = host.and_then(|host| host.to_str().ok());
+    is_this_machine(host) || name.is_some_and(|name| allowed.allow_host(name))
+}
+
+/// Whether a request was made to a name that only ever leads to the machine it is made on. Any other
+/// comes through a proxy, for which everyone is local, or from a page elsewhere whose own name was made
+/// to lead here.
+pub fn is_this_machine(host: Option<&HeaderValue>) -> bool {
+    let Some(host) = host else { return true }; // no browser
+    let Ok(host) = host.to_str() else { return false };
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').map_or(rest, |(address, _)| address),
+        None => host.split_once(':').map_or(host, |(name, _)| name),
+    };
+    match name.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => name.eq_ignore_ascii_case("localhost"),
     }
 }
 
 /// Lets the page that asked read an answer, if it may.
 pub fn expose(origins: Option<&Origins>, request: &HeaderMap, response: &mut Response) {
     let headers = response.headers_mut();
-    if origins.is_none() {
+    let Some(allowed) = origins else {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         return;
-    }
+    };
     headers.insert(header::VARY, HeaderValue::from_static("Origin"));
     if let Some(origin) = request.get(header::ORIGIN)
-        && may_ask(origins, request)
+        && is_allowed(allowed, request)
     {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         let credentials = HeaderValue::from_static("true");
@@ -72,7 +103,11 @@ mod tests {
         for (name, value) in headers {
             request.append(*name, HeaderValue::from_static(value));
         }
-        may_ask(Some(&allowed.parse().unwrap()), &request)
+        let access = Access { origins: Some(allowed.parse().unwrap()), ..Access::default() };
+        let may = may_ask(&access, &request);
+        let strict = Access { token_required: true, ..access };
+        assert!(!may || may_ask(&strict, &request), "a token takes no leave away");
+        may
     }
 
     #[test]
@@ -92,6 +127,41 @@ mod tests {
             assert_eq!(asks("a.example", &[site(what)]), may, "{what}");
         }
         assert!(asks("*", &[site("cross-site")]));
-        assert!(may_ask(None, &HeaderMap::new()));
+        assert!(may_ask(&Access::default(), &HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_name_that_was_made_to_lead_here_is_no_own_origin() {
+        let host = |host| ("host", host);
+        for own in ["localhost:8080", "127.0.0.1", "[::1]:8080", "a.example", "A.example"] {
+            assert!(asks("https://a.example", &[host(own)]), "{own}");
+        }
+        for other in ["evil.example", "evil.example:8080", "a.example.evil", "a.example:81"] {
+            assert!(!asks("a.example", &[host(other)]), "{other}");
+            assert!(!asks("a.example", &[host(other), ("sec-fetch-site", "same-origin")]));
+            assert!(asks("*", &[host(other)]), "{other}");
+            let from = ("origin", "http://a.example");
+            assert!(asks("a.example", &[host(other), from]), "who says where it is from");
+        }
+        let mut request = HeaderMap::new();
+        request.insert("host", HeaderValue::from_static("evil.example"));
+        let origins = Some("a.example".parse().unwrap());
+        let access = Access { origins, token_required: true, ..Access::default() };
+        assert!(may_ask(&access, &request), "it has no token");
+        assert!(may_ask(&Access::default(), &request), "every page may");
+    }
+
+    #[test]
+    fn only_loopback_is_this_machine() {
+        let is = |host| is_this_machine(Some(&HeaderValue::from_static(host)));
+        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "127.9.9.9", "[::1]", "[::1]:80"]
+        {
+            assert!(is(host), "{host}");
+        }
+        for host in ["", "example.io", "localhost.example.io:80", "10.0.0.1", "[::2]:80", "0.0.0.0"]
+        {
+            assert!(!is(host), "{host}");
+        }
+        assert!(is_this_machine(None));
     }
 }

@@ -41,6 +41,7 @@ impl Origins {
     pub fn allow(&self, origin: Option<&str>) -> bool {
         let origin = origin.map(str::to_ascii_lowercase);
         let parts = origin.as_deref().and_then(|origin| origin.split_once("://"));
+        let parts = parts.filter(|(scheme, host)| is_scheme(scheme) && is_host(host));
         self.0.iter().any(|pattern| match (&pattern.hosts, parts) {
             (Hosts::All, _) if pattern.scheme.is_none() => true,
             (_, None) => false,
@@ -49,6 +50,34 @@ impl Origins {
             }
         })
     }
+
+    /// Whether pages of this host, as a request's `Host` names it, may connect by some scheme.
+    pub fn allow_host(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        is_host(&host) && self.0.iter().any(|pattern| pattern.hosts.have(&host))
+    }
+}
+
+/// Whether it is a URL's scheme (RFC 3986, section 3.1).
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+}
+
+/// Whether it is a host as an origin has it: a name or an address, with a port or without, and
+/// nothing of a URL's other parts (`evil.io#.example.io`).
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        Some(_) | None => (text, None),
+    };
+    let named = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let numbered = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.contains(':') && address.bytes().all(numbered),
+        None => !host.is_empty() && host.bytes().all(named),
+    };
+    is_host && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 impl Hosts {
@@ -98,8 +127,7 @@ impl FromStr for Pattern {
             Some(_) => return Err(bad()),
             None => (false, host),
         };
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-        if host.is_empty() || host.ends_with('.') || !host.bytes().all(plain) {
+        if host.ends_with('.') || !is_host(host) {
             return Err(bad());
         }
         let host = host.to_owned();
@@ -166,6 +194,8 @@ mod tests {
             "",
             "www.example.com",
             "https://www.example.com/",
+            "://www.example.com",
+            "ht tp://www.example.com",
         ] {
             assert!(!allowed(list, origin), "{origin}");
         }
@@ -183,6 +213,43 @@ mod tests {
         assert!(allowed("*example.io", "https://a.example.io"));
         assert!(!allowed("*example.io", "https://evilexample.io"));
         assert!(allowed("*", "null") && "*".parse::<Origins>().unwrap().allow(None));
+    }
+
+    #[test]
+    fn nothing_but_a_host_is_held_against_a_star() {
+        for host in [
+            "evil.com#",
+            "evil.com?",
+            "evil.com/",
+            "evil.com:",
+            "evil.com:80:",
+            "user@",
+            "evil.com\\",
+            "evil.com ",
+            "evil.com\t",
+            "evil.com%00",
+            "[evil.com",
+            "[::1]",
+            "é",
+        ] {
+            let origin = format!("https://{host}.example.io");
+            assert!(!allowed("*.example.io,*example.io", &origin), "{origin}");
+        }
+        for port in ["", "x", "-1", "65536", "80#"] {
+            let origin = format!("https://a.example.io:{port}");
+            assert!(!allowed("*.example.io,https://*", &origin), "{origin}");
+        }
+        assert!(allowed("*.example.io", "capacitor://a_b-c.example.io"));
+    }
+
+    #[test]
+    fn a_host_is_one_whose_pages_may_connect() {
+        let allow = |list: &str, host| list.parse::<Origins>().unwrap().allow_host(host);
+        assert!(allow("https://a.example", "A.example") && allow("*.a:81", "b.a:81"));
+        for host in ["", "b.example", "a.example:81", "b.a.example", "a.example#.a.example"] {
+            assert!(!allow("a.example", host), "{host}");
+        }
+        assert!(allow("*", "b.example") && !allow("*", "b/"));
     }
 
     #[test]
@@ -214,6 +281,13 @@ mod tests {
             "a*b",
             "a?",
             "é",
+            "a:",
+            "a:x",
+            ":80",
+            "a:70000",
+            "[::1",
+            "[a]",
+            "::1",
         ] {
             assert!(text.parse::<Origins>().is_err(), "{text}");
         }

@@ -57,8 +57,6 @@ pub enum StreamError {
 }
 
 /// What is signed.
-#[derive(Deserialize)]
-#[serde(untagged)]
 enum Signed {
     Name(String),
     WithRights(WithRights),
@@ -137,7 +135,13 @@ fn verified(keys: Option<&Keys>, name: &str) -> Result<Signed, StreamError> {
     }
     let json = STANDARD.decode(encoded).or_else(|_| URL_SAFE.decode(encoded));
     let json = json.map_err(|_| StreamError::Malformed)?;
-    serde_json::from_slice(&json).map_err(|_| StreamError::Malformed)
+    // by how it begins: serde would take an array for an object, and applications sign arrays, too
+    let signed = match json.trim_ascii_start().first() {
+        Some(b'"') => serde_json::from_slice(&json).map(Signed::Name),
+        Some(b'{') => serde_json::from_slice(&json).map(Signed::WithRights),
+        Some(_) | None => return Err(StreamError::Malformed),
+    };
+    signed.map_err(|_| StreamError::Malformed)
 }
 
 fn named(stream: String, rights: Rights) -> Result<(StreamName, Rights), StreamError> {
@@ -253,7 +257,15 @@ mod tests {
 
     #[test]
     fn what_is_signed_is_a_name() {
-        for content in [json!(""), json!(5), json!(null), json!(["a"]), json!({ "stream": "a" })] {
+        for content in [
+            json!(""),
+            json!(5),
+            json!(null),
+            json!(["a"]),
+            json!(["a", ["subscribe", "join"]]), // the fields of an object without their names
+            json!([["a", ["subscribe"]]]),
+            json!({ "stream": "a" }),
+        ] {
             assert_eq!(signed(&closed(), &content), Err(StreamError::Malformed), "{content}");
         }
         let more = json!({ "stream": "a", "rights": ["subscribe"], "until": 5 });

@@ -27,6 +27,8 @@ pub(super) fn flag(error: &clap::Error) -> Refusal {
         format!("{flag} takes no value: leave out the = and what follows")
     } else if let Some(value) = value(error) {
         format!("{flag} {value}: {}", problem(error))
+    } else if kind == ErrorKind::ValueValidation {
+        format!("{flag} is empty: {}", problem(error))
     } else {
         format!("{flag} {}", problem(error))
     })

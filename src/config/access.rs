@@ -1,5 +1,7 @@
 //! Who may connect, follow, publish and read: the secrets and what follows from them.
 
+use std::net::IpAddr;
+
 use super::{ConfigError, Secret, Settings, validate};
 use crate::auth::{self, Keys, Origins, Streams, Tokens};
 
@@ -12,6 +14,9 @@ const SCRAPING: &str = "metrics-cable";
 
 /// What the key is derived over that the application knows the broker by.
 const ASKING: &str = "presence-fetch";
+
+/// The shortest secret that isn't remarked on, in bytes: 16 random ones can't be guessed.
+const SHORTEST_SECRET: usize = 16;
 
 /// The settings that protect.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
@@ -128,10 +133,41 @@ impl Access {
         Ok(())
     }
 
-    /// Whether everything that is served is meant for whoever can reach it, or protected.
-    pub(super) fn may_be_reached(&self) -> bool {
-        let keyed = self.broadcast_key.is_some() && self.api_key.is_some();
-        self.public || self.secret.is_some() || (self.jwt_secret.is_some() && keyed)
+    /// Whether everything that is served at an address that others reach is meant for them, or
+    /// protected.
+    pub(super) fn check_reached_at(&self, host: IpAddr) -> Result<(), ConfigError> {
+        if self.public || self.secret.is_some() {
+            return Ok(());
+        }
+        let (open, missing) = match (&self.jwt_secret, &self.broadcast_key, &self.api_key) {
+            (None, _, _) => return Err(ConfigError::NotLoopback { host }),
+            (Some(_), Some(_), Some(_)) => return Ok(()),
+            (Some(_), None, Some(_)) => ("publish", "a --broadcast-key"),
+            (Some(_), Some(_), None) => ("ask who is present", "an --api-key"),
+            (Some(_), None, None) => {
+                ("publish and ask who is present", "a --broadcast-key and an --api-key")
+            }
+        };
+        Err(ConfigError::NotKeyed { host, open, missing })
+    }
+
+    /// The settings of secrets and keys that are short enough to be guessed, or have such a one
+    /// among several.
+    pub(super) fn guessable(&self) -> impl Iterator<Item = &'static str> {
+        let all = [
+            ("secret", &self.secret),
+            ("jwt-secret", &self.jwt_secret),
+            ("streams-secret", &self.streams_secret),
+            ("turbo-streams-secret", &self.turbo_streams_secret),
+            ("cable-ready-secret", &self.cable_ready_secret),
+            ("broadcast-key", &self.broadcast_key),
+            ("api-key", &self.api_key),
+            ("metrics-key", &self.metrics_key),
+        ];
+        let is_short = |secret: &Secret| secret.each().any(|one| one.len() < SHORTEST_SECRET);
+        all.into_iter()
+            .filter(move |(_, secret)| secret.as_ref().is_some_and(is_short))
+            .map(|(setting, _)| setting)
     }
 
     /// What decides about connections and subscriptions.

@@ -22,6 +22,19 @@ pub enum ConfigError {
         /// The address asked for.
         host: IpAddr,
     },
+    /// Clients need a token, and the rest would be open to everyone.
+    #[error(
+        "--host {host} would let everyone who can reach it {open}: pass {missing} beside the \
+         --jwt-secret, or --secret, from which all keys follow"
+    )]
+    NotKeyed {
+        /// The address asked for.
+        host: IpAddr,
+        /// What everyone could do.
+        open: &'static str,
+        /// The keys that would prevent it.
+        missing: &'static str,
+    },
     /// A protection that rests on a secret, without one.
     #[error("--{setting} would protect or open nothing without a secret: pass --secret or --{of}")]
     NoSecret {
@@ -269,8 +282,9 @@ impl fmt::Display for FromFile<'_> {
     }
 }
 
-/// An operating system's error without its number.
-struct Plain<'a>(&'a io::Error);
+/// An operating system's error without its number, as part of a sentence.
+#[derive(Debug)]
+pub struct Plain<'a>(pub &'a io::Error);
 
 impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

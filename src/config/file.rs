@@ -40,7 +40,11 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Settings, ConfigError> {
         let line = lines.get(&key).copied().unwrap_or(1);
         let name = key.replace('_', "-");
         if !names.contains(&name) {
-            let hint = unknown(&name, &names);
+            let hint = if value.is_table() {
+                tabled(&name, &value, &names)
+            } else {
+                unknown(&name, &names)
+            };
             return Err(ConfigError::UnknownKey { file: file.to_owned(), line, key, hint });
         }
         let problem =
@@ -70,6 +74,20 @@ fn unknown(name: &str, names: &[String]) -> String {
         Some(similar) => format!("is not a setting: did you mean `{similar}`?"),
         None => "is not a setting: see `broker --help` for those there are".to_owned(),
     }
+}
+
+/// What to do with a table: `[presence]` and below it `ttl` is `presence-ttl`.
+fn tabled(name: &str, table: &toml::Value, names: &[String]) -> String {
+    let within = table.as_table().into_iter().flat_map(toml::Table::keys);
+    let meant = within
+        .flat_map(|key| [format!("{name}-{key}"), key.clone()])
+        .map(|key| key.replace('_', "-"))
+        .find(|key| names.contains(key));
+    let example = meant.as_deref().unwrap_or("presence-ttl");
+    format!(
+        "is a table, and settings stand in none: write them above the first table by their whole \
+         names, as `{example} = …`"
+    )
 }
 
 /// The deserializer's words for types, in words for people.

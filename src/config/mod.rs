@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use access::Access;
-pub use error::ConfigError;
+pub use error::{ConfigError, Plain};
 pub use fetch_url::{BadFetchUrl, FetchUrl};
 pub use protocols::{BadProtocol, Protocol, Protocols, Spoken};
 pub use proxies::{BadProxy, Proxies};
@@ -254,6 +254,12 @@ impl Config {
         let open = |key: Option<Secret>| reachable && key.is_none();
         let access = &self.access;
         let mut warnings = Vec::new();
+        for setting in access.guessable() {
+            warnings.push(format!(
+                "--{setting} has fewer than 16 bytes, or one of several has, and may be guessed: take a \
+                 random one, as `openssl rand -hex 32` makes it"
+            ));
+        }
         if !access.are_streams_public() && access.stream_secret().is_none() {
             warnings.push(
                 "no stream can be followed: names have to be signed and there is no secret to \

@@ -271,7 +271,7 @@ pub struct Settings {
     /// Hosts whose pages may connect, such as app.example.io,*.example.io
     ///
     /// A port counts if it is not the scheme's own (localhost:3000), a scheme if it is written
-    /// (`https://app.example.io`). A request without an Origin is refused, too. Unset, every page may.
+    /// (`https://app.example.io`). A WebSocket without an Origin is refused, too. Unset, every page may.
     #[arg(long, env = "BROKER_ALLOWED_ORIGINS", value_name = "HOSTS", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_origins: Option<String>,

@@ -110,7 +110,12 @@ fn only_loopback_is_served_unasked() {
         assert!(refusal(&["--host", host, "--public=false"]).contains(host));
         assert!(config(&["--host", host, "--public"]).is_ok(), "{host}");
         assert!(config(&["--host", host, "--secret=s"]).is_ok(), "{host}");
-        assert!(refusal(&["--host", host, "--jwt-secret=s"]).contains(host));
+        let missing = refusal(&["--host", host, "--jwt-secret=s"]);
+        let named = ["--broadcast-key", "--api-key"].map(|key| missing.contains(key));
+        assert!(missing.contains(host) && named == [true; 2], "{missing}");
+        let missing = refusal(&["--host", host, "--jwt-secret=s", "--broadcast-key=b"]);
+        let named = ["--broadcast-key", "--api-key"].map(|key| missing.contains(key));
+        assert_eq!(named, [false, true], "{missing}");
         assert!(refusal(&["--host", host, "--streams-secret=s"]).contains(host));
         let keys = ["--host", host, "--jwt-secret=s", "--broadcast-key=b", "--api-key=a"];
         assert!(config(&keys).is_ok(), "{host}");
@@ -158,7 +163,10 @@ fn the_dashboard_is_for_this_machine_or_for_who_has_the_key() {
 
 #[test]
 fn an_open_door_is_warned_about() {
-    let warnings = |given: &[&str]| config(given).unwrap().warnings().len();
+    let short = |warning: &String| warning.contains("fewer than 16 bytes");
+    let warnings = |given: &[&str]| {
+        config(given).unwrap().warnings().iter().filter(|warning| !short(warning)).count()
+    };
     assert_eq!(warnings(&["--public"]), 0);
     assert_eq!(warnings(&["--public", "--host=0.0.0.0"]), 2);
     assert_eq!(warnings(&["--public", "--host=0.0.0.0", "--broadcast-key=k", "--api-key=k"]), 0);
@@ -166,6 +174,38 @@ fn an_open_door_is_warned_about() {
     assert_eq!(warnings(&["--secret=s", "--host=0.0.0.0", "--public"]), 1);
     let no_stream = config(&["--jwt-secret=s"]).unwrap().warnings().join("\n");
     assert!(no_stream.contains("--streams-secret"), "{no_stream}");
+}
+
+#[test]
+fn a_short_secret_is_warned_about() {
+    let warnings = |given: &[&str]| config(given).unwrap().warnings().join("\n");
+    for setting in [
+        "secret",
+        "jwt-secret",
+        "streams-secret",
+        "turbo-streams-secret",
+        "cable-ready-secret",
+        "broadcast-key",
+        "api-key",
+        "metrics-key",
+    ] {
+        let warning = format!("--{setting} has fewer than 16 bytes");
+        for (given, is_short) in [
+            ("x", true),
+            ("fifteen-bytes-x", true),
+            ("sixteen-bytes-xy", false),
+            ("sixteen-bytes-xy,old", true),
+            ("sixteen-bytes-xy,sixteen-bytes-yz", false),
+        ] {
+            let given = format!("--{setting}={given}");
+            let told = warnings(
+                &["--streams-secret=sixteen-bytes-xy", &given]
+                    [usize::from(setting == "streams-secret")..],
+            );
+            assert_eq!(told.contains(&warning), is_short, "{given}: {told}");
+            assert!(is_short || told.is_empty(), "{given}: {told}");
+        }
+    }
 }
 
 #[test]
@@ -387,7 +427,13 @@ fn a_bad_file_is_refused_with_line_and_key() {
             "broker.toml, line 2: `presense-ttl` is not a setting: did you mean `presence-ttl`?",
         ),
         ("zzz = 1", "broker.toml, line 1: `zzz` is not a setting: see `broker --help`"),
-        ("[ws]\npaths = []", "broker.toml, line 1: `ws` is not a setting"),
+        (
+            "[presence]\nttl = '1s'",
+            "broker.toml, line 1: `presence` is a table, and settings stand in none: write them above \
+             the first table by their whole names, as `presence-ttl = …`",
+        ),
+        ("a = 1\nserver.port = 1", "broker.toml, line 1: `a` is not a setting"),
+        ("[server]\nport = 1", "broker.toml, line 1: `server` is a table, and"),
         ("config = 'x'", "broker.toml, line 1: `config` is for the command line only"),
         (
             "port = 'x'",

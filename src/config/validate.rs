@@ -51,8 +51,8 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
     let mut settings = settings;
     let host = settings.host.map_or(default.host, |h| h.0);
     let access = Access::from_settings(&mut settings)?;
-    if !access.may_be_reached() && !host.to_canonical().is_loopback() {
-        return Err(ConfigError::NotLoopback { host });
+    if !host.to_canonical().is_loopback() {
+        access.check_reached_at(host)?;
     }
     let is_guarded = access.reading_key().is_some() || host.to_canonical().is_loopback();
     let tls = TlsFiles::from_settings(&mut settings)?;
@@ -252,7 +252,7 @@ fn session_ttl(
 ) -> Result<Duration, ConfigError> {
     let given = given.unwrap_or(HumanDuration(default));
     let least = (HumanDuration(Duration::ZERO), "time doesn't run backwards");
-    let most = (HumanDuration(LONGEST_TTL), "every ended session is kept that long");
+    let most = (HumanDuration(LONGEST_TTL), "every ended session is kept that long, so lower it");
     bounded(setting, given, least, most).map(|d| d.0)
 }
 
@@ -264,7 +264,7 @@ fn history_limit(given: Option<usize>, default: usize) -> Result<usize, ConfigEr
 fn history_ttl(given: Option<HumanDuration>, default: Duration) -> Result<Duration, ConfigError> {
     let given = given.unwrap_or(HumanDuration(default));
     let least = (HumanDuration(SHORTEST), "nobody could ask in time; --history-limit 0 keeps none");
-    let most = (HumanDuration(LONGEST_TTL), "each publication is kept that long");
+    let most = (HumanDuration(LONGEST_TTL), "each publication is kept that long, so lower it");
     bounded("history-ttl", given, least, most).map(|d| d.0)
 }
 

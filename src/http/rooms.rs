@@ -80,7 +80,7 @@ impl Rooms {
         let room = StreamName::from(&*room);
         let knows_key = self.api_key.is_some() && authorize(self.api_key.as_ref(), headers).is_ok();
         if !knows_key {
-            if !cors::may_ask(self.access.origins.as_ref(), headers) {
+            if !cors::may_ask(&self.access, headers) {
                 return Err(Refusal::Origin);
             }
             self.check_client(&room, headers, query)?;

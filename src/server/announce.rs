@@ -14,7 +14,7 @@ pub(super) fn ready(
     let Addresses { cable, api, metrics } = at;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        engine = "memory",
+        engine = if config.state_dir.is_some() { "memory and disk" } else { "memory" },
         presence_ttl = %humantime::format_duration(config.presence_ttl),
         open_files,
         max_connections,
@@ -42,6 +42,14 @@ pub(super) fn ready(
         (false, Some(_)) => "signed",
         (false, None) => "none",
     };
+    let mut streams = streams.to_owned();
+    for (is_on, whose) in
+        [(access.turbo_streams, ", Turbo's"), (access.cable_ready, ", CableReady's")]
+    {
+        if is_on {
+            streams.push_str(whose);
+        }
+    }
     let origins = access.allowed_origins.as_ref().map_or_else(|| "any".into(), ToString::to_string);
     // where most clients go, or the only ones there are
     let path = protocols().next().map_or("", |(_, path)| path);

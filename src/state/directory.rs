@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 
 use super::format::Boot;
+use crate::config::Plain;
 
 /// How many files that were set aside are kept; the oldest go.
 const ASIDE: usize = 8;
@@ -19,10 +20,19 @@ const SUFFIX: &str = ".aside";
 /// Why a directory can't be used: one sentence each, with what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// There is something else.
+    #[error(
+        "--state-dir {} is a file, not a directory: give a directory that the broker may write to, \
+         or a path where it may create one", dir.display()
+    )]
+    NoDirectory {
+        /// What should be the directory.
+        dir: PathBuf,
+    },
     /// It isn't there and can't be made.
     #[error(
-        "--state-dir {} can't be created ({source}): create it, or give a directory that the \
-         broker may write to", dir.display()
+        "--state-dir {} can't be created ({}): create it, or give a directory that the \
+         broker may write to", dir.display(), Plain(source)
     )]
     Create {
         /// The directory.
@@ -32,8 +42,8 @@ pub enum OpenError {
     },
     /// It is there and no good.
     #[error(
-        "--state-dir {} can't be read and written ({source}): give a directory that the broker \
-         may write to", dir.display()
+        "--state-dir {} can't be read and written ({}): give a directory that the broker \
+         may write to", dir.display(), Plain(source)
     )]
     Unwritable {
         /// The directory.
@@ -91,6 +101,9 @@ impl Directory {
     /// Makes the directory if it isn't there, and sees to it that it is this process' alone.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let dir = || path.to_path_buf();
+        if path.is_file() {
+            return Err(OpenError::NoDirectory { dir: dir() });
+        }
         make(path).map_err(|source| OpenError::Create { dir: dir(), source })?;
         let unwritable = |source| OpenError::Unwritable { dir: dir(), source };
         let lock = lock(path).map_err(|error| match error {

@@ -175,8 +175,7 @@ pub(super) fn open(
 
 /// Whether the page that asks by a plain request may, if one asks.
 pub(super) fn check_origin(context: &Context, headers: &HeaderMap) -> Result<(), Refusal> {
-    let may = cors::may_ask(context.access.origins.as_ref(), headers);
-    if may { Ok(()) } else { Err(Refusal::Origin) }
+    if cors::may_ask(&context.access, headers) { Ok(()) } else { Err(Refusal::Origin) }
 }
 
 /// Where the page comes from, if a page asks. Two answers are none.

@@ -4,7 +4,6 @@
 //! snapshot each second, and what becomes of the members of the chosen stream as it happens. Nothing is
 //! asked of the shards while no dashboard is open.
 
-mod host;
 mod snapshot;
 
 use std::any::Any;
@@ -28,6 +27,7 @@ use super::pages::{File, Kind, page};
 use super::reply::{Refusal, answer, authorize};
 use crate::clock::Clock;
 use crate::config::Secret;
+use crate::cors;
 use crate::fanout::{Hub, Observer, Stopped};
 use crate::types::{PresenceChange, StreamName};
 
@@ -111,7 +111,7 @@ fn admit(
     places: Arc<Semaphore>,
 ) -> Result<OwnedSemaphorePermit, Refusal> {
     authorize(dashboard.key.as_ref(), headers)?;
-    if dashboard.key.is_none() && !host::is_this_machine(headers.get(header::HOST)) {
+    if dashboard.key.is_none() && !cors::is_this_machine(headers.get(header::HOST)) {
         return Err(Refusal::OtherHost);
     }
     places.try_acquire_owned().map_err(|_| Refusal::Dashboards(MOST))
