@@ -9,7 +9,7 @@ use std::io::{self, Read};
 
 use broker::state::format::{
     Basis, Boot, Decoded, Entry, Fault, Header, HeaderError, Reader, decode, encode, encode_closed,
-    encode_complete,
+    encode_complete, encode_without_history,
 };
 use broker::types::{Change, Epoch, Identifier, RawJson};
 use serde_json::value::RawValue;
@@ -259,6 +259,7 @@ fn check_again(decoded: &Decoded) {
         match &turn[0] {
             Entry::Change(_) => encode(turn.iter().filter_map(change), &mut file),
             Entry::Complete { forgotten } => encode_complete(*forgotten, &mut file),
+            Entry::WithoutHistory => encode_without_history(&mut file),
             Entry::Closed => encode_closed(&mut file),
         }
     }
@@ -271,6 +272,6 @@ fn check_again(decoded: &Decoded) {
 fn change(entry: &Entry) -> Option<&Change> {
     match entry {
         Entry::Change(change) => Some(change),
-        Entry::Complete { .. } | Entry::Closed => None,
+        Entry::Complete { .. } | Entry::WithoutHistory | Entry::Closed => None,
     }
 }

@@ -45,7 +45,9 @@ impl Beginning {
         let mut beginning = Self::empty(logs.len(), settings, now);
         let unix = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
         let complete = loaded.ending != Ending::Incomplete;
-        let forgotten = if complete { loaded.forgotten } else { unix };
+        // without one, nobody knows what was published since the positions that clients have
+        let has_history = complete && loaded.has_history && settings.history.limit > 0;
+        let forgotten = if has_history { loaded.forgotten } else { unix };
         for ((shard, log), kept) in beginning.shards.iter_mut().zip(logs) {
             shard.keep_changes();
             shard.restore_forgotten(forgotten);
@@ -54,7 +56,7 @@ impl Beginning {
         let count = beginning.shards.len();
         for (stream, changes) in loaded.streams {
             if let Some((shard, _)) = beginning.shards.get_mut(place(&stream, count)) {
-                shard.restore(changes, Restoring { unix, complete, now });
+                shard.restore(changes, Restoring { unix, complete, has_history, now });
             }
         }
         let mut sessions: HashMap<SessionId, Session, RandomState> = HashMap::default();

@@ -26,7 +26,8 @@ pub(super) fn begin(
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let (logs, keeper) = state.begin(shards, instruments, now);
+    let has_history = settings.history.limit > 0;
+    let (logs, keeper) = state.begin(shards, has_history, instruments, now);
     let keeping = keeper.every(config.state_interval)?;
     let before = match loaded.ending {
         Ending::Clean if loaded.streams.is_empty() => "left nothing",
@@ -34,6 +35,9 @@ pub(super) fn begin(
         Ending::Crashed => "just ended",
         Ending::Incomplete => "ended so that something may be missing: histories begin anew",
     };
+    if has_history && !loaded.has_history {
+        tracing::info!("histories begin anew: none was kept while --history-limit was 0");
+    }
     let streams = loaded.streams.len();
     // reading took a while: what is left of anyone's time is left from here on
     let beginning = Beginning::restored(settings, loaded, logs, clock.unix(), clock.now());

@@ -22,6 +22,8 @@ pub(super) struct Disk {
     pub(super) directory: Directory,
     pub(super) boot: Boot,
     pub(super) run: u64,
+    /// Whether publications are kept at all in this run.
+    pub(super) has_history: bool,
     pub(super) instruments: Arc<Instruments>,
     /// The files of earlier runs, until this one is complete.
     pub(super) earlier: Mutex<Vec<Earlier>>,

@@ -25,6 +25,9 @@ pub struct Loaded {
     /// When the newest publication of a stream that isn't here was made, in milliseconds of the
     /// Unix epoch; 0 if there was none.
     pub forgotten: u64,
+    /// Whether every run since the streams began has kept publications. If not, what was published
+    /// in one that hasn't is in no history.
+    pub has_history: bool,
     /// How complete that is.
     pub ending: Ending,
     /// What was wrong with the files and what was done about it, a sentence each.
@@ -86,6 +89,7 @@ pub(super) fn load(directory: &Directory, boot: Boot) -> std::io::Result<(Loaded
         loaded: Loaded {
             streams: IndexMap::new(),
             forgotten: 0,
+            has_history: true,
             ending: Ending::Clean,
             warnings: Vec::new(),
         },
@@ -220,6 +224,7 @@ impl Loader<'_> {
             Entry::Complete { forgotten } => {
                 self.loaded.forgotten = self.loaded.forgotten.max(forgotten);
             }
+            Entry::WithoutHistory => self.loaded.has_history = false,
             Entry::Closed => {}
         }
     }

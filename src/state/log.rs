@@ -226,7 +226,10 @@ impl Log {
         let name = Name { run, shard, generation };
         let header =
             Header { boot: disk.boot, run, shards: disk.shards(), shard, generation, basis };
-        let header = header.encode();
+        let mut header = header.encode();
+        if !disk.has_history {
+            format::encode_without_history(&mut header);
+        }
         let file = disk.directory.create(name)?;
         if let Err(error) = (&file).write_all(&header) {
             disk.directory.remove(name)?;

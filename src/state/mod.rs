@@ -66,11 +66,13 @@ impl State {
     }
 
     /// Begins a run: a log for each shard, in order, and what looks after them. Whatever was
-    /// loaded is to be appended to the new logs; see [`Log::is_in_snapshot`]. Waits for the disk,
-    /// so that a power loss later can't hide that there has been this run.
+    /// loaded is to be appended to the new logs; see [`Log::is_in_snapshot`]. `has_history` is
+    /// whether publications are kept. Waits for the disk, so that a power loss later can't hide that
+    /// there has been this run.
     pub fn begin(
         self,
         shards: usize,
+        has_history: bool,
         instruments: &Arc<Instruments>,
         now: Instant,
     ) -> (Vec<Log>, Keeper) {
@@ -85,6 +87,7 @@ impl State {
             directory,
             boot,
             run: before.run.saturating_add(1),
+            has_history,
             instruments: Arc::clone(instruments),
             earlier: Mutex::new(before.files),
             tails: (0..shards).map(|_| Mutex::default()).collect(),
@@ -106,7 +109,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (state, _) = State::open(dir.path(), Boot::from_bits(1)).unwrap();
         #[expect(clippy::disallowed_methods, reason = "any instant will do")]
-        let (logs, keeper) = state.begin(3, &Arc::new(Instruments::new()), Instant::now());
+        let (logs, keeper) = state.begin(3, true, &Arc::new(Instruments::new()), Instant::now());
         assert_eq!(logs.len(), 3);
         for tail in &keeper.disk.tails {
             assert!(tail.lock().files.iter().all(|file| file.synced == Some(file.length)));

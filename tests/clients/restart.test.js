@@ -355,6 +355,35 @@ for (const how of HOW) {
   });
 }
 
+for (const how of HOW) {
+  restarting(`${how}: after a run without history, positions from before are refused`, {}, async (s) => {
+    const [ann] = await s.subscriber('room');
+    await s.http.request('/api/presence/room/lamp', { method: 'PUT' }); // the stream lives on
+    for (let n = 1; n <= 6; n += 1) await s.http.publish('room', n);
+    const { epoch } = await ann.hears({ message: 6 });
+    await s.restart(how, { 'history-limit': 0 });
+    const since = Math.floor(Date.now() / 1000);
+    for (const stream of ['room', 'new']) await s.http.publish(stream, 'not kept');
+    await until(() => Date.now() / 1000 > since + 1, 'another second has begun');
+    await s.restart(how);
+    for (const n of [7, 8]) await s.http.publish('room', n);
+    const asks = [...[0, 3, 6].map((offset) => ({ streams: { room: { epoch, offset } } })), { since }];
+    for (const history of asks) {
+      const socket = await s.socket();
+      socket.send({ command: 'subscribe', identifier: ROOM, history });
+      await socket.hears({ type: 'reject_history' });
+      socket.hears({ type: 'confirm_subscription' });
+      await socket.settle(ROOM);
+      socket.hearsNothing(JSON.stringify(history));
+    }
+    const socket = await s.socket();
+    const identifier = await socket.subscribe('new', {}, { history: { since } });
+    await socket.hears({ type: 'reject_history', identifier });
+    const fresh = await socket.subscribe('room', {}, { history: { since: since + 2 } });
+    await socket.hears({ type: 'confirm_history', identifier: fresh });
+  });
+}
+
 restarting('a session is not resumed by a broker that keeps none', {}, async (s) => {
   const [ann] = await s.member('room', 'ann');
   await s.restart('SIGKILL', { 'sessions-ttl': '0s' });

@@ -678,7 +678,10 @@ fn a_device_that_comes_back_after_a_restart_is_the_same_device() {
     join(&mut shard, 1);
     join(&mut shard, 2);
     let mut next = Shard::<usize>::new(Settings { seed: 1, ..settings() }, now);
-    next.restore(shard.take_changes(), Restoring { unix: 0, complete: true, now });
+    next.restore(
+        shard.take_changes(),
+        Restoring { unix: 0, complete: true, has_history: true, now },
+    );
     assert_eq!(next.totals().records, 2);
     join(&mut next, 3);
     assert_eq!(next.totals().records, 2, "it has taken the place of one");

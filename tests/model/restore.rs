@@ -51,7 +51,12 @@ fn what_the_application_put_has_what_is_left_of_its_time() {
     // and less of it where nothing ran for a while
     for (passed, there) in [(399, &["app", "ann"][..]), (400, &["ann"])] {
         let mut next = Shard::<u32>::new(SETTINGS, world.now);
-        let at = Restoring { unix: world.unix + passed, complete: true, now: world.now };
+        let at = Restoring {
+            unix: world.unix + passed,
+            complete: true,
+            has_history: true,
+            now: world.now,
+        };
         for changes in by_stream(&world.kept).into_values() {
             next.restore(changes, at);
         }
@@ -470,7 +475,7 @@ impl World {
         let mut next = Shard::new(Settings { seed: 8, ..SETTINGS }, self.now);
         next.keep_changes();
         next.restore_forgotten(self.shard.forgotten());
-        let at = Restoring { unix: self.unix, complete: true, now: self.now };
+        let at = Restoring { unix: self.unix, complete: true, has_history: true, now: self.now };
         for changes in streams.into_values() {
             next.restore(changes, at);
         }
@@ -557,7 +562,10 @@ fn a_record_that_was_taken_over_is_as_it_was() {
     let seen = infos(&mut shard);
     assert_eq!(seen, ("1".into(), vec!["2".to_owned(), "1".to_owned()]), "the last to join");
     let mut restored = Shard::<u32>::new(SETTINGS, now);
-    restored.restore(shard.take_changes(), Restoring { unix: 0, complete: true, now });
+    restored.restore(
+        shard.take_changes(),
+        Restoring { unix: 0, complete: true, has_history: true, now },
+    );
     assert_eq!(infos(&mut restored), seen);
 }
 

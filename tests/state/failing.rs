@@ -89,7 +89,7 @@ impl Sim {
         let (state, loaded) = view::open(dir, BOOT);
         let told = view::views(&loaded);
         let now = Instant::now();
-        let (logs, keeper) = state.begin(shards, &Arc::new(Instruments::new()), now);
+        let (logs, keeper) = state.begin(shards, true, &Arc::new(Instruments::new()), now);
         (Self { logs, keeper, told, now }, loaded.ending)
     }
 

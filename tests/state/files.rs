@@ -5,10 +5,12 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 
 use broker::state::format::{self, Entry};
 use broker::state::{Boot, Ending, Loaded, OpenError, State};
+use broker::telemetry::Instruments;
 
 use super::view::{self, BOOT, Views, apply, apply_all, began, joined, published};
 
@@ -170,6 +172,33 @@ fn what_was_forgotten_is_not_forgotten() {
     assert_eq!(view::files(dir.path()).len(), 1);
     drop((logs, keeper));
     assert_eq!(view::load(dir.path(), BOOT).forgotten, 7);
+}
+
+#[test]
+fn a_run_without_history_is_known_until_a_later_one_is_complete() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path());
+    let run = |has_history| {
+        let (state, loaded) = view::open(dir.path(), BOOT);
+        let (logs, keeper) =
+            state.begin(2, has_history, &Arc::new(Instruments::new()), Instant::now());
+        (loaded.has_history, logs, keeper)
+    };
+    let (knows, ..) = run(false); // which ends before it has written anything
+    assert!(knows, "all runs had one");
+    for has_history in [true, false, true] {
+        let (knows, mut logs, keeper) = run(has_history);
+        assert!(!knows, "one run had none");
+        for log in &mut logs {
+            log.end_snapshot(0, Instant::now());
+            log.begin_snapshot(Instant::now()); // a later file says so, too
+            log.end_snapshot(0, Instant::now());
+        }
+        keeper.pass();
+        drop((logs, keeper));
+        assert_eq!(view::load(dir.path(), BOOT).has_history, has_history);
+        drop(run(false));
+    }
 }
 
 #[test]

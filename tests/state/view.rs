@@ -176,7 +176,7 @@ pub(crate) fn views(loaded: &Loaded) -> Views {
 }
 
 pub(crate) fn begin(state: State, shards: usize) -> (Vec<Log>, Keeper) {
-    state.begin(shards, &Arc::new(Instruments::new()), Instant::now())
+    state.begin(shards, true, &Arc::new(Instruments::new()), Instant::now())
 }
 
 /// A directory's state files, in order.

@@ -22,9 +22,12 @@ use crate::types::{
 pub struct Restoring {
     /// The time now, in milliseconds of the Unix epoch.
     pub unix: u64,
-    /// Whether all is there that anyone was told. If not, no position that a client knows can be
-    /// trusted, and no session's view: who was present is all that is taken.
+    /// Whether all is there that anyone was told. If not, no session's view can be trusted: who was
+    /// present is all that is taken.
     pub complete: bool,
+    /// Whether all publications are there since the positions that clients may have, but for those
+    /// that a history says it has lost. If not, histories begin anew.
+    pub has_history: bool,
     /// The time now.
     pub now: Instant,
 }
@@ -43,7 +46,7 @@ impl<R: Clone> Shard<R> {
     pub fn restore(&mut self, changes: impl IntoIterator<Item = Change>, at: Restoring) {
         let mut changes = changes.into_iter();
         let Some(Change::Began { stream, epoch, head, lost }) = changes.next() else { return };
-        let history = if at.complete {
+        let history = if at.has_history {
             History::behind(epoch, head, lost)
         } else {
             History::new(self.next_epoch(), lost.max(at.unix))
@@ -91,7 +94,7 @@ impl<R: Clone> Shard<R> {
     fn apply(&mut self, draft: &mut Draft, change: Change, at: Restoring) {
         match change {
             Change::Published(publication) => {
-                if at.complete && self.settings.history.limit > 0 {
+                if at.has_history {
                     self.restore_publication(draft.index, publication, at);
                 }
             }

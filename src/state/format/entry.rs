@@ -20,6 +20,9 @@ pub enum Entry {
         /// the Unix epoch.
         forgotten: u64,
     },
+    /// The broker that wrote the file kept no publications: what was published meanwhile is in no
+    /// history, and has no position.
+    WithoutHistory,
     /// The broker stopped in good order; nothing follows.
     Closed,
 }
@@ -43,6 +46,7 @@ mod tag {
     pub(super) const JOURNAL_TRUNCATED: u8 = 15;
     pub(super) const COMPLETE: u8 = 128;
     pub(super) const CLOSED: u8 = 129;
+    pub(super) const WITHOUT_HISTORY: u8 = 130;
 }
 
 const JOIN: u8 = 1;
@@ -155,6 +159,10 @@ pub(super) fn encode_complete(forgotten: u64, out: &mut Vec<u8>) {
     number(forgotten, out);
 }
 
+pub(super) fn encode_without_history(out: &mut Vec<u8>) {
+    out.push(tag::WITHOUT_HISTORY);
+}
+
 pub(super) fn encode_closed(out: &mut Vec<u8>) {
     out.push(tag::CLOSED);
 }
@@ -199,6 +207,7 @@ fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
     let [kind] = fields.array()?;
     match kind {
         tag::COMPLETE => return Some(Entry::Complete { forgotten: fields.number()? }),
+        tag::WITHOUT_HISTORY => return Some(Entry::WithoutHistory),
         tag::CLOSED => return Some(Entry::Closed),
         _ => {}
     }

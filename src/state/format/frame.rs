@@ -60,6 +60,11 @@ pub fn encode_complete(forgotten: u64, out: &mut Vec<u8>) {
     framed(out, |out| entry::encode_complete(forgotten, out));
 }
 
+/// Appends a frame that says that no publications are kept; see [`Entry::WithoutHistory`].
+pub fn encode_without_history(out: &mut Vec<u8>) {
+    framed(out, entry::encode_without_history);
+}
+
 /// Appends the frame that ends a file; see [`Entry::Closed`].
 pub fn encode_closed(out: &mut Vec<u8>) {
     framed(out, entry::encode_closed);

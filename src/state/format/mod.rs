@@ -20,7 +20,7 @@ mod header;
 mod tests;
 
 pub use entry::Entry;
-pub use frame::{Fault, Reader, encode, encode_closed, encode_complete};
+pub use frame::{Fault, Reader, encode, encode_closed, encode_complete, encode_without_history};
 pub use header::{Basis, Boot, Header, HeaderError, VERSION};
 
 /// A file, as far as it can be read.

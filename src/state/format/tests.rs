@@ -117,6 +117,8 @@ fn file(turns: &[Vec<Change>], closed: bool) -> (Vec<u8>, Vec<Entry>) {
         encode(turn, &mut file);
         entries.extend(turn.iter().cloned().map(Entry::Change));
     }
+    encode_without_history(&mut file);
+    entries.push(Entry::WithoutHistory);
     encode_complete(5, &mut file);
     entries.push(Entry::Complete { forgotten: 5 });
     if closed {
@@ -159,8 +161,9 @@ fn a_header_says_what_it_is() {
         assert!(Header::decode(&changed).is_err(), "{at}");
     }
     let mut newer = bytes.clone();
-    newer[8] = 3;
-    assert!(matches!(Header::decode(&newer), Err(HeaderError::Newer(3))));
+    newer[8..12].copy_from_slice(&(VERSION + 1).to_le_bytes());
+    let refused = Header::decode(&newer);
+    assert!(matches!(refused, Err(HeaderError::Newer(version)) if version == VERSION + 1));
     assert!(matches!(Header::decode(b"hello"), Err(HeaderError::Foreign)));
     assert!(matches!(Header::decode(&[0; 100]), Err(HeaderError::Foreign)));
     let nobody = Header { shard: 2, ..HEAD }.encode();
