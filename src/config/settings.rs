@@ -97,7 +97,7 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cable_path: Option<String>,
 
-    /// What Phoenix's `Socket` is given [default: /socket]
+    /// Path of Phoenix Channels, as given to Phoenix's `Socket` [default: /socket]
     ///
     /// Below it are /websocket and, for clients that can't have one, /longpoll.
     #[arg(long, env = "BROKER_PHOENIX_PATH", value_name = "PATH", help_heading = WHERE)]
@@ -119,10 +119,11 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sse_path: Option<String>,
 
-    /// Certificate to speak TLS with: a PEM file, with those that lead to one clients know
+    /// Certificate to speak TLS with: a PEM file with the full chain
     ///
-    /// Every port then speaks TLS (1.2 and 1.3), and nothing else. It is read again on SIGHUP and
-    /// within seconds when it changes; connections stay. Needs --tls-key.
+    /// The server's certificate comes first, then the intermediates. Every port then speaks TLS (1.2
+    /// and 1.3), and nothing else. It is read again on SIGHUP and within seconds when it changes;
+    /// connections stay. Needs --tls-key.
     #[arg(long, env = "BROKER_TLS_CERT", value_name = "FILE", help_heading = WHERE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cert: Option<PathBuf>,
@@ -155,7 +156,7 @@ pub struct Settings {
     /// With it a client needs a token, a stream name its signature, and publishing, the API and
     /// metrics the keys derived from it. Several, with commas between them or a line each in the file,
     /// are all accepted, so that one can be replaced; the first is the one in use. A flag shows in the
-    /// process list: prefer the environment or the file. So for every secret and key below.
+    /// process list: prefer the environment or the file. The same holds for every secret and key below.
     #[arg(long, env = "BROKER_SECRET", value_name = "SECRET", help_heading = WHO)]
     #[serde(skip_serializing)]
     pub secret: Option<Secret>,
@@ -314,8 +315,8 @@ pub struct Settings {
 
     /// How long a member stays after its connection ended, however it ended [default: 15s]
     ///
-    /// A client that comes back within it was never away, for nobody. Connected clients don't
-    /// expire. 0s removes at once; at most 1day.
+    /// A client that comes back within it stays present, and nobody sees that it was away. Connected
+    /// clients don't expire. 0s removes at once; at most 1day.
     #[arg(long, env = "BROKER_PRESENCE_TTL", value_name = "DURATION", help_heading = PRESENCE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presence_ttl: Option<HumanDuration>,
@@ -466,7 +467,7 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections_per_address: Option<usize>,
 
-    /// Most handshakes followed in a second, from everyone together [default: 0]
+    /// Most handshakes accepted in a second, over all clients [default: 0]
     ///
     /// 0 is any number. As many may come at once after a quiet second; one more is answered with HTTP
     /// 503. A restart brings everyone back at once, so leave room for that.

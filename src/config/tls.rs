@@ -17,7 +17,7 @@ const LARGEST: u64 = 1024 * 1024;
 /// Where the certificate and its key are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The server's certificate, and behind it those that lead to one clients know.
+    /// The full chain: the server's certificate first, then the intermediates.
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,

@@ -52,7 +52,9 @@ pub(super) fn join_as(id: PresenceId) -> JoinRequest {
 /// Nothing where there is nothing that the client could do about it.
 pub(super) const fn parting(reason: CloseReason) -> Option<&'static str> {
     match reason {
-        CloseReason::Unauthorized => Some("there is no good token: connect with one"),
+        CloseReason::Unauthorized => {
+            Some("the token is missing or invalid: connect with a valid one")
+        }
         CloseReason::TokenExpired => Some("the token has expired: connect with a new one"),
         CloseReason::TooFast => Some("too many messages: connect again, and send fewer"),
         CloseReason::ClientClosed

@@ -36,7 +36,7 @@ pub(super) enum Refusal {
     Subprotocol(String),
     #[error("this origin may not connect: see --allowed-origins")]
     Origin,
-    #[error("the broker holds as many connections as it may: try another one, or later")]
+    #[error("the broker is full: try again later")]
     Full,
     #[error(
         "this address has as many connections as one may have: close some, or see \
