@@ -42,15 +42,24 @@ impl Clock {
 
     /// The time now.
     pub fn now(&self) -> Instant {
+        let (now, gap) = self.look();
+        if gap > LONGEST_GAP {
+            // without the lock, which everyone needs
+            tracing::warn!(seconds = gap.as_secs_f64(), "the process did not run for a while");
+        }
+        now
+    }
+
+    /// The time now, and how long ago it was last looked at.
+    fn look(&self) -> (Instant, Duration) {
         let mut state = self.state.lock();
         let raw = read();
         let gap = raw.saturating_duration_since(state.last);
         if gap > LONGEST_GAP {
             state.paused += gap.saturating_sub(TICK);
-            tracing::warn!(seconds = gap.as_secs_f64(), "the process did not run for a while");
         }
         state.last = raw;
-        raw.checked_sub(state.paused).unwrap_or(raw)
+        (raw.checked_sub(state.paused).unwrap_or(raw), gap)
     }
 
     /// How many beats have passed since the clock's start, at a time.

@@ -13,38 +13,55 @@ use broker::{server, telemetry};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
     match cli::run(std::env::args_os(), std::env::vars_os()) {
-        Outcome::Start(config, warnings) => {
-            telemetry::logging::init(&config.log_level, config.log_format.into())?;
-            for warning in warnings {
-                tracing::warn!("{warning}");
+        Outcome::Start(config, warnings) => start(*config, &warnings),
+        Outcome::Print(text) => match std::io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                say(&format!("standard output can't be written: {error}"));
+                ExitCode::FAILURE
             }
-            serve(*config)
+        },
+        Outcome::Refuse(sentence) => {
+            say(&sentence);
+            ExitCode::from(cli::REFUSED)
         }
-        Outcome::Print(text) => {
-            std::io::stdout().write_all(text.as_bytes())?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Outcome::Refuse(sentence) => refuse(&sentence),
     }
+}
+
+/// Tells whoever started the process, before there is a log.
+fn say(sentence: &str) {
+    drop(writeln!(std::io::stderr(), "broker: {sentence}")); // nothing is left to be done about it
+}
+
+fn start(config: Config, warnings: &[String]) -> ExitCode {
+    if let Err(error) = telemetry::logging::init(&config.log_level, config.log_format.into()) {
+        say(&error.to_string());
+        return ExitCode::FAILURE;
+    }
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let code = serve(config).unwrap_or_else(|error| {
+        telemetry::logging::print(&format!("Error: {error:?}\n"));
+        ExitCode::FAILURE
+    });
+    telemetry::logging::flush();
+    code
 }
 
 fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(server::run(config));
     runtime.shutdown_background(); // whatever is left has had its time
-    match result {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(server::Error::Bind(error)) => refuse(&error.to_string()),
-        Err(server::Error::Config(error)) => refuse(&error.to_string()),
-        Err(server::Error::State(error)) => refuse(&error.to_string()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The one sentence for a configuration that can't be followed.
-fn refuse(sentence: &str) -> anyhow::Result<ExitCode> {
-    writeln!(std::io::stderr(), "broker: {sentence}")?;
+    let refusal = match result {
+        Ok(()) => return Ok(ExitCode::SUCCESS),
+        Err(server::Error::Bind(error)) => error.to_string(),
+        Err(server::Error::Config(error)) => error.to_string(),
+        Err(server::Error::State(error)) => error.to_string(),
+        Err(error) => return Err(error.into()),
+    };
+    telemetry::logging::print(&format!("broker: {refusal}\n"));
     Ok(ExitCode::from(cli::REFUSED))
 }

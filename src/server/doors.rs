@@ -13,7 +13,7 @@ use super::listener::{BindError, Listener, Serving};
 use crate::config::{Config, Protocol};
 use crate::http;
 use crate::http::dashboard::{Dashboard, Lasting};
-use crate::telemetry::metrics as names;
+use crate::telemetry::{logging, metrics as names};
 use crate::transport::{self, Context, Line};
 use crate::types::Codec;
 
@@ -117,6 +117,7 @@ fn scrape(prometheus: &PrometheusHandle) -> String {
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks() as f64;
     metrics::gauge!(names::TASKS).set(tasks);
+    metrics::counter!(names::LOG_LINES_LOST).absolute(logging::lost_lines());
     prometheus.render()
 }
 

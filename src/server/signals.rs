@@ -4,6 +4,8 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::telemetry::logging;
+
 /// What a shell reports for a process that SIGINT ended; a second signal ends this one the same.
 const CUT_SHORT: i32 = 130;
 
@@ -41,6 +43,7 @@ impl Signals {
         tokio::spawn(async move {
             let signal = self.recv().await;
             tracing::warn!(signal, "a second signal: ending at once");
+            logging::flush();
             std::process::exit(CUT_SHORT);
         });
     }

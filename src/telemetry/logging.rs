@@ -2,8 +2,13 @@
 //!
 //! What is logged is decided by one filter, given at the start. `RUST_LOG` isn't asked: there is
 //! one way to set the level.
+//!
+//! Logging never ends or stops anything, whatever becomes of standard error: lines are
+//! [written by a thread](super::writer), and panics are logged like anything else.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal as _};
+use std::panic::PanicHookInfo;
 
 use thiserror::Error;
 use tracing::Subscriber;
@@ -11,6 +16,11 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+use super::writer::Writer;
+
+/// What goes to standard error once logs are set up.
+static STDERR: Writer = Writer::new();
 
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +40,60 @@ pub enum LoggingError {
     /// Something in this process logs already.
     #[error("logs are set up already: {0}")]
     Twice(#[from] TryInitError),
+    /// There is no thread to write them.
+    #[error("the system gives no thread to write logs: {0}")]
+    Thread(#[from] io::Error),
 }
 
 /// Sends the process's logs to standard error: what passes `level` (`info`,
 /// `info,broker::http=debug`), written as `format`. Call it once.
 pub fn init(level: &str, format: Format) -> Result<(), LoggingError> {
     let ansi = io::stderr().is_terminal();
-    Ok(subscriber(level, format, ansi, io::stderr)?.try_init()?)
+    subscriber(level, format, ansi, || &STDERR)?.try_init()?;
+    let thread = std::thread::Builder::new().name("log".to_owned());
+    thread.spawn(|| STDERR.run(io::stderr(), tell_lost))?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// Writes a text to standard error, behind the lines logged so far.
+pub fn print(text: &str) {
+    STDERR.push(text.as_bytes());
+}
+
+/// Waits until all lines are written, half a second at most. To be called before the process ends.
+pub fn flush() {
+    STDERR.flush();
+}
+
+/// Number of lines that could not be written since the start.
+pub fn lost_lines() -> u64 {
+    STDERR.lost()
+}
+
+fn tell_lost(lines: u64) {
+    tracing::warn!(
+        lines,
+        "log lines were lost: standard error could not be written, or not fast enough"
+    );
+}
+
+/// The standard library's own hook would write to standard error itself, and wait for it.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let place = panic.location().map_or_else(String::new, ToString::to_string);
+    let backtrace = Backtrace::capture(); // if RUST_BACKTRACE asks for one
+    let is_wanted = backtrace.status() == BacktraceStatus::Captured;
+    let backtrace = is_wanted.then(|| tracing::field::display(backtrace));
+    let thread = std::thread::current();
+    tracing::error!(
+        thread = thread.name(),
+        backtrace,
+        "panicked at {place}: {}",
+        text.unwrap_or("the panic has no text")
+    );
 }
 
 fn subscriber<W>(
@@ -49,7 +106,10 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filter = EnvFilter::builder().parse(level)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .log_internal_errors(false); // it would print them to standard error itself, and panic there
     Ok(match format {
         Format::Text => Box::new(lines.compact().with_ansi(ansi).with_target(false).finish()),
         Format::Json => Box::new(

@@ -77,6 +77,7 @@ metrics! {
     SHARD_QUEUE_DEPTH = Gauge "broker_shard_queue_depth" Count "Inputs waiting for a shard, by `shard`.";
     TASKS = Gauge "broker_tasks" Count "Tasks of the runtime now: one for each connection and some for the broker itself.";
     PAUSED_SECONDS = Counter "broker_paused_seconds_total" Seconds "Time in which the process did not run (stopped, suspended, starved). It counts against no TTL and no timeout.";
+    LOG_LINES_LOST = Counter "broker_log_lines_lost_total" Count "Log lines that could not be written to standard error, or not fast enough.";
     START_TIME = Gauge "broker_start_time_seconds" Seconds "When the broker started, in seconds of the Unix epoch.";
     OPEN_FILE_LIMIT = Gauge "broker_open_file_limit" Count "Most files the process may have open; each connection is one.";
 }

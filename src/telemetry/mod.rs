@@ -4,5 +4,6 @@ pub mod logging;
 pub mod metrics;
 
 mod instruments;
+mod writer;
 
 pub use instruments::{Instruments, Labelled};

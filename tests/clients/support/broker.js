@@ -41,7 +41,8 @@ export class Broker {
    * Starts the binary and waits until it is healthy.
    * `flags` as on the command line, without the dashes: `{ 'presence-ttl': '1s', public: true }`.
    * `system` is what it runs in: more variables (`env`), how many files it may open (`openFiles`),
-   * a disk of its own that can be full (`disk`: a folder and a size, see `Broker.within`).
+   * a disk of its own that can be full (`disk`: a folder and a size, see `Broker.within`), where its log goes
+   * (`stderr`: a redirection as in a shell, which may name a `file` descriptor of this process as 3).
    */
   static async start(flags = {}, system = {}) {
     if (!existsSync(BINARY)) {
@@ -64,7 +65,7 @@ export class Broker {
     }
   }
 
-  constructor(flags, { env: more = {}, openFiles, disk } = {}) {
+  constructor(flags, { env: more = {}, openFiles, disk, stderr, file } = {}) {
     this.port = flags.port;
     const cert = flags['tls-cert'];
     /** Whom clients have to trust; none without TLS. */
@@ -79,10 +80,13 @@ export class Broker {
     const first = [];
     if (openFiles) first.push(`ulimit -n ${openFiles}`);
     if (disk) first.push(`mount -t tmpfs -o size=${disk.size},mode=0700 tmpfs ${disk.dir}`);
-    const limited = ['sh', '-c', [...first, 'exec "$0" "$@"'].join(' && '), BINARY, ...this.args];
+    const last = `exec "$0" "$@" ${stderr ?? ''}`;
+    const prepared = ['sh', '-c', [...first, last].join(' && '), BINARY, ...this.args];
     const apart = disk ? ['unshare', '--map-root-user', '--mount'] : [];
-    const [command, ...args] = first.length > 0 ? [...apart, ...limited] : [BINARY, ...this.args];
-    const options = { env: { ...env, ...more }, stdio: ['ignore', 'pipe', 'pipe'] };
+    const isPrepared = first.length > 0 || stderr;
+    const [command, ...args] = isPrepared ? [...apart, ...prepared] : [BINARY, ...this.args];
+    const stdio = ['ignore', 'pipe', 'pipe', ...(file ? [file] : [])];
+    const options = { env: { ...env, ...more }, stdio };
     this.#child = spawn(command, args, options);
     for (const pipe of [this.#child.stdout, this.#child.stderr]) {
       pipe.setEncoding('utf8').on('data', (text) => (this.#output += text));
@@ -119,6 +123,11 @@ export class Broker {
   /** Waits until it has written this: what it writes comes later than what it does. */
   logs(text) {
     return until(() => this.#output.includes(text), `the log says «${text}»`);
+  }
+
+  /** Reads no more of its log: whatever it writes from now on fails. */
+  deafen() {
+    this.#child.stderr.destroy();
   }
 
   get panicked() {
