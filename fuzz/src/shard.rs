@@ -207,7 +207,7 @@ impl World {
         let follower = self.find(connection, name).unwrap_or_else(|| {
             let key = self.key(connection, name);
             let (connection, stream) = (connection % CONNECTIONS, name % STREAMS);
-            self.followers.push(Follower::new(connection, stream, key, self.said));
+            self.followers.push(Follower::new(connection, stream, key));
             self.followers.len() - 1
         });
         let history = (how & 1 == 1).then(|| self.request(follower, how >> 4));
@@ -280,9 +280,9 @@ impl World {
 
     /// A request for what came after the last publication, or since some seconds ago.
     fn request(&mut self, follower: usize, what: usize) -> HistoryRequest {
-        let Follower { connection, stream, since, .. } = self.followers[follower];
+        let Follower { connection, stream, .. } = self.followers[follower];
         let missed = |after: &dyn Fn(&Published) -> bool| -> Vec<u64> {
-            let here = |p: &&Published| p.stream == stream && p.number <= since && after(p);
+            let here = |p: &&Published| p.stream == stream && after(p);
             self.published.iter().filter(here).map(|published| published.number).collect()
         };
         let (request, missed) = match (what % 4, self.places[connection].last.get(&stream)) {

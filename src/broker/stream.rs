@@ -55,17 +55,53 @@ pub(super) struct Subscriber<R> {
     pub(super) recipient: R,
     /// It has been sent the log up to here.
     pub(super) sent: u64,
-    /// The stream's last offset when it subscribed: what came later it is sent live.
-    pub(super) live_after: Offset,
     /// Its session's membership through this subscription.
     pub(super) record: Option<RecordKey>,
-    /// If its session was resumed: when that was, and what it knew before it was told what it had
-    /// missed, for the connection may end before that arrives.
-    pub(super) resumed: Option<Box<(Instant, Known)>>,
+    /// What is kept of it from the resume, if its session was resumed.
+    pub(super) resumed: Option<Box<Resumed>>,
     /// What it was given, where that is kept.
     pub(super) grant: Option<Box<Grant>>,
     /// It has been resumed and is told nothing until it has asked for what it missed.
     pub(super) is_held: bool,
+}
+
+/// What is kept of a subscriber whose session was resumed.
+#[derive(Debug)]
+pub(super) struct Resumed {
+    /// When it was last told what it had been kept from: at the resume, or when its hold ended.
+    pub(super) at: Instant,
+    /// What it knew of the members before, for the connection may end before the news arrives.
+    pub(super) known: Known,
+    /// The stream's last offset at the resume, until the client has said something about the
+    /// subscription: it is sent live what came later.
+    pub(super) live_after: Option<Offset>,
+    /// Positions in the log, ascending, of what isn't meant for it, while it is held.
+    excluded: Vec<u64>,
+}
+
+impl Resumed {
+    pub(super) fn new(at: Instant, known: Known) -> Self {
+        Self { at, known, live_after: None, excluded: Vec::new() }
+    }
+}
+
+impl<R> Subscriber<R> {
+    /// Up to which offset its first request for history after a resume is answered.
+    pub(super) fn live_after(&self) -> Option<Offset> {
+        self.resumed.as_ref()?.live_after
+    }
+
+    /// Its client says something about it; whether that is the first thing after a resume.
+    pub(super) fn end_silence(&mut self) -> bool {
+        self.resumed.as_mut().is_some_and(|resumed| resumed.live_after.take().is_some())
+    }
+
+    /// Leaves it out of what is said next.
+    fn exclude(&mut self, position: u64) {
+        if let Some(resumed) = &mut self.resumed {
+            resumed.excluded.push(position);
+        }
+    }
 }
 
 /// The subscribers that are held: what is said meanwhile stays in the log.
@@ -85,14 +121,16 @@ impl Held {
         subscriber.is_held = true;
     }
 
-    /// A subscriber goes, or is told everything at a time.
-    pub(super) fn release<R>(&mut self, subscriber: &mut Subscriber<R>, now: Instant) {
-        if std::mem::take(&mut subscriber.is_held) {
-            self.count -= 1;
-            if let Some(resumed) = &mut subscriber.resumed {
-                resumed.0 = now; // what it is told now may not arrive either
-            }
+    /// A subscriber goes, or is told everything at a time. Gives the positions of what isn't meant
+    /// for it.
+    pub(super) fn release<R>(&mut self, subscriber: &mut Subscriber<R>, now: Instant) -> Vec<u64> {
+        if !std::mem::take(&mut subscriber.is_held) {
+            return Vec::new();
         }
+        self.count -= 1;
+        let Some(resumed) = &mut subscriber.resumed else { return Vec::new() };
+        resumed.at = now; // what it is told now may not arrive either
+        std::mem::take(&mut resumed.excluded)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -198,7 +236,7 @@ impl<R: Clone> Stream<R> {
         let unsent = unsent.filter(|message| noted(message).is_some()).count();
         let known = self.journal.known(self.journal.end() - unsent as u64, doubt, ticks);
         match subscriber.resumed.as_deref() {
-            Some((at, before)) if doubt.is_some_and(|doubt| doubt <= *at) => {
+            Some(Resumed { at, known: before, .. }) if doubt.is_some_and(|doubt| doubt <= *at) => {
                 known.or_as_before(*before)
             }
             Some(_) | None => known,
@@ -229,9 +267,28 @@ impl<R: Clone> Stream<R> {
         subscriber: &mut Subscriber<R>,
         now: Instant,
     ) -> Vec<ServerMessage> {
-        held.release(subscriber, now);
-        let behind = log.range(subscriber.sent, log.end()).cloned().collect();
+        let excluded = held.release(subscriber, now);
+        let behind = (subscriber.sent..).zip(log.range(subscriber.sent, log.end()));
+        let behind = behind.filter(|(position, _)| excluded.binary_search(position).is_err());
+        let behind = behind.map(|(_, message)| message.clone()).collect();
         subscriber.sent = log.end();
+        behind
+    }
+
+    /// What a subscriber is yet to be sent before it is left out of what is said next; nothing while
+    /// it is held, as it stays so.
+    pub(super) fn catch_up_except(
+        log: &Log,
+        held: &mut Held,
+        subscriber: &mut Subscriber<R>,
+        now: Instant,
+    ) -> Vec<ServerMessage> {
+        if subscriber.is_held {
+            subscriber.exclude(log.end());
+            return Vec::new();
+        }
+        let behind = Self::catch_up(log, held, subscriber, now);
+        subscriber.sent += 1; // as if it had been sent what is said next
         behind
     }
 

@@ -82,14 +82,23 @@ scenario('nothing is missing of a stream to which nothing was published', {}, as
   assert.deepEqual(missed, []);
 });
 
-scenario('a subscriber that asks is not told twice', {}, async (s) => {
+scenario('a subscriber that asks by a command gets all it asks for, and what follows live once', {}, async (s) => {
   const [socket] = await s.subscriber('room');
-  await publish(s, 1, 3);
-  const first = await socket.hears({ message: 1 });
-  socket.send({ command: 'history', identifier: ROOM, history: { since: 0, ...after(first) } });
-  const { missed, confirmed } = await answer(socket);
-  assert.ok(confirmed);
-  assert.deepEqual(messages(missed), [2, 3], 'which it was told live');
+  await publish(s, 1, 4);
+  const live = [];
+  for (let n = 1; n <= 4; n += 1) live.push(await socket.hears({ message: n }));
+  for (const [offset, expected] of [[2, [3, 4]], [0, [1, 2, 3, 4]], [4, []]]) {
+    socket.send({ command: 'history', identifier: ROOM, history: after({ ...live[0], offset }) });
+    const { missed, confirmed } = await answer(socket);
+    assert.ok(confirmed, `after ${offset}`);
+    assert.deepEqual(messages(missed), expected, `after ${offset}`);
+  }
+  socket.send({ command: 'history', identifier: ROOM, history: { since: 0 } });
+  assert.deepEqual(messages((await answer(socket)).missed), [1, 2, 3, 4]);
+  await publish(s, 5, 5);
+  await socket.hears({ message: 5 });
+  await socket.settle(ROOM);
+  socket.hearsNothing();
 });
 
 scenario('what is too old is refused', { 'history-ttl': '1s' }, async (s) => {

@@ -303,6 +303,54 @@ scenario('@anycable/core comes out of a tunnel', { 'liveness-interval': '10m' },
   assert.deepEqual((await (await s.subscriber('room'))[0].list(identify('room'))).map(({ id }) => id), ['ann', 'cem']);
 });
 
+/**
+ * A client misses one publication, and comes back. Before it asks for what it missed, `meanwhile` publishes; the
+ * frames that it is told then, up to its next list. What is new waits a second for it, so a round that took as
+ * long proves nothing, and is done again.
+ */
+async function missesOne(s, meanwhile) {
+  for (let round = 0; ; round += 1) {
+    const stream = `room/${round}`;
+    const [ann, room] = await s.subscriber(stream);
+    await s.http.publish(stream, 'heard');
+    const { epoch, offset } = await ann.hears({ message: 'heard' });
+    await drop(s, ann, 0);
+    await s.http.publish(stream, 'missed');
+    const since = performance.now();
+    const [back] = await resume(s, ann.sid);
+    await meanwhile(stream, back.sid);
+    const history = { streams: { [stream]: { epoch, offset } } };
+    back.send({ command: 'history', identifier: room, history });
+    await back.settle(room);
+    const frames = back.transcript.slice(1, -1).map((text) => JSON.parse(text));
+    if (performance.now() - since < 1000) return frames;
+    await drop(s, back, 0);
+    assert.ok(round < 50, 'the machine is too busy for this');
+  }
+}
+
+const messagesOf = (frames) => frames.map(({ type, message }) => message ?? type);
+
+scenario('what was missed comes first, though the client is left out of something new', {}, async (s) => {
+  const frames = await missesOne(s, async (stream, sid) => {
+    await s.http.publish(stream, 'first');
+    await s.http.publish(stream, 'not for it', { exclude_socket: sid });
+    await s.http.publish(stream, 'last');
+  });
+  assert.deepEqual(messagesOf(frames), ['missed', 'confirm_history', 'first', 'last']);
+});
+
+scenario('what was missed comes first, though much is said meanwhile', {}, async (s) => {
+  const names = Array.from({ length: 36 }, (_, n) => `${n}`.padEnd(10_000, 'x'));
+  const frames = await missesOne(s, async (stream) => {
+    const batch = names.map((name) => ({ stream, data: JSON.stringify(name) }));
+    assert.equal((await s.http.post('/_broadcast', batch)).status, 201);
+  });
+  const [first, second, ...rest] = messagesOf(frames);
+  assert.deepEqual([first.slice(0, 10), second.slice(0, 20)], ['missed', 'confirm_history']);
+  assert.deepEqual(rest, names);
+});
+
 scenario('who was away for more changes than are kept subscribes anew', {}, async (s) => {
   const [ann, room] = await s.member('room', 'ann');
   const quiet = await ann.subscribe('quiet');

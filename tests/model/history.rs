@@ -107,8 +107,6 @@ struct Following {
     /// What it must be told, and how much of that has come.
     told: Vec<Told>,
     received: usize,
-    /// The stream's last offset when it began.
-    live_after: u64,
 }
 
 struct World {
@@ -267,9 +265,6 @@ impl World {
             let bits = self.generations[client] * CLIENTS + client;
             let session = SessionId::from_bits(bits as u128);
             let group = GroupKey::new(Codec::ActionCable, "\"i\"".into());
-            let lifetime = self.streams[stream].lifetime;
-            let published = self.streams[stream].published.iter();
-            let live_after = published.filter(|p| p.lifetime == lifetime).count() as u64;
             self.followings.push(Following {
                 client,
                 stream,
@@ -277,7 +272,6 @@ impl World {
                 is_held: true,
                 told: vec![Told::Confirmed],
                 received: 0,
-                live_after,
             });
             self.followings.len() - 1
         });
@@ -303,7 +297,7 @@ impl World {
 
     /// What a client must be told that asks for what it missed.
     fn answer(&self, number: usize, request: &HistoryRequest) -> Vec<Told> {
-        let Following { client, stream, live_after, .. } = self.followings[number];
+        let Following { client, stream, .. } = self.followings[number];
         let Stream { published, lifetime, lost, .. } = &self.streams[stream];
         let current = published.iter().filter(|p| p.lifetime == *lifetime);
         let missed: Vec<&Published> = if let Some(since) = request.since {
@@ -321,11 +315,8 @@ impl World {
         if missed.iter().any(|published| !published.is_kept) {
             return vec![Told::HistoryRejected];
         }
-        let missed = missed.into_iter().filter(|published| published.offset <= live_after);
-        let told = missed.map(|Published { lifetime, offset, data, .. }| Told::Publication {
-            lifetime: *lifetime,
-            offset: *offset,
-            data: data.clone(),
+        let told = missed.into_iter().map(|Published { lifetime, offset, data, .. }| {
+            Told::Publication { lifetime: *lifetime, offset: *offset, data: data.clone() }
         });
         told.chain([Told::HistoryConfirmed]).collect()
     }

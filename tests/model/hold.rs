@@ -1,6 +1,9 @@
 //! A client that resumes its session and asks for what it missed gets that first, then what was
-//! published meanwhile, then what follows: each publication once and in order, whenever it asks.
+//! published meanwhile, then what follows: each publication once and in order, whatever is said and whoever is
+//! left out of it. A request for history that isn't the first thing it says gets all it asks for.
 
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use broker::broker::{
@@ -9,8 +12,8 @@ use broker::broker::{
 };
 use broker::clock::Clock;
 use broker::types::{
-    Arrival, Codec, Grant, HistoryRequest, Identifier, Join, Listing, MemberChange, Offset,
-    Position, PresenceId, ServerMessage, SessionId, StreamCommand, StreamName,
+    Arrival, Codec, Epoch, Grant, HistoryRequest, Identifier, Join, Listing, MemberChange, Offset,
+    Position, PresenceId, ServerMessage, SessionId, StreamCommand, StreamName, Whisper,
 };
 use proptest::prelude::*;
 
@@ -18,27 +21,34 @@ use proptest::prelude::*;
 enum Step {
     Publish {
         large: bool,
+        /// The client is left out.
+        excludes: bool,
     },
     /// Another one joins or leaves.
     Join(bool),
     Cut,
     Resume,
-    /// Asks for what follows the last publication it got.
-    Ask,
+    /// Asks for what it missed, if it has said nothing since it resumed; else for what follows one of the
+    /// publications there were.
+    Ask(u64),
     /// Asks who is present.
     List,
+    /// Says something that isn't answered.
+    Whisper,
     Deliver(usize),
     Pass(u64),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        6 => prop::bool::weighted(0.2).prop_map(|large| Step::Publish { large }),
+        6 => (prop::bool::weighted(0.2), prop::bool::weighted(0.2))
+            .prop_map(|(large, excludes)| Step::Publish { large, excludes }),
         2 => any::<bool>().prop_map(Step::Join),
         2 => Just(Step::Cut),
         3 => Just(Step::Resume),
-        3 => Just(Step::Ask),
+        3 => any::<u64>().prop_map(Step::Ask),
         1 => Just(Step::List),
+        1 => Just(Step::Whisper),
         4 => (0..3_usize).prop_map(Step::Deliver),
         1 => prop::sample::select(vec![1, 500, 1000]).prop_map(Step::Pass),
     ];
@@ -58,6 +68,42 @@ proptest! {
     }
 }
 
+/// What is held is given up beyond so many bytes in a shard.
+const MOST_HELD: usize = 4 * 1024 * 1024;
+
+#[test]
+fn too_much_to_be_kept_is_told() {
+    let mut world = World::new();
+    for step in [Step::Cut, Step::Publish { large: false, excludes: false }, Step::Resume] {
+        world.step(&step);
+    }
+    let mut kept = 0;
+    while kept + LARGE < MOST_HELD {
+        world.step(&Step::Publish { large: true, excludes: false });
+        world.deliver(usize::MAX);
+        assert!(!world.live, "{kept} bytes are no reason to let it go first");
+        kept += LARGE;
+    }
+    for _ in 0..2 {
+        world.step(&Step::Publish { large: true, excludes: false });
+    }
+    world.deliver(usize::MAX);
+    assert!(world.live);
+    world.said = Said::NothingInTime;
+    world.step(&Step::Ask(0));
+    world.settle();
+}
+
+/// What a client has said since it resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    /// Nothing that would be answered, and it has time to.
+    Nothing,
+    /// Nothing, and it is told what is new.
+    NothingInTime,
+    Something,
+}
+
 struct World {
     shard: Shard<u32>,
     now: Instant,
@@ -65,15 +111,25 @@ struct World {
     session: u32,
     is_connected: bool,
     resumed: Instant,
-    /// Since its resume it has asked for what it missed before anything else.
-    asked: Option<bool>,
-    /// The last publication it got, and where.
-    last: Option<Position>,
+    /// The publications that it had missed when it resumed.
+    missed: Range<u64>,
+    said: Said,
+    /// The next publication that it is told live, unless it is left out of it.
+    next: u64,
+    excluded: BTreeSet<u64>,
+    /// Something has been told it live on this connection.
+    live: bool,
+    /// The publications with which its requests for history are answered; whether these come first.
+    answers: VecDeque<(Range<u64>, bool)>,
+    epoch: Option<Epoch>,
     published: u64,
     members: Option<usize>,
 }
 
 const WATCHER: u32 = u32::MAX;
+
+/// Bytes of a large publication.
+const LARGE: usize = 100_000;
 
 fn stream() -> StreamName {
     "room".into()
@@ -109,8 +165,13 @@ impl World {
             session: 1,
             is_connected: true,
             resumed: now,
-            asked: Some(true),
-            last: None,
+            missed: 0..0,
+            said: Said::Something,
+            next: 1,
+            excluded: BTreeSet::new(),
+            live: false,
+            answers: VecDeque::new(),
+            epoch: None,
             published: 0,
             members: None,
         };
@@ -136,19 +197,22 @@ impl World {
 
     fn step(&mut self, step: &Step) {
         match step {
-            Step::Publish { large } => {
+            Step::Publish { large, excludes } => {
                 self.published += 1;
-                let data = if *large { format!("\"{}\"", "x".repeat(100_000)) } else { "1".into() };
-                let input = Input::Publish { data: data.into(), event: None, at: 0, except: None };
-                self.say(|world| world.shard.handle(&stream(), input, world.now));
+                let data = if *large { format!("\"{}\"", "x".repeat(LARGE)) } else { "1".into() };
+                let except = excludes.then(|| SessionId::from_bits(self.session.into()));
+                if *excludes && self.is_connected {
+                    self.excluded.insert(self.published);
+                }
+                let input = Input::Publish { data: data.into(), event: None, at: 0, except };
+                self.shard.handle(&stream(), input, self.now);
             }
-            // a refusal would look like something it was kept from
             Step::Join(joins) if *joins == (self.shard.member_count(&stream()) > 0) => {}
             Step::Join(joins) => {
                 let join = Join { id: PresenceId::from("bob"), info: "1".into(), extra: None };
                 let join =
                     if *joins { StreamCommand::Join(join) } else { StreamCommand::Leave(None) };
-                self.say(|world| world.command(WATCHER, join));
+                self.command(WATCHER, join);
             }
             Step::Cut if self.is_connected => {
                 self.deliver(usize::MAX);
@@ -161,42 +225,49 @@ impl World {
                 let (from, to) = (key(self.session), self.session + 1);
                 let session = SessionId::from_bits(to.into());
                 assert!(self.shard.resume(&stream(), &from, (session, to), |_| true, self.now));
-                (self.session, self.is_connected, self.asked) = (to, true, None);
+                (self.session, self.is_connected) = (to, true);
                 self.resumed = self.now;
+                self.said = Said::Nothing;
+                self.missed = self.next..self.published + 1;
+                self.next = self.published + 1;
+                self.excluded.clear();
+                self.live = false;
                 self.deliver(0);
             }
-            Step::Ask if self.is_connected && self.asked.is_none() => {
-                // a position is that of a publication, or else of the stream's beginning
-                let Some(last) = self.last.clone() else { return };
-                let positions = vec![(stream(), last)];
-                self.command(
-                    self.session,
-                    StreamCommand::History(HistoryRequest { since: None, positions }),
-                );
-                self.asked = Some(true);
+            Step::Ask(after) if self.is_connected => {
+                let Some(epoch) = self.epoch.clone() else { return };
+                let answer = match self.said {
+                    Said::Nothing | Said::NothingInTime => self.missed.clone(),
+                    Said::Something => after % (self.published + 1) + 1..self.published + 1,
+                };
+                let position = Position { epoch, offset: Offset(answer.start - 1) };
+                let positions = vec![(stream(), position)];
+                let request = HistoryRequest { since: None, positions };
+                self.command(self.session, StreamCommand::History(request));
+                self.answers.push_back((answer, self.said == Said::Nothing));
+                self.said = Said::Something;
             }
             Step::List if self.is_connected => {
-                self.asked.get_or_insert(false);
+                self.said = Said::Something;
                 self.command(self.session, StreamCommand::List(Listing::Members));
             }
-            Step::Cut | Step::Resume | Step::Ask | Step::List => {}
+            Step::Whisper if self.is_connected => {
+                if self.said == Said::NothingInTime {
+                    self.said = Said::Something;
+                }
+                let whisper = Whisper { event: None, data: "1".into() };
+                self.command(self.session, StreamCommand::Whisper(whisper));
+            }
+            Step::Cut | Step::Resume | Step::Ask(_) | Step::List | Step::Whisper => {}
             Step::Deliver(slices) => self.deliver(*slices),
             Step::Pass(milliseconds) => {
                 self.now += Duration::from_millis(*milliseconds);
                 self.shard.handle_timeout(self.now);
-                if self.now >= self.resumed + Duration::from_secs(1) && self.is_connected {
-                    self.asked.get_or_insert(false); // it is told without having asked
+                let is_over = self.now >= self.resumed + Duration::from_secs(1);
+                if is_over && self.said == Said::Nothing {
+                    self.said = Said::NothingInTime;
                 }
             }
-        }
-    }
-
-    /// Has something said to the stream.
-    fn say(&mut self, say: impl FnOnce(&mut Self)) {
-        let before = self.shard.reply_weight();
-        say(self);
-        if self.shard.reply_weight() > before {
-            self.asked.get_or_insert(false); // too much was kept from it
         }
     }
 
@@ -221,21 +292,31 @@ impl World {
             return;
         }
         assert!(recipient == self.session && self.is_connected);
-        for message in messages {
+        let confirmed = messages.iter().position(|it| *it == ServerMessage::HistoryConfirmed);
+        let answer = confirmed.map(|end| {
+            let (offsets, comes_first) = self.answers.pop_front().expect("it asked for nothing");
+            let count = usize::try_from(offsets.end - offsets.start).unwrap();
+            (offsets, comes_first, end - count..end)
+        });
+        for (index, message) in messages.iter().enumerate() {
+            let answer = answer.as_ref().filter(|(.., places)| places.contains(&index));
             match message {
+                ServerMessage::HistoryRejected => panic!("all of it is kept"),
                 ServerMessage::Publication(publication) => {
-                    let position = publication.position.clone().unwrap();
-                    let before = self.last.as_ref().map_or(0, |last| last.offset.0);
-                    if self.asked == Some(true) {
-                        assert_eq!(
-                            position.offset,
-                            Offset(before + 1),
-                            "one is missed or repeated"
-                        );
+                    let Position { epoch, offset } = publication.position.clone().unwrap();
+                    self.epoch = Some(epoch);
+                    if let Some((offsets, comes_first, places)) = answer {
+                        let place = offsets.start + (index - places.start) as u64;
+                        assert_eq!(offset, Offset(place), "one is missing or wrong in the answer");
+                        assert!(!(*comes_first && self.live), "something new was told before");
+                        continue;
                     }
-                    if position.offset.0 > before {
-                        self.last = Some(position);
+                    while self.excluded.contains(&self.next) {
+                        self.next += 1;
                     }
+                    assert_eq!(offset, Offset(self.next), "one is missed or repeated");
+                    self.next += 1;
+                    self.live = true;
                 }
                 ServerMessage::PresenceList(list) => self.members = Some(list.len()),
                 ServerMessage::Presence(change) => self.changed(&change.member),
@@ -257,11 +338,12 @@ impl World {
         self.now += Duration::from_secs(2);
         self.shard.handle_timeout(self.now);
         self.deliver(usize::MAX);
+        assert!(self.answers.is_empty() || !self.is_connected, "each request is answered");
         if self.is_connected {
-            let last = self.last.as_ref().map_or(0, |last| last.offset.0);
-            if self.asked == Some(true) {
-                assert_eq!(last, self.published, "everything has come");
+            while self.excluded.contains(&self.next) {
+                self.next += 1;
             }
+            assert_eq!(self.next, self.published + 1, "everything has come");
             assert_eq!(self.members, Some(self.shard.member_count(&stream())));
         }
         // what was kept for someone is given back, which only shows in what a shard is made of

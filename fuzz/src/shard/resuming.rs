@@ -141,7 +141,7 @@ impl World {
             return;
         }
         let key = SubscriberKey { session, ..key };
-        let mut follower = Follower::new(connection, stream, key, self.said);
+        let mut follower = Follower::new(connection, stream, key);
         (follower.view, follower.resumed) = (view.clone(), Some((self.now, view)));
         self.followers.push(follower);
         for record in self.records.iter_mut().filter(|record| record.follower == from) {

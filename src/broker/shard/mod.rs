@@ -78,6 +78,8 @@ pub struct Shard<R> {
     unhurried: VecDeque<(Instant, u32)>,
     /// More has been due than expires at once.
     is_expiring: bool,
+    /// How many subscribers were resumed and have said nothing since.
+    silent: usize,
     /// What all logs weigh, in bytes.
     backlog: usize,
     counts: Counts,
@@ -153,6 +155,7 @@ impl<R: Clone> Shard<R> {
             passes: VecDeque::new(),
             unhurried: VecDeque::new(),
             is_expiring: false,
+            silent: 0,
             backlog: 0,
             counts: Counts::default(),
             totals: Totals::default(),
@@ -170,6 +173,7 @@ impl<R: Clone> Shard<R> {
                 self.command(name, &key, recipient, command, now);
                 self.reference = None;
                 self.is_answered = false;
+                self.end_silence(name, &key);
             }
             Input::Ended { key, end } => self.ended(name, key, end, now),
             Input::Publish { data, event, at, except } => {
@@ -301,7 +305,7 @@ impl<R: Clone> Shard<R> {
                     self.change_watch(name, key);
                 }
                 let (stream, is_new) = self.subscribe(name, key, recipient, grant);
-                self.reply(stream, key, [ServerMessage::Confirmed]);
+                self.confirm(stream, key, history.is_some());
                 self.followed(CommandKind::Subscribe);
                 if ends.is_some() {
                     let reference = std::mem::replace(&mut self.reference, ends);
@@ -396,7 +400,7 @@ impl<R: Clone> Shard<R> {
     ) -> (u32, bool) {
         let index = self.find_or_add(name);
         let Some(stream) = self.streams.get_mut(index as usize) else { return (index, false) };
-        let (sent, live_after) = (stream.log.end(), stream.history.head());
+        let sent = stream.log.end();
         let group = stream.groups.entry(key.group.clone()).or_default();
         let place = group.entry(key.session);
         let is_new = matches!(place, Entry::Vacant(_));
@@ -406,7 +410,6 @@ impl<R: Clone> Shard<R> {
             place.insert(Subscriber {
                 recipient,
                 sent,
-                live_after,
                 record: None,
                 resumed: None,
                 grant,
@@ -416,6 +419,19 @@ impl<R: Clone> Shard<R> {
             self.keep_subscribed(index, key);
         }
         (index, is_new)
+    }
+
+    /// Confirms a subscription. If history follows that comes first, nothing that it was kept from goes
+    /// before.
+    fn confirm(&mut self, index: u32, key: &SubscriberKey, history_follows: bool) {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        let Some(subscriber) = subscriber_mut(stream, key) else { return };
+        if subscriber.is_held && history_follows {
+            let recipient = subscriber.recipient.clone();
+            self.send(recipient, key, vec![ServerMessage::Confirmed]);
+        } else {
+            self.reply(index, key, [ServerMessage::Confirmed]);
+        }
     }
 
     /// Moves a session's subscription, which it makes anew, to those who are told of presence as it
@@ -439,6 +455,9 @@ impl<R: Clone> Shard<R> {
         let subscribers = stream.groups.get_mut(&key.group)?;
         let mut subscriber = subscribers.swap_remove(&key.session)?;
         stream.held.release(&mut subscriber, self.now);
+        if subscriber.end_silence() {
+            self.silent -= 1;
+        }
         self.totals.subscriptions -= 1;
         if subscribers.is_empty() {
             stream.groups.swap_remove(&key.group);

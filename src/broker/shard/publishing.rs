@@ -62,7 +62,9 @@ impl<R: Clone> Shard<R> {
         }
     }
 
-    /// Tells a subscriber what it missed; whether all of it could be told.
+    /// Tells a subscriber what it asks for of the history; whether all of it could be told. That goes up
+    /// to here in the stream's order; for one that asks first thing after its resume, up to the resume, as
+    /// it is sent live what came later.
     pub(super) fn tell_history(
         &mut self,
         index: u32,
@@ -71,13 +73,14 @@ impl<R: Clone> Shard<R> {
     ) -> bool {
         let Some(stream) = self.streams.get_mut(index as usize) else { return false };
         let Some(subscriber) = subscriber_mut(stream, key) else { return false };
-        let (live_after, is_held) = (subscriber.live_after, subscriber.is_held);
+        let (live_after, is_held) = (subscriber.live_after(), subscriber.is_held);
         let recipient = subscriber.recipient.clone();
         let answer = if self.settings.history.limit == 0 {
             vec![ServerMessage::HistoryRejected]
         } else {
             let most = self.settings.max_answer;
-            stream.history.answer(&stream.name, request, live_after, most).unwrap_or_else(|_| {
+            let up_to = live_after.unwrap_or(stream.history.head());
+            stream.history.answer(&stream.name, request, up_to, most).unwrap_or_else(|_| {
                 self.counts.limits.push(Limit::AnswerSize);
                 vec![ServerMessage::HistoryRejected]
             })

@@ -6,7 +6,7 @@ use super::{Due, ResumeSettings, Shard, subscriber_mut, weight};
 use crate::broker::input::{End, SubscriberKey};
 use crate::broker::journal::TICK;
 use crate::broker::presence::RecordKey;
-use crate::broker::stream::{Parked, Subscriber, noted};
+use crate::broker::stream::{Parked, Resumed, Subscriber, noted};
 use crate::types::{LeaveCause, ServerMessage, SessionId, StreamName, Watch};
 
 /// How long a resumed subscriber has to ask for what it missed: the way of its welcome and back.
@@ -67,12 +67,11 @@ impl<R: Clone> Shard<R> {
         if let Some(deadline) = deadline {
             self.deadlines.cancel(deadline);
         }
-        let (sent, live_after) = (stream.log.end(), stream.history.head());
-        let resumed = Some(Box::new((now, known)));
+        let sent = stream.log.end();
+        let resumed = Some(Box::new(Resumed::new(now, known)));
         let group = stream.groups.entry(from.group.clone()).or_default();
         let is_held = false;
-        let subscriber =
-            Subscriber { recipient, sent, live_after, record, resumed, grant, is_held };
+        let subscriber = Subscriber { recipient, sent, record, resumed, grant, is_held };
         group.insert(to, subscriber);
         self.totals.subscriptions += 1;
         let key = SubscriberKey { session: to, group: from.group.clone() };
@@ -95,8 +94,27 @@ impl<R: Clone> Shard<R> {
         let group = stream.groups.get_mut(&key.group);
         let Some(subscriber) = group.and_then(|group| group.get_mut(&key.session)) else { return };
         stream.held.add(subscriber);
+        if let Some(resumed) = &mut subscriber.resumed {
+            resumed.live_after = Some(stream.history.head());
+            self.silent += 1;
+        }
         let due = Due::Held { stream: index, key: Box::new(key) };
         self.deadlines.add(self.now + HOLD, due);
+    }
+
+    /// Notes that the client of a subscriber has said something about it: its next request for history
+    /// isn't the first thing after a resume. As long as it is held it still is.
+    pub(super) fn end_silence(&mut self, name: &StreamName, key: &SubscriberKey) {
+        if self.silent == 0 {
+            return;
+        }
+        let stream = self.find(name).and_then(|index| self.streams.get_mut(index as usize));
+        let subscriber = stream.and_then(|stream| subscriber_mut(stream, key));
+        if let Some(subscriber) = subscriber.filter(|subscriber| !subscriber.is_held)
+            && subscriber.end_silence()
+        {
+            self.silent -= 1;
+        }
     }
 
     /// Gives back what was kept for subscribers that were held, once none is and everyone else has

@@ -3,13 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Shard, weight};
+use super::{CROWDED, Shard, weight};
 use crate::broker::delivery::{Delivery, FanOut};
 use crate::broker::stream::Stream;
 use crate::types::{ServerMessage, SessionId};
-
-/// How much a stream keeps for subscribers that are held, in bytes.
-const MOST_HELD: usize = 256 * 1024;
 
 /// How long subscribers may wait to be told of members whose time is over, as long as there are more
 /// of those: some are told of many in one write, and other streams needn't wait for as many writes.
@@ -94,8 +91,8 @@ impl<R: Clone> Shard<R> {
         if let Some(session) = except {
             for (key, group) in &mut stream.groups {
                 let Some(subscriber) = group.get_mut(&session) else { continue };
-                let messages = Stream::catch_up(&stream.log, &mut stream.held, subscriber, now);
-                subscriber.sent += 1; // as if it had been sent what is said next
+                let messages =
+                    Stream::catch_up_except(&stream.log, &mut stream.held, subscriber, now);
                 if !messages.is_empty() {
                     self.reply_weight += weight(&messages);
                     self.replies.push_back(Delivery {
@@ -111,7 +108,7 @@ impl<R: Clone> Shard<R> {
         let can_wait = message.can_wait();
         stream.say(message);
         self.backlog += stream.log.weight();
-        let is_much = stream.log.weight() > MOST_HELD && !stream.held.is_empty();
+        let is_too_much = self.backlog > CROWDED && !stream.held.is_empty();
         if stream.behind_since.is_none() && !stream.groups.is_empty() {
             stream.behind_since = Some(now);
             stream.want_pass();
@@ -124,7 +121,7 @@ impl<R: Clone> Shard<R> {
         } else if !can_wait && stream.unhurried_since.take().is_some() {
             self.passes.push_back(index);
         }
-        if is_much {
+        if is_too_much {
             self.release_all(index);
         }
     }
