@@ -3,25 +3,31 @@
 
 import { PROTOCOLS, start as startWatching } from './watch.js';
 
-/** How long to wait before connecting again. */
+/** How long to wait before connecting again, and how long after so many refusals in a row. */
 const RECONNECT = 3000;
+const RECONNECT_REFUSED = 60_000;
+const REFUSALS = 5;
 /** How often others are told that somebody is typing, and how long they show it. */
 const TYPING = 2000;
 const TYPING_SHOWN = 3000;
 /** How near to its end a list has to be to follow what is added, in pixels. */
 const NEAR = 60;
 
+/** What the address needs where the broker has a secret. */
+const HOW_TO_GET_IN = 'Open this page with a token (?jid=…) and the room’s signed name (&signed_stream_name=…).';
+
 const query = new URLSearchParams(location.search);
 const $ = (id) => document.getElementById(id);
 /** What the address says of the broker: where it is, if it isn't the page's own server, and what it wants to
  *  know of a client if it has a secret. */
 const broker = {
+  host: query.get('broker') ?? location.host,
   /** The room's signed name, by the key that `as` says: `{}` if there is none. */
   signed: (as) => (query.has('signed_stream_name') ? { [as]: query.get('signed_stream_name') } : {}),
   /** An address there; `scheme` is `http` or `ws`. */
   address(scheme, path, parameters = {}) {
     const secure = location.protocol === 'https:' ? 's' : '';
-    const url = new URL(path, `${scheme}${secure}://${query.get('broker') ?? location.host}`);
+    const url = new URL(path, `${scheme}${secure}://${this.host}`);
     if (query.has('jid')) url.searchParams.set('jid', query.get('jid'));
     for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
     return url.href;
@@ -35,6 +41,7 @@ class Visit {
   #typed = -Infinity;
   #typists = new Map();
   #closed = false;
+  #refusals = 0;
 
   constructor(room, username) {
     this.room = room;
@@ -45,7 +52,7 @@ class Visit {
   #connect() {
     say('connecting', 'Connecting…');
     const socket = new WebSocket(broker.address('ws', '/chat'));
-    let refusal;
+    let [refusal, entered] = [undefined, false];
     this.#socket = socket;
     socket.onopen = () => {
       this.#send('join', broker.signed('signed_stream_name'));
@@ -53,14 +60,25 @@ class Visit {
     };
     socket.onmessage = ({ data }) => {
       const frame = JSON.parse(data);
-      if (frame.type === 'error') say('lost', (refusal = frame.message));
-      else this.#hear(frame);
+      entered ||= frame.type === 'user_list';
+      if (frame.type !== 'error') this.#hear(frame);
+      else if (entered) showTrouble(sentence(frame.message));
+      else refusal = frame.message;
     };
     socket.onclose = () => {
       if (this.#closed) return;
+      $('send').disabled = true;
       document.body.classList.add('away');
-      say('lost', `${refusal ?? 'The connection is lost.'} Trying again in ${RECONNECT / 1000} s…`);
-      this.#timer = setTimeout(() => this.#connect(), RECONNECT);
+      showTrouble(
+        refusal
+          ? `${sentence(refusal)} ${HOW_TO_GET_IN}`
+          : `The broker at ${broker.host} can’t be reached. What you write stays here until it can.`,
+      );
+      this.#refusals = refusal ? this.#refusals + 1 : 0;
+      const wait = this.#refusals < REFUSALS ? RECONNECT : RECONNECT_REFUSED;
+      const why = refusal ? sentence(refusal) : 'The connection is lost.';
+      say('lost', `${why} Trying again in ${wait / 1000} s…`);
+      this.#timer = setTimeout(() => this.#connect(), wait);
     };
   }
 
@@ -92,6 +110,9 @@ class Visit {
     switch (frame.type) {
       case 'user_list':
         document.body.classList.remove('away');
+        $('send').disabled = false;
+        showTrouble('');
+        this.#refusals = 0;
         say('open', 'Connected');
         showUsers(frame.users);
         break;
@@ -155,6 +176,17 @@ function say(state, text) {
   $('status').textContent = text;
 }
 
+/** What stands in the way, above the field to write in. */
+function showTrouble(text) {
+  $('trouble').hidden = text === '';
+  $('trouble').textContent = text;
+}
+
+function sentence(text) {
+  const whole = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?…]$/.test(whole) ? whole : `${whole}.`;
+}
+
 function showUsers(users) {
   const unique = [...new Set(users)];
   const list = $('user-list');
@@ -211,9 +243,9 @@ function avatar(name) {
   return made;
 }
 
-function clock(at) {
+function clock(at, more) {
   if (Number.isNaN(at)) return '';
-  return new Date(at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+  return new Date(at).toLocaleTimeString([], { hour: 'numeric', minute: '2-digit', ...more });
 }
 
 function hue(name) {
@@ -265,7 +297,10 @@ function showMembers(members) {
 function showFrame(sent, text) {
   const frames = $('frames');
   const made = element('li', sent ? 'frame sent' : 'frame');
-  made.append(element('time', 'timestamp', new Date().toLocaleTimeString()), element('code', '', text));
+  const code = element('code', '');
+  // without a space in it, a frame is best broken behind a comma
+  for (const part of text.split(/(?<=,)/)) code.append(part, document.createElement('wbr'));
+  made.append(element('time', 'timestamp', clock(Date.now(), { second: '2-digit' })), code);
   append(frames, made);
   while (frames.childElementCount > 100) frames.firstElementChild.remove();
 }
@@ -296,6 +331,8 @@ function leave() {
   $('change').hidden = true;
   $('user-list').hidden = true;
   showTypists([]);
+  showTrouble('');
+  $('send').disabled = true;
   document.body.classList.remove('away');
   say('idle', 'Not connected');
   $('username').select();
@@ -309,7 +346,9 @@ $('change').addEventListener('click', leave);
 $('composer').addEventListener('submit', (event) => {
   event.preventDefault();
   const content = $('message').value.trim();
-  if (content && visit.write(content)) $('message').value = '';
+  if (!content || !visit.write(content)) return;
+  $('message').value = '';
+  showTrouble('');
 });
 $('message').addEventListener('input', () => visit.type());
 $('protocols').addEventListener('change', () => visit && watch());

@@ -23,8 +23,12 @@ scenario('the dashboard shows streams, members and what happens, live', watched,
   await dashboard.reads('.tile:nth-child(2)', /^Members\s2/);
   await dashboard.reads('#no-members', 'Choose a stream to see who is in it.');
 
+  const invites = () => dashboard.page.$eval('#events', (list) => getComputedStyle(list, '::before').content);
+  assert.equal(await invites(), '"Choose a stream to see who comes and goes."');
+
   await dashboard.page.click('#streams button');
   await dashboard.reads('#chosen', 'room/1');
+  assert.equal(await invites(), '"Nothing has happened since you opened this page."');
   await dashboard.readsAll('#members th', ['ann']);
   await dashboard.reads('#members .info', '{"name":"Ann","device":2}');
   await dashboard.readsAll('#members .number:nth-of-type(3)', ['2']);
@@ -121,12 +125,13 @@ const locked = { dashboard: true, secret: SECRET };
 scenario('the dashboard asks for the key and keeps it to its tab', locked, async (s) => {
   const key = derive('api-cable');
   const dashboard = await (await visitor(s)).open(page(s));
-  await dashboard.reads('#login h2', 'This broker has a key');
+  await dashboard.reads('#login h2', 'Enter the API key');
   assert.equal(await dashboard.focus(), 'key');
   assert.equal(await dashboard.read('#main'), null);
   await dashboard.type('wrong');
   await dashboard.press('Enter');
-  await dashboard.reads('#status', 'That is not the key.');
+  await dashboard.reads('#status', 'Wrong key.');
+  await dashboard.reads('#login-problem', 'Wrong key.');
   await dashboard.type(key);
   await dashboard.press('Enter');
   await dashboard.reads('#status', 'Live');

@@ -193,12 +193,15 @@ scenario('a page comes back with what it missed, and nobody saw it gone', patien
   tunnel.shut();
   tunnel.reset();
   await ann.reads('#status', 'The connection is lost. Trying again in 3 s…');
+  await ann.reads('#trouble', /can’t be reached\. What you write stays here until it can\.$/);
+  assert.equal(await ann.page.$eval('#send', (button) => button.disabled), true);
   await write(ann, 'kept');
   await write(bob, 'meanwhile');
   await bob.readsAll('.content', ['before', 'meanwhile']);
   tunnel.open();
   await ann.reads('#status', 'Connected');
   await ann.readsAll('.content', ['before', 'meanwhile']);
+  assert.equal(await ann.read('#trouble'), null);
   await ann.press('Enter'); // what could not be sent is still there to send
   await bob.readsAll('.content', ['before', 'meanwhile', 'kept']);
   await ann.readsAll('.content', ['before', 'meanwhile', 'kept']);
@@ -274,7 +277,9 @@ scenario('a room of a broker with a secret', locked, async (s) => {
   }
   const url = `http://${s.broker.origin}/examples/chat/?room=general&name=eve`;
   const eve = await (await visitor(s)).open(url);
-  await eve.reads('#status', /Trying again in 3 s…$/);
+  await eve.reads('#status', /^The token is missing or invalid: connect with a valid one\. Trying again in 3 s…$/);
+  await eve.reads('#trouble', /connect with a valid one\. Open this page with a token \(\?jid=…\)/);
+  assert.equal(await eve.page.$eval('#send', (button) => button.disabled), true);
   assert.equal(await eve.read('.user-count'), null);
   assert.equal(await ann.read('.user-names'), 'ann, bob');
 });
@@ -300,6 +305,26 @@ for (const dark of [false, true]) {
       const { ratio, text } = await page.contrast();
       assert.ok(ratio >= 4.5, `«${text}» has a contrast of ${ratio}`);
     }
+    // a name's colour is one of all there are
+    const faint = await pages[1].page.evaluate(() => {
+      const avatar = document.querySelector('.avatar');
+      const luminance = (color) => {
+        const parts = color.match(/[\d.]+/g).slice(0, 3).map((part) => part / 255);
+        const [r, g, b] = parts.map((it) => (it <= 0.04045 ? it / 12.92 : ((it + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+      };
+      return [...Array(360).keys()].filter((hue) => {
+        avatar.style.setProperty('--hue', hue);
+        const { color, backgroundColor } = getComputedStyle(avatar);
+        return (luminance(color) + 0.05) / (luminance(backgroundColor) + 0.05) < 4.5;
+      });
+    });
+    assert.deepEqual(faint, [], 'letters in these hues are faint');
+    const placeholder = await pages[2].page.$eval('#message', (field) => {
+      const [own, dim] = [getComputedStyle(field, '::placeholder'), getComputedStyle(document.querySelector('.status'))];
+      return own.color === dim.color && own.opacity === '1';
+    });
+    assert.ok(placeholder, 'the hint in the field is as dark as other dim texts');
     const seen = await pages[2].page.$eval('#message', (field) => {
       return field.getBoundingClientRect().bottom <= innerHeight;
     });

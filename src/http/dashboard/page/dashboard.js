@@ -3,7 +3,7 @@
 
 const SVG = 'http://www.w3.org/2000/svg';
 /** How many seconds of numbers are drawn: at first few, then more. */
-const DRAWN = { least: 60, most: 300 };
+const DRAWN = { least: 20, most: 300 };
 /** Over how many snapshots a rate is averaged to be read. */
 const AVERAGED = 5;
 /** How wide a drawing is, in units of its own. */
@@ -83,7 +83,7 @@ async function listen(signal) {
       headers: key ? { authorization: `Bearer ${key}` } : {},
       signal,
     });
-    if (answer.status === 401) return { key: key ? 'That is not the key.' : 'first' };
+    if (answer.status === 401) return { key: key ? 'Wrong key.' : 'first' };
     if (!answer.ok) {
       const { error } = await answer.json().catch(() => ({}));
       return { text: `The broker says: ${error ?? answer.status}.` };
@@ -112,6 +112,8 @@ function askForKey(why) {
   say('lost', why === 'first' ? 'A key is needed' : why);
   $('main').hidden = true;
   $('login').hidden = false;
+  $('login-problem').hidden = why === 'first';
+  $('login-problem').textContent = why === 'first' ? '' : why;
   $('key').value = '';
   $('key').focus();
 }
@@ -180,7 +182,7 @@ function showNumber(number) {
     const x = WIDTH * (1 - (end - at) / 1000 / seconds);
     return `${x.toFixed(1)} ${(40 - (value / most) * 36).toFixed(1)}`;
   });
-  const line = points.length > 0 ? `M${points.join('L')}` : '';
+  const line = points.length > 1 ? `M${points.join('L')}` : '';
   number.line.setAttribute('d', line);
   const first = points[0]?.split(' ')[0];
   number.area.setAttribute('d', line && `${line}L${WIDTH} 44L${first} 44Z`);
@@ -230,6 +232,7 @@ function showStreams({ streams, totals, chosen: shown }) {
     ({ name }) => {
       const button = element('button', 'name', name);
       button.type = 'button';
+      button.title = name;
       button.addEventListener('click', () => choose(name));
       const cell = element('th', '', button);
       cell.scope = 'row';
@@ -327,8 +330,13 @@ function choose(name) {
   location.hash = new URLSearchParams({ stream: name }).toString();
 }
 
-window.addEventListener('hashchange', () => {
+function showChosen() {
   write($('chosen'), chosen() || 'Members');
+  $('events').classList.toggle('watched', chosen() !== '');
+}
+
+window.addEventListener('hashchange', () => {
+  showChosen();
   write($('members-note'), '');
   $('members').replaceChildren();
   $('events').replaceChildren();
@@ -361,4 +369,5 @@ $('streams').addEventListener('keydown', (event) => {
   row.querySelector('button').focus();
 });
 
+showChosen();
 watch();
