@@ -168,7 +168,7 @@ fn publication(number: u64) -> ServerMessage {
         stream: StreamName::from("room/1"),
         data: r#"{"author":"ann","text":"The quick brown fox jumps over the lazy dog","number":1234567}"#
             .into(),
-        event: None,
+        labels: None,
         at: 1_700_000_000_000,
         position: Some(Position { epoch: Epoch::from("AbC1"), offset: Offset(number + 1) }),
     }))

@@ -164,8 +164,8 @@ impl Room {
     }
 
     fn publish(&self) {
-        let (event, except) = (None, None);
-        self.send(Input::Publish { data: MESSAGE.into(), event, at: 0, except });
+        let (labels, except, is_transient) = (None, None, false);
+        self.send(Input::Publish { data: MESSAGE.into(), labels, at: 0, except, is_transient });
     }
 
     fn ask(&self) {

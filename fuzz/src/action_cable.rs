@@ -145,9 +145,9 @@ fn check_action(action: Action, limits: &Limits) {
                 }
                 StreamCommand::Join(join) => check_list(&identifier, join, limits),
                 StreamCommand::Whisper(whisper) => {
-                    let (data, event, at) = (whisper.data.clone(), None, 0);
+                    let (data, labels, at) = (whisper.data.clone(), None, 0);
                     let publication =
-                        Publication { stream, data: data.clone(), event, at, position: None };
+                        Publication { stream, data: data.clone(), labels, at, position: None };
                     for message in [
                         ServerMessage::Whisper(whisper),
                         ServerMessage::Publication(Arc::new(publication)),

@@ -188,7 +188,7 @@ fn check_data(data: &str) {
 
 /// The frame of a publication; it is JSON in any case.
 fn published(data: RawJson) -> String {
-    let publication = Publication { stream: "a".into(), data, event: None, at: 0, position: None };
+    let publication = Publication { stream: "a".into(), data, labels: None, at: 0, position: None };
     let mut out = Vec::new();
     let group = GroupKey::new(Codec::Chat, "\"a\"".into());
     encode(&group, &ServerMessage::Publication(Arc::new(publication)), None, &mut out);

@@ -55,7 +55,7 @@ fn check_published(stream: &StreamName, data: &[u8]) {
     let publication = Publication {
         stream: stream.clone(),
         data: data.into(),
-        event: None,
+        labels: None,
         at: 0,
         position: Some(position.clone()),
     };

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use broker::http::publish::{Disconnect, Element, decode};
 use broker::protocol::encode;
-use broker::types::{Codec, GroupKey, Identifier, Publication, RawJson, ServerMessage, StreamName};
+use broker::types::{
+    Codec, GroupKey, Identifier, Labels, Publication, RawJson, ServerMessage, StreamName,
+};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -27,14 +29,19 @@ pub fn run(data: &[u8]) {
     for (number, element) in elements.iter().enumerate() {
         let json = json.as_ref().map(|all| &all[number]);
         match element {
-            Element::Publish { stream, data, event, except } => {
-                check_told(stream, data);
+            Element::Publish { stream, data, labels, except, is_transient } => {
+                check_told(stream, data, labels);
                 let Some(json) = json else { continue };
                 assert_eq!(json["stream"], stream.as_str());
                 check_payload(json["data"].as_str().expect("a string"), data);
-                if let Some(event) = event {
-                    assert_eq!(json["meta"]["event"], &**event);
+                let label = labels.as_deref().cloned().unwrap_or_default();
+                if let Some(event) = label.event {
+                    assert_eq!(json["meta"]["event"], &*event);
                 }
+                if let Some(frame_type) = label.frame_type {
+                    assert_eq!(json["meta"]["broadcast_type"], &*frame_type);
+                }
+                assert_eq!(json["meta"]["transient"].as_bool().unwrap_or(false), *is_transient);
                 if let Some(except) = except {
                     assert_eq!(json["meta"]["exclude_socket"], except.to_string());
                 }
@@ -62,12 +69,12 @@ fn check_payload(given: &str, data: &RawJson) {
     }
 }
 
-fn check_told(stream: &StreamName, data: &RawJson) {
+fn check_told(stream: &StreamName, data: &RawJson, labels: &Labels) {
     assert!((1..=LONGEST_NAME).contains(&stream.as_str().len()));
     let publication = Publication {
         stream: stream.clone(),
         data: data.clone(),
-        event: None,
+        labels: labels.clone(),
         at: 0,
         position: None,
     };

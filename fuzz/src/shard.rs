@@ -320,7 +320,7 @@ impl World {
         let except = except.map(|connection| self.key(connection, 0).session);
         self.published.push(Published { number, stream, at: self.now });
         let (data, at) = (number.to_string().into(), UNIX + self.now);
-        let input = Input::Publish { data, event: None, at, except };
+        let input = Input::Publish { data, labels: None, at, except, is_transient: false };
         self.shard.handle(&name(stream), input, self.at(self.now));
     }
 

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::types::{
-    Epoch, HistoryRequest, Offset, Position, Publication, RawJson, ServerMessage, StreamName,
+    Epoch, HistoryRequest, Labels, Offset, Position, Publication, RawJson, ServerMessage,
+    StreamName,
 };
 
 /// How much is kept, and for how long.
@@ -48,7 +49,7 @@ struct Kept {
 #[derive(Debug)]
 pub(super) struct TooLarge;
 
-/// Memory that keeping a publication takes besides its payload.
+/// Memory that keeping a publication takes besides its texts.
 const OVERHEAD: usize = size_of::<Kept>() + size_of::<Publication>();
 
 impl History {
@@ -85,7 +86,7 @@ impl History {
     pub(super) fn append(
         &mut self,
         stream: &StreamName,
-        (data, event): (RawJson, Option<Arc<str>>),
+        (data, labels): (RawJson, Labels),
         at: u64,
         expires: Instant,
     ) -> Arc<Publication> {
@@ -94,7 +95,7 @@ impl History {
         let publication = Arc::new(Publication {
             stream: stream.clone(),
             data,
-            event,
+            labels,
             at,
             position: Some(position),
         });
@@ -198,7 +199,7 @@ impl History {
 
 /// The memory that keeping a publication takes.
 pub(super) fn weight(publication: &Publication) -> usize {
-    publication.data.as_str().len() + OVERHEAD
+    publication.length() + OVERHEAD
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::types::{GroupKey, RawJson, Reference, SessionId, StreamCommand};
+use crate::types::{GroupKey, Labels, RawJson, Reference, SessionId, StreamCommand};
 
 /// Who a subscriber is within its stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,12 +40,14 @@ pub enum Input<R> {
     Publish {
         /// The payload.
         data: RawJson,
-        /// What kind of event it is, if that was said.
-        event: Option<Arc<str>>,
+        /// How clients are to take it, if that was said.
+        labels: Labels,
         /// When it was accepted, in milliseconds of the Unix epoch.
         at: u64,
         /// The session that isn't told.
         except: Option<SessionId>,
+        /// Whether it is told live and not kept.
+        is_transient: bool,
     },
 }
 

@@ -5,6 +5,7 @@
 
 mod body;
 pub mod dashboard;
+mod element;
 pub mod pages;
 mod presence;
 pub mod publish;

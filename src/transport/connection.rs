@@ -490,8 +490,9 @@ impl Client {
                 instruments.commands_ok.increment(CommandKind::Publish);
                 let at = self.context.clock.unix().as_millis();
                 let at = u64::try_from(at).unwrap_or(u64::MAX);
-                return self
-                    .pass_on(stream, Input::Publish { data, event: None, at, except: None });
+                let input =
+                    Input::Publish { data, labels: None, at, except: None, is_transient: false };
+                return self.pass_on(stream, input);
             }
             Action::Refuse { kind, identifier, message } => {
                 instruments.commands_refused.increment(kind);

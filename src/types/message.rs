@@ -87,7 +87,7 @@ impl ServerMessage {
     /// Roughly the memory it takes, in bytes.
     pub fn weight(&self) -> usize {
         let payload = match self {
-            Self::Publication(publication) => publication.data.as_str().len(),
+            Self::Publication(publication) => publication.length(),
             Self::Whisper(Whisper { event, data }) => {
                 data.as_str().len() + event.as_ref().map_or(0, |event| event.len())
             }
@@ -167,12 +167,43 @@ pub struct Publication {
     pub stream: StreamName,
     /// The payload: the JSON the application sent, byte for byte.
     pub data: RawJson,
-    /// What kind of event it is, if the application said so.
-    pub event: Option<Arc<str>>,
+    /// How clients are to take it, if the application said so.
+    pub labels: Labels,
     /// When it was accepted, in milliseconds of the Unix epoch.
     pub at: u64,
     /// Where it stands in the stream's history, if the stream keeps one.
     pub position: Option<Position>,
+}
+
+impl Publication {
+    /// The memory that its texts take, in bytes.
+    pub fn length(&self) -> usize {
+        let labels = self.labels.as_deref().map_or(0, |Label { event, frame_type }| {
+            let texts = [event, frame_type].into_iter().flatten();
+            size_of::<Label>() + texts.map(|text| text.len()).sum::<usize>()
+        });
+        self.data.as_str().len() + labels
+    }
+}
+
+/// What a publication is labelled with; eight bytes where it isn't.
+pub type Labels = Option<Box<Label>>;
+
+/// How clients are to take a publication, by their protocol's own names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Label {
+    /// The event of Phoenix.
+    pub event: Option<Arc<str>>,
+    /// The `type` of Action Cable's frame.
+    pub frame_type: Option<Arc<str>>,
+}
+
+impl Label {
+    /// Labels with these, if there are any.
+    pub fn new(event: Option<Arc<str>>, frame_type: Option<Arc<str>>) -> Labels {
+        let is_any = event.is_some() || frame_type.is_some();
+        is_any.then(|| Box::new(Self { event, frame_type }))
+    }
 }
 
 /// A message from a subscriber to the others.

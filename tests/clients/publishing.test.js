@@ -1,10 +1,17 @@
 // Publishing over HTTP: what arrives, what is refused, who may.
 
 import assert from 'node:assert/strict';
-import { Http } from './support/http.js';
+import { cableTo, follow, next } from './support/anycable.js';
 import { freePort } from './support/broker.js';
+import { chatterIn } from './support/chat.js';
+import { eventsIn } from './support/events.js';
+import { Http } from './support/http.js';
+import { Inbox } from './support/patience.js';
+import { phoenixIn } from './support/phoenix.js';
+import { consumerOf } from './support/rails.js';
 import { scenario } from './support/scenario.js';
 import { identify } from './support/socket.js';
+import { typedTo } from './support/typed.js';
 
 const ENDPOINTS = ['/_broadcast', '/api/publish'];
 
@@ -121,6 +128,81 @@ scenario('exclude_socket spares the connection that caused the publication', {},
   await ann.settle(identifier);
 });
 
+scenario('a transient publication is delivered live, without a position, and is not kept', {}, async (s) => {
+  const [socket, identifier] = await s.subscriber('room');
+  await s.http.publish('room', 1);
+  await s.http.publish('room', 2, { transient: true });
+  await s.http.publish('room', 3, { transient: false });
+  const first = await socket.hears({ message: 1 });
+  assert.deepEqual(await socket.hears({ message: 2 }), { identifier, message: 2 });
+  const { epoch, offset } = await socket.hears({ message: 3 });
+  assert.deepEqual([epoch, offset], [first.epoch, 2], 'it takes no offset');
+  const late = await s.socket();
+  await late.subscribe('room', {}, { history: { since: 0 } });
+  await late.hears({ type: 'confirm_history' });
+  const told = late.transcript.map((text) => JSON.parse(text)).filter((frame) => frame.message);
+  assert.deepEqual(told.map(({ message }) => message), [1, 3]);
+});
+
+scenario('a transient publication spares the excluded socket, and begins no stream', {}, async (s) => {
+  await s.http.publish('room', 1, { transient: true });
+  const [ann, identifier] = await s.subscriber('room');
+  const [bob] = await s.subscriber('room');
+  await s.http.publish('room', 2, { transient: true, exclude_socket: ann.sid });
+  await bob.hears({ message: 2 });
+  await ann.settle(identifier);
+  ann.hearsNothing();
+  await s.http.publish('room', 3);
+  assert.equal((await ann.hears({ message: 3 })).offset, 1);
+});
+
+scenario('a transient publication has no id for readers of events, and no place among a room’s messages', {}, async (s) => {
+  const events = await eventsIn(s, 'room');
+  const ann = await chatterIn(s, 'room', 'ann');
+  await s.http.publish('room', 'gone', { transient: true });
+  await s.http.publish('room', 'kept');
+  assert.equal((await events.hears({ data: 'gone' })).id, undefined);
+  assert.ok((await events.hears({ data: 'kept' })).id);
+  for (const content of ['gone', 'kept']) {
+    assert.equal((await ann.hears({ type: 'message' })).data.content, content);
+  }
+  const { json } = await s.http.request('/api/rooms/room/messages');
+  assert.deepEqual(json.map(({ content }) => content), ['kept']);
+});
+
+scenario('broadcast_type is the type of the frame, live and in the history', {}, async (s) => {
+  const [socket, identifier] = await s.subscriber('room');
+  await s.http.publish('room', 1, { broadcast_type: 'say "hi"' });
+  await s.http.publish('room', 2, { broadcast_type: '' });
+  await s.http.publish('room', 3, { broadcast_type: 'x', transient: true });
+  const first = await socket.hears({ message: 1 });
+  assert.equal(first.type, 'say "hi"');
+  assert.equal((await socket.hears({ message: 2 })).type, undefined);
+  assert.deepEqual(await socket.hears({ message: 3 }), { identifier, type: 'x', message: 3 });
+  const late = await s.socket();
+  await late.subscribe('room', {}, { history: { since: 0 } });
+  assert.deepEqual(await late.hears({ message: 1 }), first);
+});
+
+scenario('a publication with a type is one to every client', {}, async (s) => {
+  const heard = next(await follow(cableTo(s), 'room'), 'message');
+  const rails = new Inbox();
+  consumerOf(s).subscriptions.create(JSON.parse(identify('room')), {
+    connected: () => rails.put('connected'),
+    received: (message) => rails.put(message),
+  });
+  await rails.take((it) => it === 'connected', 'the subscription');
+  const [events, topic] = [await eventsIn(s, 'room'), await phoenixIn(s, 'room', 'ann')];
+  const typed = await typedTo(s);
+  await typed.join('bob', { room: 'room' });
+  await s.http.publish('room', { n: 1 }, { broadcast_type: 'x', event: 'y' });
+  assert.deepEqual(await heard, { n: 1 });
+  await rails.take((it) => it.n === 1, 'the publication');
+  assert.equal((await events.hears({ json: { n: 1 } })).event, undefined);
+  assert.deepEqual(await topic.hears('y'), { n: 1 });
+  assert.deepEqual((await typed.hears({ type: 'message' })).payload, { n: 1 });
+});
+
 const MALFORMED = [
   ['nothing', ''],
   ['no JSON', 'stream=room&data=1'],
@@ -132,6 +214,8 @@ const MALFORMED = [
   ['a stream that is a number', '{"stream":1,"data":"1"}'],
   ['no data', '{"stream":"room"}'],
   ['data that is no string', '{"stream":"room","data":{"n":1}}'],
+  ['a type that clients know otherwise', '{"stream":"room","data":"1","meta":{"broadcast_type":"disconnect"}}'],
+  ['a transient that is neither true nor false', '{"stream":"room","data":"1","meta":{"transient":1}}'],
   ['a meta that is no object', '{"stream":"room","data":"1","meta":7}'],
   ['an unknown command', '{"command":"explode","payload":{}}'],
   ['a batch with one bad element', '[{"stream":"room","data":"1"},{"stream":"room"}]'],
@@ -156,6 +240,17 @@ for (const path of ENDPOINTS) {
     });
   }
 }
+
+scenario('a refusal names the field and what to send instead', {}, async (s) => {
+  for (const [body, reason] of [
+    [{ stream: 'room', data: { n: 1 } }, '`data` is an object: send it as a string of JSON, such as "{\\"text\\":\\"hello\\"}"'],
+    [{ stream: 7, data: '1' }, '`stream` is a number: send a string'],
+    [{ stream: 'room', data: '1', meta: { transient: 'yes' } }, '`meta.transient` is a string: send true or false'],
+  ]) {
+    const { status, json } = await s.http.post('/_broadcast', body);
+    assert.deepEqual([status, json.error], [422, reason]);
+  }
+});
 
 scenario('a publication needs no content type', {}, async (s) => {
   const [socket] = await s.subscriber('room');

@@ -157,7 +157,8 @@ for (const how of HOW) {
 
   restarting(`${how}: histories go on under the same epoch`, {}, async (s) => {
     const [ann] = await s.subscriber('room');
-    for (const n of [1, 2, 3]) await s.http.publish('room', n);
+    for (const n of [1, 2, 3]) await s.http.publish('room', n, n === 2 ? { broadcast_type: 'x' } : {});
+    await s.http.publish('room', 'gone', { transient: true });
     await s.http.publish('quiet', 'q');
     const { epoch } = await ann.hears({ message: 3 });
     await s.restart(how);
@@ -167,8 +168,8 @@ for (const how of HOW) {
     back.send({ command: 'subscribe', identifier: ROOM, history });
     await back.hears({ type: 'confirm_history' });
     const told = back.transcript.map((text) => JSON.parse(text)).filter((frame) => frame.offset);
-    assert.deepEqual(told.map(({ message, offset, epoch: of }) => [message, offset, of === epoch]),
-      [[2, 2, true], [3, 3, true], [4, 4, true]]);
+    assert.deepEqual(told.map(({ message, offset, epoch: of, type }) => [message, offset, of === epoch, type]),
+      [[2, 2, true, 'x'], [3, 3, true, undefined], [4, 4, true, undefined]]);
     const quiet = await back.subscribe('quiet', {}, { history: { since: 0 } });
     assert.equal((await back.hears({ identifier: quiet, message: 'q' })).offset, 1);
   });

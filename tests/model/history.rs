@@ -196,7 +196,13 @@ impl World {
         self.numbers += 1;
         let (data, at) = (format!("{:08}", self.numbers), BEGIN + self.now);
         let quoted = format!("\"{data}\"");
-        let input = Input::Publish { data: quoted.as_str().into(), event: None, at, except: None };
+        let input = Input::Publish {
+            data: quoted.as_str().into(),
+            labels: None,
+            at,
+            except: None,
+            is_transient: false,
+        };
         self.shard.handle(&name(index), input, self.instant());
 
         self.create(index);
@@ -420,8 +426,13 @@ fn weights() -> (usize, usize) {
     };
     let mut shard = Shard::<u32>::new(settings, Clock::new().now());
     let mut publish = || {
-        let input =
-            Input::Publish { data: "\"00000000\"".into(), event: None, at: 0, except: None };
+        let input = Input::Publish {
+            data: "\"00000000\"".into(),
+            labels: None,
+            at: 0,
+            except: None,
+            is_transient: false,
+        };
         shard.handle(&name(0), input, Clock::new().now());
         shard.totals().history_bytes
     };

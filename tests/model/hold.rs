@@ -204,7 +204,13 @@ impl World {
                 if *excludes && self.is_connected {
                     self.excluded.insert(self.published);
                 }
-                let input = Input::Publish { data: data.into(), event: None, at: 0, except };
+                let input = Input::Publish {
+                    data: data.into(),
+                    labels: None,
+                    at: 0,
+                    except,
+                    is_transient: false,
+                };
                 self.shard.handle(&stream(), input, self.now);
             }
             Step::Join(joins) if *joins == (self.shard.member_count(&stream()) > 0) => {}

@@ -278,7 +278,13 @@ impl World {
                 self.records.retain(|record| record.user != id(user));
             }
             Step::Publish => {
-                let input = Input::Publish { data: "1".into(), event: None, at: 0, except: None };
+                let input = Input::Publish {
+                    data: "1".into(),
+                    labels: None,
+                    at: 0,
+                    except: None,
+                    is_transient: false,
+                };
                 self.shard.handle(&topic(), input, self.instant());
             }
             Step::Pass(milliseconds) => self.now += milliseconds,

@@ -237,7 +237,7 @@ impl Model {
                 let publication = Arc::new(Publication {
                     stream: stream_name(*stream),
                     data: data.clone(),
-                    event: None,
+                    labels: None,
                     at: 0,
                     position: None,
                 });

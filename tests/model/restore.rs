@@ -320,7 +320,13 @@ impl World {
             Step::Publish(stream) => {
                 self.published += 1;
                 let data = self.published.to_string().as_str().into();
-                let input = Input::Publish { data, event: None, at: self.unix, except: None };
+                let input = Input::Publish {
+                    data,
+                    labels: None,
+                    at: self.unix,
+                    except: None,
+                    is_transient: false,
+                };
                 self.shard.handle(&name(stream), input, self.now);
             }
             Step::Put { stream, id, info, ttl } => {

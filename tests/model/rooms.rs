@@ -442,7 +442,8 @@ impl Room {
                 self.shard.handle(&stream, input, now);
             }
             Action::Publish { stream, data } => {
-                let input = Input::Publish { data, event: None, at: 0, except: None };
+                let input =
+                    Input::Publish { data, labels: None, at: 0, except: None, is_transient: false };
                 self.shard.handle(&stream, input, now);
             }
             Action::Answer { message, .. } => {

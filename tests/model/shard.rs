@@ -237,7 +237,7 @@ impl Real {
                 (subscription.stream, Input::Ended { key, end })
             }
             Given::Publish { stream, data, except } => {
-                (stream, Input::Publish { data, event: None, at: 0, except })
+                (stream, Input::Publish { data, labels: None, at: 0, except, is_transient: false })
             }
             Given::Put { stream, presence, ttl, is_new } => {
                 return self.put(model, stream, &presence, ttl, is_new);

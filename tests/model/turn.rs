@@ -33,7 +33,7 @@ fn subscribe(shard: &mut Shard<u32>, stream: &StreamName, session: u32, join: bo
 fn publish(shard: &mut Shard<u32>, stream: &StreamName, now: Instant) {
     shard.handle(
         stream,
-        Input::Publish { data: "1".into(), event: None, at: 0, except: None },
+        Input::Publish { data: "1".into(), labels: None, at: 0, except: None, is_transient: false },
         now,
     );
 }

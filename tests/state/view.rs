@@ -44,7 +44,7 @@ pub(crate) fn published(stream: &StreamName, view: &View) -> Change {
     let position = Position { epoch: view.epoch.clone(), offset: Offset(view.head + 1) };
     let (stream, data) = (stream.clone(), RawJson::from(view.head.to_string()));
     Change::Published(
-        Publication { stream, data, event: None, at: 7, position: Some(position) }.into(),
+        Publication { stream, data, labels: None, at: 7, position: Some(position) }.into(),
     )
 }
 
@@ -139,7 +139,7 @@ pub(crate) fn dump(stream: &StreamName, view: &View) -> Vec<Change> {
         let position = Position { epoch: view.epoch.clone(), offset: Offset(*offset) };
         let (stream, data) = (stream.clone(), "null".into());
         let publication =
-            Publication { stream, data, event: None, at: 7, position: Some(position) };
+            Publication { stream, data, labels: None, at: 7, position: Some(position) };
         changes.push(Change::Published(publication.into()));
     }
     for ((session, identifier), record) in &view.subscriptions {

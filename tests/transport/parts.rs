@@ -223,5 +223,5 @@ impl Parts {
 }
 
 pub(crate) fn publication(data: &str) -> Input<Recipient> {
-    Input::Publish { data: data.into(), event: None, at: 0, except: None }
+    Input::Publish { data: data.into(), labels: None, at: 0, except: None, is_transient: false }
 }

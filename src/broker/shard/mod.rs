@@ -176,8 +176,8 @@ impl<R: Clone> Shard<R> {
                 self.end_silence(name, &key);
             }
             Input::Ended { key, end } => self.ended(name, key, end, now),
-            Input::Publish { data, event, at, except } => {
-                self.publish(name, (data, event), at, except, now);
+            Input::Publish { data, labels, at, except, is_transient } => {
+                self.publish(name, (data, labels, at), except, is_transient, now);
             }
         }
     }

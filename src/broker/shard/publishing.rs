@@ -7,24 +7,25 @@ use super::{Shard, subscriber_mut};
 use crate::broker::history::{self, HistorySettings};
 use crate::broker::input::SubscriberKey;
 use crate::types::{
-    Change, DropCause, HistoryRequest, Limit, Publication, RawJson, ServerMessage, SessionId,
-    StreamName,
+    Change, DropCause, HistoryRequest, Labels, Limit, Publication, RawJson, ServerMessage,
+    SessionId, StreamName,
 };
 
 impl<R: Clone> Shard<R> {
     pub(super) fn publish(
         &mut self,
         name: &StreamName,
-        (data, event): (RawJson, Option<Arc<str>>),
-        at: u64,
+        (data, labels, at): (RawJson, Labels, u64),
         except: Option<SessionId>,
+        is_transient: bool,
         now: Instant,
     ) {
         self.counts.publications += 1;
         let HistorySettings { limit, ttl, .. } = self.settings.history;
-        if limit == 0 {
+        if limit == 0 || is_transient {
             let Some(index) = self.find(name) else { return };
-            let publication = Publication { stream: name.clone(), data, event, at, position: None };
+            let publication =
+                Publication { stream: name.clone(), data, labels, at, position: None };
             self.say(index, ServerMessage::Publication(Arc::new(publication)), except, now);
             return;
         }
@@ -34,7 +35,7 @@ impl<R: Clone> Shard<R> {
             self.totals.history_bytes += stream.weight();
             self.expiries.add(now + ttl, index);
         }
-        let publication = stream.history.append(name, (data, event), at, now + ttl);
+        let publication = stream.history.append(name, (data, labels), at, now + ttl);
         self.totals.publications += 1;
         self.totals.history_bytes += history::weight(&publication);
         if stream.history.len() > limit {

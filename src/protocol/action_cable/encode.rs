@@ -14,7 +14,9 @@ pub fn encode(identifier: &Identifier, message: &ServerMessage, out: &mut Vec<u8
         ServerMessage::HistoryConfirmed => about(out, "confirm_history", identifier),
         ServerMessage::HistoryRejected => about(out, "reject_history", identifier),
         ServerMessage::Publication(publication) => {
-            open_message(out, identifier, &publication.data);
+            let label = publication.labels.as_deref();
+            let frame_type = label.and_then(|label| label.frame_type.as_deref());
+            open_message(out, frame_type, identifier, &publication.data);
             if let Some(Position { epoch, offset }) = &publication.position {
                 out.extend_from_slice(b",\"stream_id\":");
                 string(out, publication.stream.as_str());
@@ -23,7 +25,7 @@ pub fn encode(identifier: &Identifier, message: &ServerMessage, out: &mut Vec<u8
             out.push(b'}');
         }
         ServerMessage::Whisper(whisper) => {
-            open_message(out, identifier, &whisper.data);
+            open_message(out, None, identifier, &whisper.data);
             out.push(b'}');
         }
         ServerMessage::Presence(_)
@@ -155,8 +157,18 @@ fn open(out: &mut Vec<u8>, identifier: &Identifier) {
     out.extend_from_slice(identifier.as_str().as_bytes());
 }
 
-fn open_message(out: &mut Vec<u8>, identifier: &Identifier, data: &RawJson) {
+/// Begins a frame with what somebody said, of a type if the application gave it one.
+fn open_message(
+    out: &mut Vec<u8>,
+    frame_type: Option<&str>,
+    identifier: &Identifier,
+    data: &RawJson,
+) {
     open(out, identifier);
+    if let Some(frame_type) = frame_type {
+        out.extend_from_slice(b",\"type\":");
+        string(out, frame_type);
+    }
     out.extend_from_slice(b",\"message\":");
     out.extend_from_slice(data.as_str().as_bytes());
 }
@@ -196,7 +208,7 @@ mod tests {
 
     use super::*;
     use crate::types::{
-        CloseReason, CommandKind, LeaveCause, Member, Offset, PresenceChange, Publication,
+        CloseReason, CommandKind, Label, LeaveCause, Member, Offset, PresenceChange, Publication,
         RecordChange, SessionId, Whisper,
     };
 
@@ -220,10 +232,13 @@ mod tests {
         let publication = Publication {
             stream: "room/1".into(),
             data: r#"{ "n":9007199254740993 }"#.into(),
-            event: None,
+            labels: None,
             at: 0,
             position: Some(position),
         };
+        let labels = Label::new(Some("e".into()), Some("a \"b\"".into()));
+        let labelled =
+            Publication { labels, position: None, data: "5".into(), ..publication.clone() };
         let members = vec![
             Member { id: "a".into(), info: "{}".into(), extra: None },
             Member { id: "b".into(), info: "null".into(), extra: None },
@@ -236,6 +251,10 @@ mod tests {
             (
                 ServerMessage::Publication(Arc::new(publication)),
                 r#"{"identifier":"{\"a\":1}","message":{ "n":9007199254740993 },"stream_id":"room/1","epoch":"6obh","offset":1}"#,
+            ),
+            (
+                ServerMessage::Publication(Arc::new(labelled)),
+                r#"{"identifier":"{\"a\":1}","type":"a \"b\"","message":5}"#,
             ),
             (
                 ServerMessage::Whisper(Whisper { event: None, data: "5".into() }),

@@ -29,6 +29,24 @@ const CABLE_READY_CHANNEL: &str = "CableReady::Stream";
 /// A subprotocol that is none but carries a token.
 const TOKEN_SUBPROTOCOL: &str = "anycable-token.";
 
+/// Whether a frame of this type means something to clients, whatever it holds: they take no
+/// publication for one.
+pub fn is_frame_type(name: &str) -> bool {
+    matches!(
+        name,
+        "welcome"
+            | "disconnect"
+            | "ping"
+            | "pong"
+            | "confirm_subscription"
+            | "reject_subscription"
+            | "confirm_history"
+            | "reject_history"
+            | "presence"
+            | "error"
+    )
+}
+
 /// The parameter in which a client names the session it wants back.
 pub const SESSION_PARAMETER: &str = "sid";
 

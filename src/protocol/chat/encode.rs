@@ -138,7 +138,7 @@ mod tests {
         let publication = Publication {
             stream: "x".into(),
             data: "5".into(),
-            event: None,
+            labels: None,
             at: 0,
             position: None,
         };

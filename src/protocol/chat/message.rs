@@ -98,7 +98,7 @@ mod tests {
         let publication = Publication {
             stream: "general".into(),
             data: data.into(),
-            event: None,
+            labels: None,
             at: 1,
             position: None,
         };
@@ -142,7 +142,7 @@ mod tests {
         let publication = |data: &str| Publication {
             stream: "general".into(),
             data: data.into(),
-            event: None,
+            labels: None,
             at: 0,
             position: None,
         };

@@ -48,7 +48,7 @@ pub fn encode(
             about.event(out, ERROR, |out| write_reason(out, reason));
         }
         ServerMessage::Publication(publication) => {
-            let event = publication.event.as_deref();
+            let event = publication.labels.as_deref().and_then(|label| label.event.as_deref());
             broadcast(
                 identifier,
                 event.unwrap_or(PUBLICATION),

@@ -112,9 +112,9 @@ mod tests {
     }
 
     fn publication(data: &str, position: Option<Position>) -> ServerMessage {
-        let (stream, event) = ("room/1".into(), None);
+        let (stream, labels) = ("room/1".into(), None);
         let data = data.into();
-        ServerMessage::Publication(Arc::new(Publication { stream, data, event, at: 0, position }))
+        ServerMessage::Publication(Arc::new(Publication { stream, data, labels, at: 0, position }))
     }
 
     fn change(member: MemberChange) -> ServerMessage {

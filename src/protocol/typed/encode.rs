@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
     use crate::types::{
-        CloseReason, CommandKind, Listed, Member, PresenceChange, Publication, RecordChange,
+        CloseReason, CommandKind, Label, Listed, Member, PresenceChange, Publication, RecordChange,
         SessionId, Whisper,
     };
 
@@ -137,7 +137,7 @@ mod tests {
         let publication = Publication {
             stream: "x".into(),
             data: r#"{ "n":9007199254740993 }"#.into(),
-            event: Some("e".into()),
+            labels: Label::new(Some("e".into()), Some("t".into())),
             at: 0,
             position: None,
         };

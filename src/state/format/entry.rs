@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 
 use crate::types::{
-    Change, Codec, Epoch, Grant, Identifier, Identity, Offset, Position, PresenceId, Publication,
-    RawJson, Rights, SessionId, StreamName, Watch,
+    Change, Codec, Epoch, Grant, Identifier, Identity, Label, Offset, Position, PresenceId,
+    Publication, RawJson, Rights, SessionId, StreamName, Watch,
 };
 
 /// What a file consists of.
@@ -44,6 +44,7 @@ mod tag {
     pub(super) const WITHDRAWN: u8 = 13;
     pub(super) const JOINED_WITH: u8 = 14;
     pub(super) const JOURNAL_TRUNCATED: u8 = 15;
+    pub(super) const PUBLISHED_WITH: u8 = 16;
     pub(super) const COMPLETE: u8 = 128;
     pub(super) const CLOSED: u8 = 129;
     pub(super) const WITHOUT_HISTORY: u8 = 130;
@@ -65,8 +66,14 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
             number(*lost, out);
         }
         Change::Published(publication) => {
-            let event = publication.event.as_deref();
-            let tag = if event.is_some() { tag::PUBLISHED_AS } else { tag::PUBLISHED };
+            let label = publication.labels.as_deref();
+            let event = label.and_then(|label| label.event.as_deref());
+            let frame_type = label.and_then(|label| label.frame_type.as_deref());
+            let tag = match (event, frame_type) {
+                (None, None) => tag::PUBLISHED,
+                (Some(_), None) => tag::PUBLISHED_AS,
+                (_, Some(_)) => tag::PUBLISHED_WITH,
+            };
             begin(tag, &publication.stream, out);
             number(publication.at, out);
             match &publication.position {
@@ -77,8 +84,13 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
                     number(offset.0, out);
                 }
             }
-            if let Some(event) = event {
-                text(event, out);
+            match (event, frame_type) {
+                (None, None) => {}
+                (Some(event), None) => text(event, out),
+                (event, Some(frame_type)) => {
+                    text(event.unwrap_or_default(), out);
+                    text(frame_type, out);
+                }
             }
             text(publication.data.as_str(), out);
         }
@@ -218,16 +230,24 @@ fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
             Change::Began { stream, epoch, head, lost: fields.number()? }
         }
         tag::FORGOTTEN => Change::Forgotten { stream, lost: fields.number()? },
-        tag::PUBLISHED | tag::PUBLISHED_AS => {
+        tag::PUBLISHED | tag::PUBLISHED_AS | tag::PUBLISHED_WITH => {
             let at = fields.number()?;
             let position = match fields.array()? {
                 [0] => None,
                 [1] => Some(Position { epoch: fields.epoch()?, offset: Offset(fields.number()?) }),
                 _ => return None,
             };
-            let event = if kind == tag::PUBLISHED_AS { Some(fields.text()?.into()) } else { None };
+            let event = match kind {
+                tag::PUBLISHED => None,
+                _ => Some(fields.text()?).filter(|event| !event.is_empty()),
+            };
+            let frame_type = match kind {
+                tag::PUBLISHED_WITH => Some(fields.text()?),
+                _ => None,
+            };
+            let labels = Label::new(event.map(Into::into), frame_type.map(Into::into));
             let data = fields.json()?;
-            Change::Published(Arc::new(Publication { stream, data, event, at, position }))
+            Change::Published(Arc::new(Publication { stream, data, labels, at, position }))
         }
         tag::SUBSCRIBED | tag::SUBSCRIBED_TO => Change::Subscribed {
             stream,

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::types::{
-    Change, Codec, Extra, Grant, Identifier, Identity, Offset, Position, Publication, RawJson,
-    Rights, SessionId, Watch,
+    Change, Codec, Extra, Grant, Identifier, Identity, Label, Labels, Offset, Position,
+    Publication, RawJson, Rights, SessionId, Watch,
 };
 
 const HEAD: Header = Header {
@@ -43,8 +43,9 @@ fn position() -> impl Strategy<Value = Position> {
     })
 }
 
-fn event() -> impl Strategy<Value = Option<Arc<str>>> {
-    prop::option::of("\\PC{1,9}".prop_map(Arc::from))
+fn labels() -> impl Strategy<Value = Labels> {
+    let name = || prop::option::of("\\PC{1,9}".prop_map(Arc::from));
+    (name(), name()).prop_map(|(event, frame_type)| Label::new(event, frame_type))
 }
 
 fn group() -> impl Strategy<Value = (Codec, Watch)> {
@@ -66,9 +67,9 @@ fn change() -> impl Strategy<Value = Change> {
             Change::Began { stream, epoch: at.epoch, head: at.offset, lost }
         }),
         (stream(), any::<u64>()).prop_map(|(stream, lost)| Change::Forgotten { stream, lost }),
-        (stream(), json(), event(), any::<u64>(), prop::option::of(position())).prop_map(
-            |(stream, data, event, at, position)| {
-                Change::Published(Publication { stream, data, event, at, position }.into())
+        (stream(), json(), labels(), any::<u64>(), prop::option::of(position())).prop_map(
+            |(stream, data, labels, at, position)| {
+                Change::Published(Publication { stream, data, labels, at, position }.into())
             }
         ),
         (whose(), group(), any::<(bool, bool, u64, u64)>()).prop_map(
@@ -171,6 +172,26 @@ fn a_header_says_what_it_is() {
 }
 
 #[test]
+fn a_file_of_a_version_before_is_read() {
+    let frame = framed(&[3, 1, b'a', 5, 0, 1, b'1', 10, 1, b'a', 6, 0, 1, b'e', 1, b'2']);
+    let publication = |at, event: Option<&str>, data: &str| {
+        let labels = Label::new(event.map(Into::into), None);
+        let (stream, data) = ("a".into(), data.into());
+        let publication = Publication { stream, data, labels, at, position: None };
+        Entry::Change(Change::Published(publication.into()))
+    };
+    for version in 1..VERSION {
+        let mut header = HEAD.encode();
+        header[8..12].copy_from_slice(&version.to_le_bytes());
+        let (checked, crc) = header.split_last_chunk_mut().unwrap();
+        *crc = crc32fast::hash(checked).to_le_bytes();
+        let decoded = decode(&[header, frame.clone()].concat()).unwrap();
+        assert!(decoded.fault.is_none(), "{version}: {:?}", decoded.fault);
+        assert_eq!(decoded.entries, [publication(5, None, "1"), publication(6, Some("e"), "2")]);
+    }
+}
+
+#[test]
 fn a_boot_that_is_unknown_is_no_other() {
     let (one, other) = (Boot::from_bits(1), Boot::from_bits(2));
     assert!(one.is_same(one) && !one.is_same(other));
@@ -228,7 +249,7 @@ fn a_large_turn_is_several_frames() {
     let publication = |at| Publication {
         stream: "a".into(),
         data: data.clone(),
-        event: None,
+        labels: None,
         at,
         position: None,
     };
@@ -281,7 +302,7 @@ proptest! {
         drop(decode(&bytes));
         drop(decoded(&bytes));
         drop(decoded(&framed(&bytes)));
-        for kind in 0..12 {
+        for kind in 0..17 {
             drop(decoded(&framed(&[&[kind], &*bytes].concat())));
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::types::{
-    CloseReason, CommandKind, LeaveCause, MemberChange, MemberRecords, Publication, Record,
+    CloseReason, CommandKind, Label, LeaveCause, MemberChange, MemberRecords, Publication, Record,
     SessionId, Whisper,
 };
 
@@ -66,7 +66,7 @@ fn publication(event: Option<&str>, data: &str) -> ServerMessage {
     ServerMessage::Publication(Arc::new(Publication {
         stream: "room".into(),
         data: data.into(),
-        event: event.map(Into::into),
+        labels: Label::new(event.map(Into::into), Some("t".into())),
         at: 0,
         position: None,
     }))
