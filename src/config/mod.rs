@@ -305,7 +305,10 @@ impl Default for Config {
             sessions_ttl: defaults::SESSIONS_TTL,
             state_dir: None,
             state_interval: defaults::STATE_INTERVAL,
-            limits: Limits::default(),
+            limits: Limits {
+                reserved_presence_ids: Protocols::default().reserved_presence_ids(),
+                ..Limits::default()
+            },
             ping_interval: defaults::PING_INTERVAL,
             ping_timestamp_precision: defaults::PING_TIMESTAMP_PRECISION,
             liveness_interval: defaults::LIVENESS_INTERVAL,

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use super::{ConfigError, Settings, defaults};
+use crate::protocol::phoenix;
 
 /// A protocol clients can speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +91,11 @@ impl Protocols {
             Protocol::Chat => &self.chat_path,
             Protocol::Sse => &self.sse_path,
         })
+    }
+
+    /// Presence ids that clients of one of these fail over.
+    pub fn reserved_presence_ids(&self) -> &'static [&'static str] {
+        self.path(Protocol::Phoenix).map_or(&[], |_| phoenix::RESERVED_PRESENCE_IDS)
     }
 
     /// Takes what was set, and checks it.

@@ -58,7 +58,7 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
     let tls = TlsFiles::from_settings(&mut settings)?;
     let protocols = Protocols::from_settings(&mut settings)?;
     let port = settings.port.unwrap_or(default.port);
-    let limits = limits(&settings, default.limits)?;
+    let limits = limits(&settings, &protocols, default.limits)?;
     let [max_connections, max_connections_per_address, max_handshakes_per_second] =
         admission(&settings, &default)?;
     let (max_message_size, max_outbox_size) = message_and_outbox(&settings, &default)?;
@@ -175,13 +175,18 @@ fn message_and_outbox(
     Ok((max_message_size, max_outbox_size))
 }
 
-fn limits(settings: &Settings, default: Limits) -> Result<Limits, ConfigError> {
+fn limits(
+    settings: &Settings,
+    protocols: &Protocols,
+    default: Limits,
+) -> Result<Limits, ConfigError> {
     Ok(Limits {
         presence_id_length: count(
             "max-presence-id-length",
             settings.max_presence_id_length,
             default.presence_id_length,
         )?,
+        reserved_presence_ids: protocols.reserved_presence_ids(),
         info_size: size(
             "max-presence-info-size",
             settings.max_presence_info_size,

@@ -47,7 +47,7 @@ pub(super) async fn put<B: Buf>(
     let body = body::read(body, api.max_body).await?;
     let Contents { info, ttl } = decode(&body).map_err(Refusal::Malformed)?;
     let mut join = Join { id, info, extra: None };
-    session::check_size(&join, &api.limits).map_err(|(limit, reason)| match limit {
+    session::check_presence(&join, &api.limits).map_err(|(limit, reason)| match limit {
         Some(limit) => over(limit, reason.into_owned()),
         None => Refusal::Malformed(reason.into_owned()),
     })?;

@@ -22,7 +22,7 @@ pub(super) fn begin(
     let Some(dir) = &config.state_dir else {
         return Ok((Beginning::empty(shards, settings, now), None));
     };
-    let (state, loaded) = State::open(dir, Boot::current())?;
+    let (state, mut loaded) = State::open(dir, Boot::current())?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -37,6 +37,12 @@ pub(super) fn begin(
     };
     if has_history && !loaded.has_history {
         tracing::info!("histories begin anew: none was kept while --history-limit was 0");
+    }
+    let reserved = config.limits.reserved_presence_ids;
+    if loaded.take_out(|id| reserved.contains(&id.as_str())) {
+        tracing::warn!(
+            "members from before are taken out: their presence ids are reserved where Phoenix is spoken"
+        );
     }
     let streams = loaded.streams.len();
     // reading took a while: what is left of anyone's time is left from here on

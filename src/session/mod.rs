@@ -472,7 +472,7 @@ impl Session {
             return Err("this subscription may not join".into());
         }
         let is_full = !held.joined && records >= limits.records;
-        if let Err((limit, reason)) = check_size(&join, limits) {
+        if let Err((limit, reason)) = check_presence(&join, limits) {
             self.exceeded = limit;
             return Err(reason);
         }
@@ -569,8 +569,11 @@ const fn may_speak(rights: Rights) -> Result<(), &'static str> {
     if rights.whisper { Ok(()) } else { Err("this subscription may not whisper") }
 }
 
-/// Whether an id and an info are of a size that may be; if not, what is wrong, and for which limit.
-pub fn check_size(join: &Join, limits: &Limits) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
+/// Whether an id and an info are such as may be; if not, what is wrong, and for which limit.
+pub fn check_presence(
+    join: &Join,
+    limits: &Limits,
+) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
     check_id(&join.id, limits)?;
     let (size, most) = (join.info.as_str().len(), limits.info_size);
     if size > most {
@@ -580,10 +583,17 @@ pub fn check_size(join: &Join, limits: &Limits) -> Result<(), (Option<Limit>, Co
     Ok(())
 }
 
-/// Whether an id is of a length that may be, likewise.
+/// Whether an id is one that may be, likewise.
 fn check_id(id: &PresenceId, limits: &Limits) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
     if id.as_str().is_empty() {
         return Err((None, "the presence id is empty".into()));
+    }
+    if limits.reserved_presence_ids.contains(&id.as_str()) {
+        let reason = format!(
+            "the presence id {id} is reserved: every JavaScript object has a property of that name, and \
+             pages with npm phoenix before 1.8.9 fail over it; choose another one"
+        );
+        return Err((None, reason.into()));
     }
     let (length, most) = (id.as_str().chars().count(), limits.presence_id_length);
     if length > most {

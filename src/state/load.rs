@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 
 use super::directory::{Directory, Name};
 use super::format::{Basis, Boot, Entry, Fault, Header, HeaderError, Reader};
-use crate::types::{Change, StreamName};
+use crate::types::{Change, PresenceId, StreamName};
 
 /// How much is read at once, in bytes.
 const BUFFER: usize = 256 * 1024;
@@ -32,6 +32,22 @@ pub struct Loaded {
     pub ending: Ending,
     /// What was wrong with the files and what was done about it, a sentence each.
     pub warnings: Vec<String>,
+}
+
+impl Loaded {
+    /// Takes the members of some presence ids out, as if they had left; whether there were any.
+    pub fn take_out(&mut self, is_theirs: impl Fn(&PresenceId) -> bool) -> bool {
+        let mut found = false;
+        for change in self.streams.values_mut().flatten() {
+            if let Change::Joined { stream, id, .. } | Change::Put { stream, id, .. } = change
+                && is_theirs(id)
+            {
+                *change = Change::Gone { stream: stream.clone(), id: id.clone() };
+                found = true;
+            }
+        }
+        found
+    }
 }
 
 /// How the broker ended before.

@@ -5,6 +5,8 @@
 pub struct Limits {
     /// Longest presence id, in characters.
     pub presence_id_length: usize,
+    /// Presence ids that may not be, as clients of a protocol that is spoken fail over them.
+    pub reserved_presence_ids: &'static [&'static str],
     /// Largest presence info, in bytes of JSON.
     pub info_size: usize,
     /// Longest stream name, in bytes.
@@ -106,6 +108,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             presence_id_length: Self::PRESENCE_ID_LENGTH,
+            reserved_presence_ids: &[],
             info_size: Self::INFO_SIZE,
             stream_name_size: Self::STREAM_NAME_SIZE,
             identifier_size: Self::IDENTIFIER_SIZE,

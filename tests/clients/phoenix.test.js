@@ -255,8 +255,8 @@ scenario('a client without a user id can’t be tracked', {}, async (s) => {
   assert.equal((await s.http.users(LOBBY)).total, 0);
 });
 
-scenario('a presence id may be the name of anything', {}, async (s) => {
-  const ids = ['__proto__', 'constructor', 'Émile & “Zoë”', '0', ' '];
+scenario('a presence id that is not reserved may be any text', {}, async (s) => {
+  const ids = ['prototype', 'Constructor', 'Émile & “Zoë”', '0', ' '];
   const watcher = await phoenixIn(s, LOBBY);
   for (const id of ids) await phoenixIn(s, LOBBY, id);
   const seen = () => watcher.presence.list((id) => id);

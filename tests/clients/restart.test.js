@@ -392,6 +392,23 @@ restarting('a session is not resumed by a broker that keeps none', {}, async (s)
   assert.equal((await back.hears({ type: 'welcome' })).restored, undefined, 'none are kept now');
 });
 
+restarting('where Phoenix is spoken from now on, members with a reserved id leave', { protocols: 'action-cable' }, async (s) => {
+  const [ann] = await s.member('room', 'ann');
+  const [other] = await s.member('room', 'constructor', {});
+  for (const id of ['__proto__', 'lamp']) await s.http.request(`/api/presence/room/${id}`, { method: 'PUT' });
+  assert.deepEqual(await s.http.ids('room'), ['ann', 'constructor', '__proto__', 'lamp']);
+  await s.restart('SIGKILL', { protocols: 'action-cable,phoenix' });
+  assert.deepEqual(await s.http.ids('room'), ['ann', 'lamp']);
+  await s.broker.logs('members from before are taken out');
+  const phoenix = await phoenixIn(s, 'room', 'phoenix');
+  await phoenix.sees({ ann: 1, lamp: 1, phoenix: 1 });
+  const watcher = await resumed(s, ann);
+  for (const id of ['constructor', '__proto__']) assert.equal((await watcher.hearsPresence(ROOM, 'leave')).id, id);
+  const back = await resumed(s, other);
+  back.leave(ROOM);
+  assert.match((await back.hearsPresence(ROOM, 'error')).reason, /has not joined/);
+});
+
 restarting('a file that is none of ours is set aside', {}, async (s) => {
   await s.member('room', 'ann');
   s.broker.kill('SIGTERM');

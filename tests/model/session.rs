@@ -16,6 +16,7 @@ use proptest::sample::select;
 
 const LIMITS: Limits = Limits {
     presence_id_length: 3,
+    reserved_presence_ids: &[],
     info_size: 4,
     stream_name_size: 5,
     identifier_size: 6,

@@ -24,6 +24,24 @@ const OCCUPANCY: &str = "occupancy";
 /// What went wrong, where nobody waits for the answer to a request.
 const ERROR: &str = "broker:error";
 
+/// Presence ids that pages can't bear. `Presence` of npm `phoenix` before 1.8.9 keeps who is there in a
+/// plain object, and takes what that has from the start (`Object.prototype`) for members with metas:
+/// CVE-2026-56812.
+pub const RESERVED_PRESENCE_IDS: &[&str] = &[
+    "__defineGetter__",
+    "__defineSetter__",
+    "__lookupGetter__",
+    "__lookupSetter__",
+    "__proto__",
+    "constructor",
+    "hasOwnProperty",
+    "isPrototypeOf",
+    "propertyIsEnumerable",
+    "toLocaleString",
+    "toString",
+    "valueOf",
+];
+
 /// Whether an event has a meaning of its own: for a client (`phoenix/channel.js` listens to what
 /// begins with `phx_` and `chan_reply_`, `presence.js` to states and diffs) or for the broker. Said
 /// by somebody else, it could take a page's channels down or show it members there aren't.
