@@ -100,7 +100,7 @@ const FLAGS: &[(&[&str], Meaning)] = &[
                                 turn them off",
         ),
     ),
-    (&["ignore-config-path"], Switch(&[true], "a file is read only when --config names it")),
+    (&[IGNORE_FILES], Switch(&[true], "a file is read only when --config names it")),
     // Without meaning.
     (
         &["config-path"],
@@ -208,6 +208,12 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     ),
 ];
 
+/// The files AnyCable reads without being told to, the first of them that is there.
+const FILES: [&str; 2] = ["./anycable.toml", "/etc/anycable/anycable.toml"];
+
+/// The flag by which AnyCable is told to read none of them.
+const IGNORE_FILES: &str = "ignore-config-path";
+
 /// Values by which AnyCable says that a setting of ours is not set.
 const UNSET: &[(&str, &str)] = &[
     ("api-port", "0"),
@@ -252,6 +258,26 @@ fn same(setting: &str, value: Option<&str>) -> Given {
     match value {
         Some(value) if UNSET.contains(&(setting, value)) => Given::NothingNew,
         Some(_) | None => Given::Setting(setting.to_owned(), None),
+    }
+}
+
+/// Refuses to start beside a file that AnyCable would read, unless `args` say to ignore it: a secret in
+/// it would have kept clients out.
+pub(super) fn check_files(
+    args: &[OsString],
+    is_there: impl Fn(&str) -> bool,
+) -> Result<(), Refusal> {
+    let ignores = |arg: &OsString| {
+        let spelled = arg.to_str().and_then(Spelled::read);
+        spelled
+            .is_some_and(|it| it.name == IGNORE_FILES && it.value.and_then(boolean) != Some(false))
+    };
+    match FILES.into_iter().find(|file| is_there(file)) {
+        Some(file) if !args.iter().any(ignores) => Err(Refusal(format!(
+            "{file} is AnyCable's, whose keys are others, and would not be read: write a file for \
+             --config as --print-config shows it, or say --{IGNORE_FILES}"
+        ))),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -16,6 +16,7 @@ mod refusal;
 mod tests;
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
@@ -91,6 +92,7 @@ fn outcome(
     env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Outcome, Refusal> {
     let short = args.iter().any(|arg| arg == "-h");
+    let files = anycable::check_files(&args, |file| Path::new(file).exists());
     let flags = match flags_only().try_get_matches_from(anycable::arguments(args)?) {
         Ok(flags) => flags,
         Err(e) if e.kind() == ErrorKind::DisplayHelp => return Ok(Outcome::Print(help(short))),
@@ -111,6 +113,9 @@ fn outcome(
     let config = Config::from_settings(merged)?;
     if print {
         return Ok(Outcome::Print(config.to_toml()));
+    }
+    if path.is_none() {
+        files?;
     }
     warnings.extend(config.warnings());
     Ok(Outcome::Start(Box::new(config), warnings))

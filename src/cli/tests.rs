@@ -370,6 +370,23 @@ fn anycables_variables_without_meaning_are_refused_as_its_flags() {
 }
 
 #[test]
+fn a_file_that_anycable_would_read_is_not_passed_over() {
+    let check = |args: &[&str], there: &[&str]| {
+        let args: Vec<_> = args.iter().map(OsString::from).collect();
+        anycable::check_files(&args, |file| there.contains(&file)).map_err(|Refusal(text)| text)
+    };
+    let files = ["./anycable.toml", "/etc/anycable/anycable.toml"];
+    for file in files {
+        let refusal = check(&["broker"], &[file]).unwrap_err();
+        assert!(refusal.starts_with(file) && refusal.contains("--config"), "{refusal}");
+        assert_eq!(check(&["broker", "--ignore_config_path"], &[file]), Ok(()));
+        assert_eq!(check(&["broker", "--ignore-config-path=true"], &[file]), Ok(()));
+        assert!(check(&["broker", "--ignore-config-path=false"], &[file]).is_err());
+    }
+    assert_eq!(check(&["broker"], &["anycable.yml"]), Ok(()));
+}
+
+#[test]
 fn what_clap_refuses_is_one_sentence() {
     for (args, sentence) in [
         (&["--port=x"][..], "--port x: not a port"),
