@@ -184,6 +184,8 @@ fn joined(number: u64) -> ServerMessage {
         record: RecordChange::Added { info: info() },
         member: MemberChange::Joined { info: info() },
         extra: None,
-        members: Some(Arc::new(Listed::new((0..MEMBERS).map(member).collect()))),
+        members: Some(Arc::new(Listed::new(
+            (0..MEMBERS).map(|number| member(number).id).collect(),
+        ))),
     }))
 }

@@ -11,8 +11,8 @@ use broker::auth::{Client, Keys, Streams};
 use broker::protocol::{chat, decode, decode_head, encode, encode_connection};
 use broker::session::{Action, Session};
 use broker::types::{
-    ClientCommand, Codec, CommandKind, GroupKey, Identifier, Join, JoinRequest, Limits, Listed,
-    Member, MemberChange, PresenceChange, PresenceId, Publication, RawJson, RecordChange,
+    ClientCommand, Codec, CommandKind, GroupKey, IdList, Identifier, Join, JoinRequest, Limits,
+    Listed, Member, MemberChange, PresenceChange, PresenceId, Publication, RawJson, RecordChange,
     ServerMessage, SessionId, StreamCommand, Whisper,
 };
 use serde_json::value::RawValue;
@@ -143,6 +143,7 @@ fn check_action(action: Action, limits: &Limits) {
 fn check_member(room: &Identifier, Join { id, info, extra }: Join) {
     let member = Member { id: id.clone(), info: info.clone(), extra: extra.clone() };
     let members = Arc::new(Listed::new(vec![member]));
+    let ids = IdList::from_iter([id.clone()]);
     let users = json!([id.as_str()]);
     let list = frame_of(room, &ServerMessage::PresenceList(Arc::clone(&members)));
     assert_eq!(list, Some(json!({ "type": "user_list", "users": users })));
@@ -151,7 +152,7 @@ fn check_member(room: &Identifier, Join { id, info, extra }: Join) {
         (MemberChange::Left, "user_left"),
     ] {
         let (id, record) = (id.clone(), RecordChange::Added { info: info.clone() });
-        let members = Some(Arc::clone(&members));
+        let members = Some(Arc::new(Listed::new(ids.clone())));
         let change =
             PresenceChange { id, reference: 1, record, member, extra: extra.clone(), members };
         let username = change.id.to_string();

@@ -17,6 +17,7 @@ mod journal;
 mod list;
 mod log;
 mod presence;
+mod repeating;
 mod shard;
 mod stream;
 

@@ -17,7 +17,7 @@ use super::deadlines::Deadline;
 use super::input::SubscriberKey;
 use super::list::{Linked, Links, List};
 use crate::types::{
-    Extra, Join, LeaveCause, Listed, Member as ListedMember, MemberChange, MemberList,
+    Extra, IdList, Join, LeaveCause, Listed, Member as ListedMember, MemberChange, MemberList,
     MemberRecords, PresenceChange, PresenceId, RawJson, Record as ListedRecord, RecordChange,
     RecordList,
 };
@@ -41,6 +41,8 @@ pub(super) struct PresenceSet {
     listed: Option<Arc<Listed<MemberList>>>,
     /// The list with all records, likewise.
     listed_records: Option<Arc<RecordList>>,
+    /// The list of their ids alone, likewise.
+    listed_ids: Option<Arc<Listed<IdList>>>,
 }
 
 #[derive(Debug)]
@@ -391,6 +393,22 @@ impl PresenceSet {
         list
     }
 
+    /// The members' ids in order of arrival, shared likewise.
+    fn list_ids(&mut self) -> Arc<Listed<IdList>> {
+        if let Some(listed) = &self.listed_ids {
+            return Arc::clone(listed);
+        }
+        let list = self.arrival.iter(&self.members).map(|member| member.id.clone());
+        let list = Arc::new(Listed::new(list.collect()));
+        self.listed_ids = Some(Arc::clone(&list));
+        list
+    }
+
+    /// The same, unless a list of all members has more than `most` bytes.
+    pub(super) fn repeated(&mut self, most: usize) -> Option<Arc<Listed<IdList>>> {
+        (self.size <= most).then(|| self.list_ids())
+    }
+
     /// A member with its records.
     pub(super) fn member(&self, id: &PresenceId) -> Option<MemberRecords> {
         let member = self.members.get(self.find_member(id)? as usize)?;
@@ -486,6 +504,9 @@ impl PresenceSet {
         };
         if member != MemberChange::Unchanged {
             self.listed = None;
+        }
+        if member.comes_or_goes() {
+            self.listed_ids = None;
         }
         self.listed_records = None;
         let extra = now.or(before).and_then(|shown| shown.extra);

@@ -2,6 +2,7 @@
 //! sent to everyone.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
@@ -14,8 +15,10 @@ use super::input::SubscriberKey;
 use super::journal::{Event, Journal, Known, Ticks};
 use super::log::Log;
 use super::presence::{PresenceSet, RecordKey};
+use super::repeating::{pause_behind, repeat_to};
 use crate::types::{
-    Grant, GroupKey, MemberChange, Offset, ServerMessage, SessionId, StreamName, Watch,
+    Grant, GroupKey, IdList, Listed, MemberChange, Offset, ServerMessage, SessionId, StreamName,
+    Watch,
 };
 
 #[derive(Debug)]
@@ -35,6 +38,10 @@ pub(super) struct Stream<R> {
     pub(super) behind_since: Option<Instant>,
     /// The same, if none of it is in a hurry.
     pub(super) unhurried_since: Option<Instant>,
+    /// Until when changes wait for others, as who is present has just been repeated.
+    pub(super) paused_until: Option<Instant>,
+    /// When they have their turn, if some wait.
+    pub(super) pause: Option<Deadline>,
     /// When those who only count were last told, and the number that all of them know, if it is
     /// the same one.
     pub(super) counted: Option<(Instant, Option<usize>)>,
@@ -172,6 +179,8 @@ struct Pass {
     target: u64,
     /// The end of the journal that goes with the target.
     noted: u64,
+    /// Who was present at the target, where somebody is told that with the changes.
+    members: Option<Arc<Listed<IdList>>>,
 }
 
 impl<R: Clone> Stream<R> {
@@ -188,6 +197,8 @@ impl<R: Clone> Stream<R> {
             held: Held::default(),
             behind_since: None,
             unhurried_since: None,
+            paused_until: None,
+            pause: None,
             counted: None,
             count_due: None,
             pass: Pass::default(),
@@ -203,11 +214,6 @@ impl<R: Clone> Stream<R> {
     /// Whether somebody only counts the members.
     pub(super) fn is_counted(&self) -> bool {
         self.groups.keys().any(|group| group.watch == Watch::Occupancy)
-    }
-
-    /// Whether somebody is told all members with each change.
-    pub(super) fn repeats_members(&self) -> bool {
-        self.groups.keys().any(|group| group.codec.repeats_members())
     }
 
     /// Whether nothing would be lost by forgetting the stream.
@@ -260,7 +266,8 @@ impl<R: Clone> Stream<R> {
         Some(news.collect())
     }
 
-    /// What a subscriber is yet to be sent; from then on it counts as sent.
+    /// What a subscriber is yet to be sent; from then on it counts as sent. What goes along with it is
+    /// [`repeat_to`]'s matter.
     pub(super) fn catch_up(
         log: &Log,
         held: &mut Held,
@@ -299,21 +306,31 @@ impl<R: Clone> Stream<R> {
     }
 
     /// Begins to bring everyone up to what has been said by now.
-    fn begin_pass(&mut self) {
+    fn begin_pass(&mut self, most_repeated: usize, now: Instant) {
+        let repeats = self.groups.keys().any(|group| group.codec.repeats_members());
+        let members = if repeats { self.presence.repeated(most_repeated) } else { None };
+        self.paused_until = members.as_ref().map(|members| now + pause_behind(members));
         self.pass = Pass {
             is_wanted: false,
             group: self.groups.len(),
             subscriber: usize::MAX,
             target: self.log.end(),
             noted: self.journal.end(),
+            members,
         };
     }
 
     /// Takes up to `most` subscribers of one group that lack something, and counts it as sent.
-    /// `None` when the pass is over.
-    pub(super) fn next_slice(&mut self, most: usize) -> Option<FanOut<R>> {
+    /// `None` when the pass is over. Who is present is repeated to nobody if a list of that has more
+    /// than `most_repeated` bytes.
+    pub(super) fn next_slice(
+        &mut self,
+        most: usize,
+        most_repeated: usize,
+        now: Instant,
+    ) -> Option<FanOut<R>> {
         if self.pass.is_wanted {
-            self.begin_pass();
+            self.begin_pass(most_repeated, now);
         }
         while let Some(index) = self.pass.group.min(self.groups.len()).checked_sub(1) {
             let slice = self.slice_of_group(index, most);
@@ -353,9 +370,11 @@ impl<R: Clone> Stream<R> {
             return None;
         }
         let has = |sent: u64| usize::try_from(sent - earliest).unwrap_or(usize::MAX);
+        let mut messages: Vec<_> = self.log.range(earliest, target).cloned().collect();
+        repeat_to(key, &mut messages, || self.pass.members.clone());
         Some(FanOut {
             group: key.clone(),
-            messages: self.log.range(earliest, target).cloned().collect(),
+            messages,
             recipients: recipients.into_iter().map(|(r, sent)| (r, has(sent))).collect(),
         })
     }
@@ -364,6 +383,7 @@ impl<R: Clone> Stream<R> {
     pub(super) fn end_pass(&mut self, ticks: Ticks, now: Instant) -> bool {
         self.log.trim(self.held.everyone_has(self.pass.target));
         self.journal.told(self.pass.noted, ticks, now);
+        self.pass.members = None;
         self.log.end() > self.pass.target
     }
 

@@ -44,6 +44,10 @@ const REPLIES_A_WRITE: usize = 64 * 1024;
 /// How many changes are written of the streams, when all are, before other tasks get their turn.
 const CHANGES_A_TURN: usize = 1024;
 
+/// How many bytes the names of a subscription may have that are repeated in one write. What is said is
+/// bounded by the shard; a name can be far longer than that.
+const NAMES_A_WRITE: usize = 4 * 1024 * 1024;
+
 /// A buffer that a turn has made larger is given back.
 const KEPT_BUFFER: usize = 64 * 1024;
 
@@ -351,15 +355,42 @@ impl Worker {
 
     fn send_slice(&mut self, slice: FanOut<Recipient>, now: Instant) {
         let FanOut { group, messages, recipients } = slice;
-        if group.codec.merges_events() {
-            return self.send_merged(&group, &messages, recipients);
+        let most = (NAMES_A_WRITE / group.identifier.as_str().len().max(1)).max(1);
+        let mut told = 0;
+        for messages in messages.chunks(most) {
+            let lacking = recipients.iter().filter_map(|(recipient, has)| {
+                let has = has.saturating_sub(told);
+                (has < messages.len()).then_some((recipient, has))
+            });
+            // to those who are closing nothing is written
+            let is_open = lacking.clone().any(|(recipient, _)| recipient.closing().is_none());
+            if !group.codec.merges_events() {
+                self.send_each(&group, messages, lacking, is_open, now);
+            } else if is_open {
+                self.send_merged(&group, messages, lacking);
+            }
+            told += messages.len();
         }
+    }
+
+    /// Sends messages to recipients, each with how many of them it has already. If none is open, only
+    /// their outboxes take note of events.
+    fn send_each<'a>(
+        &mut self,
+        group: &GroupKey,
+        messages: &[ServerMessage],
+        recipients: impl Iterator<Item = (&'a Recipient, usize)>,
+        is_open: bool,
+        now: Instant,
+    ) {
         self.starts.clear();
-        for message in &messages {
+        for message in messages {
             self.starts.push(self.frames.len());
-            protocol::encode(&group, message, None, &mut self.frames);
+            if is_open {
+                protocol::encode(group, message, None, &mut self.frames);
+            }
         }
-        let events = self.asks_about(&group, &messages);
+        let events = self.asks_about(group, messages);
         let end = self.frames.len();
         let ask = events.then(|| self.write_ping(now));
         let mut shared: Option<Bytes> = None;
@@ -381,11 +412,11 @@ impl Worker {
 
     /// The same where several messages can become one: what a recipient lacks is encoded as a
     /// whole, once for all in a row that lack the same.
-    fn send_merged(
+    fn send_merged<'a>(
         &mut self,
         group: &GroupKey,
         messages: &[ServerMessage],
-        recipients: Vec<(Recipient, usize)>,
+        recipients: impl Iterator<Item = (&'a Recipient, usize)>,
     ) {
         let mut encoded: Option<(usize, Bytes)> = None;
         for (recipient, has) in recipients {

@@ -92,11 +92,12 @@ impl ServerMessage {
                 data.as_str().len() + event.as_ref().map_or(0, |event| event.len())
             }
             Self::Presence(change) => {
-                let members = change.members.as_ref().map_or(0, |members| members.len());
-                change.id.as_str().len()
+                let members = change.members.as_ref().map_or(0, |members| members.ids.len());
+                size_of::<PresenceChange>()
+                    + change.id.as_str().len()
                     + change.record.info().as_str().len()
                     + length(&change.extra)
-                    + members * size_of::<Member>()
+                    + members * size_of::<PresenceId>()
             }
             Self::Missed { id, change, extra } => {
                 id.as_str().len()
@@ -232,8 +233,9 @@ pub struct PresenceChange {
     /// What the application says of the member, with the info that others see of it; the last if it
     /// is gone.
     pub extra: Extra,
-    /// Who is present after it, where a subscriber's protocol repeats that each time.
-    pub members: Option<Arc<Listed<MemberList>>>,
+    /// Who is present after it and all that is told along with it, for a subscriber whose protocol
+    /// repeats that; if it isn't too much.
+    pub members: Option<Arc<Listed<IdList>>>,
 }
 
 /// What happened to a record.
@@ -291,6 +293,14 @@ pub enum MemberChange {
 }
 
 impl MemberChange {
+    /// Whether there is one member more now, or one less.
+    pub const fn comes_or_goes(&self) -> bool {
+        match self {
+            Self::Joined { .. } | Self::Left => true,
+            Self::Updated { .. } | Self::Unchanged => false,
+        }
+    }
+
     /// What others see of the member now, if it is news.
     pub fn info(&self) -> Option<&RawJson> {
         match self {
@@ -312,6 +322,23 @@ pub struct Member {
     pub info: RawJson,
     /// What the application says of them.
     pub extra: Extra,
+}
+
+/// The presence ids of a stream's members in order of arrival.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdList {
+    /// The ids.
+    pub ids: Vec<PresenceId>,
+    /// Bytes of all of them.
+    pub size: usize,
+}
+
+impl FromIterator<PresenceId> for IdList {
+    fn from_iter<T: IntoIterator<Item = PresenceId>>(ids: T) -> Self {
+        let ids: Vec<PresenceId> = ids.into_iter().collect();
+        let size = ids.iter().map(|id| id.as_str().len()).sum();
+        Self { ids, size }
+    }
 }
 
 /// A stream's members in order of arrival, with their records.

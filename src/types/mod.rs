@@ -29,7 +29,7 @@ pub use ids::{Extra, Identifier, Identity, PresenceId, RawJson, SessionId, Strea
 pub use limits::{Limit, Limits, Pace};
 pub use listed::Listed;
 pub use message::{
-    ConnectionMessage, Label, Labels, Member, MemberChange, MemberList, MemberRecords,
+    ConnectionMessage, IdList, Label, Labels, Member, MemberChange, MemberList, MemberRecords,
     PresenceChange, Publication, Record, RecordChange, RecordList, ServerMessage, Whisper,
 };
 pub use position::{Epoch, Offset, Position};

@@ -1,13 +1,17 @@
-// Thousands at a time: all of them gone at once, and all of them coming and going without pause.
+// Thousands at a time: all of them gone at once, all of them coming and going without pause, all of them in one room.
 
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { chatterIn } from './support/chat.js';
 import { BYSTANDERS, fault, rounds } from './support/fault.js';
+import { settle } from './support/mark.js';
 import { within } from './support/patience.js';
 import { eventsOf, replay } from './support/replay.js';
+import { scenario } from './support/scenario.js';
 import { identify } from './support/socket.js';
+import { watchPeak } from './support/vitals.js';
 
 const CROWD = fileURLToPath(new URL('./support/thousands.js', import.meta.url));
 
@@ -89,3 +93,61 @@ fault('two thousand that come, join and go over and over leave nothing', {}, asy
     assert.deepEqual(replay([], eventsOf(watcher)), [], 'the replay of one room');
   }, { mebibytes: 4, ms: 10_000 });
 }, { mebibytes: 64, timeout: 120_000 });
+
+const CROWDED = 'crowded';
+/** Whose members are the crowd, and how many through each. */
+const SOCKETS = 3;
+const THROUGH_EACH = 1000;
+/** Of members alone, that many lists of all of them would be 20 times as much. */
+const MEBIBYTES = 32;
+const MIB = 1024 * 1024;
+
+/** Those who make up the crowd are told of it in numbers, now and then. */
+const COUNTING = { presence: 'occupancy' };
+
+const IN_ONE_ROOM = {
+  'presence-ttl': '1s',
+  'sessions-ttl': '1s',
+  'liveness-interval': '1h',
+  'occupancy-interval': '1s',
+  'max-outbox-size': `${MEBIBYTES}MiB`,
+};
+scenario('a crowd that goes at once is told to a chat in few lists', IN_ONE_ROOM, async (s) => {
+  const chat = await chatterIn(s, CROWDED, 'ann');
+  const deaf = await chatterIn(s, CROWDED, 'bob');
+  await chat.hears({ type: 'user_joined', username: 'bob' });
+  const crowd = [];
+  const expected = ['ann', 'bob'];
+  for (let n = 0; n < SOCKETS; n += 1) {
+    const socket = await s.socket();
+    crowd.push(socket);
+    socket.ws._socket.cork();
+    for (let m = 0; m < THROUGH_EACH; m += 1) {
+      const presence = { id: `somebody-of-the-crowd-${n}-${m}`, info: {} };
+      socket.send({ command: 'subscribe', identifier: identify(CROWDED, { ...COUNTING, m }), presence });
+      expected.push(presence.id);
+    }
+    socket.ws._socket.uncork();
+    await s.counts({ broker_presence_members: expected.length }, { ms: LONG });
+  }
+  await settle(s, CROWDED, chat);
+  const came = chat.unheard;
+  assert.deepEqual(came.map(({ username }) => username), expected.slice(2), 'each came once');
+  assert.deepEqual(came.at(-1).users, expected, 'the last list has all');
+
+  deaf.ws._socket.pause();
+  const heard = chat.transcript.length;
+  const peak = watchPeak(s.broker);
+  for (const socket of crowd) socket.terminate();
+  await s.metrics((now) => now.get('broker_presence_members') <= 2, 'all are gone', LONG);
+  await settle(s, CROWDED, chat);
+  const gone = chat.unheard.slice(came.length).filter(({ username }) => username !== 'bob');
+  assert.ok(gone.every(({ type }) => type === 'user_left'));
+  assert.deepEqual(new Set(gone.map(({ username }) => username)), new Set(expected.slice(2)));
+  assert.equal(gone.length, SOCKETS * THROUGH_EACH, 'each left once');
+  assert.deepEqual(gone.at(-1).users.filter((user) => user !== 'bob'), ['ann'], 'the last list has who is left');
+  const bytes = chat.transcript.slice(heard).reduce((sum, text) => sum + text.length, 0);
+  assert.ok(bytes < MEBIBYTES * MIB, `${bytes} bytes for one that reads`);
+  const most = peak();
+  assert.ok(most < MEBIBYTES * MIB, `${most / MIB} MiB were in use besides`);
+}, { timeout: 120_000 });

@@ -1,5 +1,6 @@
 //! Chat and typed JSON from frame to frame: what everyone in a room is told is what a naive list of who
-//! is there says at each event, in the order of the events, whoever comes, goes, vanishes or talks.
+//! is there says at each event, in the order of the events, whoever comes, goes, vanishes or talks. What
+//! chat's clients are told together has the list behind the last of the events in it.
 
 use std::time::{Duration, Instant};
 
@@ -83,11 +84,29 @@ struct Connection {
     session: Session,
     /// What it is told in the order of the room, and what it must be.
     told: Vec<String>,
-    expected: Vec<String>,
+    expected: Vec<Frame>,
     /// What it is told of itself, at once.
     answers: Vec<String>,
     expected_answers: usize,
     follows: bool,
+}
+
+/// A frame that a connection must be told.
+struct Frame {
+    text: String,
+    /// The users there are then, if it is one of those that repeat them.
+    users: Option<String>,
+}
+
+impl Frame {
+    /// The frame as it is when the last event that is told along with it left these users.
+    fn among(&self, users: Option<&str>) -> String {
+        match (&self.users, users) {
+            (Some(_), Some(users)) => format!("{},\"users\":{users}}}", self.text),
+            (Some(_), None) => panic!("the event itself is told"),
+            (None, _) => self.text.clone(),
+        }
+    }
 }
 
 /// Membership through one connection.
@@ -357,9 +376,8 @@ impl Room {
         let Record { name, .. } = self.records.remove(at);
         if self.records.iter().all(|record| record.name != name) {
             self.present.retain(|it| *it != name);
-            let (user, users) = (json(name), list(&self.present));
-            let left = format!(r#"{{"type":"user_left","username":{user},"users":{users}}}"#);
-            self.tell(Codec::Chat, None, &left);
+            let user = json(name);
+            self.tell_users(&format!(r#"{{"type":"user_left","username":{user}"#));
             let offline = format!(r#"{{"type":"presence.offline","payload":{{"user":{user}}}}}"#);
             self.tell(Codec::Typed, None, &offline);
         }
@@ -405,23 +423,34 @@ impl Room {
     }
 
     fn tell_joined(&mut self, name: &str) {
-        let (user, users) = (json(name), list(&self.present));
-        let joined = format!(r#"{{"type":"user_joined","username":{user},"users":{users}}}"#);
-        self.tell(Codec::Chat, None, &joined);
+        let user = json(name);
+        self.tell_users(&format!(r#"{{"type":"user_joined","username":{user}"#));
         let online = format!(r#"{{"type":"presence.online","payload":{{"user":{user}}}}}"#);
         self.tell(Codec::Typed, None, &online);
     }
 
     fn tell(&mut self, codec: Codec, except: Option<usize>, frame: &str) {
+        self.tell_frame(codec, except, frame, None);
+    }
+
+    /// Tells the chat's clients, with the users there are.
+    fn tell_users(&mut self, frame: &str) {
+        let users = list(&self.present);
+        self.tell_frame(Codec::Chat, None, frame, Some(&users));
+    }
+
+    fn tell_frame(&mut self, codec: Codec, except: Option<usize>, text: &str, users: Option<&str>) {
         for (number, connection) in self.connections.iter_mut().enumerate() {
             if connection.codec == codec && connection.follows && except != Some(number) {
-                connection.expected.push(frame.to_owned());
+                let (text, users) = (text.to_owned(), users.map(str::to_owned));
+                connection.expected.push(Frame { text, users });
             }
         }
     }
 
     fn tell_one(&mut self, number: usize, frame: &str) {
-        self.connections[number].expected.push(frame.to_owned());
+        let frame = Frame { text: frame.to_owned(), users: None };
+        self.connections[number].expected.push(frame);
     }
 
     fn say(&mut self, number: usize, text: &str) {
@@ -458,34 +487,43 @@ impl Room {
 
     fn deliver(&mut self, slices: usize, most: usize) {
         while let Some(delivery) = self.shard.poll_reply() {
-            for message in &delivery.messages {
-                self.receive(delivery.recipient, &delivery.group, message);
-            }
+            self.receive(delivery.recipient, &delivery.group, &delivery.messages);
         }
         for _ in 0..slices {
             let Some(slice) = self.shard.poll_fan_out(most, self.instant()) else { break };
             for (recipient, has) in slice.recipients {
-                for message in &slice.messages[has..] {
-                    self.receive(recipient, &slice.group, message);
-                }
+                self.receive(recipient, &slice.group, &slice.messages[has..]);
             }
         }
     }
 
-    fn receive(&mut self, number: usize, group: &GroupKey, message: &ServerMessage) {
-        let mut out = Vec::new();
-        protocol::encode(group, message, None, &mut out);
-        self.connections[number].told.extend(text(&out));
+    /// What is told together must be the next of what a connection must be told.
+    fn receive(&mut self, number: usize, group: &GroupKey, messages: &[ServerMessage]) {
+        let frame = |message| {
+            let mut out = Vec::new();
+            protocol::encode(group, message, None, &mut out);
+            text(&out)
+        };
+        let told: Vec<_> = messages.iter().filter_map(frame).collect();
+        let connection = &mut self.connections[number];
+        if connection.codec != Codec::ActionCable {
+            let before = connection.told.len();
+            let Some(expected) = connection.expected.get(before..before + told.len()) else {
+                panic!("connection {number} is told too much: {told:?}");
+            };
+            let users = expected.iter().rev().find_map(|frame| frame.users.as_deref());
+            let expected: Vec<_> = expected.iter().map(|frame| frame.among(users)).collect();
+            assert_eq!(told, expected);
+            connection.told.extend(told);
+        }
     }
 
-    /// Everyone has been told the first of what they must be, or all of it.
+    /// Everyone has been told all they must be, if it is time; and was told nothing else at once.
     fn check(&self, is_all: bool) {
         for connection in &self.connections {
             let Connection { codec, told, expected, answers, expected_answers, .. } = connection;
             if *codec != Codec::ActionCable {
-                let so_far =
-                    if is_all { expected } else { &expected[..told.len().min(expected.len())] };
-                assert_eq!(told, so_far);
+                assert!(!is_all || told.len() == expected.len(), "something is missing");
                 assert_eq!(answers.len(), *expected_answers, "{answers:?}");
             }
         }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use broker::broker::{End, Input, Shard, SubscriberKey};
 use broker::clock::Clock;
 use broker::types::{
-    Arrival, Codec, Grant, GroupKey, Identifier, Join, PresenceId, ServerMessage, SessionId,
-    StreamCommand, StreamName,
+    Arrival, Codec, Grant, GroupKey, Identifier, Join, MemberChange, PresenceId, ServerMessage,
+    SessionId, StreamCommand, StreamName,
 };
 
 const SUBSCRIBERS: u32 = 10;
@@ -130,4 +130,141 @@ fn they_wait_for_what_is_in_a_hurry_in_their_stream_and_not_for_long() {
     assert!(shard.poll_fan_out(100, later).is_none());
     shard.hurry();
     assert!(shard.poll_fan_out(100, later).is_some(), "no time left");
+}
+
+/// How long changes wait for more in a room of this size where somebody is told all members with them.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The room that everyone has left but one, and now there is a chat's client who has been told so far.
+fn chat_room(now: Instant) -> (Shard<u32>, [StreamName; 2]) {
+    let (mut shard, streams) = left_room(now);
+    let group = GroupKey::new(Codec::Chat, Identifier::from("\"room\""));
+    let key = SubscriberKey { session: SessionId::from_bits(u128::MAX), group };
+    let (join, history, arrival) = (None, None, Arrival::default());
+    let command = StreamCommand::Subscribe { join, history, grant: Grant::OPEN, arrival };
+    let (recipient, reference) = (u32::MAX, None);
+    shard.handle(&streams[0], Input::Command { key, recipient, command, reference }, now);
+    (shard, streams)
+}
+
+/// What the chat's client is told now: of how many who came or went, and how many members of the lists
+/// beside them.
+fn told_to_chat(shard: &mut Shard<u32>, now: Instant) -> (usize, Vec<usize>) {
+    while shard.poll_reply().is_some() {}
+    let (mut events, mut lists) = (0, Vec::new());
+    while let Some(slice) = shard.poll_fan_out(100, now) {
+        for message in &slice.messages {
+            let ServerMessage::Presence(change) = message else { continue };
+            let is_chat = slice.group.codec == Codec::Chat;
+            assert!(is_chat || change.members.is_none(), "only a chat wants it");
+            if is_chat && !matches!(change.member, MemberChange::Updated { .. }) {
+                events += 1;
+                lists.extend(change.members.as_ref().map(|members| members.ids.len()));
+            }
+        }
+    }
+    (events, lists)
+}
+
+#[test]
+fn a_crowd_that_goes_is_one_list() {
+    let now = Clock::new().now();
+    let (mut shard, _) = chat_room(now);
+    assert_eq!(told_to_chat(&mut shard, now), (0, vec![]));
+    let later = now + TTL;
+    let mut turns = 0;
+    while !shard.members(&"room".into()).is_empty() {
+        shard.handle_timeout(later);
+        turns += 1;
+    }
+    assert!(turns > 5);
+    assert_eq!(told_to_chat(&mut shard, later), (MEMBERS as usize, vec![0; MEMBERS as usize]));
+}
+
+#[test]
+fn who_comes_into_a_large_chat_is_told_at_once_and_the_next_together() {
+    let now = Clock::new().now();
+    let (mut shard, [room, _]) = chat_room(now);
+    let members = MEMBERS as usize;
+    let first = MEMBERS + 1;
+    let come =
+        |shard: &mut Shard<u32>, who| subscribe(shard, &"room".into(), first + who, true, now);
+    come(&mut shard, 0);
+    assert_eq!(told_to_chat(&mut shard, now), (1, vec![members + 1]));
+    for who in 1..40 {
+        come(&mut shard, who);
+        assert_eq!(told_to_chat(&mut shard, now), (0, vec![]), "they wait");
+    }
+    let due = shard.poll_timeout().expect("a time when they don't");
+    assert!(due > now && due <= now + PAUSE);
+    shard.handle_timeout(due);
+    assert!(!shard.is_expiring());
+    assert_eq!(
+        told_to_chat(&mut shard, due),
+        (39, vec![members + 40]),
+        "and only the last repeats"
+    );
+    come(&mut shard, 40);
+    publish(&mut shard, &room, now);
+    assert_eq!(told_to_chat(&mut shard, now), (1, vec![members + 41]), "what is said doesn't wait");
+    let much_later = now + 2 * PAUSE;
+    come(&mut shard, 41);
+    assert_eq!(told_to_chat(&mut shard, much_later), (1, vec![members + 42]));
+    come(&mut shard, 42);
+    shard.hurry();
+    assert_eq!(told_to_chat(&mut shard, much_later), (1, vec![members + 43]), "the broker stops");
+}
+
+#[test]
+fn a_list_larger_than_an_answer_may_be_is_not_repeated() {
+    let now = Clock::new().now();
+    let settings = crate::shard::without_history(TTL);
+    let mut shard = Shard::new(broker::broker::Settings { max_answer: 50, ..settings }, now);
+    let group = GroupKey::new(Codec::Chat, Identifier::from("\"room\""));
+    for session in 0..3 {
+        let key =
+            SubscriberKey { session: SessionId::from_bits(session.into()), group: group.clone() };
+        let join = Some(Ok(Join { id: session.to_string().into(), info: "1".into(), extra: None }));
+        let (history, arrival) = (None, Arrival::default());
+        let command = StreamCommand::Subscribe { join, history, grant: Grant::OPEN, arrival };
+        let input = Input::Command { key, recipient: session, command, reference: None };
+        shard.handle(&"room".into(), input, now);
+        // 20 bytes each
+        let lists = if session < 2 { vec![session as usize + 1] } else { vec![] };
+        assert_eq!(told_to_chat(&mut shard, now), (1, lists));
+    }
+}
+
+#[test]
+fn no_more_run_out_than_can_be_told() {
+    const BOUND: usize = 4 * 1024 * 1024;
+    let now = Clock::new().now();
+    let mut shard = Shard::new(crate::shard::without_history(TTL), now);
+    let room = StreamName::from("room");
+    subscribe(&mut shard, &room, MEMBERS, false, now);
+    for session in 0..MEMBERS {
+        let id = PresenceId::from(session.to_string());
+        let info = format!("\"{}\"", "a".repeat(2000)).as_str().into();
+        let put =
+            broker::broker::Put { join: Join { id, info, extra: None }, ttl: Some(TTL), at: 0 };
+        shard.put(&room, put, now).expect("room for it");
+    }
+    while shard.poll_reply().is_some() {}
+    while shard.poll_fan_out(100, now).is_some() {}
+    let later = now + TTL;
+    let (mut turns, mut told) = (0, 0);
+    while shard.is_expiring() || told == 0 {
+        for _ in 0..20 {
+            shard.handle_timeout(later);
+        }
+        turns += 1;
+        let mut waiting = 0;
+        while let Some(slice) = shard.poll_fan_out(100, later) {
+            told += slice.messages.len();
+            waiting += slice.messages.iter().map(ServerMessage::weight).sum::<usize>();
+        }
+        assert!(waiting < BOUND + 3000, "{waiting} bytes have waited");
+    }
+    assert!(turns > 2, "that much can't be told at once");
+    assert_eq!(told, MEMBERS as usize);
 }

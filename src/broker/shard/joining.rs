@@ -206,14 +206,11 @@ impl<R: Clone> Shard<R> {
         self.tell_change(index, change, now);
     }
 
-    fn tell_change(&mut self, index: u32, mut change: PresenceChange, now: Instant) {
+    fn tell_change(&mut self, index: u32, change: PresenceChange, now: Instant) {
         let Some(stream) = self.streams.get_mut(index as usize) else { return };
-        let counts = matches!(change.member, MemberChange::Joined { .. } | MemberChange::Left);
+        let counts = change.member.comes_or_goes();
         if matches!(change.member, MemberChange::Joined { .. }) {
             stream.presence.arrived(&change.id, self.ticks.at(now));
-        }
-        if counts && stream.repeats_members() {
-            change.members = Some(stream.presence.list());
         }
         let message = ServerMessage::Presence(Arc::new(change));
         self.note(index, &message, now);

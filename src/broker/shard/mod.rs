@@ -32,6 +32,7 @@ use crate::broker::history::{History, HistorySettings};
 use crate::broker::input::{Input, SubscriberKey};
 use crate::broker::journal::Ticks;
 use crate::broker::presence::{PresenceSet, RecordKey};
+use crate::broker::repeating::repeat_to;
 use crate::broker::stream::{Stream, Subscriber};
 use crate::types::{
     Arrival, Change, CommandKind, Grant, GroupKey, JoinCause, LeaveCause, Listed, MemberList,
@@ -76,6 +77,8 @@ pub struct Shard<R> {
     passes: VecDeque<u32>,
     /// Streams with a pass that can wait while records expire, since when.
     unhurried: VecDeque<(Instant, u32)>,
+    /// Streams with a pass that waits for more changes, until when.
+    paused: Deadlines<u32>,
     /// More has been due than expires at once.
     is_expiring: bool,
     /// How many subscribers were resumed and have said nothing since.
@@ -154,6 +157,7 @@ impl<R: Clone> Shard<R> {
             reply_weight: 0,
             passes: VecDeque::new(),
             unhurried: VecDeque::new(),
+            paused: Deadlines::default(),
             is_expiring: false,
             silent: 0,
             backlog: 0,
@@ -188,6 +192,12 @@ impl<R: Clone> Shard<R> {
         self.backlog > CROWDED
     }
 
+    /// Whether somebody lacks something that [`Shard::poll_fan_out`] tells, sooner or later. What is kept
+    /// for subscribers that are held is none of that.
+    fn has_fan_out(&self) -> bool {
+        !self.passes.is_empty() || !self.unhurried.is_empty() || self.paused.next().is_some()
+    }
+
     /// Whether [`Shard::poll_reply`] has more.
     pub fn has_replies(&self) -> bool {
         !self.replies.is_empty()
@@ -211,16 +221,24 @@ impl<R: Clone> Shard<R> {
         self.is_expiring
     }
 
-    /// When [`Shard::handle_timeout`] has something to do.
+    /// When [`Shard::handle_timeout`] has something to do, or [`Shard::poll_fan_out`] something to say
+    /// that waited for more.
     pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.next_deadline(), self.paused.next()].into_iter().flatten().min()
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
         [self.deadlines.next(), self.expiries.next()].into_iter().flatten().min()
     }
 
-    /// Lets records and publications go whose time is over, a bounded number at once: ask
-    /// [`Shard::poll_timeout`] again.
+    /// Lets records and publications go whose time is over, a bounded number at once and none as long as
+    /// so much is yet to be told that it should be first: ask [`Shard::poll_timeout`] again.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         for _ in 0..EXPIRED_AT_ONCE {
+            if self.is_crowded() && self.has_fan_out() {
+                break;
+            }
             let Some((deadline, due)) = self.deadlines.pop(now) else { break };
             let (Due::Record { stream, .. }
             | Due::Parked { stream, .. }
@@ -243,7 +261,7 @@ impl<R: Clone> Shard<R> {
             let Some((_, stream)) = self.expiries.pop(now) else { break };
             self.drop_expired(stream, now);
         }
-        self.is_expiring = self.poll_timeout().is_some_and(|due| due <= now);
+        self.is_expiring = self.next_deadline().is_some_and(|due| due <= now);
     }
 
     /// Who is present in a stream, in order of arrival.
@@ -474,10 +492,12 @@ impl<R: Clone> Shard<R> {
         answer: impl IntoIterator<Item = ServerMessage>,
     ) {
         let Some(stream) = self.streams.get_mut(index as usize) else { return };
-        let group = stream.groups.get_mut(&key.group);
+        let Stream { groups, log, held, presence, .. } = stream;
+        let group = groups.get_mut(&key.group);
         let Some(subscriber) = group.and_then(|group| group.get_mut(&key.session)) else { return };
         let was_held = subscriber.is_held;
-        let mut messages = Stream::catch_up(&stream.log, &mut stream.held, subscriber, self.now);
+        let mut messages = Stream::catch_up(log, held, subscriber, self.now);
+        repeat_to(&key.group, &mut messages, || presence.repeated(self.settings.max_answer));
         messages.extend(answer);
         let recipient = subscriber.recipient.clone();
         self.send(recipient, key, messages);
@@ -546,6 +566,9 @@ impl<R: Clone> Shard<R> {
             self.names.remove(&stream.name);
             for due in [stream.journal_due, stream.count_due].into_iter().flatten() {
                 self.deadlines.cancel(due);
+            }
+            if let Some(pause) = stream.pause {
+                self.paused.cancel(pause);
             }
             let (stream, lost) = (stream.name, stream.history.lost());
             self.keep(|| Change::Forgotten { stream, lost });

@@ -1,16 +1,13 @@
 //! Telling everyone: what is said goes into the stream's log, and passes over the subscribers bring them
 //! up to its end.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{CROWDED, Shard, weight};
 use crate::broker::delivery::{Delivery, FanOut};
+use crate::broker::repeating::{LONGEST_PAUSE, repeat_to};
 use crate::broker::stream::Stream;
 use crate::types::{ServerMessage, SessionId};
-
-/// How long subscribers may wait to be told of members whose time is over, as long as there are more
-/// of those: some are told of many in one write, and other streams needn't wait for as many writes.
-const UNHURRIED: Duration = Duration::from_millis(50);
 
 impl<R: Clone> Shard<R> {
     /// What up to `most` subscribers of a group haven't been sent yet; the streams take turns.
@@ -21,7 +18,7 @@ impl<R: Clone> Shard<R> {
         while let Some(key) = self.next_pass(now) {
             let Some(stream) = self.streams.get_mut(key as usize) else { continue };
             let Some(since) = stream.behind_since else { continue };
-            let slice = stream.next_slice(most);
+            let slice = stream.next_slice(most, self.settings.max_answer, now);
             if stream.pass_is_over() {
                 self.counts.fan_outs.push(since);
                 self.backlog -= stream.log.weight();
@@ -49,9 +46,14 @@ impl<R: Clone> Shard<R> {
         if let Some(key) = self.passes.pop_front() {
             return Some(key);
         }
-        let may_wait = self.is_expiring && !self.is_crowded();
+        let is_crowded = self.is_crowded();
+        if let Some(key) = self.next_paused((!is_crowded).then_some(now)) {
+            return Some(key);
+        }
+        // the longer they wait, the more are told of in one write, and other streams don't wait for as many
+        let may_wait = self.is_expiring && !is_crowded;
         while let Some(&(since, key)) = self.unhurried.front() {
-            if may_wait && now.saturating_duration_since(since) < UNHURRIED {
+            if may_wait && now.saturating_duration_since(since) < LONGEST_PAUSE {
                 break;
             }
             self.unhurried.pop_front();
@@ -62,9 +64,27 @@ impl<R: Clone> Shard<R> {
         None
     }
 
+    /// A stream whose pause is over by a time, or any that has one.
+    fn next_paused(&mut self, over: Option<Instant>) -> Option<u32> {
+        loop {
+            let (_, key) = match over {
+                Some(now) => self.paused.pop(now)?,
+                None => self.paused.pop_first()?,
+            };
+            let Some(stream) = self.streams.get_mut(key as usize) else { continue };
+            stream.pause = None;
+            if stream.unhurried_since.take().is_some() {
+                return Some(key);
+            }
+        }
+    }
+
     /// Lets nobody wait any longer for what isn't in a hurry.
     pub fn hurry(&mut self) {
         self.is_expiring = false;
+        while let Some(key) = self.next_paused(None) {
+            self.passes.push_back(key);
+        }
         for (since, key) in std::mem::take(&mut self.unhurried) {
             if self.waits_since(key, since) {
                 self.passes.push_back(key);
@@ -89,10 +109,11 @@ impl<R: Clone> Shard<R> {
     ) {
         let Some(stream) = self.streams.get_mut(index as usize) else { return };
         if let Some(session) = except {
-            for (key, group) in &mut stream.groups {
+            let Stream { groups, log, held, presence, .. } = stream;
+            for (key, group) in groups {
                 let Some(subscriber) = group.get_mut(&session) else { continue };
-                let messages =
-                    Stream::catch_up_except(&stream.log, &mut stream.held, subscriber, now);
+                let mut messages = Stream::catch_up_except(log, held, subscriber, now);
+                repeat_to(key, &mut messages, || presence.repeated(self.settings.max_answer));
                 if !messages.is_empty() {
                     self.reply_weight += weight(&messages);
                     self.replies.push_back(Delivery {
@@ -105,18 +126,22 @@ impl<R: Clone> Shard<R> {
             }
         }
         self.backlog -= stream.log.weight();
-        let can_wait = message.can_wait();
+        let pause = stream.paused_until.filter(|until| *until > now && message.is_event());
+        let can_wait = pause.is_some() || message.can_wait();
         stream.say(message);
         self.backlog += stream.log.weight();
         let is_too_much = self.backlog > CROWDED && !stream.held.is_empty();
         if stream.behind_since.is_none() && !stream.groups.is_empty() {
             stream.behind_since = Some(now);
             stream.want_pass();
-            if can_wait {
-                stream.unhurried_since = Some(now);
-                self.unhurried.push_back((now, index));
-            } else {
-                self.passes.push_back(index);
+            stream.unhurried_since = can_wait.then_some(now);
+            match pause {
+                Some(until) => {
+                    let paused = &mut self.paused;
+                    stream.pause.get_or_insert_with(|| paused.add(until, index));
+                }
+                None if can_wait => self.unhurried.push_back((now, index)),
+                None => self.passes.push_back(index),
             }
         } else if !can_wait && stream.unhurried_since.take().is_some() {
             self.passes.push_back(index);

@@ -8,7 +8,7 @@ use super::message::encode_message;
 use crate::protocol::room::parting;
 use crate::protocol::write::{append, string, strings};
 use crate::types::{
-    ConnectionMessage, Identifier, Member, MemberChange, PresenceChange, ServerMessage, Whisper,
+    ConnectionMessage, Identifier, MemberChange, PresenceChange, PresenceId, ServerMessage, Whisper,
 };
 
 /// Appends a message about a room; nothing if the protocol has no frame for it.
@@ -22,8 +22,9 @@ pub fn encode(room: &Identifier, message: &ServerMessage, out: &mut Vec<u8>) {
         ServerMessage::Whisper(whisper) => typing(out, whisper),
         ServerMessage::Presence(change) => event(out, change),
         ServerMessage::PresenceList(members) => {
-            out.extend_from_slice(b"{\"type\":\"user_list\"");
-            close_with_users(out, members);
+            out.extend_from_slice(b"{\"type\":\"user_list\",\"users\":");
+            strings(out, members.iter().map(|member| member.id.as_str()));
+            out.push(b'}');
         }
         ServerMessage::Rejected(reason) | ServerMessage::Refused(reason) => error(out, reason),
         ServerMessage::NotSubscribed => error(out, "this connection has not joined the room"),
@@ -55,7 +56,7 @@ pub fn encode_connection(message: &ConnectionMessage, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends who came or went, with everyone who is there then.
+/// Appends who came or went, with everyone who is there then if that is to be told here.
 fn event(out: &mut Vec<u8>, change: &PresenceChange) {
     let kind = match change.member {
         MemberChange::Joined { .. } => "user_joined",
@@ -64,7 +65,13 @@ fn event(out: &mut Vec<u8>, change: &PresenceChange) {
     };
     append(out, format_args!("{{\"type\":\"{kind}\",\"username\":"));
     string(out, change.id.as_str());
-    close_with_users(out, change.members.as_ref().map_or(&[][..], |members| members));
+    if let Some(members) = &change.members {
+        out.extend_from_slice(b",\"users\":");
+        members.tell(out, |members, out| {
+            strings(out, members.ids.iter().map(PresenceId::as_str));
+        });
+    }
+    out.push(b'}');
 }
 
 /// Appends who is typing, if it is that what somebody whispers.
@@ -90,19 +97,14 @@ fn error(out: &mut Vec<u8>, reason: &str) {
     out.push(b'}');
 }
 
-fn close_with_users(out: &mut Vec<u8>, members: &[Member]) {
-    out.extend_from_slice(b",\"users\":");
-    strings(out, members.iter().map(|member| member.id.as_str()));
-    out.push(b'}');
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
     use crate::types::{
-        CloseReason, CommandKind, Listed, MemberList, Publication, RecordChange, SessionId,
+        CloseReason, CommandKind, IdList, Listed, Member, MemberList, PresenceId, Publication,
+        RecordChange, SessionId,
     };
 
     fn frame(message: &ServerMessage) -> String {
@@ -116,14 +118,18 @@ mod tests {
         Arc::new(Listed::new(vec![member("b\""), member("a")]))
     }
 
-    fn change(member: MemberChange) -> ServerMessage {
+    fn ids() -> Arc<Listed<IdList>> {
+        Arc::new(Listed::new(["b\"", "a"].map(PresenceId::from).into_iter().collect()))
+    }
+
+    fn change(member: MemberChange, members: Option<Arc<Listed<IdList>>>) -> ServerMessage {
         let change = PresenceChange {
             id: "ann".into(),
             reference: 1,
             record: RecordChange::Added { info: "null".into() },
             member,
             extra: None,
-            members: Some(members()),
+            members,
         };
         ServerMessage::Presence(Arc::new(change))
     }
@@ -145,15 +151,16 @@ mod tests {
         for (message, expected) in [
             (ServerMessage::PresenceList(members()), r#"{"type":"user_list","users":["b\"","a"]}"#),
             (
-                change(MemberChange::Joined { info: info() }),
+                change(MemberChange::Joined { info: info() }, Some(ids())),
                 r#"{"type":"user_joined","username":"ann","users":["b\"","a"]}"#,
             ),
             (
-                change(MemberChange::Left),
+                change(MemberChange::Left, Some(ids())),
                 r#"{"type":"user_left","username":"ann","users":["b\"","a"]}"#,
             ),
-            (change(MemberChange::Updated { info: info() }), ""),
-            (change(MemberChange::Unchanged), ""),
+            (change(MemberChange::Left, None), r#"{"type":"user_left","username":"ann"}"#),
+            (change(MemberChange::Updated { info: info() }, None), ""),
+            (change(MemberChange::Unchanged, None), ""),
             (
                 ServerMessage::Publication(Arc::new(publication)),
                 r#"{"type":"message","room":"gen\"eral","data":{"username":"system","content":"5","timestamp":"1970-01-01T00:00:00.000Z"}}"#,

@@ -2,6 +2,7 @@
 // connect, join, update, leave, go away; and each knows who it believes is there.
 
 import assert from 'node:assert/strict';
+import { isDeepStrictEqual } from 'node:util';
 import { cableTo, cut as cutCable, follow, next } from './anycable.js';
 import { chatTo } from './chat.js';
 import { Topic, answer, cut as cutPhoenix, phoenixTo } from './phoenix.js';
@@ -229,23 +230,18 @@ export class ChatGuest extends Guest {
     else this.socket.terminate();
   }
 
-  /** The last list that came, which what came before has to add up to. */
+  /** The last list that came, which what came before has to add up to: each is the one behind all that has it. */
   async believes() {
     const frames = this.socket.transcript.map((text) => JSON.parse(text));
+    assert.ok(frames.every(({ type }) => type !== 'error'));
     const lists = frames.filter(({ users }) => users);
     let present = null;
-    for (const { type, username, users } of frames) {
-      assert.notEqual(type, 'error');
-      if (type === 'user_joined' && username === this.user) {
-        present = users; // the own arrival is told after the list that has it
-        continue;
-      }
-      if (type === 'user_joined' || type === 'user_left') {
-        present = [...present];
-        apply(present, type === 'user_joined', username, 'chat');
-        assert.deepEqual(users, present, 'the list with an event');
-      }
-      if (type === 'user_list') present = users;
+    for (const [at, { type, username, users }] of lists.entries()) {
+      if (type === 'user_list') present = [...users];
+      // the own arrival is told after the list that has it
+      else if (username !== this.user) apply(present, type === 'user_joined', username, 'chat');
+      const isBehind = !isDeepStrictEqual(users, lists[at + 1]?.users);
+      if (isBehind) assert.deepEqual(users, present, 'the list behind an event');
     }
     return lists.at(-1).users;
   }

@@ -1,7 +1,7 @@
 // What a broker takes up: memory and files as the system counts them, the rest as it does itself.
 // A fault that is over has to leave these as they were.
 
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { PATIENCE, pass, until } from './patience.js';
 
 /** What has to be exactly what it was, whatever a connection can hold. */
@@ -18,10 +18,22 @@ const GAUGES = {
 
 const MIB = 1024 * 1024;
 
+/** What the system says of a process' memory, in bytes. */
+function status(pid, what) {
+  const text = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(text.match(new RegExp(`^${what}:\\s+(\\d+) kB$`, 'm'))[1]) * 1024;
+}
+
 /** Memory in use, that of mapped files left out, in bytes. */
 export function memory({ pid }) {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  return Number(status.match(/^RssAnon:\s+(\d+) kB$/m)[1]) * 1024;
+  return status(pid, 'RssAnon');
+}
+
+/** From now on; gives what tells how much more memory than now was ever in use since, in bytes. */
+export function watchPeak({ pid }) {
+  writeFileSync(`/proc/${pid}/clear_refs`, '5'); // what was in use before is forgotten
+  const before = status(pid, 'VmRSS');
+  return () => status(pid, 'VmHWM') - before;
 }
 
 /** What a scenario's broker takes up now. */

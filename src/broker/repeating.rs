@@ -1,0 +1,120 @@
+//! Who is present, put beside the changes that a subscriber is told whose protocol repeats that.
+//!
+//! All changes that are told together have the same list: that behind the last of them. So it is put
+//! together once, however many came or went, and whoever takes each list it is told for the members is
+//! right when it has been told all. Where repeating the list would be much, only the last change has it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::types::{GroupKey, IdList, Listed, PresenceChange, ServerMessage};
+
+/// How many bytes of ids may be repeated in what is told together. In a crowd that comes or goes it
+/// would otherwise be the square of their number.
+const MOST_REPEATED: usize = 64 * 1024;
+
+/// How many bytes of ids a subscriber is repeated in a millisecond, on average.
+const REPEATED_A_MILLISECOND: usize = 2048;
+
+/// How long what is told of members waits at most for more of that.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long changes wait for others once a list has been told, so that those who come and go one after
+/// another in a large room aren't a list each. Nothing in a small one.
+pub(super) fn pause_behind(list: &IdList) -> Duration {
+    let pause = list.size / REPEATED_A_MILLISECOND;
+    LONGEST_PAUSE.min(Duration::from_millis(pause as u64))
+}
+
+/// Puts a list beside the changes of members that a group is told, if it is told that; otherwise, and if
+/// there are none, the list isn't asked for.
+pub(super) fn repeat_to(
+    group: &GroupKey,
+    messages: &mut [ServerMessage],
+    list: impl FnOnce() -> Option<Arc<Listed<IdList>>>,
+) {
+    if group.codec.repeats_members() {
+        repeat(messages, list);
+    }
+}
+
+fn repeat(messages: &mut [ServerMessage], list: impl FnOnce() -> Option<Arc<Listed<IdList>>>) {
+    let repeats = messages.iter().filter(|message| comes_or_goes(message).is_some()).count();
+    if repeats == 0 {
+        return;
+    }
+    let Some(list) = list() else { return };
+    let is_much = repeats.saturating_mul(list.size) > MOST_REPEATED;
+    let mut without = if is_much { repeats - 1 } else { 0 };
+    for message in messages {
+        let Some(change) = comes_or_goes(message) else { continue };
+        if without > 0 {
+            without -= 1;
+            continue;
+        }
+        let members = Some(Arc::clone(&list));
+        let change = PresenceChange { members, ..PresenceChange::clone(change) };
+        *message = ServerMessage::Presence(Arc::new(change));
+    }
+}
+
+fn comes_or_goes(message: &ServerMessage) -> Option<&Arc<PresenceChange>> {
+    let ServerMessage::Presence(change) = message else { return None };
+    change.member.comes_or_goes().then_some(change)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{MemberChange, RecordChange};
+
+    fn messages(changes: impl IntoIterator<Item = MemberChange>) -> Vec<ServerMessage> {
+        let message = |member| {
+            let record = RecordChange::Added { info: "1".into() };
+            let (id, extra, members) = ("ann".into(), None, None);
+            let change = PresenceChange { id, reference: 1, record, member, extra, members };
+            ServerMessage::Presence(Arc::new(change))
+        };
+        changes.into_iter().map(message).collect()
+    }
+
+    fn list(size: usize) -> Arc<Listed<IdList>> {
+        Arc::new(Listed::new(IdList { ids: vec!["ann".into()], size }))
+    }
+
+    /// Which of the messages have a list.
+    fn having(messages: &[ServerMessage]) -> Vec<usize> {
+        let has = |message: &ServerMessage| matches!(message, ServerMessage::Presence(change) if change.members.is_some());
+        (0..messages.len()).filter(|at| has(&messages[*at])).collect()
+    }
+
+    #[test]
+    fn whoever_comes_or_goes_has_the_list_beside_it() {
+        let joined = || MemberChange::Joined { info: "1".into() };
+        let updated = MemberChange::Updated { info: "1".into() };
+        let mut all = messages([joined(), updated.clone(), MemberChange::Left, updated]);
+        all.push(ServerMessage::Arrived);
+        repeat(&mut all, || Some(list(5)));
+        assert_eq!(having(&all), [0, 2]);
+        let mut none = messages([MemberChange::Unchanged]);
+        repeat(&mut none, || panic!("it is of no use"));
+        assert!(having(&none).is_empty());
+        let mut too_large = messages([joined()]);
+        repeat(&mut too_large, || None);
+        assert!(having(&too_large).is_empty());
+    }
+
+    #[test]
+    fn where_it_would_be_much_only_the_last_has_it() {
+        let left = || messages([MemberChange::Left, MemberChange::Left, MemberChange::Left]);
+        let mut all = left();
+        repeat(&mut all, || Some(list(MOST_REPEATED / 3)));
+        assert_eq!(having(&all), [0, 1, 2]);
+        let mut last = left();
+        repeat(&mut last, || Some(list(MOST_REPEATED / 3 + 1)));
+        assert_eq!(having(&last), [2]);
+        let mut one = messages([MemberChange::Left]);
+        repeat(&mut one, || Some(list(10 * MOST_REPEATED)));
+        assert_eq!(having(&one), [0]);
+    }
+}
