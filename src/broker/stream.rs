@@ -68,9 +68,14 @@ pub(super) struct Subscriber<R> {
     pub(super) resumed: Option<Box<Resumed>>,
     /// What it was given, where that is kept.
     pub(super) grant: Option<Box<Grant>>,
+    /// At which tick it was last confirmed on the connection it has, or [`UNCONFIRMED`].
+    pub(super) confirmed: u32,
     /// It has been resumed and is told nothing until it has asked for what it missed.
     pub(super) is_held: bool,
 }
+
+/// The tick of a subscriber that wasn't confirmed on its connection. Four bytes less than an option.
+pub(super) const UNCONFIRMED: u32 = u32::MAX;
 
 /// What is kept of a subscriber whose session was resumed.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::auth::{Client, JoinsAs, Rights, Streams};
 use crate::types::{
     Arrival, BadCommand, ClientCommand, Codec, CommandKind, ConnectionMessage, Grant, GroupKey,
     Head, Identifier, Identity, Join, JoinRequest, Limit, Limits, PresenceId, RawJson, Reference,
-    Request, ServerMessage, SessionId, StreamCommand, StreamName, Target, Watch,
+    Repeat, Request, ServerMessage, SessionId, StreamCommand, StreamName, Target, Watch,
 };
 
 /// A session's state, as small as its subscriptions.
@@ -24,6 +24,8 @@ pub struct Session {
     identity: Identity,
     joins: JoinsAs,
     subscriptions: ThinVec<Subscription>,
+    /// Whether it is confirmed again what it subscribes to again.
+    repeat: Repeat,
     /// The limit for which the last command was refused.
     exceeded: Option<Limit>,
 }
@@ -96,14 +98,21 @@ impl Session {
     /// A client's session, without subscriptions.
     pub fn new(id: SessionId, client: &Client) -> Self {
         let (identity, joins) = (client.identity(), client.joins.clone());
-        Self { id, identity, joins, subscriptions: ThinVec::new(), exceeded: None }
+        let (subscriptions, repeat) = (ThinVec::new(), Repeat::default());
+        Self { id, identity, joins, subscriptions, repeat, exceeded: None }
+    }
+
+    /// The same session of a client that makes something else of a second confirmation.
+    #[must_use]
+    pub fn repeating(self, repeat: Repeat) -> Self {
+        Self { repeat, ..self }
     }
 
     /// A session from before, without its subscriptions yet. Nobody joins through it: whoever
     /// resumes it gets a session of its own.
     pub fn restored(id: SessionId, identity: Identity) -> Self {
-        let joins = JoinsAs::Nobody;
-        Self { id, identity, joins, subscriptions: ThinVec::new(), exceeded: None }
+        let (joins, subscriptions) = (JoinsAs::Nobody, ThinVec::new());
+        Self { id, identity, joins, subscriptions, repeat: Repeat::default(), exceeded: None }
     }
 
     /// Gives a session from before a subscription back.
@@ -212,9 +221,9 @@ impl Session {
                     return refuse(kind, Some(&identifier), reference, reason.clone());
                 }
                 let ends = self.refer(&identifier, reference, watch);
-                let (identity, arrival) = (self.identity, Arrival { ends, ..arrival });
+                let arrival = Arrival { ends, repeat: self.repeat, ..arrival };
                 let subscribe = |rights| {
-                    let grant = Grant { rights, identity };
+                    let grant = Grant { rights, identity: self.identity };
                     Ok(StreamCommand::Subscribe { join, history, grant, arrival })
                 };
                 self.forward(kind, &identifier, reference, subscribe)

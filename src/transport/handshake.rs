@@ -168,6 +168,7 @@ pub(super) fn open(
         sid,
         admitted: admitted.map(|client| client.called(terms.called)),
         resume: terms.resume,
+        repeat: terms.repeat,
         ping: context.settings.ping.with_query(query),
         first: is_public.then(|| protocol::decode_connecting(codec)).flatten(),
     })

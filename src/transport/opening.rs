@@ -13,7 +13,7 @@ use crate::auth;
 use crate::fanout::{Outbox, Socket, TlsSocket};
 use crate::protocol::action_cable::Parameters;
 use crate::session::Session;
-use crate::types::{ClientCommand, Codec, SessionId};
+use crate::types::{ClientCommand, Codec, Repeat, SessionId};
 
 /// What is known of a connection before it is one.
 pub(super) struct Opening {
@@ -23,6 +23,8 @@ pub(super) struct Opening {
     pub(super) admitted: Result<auth::Client, auth::Refused>,
     /// The session it wants back.
     pub(super) resume: Option<SessionId>,
+    /// When it is confirmed a subscription again.
+    pub(super) repeat: Repeat,
     pub(super) ping: Parameters,
     /// What it has asked for by connecting.
     pub(super) first: Option<ClientCommand<'static>>,
@@ -47,7 +49,7 @@ impl Opening {
         mut head: Vec<u8>,
         read: Bytes,
     ) {
-        let Self { codec, place, sid, admitted, resume, ping, first } = self;
+        let Self { codec, place, sid, admitted, resume, repeat, ping, first } = self;
         let outbox = Outbox::new(socket, codec, context.settings.max_outbox);
         let (shared, to) = (Arc::clone(context), Arc::clone(&outbox));
         if resume.is_some() || admitted.is_err() {
@@ -67,7 +69,7 @@ impl Opening {
         // before it claims a session, so that who ends all of a user's finds it
         let identifier = client.identifier.as_deref();
         let registration = identifier.map(|it| context.identities.register(it, &outbox));
-        let mut session = Session::new(sid, &client);
+        let mut session = Session::new(sid, &client).repeating(repeat);
         if let Some(claim) = resume.and_then(|old| resume::claim(context, old, session.identity()))
         {
             // rare, so that only these connections pay for its future

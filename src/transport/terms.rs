@@ -8,7 +8,7 @@ use super::TokenName;
 use super::handshake::Refusal;
 use crate::protocol::action_cable::{self, SESSION_HEADER, SESSION_PARAMETER, parameter};
 use crate::protocol::phoenix;
-use crate::types::{Codec, PresenceId, SessionId};
+use crate::types::{Codec, PresenceId, Repeat, SessionId};
 
 /// A client's terms.
 pub(super) struct Terms<'a> {
@@ -18,6 +18,8 @@ pub(super) struct Terms<'a> {
     pub(super) token: Option<Cow<'a, str>>,
     /// The session it wants back.
     pub(super) resume: Option<SessionId>,
+    /// When it is confirmed a subscription again.
+    pub(super) repeat: Repeat,
     /// What it is called, if it may be called anything.
     pub(super) called: Option<PresenceId>,
 }
@@ -32,15 +34,19 @@ impl<'a> Terms<'a> {
     ) -> Result<Self, Refusal> {
         let header = name.header.as_ref().and_then(|name| token_in(headers.get(name)?));
         let terms = match codec {
-            Codec::ActionCable => Self {
-                subprotocol: action_cable::choose_subprotocol(offered(headers))
-                    .map_err(|error| Refusal::Subprotocol(error.to_string()))?,
-                token: header.or_else(|| {
-                    action_cable::token_in_subprotocols(offered(headers)).map(Cow::Borrowed)
-                }),
-                resume: session_to_resume(headers, query),
-                called: None,
-            },
+            Codec::ActionCable => {
+                let subprotocol = action_cable::choose_subprotocol(offered(headers))
+                    .map_err(|error| Refusal::Subprotocol(error.to_string()))?;
+                Self {
+                    subprotocol,
+                    token: header.or_else(|| {
+                        action_cable::token_in_subprotocols(offered(headers)).map(Cow::Borrowed)
+                    }),
+                    resume: session_to_resume(headers, query),
+                    repeat: action_cable::repeat(subprotocol, offered(headers)),
+                    called: None,
+                }
+            }
             Codec::Phoenix => {
                 let version = parameter(query, phoenix::VERSION_PARAMETER);
                 if version.is_none_or(|version| !version.starts_with("2.")) {
@@ -55,14 +61,19 @@ impl<'a> Terms<'a> {
                         })
                         .or_else(|| token_in(headers.get(phoenix::TOKEN_HEADER)?)),
                     resume: None,
+                    repeat: Repeat::Always,
                     called: parameter(query, phoenix::USER_PARAMETER)
                         .filter(|id| !id.is_empty())
                         .map(|id| PresenceId::from(&*id)),
                 }
             }
-            Codec::Typed | Codec::Chat | Codec::Sse { .. } => {
-                Self { subprotocol: None, token: header, resume: None, called: None }
-            }
+            Codec::Typed | Codec::Chat | Codec::Sse { .. } => Self {
+                subprotocol: None,
+                token: header,
+                resume: None,
+                repeat: Repeat::Always,
+                called: None,
+            },
         };
         let token = terms.token.or_else(|| parameter(query, &name.parameter));
         Ok(Self { token, ..terms })

@@ -288,6 +288,21 @@ pub struct Arrival {
     pub is_announced: bool,
     /// The subscription of the same name that this one ends.
     pub ends: Option<Arc<Reference>>,
+    /// Whether it is confirmed though it was confirmed before.
+    pub repeat: Repeat,
+}
+
+/// When a subscription that was confirmed is confirmed again, by what its client makes of that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Repeat {
+    /// Always: each subscribe has an answer of its own.
+    #[default]
+    Always,
+    /// Some seconds later: the client repeats a subscribe until it is confirmed, be it only that the
+    /// confirmation is on its way.
+    Later,
+    /// Never: the client gives up what it didn't expect to be confirmed.
+    Never,
 }
 
 /// What a client asks of a stream's history.

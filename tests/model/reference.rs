@@ -8,8 +8,8 @@ use broker::broker::{GroupKey, SubscriberKey, Totals};
 use broker::types::{
     Arrival, Codec, CommandKind, Grant, HistoryRequest, Identifier, Join, JoinCause, LeaveCause,
     Limit, Listed, Listing, Member, MemberChange, MemberList, PresenceChange, PresenceId,
-    Publication, RawJson, RecordChange, ServerMessage, SessionId, StreamCommand, StreamName,
-    UpdateCause, Whisper,
+    Publication, RawJson, RecordChange, Repeat, ServerMessage, SessionId, StreamCommand,
+    StreamName, UpdateCause, Whisper,
 };
 
 /// How many streams there are; a subscription's name says which one it is to.
@@ -26,6 +26,7 @@ pub(crate) enum Step {
         key: Key,
         join: Option<Result<Presence, ()>>,
         history: bool,
+        repeat: Repeat,
     },
     Join {
         key: Key,
@@ -156,6 +157,8 @@ pub(crate) struct Subscription {
     pub(crate) told: Vec<ServerMessage>,
     /// So much of it must have come once the replies have: everything up to the last answer.
     pub(crate) answered: usize,
+    /// When it was last confirmed.
+    confirmed: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -221,7 +224,9 @@ impl Model {
         self.given.clear();
         self.counted = Counted::default();
         match step {
-            Step::Subscribe { key, join, history } => self.subscribe(*key, join.as_ref(), *history),
+            Step::Subscribe { key, join, history, repeat } => {
+                self.subscribe(*key, join.as_ref(), *history, *repeat);
+            }
             Step::Join { key, presence } => {
                 let Some(held) = self.held(*key) else { return };
                 self.give(held, StreamCommand::Join(presence.clone()));
@@ -331,7 +336,13 @@ impl Model {
         self.given.push(Given::Command { subscription, command });
     }
 
-    fn subscribe(&mut self, key: Key, join: Option<&Result<Presence, ()>>, history: bool) {
+    fn subscribe(
+        &mut self,
+        key: Key,
+        join: Option<&Result<Presence, ()>>,
+        history: bool,
+        repeat: Repeat,
+    ) {
         let (connection, name) = key;
         let number = self.held(key).unwrap_or_else(|| {
             let stream = stream_of(name);
@@ -349,6 +360,7 @@ impl Model {
                 is_held: true,
                 told: Vec::new(),
                 answered: 0,
+                confirmed: None,
             });
             self.subscriptions.len() - 1
         });
@@ -360,13 +372,21 @@ impl Model {
                     Err(()) => Err("no good".into()),
                 }),
                 history: history.then(HistoryRequest::default),
-                arrival: Arrival::default(),
+                arrival: Arrival { repeat, ..Arrival::default() },
                 grant: Grant::OPEN,
             },
         );
-        self.answer(number, ServerMessage::Confirmed);
+        let is_confirmed = match (repeat, self.subscriptions[number].confirmed) {
+            (Repeat::Always, _) | (_, None) => true,
+            (Repeat::Later, Some(at)) => self.now >= (at / 100 + 1) * 100 + 5000,
+            (Repeat::Never, Some(_)) => false,
+        };
         self.counted.commands.push((CommandKind::Subscribe, true));
-        if history {
+        if is_confirmed {
+            self.subscriptions[number].confirmed = Some(self.now);
+            self.answer(number, ServerMessage::Confirmed);
+        }
+        if history && is_confirmed {
             self.answer(number, ServerMessage::HistoryRejected); // none is kept
         }
         match join {

@@ -10,7 +10,7 @@ use broker::broker::{
 };
 use broker::clock::Clock;
 use broker::types::{
-    Join, MemberList, PresenceChange, PresenceId, RawJson, RecordChange, ServerMessage,
+    Join, MemberList, PresenceChange, PresenceId, RawJson, RecordChange, Repeat, ServerMessage,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -68,6 +68,7 @@ impl ReferenceStateMachine for Steps {
             4 => presence().prop_map(|presence| Some(Ok(presence))),
             1 => Just(Some(Err(()))),
         ];
+        let repeat = select(vec![Repeat::Always, Repeat::Later, Repeat::Never]);
         let command = select(vec![
             Command::Unsubscribe,
             Command::Leave,
@@ -83,8 +84,9 @@ impl ReferenceStateMachine for Steps {
         let pause = select(vec![0, 1, 7, ttl.saturating_sub(1), ttl, ttl + 1, 86_400_000]);
         let late = prop_oneof![3 => Just(0), 1 => 0..100_u64, 1 => 0..2 * ttl + 1];
         prop_oneof![
-            8 => (any_key, join, prop::bool::weighted(0.1))
-                .prop_map(|(key, join, history)| Step::Subscribe { key, join, history }),
+            8 => (any_key, join, prop::bool::weighted(0.1), repeat).prop_map(
+                |(key, join, history, repeat)| Step::Subscribe { key, join, history, repeat }
+            ),
             5 => (key.clone(), presence()).prop_map(|(key, presence)| Step::Join { key, presence }),
             6 => (key, command).prop_map(|(key, what)| Step::Command { key, what }),
             3 => (0..STREAMS, prop::option::of(0..CONNECTIONS))

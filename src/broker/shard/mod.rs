@@ -33,10 +33,10 @@ use crate::broker::input::{Input, SubscriberKey};
 use crate::broker::journal::Ticks;
 use crate::broker::presence::{PresenceSet, RecordKey};
 use crate::broker::repeating::repeat_to;
-use crate::broker::stream::{Stream, Subscriber};
+use crate::broker::stream::{Stream, Subscriber, UNCONFIRMED};
 use crate::types::{
     Arrival, Change, CommandKind, Grant, GroupKey, JoinCause, LeaveCause, Listed, MemberList,
-    RecordList, Reference, ServerMessage, StreamCommand, StreamName, Watch,
+    RecordList, Reference, Repeat, ServerMessage, StreamCommand, StreamName, Watch,
 };
 
 /// How much may be yet to be said, in bytes, before no more inputs should be taken.
@@ -44,6 +44,9 @@ const CROWDED: usize = 4 * 1024 * 1024;
 
 /// How far epochs are apart: far enough that one looks nothing like the next.
 const EPOCH_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// How long a confirmation may take to arrive, and its client repeat its subscribe meanwhile.
+const CONFIRMATION_ARRIVES: Duration = Duration::from_secs(5);
 
 /// How many records, and how many streams, expire before other inputs get their turn.
 const EXPIRED_AT_ONCE: usize = 512;
@@ -318,12 +321,12 @@ impl<R: Clone> Shard<R> {
     ) {
         match command {
             StreamCommand::Subscribe { join, history, grant, arrival } => {
-                let Arrival { list_before, list_after, is_announced, ends } = arrival;
+                let Arrival { list_before, list_after, is_announced, ends, repeat } = arrival;
                 if ends.is_some() {
                     self.change_watch(name, key);
                 }
                 let (stream, is_new) = self.subscribe(name, key, recipient, grant);
-                self.confirm(stream, key, history.is_some());
+                let is_confirmed = self.confirm(stream, key, repeat, history.is_some());
                 self.followed(CommandKind::Subscribe);
                 if ends.is_some() {
                     let reference = std::mem::replace(&mut self.reference, ends);
@@ -331,14 +334,16 @@ impl<R: Clone> Shard<R> {
                     self.reference = reference;
                 }
                 self.is_answered = true;
-                if let Some(request) = history {
+                if let Some(request) = history.filter(|_| is_confirmed) {
                     self.tell_history(stream, key, &request);
                 }
                 if is_announced && is_new {
                     self.say(stream, ServerMessage::Arrived, None, now);
                 }
                 if key.group.watch == Watch::Occupancy {
-                    self.tell_count_to(stream, key);
+                    if is_confirmed {
+                        self.tell_count_to(stream, key);
+                    }
                 } else if let Some(listing) = list_before {
                     self.list(stream, key, listing);
                 }
@@ -431,6 +436,7 @@ impl<R: Clone> Shard<R> {
                 record: None,
                 resumed: None,
                 grant,
+                confirmed: UNCONFIRMED,
                 is_held: false,
             });
             self.totals.subscriptions += 1;
@@ -439,17 +445,37 @@ impl<R: Clone> Shard<R> {
         (index, is_new)
     }
 
-    /// Confirms a subscription. If history follows that comes first, nothing that it was kept from goes
-    /// before.
-    fn confirm(&mut self, index: u32, key: &SubscriberKey, history_follows: bool) {
-        let Some(stream) = self.streams.get_mut(index as usize) else { return };
-        let Some(subscriber) = subscriber_mut(stream, key) else { return };
+    /// Confirms a subscription, if it wasn't yet or its client waits for it to be again. Where history
+    /// follows that comes first, nothing that it was kept from goes before.
+    fn confirm(
+        &mut self,
+        index: u32,
+        key: &SubscriberKey,
+        repeat: Repeat,
+        history_follows: bool,
+    ) -> bool {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return false };
+        let Some(subscriber) = subscriber_mut(stream, key) else { return false };
+        let since = subscriber.confirmed;
+        let is_again = since != UNCONFIRMED;
+        let is_awaited = match repeat {
+            Repeat::Always => true,
+            Repeat::Later => {
+                !is_again || self.now >= self.ticks.began(since + 1) + CONFIRMATION_ARRIVES
+            }
+            Repeat::Never => !is_again,
+        };
+        if !is_awaited {
+            return false;
+        }
+        subscriber.confirmed = self.ticks.at(self.now);
         if subscriber.is_held && history_follows {
             let recipient = subscriber.recipient.clone();
             self.send(recipient, key, vec![ServerMessage::Confirmed]);
         } else {
             self.reply(index, key, [ServerMessage::Confirmed]);
         }
+        true
     }
 
     /// Moves a session's subscription, which it makes anew, to those who are told of presence as it

@@ -6,7 +6,7 @@ use super::{Due, ResumeSettings, Shard, subscriber_mut, weight};
 use crate::broker::input::{End, SubscriberKey};
 use crate::broker::journal::TICK;
 use crate::broker::presence::RecordKey;
-use crate::broker::stream::{Parked, Resumed, Subscriber, noted};
+use crate::broker::stream::{Parked, Resumed, Subscriber, UNCONFIRMED, noted};
 use crate::types::{LeaveCause, ServerMessage, SessionId, StreamName, Watch};
 
 /// How long a resumed subscriber has to ask for what it missed: the way of its welcome and back.
@@ -70,8 +70,9 @@ impl<R: Clone> Shard<R> {
         let sent = stream.log.end();
         let resumed = Some(Box::new(Resumed::new(now, known)));
         let group = stream.groups.entry(from.group.clone()).or_default();
-        let is_held = false;
-        let subscriber = Subscriber { recipient, sent, record, resumed, grant, is_held };
+        // the confirmation of before may not have arrived
+        let (confirmed, is_held) = (UNCONFIRMED, false);
+        let subscriber = Subscriber { recipient, sent, record, resumed, grant, confirmed, is_held };
         group.insert(to, subscriber);
         self.totals.subscriptions += 1;
         let key = SubscriberKey { session: to, group: from.group.clone() };

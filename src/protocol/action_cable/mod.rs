@@ -11,7 +11,7 @@ mod parameters;
 pub use decode::{decode, decode_head, target};
 pub use encode::{encode, encode_connection, encode_presence, encode_presence_info};
 pub use parameters::{
-    Parameters, PingPrecision, choose_subprotocol, parameter, token_in_subprotocols,
+    Parameters, PingPrecision, choose_subprotocol, parameter, repeat, token_in_subprotocols,
 };
 
 /// The subprotocols, the default first.
@@ -25,6 +25,10 @@ pub const TURBO_CHANNEL: &str = "Turbo::StreamsChannel";
 
 /// CableReady's channel (`cable_ready` `app/channels/cable_ready/stream.rb`).
 const CABLE_READY_CHANNEL: &str = "CableReady::Stream";
+
+/// A subprotocol that is none, and that `@rails/actioncable` offers besides
+/// (`app/javascript/action_cable/internal.js`).
+const UNSUPPORTED: &str = "actioncable-unsupported";
 
 /// A subprotocol that is none but carries a token.
 const TOKEN_SUBPROTOCOL: &str = "anycable-token.";

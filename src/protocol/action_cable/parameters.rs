@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-use super::{SUBPROTOCOLS, TOKEN_SUBPROTOCOL};
+use super::{SUBPROTOCOLS, TOKEN_SUBPROTOCOL, UNSUPPORTED};
+use crate::types::Repeat;
 
 /// How finely a ping's timestamp tells the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -95,6 +96,18 @@ pub fn choose_subprotocol<'a>(
     if any { Err(NoSubprotocol) } else { Ok(None) }
 }
 
+/// When a client is confirmed a subscription again, by the subprotocol that was chosen and those it offers.
+///
+/// `@anycable/core` repeats a subscribe after 5 s and unsubscribes at a confirmation that it doesn't wait for
+/// (`action_cable/index.js`). `@rails/actioncable` repeats it every 500 ms until it is confirmed, also for a second
+/// element of a page with the same identifier (`subscription_guarantor.js`).
+pub fn repeat<'a>(chosen: Option<&str>, offered: impl IntoIterator<Item = &'a str>) -> Repeat {
+    let [base, _] = SUBPROTOCOLS;
+    let mut names = offered.into_iter().flat_map(|list| list.split(',')).map(str::trim);
+    let is_rails = chosen == Some(base) && names.any(|name| name == UNSUPPORTED);
+    if is_rails { Repeat::Later } else { Repeat::Never }
+}
+
 /// The token among the subprotocols that a client offers: `anycable-token.TOKEN`.
 pub fn token_in_subprotocols<'a>(offered: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let mut names = offered.into_iter().flat_map(|list| list.split(',')).map(str::trim);
@@ -137,6 +150,17 @@ mod tests {
         assert_eq!(token_in_subprotocols(["x, anycable-token.a.b.c", base]), Some("a.b.c"));
         assert_eq!(token_in_subprotocols(["anycable-token."]), None);
         assert_eq!(token_in_subprotocols([]), None);
+    }
+
+    #[test]
+    fn who_is_confirmed_again() {
+        let [base, extended] = SUBPROTOCOLS;
+        let rails = || ["actioncable-v1-json, actioncable-unsupported"];
+        assert_eq!(repeat(Some(base), rails()), Repeat::Later);
+        assert_eq!(repeat(Some(base), [base, "actioncable-unsupported"]), Repeat::Later);
+        assert_eq!(repeat(Some(extended), rails()), Repeat::Never);
+        assert_eq!(repeat(Some(base), [base]), Repeat::Never);
+        assert_eq!(repeat(None, []), Repeat::Never);
     }
 
     #[test]

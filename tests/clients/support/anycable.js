@@ -19,8 +19,8 @@ export function comeBack(cable) {
 }
 
 /** A cable that comes back 100 ms after it was cut. */
-export function cableTo(s, options = {}) {
-  const cable = createCable(s.broker.url(), {
+export function cableTo(s, options = {}, url = s.broker.url()) {
+  const cable = createCable(url, {
     protocol: 'actioncable-v1-ext-json',
     websocketImplementation: BrowserSocket,
     logLevel: 'error',

@@ -11,8 +11,8 @@ ActionCable.adapters.WebSocket = BrowserSocket;
 export const { ConnectionMonitor } = ActionCable;
 
 /** A consumer that is disconnected when the scenario ends. */
-export function consumerOf(s) {
-  const consumer = ActionCable.createConsumer(s.broker.url());
+export function consumerOf(s, url = s.broker.url()) {
+  const consumer = ActionCable.createConsumer(url);
   s.cleanup(() => {
     consumer.disconnect();
     consumer.subscriptions.guarantor.stopGuaranteeing();
