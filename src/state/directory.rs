@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
-use super::format::Boot;
+use super::format::{Boot, Mark};
 use crate::config::Plain;
 
 /// How many files that were set aside are kept; the oldest go.
@@ -97,6 +97,28 @@ impl Name {
     }
 }
 
+/// Whose mark a file is: a shard's in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct MarkName {
+    pub(super) run: u64,
+    pub(super) shard: u32,
+}
+
+impl fmt::Display for MarkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { run, shard } = self;
+        write!(f, "{run:08}-{shard:03}.mark")
+    }
+}
+
+impl MarkName {
+    fn parse(text: &str) -> Option<Self> {
+        let (run, shard) = text.strip_suffix(".mark")?.split_once('-')?;
+        let name = Self { run: run.parse().ok()?, shard: shard.parse().ok()? };
+        (name.to_string() == text).then_some(name)
+    }
+}
+
 impl Directory {
     /// Makes the directory if it isn't there, and sees to it that it is this process' alone.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
@@ -128,12 +150,38 @@ impl Directory {
 
     /// All state files, the oldest first. Other names are none of the broker's business.
     pub(super) fn files(&self) -> io::Result<Vec<Name>> {
-        let mut files = Vec::new();
+        self.names(Name::parse)
+    }
+
+    /// All marks, the oldest first.
+    pub(super) fn marks(&self) -> io::Result<Vec<MarkName>> {
+        self.names(MarkName::parse)
+    }
+
+    fn names<T: Ord>(&self, parse: impl Fn(&str) -> Option<T>) -> io::Result<Vec<T>> {
+        let mut names = Vec::new();
         for entry in fs::read_dir(&self.path)? {
-            files.extend(entry?.file_name().to_str().and_then(Name::parse));
+            names.extend(entry?.file_name().to_str().and_then(&parse));
         }
-        files.sort_unstable();
-        Ok(files)
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// What a mark says; none if it is damaged.
+    pub(super) fn read_mark(&self, name: MarkName) -> Option<Mark> {
+        Mark::decode(&fs::read(self.path.join(name.to_string())).ok()?)
+    }
+
+    /// A mark to write to, as it is if it is there.
+    pub(super) fn open_mark(&self, name: MarkName) -> io::Result<File> {
+        let mut open = OpenOptions::new();
+        open.write(true).create(true).truncate(false).mode(0o600);
+        open.open(self.path.join(name.to_string()))
+    }
+
+    /// Takes a mark away, if it is there.
+    pub(super) fn remove_mark(&self, name: MarkName) -> io::Result<()> {
+        gone(fs::remove_file(self.path.join(name.to_string())))
     }
 
     pub(super) fn read(&self, name: Name) -> io::Result<File> {
@@ -244,6 +292,16 @@ mod tests {
             ["", "lock", ".log", "7-12-3.log", "00000007-012-000003.log.aside", "a-b-c.log"]
         {
             assert_eq!(Name::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn marks_are_named_likewise() {
+        let name = MarkName { run: 7, shard: 12 };
+        assert_eq!(name.to_string(), "00000007-012.mark");
+        assert_eq!(MarkName::parse("00000007-012.mark"), Some(name));
+        for other in ["", ".mark", "7-12.mark", "00000007-012-000003.log", "00000007-012"] {
+            assert_eq!(MarkName::parse(other), None, "{other}");
         }
     }
 

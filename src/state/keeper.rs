@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::directory::{Directory, Name};
+use super::directory::{Directory, MarkName, Name};
 use super::format::Boot;
 use super::load::Earlier;
 use crate::telemetry::Instruments;
@@ -78,7 +78,8 @@ impl Disk {
     }
 
     /// Takes away all that a shard has on disk, and what that stands on. The oldest goes first:
-    /// what is left at any moment doesn't pass for all.
+    /// what is left at any moment doesn't pass for all. So the mark, which says what there should
+    /// be, goes last.
     pub(super) fn clear(&self, shard: u32) -> io::Result<()> {
         self.clear_earlier()?;
         let all = |tail: &mut Tail| {
@@ -86,11 +87,15 @@ impl Disk {
             tail.files.iter().map(|written| written.generation).collect()
         };
         let generations: Vec<u64> = self.tail(shard, all).unwrap_or_default();
-        self.remove(shard, &generations)
+        self.remove(shard, &generations)?;
+        self.directory.remove_mark(MarkName { run: self.run, shard })
     }
 
     fn clear_earlier(&self) -> io::Result<()> {
         let mut earlier = self.earlier.lock();
+        if earlier.is_empty() {
+            return Ok(());
+        }
         while let Some(&Earlier { name, damaged }) = earlier.first() {
             if damaged {
                 self.directory.set_aside(name)?;
@@ -99,7 +104,9 @@ impl Disk {
             }
             earlier.remove(0);
         }
-        Ok(())
+        let marks = self.directory.marks()?;
+        let mut old = marks.into_iter().filter(|mark| mark.run < self.run);
+        old.try_for_each(|mark| self.directory.remove_mark(mark))
     }
 
     fn remove(&self, shard: u32, generations: &[u64]) -> io::Result<()> {

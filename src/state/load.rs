@@ -4,14 +4,18 @@
 //! once every shard has written all its streams; until then it stands on the runs before it. So the
 //! last complete run counts and all after it, applied in order: what came later replaces or changes
 //! what was known of a stream, and changes of a stream of which nothing is known mean nothing.
+//!
+//! A chain ends where its writing ended, in the middle of a change perhaps. Its mark says how far
+//! that was at least: if there is less, the end was lost afterwards.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::BufReader;
 
 use indexmap::IndexMap;
 
-use super::directory::{Directory, Name};
-use super::format::{Basis, Boot, Entry, Fault, Header, HeaderError, Reader};
+use super::directory::{Directory, MarkName, Name};
+use super::format::{Basis, Boot, Entry, Fault, Header, HeaderError, Mark, Reader};
 use crate::types::{Change, PresenceId, StreamName};
 
 /// How much is read at once, in bytes.
@@ -94,14 +98,18 @@ struct Read {
     fault: Option<Fault>,
     /// Whether nothing before it is needed.
     complete: bool,
+    /// Whether it says anything yet that clients may have been told of.
+    blank: bool,
     closed: bool,
 }
 
 pub(super) fn load(directory: &Directory, boot: Boot) -> std::io::Result<(Loaded, Before)> {
     let names = directory.files()?;
+    let marks = directory.marks()?;
     let mut loader = Loader {
         directory,
         files: names.iter().map(|&name| Earlier { name, damaged: false }).collect(),
+        marks: marks.iter().map(|&name| (name, directory.read_mark(name))).collect(),
         loaded: Loaded {
             streams: IndexMap::new(),
             forgotten: 0,
@@ -112,27 +120,34 @@ pub(super) fn load(directory: &Directory, boot: Boot) -> std::io::Result<(Loaded
     };
     let mut runs: Vec<(Run, Boot)> = Vec::new();
     let mut ended_in = boot; // the boot in which it was noticed that the run had ended
+    let mut base = 0;
     for of_run in names.chunk_by(|a, b| a.run == b.run).rev() {
         let Some(run) = loader.read_run(of_run) else { continue };
         let (complete, began_in) = (run.is_complete(), run.boot);
         runs.push((run, ended_in));
         ended_in = began_in;
         if complete {
+            base = of_run.first().map_or(0, |name| name.run);
             break;
         }
     }
+    loader.marks.retain(|name, _| name.run >= base); // what came before doesn't count any more
     let mut has_base = false;
     for (run, ended_in) in runs.into_iter().rev() {
         loader.apply_run(run, ended_in, has_base);
         has_base = true;
     }
-    let run = names.last().map_or(0, |name| name.run);
+    loader.judge_missing();
+    let newest = [names.last().map(|name| name.run), marks.last().map(|mark| mark.run)];
+    let run = newest.into_iter().flatten().max().unwrap_or_default();
     Ok((loader.loaded, Before { run, files: loader.files }))
 }
 
 struct Loader<'a> {
     directory: &'a Directory,
     files: Vec<Earlier>,
+    /// The marks of logs that haven't been looked at; none is a damaged one.
+    marks: BTreeMap<MarkName, Option<Mark>>,
     loaded: Loaded,
 }
 
@@ -182,8 +197,9 @@ impl Loader<'_> {
         let (header, length) = (*reader.header(), reader.length());
         let whole = |entry: &Entry| matches!(entry, Entry::Complete { .. });
         let complete = header.basis == Basis::Nothing || entries.iter().any(whole);
+        let blank = entries.iter().all(|entry| *entry == Entry::WithoutHistory);
         let closed = entries.last() == Some(&Entry::Closed);
-        Ok(Read { name, header, entries, length, fault, complete, closed })
+        Ok(Read { name, header, entries, length, fault, complete, blank, closed })
     }
 
     fn apply_run(&mut self, run: Run, ended_in: Boot, has_base: bool) {
@@ -248,9 +264,18 @@ impl Loader<'_> {
     /// How the writing of a shard's newest file ended.
     fn judge(&mut self, last: &Read, ended_in: Boot) {
         let same_boot = last.header.boot.is_same(ended_in);
+        let Name { run, shard, generation } = last.name;
+        let is_whole = match self.marks.remove(&MarkName { run, shard }) {
+            Some(mark) => mark.is_some_and(|it| it <= Mark { generation, length: last.length }),
+            None => last.blank, // it was just being made
+        };
         let ending = match &last.fault {
             None if last.closed => Ending::Clean,
-            None | Some(Fault::Short) if same_boot => Ending::Crashed,
+            None | Some(Fault::Short) if same_boot && is_whole => Ending::Crashed,
+            None | Some(Fault::Short) if same_boot => {
+                self.cut(last.name, last.length, &"it has lost its end");
+                Ending::Incomplete
+            }
             Some(Fault::Damaged) if same_boot => {
                 self.cut(last.name, last.length, &Fault::Damaged);
                 Ending::Incomplete
@@ -271,7 +296,19 @@ impl Loader<'_> {
         self.loaded.ending = self.loaded.ending.max(ending);
     }
 
-    fn cut(&mut self, name: Name, length: u64, fault: &Fault) {
+    /// What becomes of marks whose logs are gone.
+    fn judge_missing(&mut self) {
+        let Some(MarkName { run, shard }) = self.marks.keys().next().copied() else { return };
+        if self.loaded.ending != Ending::Incomplete {
+            self.warn(format!(
+                "the state files {run:08}-{shard:03}-*.log are gone, so what clients were told may be \
+                 missing"
+            ));
+        }
+        self.loaded.ending = Ending::Incomplete;
+    }
+
+    fn cut(&mut self, name: Name, length: u64, fault: &dyn Display) {
         self.damaged(name);
         self.warn(format!(
             "the state file {name} is used up to byte {length} and will be set aside: {fault}, \

@@ -1,7 +1,7 @@
 //! A shard's log: the changes it applied, written before anyone is told of them.
 //!
 //! ```text
-//! append ── one write ──→ file of this generation                   in the shard's turn
+//! append ── one write ──→ file of this generation, then the mark    in the shard's turn
 //! begin_snapshot ───────→ a new generation, which follows the old    …
 //! append × n ───────────→ every stream anew, and what changes meanwhile
 //! end_snapshot ─────────→ the mark that makes the new one complete
@@ -17,11 +17,12 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::directory::Name;
-use super::format::{self, Basis, Header};
+use super::directory::{MarkName, Name};
+use super::format::{self, Basis, Header, Mark};
 use super::keeper::{Disk, Written};
 use crate::types::Change;
 
@@ -67,6 +68,8 @@ enum Mode {
 struct Writing {
     file: Arc<File>,
     length: u64,
+    /// Where it is noted how much has been written.
+    mark: File,
     /// How long it was after its snapshot.
     base: u64,
     /// Whether the streams are yet to be written.
@@ -195,13 +198,16 @@ impl Log {
     fn write(&mut self, now: Instant) {
         let failed = self.disk.tail(self.shard, |tail| tail.failed.take()).flatten();
         let Mode::Writing(writing) = &mut self.mode else { return };
+        let length = writing.length + self.buffer.len() as u64;
+        let mark = Mark { generation: self.generation, length }.encode();
         let result = match failed {
             Some(error) => Err(error),
-            None => (&*writing.file).write_all(&self.buffer),
+            None => (&*writing.file)
+                .write_all(&self.buffer)
+                .and_then(|()| writing.mark.write_all_at(&mark, 0)),
         };
         if result.is_ok() {
-            writing.length += self.buffer.len() as u64;
-            let length = writing.length;
+            writing.length = length;
             self.disk.tail(self.shard, |tail| {
                 if let Some(last) = tail.files.last_mut() {
                     last.length = length;
@@ -231,11 +237,20 @@ impl Log {
             format::encode_without_history(&mut header);
         }
         let file = disk.directory.create(name)?;
-        if let Err(error) = (&file).write_all(&header) {
-            disk.directory.remove(name)?;
-            return Err(error);
-        }
-        let (file, length) = (Arc::new(file), header.len() as u64);
+        let length = header.len() as u64;
+        let begun = (&file).write_all(&header).and_then(|()| {
+            let mark = disk.directory.open_mark(MarkName { run, shard })?;
+            mark.write_all_at(&Mark { generation, length }.encode(), 0)?;
+            Ok(mark)
+        });
+        let mark = match begun {
+            Ok(mark) => mark,
+            Err(error) => {
+                disk.directory.remove(name)?;
+                return Err(error);
+            }
+        };
+        let file = Arc::new(file);
         let complete = basis == Basis::Nothing;
         let written = Written { generation, file: Arc::clone(&file), length, synced: None };
         disk.tail(shard, |tail| {
@@ -245,7 +260,7 @@ impl Log {
                 tail.complete = Some((generation, length));
             }
         });
-        Ok(Writing { file, length, base: length, snapshot: !complete, again: None })
+        Ok(Writing { file, length, mark, base: length, snapshot: !complete, again: None })
     }
 
     /// The old generation goes on until there is room for a new one.

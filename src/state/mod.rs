@@ -15,6 +15,8 @@
 //!   a log that is complete.
 //! - A file says what it stands on, with its length: a power loss that takes the end of the one and
 //!   not the other is noticed.
+//! - A mark beside a shard's files says how much of them had been written when anyone was last told:
+//!   what a crash left half written is told from what was lost later.
 //! - Nothing is removed before what replaces it has been synced; files are never written to again
 //!   after the next one begins, and never renamed into place.
 
@@ -61,6 +63,7 @@ impl State {
         let unreadable = |source| OpenError::Unwritable { dir: dir.to_path_buf(), source };
         let (loaded, before) = load::load(&directory, boot).map_err(unreadable)?;
         let nothing = loaded.streams.is_empty() && loaded.forgotten == 0;
+        let nothing = nothing && loaded.has_history && loaded.ending != Ending::Incomplete;
         let basis = if nothing { Basis::Nothing } else { Basis::Runs };
         Ok((Self { directory, boot, before, basis }, loaded))
     }

@@ -2,7 +2,7 @@
 // if they had been away for a moment.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cableTo, follow, next, recordPresence } from './support/anycable.js';
@@ -421,6 +421,38 @@ restarting('a file that is none of ours is set aside', {}, async (s) => {
   assert.deepEqual(await listed(s), []);
   await s.broker.logs('is not used');
 });
+
+/** How a file may lose its end: what is left of so many bytes. */
+const LOSSES = {
+  'a byte': (size) => size - 1,
+  'half of it': (size) => Math.floor(size / 2),
+  'nearly all of it': () => 100,
+  'all of it': () => 0,
+};
+
+for (const [what, left] of Object.entries(LOSSES)) {
+  restarting(`a state file that has lost ${what} is noticed`, {}, async (s) => {
+    const [ann] = await s.member('room', 'ann');
+    for (let n = 1; n <= 30; n += 1) await s.http.publish('room', n);
+    const { epoch, offset } = await ann.hears({ message: 30 });
+    s.broker.kill('SIGKILL');
+    await s.broker.exited();
+    const [largest] = readdirSync(s.dir)
+      .filter((name) => name.endsWith('.log'))
+      .map((name) => join(s.dir, name))
+      .sort((a, b) => statSync(b).size - statSync(a).size);
+    truncateSync(largest, left(statSync(largest).size));
+    s.broker = await s.start({ 'state-dir': s.dir, port: s.broker.port });
+    await s.http.publish('room', 'new');
+    const back = await s.open(`/cable?sid=${ann.sid}`);
+    assert.equal((await back.hears({ type: 'welcome' })).restored, undefined, 'nothing is resumed');
+    for (const known of [0, offset - 1, offset]) {
+      const identifier = await back.subscribe('room', { known }, { history: { streams: { room: { epoch, offset: known } } } });
+      await back.hears({ type: 'reject_history', identifier });
+    }
+    await s.broker.logs('something may be missing');
+  });
+}
 
 restarting('two brokers do not share a directory', {}, async (s) => {
   await assert.rejects(s.start({ 'state-dir': s.dir }), /another broker|in use/);

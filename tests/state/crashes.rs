@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::view::{self, Views, apply_all, dump, identifier, joined, published};
 
-/// A directory's state files.
+/// A directory's logs and marks. By name, each log comes before its mark, as it is written.
 type Image = BTreeMap<String, Vec<u8>>;
 
 #[derive(Clone, Debug)]
@@ -64,14 +64,18 @@ struct Sim {
 
 fn image(dir: &Path) -> Image {
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
-    view::files(dir).iter().map(|path| (name(path), fs::read(path).unwrap())).collect()
+    view::files_of(dir, &["log", "mark"])
+        .iter()
+        .map(|path| (name(path), fs::read(path).unwrap()))
+        .collect()
 }
 
 fn write(dir: &Path, image: &Image) {
-    for name in self::image(dir).keys() {
+    let there = self::image(dir);
+    for name in there.keys().filter(|name| !image.contains_key(*name)) {
         fs::remove_file(dir.join(name)).unwrap();
     }
-    for (name, bytes) in image {
+    for (name, bytes) in image.iter().filter(|(name, bytes)| there.get(*name) != Some(*bytes)) {
         fs::write(dir.join(name), bytes).unwrap();
     }
 }
@@ -81,6 +85,11 @@ fn between(before: &Image, after: &Image) -> Vec<Image> {
     let mut images = vec![before.clone()];
     let mut now = before.clone();
     for (name, bytes) in after {
+        if name.ends_with(".mark") {
+            now.insert(name.clone(), bytes.clone());
+            images.push(now.clone());
+            continue;
+        }
         let start = before.get(name).map_or(0, Vec::len);
         assert!(before.get(name).is_none_or(|old| bytes.starts_with(old)), "{name} was rewritten");
         if before.contains_key(name) && start == bytes.len() {
@@ -279,6 +288,9 @@ impl Sim {
             left.insert(name.clone(), kept);
         }
         for (name, bytes) in &self.durable {
+            if name.ends_with(".mark") && next(1) == 0 {
+                left.insert(name.clone(), bytes.clone()); // nothing of it is synced
+            }
             if !self.image.contains_key(name) && next(1) == 0 {
                 left.insert(name.clone(), bytes.clone()); // its removal was not synced
             }
@@ -398,6 +410,36 @@ fn a_power_loss_leaves_no_gap_between_generations() {
     }
 }
 
+/// Cuts each file anywhere, or puts zeros in the place of its end: what is there still is what was told,
+/// or it is said that something is missing.
+fn lose_ends(sim: &Sim, mut random: u64) {
+    let mut next = |most: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(random >> 33).unwrap() % (most + 1)
+    };
+    let elsewhere = tempfile::tempdir().unwrap();
+    for (name, bytes) in &sim.image {
+        for _ in 0..4 {
+            let mut image = sim.image.clone();
+            let left = bytes[..next(bytes.len())].to_vec();
+            match next(2) {
+                0 if left.is_empty() => drop(image.remove(name)),
+                0 | 1 => drop(image.insert(name.clone(), left)),
+                _ => {
+                    let mut zeroed = left;
+                    zeroed.resize(bytes.len(), 0);
+                    image.insert(name.clone(), zeroed);
+                }
+            }
+            write(elsewhere.path(), &image);
+            let loaded = view::load(elsewhere.path(), Boot::from_bits(sim.boot));
+            if loaded.ending != Ending::Incomplete {
+                assert_eq!(view::views(&loaded), sim.told, "{name} lost something");
+            }
+        }
+    }
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let how = prop_oneof![Just(How::Stop), Just(How::Crash), any::<u64>().prop_map(How::PowerLoss)];
     prop_oneof![
@@ -421,5 +463,20 @@ proptest! {
         for step in &steps {
             sim.step(step);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn an_end_that_is_lost_is_noticed(
+        steps in prop::collection::vec(step(), 1..30),
+        random in any::<u64>(),
+    ) {
+        let mut sim = Sim::new();
+        for step in &steps {
+            sim.step(step);
+        }
+        lose_ends(&sim, random);
     }
 }

@@ -120,20 +120,85 @@ fn a_damaged_file_is_used_up_to_there_and_kept() {
     assert_eq!((view::views(&loaded), loaded.ending), (found, Ending::Crashed));
 }
 
+/// The end of the process in the middle of a write leaves half a frame, of which nobody was told; the
+/// end of the machine may have left that of any.
 #[test]
-fn a_cut_is_told_by_the_boot() {
+fn half_a_frame_is_told_by_the_boot() {
     for (boot, ending) in [(BOOT, Ending::Crashed), (Boot::from_bits(2), Ending::Incomplete)] {
         let dir = tempfile::tempdir().unwrap();
-        written(dir.path());
+        let views = written(dir.path());
         let file = view::files(dir.path())[0].clone();
-        let bytes = fs::read(&file).unwrap();
-        fs::write(&file, &bytes[..bytes.len() - 3]).unwrap();
-        let loaded = view::load(dir.path(), boot);
-        assert_eq!(loaded.ending, ending);
-        assert_eq!(view::views(&loaded)[&"a".into()].head, 2);
-        assert!(file.exists() && !aside(&file).exists(), "a cut is nothing to look into");
-        assert_eq!(told(&loaded, "the machine ended"), ending == Ending::Incomplete);
+        let mut bytes = fs::read(&file).unwrap();
+        let whole = bytes.len();
+        format::encode([&published(&"a".into(), &views[&"a".into()])], &mut bytes);
+        for cut in [whole + 1, whole + 20, bytes.len() - 1] {
+            fs::write(&file, &bytes[..cut]).unwrap();
+            let loaded = view::load(dir.path(), boot);
+            assert_eq!((view::views(&loaded), loaded.ending), (views.clone(), ending));
+            assert!(file.exists() && !aside(&file).exists(), "that is nothing to look into");
+            assert_eq!(told(&loaded, "the machine ended"), ending == Ending::Incomplete);
+        }
     }
+}
+
+#[test]
+fn a_file_that_lost_its_end_is_used_up_to_there_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let views = written(dir.path());
+    let file = view::files(dir.path())[0].clone();
+    let bytes = fs::read(&file).unwrap();
+    let mut before = views[&"a".into()].clone();
+    before.head -= 1;
+    let last = published(&"a".into(), &before);
+    let mut frame = Vec::new();
+    format::encode([&last], &mut frame);
+    assert!(bytes.ends_with(&frame));
+    for lost in [1, frame.len() - 1, frame.len()] {
+        let left = &bytes[..bytes.len() - lost];
+        fs::write(&file, left).unwrap();
+        let (state, loaded) = view::open(dir.path(), BOOT);
+        assert_eq!(loaded.ending, Ending::Incomplete, "{lost} bytes are missing");
+        assert!(told(&loaded, "it has lost its end"), "{:?}", loaded.warnings);
+        assert_eq!(view::views(&loaded)[&"a".into()].head, 2);
+        assert_eq!(fs::read(&file).unwrap(), left, "it is still needed");
+        drop(state);
+    }
+    for empty in [&b""[..], b"brokerst"] {
+        fs::write(&file, empty).unwrap();
+        let loaded = view::load(dir.path(), BOOT);
+        assert_eq!(loaded.ending, Ending::Incomplete, "{empty:?} is left");
+    }
+    let mark = dir.path().join("00000001-000.mark");
+    fs::write(&file, &bytes).unwrap();
+    assert_eq!(view::load(dir.path(), BOOT).ending, Ending::Crashed);
+    fs::remove_file(&mark).unwrap();
+    assert_eq!(view::load(dir.path(), BOOT).ending, Ending::Incomplete, "its length isn't known");
+}
+
+#[test]
+fn marks_go_with_their_logs() {
+    let dir = tempfile::tempdir().unwrap();
+    let views = written(dir.path());
+    let marks = || view::files_of(dir.path(), &["mark"]).len();
+    assert_eq!(marks(), 2);
+    let (state, _) = view::open(dir.path(), BOOT);
+    let (mut logs, keeper) = view::begin(state, 1);
+    assert_eq!(marks(), 3);
+    for (stream, view) in &views {
+        logs[0].append(&view::dump(stream, view), Instant::now());
+    }
+    logs[0].end_snapshot(0, Instant::now());
+    keeper.pass();
+    assert_eq!((marks(), view::files(dir.path()).len()), (1, 1));
+    for file in view::files(dir.path()) {
+        fs::remove_file(file).unwrap();
+    }
+    drop((logs, keeper));
+    let (state, loaded) = view::open(dir.path(), BOOT);
+    assert_eq!((loaded.ending, loaded.streams.len()), (Ending::Incomplete, 0));
+    assert!(told(&loaded, "00000002-000-*.log are gone"), "{:?}", loaded.warnings);
+    drop(view::begin(state, 1));
+    assert_eq!(view::load(dir.path(), BOOT).ending, Ending::Incomplete, "that is not forgotten");
 }
 
 #[test]

@@ -179,11 +179,18 @@ pub(crate) fn begin(state: State, shards: usize) -> (Vec<Log>, Keeper) {
     state.begin(shards, true, &Arc::new(Instruments::new()), Instant::now())
 }
 
-/// A directory's state files, in order.
+/// A directory's logs, in order.
 pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
+    files_of(dir, &["log"])
+}
+
+/// A directory's files of these kinds, in order.
+pub(crate) fn files_of(dir: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> =
-        paths.filter(|path| path.extension().is_some_and(|extension| extension == "log")).collect();
+    let is_one = |path: &PathBuf| {
+        path.extension().is_some_and(|it| extensions.iter().any(|extension| it == *extension))
+    };
+    let mut files: Vec<PathBuf> = paths.filter(is_one).collect();
     files.sort();
     files
 }

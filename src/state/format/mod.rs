@@ -7,21 +7,25 @@
 //! frame   = length:u64 crc:u32 check:u32 entry*         (the crc is of the entries, the check of
 //!                                                        the twelve bytes before it)
 //! entry   = tag:u8 fields, texts with their length before them
+//!
+//! mark    = generation:u64 length:u64 crc:u32           (a file of its own, written over)
 //! ```
 //!
 //! Fixed numbers are little-endian, those within entries are LEB128. What is cut off anywhere reads
 //! as all whole frames before the cut, and a cut can be told from damage: a frame's length has a
-//! check of its own.
+//! check of its own. Whether anyone had been told what was cut off is what the mark knows.
 
 mod entry;
 mod frame;
 mod header;
+mod mark;
 #[cfg(test)]
 mod tests;
 
 pub use entry::Entry;
 pub use frame::{Fault, Reader, encode, encode_closed, encode_complete, encode_without_history};
 pub use header::{Basis, Boot, Header, HeaderError, VERSION};
+pub use mark::Mark;
 
 /// A file, as far as it can be read.
 #[derive(Debug)]
