@@ -10,6 +10,9 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::listener::{BindError, Listener, Serving};
+use super::pending::Pending;
+use super::room::Room;
+use crate::clock::Clock;
 use crate::config::{Config, Protocol};
 use crate::http;
 use crate::http::dashboard::{Dashboard, Lasting};
@@ -89,11 +92,21 @@ impl Doors {
         Ok(Self { doors: doors.into_iter().map(with_health).collect(), addresses })
     }
 
-    /// Lets connections in until the stop.
-    pub(super) fn serve(self, serving: &Serving) {
-        for (listener, routes) in self.doors {
-            listener.serve(routes, serving);
+    /// Lets connections in until the stop. Each port has places of its own for those that aren't
+    /// WebSockets: clients can take none of the application's.
+    pub(super) fn serve(self, room: &Room, clock: &Arc<Clock>, serving: &Serving) {
+        for ((listener, routes), places) in self.doors.into_iter().zip(room.places()) {
+            listener.serve(routes, Pending::new(places, Arc::clone(clock)), serving);
         }
+    }
+
+    /// How many there will be: one for clients, and those that the API and the metrics have apart.
+    pub(super) fn count(config: &Config) -> usize {
+        let (api, metrics) = (config.api_address(), config.metrics_address());
+        let is_apart = |own: &SocketAddr| own.port() == 0 || *own != config.address();
+        let api = api.filter(is_apart);
+        let metrics = metrics.filter(is_apart).filter(|own| own.port() == 0 || api != Some(*own));
+        1 + usize::from(api.is_some()) + usize::from(metrics.is_some())
     }
 }
 

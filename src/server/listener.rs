@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -20,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
 use warp::reply::Response;
 
 use super::pending::{Pending, Slot};
@@ -85,8 +87,6 @@ pub(super) struct Serving {
     pub(super) instruments: Arc<Instruments>,
     /// What is shown to clients, if TLS is spoken.
     pub(super) certificate: Option<Arc<Certificate>>,
-    /// Room for the connections that speak HTTP.
-    pub(super) pending: Arc<Pending>,
     /// The connections that speak HTTP.
     pub(super) requests: TaskTracker,
     /// Ends them after the request they are at.
@@ -123,16 +123,15 @@ impl Listener {
         self.address
     }
 
-    /// Accepts connections until the stop.
-    pub(super) fn serve(self, routes: Routes, serving: &Serving) {
+    /// Accepts connections until the stop, as many that speak HTTP as there are places.
+    pub(super) fn serve(self, routes: Routes, pending: Arc<Pending>, serving: &Serving) {
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(serving.handshake_timeout)
             .max_buf_size(serving.max_header)
             .half_close(true); // who has asked and closes its side still waits for the answer
         let (requests, stop) = (serving.requests.clone(), serving.stop.clone());
-        let (instruments, pending) =
-            (Arc::clone(&serving.instruments), Arc::clone(&serving.pending));
+        let instruments = Arc::clone(&serving.instruments);
         if serving.user_timeout.is_some() {
             // likewise
             let set = SockRef::from(&self.inner).set_tcp_user_timeout(serving.user_timeout);
@@ -153,9 +152,8 @@ impl Listener {
                 match accepted {
                     Ok((socket, peer)) => {
                         in_vain = 0;
-                        let Some(slot) = stop.run_until_cancelled(pending.enter()).await else {
-                            return;
-                        };
+                        let place = pending.enter(peer.ip());
+                        let Some(slot) = stop.run_until_cancelled(place).await else { return };
                         let (door, instruments) = (door.clone(), Arc::clone(&instruments));
                         requests.spawn(async move {
                             let result = tokio::select! {
@@ -218,14 +216,15 @@ impl Door {
         };
         // in a box, so that a connection without TLS doesn't have room for it
         Box::pin(async move {
-            let accepted = tokio::time::timeout(self.timeout, certificate.accept(socket));
+            let accepted = certificate.accept(socket, || slot.speaks_tls());
+            let accepted = tokio::time::timeout(self.timeout, accepted);
             let socket = match self.stop.run_until_cancelled(accepted).await {
                 None => return Err(HandshakeFailure::Stopping),
                 Some(Err(_)) => return Err(HandshakeFailure::Timeout),
                 Some(Ok(accepted)) => accepted?,
             };
             let Some(socket) = socket else { return Ok(()) };
-            slot.touch();
+            slot.speaks_tls();
             speak(self.http, socket, self.routes, self.stop, (peer, slot)).await
         })
         .await
@@ -241,23 +240,34 @@ async fn speak(
 ) -> Result<(), HandshakeFailure> {
     let routes = TowerToHyperService::new(warp::service(routes));
     let (asked, line, lasts) = (AtomicUsize::new(0), Line::new(), AtomicBool::new(false));
+    let made_room = AtomicBool::new(false);
     let service = service_fn(|mut request: hyper::Request<_>| {
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(line.clone());
-        slot.touch();
+        slot.asks();
         asked.fetch_add(1, Ordering::Relaxed);
         let (answer, line, lasts) = (routes.call(request), &line, &lasts);
+        let made_room = &made_room;
         async move {
             let mut answer = pin!(answer);
-            poll_fn(|task| {
+            let answer = poll_fn(|task| {
                 let answer = answer.as_mut().poll(task);
                 let is_watched = line.is_watched();
                 if lasts.swap(is_watched, Ordering::Relaxed) != is_watched {
                     slot.step_out(is_watched);
                 }
                 answer
-            })
-            .await
+            });
+            let mut answer = answer.await;
+            if let Ok(response) = &mut answer
+                && response.status() != StatusCode::SWITCHING_PROTOCOLS
+                && !line.is_wanted()
+                && slot.is_last_answer()
+            {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                made_room.store(true, Ordering::Relaxed);
+            }
+            answer
         }
     });
     let socket = TokioIo::new(Watched::new(socket, line.clone()));
@@ -284,6 +294,9 @@ async fn speak(
             }
         }
     };
+    if made_room.load(Ordering::Relaxed) {
+        return Err(HandshakeFailure::Crowded);
+    }
     if asked.load(Ordering::Relaxed) > 0 {
         return Ok(()); // it was plain HTTP, and its client has nothing more to ask
     }

@@ -10,6 +10,7 @@ mod announce;
 mod doors;
 mod listener;
 mod pending;
+mod room;
 mod signals;
 mod state;
 mod tls;
@@ -38,15 +39,8 @@ pub use listener::BindError;
 
 use doors::Doors;
 use listener::Serving;
-use pending::Pending;
+use room::Room;
 use tls::Certificate;
-
-/// Files that aren't connections: listeners, logs, the runtime's own.
-const FILES_APART_FROM_CONNECTIONS: usize = 32;
-
-/// Fewest and most connections that aren't WebSockets (yet), and how many files there are for each.
-const PENDING: std::ops::RangeInclusive<usize> = 64..=4096;
-const FILES_A_PENDING: usize = 16;
 
 /// How often the distributions are folded, so that they don't grow between scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -85,7 +79,8 @@ pub enum Error {
 pub async fn run(config: Config) -> Result<(), Error> {
     let open_files = raise_open_file_limit();
     let prometheus = install_metrics(open_files)?;
-    let broker = Broker::start(&config, open_files)?;
+    let room = Room::new(open_files, Doors::count(&config));
+    let broker = Broker::start(&config, &room)?;
     let context = &broker.context;
     let doors = Doors::open(&config, context, prometheus.clone())?;
     let mut signals = signals::Signals::new()?;
@@ -97,14 +92,13 @@ pub async fn run(config: Config) -> Result<(), Error> {
         max_header: config.max_header_size,
         instruments: Arc::clone(&context.instruments),
         certificate: certificate.transpose()?,
-        pending: Pending::new(room(open_files).pending, Arc::clone(&context.clock)),
         requests: TaskTracker::new(),
         stop: CancellationToken::new(),
     };
     let addresses = doors.addresses;
-    doors.serve(&serving);
+    doors.serve(&room, &context.clock, &serving);
     tokio::spawn(upkeep(prometheus));
-    let connections = (context.settings.most.connections, room(open_files).connections);
+    let connections = (context.settings.most.connections, room.connections());
     announce::ready(&config, &addresses, open_files, connections);
 
     let signal = tokio::select! {
@@ -138,7 +132,7 @@ struct Broker {
 }
 
 impl Broker {
-    fn start(config: &Config, open_files: u64) -> Result<Self, Error> {
+    fn start(config: &Config, room: &Room) -> Result<Self, Error> {
         let clock = Clock::new();
         let instruments = Arc::new(Instruments::new());
         let (shards, heartbeat) = (TaskTracker::new(), TaskTracker::new());
@@ -168,7 +162,7 @@ impl Broker {
         let beating = Heartbeat::new(Arc::clone(&clock), liveness);
         let run = Arc::clone(&beating).run(Arc::clone(&instruments), heartbeat_stop.clone());
         heartbeat.spawn(run);
-        let settings = settings(config, open_files);
+        let settings = settings(config, room);
         let connections = TaskTracker::new();
         let token = TokenName::new(&config.access.jwt_param);
         let access = (config.access.rules(), token, config.trusted_proxies.clone());
@@ -245,26 +239,13 @@ fn streams(config: &Config) -> Result<broker::Settings, Error> {
     })
 }
 
-/// How many connections of each kind the files are for.
-struct Room {
-    connections: usize,
-    pending: usize,
-}
-
-fn room(open_files: u64) -> Room {
-    let files = usize::try_from(open_files).unwrap_or(usize::MAX);
-    let pending = (files / FILES_A_PENDING).clamp(*PENDING.start(), *PENDING.end());
-    let rest = files.saturating_sub(FILES_APART_FROM_CONNECTIONS + pending);
-    Room { connections: rest.max(1), pending }
-}
-
-fn settings(config: &Config, open_files: u64) -> Settings {
+fn settings(config: &Config, room: &Room) -> Settings {
     Settings {
         limits: config.limits,
         max_message: config.max_message_size,
         max_outbox: u32::try_from(config.max_outbox_size).unwrap_or(u32::MAX),
         most: Most {
-            connections: config.max_connections.unwrap_or(room(open_files).connections),
+            connections: config.max_connections.unwrap_or(room.connections()),
             per_address: config.max_connections_per_address,
             per_second: config.max_handshakes_per_second,
         },

@@ -1,8 +1,14 @@
-//! The connections that aren't WebSockets: handshakes under way, plain HTTP, and those that say
-//! nothing. There is room for a number of them, and who needs it gets it from the one that has
-//! been idle for longest, so that nobody keeps others out by waiting.
+//! Places for the connections of a port that aren't WebSockets: handshakes under way, plain HTTP, and
+//! those that say nothing.
+//!
+//! Whatever these do, a newcomer gets a place soon. When all are taken, the address with the most of them
+//! makes room, so nobody else does: one that has got nowhere in the time that a handshake takes, else one
+//! that has been idle or at its request for too long. Those that ask again and again take turns: an answer
+//! given while a newcomer waits is the last on its connection, and says so. Where most have got nowhere yet,
+//! only these make room.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,106 +18,274 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::transport::network;
 
 /// What a connection has at least before it has to go: a round trip of a slow network…
 const ROUND_TRIP: Duration = Duration::from_millis(250);
 
-/// …and the time that the handshakes of all others take, TLS among them, if their turn comes
-/// first. When everyone comes at once, the next ones wait in the kernel for a moment rather than
-/// cost others the handshake they are in the middle of.
-const HANDSHAKE: Duration = Duration::from_millis(1);
+/// …and the time that the first requests of all others take if their turn comes first. When everyone comes
+/// at once, the next ones wait in the kernel for a moment rather than cost others the handshake they are in
+/// the middle of.
+const REQUEST: Duration = Duration::from_micros(100);
 
-/// How many times as long it has while places come free by themselves: then it is a crowd that
-/// makes its way, and who waits will get in without anyone being sent away.
-const WHILE_IT_MOVES: u32 = 4;
+/// The same for the TLS handshakes of all others, once its own has begun.
+const TLS_HANDSHAKE: Duration = Duration::from_millis(1);
 
-/// Set in the key of a connection that has got anywhere: those that haven't go first.
-const IN_USE: u64 = 1 << 63;
+/// How many times as long a connection that has got nowhere yet has while places come free by themselves
+/// in good number: then it is a crowd that makes its way, and who waits will get in without anyone being
+/// sent away.
+const WHILE_IT_FLOWS: u32 = 4;
 
-/// All of them.
+/// Of how many places one has to come free within the time for a handshake for that.
+const FLOW: usize = 4;
+
+/// How long a connection that got an answer may be idle, or at another request, if its place is needed.
+const MAX_HOLD: Duration = Duration::from_secs(1);
+
+/// The places of one port.
 #[derive(Debug)]
 pub(super) struct Pending {
-    most: usize,
-    grace: Duration,
+    max: usize,
     clock: Arc<Clock>,
-    queue: Mutex<Queue>,
+    places: Mutex<Places>,
     left: Notify,
 }
 
-/// In the order in which they have to go.
 #[derive(Debug, Default)]
-struct Queue {
+struct Places {
     next: u64,
-    /// When a place last came free by itself.
-    moved: Option<Instant>,
-    entries: BTreeMap<u64, Entry>,
+    /// By number, so in the order in which they were taken.
+    taken: BTreeMap<u64, Place>,
+    /// How many each address has.
+    by_address: HashMap<IpAddr, Count>,
+    /// The address of the newcomer that waits, unless a connection leaves for it already.
+    waits: Option<IpAddr>,
+    /// When places came free by themselves, for the last quarter of them.
+    freed: VecDeque<Instant>,
+}
+
+/// The places of an address.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    all: usize,
+    /// Those of connections that have got no answer yet, and wait for none.
+    new: usize,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Place {
+    address: IpAddr,
+    entered: Instant,
+    stage: Stage,
+    /// When the stage began.
     since: Instant,
     crowded_out: CancellationToken,
+}
+
+/// How far a connection is, in the order in which they make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// It has got nowhere yet.
+    Silent,
+    /// Its TLS handshake is under way, or done.
+    Tls,
+    /// It has got an answer, and asks nothing.
+    Idle,
+    /// It waits for an answer.
+    Asking,
+}
+
+impl Stage {
+    const fn is_new(self) -> bool {
+        match self {
+            Self::Silent | Self::Tls => true,
+            Self::Idle | Self::Asking => false,
+        }
+    }
 }
 
 /// One connection's place among them; free again when dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     pending: Arc<Pending>,
-    key: AtomicU64,
+    address: IpAddr,
+    number: AtomicU64,
     crowded_out: CancellationToken,
 }
 
 impl Pending {
     /// Room for so many.
-    pub(super) fn new(most: usize, clock: Arc<Clock>) -> Arc<Self> {
-        let grace = ROUND_TRIP + HANDSHAKE * u32::try_from(most).unwrap_or(u32::MAX);
-        Arc::new(Self { most, grace, clock, queue: Mutex::default(), left: Notify::new() })
+    pub(super) fn new(max: usize, clock: Arc<Clock>) -> Arc<Self> {
+        Arc::new(Self { max, clock, places: Mutex::default(), left: Notify::new() })
     }
 
-    /// A slot, as soon as one is free or someone has had theirs for long enough.
-    pub(super) async fn enter(self: &Arc<Self>) -> Slot {
+    /// A place for a connection from an address, as soon as one is free or someone has had theirs for
+    /// long enough. One waits at a time.
+    pub(super) async fn enter(self: &Arc<Self>, address: IpAddr) -> Slot {
         loop {
-            match self.try_enter(self.clock.now()) {
+            match self.try_enter(address, self.clock.now()) {
                 Ok(slot) => return slot,
-                Err(wait) => drop(tokio::time::timeout(wait, self.left.notified()).await),
+                Err(wait) => {
+                    // who leaves for this one may take its time
+                    let wait = wait.min(ROUND_TRIP);
+                    drop(tokio::time::timeout(wait, self.left.notified()).await);
+                }
             }
         }
     }
 
-    /// A slot, or how long it takes until someone has to give theirs up.
-    fn try_enter(self: &Arc<Self>, now: Instant) -> Result<Slot, Duration> {
-        let mut queue = self.queue.lock();
-        let moves = queue.moved.is_some_and(|at| now.saturating_duration_since(at) < self.grace);
-        let grace = if moves { self.grace * WHILE_IT_MOVES } else { self.grace };
+    /// A place, or how long it takes until someone has to give theirs up.
+    fn try_enter(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<Slot, Duration> {
+        let address = network(address);
+        let mut places = self.places.lock();
+        places.waits = Some(address);
         // more than one has to go where some have come back
-        while queue.entries.len() >= self.most
-            && let Some(first) = queue.entries.first_entry()
-        {
-            let age = now.saturating_duration_since(first.get().since);
-            if let Some(wait) = grace.checked_sub(age).filter(|wait| !wait.is_zero()) {
-                return Err(wait.min(self.grace));
+        while places.taken.len() >= self.max {
+            let crowded_out = self.find_overdue(&places, now)?;
+            if let Some(place) = places.remove(crowded_out) {
+                place.crowded_out.cancel();
             }
-            first.remove().crowded_out.cancel();
         }
+        places.waits = None;
         let crowded_out = CancellationToken::new();
-        let key = queue.add(0, Entry { since: now, crowded_out: crowded_out.clone() });
-        Ok(Slot { pending: Arc::clone(self), key: AtomicU64::new(key), crowded_out })
+        let token = crowded_out.clone();
+        let place =
+            Place { address, entered: now, stage: Stage::Silent, since: now, crowded_out: token };
+        let number = AtomicU64::new(places.take(place));
+        Ok(Slot { pending: Arc::clone(self), address, number, crowded_out })
+    }
+
+    /// Who has to go at once, or how long it takes until someone has to.
+    fn find_overdue(&self, places: &Places, now: Instant) -> Result<u64, Duration> {
+        let flows = self.flows(places, now);
+        let most = places.most();
+        let mut first: Option<(Stage, Instant, u64)> = None;
+        let mut wait = MAX_HOLD;
+        for (number, place) in &places.taken {
+            if !places.makes_room(place.address, place.stage, most) {
+                continue;
+            }
+            let held = now.saturating_duration_since(place.since);
+            let left = self.hold(place.stage, flows).saturating_sub(held);
+            if left.is_zero() {
+                let candidate = (place.stage, place.since, *number);
+                first = Some(first.map_or(candidate, |first| first.min(candidate)));
+            }
+            wait = wait.min(left);
+        }
+        first.map(|(_, _, number)| number).ok_or(wait)
+    }
+
+    /// How long a place may be held in a stage while a newcomer waits.
+    fn hold(&self, stage: Stage, flows: bool) -> Duration {
+        let max = u32::try_from(self.max).unwrap_or(u32::MAX);
+        let patience = if flows { WHILE_IT_FLOWS } else { 1 };
+        match stage {
+            Stage::Silent => (ROUND_TRIP + REQUEST * max) * patience,
+            Stage::Tls => (ROUND_TRIP + TLS_HANDSHAKE * max) * patience,
+            Stage::Idle | Stage::Asking => MAX_HOLD,
+        }
+    }
+
+    /// Whether places come free by themselves, and not just one now and then.
+    fn flows(&self, places: &Places, now: Instant) -> bool {
+        let first = places.freed.front().filter(|_| places.freed.len() >= self.flow());
+        first.is_some_and(|first| {
+            now.saturating_duration_since(*first) < self.hold(Stage::Silent, false)
+        })
+    }
+
+    /// How many places make a flow.
+    fn flow(&self) -> usize {
+        self.max.div_ceil(FLOW)
     }
 }
 
-impl Queue {
-    fn add(&mut self, class: u64, entry: Entry) -> u64 {
-        let key = self.next | class;
+impl Places {
+    fn take(&mut self, place: Place) -> u64 {
+        let number = self.next;
         self.next += 1;
-        self.entries.insert(key, entry);
-        key
+        let count = self.by_address.entry(place.address).or_default();
+        count.all += 1;
+        count.new += usize::from(place.stage.is_new());
+        self.taken.insert(number, place);
+        number
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Place> {
+        let place = self.taken.remove(&number)?;
+        if let Some(count) = self.by_address.get_mut(&place.address) {
+            count.all -= 1;
+            count.new -= usize::from(place.stage.is_new());
+            if count.all == 0 {
+                self.by_address.remove(&place.address);
+            }
+        }
+        Some(place)
+    }
+
+    fn change(&mut self, number: u64, stage: Stage, now: Instant) {
+        if let Some(place) = self.taken.get_mut(&number) {
+            if let Some(count) = self.by_address.get_mut(&place.address) {
+                count.new -= usize::from(place.stage.is_new());
+                count.new += usize::from(stage.is_new());
+            }
+            place.stage = stage;
+            place.since = now;
+        }
+    }
+
+    fn count(&self, address: IpAddr) -> Count {
+        self.by_address.get(&address).copied().unwrap_or_default()
+    }
+
+    /// How many places an address has or wants.
+    fn weight(&self, address: IpAddr) -> usize {
+        self.count(address).all + usize::from(self.waits == Some(address))
+    }
+
+    /// The most that an address which has any has or wants.
+    fn most(&self) -> usize {
+        self.by_address.keys().map(|address| self.weight(*address)).max().unwrap_or_default()
+    }
+
+    /// Whether a connection is among those of which one goes: of the address with the most, and where
+    /// most of these have got nowhere yet, one of them.
+    fn makes_room(&self, address: IpAddr, stage: Stage, most: usize) -> bool {
+        let Count { all, new } = self.count(address);
+        self.weight(address) == most && (stage.is_new() || new * 2 <= all)
     }
 }
 
 impl Slot {
-    /// A request begins, or TLS is agreed on: the connection is in use.
-    pub(super) fn touch(&self) {
-        self.touch_at(self.pending.clock.now());
+    /// A TLS handshake begins, or is done.
+    pub(super) fn speaks_tls(&self) {
+        self.change(Stage::Tls, self.pending.clock.now());
+    }
+
+    /// A request begins.
+    pub(super) fn asks(&self) {
+        self.change(Stage::Asking, self.pending.clock.now());
+    }
+
+    /// A request has its answer. Whether that is the last on this connection, as a newcomer waits.
+    pub(super) fn is_last_answer(&self) -> bool {
+        self.is_last_answer_at(self.pending.clock.now())
+    }
+
+    fn is_last_answer_at(&self, now: Instant) -> bool {
+        let number = self.number.load(Ordering::Relaxed);
+        let mut places = self.pending.places.lock();
+        places.change(number, Stage::Idle, now);
+        let entered = places.taken.get(&number).map(|place| place.entered);
+        // connecting costs more than asking: it is not for one request alone
+        let is_last = entered.is_some_and(|at| now.saturating_duration_since(at) >= ROUND_TRIP)
+            && places.waits.is_some()
+            && places.makes_room(self.address, Stage::Idle, places.most());
+        if is_last {
+            places.waits = None;
+        }
+        is_last
     }
 
     /// Gives the place up while a response lasts that isn't to be counted here, and takes one again
@@ -126,25 +300,27 @@ impl Slot {
     }
 
     fn return_at(&self, now: Instant) {
-        let mut queue = self.pending.queue.lock();
-        if !queue.entries.contains_key(&self.key.load(Ordering::Relaxed)) {
-            let entry = Entry { since: now, crowded_out: self.crowded_out.clone() };
-            self.key.store(queue.add(IN_USE, entry), Ordering::Relaxed);
+        let mut places = self.pending.places.lock();
+        if !places.taken.contains_key(&self.number.load(Ordering::Relaxed)) {
+            let (address, crowded_out) = (self.address, self.crowded_out.clone());
+            let place =
+                Place { address, entered: now, stage: Stage::Asking, since: now, crowded_out };
+            self.number.store(places.take(place), Ordering::Relaxed);
         }
     }
 
-    fn touch_at(&self, now: Instant) {
-        let mut queue = self.pending.queue.lock();
-        if let Some(mut entry) = queue.entries.remove(&self.key.load(Ordering::Relaxed)) {
-            entry.since = now;
-            self.key.store(queue.add(IN_USE, entry), Ordering::Relaxed);
-        }
+    fn change(&self, stage: Stage, now: Instant) {
+        let number = self.number.load(Ordering::Relaxed);
+        self.pending.places.lock().change(number, stage, now);
     }
 
     fn leave(&self, now: Instant) {
-        let mut queue = self.pending.queue.lock();
-        if queue.entries.remove(&self.key.load(Ordering::Relaxed)).is_some() {
-            queue.moved = Some(now);
+        let mut places = self.pending.places.lock();
+        if places.remove(self.number.load(Ordering::Relaxed)).is_some() {
+            if places.freed.len() >= self.pending.flow() {
+                places.freed.pop_front();
+            }
+            places.freed.push_back(now);
             self.pending.left.notify_one();
         }
     }
@@ -165,117 +341,193 @@ impl Drop for Slot {
 mod tests {
     use super::*;
 
-    fn room_for(most: usize) -> (Arc<Pending>, Instant, Duration) {
+    const ANN: &str = "192.0.2.1";
+    const BOB: &str = "192.0.2.2";
+
+    fn room_for(max: usize) -> (Arc<Pending>, Instant) {
         let clock = Clock::new();
         let now = clock.now();
-        let pending = Pending::new(most, clock);
-        let grace = pending.grace;
-        (pending, now, grace)
+        (Pending::new(max, clock), now)
     }
 
-    #[test]
-    fn a_slot_is_free_again_when_it_is_dropped() {
-        let (pending, now, grace) = room_for(1);
-        let slot = pending.try_enter(now).unwrap();
-        assert_eq!(pending.try_enter(now).unwrap_err(), grace);
-        drop(slot);
-        let _slot = pending.try_enter(now).unwrap();
-    }
-
-    #[test]
-    fn the_one_that_waited_longest_goes_but_not_at_once() {
-        let (pending, start, grace) = room_for(2);
-        let first = pending.try_enter(start).unwrap();
-        let later = start + grace / 2;
-        let second = pending.try_enter(later).unwrap();
-        assert_eq!(pending.try_enter(later).unwrap_err(), grace / 2);
-        let third = pending.try_enter(start + grace).unwrap();
-        assert!(first.crowded_out.is_cancelled());
-        assert!(!second.crowded_out.is_cancelled() && !third.crowded_out.is_cancelled());
-        drop(first); // holds no slot any more
-        assert_eq!(pending.try_enter(start + grace).unwrap_err(), grace / 2);
-    }
-
-    #[test]
-    fn those_that_got_nowhere_go_first_and_then_the_idle() {
-        let (pending, start, grace) = room_for(3);
-        let slots = [(); 3].map(|()| pending.try_enter(start).unwrap());
-        slots[0].touch_at(start);
-        slots[1].touch_at(start);
-        slots[0].touch_at(start + grace);
-        let out = || slots.each_ref().map(|slot| slot.crowded_out.is_cancelled());
-        let newcomer = pending.try_enter(start + grace).unwrap();
-        assert_eq!(out(), [false, false, true]);
-        newcomer.touch_at(start + grace);
-        let other = pending.try_enter(start + grace).unwrap();
-        assert_eq!(out(), [false, true, true]);
-        other.touch_at(start + grace);
-        assert_eq!(pending.try_enter(start + grace).unwrap_err(), grace);
-    }
-
-    #[test]
-    fn as_long_as_places_come_free_those_who_are_in_have_longer() {
-        let (pending, start, grace) = room_for(2);
-        let slow = pending.try_enter(start).unwrap();
-        let quick = pending.try_enter(start).unwrap();
-        quick.leave(start + grace);
-        let _next = pending.try_enter(start + grace).unwrap();
-        assert_eq!(pending.try_enter(start + grace).unwrap_err(), grace, "it may stop moving");
-        assert!(!slow.crowded_out.is_cancelled());
-        let stuck = start + grace * 2;
-        let _other = pending.try_enter(stuck).unwrap();
-        assert!(slow.crowded_out.is_cancelled());
-    }
-
-    #[test]
-    fn but_not_for_ever() {
-        let (pending, start, grace) = room_for(2);
-        let slow = pending.try_enter(start).unwrap();
-        let end = start + grace * WHILE_IT_MOVES;
-        pending.try_enter(end).unwrap().leave(end);
-        let _next = pending.try_enter(end).unwrap();
-        let _other = pending.try_enter(end).unwrap();
-        assert!(slow.crowded_out.is_cancelled());
-    }
-
-    #[test]
-    fn who_steps_out_is_not_sent_away_and_comes_back_to_the_end() {
-        let (pending, start, grace) = room_for(2);
-        let lasting = pending.try_enter(start).unwrap();
-        lasting.touch_at(start);
-        lasting.step_out(true);
-        let others = [(); 2].map(|()| pending.try_enter(start).unwrap());
-        for other in &others {
-            other.touch_at(start);
+    impl Pending {
+        fn come(self: &Arc<Self>, address: &str, now: Instant) -> Result<Slot, Duration> {
+            self.try_enter(address.parse().unwrap(), now)
         }
-        let out = || {
-            let cancelled = |slot: &Slot| slot.crowded_out.is_cancelled();
-            (cancelled(&lasting), others.each_ref().map(cancelled))
-        };
-        assert_eq!(out(), (false, [false, false]));
-        lasting.return_at(start + grace);
-        lasting.return_at(start + grace);
-        assert_eq!(pending.queue.lock().entries.len(), 3);
-        let later = start + grace * WHILE_IT_MOVES;
-        let _newcomer = pending.try_enter(later).unwrap();
-        assert_eq!(out(), (false, [true, true]), "one place was too many");
-        assert_eq!(pending.queue.lock().entries.len(), 2);
+
+        fn fill(self: &Arc<Self>, address: &str, now: Instant) -> Vec<Slot> {
+            let free = self.max - self.places.lock().taken.len();
+            (0..free).map(|_| self.come(address, now).unwrap()).collect()
+        }
+    }
+
+    /// Which of them have been sent away.
+    fn gone(slots: &[Slot]) -> Vec<bool> {
+        slots.iter().map(|slot| slot.crowded_out.is_cancelled()).collect()
+    }
+
+    #[test]
+    fn a_place_is_free_again_when_its_connection_ends() {
+        let (pending, now) = room_for(1);
+        let slot = pending.come(ANN, now).unwrap();
+        assert_eq!(pending.come(ANN, now).unwrap_err(), pending.hold(Stage::Silent, false));
+        drop(slot);
+        let _slot = pending.come(ANN, now).unwrap();
+    }
+
+    #[test]
+    fn the_first_that_got_nowhere_goes_but_not_at_once() {
+        let (pending, start) = room_for(2);
+        let grace = pending.hold(Stage::Silent, false);
+        let first = pending.come(ANN, start).unwrap();
+        let second = pending.come(ANN, start + grace / 2).unwrap();
+        assert_eq!(pending.come(ANN, start + grace / 2).unwrap_err(), grace / 2);
+        let third = pending.come(ANN, start + grace).unwrap();
+        let slots = [first, second, third];
+        assert_eq!(gone(&slots), [true, false, false]);
+        drop(slots);
+        let places = pending.places.lock();
+        assert!(places.taken.is_empty() && places.by_address.is_empty());
+    }
+
+    #[test]
+    fn a_tls_handshake_under_way_has_the_time_that_all_of_them_take() {
+        let (pending, start) = room_for(100);
+        let slots = pending.fill(ANN, start);
+        slots[0].change(Stage::Tls, start);
+        let later = start + ROUND_TRIP + TLS_HANDSHAKE * 100;
+        for _ in 0..99 {
+            std::mem::forget(pending.come(ANN, later - TLS_HANDSHAKE).unwrap());
+        }
+        assert!(!slots[0].crowded_out.is_cancelled());
+        pending.come(ANN, later).unwrap();
+        assert!(slots[0].crowded_out.is_cancelled());
+    }
+
+    #[test]
+    fn nobody_who_has_asked_holds_a_place_for_more_than_a_second() {
+        let (pending, start) = room_for(3);
+        let slots = pending.fill(ANN, start);
+        slots[0].change(Stage::Asking, start);
+        slots[1].change(Stage::Idle, start);
+        slots[2].change(Stage::Idle, start + MAX_HOLD / 2);
+        assert_eq!(pending.come(ANN, start + MAX_HOLD / 2).unwrap_err(), MAX_HOLD / 2);
+        let _newcomer = pending.come(ANN, start + MAX_HOLD).unwrap();
+        assert_eq!(gone(&slots), [false, true, false], "who waits for an answer goes last");
+        let _newcomer = pending.come(ANN, start + MAX_HOLD).unwrap();
+        assert_eq!(gone(&slots), [true, true, false]);
+    }
+
+    #[test]
+    fn those_who_keep_asking_take_turns_each_with_a_last_answer() {
+        let (pending, start) = room_for(3);
+        let slots = pending.fill(ANN, start);
+        let answers =
+            |now| slots.iter().map(|slot| slot.is_last_answer_at(now)).collect::<Vec<_>>();
+        assert_eq!(answers(start + ROUND_TRIP), [false; 3], "nobody waits");
+        pending.come(ANN, start).unwrap_err();
+        assert_eq!(answers(start), [false; 3], "they have just come");
+        assert_eq!(answers(start + ROUND_TRIP), [true, false, false], "one for each newcomer");
+        pending.come(ANN, start + ROUND_TRIP).unwrap_err();
+        drop(slots);
+        let _newcomer = pending.come(ANN, start + ROUND_TRIP).unwrap();
+    }
+
+    #[test]
+    fn the_address_with_the_most_places_makes_room() {
+        let (pending, start) = room_for(4);
+        let bob = [pending.come(BOB, start).unwrap()];
+        let ann = pending.fill(ANN, start);
+        let later = start + MAX_HOLD;
+        let _bob = pending.come(BOB, later).unwrap();
+        assert_eq!((gone(&bob), gone(&ann)), (vec![false], vec![true, false, false]));
+        let _ann = pending.come(ANN, later).unwrap();
+        assert_eq!((gone(&bob), gone(&ann)), (vec![false], vec![true, true, false]));
+        // nor is an answer to Bob the last for Ann's sake
+        for slot in bob.iter().chain(&ann) {
+            slot.change(Stage::Idle, later);
+        }
+        pending.come(ANN, later).unwrap_err();
+        assert!(!bob[0].is_last_answer_at(later) && ann[2].is_last_answer_at(later));
+    }
+
+    #[test]
+    fn where_most_have_got_nowhere_those_who_have_an_answer_stay() {
+        let (pending, start) = room_for(5);
+        let slots = pending.fill(ANN, start);
+        assert!(!slots[0].is_last_answer_at(start) && !slots[1].is_last_answer_at(start));
+        let later = start + MAX_HOLD;
+        for slot in &slots[2..] {
+            slot.change(Stage::Silent, later);
+        }
+        pending.come(ANN, later).unwrap_err();
+        assert!(!slots[0].is_last_answer_at(later));
+        assert_eq!(gone(&slots), [false; 5]);
+        let grace = pending.hold(Stage::Silent, false);
+        let _newcomer = pending.come(ANN, later + grace).unwrap();
+        assert_eq!(gone(&slots), [false, false, true, false, false]);
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_address() {
+        let (pending, start) = room_for(3);
+        let bob = [pending.come(BOB, start).unwrap()];
+        let networks = ["2001:db8::1", "2001:db8::2"];
+        let others = networks.map(|address| pending.come(address, start).unwrap());
+        let _bob = pending.come(BOB, start + MAX_HOLD).unwrap();
+        assert_eq!(gone(&bob), [true], "both have two, and Bob was first");
+        assert_eq!(gone(&others), [false, false]);
+    }
+
+    #[test]
+    fn while_many_places_come_free_those_who_got_nowhere_yet_have_longer() {
+        let (pending, start) = room_for(8);
+        let grace = pending.hold(Stage::Silent, false);
+        let mut slots = pending.fill(ANN, start);
+        slots.pop().unwrap().leave(start + grace);
+        let _next = pending.fill(ANN, start + grace);
+        let _other = pending.come(ANN, start + grace).unwrap();
+        assert!(slots[0].crowded_out.is_cancelled(), "one now and then is no flow");
+        for _ in 0..pending.flow() {
+            slots.pop().unwrap().leave(start + grace);
+        }
+        let _next = pending.fill(ANN, start + grace);
+        assert_eq!(pending.come(ANN, start + grace).unwrap_err(), MAX_HOLD.min(grace * 3));
+        assert!(!slots[1].crowded_out.is_cancelled());
+        let _other = pending.come(ANN, start + grace * 2).unwrap();
+        assert!(slots[1].crowded_out.is_cancelled(), "it may stop");
+    }
+
+    #[test]
+    fn who_steps_out_is_not_sent_away_and_comes_back() {
+        let (pending, start) = room_for(2);
+        let lasting = pending.come(ANN, start).unwrap();
+        lasting.step_out(true);
+        let others = pending.fill(ANN, start);
+        lasting.return_at(start + MAX_HOLD);
+        lasting.return_at(start + MAX_HOLD);
+        assert_eq!(pending.places.lock().taken.len(), 3);
+        let _newcomer = pending.come(ANN, start + MAX_HOLD).unwrap();
+        assert_eq!(gone(&others), [true, true], "one place was too many");
+        assert!(!lasting.crowded_out.is_cancelled());
+        assert_eq!(pending.places.lock().taken.len(), 2);
         drop(lasting);
-        assert_eq!(pending.queue.lock().entries.len(), 1);
+        assert_eq!(pending.places.lock().taken.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_is_woken_when_a_slot_is_free() {
-        let (pending, _, grace) = room_for(1);
-        let slot = pending.enter().await;
+    async fn who_waits_is_woken_when_a_place_is_free() {
+        let (pending, _) = room_for(1);
+        let address: IpAddr = ANN.parse().unwrap();
+        let slot = pending.enter(address).await;
         let waiting = tokio::spawn({
             let pending = Arc::clone(&pending);
-            async move { pending.enter().await }
+            async move { pending.enter(address).await }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         drop(slot);
-        let asked = tokio::time::timeout(grace / 10, waiting).await;
+        let asked = tokio::time::timeout(ROUND_TRIP / 10, waiting).await;
         asked.expect("not woken").unwrap();
     }
 }

@@ -61,10 +61,12 @@ impl Certificate {
         Ok((certificate, reloader))
     }
 
-    /// Does the TLS handshake; nothing comes of it if the client left without a word.
+    /// Does the TLS handshake, which `begins` with the client's first byte; nothing comes of it if the
+    /// client left without a word.
     pub(super) async fn accept(
         &self,
         socket: TcpStream,
+        begins: impl FnOnce(),
     ) -> Result<Option<TlsSocket>, HandshakeFailure> {
         let mut first = [0];
         match socket.peek(&mut first).await {
@@ -74,7 +76,7 @@ impl Certificate {
                 say_use_tls(&socket).await;
                 return Err(HandshakeFailure::Tls);
             }
-            Ok(_) => {}
+            Ok(_) => begins(),
             Err(_) => return Err(HandshakeFailure::Incomplete),
         }
         let server = Arc::clone(&self.current.lock());

@@ -36,7 +36,7 @@ pub(super) fn client(peer: IpAddr, headers: &HeaderMap, proxies: &Proxies) -> Ip
 }
 
 /// What is counted as one client: an IPv4 address, or an IPv6 network of the size one gets.
-pub(super) fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => {

@@ -79,7 +79,7 @@ impl Line {
     }
 
     /// Whether somebody takes the connection over.
-    fn is_wanted(&self) -> bool {
+    pub fn is_wanted(&self) -> bool {
         self.0.is_wanted.load(Ordering::Acquire)
     }
 

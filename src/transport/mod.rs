@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 use warp::http::HeaderName;
 
-pub use address::Peer;
+pub use address::{Peer, network};
 pub use admission::{Most, NoPlace, Place};
 pub use connection::Connection;
 pub use handshake::route;
