@@ -284,7 +284,9 @@ fn a_directory_that_can_not_be_one_is_told_in_a_sentence() {
     let parent = tempfile::tempdir().unwrap();
     let file = parent.path().join("file");
     fs::write(&file, "").unwrap();
-    for dir in [&file, &file.join("below"), Path::new("/proc/broker-state")] {
+    let taken = State::open(&file, BOOT).unwrap_err();
+    assert!(matches!(taken, OpenError::NoDirectory { .. }), "{taken}");
+    for dir in [&file.join("below"), Path::new("/proc/broker-state")] {
         let error = State::open(dir, BOOT).unwrap_err();
         assert!(matches!(error, OpenError::Create { .. }), "{error}");
         let sentence = error.to_string();
