@@ -1,6 +1,7 @@
 // One member with several sessions: tabs, devices, two subscriptions of one page.
 
 import assert from 'node:assert/strict';
+import { phoenixIn } from './support/phoenix.js';
 import { scenario } from './support/scenario.js';
 
 scenario('the second session of a member is told to nobody', {}, async (s) => {
@@ -163,3 +164,18 @@ scenario('sessions with equal infos come and go without an update', {}, async (s
   observer.hearsNothing();
   assert.equal(await phone.count(identifier), 1);
 });
+
+for (const ttl of ['0s', '1s']) {
+  scenario(`who joins anew as their session can't be resumed is one device (--sessions-ttl ${ttl})`, { 'sessions-ttl': ttl, 'presence-ttl': '60s' }, async (s) => {
+    const watcher = await phoenixIn(s, 'room', 'watcher');
+    const [ann] = await s.member('room', 'ann', 1);
+    await watcher.sees({ watcher: 1, ann: 1 });
+    ann.terminate();
+    await s.counts({ broker_subscriptions: 1, broker_sessions_parked: ttl === '0s' ? 0 : 1 });
+    await s.counts({ broker_sessions_parked: 0 });
+    await s.http.users('room'); // in the turn of which the stream forgets the session, if not before
+    await s.member('room', 'ann', 1);
+    await s.counts({ broker_presence_records: 2 });
+    await watcher.sees({ watcher: 1, ann: 1 });
+  });
+}

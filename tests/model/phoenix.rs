@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use broker::auth::{Client, Streams};
 use broker::broker::{
-    Delivery, End, FanOut, GroupKey, Input, Put, Restoring, Settings, Shard, SubscriberKey, Totals,
+    Delivery, End, FanOut, GroupKey, Input, Put, Restoring, ResumeSettings, Settings, Shard,
+    SubscriberKey, Totals,
 };
 use broker::clock::Clock;
 use broker::protocol;
@@ -32,6 +33,8 @@ const METAS: [&str; 4] = ["", r#""n":1"#, r#""n":2"#, r#""phx_ref":"x","n":90071
 /// Infos of members who came by Action Cable or were put by the application.
 const INFOS: [&str; 4] = ["null", "{}", "[1]", r#"{"n":1}"#];
 const TTL: u64 = 300;
+/// How long a session of Action Cable can be resumed, which none is here.
+const SESSION_TTL: u64 = 150;
 const INTERVAL: u64 = 1000;
 
 #[derive(Clone, Debug)]
@@ -50,7 +53,10 @@ enum Step {
         user: usize,
         info: usize,
     },
-    CableEnds,
+    /// Its connection ends, with a session that can be resumed or not.
+    CableEnds {
+        resumable: bool,
+    },
     Put {
         user: usize,
         info: usize,
@@ -106,7 +112,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (0..CLIENTS, 0..USERS.len()).prop_map(|(client, user)| Step::Open { client, user }),
         16 => (0..CLIENTS, what).prop_map(|(client, what)| Step::Do { client, what }),
         1 => (user(), info()).prop_map(|(user, info)| Step::Cable { user, info }),
-        1 => Just(Step::CableEnds),
+        1 => any::<bool>().prop_map(|resumable| Step::CableEnds { resumable }),
         1 => (user(), info()).prop_map(|(user, info)| Step::Put { user, info }),
         1 => user().prop_map(Step::Kick),
         1 => Just(Step::Publish),
@@ -194,7 +200,9 @@ fn token(text: &str) -> String {
 
 fn settings() -> Settings {
     let occupancy_interval = Duration::from_millis(INTERVAL);
-    Settings { occupancy_interval, ..without_history(Duration::from_millis(TTL)) }
+    let ttl = Duration::from_millis(SESSION_TTL);
+    let resume = ResumeSettings { ttl, longest_doubt: Duration::ZERO };
+    Settings { occupancy_interval, resume, ..without_history(Duration::from_millis(TTL)) }
 }
 
 impl World {
@@ -247,13 +255,13 @@ impl World {
                 self.shard.handle(&topic(), input, self.instant());
                 self.record(Owner::Connection(number), id(user), INFOS[info].to_owned());
             }
-            Step::CableEnds => {
+            Step::CableEnds { resumable } => {
                 let Some(number) = self.cable.take() else { return };
                 self.deliver(0, 1);
-                let end = End { at: self.instant(), doubt: None, resumable: true };
+                let end = End { at: self.instant(), doubt: None, resumable };
                 let input = Input::Ended { key: Self::cable_key(number), end };
                 self.shard.handle(&topic(), input, self.instant());
-                self.let_go(number, Owner::Parked);
+                self.let_go(number, if resumable { Owner::Parked } else { Owner::Nobody });
             }
             Step::Put { user, info } => {
                 let join = Join { id: id(user).into(), info: INFOS[info].into(), extra: None };
@@ -497,6 +505,12 @@ impl World {
         self.shard.handle_timeout(self.instant());
         let now = self.now;
         self.records.retain(|record| record.deadline.is_none_or(|(at, _)| at > now));
+        for record in &mut self.records {
+            let ended = record.deadline.map(|(at, _)| at - TTL);
+            if record.owner == Owner::Parked && ended.is_some_and(|at| at + SESSION_TTL <= now) {
+                record.owner = Owner::Nobody;
+            }
+        }
     }
 
     fn deliver(&mut self, slices: usize, most: usize) {
@@ -592,7 +606,7 @@ impl World {
         for number in std::mem::take(&mut self.clients).into_iter().flatten() {
             self.vanish(number);
         }
-        self.step(&Step::CableEnds);
+        self.step(&Step::CableEnds { resumable: false });
         for user in 0..USERS.len() - 1 {
             self.step(&Step::Kick(user));
         }

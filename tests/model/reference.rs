@@ -131,6 +131,8 @@ pub(crate) struct Model {
     pub(crate) subscriptions: Vec<Subscription>,
     /// All streams' records, the one changed last at the end.
     records: Vec<Record>,
+    /// A record was taken over that isn't the one of its member that changed last.
+    adopted: bool,
     /// Each stream's members in order of arrival.
     members: [Vec<PresenceId>; STREAMS],
     /// The number of each stream's latest lifetime.
@@ -179,6 +181,8 @@ enum Holder {
     /// A subscription's, by its number.
     Subscription(usize),
     Application,
+    /// Nobody's: its connection has ended, and can't be resumed.
+    Orphan,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -211,6 +215,7 @@ impl Model {
             now: 0,
             subscriptions: Vec::new(),
             records: Vec::new(),
+            adopted: false,
             members: Default::default(),
             lifetimes: Default::default(),
             generations: Default::default(),
@@ -459,7 +464,10 @@ impl Model {
     fn join(&mut self, number: usize, join: &Join, cause: JoinCause) {
         let stream = self.subscriptions[number].stream;
         let holder = Holder::Subscription(number);
-        let joined = self.records.iter().position(|record| record.holder == holder);
+        let mut joined = self.records.iter().position(|record| record.holder == holder);
+        if joined.is_none() {
+            joined = self.adopt(stream, holder, join);
+        }
         if joined.is_some_and(|at| self.records[at].join.id != join.id) {
             return self.refuse(number, CommandKind::Join, "");
         }
@@ -468,6 +476,18 @@ impl Model {
         }
         self.counted.commands.push((CommandKind::Join, true));
         self.set_record((stream, holder), joined, join, cause);
+    }
+
+    /// Gives a record that is nobody's to whoever joins under its id; where it is then. It counts as
+    /// changed by that, if the member has changed since.
+    fn adopt(&mut self, stream: usize, holder: Holder, join: &Join) -> Option<usize> {
+        let of_id = |record: &Record| record.stream == stream && record.join.id == join.id;
+        let is_orphan = |record: &Record| of_id(record) && record.holder == Holder::Orphan;
+        let at = self.records.iter().rposition(is_orphan)?;
+        let record = &mut self.records[at];
+        (record.holder, record.deadline) = (holder, None);
+        self.adopted = self.records.iter().rposition(of_id) != Some(at);
+        Some(at)
     }
 
     fn put(&mut self, stream: usize, presence: &Presence, ttl: Option<u64>) {
@@ -496,7 +516,7 @@ impl Model {
         let holders: Vec<Holder> = self.records.iter().filter(of_id).map(|it| it.holder).collect();
         let held = |holder: &Holder| match holder {
             Holder::Subscription(number) => self.subscriptions[*number].is_held.then_some(*number),
-            Holder::Application => None,
+            Holder::Application | Holder::Orphan => None,
         };
         let of = holders.iter().filter_map(held).collect();
         self.given.push(Given::Kick { stream, id: id.clone(), records: holders.len(), of });
@@ -526,7 +546,8 @@ impl Model {
         // what the application doesn't say takes nothing away
         join.extra = join.extra.or_else(|| before.as_ref().and_then(|seen| seen.extra.clone()));
         let Join { id, info, extra } = join.clone();
-        if joined.is_some_and(|at| self.records[at].join == join) {
+        let is_moved = std::mem::take(&mut self.adopted);
+        if !is_moved && joined.is_some_and(|at| self.records[at].join == join) {
             return; // as it is already
         }
         let reference = self.number();
@@ -570,7 +591,7 @@ impl Model {
             }
             let deadline = (self.now - late + self.ttl, self.number());
             if let Some(record) = self.records.iter_mut().find(|record| of_it(record)) {
-                record.deadline = Some(deadline);
+                (record.deadline, record.holder) = (Some(deadline), Holder::Orphan);
             }
         }
         self.generations[connection] += 1;

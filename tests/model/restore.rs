@@ -575,6 +575,34 @@ fn a_record_that_was_taken_over_is_as_it_was() {
     assert_eq!(infos(&mut restored), seen);
 }
 
+/// Whoever comes back then joins anew, and isn't two devices until the TTL is over.
+#[test]
+fn a_record_that_nobody_can_resume_is_taken_over() {
+    let now = Clock::new().now();
+    let join = |shard: &mut Shard<u32>, session| {
+        let join = Some(Ok(Join { id: "ann".into(), info: "1".into(), extra: None }));
+        let (history, grant, arrival) = (None, Grant::OPEN, Arrival::default());
+        let command = StreamCommand::Subscribe { join, history, grant, arrival };
+        let (key, recipient, reference) = (key(session), session, None);
+        shard.handle(&name(0), Input::Command { key, recipient, command, reference }, now);
+    };
+    let mut shard = Shard::<u32>::new(SETTINGS, now);
+    shard.keep_changes();
+    join(&mut shard, 1);
+    let changes = shard.take_changes();
+    let none = ResumeSettings { ttl: Duration::ZERO, ..SETTINGS.resume };
+    for (complete, resume, records) in
+        [(true, SETTINGS.resume, 2), (false, SETTINGS.resume, 1), (true, none, 1)]
+    {
+        let mut restored = Shard::<u32>::new(Settings { resume, ..SETTINGS }, now);
+        let at = Restoring { unix: 0, complete, has_history: complete, now };
+        restored.restore(changes.clone(), at);
+        join(&mut restored, 2);
+        assert_eq!(restored.totals().records, records, "{complete}, {resume:?}");
+        assert_eq!(restored.members(&name(0)).len(), 1);
+    }
+}
+
 /// The changes that count, as they are read from disk: what was said last of a stream's beginning.
 fn by_stream(changes: &[Change]) -> BTreeMap<StreamName, Vec<Change>> {
     let mut streams: BTreeMap<StreamName, Vec<Change>> = BTreeMap::new();

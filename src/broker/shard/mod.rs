@@ -35,8 +35,8 @@ use crate::broker::presence::{PresenceSet, RecordKey};
 use crate::broker::repeating::repeat_to;
 use crate::broker::stream::{Stream, Subscriber, UNCONFIRMED};
 use crate::types::{
-    Arrival, Change, CommandKind, Grant, GroupKey, JoinCause, LeaveCause, Listed, MemberList,
-    RecordList, Reference, Repeat, ServerMessage, StreamCommand, StreamName, Watch,
+    Arrival, Change, Codec, CommandKind, Grant, GroupKey, JoinCause, LeaveCause, Listed,
+    MemberList, RecordList, Reference, Repeat, ServerMessage, StreamCommand, StreamName, Watch,
 };
 
 /// How much may be yet to be said, in bytes, before no more inputs should be taken.
@@ -124,6 +124,13 @@ pub struct ResumeSettings {
     /// How long after it was sent to everyone it may not be sure that a presence event arrived:
     /// later than that a connection it was lost on has ended.
     pub longest_doubt: Duration,
+}
+
+impl ResumeSettings {
+    /// Whether subscriptions of clients of a codec can be resumed.
+    fn is_for(self, codec: Codec) -> bool {
+        codec.resumes() && !self.ttl.is_zero()
+    }
 }
 
 /// What ends at a deadline.
@@ -428,7 +435,7 @@ impl<R: Clone> Shard<R> {
         let place = group.entry(key.session);
         let is_new = matches!(place, Entry::Vacant(_));
         if let Entry::Vacant(place) = place {
-            let is_kept = self.changes.is_some() && key.group.codec.resumes();
+            let is_kept = self.changes.is_some() && self.settings.resume.is_for(key.group.codec);
             let grant = is_kept.then(|| Box::new(grant));
             place.insert(Subscriber {
                 recipient,

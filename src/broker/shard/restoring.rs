@@ -199,7 +199,7 @@ impl<R: Clone> Shard<R> {
         for ((session, identifier), record) in &records {
             let group = groups.get(&(*session, identifier.clone()));
             let group = group.map(|(group, _)| group.clone());
-            let is_orphan = group.is_none();
+            let is_orphan = group.is_none() || !resumable;
             let codec = Codec::ActionCable; // of a connection that is gone, it only names the record
             let group = group.unwrap_or_else(|| GroupKey::new(codec, identifier.clone()));
             let owner = SubscriberKey { session: *session, group };

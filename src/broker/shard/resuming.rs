@@ -17,15 +17,14 @@ impl<R: Clone> Shard<R> {
         let Some(index) = self.find(name) else { return };
         if let Some(subscriber) = self.unsubscribe(index, &key) {
             let record = subscriber.record;
-            if !key.group.codec.resumes()
-                && let Some(record) = record
-                && let Some(stream) = self.streams.get_mut(index as usize)
-            {
-                stream.presence.orphan(record);
-            }
-            if end.resumable && !self.settings.resume.ttl.is_zero() {
+            if end.resumable && self.settings.resume.is_for(key.group.codec) {
                 self.park(index, key, subscriber, end);
             } else {
+                if let Some(record) = record
+                    && let Some(stream) = self.streams.get_mut(index as usize)
+                {
+                    stream.presence.orphan(record);
+                }
                 self.keep_unsubscribed(index, &key);
             }
             self.expire(index, record, end.at, now);
@@ -49,18 +48,19 @@ impl<R: Clone> Shard<R> {
         self.now = now;
         let Some(index) = self.find(name) else { return false };
         let Some(stream) = self.streams.get_mut(index as usize) else { return false };
+        let Some(Parked { known, .. }) = stream.parked.get(from) else { return false };
+        let names = from.group.identifier.as_str().len();
+        let size = |news: &[ServerMessage]| weight(news) + news.len() * names;
+        let Some(news) = stream.news(*known).filter(|news| fits(size(news))) else {
+            self.drop_parked(index, from);
+            self.forget_if_idle(index);
+            return false;
+        };
         let Some(Parked { record, known, deadline, grant }) = stream.parked.remove(from) else {
             return false;
         };
         self.totals.parked -= 1;
         self.deadlines.cancel(deadline);
-        let names = from.group.identifier.as_str().len();
-        let size = |news: &[ServerMessage]| weight(news) + news.len() * names;
-        let Some(news) = stream.news(known).filter(|news| fits(size(news))) else {
-            self.keep_unsubscribed(index, from);
-            self.forget_if_idle(index);
-            return false;
-        };
         let record = record.filter(|(key, was)| stream.presence.reference_of(*key) == Some(*was));
         let record = record.map(|(key, _)| key);
         let deadline = record.and_then(|record| stream.presence.deadline_mut(record)?.take());
@@ -190,13 +190,18 @@ impl<R: Clone> Shard<R> {
         }
     }
 
+    /// Ends a subscription that waits to be resumed. Its record, if it still stands, is an orphan then.
     pub(super) fn drop_parked(&mut self, index: u32, key: &SubscriberKey) {
-        if let Some(stream) = self.streams.get_mut(index as usize)
-            && stream.parked.remove(key).is_some()
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        let Some(Parked { record, deadline, .. }) = stream.parked.remove(key) else { return };
+        self.deadlines.cancel(deadline);
+        if let Some((record, was)) = record
+            && stream.presence.reference_of(record) == Some(was)
         {
-            self.totals.parked -= 1;
-            self.keep_unsubscribed(index, key);
+            stream.presence.orphan(record);
         }
+        self.totals.parked -= 1;
+        self.keep_unsubscribed(index, key);
     }
 
     /// Lets the record of an ended connection run out.
