@@ -80,12 +80,16 @@ fn write(dir: &Path, image: &Image) {
     }
 }
 
+fn is_mark(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "mark")
+}
+
 /// Every state on the way from one to the other, the two included.
 fn between(before: &Image, after: &Image) -> Vec<Image> {
     let mut images = vec![before.clone()];
     let mut now = before.clone();
     for (name, bytes) in after {
-        if name.ends_with(".mark") {
+        if is_mark(name) {
             now.insert(name.clone(), bytes.clone());
             images.push(now.clone());
             continue;
@@ -288,7 +292,7 @@ impl Sim {
             left.insert(name.clone(), kept);
         }
         for (name, bytes) in &self.durable {
-            if name.ends_with(".mark") && next(1) == 0 {
+            if is_mark(name) && next(1) == 0 {
                 left.insert(name.clone(), bytes.clone()); // nothing of it is synced
             }
             if !self.image.contains_key(name) && next(1) == 0 {

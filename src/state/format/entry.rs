@@ -65,35 +65,7 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
             begin(tag::FORGOTTEN, stream, out);
             number(*lost, out);
         }
-        Change::Published(publication) => {
-            let label = publication.labels.as_deref();
-            let event = label.and_then(|label| label.event.as_deref());
-            let frame_type = label.and_then(|label| label.frame_type.as_deref());
-            let tag = match (event, frame_type) {
-                (None, None) => tag::PUBLISHED,
-                (Some(_), None) => tag::PUBLISHED_AS,
-                (_, Some(_)) => tag::PUBLISHED_WITH,
-            };
-            begin(tag, &publication.stream, out);
-            number(publication.at, out);
-            match &publication.position {
-                None => out.push(0),
-                Some(Position { epoch, offset }) => {
-                    out.push(1);
-                    text(epoch.as_str(), out);
-                    number(offset.0, out);
-                }
-            }
-            match (event, frame_type) {
-                (None, None) => {}
-                (Some(event), None) => text(event, out),
-                (event, Some(frame_type)) => {
-                    text(event.unwrap_or_default(), out);
-                    text(frame_type, out);
-                }
-            }
-            text(publication.data.as_str(), out);
-        }
+        Change::Published(publication) => encode_publication(publication, out),
         Change::Subscribed { stream, session, codec, watch, identifier, grant } => {
             let tag = match watch {
                 Watch::Members => tag::SUBSCRIBED,
@@ -164,6 +136,36 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
             text(id.as_str(), out);
         }
     }
+}
+
+fn encode_publication(publication: &Publication, out: &mut Vec<u8>) {
+    let label = publication.labels.as_deref();
+    let event = label.and_then(|label| label.event.as_deref());
+    let frame_type = label.and_then(|label| label.frame_type.as_deref());
+    let tag = match (event, frame_type) {
+        (None, None) => tag::PUBLISHED,
+        (Some(_), None) => tag::PUBLISHED_AS,
+        (_, Some(_)) => tag::PUBLISHED_WITH,
+    };
+    begin(tag, &publication.stream, out);
+    number(publication.at, out);
+    match &publication.position {
+        None => out.push(0),
+        Some(Position { epoch, offset }) => {
+            out.push(1);
+            text(epoch.as_str(), out);
+            number(offset.0, out);
+        }
+    }
+    match (event, frame_type) {
+        (None, None) => {}
+        (Some(event), None) => text(event, out),
+        (event, Some(frame_type)) => {
+            text(event.unwrap_or_default(), out);
+            text(frame_type, out);
+        }
+    }
+    text(publication.data.as_str(), out);
 }
 
 pub(super) fn encode_complete(forgotten: u64, out: &mut Vec<u8>) {
