@@ -395,12 +395,11 @@ mod tests {
         let (pending, start) = room_for(100);
         let slots = pending.fill(ANN, start);
         slots[0].change(Stage::Tls, start);
-        let later = start + ROUND_TRIP + TLS_HANDSHAKE * 100;
-        for _ in 0..99 {
-            std::mem::forget(pending.come(ANN, later - TLS_HANDSHAKE).unwrap());
-        }
+        let all_but_one = start + ROUND_TRIP + TLS_HANDSHAKE * 99;
+        let others: Vec<_> = (0..99).map(|_| pending.come(ANN, all_but_one).unwrap()).collect();
         assert!(!slots[0].crowded_out.is_cancelled());
-        pending.come(ANN, later).unwrap();
+        let _newcomer = pending.come(ANN, all_but_one + TLS_HANDSHAKE).unwrap();
+        assert_eq!(gone(&others), [false; 99]);
         assert!(slots[0].crowded_out.is_cancelled());
     }
 

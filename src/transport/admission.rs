@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::address;
+use super::longpoll::Absent;
 
 /// Beyond this a map that has emptied gives its memory back.
 const KEPT_ROOM: usize = 1024;
@@ -60,12 +61,22 @@ impl Admission {
         Arc::new(Self { most, open: AtomicUsize::new(0), by_address: Mutex::default(), rate })
     }
 
-    /// A place for a connection from an address, if there is one.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<Place, NoPlace> {
+    /// A place for a connection from an address, if there is one. If all are taken and one of those that
+    /// are `absent` makes room, there are more than there may be until that has ended: it takes up no file.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        now: Instant,
+        absent: &Absent,
+    ) -> Result<Place, NoPlace> {
         let more = |open: usize| (open < self.most.connections).then_some(open + 1);
-        self.open
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .map_err(|_| NoPlace::Full)?;
+        let is_full = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err();
+        if is_full {
+            if !absent.can_make_room(now) {
+                return Err(NoPlace::Full);
+            }
+            self.open.fetch_add(1, Ordering::Relaxed);
+        }
         let mut place = Place { admission: Arc::clone(self), address: None };
         if let Some(most) = self.most.per_address {
             let address = address::network(address);
@@ -78,10 +89,13 @@ impl Admission {
             place.address = Some(Box::new(address));
         }
         // last, so that those who are refused anyway don't use it up
-        match &self.rate {
-            Some(rate) if !rate.take(now) => Err(NoPlace::Rate),
-            Some(_) | None => Ok(place),
+        if self.rate.as_ref().is_some_and(|rate| !rate.take(now)) {
+            return Err(NoPlace::Rate);
         }
+        if is_full && !absent.make_room(now) {
+            return Err(NoPlace::Full);
+        }
+        Ok(place)
     }
 
     /// How many connections are open.
@@ -162,7 +176,7 @@ mod tests {
     #[test]
     fn an_address_has_so_many_places_and_they_come_free() {
         let admission = Admission::new(Most { per_address: Some(2), ..ANY });
-        let admit = |address: &str| admission.admit(ip(address), now());
+        let admit = |address: &str| admission.admit(ip(address), now(), &Absent::default());
         let (first, _second) = (admit("192.0.2.1").unwrap(), admit("192.0.2.1").unwrap());
         assert_eq!(admit("192.0.2.1").unwrap_err(), NoPlace::Address);
         assert_eq!(admission.connections(), 2, "the one refused holds no place");
@@ -175,7 +189,7 @@ mod tests {
     #[test]
     fn an_ipv6_network_is_one_address() {
         let admission = Admission::new(Most { per_address: Some(1), ..ANY });
-        let admit = |address: &str| admission.admit(ip(address), now());
+        let admit = |address: &str| admission.admit(ip(address), now(), &Absent::default());
         let _place = admit("2001:db8::1").unwrap();
         assert_eq!(admit("2001:db8::ffff:1").unwrap_err(), NoPlace::Address);
         let _other = admit("2001:db8:0:1::1").unwrap();
@@ -184,7 +198,9 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_addresses_without_connections() {
         let admission = Admission::new(Most { per_address: Some(1), ..ANY });
-        let admit = |n: u32| admission.admit(IpAddr::from(n.to_be_bytes()), now()).unwrap();
+        let admit = |n: u32| {
+            admission.admit(IpAddr::from(n.to_be_bytes()), now(), &Absent::default()).unwrap()
+        };
         let places: Vec<Place> = (0..10_000).map(admit).collect();
         assert_eq!(admission.by_address.lock().len(), 10_000);
         drop(places);
@@ -195,7 +211,7 @@ mod tests {
     #[test]
     fn without_a_bound_addresses_are_not_counted() {
         let admission = Admission::new(ANY);
-        let _place = admission.admit(ip("192.0.2.1"), now()).unwrap();
+        let _place = admission.admit(ip("192.0.2.1"), now(), &Absent::default()).unwrap();
         assert!(admission.by_address.lock().is_empty());
     }
 
@@ -203,10 +219,16 @@ mod tests {
     fn the_number_of_all_comes_first() {
         let admission = Admission::new(Most { connections: 1, per_second: Some(1), ..ANY });
         let at = now();
-        let place = admission.admit(ip("192.0.2.1"), at).unwrap();
-        assert_eq!(admission.admit(ip("192.0.2.2"), at).unwrap_err(), NoPlace::Full);
+        let place = admission.admit(ip("192.0.2.1"), at, &Absent::default()).unwrap();
+        assert_eq!(
+            admission.admit(ip("192.0.2.2"), at, &Absent::default()).unwrap_err(),
+            NoPlace::Full
+        );
         drop(place);
-        assert_eq!(admission.admit(ip("192.0.2.2"), at).unwrap_err(), NoPlace::Rate);
+        assert_eq!(
+            admission.admit(ip("192.0.2.2"), at, &Absent::default()).unwrap_err(),
+            NoPlace::Rate
+        );
         assert_eq!(admission.connections(), 0);
     }
 

@@ -33,6 +33,7 @@ pub use longpoll::route as long_polling;
 pub use sse::route as event_stream;
 
 use admission::Admission;
+use longpoll::Absent;
 
 use crate::auth;
 use crate::clock::Clock;
@@ -71,6 +72,8 @@ pub struct Context {
     /// The sessions that can be resumed.
     pub sessions: Arc<Sessions>,
     admission: Arc<Admission>,
+    /// Clients that poll, between two polls.
+    absent: Arc<Absent>,
     stopping: AtomicBool,
 }
 
@@ -133,6 +136,7 @@ impl Context {
             identities: Arc::default(),
             sessions: Arc::new(sessions),
             admission,
+            absent: Arc::default(),
             stopping,
         })
     }
@@ -152,8 +156,8 @@ impl Context {
         self.admission.connections()
     }
 
-    /// A place for a connection from an address, if there is one.
+    /// A place for a connection from an address, if there is one or a client that polls makes room.
     pub fn admit(&self, address: IpAddr) -> Result<Place, NoPlace> {
-        self.admission.admit(address, self.clock.now())
+        self.admission.admit(address, self.clock.now(), &self.absent)
     }
 }

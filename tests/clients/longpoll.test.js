@@ -1,6 +1,7 @@
 // Phoenix without WebSockets: the stock client over long polling, and the requests it makes.
 
 import assert from 'node:assert/strict';
+import { Agent, get } from 'node:http';
 import { LongPoll } from 'phoenix';
 import { eventsIn } from './support/events.js';
 import { Http } from './support/http.js';
@@ -321,3 +322,62 @@ scenario('polls that wait and streams of events make no room for others', {}, as
   for (const poll of waiting) assert.equal((await poll).status, 200);
   for (const reader of readers) await reader.hears({ json: { n: 1 } });
 }, { openFiles: 200 });
+
+/** So many files leave places for so many connections. */
+const FEW_FILES = { openFiles: 150 };
+const CONNECTIONS = 150 - 32 - 64;
+
+/** Begins as many sessions as there are places, and more, over one connection; gives their tokens. */
+async function takeAllPlaces(s) {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  s.cleanup(() => agent.destroy());
+  const open = () => new Promise((resolve, reject) => {
+    const options = { agent, host: '127.0.0.1', port: s.broker.port, path: '/socket/longpoll?vsn=2.0.0' };
+    get(options, (answer) => resolve(answer.setEncoding('utf8').toArray())).once('error', reject);
+  });
+  const answers = await Promise.all(Array.from({ length: 2 * CONNECTIONS }, open));
+  return answers.map((parts) => JSON.parse(parts.join('')).token);
+}
+
+scenario('sessions that nobody polls keep nobody out', {}, async (s) => {
+  const ann = await phoenixIn(s, LOBBY, 'ann', POLLING);
+  const [bob, identifier] = await s.subscriber('room');
+  const tokens = await takeAllPlaces(s);
+  assert.ok(tokens.every((token) => typeof token === 'string'), 'nobody is refused');
+  for (let n = 0; n < 10; n += 1) {
+    const [newcomer] = await s.member('room', `user-${n}`);
+    await bob.hearsPresence(identifier, 'join');
+    newcomer.terminate();
+  }
+  const cid = await phoenixIn(s, LOBBY, 'cid', POLLING);
+  for (const topic of [ann, cid]) await topic.sees({ ann: 1, cid: 1 });
+  assert.ok((await s.http.metrics()).get('broker_connections') <= CONNECTIONS + 1);
+  assert.equal(ann.channel.state, 'joined', 'who polls has stayed');
+}, FEW_FILES);
+
+scenario('sessions that were polled once make room a second later', {}, async (s) => {
+  const tokens = (await takeAllPlaces(s)).slice(-CONNECTIONS);
+  const polls = tokens.map(async (token) => {
+    const wire = await s.wire();
+    wire.write(`GET /socket/longpoll?vsn=2.0.0&token=${token} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    return wire;
+  });
+  const wires = await Promise.all(polls);
+  await pass(300);
+  for (const wire of wires) wire.destroy();
+  await s.roomFor(() => s.socket());
+}, FEW_FILES);
+
+scenario('clients whose polls wait keep their places', { 'max-connections': 3 }, async (s) => {
+  const sessions = await Promise.all(['ann', 'bob', 'cid'].map((id) => begin(s, `user_id=${id}&vsn=2.0.0`)));
+  const polls = sessions.map(({ poll }) => poll());
+  await s.connections(3);
+  await pass(1500); // longer than a client between two polls is waited for
+  for (let n = 0; n < 5; n += 1) {
+    await assert.rejects(s.socket(), /HTTP 503/);
+    assert.equal((await s.http.request('/socket/longpoll?vsn=2.0.0')).status, 503);
+  }
+  for (const { post } of sessions) await post(['1', '1', LOBBY, 'phx_join', {}]);
+  for (const poll of polls) assert.equal((await poll).status, 200);
+  await s.connections(3);
+});

@@ -13,6 +13,7 @@
 //!
 //! The connection is one as over a WebSocket, with all that belongs to it, but over a [`Pipe`](pipe::Pipe).
 
+mod absent;
 mod frames;
 mod pipe;
 mod posted;
@@ -37,6 +38,7 @@ use crate::cors;
 use crate::protocol::action_cable::parameter;
 use crate::types::Codec;
 
+pub(super) use absent::Absent;
 use pipe::{Polled, pipe};
 use tokens::{Token, Tokens};
 
@@ -139,7 +141,7 @@ impl Polls {
         }
         let token = handshake::random_sid().ok_or(Refusal::NoRandomness)?;
         tracing::debug!(%client, sid = %opening.sid, "a client polls");
-        let (mut pipe, far) = pipe(&context.clock, PATIENCE);
+        let (mut pipe, far) = pipe(&context.clock, &context.absent, PATIENCE);
         pipe.enter(tokens.enter(token, far));
         opening.run(context, Box::new(pipe), Vec::new(), Bytes::new());
         Ok(token)

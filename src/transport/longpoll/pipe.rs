@@ -23,6 +23,7 @@ use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Sleep;
 
+use super::absent::{Absent, Key};
 use super::frames::{self, Frame, Kind};
 use super::tokens::Entry;
 use crate::clock::Clock;
@@ -58,6 +59,7 @@ pub(super) struct Far(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     clock: Arc<Clock>,
+    absent: Arc<Absent>,
     patience: Duration,
     state: Mutex<State>,
     /// The connection's task.
@@ -80,6 +82,8 @@ struct State {
     posters: Vec<Waker>,
     /// When the client is gone, unless it polls again; none while it polls.
     gone_at: Option<Instant>,
+    /// Where it stands among those that are absent, while it doesn't poll.
+    absence: Option<Key>,
     /// The broker says no more.
     is_ended: bool,
     /// The broker has let go.
@@ -108,15 +112,20 @@ pub(super) struct Polling {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ended;
 
-/// Both ends. A client that hasn't polled for `patience` is gone.
-pub(super) fn pipe(clock: &Arc<Clock>, patience: Duration) -> (Pipe, Far) {
-    let state = State { gone_at: Some(clock.now() + patience), ..State::default() };
+/// Both ends. A client that hasn't polled for `patience` is gone, or as soon as its place is needed.
+pub(super) fn pipe(clock: &Arc<Clock>, absent: &Arc<Absent>, patience: Duration) -> (Pipe, Far) {
+    let now = clock.now();
+    let state = State { gone_at: Some(now + patience), ..State::default() };
     let far = Far(Arc::new(Shared {
         clock: Arc::clone(clock),
+        absent: Arc::clone(absent),
         patience,
         state: Mutex::new(state),
         owner: AtomicWaker::new(),
     }));
+    let mut state = far.0.state.lock();
+    state.absence = Some(absent.enter(false, now, far.clone()));
+    drop(state);
     (Pipe { far: far.clone(), entry: None, alarm: Mutex::default() }, far)
 }
 
@@ -126,13 +135,28 @@ impl Far {
         let mut state = self.0.state.lock();
         state.poll += 1;
         state.gone_at = None;
+        let absence = state.absence.take();
         let pongs = std::mem::take(&mut state.pongs);
         state.to_broker.extend_from_slice(&pongs);
         let (number, replaced) = (state.poll, state.poller.take());
         drop(state);
+        self.0.is_back(absence);
         wake(replaced);
         self.0.owner.wake();
         Polling { far: self.clone(), number }
+    }
+
+    /// Takes the client for gone, unless it is back from this absence.
+    pub(super) fn give_up(&self, absence: Key, now: Instant) -> bool {
+        let mut state = self.0.state.lock();
+        let is_absent = state.absence == Some(absence);
+        if is_absent {
+            state.absence = None;
+            state.gone_at = Some(now);
+        }
+        drop(state);
+        self.0.owner.wake();
+        is_absent
     }
 
     /// Says something to the broker, as soon as it has taken in what was said before.
@@ -154,6 +178,15 @@ impl Far {
         .await?;
         self.0.owner.wake();
         Ok(())
+    }
+}
+
+impl Shared {
+    /// The client is absent no longer, or it doesn't matter any more.
+    fn is_back(&self, absence: Option<Key>) {
+        if let Some(absence) = absence {
+            self.absent.remove(absence);
+        }
     }
 }
 
@@ -186,8 +219,12 @@ impl Drop for Polling {
         let shared = &self.far.0;
         let mut state = shared.state.lock();
         if state.poll == self.number {
+            let now = shared.clock.now();
             state.poller = None;
-            state.gone_at = Some(shared.clock.now() + shared.patience);
+            state.gone_at = Some(now + shared.patience);
+            if !state.is_closed {
+                state.absence = Some(shared.absent.enter(true, now, self.far.clone()));
+            }
             drop(state);
             shared.owner.wake();
         }
@@ -324,8 +361,10 @@ impl Socket for Pipe {
         let mut state = self.state();
         state.is_ended |= how != Shutdown::Read;
         state.is_closed |= how == Shutdown::Both;
+        let absence = if state.is_closed { state.absence.take() } else { None };
         let (poller, posters) = (state.poller.take(), std::mem::take(&mut state.posters));
         drop(state);
+        self.far.0.is_back(absence);
         wake(poller);
         wake(posters);
         self.far.0.owner.wake();
@@ -349,7 +388,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(15);
 
     fn ends() -> (Pipe, Far) {
-        pipe(&Clock::new(), PATIENCE)
+        pipe(&Clock::new(), &Arc::default(), PATIENCE)
     }
 
     fn text(payload: &str) -> Vec<u8> {
@@ -449,7 +488,7 @@ mod tests {
     async fn who_polls_no_more_is_gone() {
         let clock = Clock::new();
         let _watch = tokio::spawn(Arc::clone(&clock).watch(CancellationToken::new()));
-        let (pipe, far) = pipe(&clock, PATIENCE);
+        let (pipe, far) = pipe(&clock, &Arc::default(), PATIENCE);
         let (start, second) = (clock.now(), Duration::from_secs(1));
         let polls = async {
             for _ in 0..3 {
@@ -467,7 +506,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn while_the_process_stood_still_nobody_has_gone() {
         let clock = Clock::new();
-        let (pipe, _far) = pipe(&clock, PATIENCE);
+        let (pipe, _far) = pipe(&clock, &Arc::default(), PATIENCE);
         assert!(until_readable(&pipe).now_or_never().is_none());
         tokio::time::advance(Duration::from_secs(3600)).await;
         assert!(until_readable(&pipe).now_or_never().is_none());

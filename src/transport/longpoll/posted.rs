@@ -91,6 +91,7 @@ async fn say(to: &Far, message: &[u8], is_line: bool) -> Result<(), Fault> {
 mod tests {
     use bytes::Bytes;
     use futures_util::stream;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::super::pipe::pipe;
@@ -101,7 +102,7 @@ mod tests {
 
     /// What the broker gets of a body that comes in these parts.
     async fn posted(parts: &[&'static str], is_lines: bool) -> (Result<(), Fault>, Vec<String>) {
-        let (pipe, far) = pipe(&Clock::new(), Duration::from_secs(1));
+        let (pipe, far) = pipe(&Clock::new(), &Arc::default(), Duration::from_secs(1));
         let parts = parts.iter().map(|part| Ok(Bytes::from_static(part.as_bytes())));
         let result = pass_on(stream::iter(parts), &far, is_lines, 12).await;
         let mut buffer = [0; 1000];
