@@ -116,8 +116,8 @@ pub(crate) fn parked_session(count: u32) -> Weight {
     let park = |number: u32| {
         let sid = SessionId::from_bits(number.into());
         let mut session = Session::restored(sid, Identity::ANYONE);
-        let given = (Watch::Members, Grant::OPEN.rights);
-        session.restore(identifier.clone(), stream.clone(), given, true);
+        let rights = Grant::OPEN.rights;
+        session.restore(identifier.clone(), stream.clone(), Watch::Members, rights);
         sessions.restore([session], now);
     };
     share(measure(|| (0..count).for_each(park)), f64::from(count))

@@ -12,6 +12,7 @@ pub(crate) fn settings() -> Settings {
             longest_doubt: defaults::LIVENESS_TIMEOUT,
         },
         max_members: usize::MAX,
+        max_records: usize::MAX,
         max_answer: defaults::MAX_ANSWER_SIZE,
         occupancy_interval: defaults::OCCUPANCY_INTERVAL,
         history: HistorySettings {

@@ -144,7 +144,7 @@ fn check_action(action: Action, limits: &Limits) {
                     }
                 }
                 StreamCommand::Join(join) => check_list(&identifier, join, limits),
-                StreamCommand::Whisper(whisper) => {
+                StreamCommand::Whisper { whisper, members_only: false } => {
                     let (data, labels, at) = (whisper.data.clone(), None, 0);
                     let publication =
                         Publication { stream, data: data.clone(), labels, at, position: None };
@@ -159,7 +159,9 @@ fn check_action(action: Action, limits: &Limits) {
                 StreamCommand::RefusePresence(_, reason) => {
                     check_frame(&identifier, &ServerMessage::Refused(reason));
                 }
-                StreamCommand::Update(_) => panic!("no frame asks for it"),
+                StreamCommand::Update(_)
+                | StreamCommand::Whisper { .. }
+                | StreamCommand::Publish { .. } => panic!("no frame asks for it"),
                 StreamCommand::Unsubscribe
                 | StreamCommand::Leave(_)
                 | StreamCommand::List(_)
@@ -175,7 +177,6 @@ fn check_action(action: Action, limits: &Limits) {
             let json: Value = serde_json::from_str(payload(&out)).expect("readable JSON");
             assert!(json["type"].is_string());
         }
-        Action::Publish { .. } => panic!("no frame asks for it"),
         Action::Nothing(_) => {}
     }
 }

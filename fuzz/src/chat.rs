@@ -109,12 +109,18 @@ fn check_action(action: Action, limits: &Limits) {
                 StreamCommand::Subscribe { join: Some(Err(reason)), .. } => {
                     check_error(&identifier, &ServerMessage::Refused(reason));
                 }
-                StreamCommand::Whisper(whisper) => {
+                StreamCommand::Whisper { whisper, members_only: true } => {
                     let typing = frame_of(&identifier, &ServerMessage::Whisper(whisper));
                     assert_eq!(typing.expect("a frame")["type"], "typing");
                 }
+                StreamCommand::Publish { data, members_only: true, .. } => {
+                    let frame = published(data.clone());
+                    assert!(frame.contains(data.as_str()), "a message passes as it is");
+                }
                 StreamCommand::Unsubscribe => {}
-                StreamCommand::Subscribe { join: None, .. }
+                StreamCommand::Whisper { .. }
+                | StreamCommand::Publish { .. }
+                | StreamCommand::Subscribe { join: None, .. }
                 | StreamCommand::Join(_)
                 | StreamCommand::Update(_)
                 | StreamCommand::Leave(_)
@@ -122,10 +128,6 @@ fn check_action(action: Action, limits: &Limits) {
                 | StreamCommand::History(_)
                 | StreamCommand::RefusePresence(..) => panic!("no frame asks for it"),
             }
-        }
-        Action::Publish { data, .. } => {
-            let frame = published(data.clone());
-            assert!(frame.contains(data.as_str()), "a message passes as it is");
         }
         Action::Refuse { identifier, message, .. } => check_error(&identifier, &message),
         Action::Answer { message, .. } => {

@@ -162,7 +162,7 @@ fn check_action(action: Action, reference: Option<&Reference>) {
                         check_meta(&group, &join.info);
                     }
                 }
-                StreamCommand::Whisper(whisper) => {
+                StreamCommand::Whisper { whisper, members_only: false } => {
                     replies(ServerMessage::Done);
                     check_whisper(&group, whisper);
                 }
@@ -172,7 +172,10 @@ fn check_action(action: Action, reference: Option<&Reference>) {
                 StreamCommand::Unsubscribe | StreamCommand::Leave(_) => {
                     replies(ServerMessage::Done);
                 }
-                StreamCommand::List(_) | StreamCommand::History(_) => panic!("nobody asks"),
+                StreamCommand::Whisper { .. }
+                | StreamCommand::Publish { .. }
+                | StreamCommand::List(_)
+                | StreamCommand::History(_) => panic!("nobody asks"),
             }
         }
         Action::Refuse { identifier, message, kind } => {
@@ -187,7 +190,7 @@ fn check_action(action: Action, reference: Option<&Reference>) {
             assert_eq!((&frame[0], &frame[2]), (&Value::Null, &json!("phoenix")));
             assert_eq!(frame[3], REPLY);
         }
-        Action::Publish { .. } | Action::Nothing(_) => panic!("every request is answered"),
+        Action::Nothing(_) => panic!("every request is answered"),
     }
 }
 

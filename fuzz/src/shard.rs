@@ -118,6 +118,7 @@ impl World {
                     occupancy_interval: Duration::from_secs(1),
                     resume,
                     max_members: most_members,
+                    max_records: usize::MAX,
                     max_answer: usize::MAX,
                     history,
                     seed: 7,
@@ -309,7 +310,10 @@ impl World {
         let number = self.say(stream, Some(connection));
         self.command(
             follower,
-            StreamCommand::Whisper(Whisper { event: None, data: number.to_string().into() }),
+            StreamCommand::Whisper {
+                whisper: Whisper { event: None, data: number.to_string().into() },
+                members_only: false,
+            },
         );
     }
 

@@ -4,6 +4,31 @@ use std::sync::Arc;
 
 use crate::types::{GroupKey, Reference, ServerMessage};
 
+/// Where a subscriber's messages go: one for each connection.
+pub trait Destination: Clone {
+    /// Counts a record that its client has from now on, unless it has `most` already, in all streams. `Err`
+    /// is how many it has.
+    fn add_record(&self, most: usize) -> Result<(), usize>;
+
+    /// The client has one record less.
+    fn remove_record(&self);
+}
+
+/// Numbers tell destinations apart where nothing is sent. What their clients have isn't limited.
+macro_rules! unlimited {
+    ($($number:ty),*) => {$(
+        impl Destination for $number {
+            fn add_record(&self, _: usize) -> Result<(), usize> {
+                Ok(())
+            }
+
+            fn remove_record(&self) {}
+        }
+    )*};
+}
+
+unlimited!((), u32, usize);
+
 /// Messages for one subscriber, in order.
 #[derive(Debug)]
 pub struct Delivery<R> {

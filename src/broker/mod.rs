@@ -23,9 +23,9 @@ mod stream;
 
 pub use crate::types::GroupKey;
 pub use counts::{Counts, Totals};
-pub use delivery::{Delivery, FanOut};
+pub use delivery::{Delivery, Destination, FanOut};
 pub use history::HistorySettings;
 pub use input::{End, Input, SubscriberKey};
 pub use shard::{
-    Attendee, Full, Kicked, Placed, Put, Restoring, ResumeSettings, Settings, Shard, StreamSize,
+    Attendee, Full, Placed, Put, Restoring, ResumeSettings, Settings, Shard, StreamSize,
 };

@@ -63,17 +63,12 @@ impl Beginning {
         for (shard, _) in &mut beginning.shards {
             shard.take_changes(); // all of it is written anew
             shard.take_counts();
-            for (stream, key, grant, joined) in shard.resumable() {
+            for (stream, key, grant) in shard.resumable() {
                 let identifier = key.group.identifier.clone();
                 let session = sessions
                     .entry(key.session)
                     .or_insert_with(|| Session::restored(key.session, grant.identity));
-                session.restore(
-                    identifier,
-                    stream.clone(),
-                    (key.group.watch, grant.rights),
-                    joined,
-                );
+                session.restore(identifier, stream.clone(), key.group.watch, grant.rights);
             }
         }
         beginning.sessions = sessions.into_values().collect();

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::job::{Ended, Job, Presence, Resume, Taken};
+use super::job::{Ended, Job, Presence, Resume};
 use super::worker::Worker;
 use super::{Beginning, Recipient};
 use crate::broker::{Full, Input, Placed, Put};
@@ -185,7 +185,7 @@ impl Hub {
         &self,
         stream: StreamName,
         resume: Resume,
-    ) -> Result<oneshot::Receiver<Option<Taken>>, Stopped> {
+    ) -> Result<oneshot::Receiver<bool>, Stopped> {
         let (answer, answered) = oneshot::channel();
         let shard = self.shard(&stream).ok_or(Stopped)?;
         shard.send(Job::Resume { stream, resume, answer }).await.map_err(|_| Stopped)?;

@@ -51,10 +51,11 @@ pub(super) enum Job {
         answer: oneshot::Sender<()>,
     },
     Question(Question),
+    /// Answered with whether it could be.
     Resume {
         stream: StreamName,
         resume: Resume,
-        answer: oneshot::Sender<Option<Taken>>,
+        answer: oneshot::Sender<bool>,
     },
 }
 
@@ -67,13 +68,6 @@ pub struct Resume {
     pub to: SessionId,
     /// Where the answers go then.
     pub recipient: Recipient,
-}
-
-/// A subscription that was taken over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// Whether its client is present through it still.
-    pub joined: bool,
 }
 
 /// A subscription whose connection has ended.

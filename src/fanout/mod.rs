@@ -24,7 +24,7 @@ mod worker;
 pub use beginning::Beginning;
 pub use hub::{Hub, NoRoom, Stopped};
 pub use identities::{Identities, Registration};
-pub use job::{Ended, Presence, Resume, Taken};
+pub use job::{Ended, Presence, Resume};
 pub use outbox::{Outbox, Recipient};
 pub use receipt::{Ping, Unasked};
 pub use sessions::{Claim, Sessions};

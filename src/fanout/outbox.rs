@@ -13,8 +13,9 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::Socket;
 use super::receipt::{Ping, Receipt, Unasked};
+use crate::broker::Destination;
 use crate::protocol;
-use crate::types::{CloseReason, Codec, Identifier};
+use crate::types::{CloseReason, Codec};
 
 /// How many questions with large answers one connection may have at its shards. With more it isn't
 /// read until one has been dealt with, so that nobody's questions stand before everyone else's.
@@ -22,6 +23,20 @@ const MOST_QUESTIONS: u8 = 4;
 
 /// Where a subscriber's messages go.
 pub type Recipient = Arc<Outbox>;
+
+impl Destination for Recipient {
+    fn add_record(&self, most: usize) -> Result<(), usize> {
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        // a read-modify-write: shards that count at the same time see each other's
+        let more = |records: u32| (records < most).then(|| records.saturating_add(1));
+        let counted = self.records.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        counted.map(drop).map_err(|records| records as usize)
+    }
+
+    fn remove_record(&self) {
+        self.records.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// The sending half of a connection, for anyone to write to.
 ///
@@ -36,6 +51,8 @@ pub struct Outbox {
     /// How often the queue has got shorter.
     progress: AtomicU32,
     limit: u32,
+    /// How many records the client has, in streams of any shard.
+    records: AtomicU32,
     questions: AtomicU8,
     codec: Codec,
 }
@@ -50,9 +67,6 @@ struct State {
     queue: Option<Box<Queue>>,
     closing: Option<CloseReason>,
     receipt: Receipt,
-    /// The subscriptions through which the client was taken out of a stream; rarely any.
-    #[expect(clippy::box_collection, reason = "eight bytes, as there are many of these")]
-    kicked: Option<Box<Vec<Identifier>>>,
 }
 
 #[derive(Default)]
@@ -78,6 +92,7 @@ impl Outbox {
             heard: AtomicU32::new(0),
             progress: AtomicU32::new(0),
             limit,
+            records: AtomicU32::new(0),
             questions: AtomicU8::new(0),
             codec,
         })
@@ -318,19 +333,6 @@ impl Outbox {
         if self.questions.fetch_sub(1, Ordering::Release) == MOST_QUESTIONS {
             self.owner.wake();
         }
-    }
-
-    /// Notes that the client is no longer present through a subscription, and hasn't left itself.
-    pub fn kicked(&self, identifier: Identifier) {
-        let mut state = self.state.lock();
-        if state.closing.is_none() {
-            state.kicked.get_or_insert_default().push(identifier);
-        }
-    }
-
-    /// Through which subscriptions the client was taken out since this was last asked.
-    pub fn take_kicked(&self) -> Vec<Identifier> {
-        self.state.lock().kicked.take().map(|kicked| *kicked).unwrap_or_default()
     }
 
     /// Ends the stream, whatever holds on to it.

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::hub::{Hub, Stopped};
 use super::job::Job;
-use crate::broker::{Attendee, Counts, Shard, StreamSize, Totals};
+use crate::broker::{Attendee, Counts, Destination, Shard, StreamSize, Totals};
 use crate::types::{PresenceChange, StreamName};
 
 /// How many streams a shard looks at before other inputs get their turn.
@@ -205,7 +205,7 @@ pub(super) struct Onlookers(Vec<Onlooker>);
 
 impl Onlookers {
     /// Answers a question.
-    pub(super) fn answer<R: Clone>(
+    pub(super) fn answer<R: Destination>(
         &mut self,
         question: Question,
         shard: &mut Shard<R>,
@@ -232,14 +232,14 @@ impl Onlookers {
         }
     }
 
-    fn look_again<R: Clone>(&mut self, shard: &mut Shard<R>) {
+    fn look_again<R: Destination>(&mut self, shard: &mut Shard<R>) {
         self.tell(shard); // what happened before goes to those who were there
         self.0.retain(|onlooker| !onlooker.events.is_closed());
         shard.observe(self.0.iter().map(|onlooker| onlooker.stream.clone()));
     }
 
     /// Passes on what happened.
-    pub(super) fn tell<R: Clone>(&self, shard: &mut Shard<R>) {
+    pub(super) fn tell<R: Destination>(&self, shard: &mut Shard<R>) {
         if self.0.is_empty() {
             return;
         }

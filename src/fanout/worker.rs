@@ -14,11 +14,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::alarm::Alarm;
-use super::job::{Ended, Job, Presence, Resume, Taken};
+use super::job::{Ended, Job, Presence, Resume};
 use super::meter::Meter;
 use super::survey::Onlookers;
 use super::{Ping, Recipient};
-use crate::broker::{Delivery, End, FanOut, Input, Kicked, Shard, SubscriberKey};
+use crate::broker::{Delivery, End, FanOut, Input, Shard};
 use crate::clock::Clock;
 use crate::protocol;
 use crate::state::Log;
@@ -238,11 +238,8 @@ impl Worker {
                 answer.send(placed).ok(); // whoever asked may be gone
             }
             Job::Kick { stream, id, answer } => {
-                let Kicked { records, subscribers } = self.shard.kick(&stream, &id, now);
+                let records = self.shard.kick(&stream, &id, now);
                 self.keep(now);
-                for (recipient, identifier) in subscribers {
-                    recipient.kicked(identifier);
-                }
                 answer.send(records).ok(); // whoever asked may be gone
             }
             Job::History { stream, answer } => {
@@ -265,12 +262,10 @@ impl Worker {
             }
             Job::Resume { stream, resume: Resume { from, to, recipient }, answer } => {
                 let fits = |bytes| recipient.reserve(bytes);
-                let key = SubscriberKey { session: to, group: from.group.clone() };
                 let to = (to, Recipient::clone(&recipient));
                 let resumed = self.shard.resume(&stream, &from, to, fits, now);
                 while self.reply(now) {}
-                let taken = resumed.then(|| Taken { joined: self.shard.is_joined(&stream, &key) });
-                answer.send(taken).ok(); // whoever asked may be gone
+                answer.send(resumed).ok(); // whoever asked may be gone
             }
         }
     }

@@ -220,6 +220,7 @@ fn streams(config: &Config) -> Result<broker::Settings, Error> {
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
     Ok(broker::Settings {
         max_members: config.max_members.unwrap_or(usize::MAX),
+        max_records: config.limits.records,
         max_answer: config.max_answer_size,
         presence_ttl: config.presence_ttl,
         occupancy_interval: config.occupancy_interval,

@@ -12,8 +12,8 @@ use thin_vec::ThinVec;
 use crate::auth::{Client, JoinsAs, Rights, Streams};
 use crate::types::{
     Arrival, BadCommand, ClientCommand, Codec, CommandKind, ConnectionMessage, Grant, GroupKey,
-    Head, Identifier, Identity, Join, JoinRequest, Limit, Limits, PresenceId, RawJson, Reference,
-    Repeat, Request, ServerMessage, SessionId, StreamCommand, StreamName, Target, Watch,
+    Head, Identifier, Identity, Join, JoinRequest, Limit, Limits, NOT_PRESENT, PresenceId,
+    Reference, Repeat, Request, ServerMessage, SessionId, StreamCommand, StreamName, Target, Watch,
 };
 
 /// A session's state, as small as its subscriptions.
@@ -42,8 +42,8 @@ pub struct Subscription {
     /// By what the client knows it, where following the stream again is another one.
     reference: Option<Arc<Reference>>,
     rights: Rights,
-    /// It has joined through it, unless the stream refused it.
-    joined: bool,
+    /// Its client has asked to join through it. Whether it is present its stream knows.
+    has_asked: bool,
 }
 
 /// What is to be done about a command.
@@ -59,13 +59,6 @@ pub enum Action {
         watch: Watch,
         /// What to do.
         command: StreamCommand,
-    },
-    /// Publish a message for the client.
-    Publish {
-        /// The stream.
-        stream: StreamName,
-        /// The message.
-        data: RawJson,
     },
     /// Tell the client about a subscription it doesn't hold.
     Refuse {
@@ -120,11 +113,11 @@ impl Session {
         &mut self,
         identifier: Identifier,
         stream: StreamName,
-        (watch, rights): (Watch, Rights),
-        joined: bool,
+        watch: Watch,
+        rights: Rights,
     ) {
-        let reference = None;
-        let held = Subscription { identifier, stream, watch, reference, rights, joined };
+        let (reference, has_asked) = (None, false);
+        let held = Subscription { identifier, stream, watch, reference, rights, has_asked };
         self.subscriptions.push(held);
     }
 
@@ -154,26 +147,14 @@ impl Session {
     }
 
     /// Follows what another session followed, as far as it could be taken along: for each
-    /// subscription, whether it is present through it still, if it is there.
-    pub fn take_over(&mut self, other: Self, taken: impl IntoIterator<Item = Option<bool>>) {
+    /// subscription, whether it could.
+    pub fn take_over(&mut self, other: Self, taken: impl IntoIterator<Item = bool>) {
         let taken = other.subscriptions.into_iter().zip(taken);
-        self.subscriptions = taken
-            .filter_map(|(held, joined)| Some(Subscription { joined: joined?, ..held }))
-            .collect();
+        self.subscriptions = taken.filter_map(|(held, taken)| taken.then_some(held)).collect();
     }
 
-    /// It is no longer present through a subscription: the application has taken it out.
-    ///
-    /// If it joins in the same moment, that it is present again may be missed: then it may have one
-    /// record more than the limit until it joins there once more.
-    pub fn kicked(&mut self, identifier: &Identifier) {
-        if let Some(held) = self.held_mut(identifier.as_str()) {
-            held.joined = false;
-        }
-    }
-
-    /// Who the client is where it doesn't say: whom its token or its handshake names, or as whom it
-    /// joined last.
+    /// Who the client is where it doesn't say: whom its token or its handshake names, or as whom it joined
+    /// last.
     pub fn called(&self) -> Option<&PresenceId> {
         match &self.joins {
             JoinsAs::Called(id) | JoinsAs::Only(id) => Some(id),
@@ -244,23 +225,15 @@ impl Session {
                 self.forward(kind, &identifier, reference, |_| Ok(command))
             }
             ClientCommand::Update { identifier, join } => {
-                let has_joined = self.held_mut(&identifier).is_some_and(|held| held.joined);
-                let join = if has_joined {
-                    self.check_join(&identifier, join, limits)
-                } else {
-                    Err(NOT_JOINED.into())
-                };
-                let command = match join {
+                let command = match self.check_join(&identifier, join, limits) {
                     Ok(join) => StreamCommand::Update(join),
                     Err(reason) => StreamCommand::RefusePresence(kind, reason),
                 };
                 self.forward(kind, &identifier, reference, |_| Ok(command))
             }
             ClientCommand::Leave { identifier, id } => {
-                // who leaves as somebody else is refused by the stream, and stays
-                let is_own = id.is_none() || id.as_ref() == self.called();
-                if let Some(held) = self.held_mut(&identifier).filter(|_| is_own) {
-                    held.joined = false;
+                if let Some(held) = self.held_mut(&identifier) {
+                    held.has_asked = false;
                 }
                 self.forward(kind, &identifier, reference, |_| Ok(StreamCommand::Leave(id)))
             }
@@ -274,12 +247,19 @@ impl Session {
                 if let Err(denied) = self.check_author(&identifier, author.as_ref(), limits) {
                     return refuse(kind, Some(&identifier), reference, denied);
                 }
+                let members_only = author.is_some();
                 self.forward(kind, &identifier, reference, |rights| {
-                    may_speak(rights).map(|()| StreamCommand::Whisper(whisper))
+                    may_speak(rights).map(|()| StreamCommand::Whisper { whisper, members_only })
                 })
             }
-            ClientCommand::Publish { identifier, data, author } => {
-                self.publish(&identifier, data, author.as_ref(), reference, limits)
+            ClientCommand::Publish { identifier, data, at, author } => {
+                if let Err(denied) = self.check_author(&identifier, author.as_ref(), limits) {
+                    return refuse(kind, Some(&identifier), reference, denied);
+                }
+                let members_only = author.is_some();
+                self.forward(kind, &identifier, reference, |rights| {
+                    may_speak(rights).map(|()| StreamCommand::Publish { data, at, members_only })
+                })
             }
             ClientCommand::Perform { .. } => error(
                 kind,
@@ -288,27 +268,6 @@ impl Session {
             ),
             ClientCommand::Ping => Action::Answer { kind, message: ConnectionMessage::Pong },
             ClientCommand::Pong => Action::Nothing(kind),
-        }
-    }
-
-    /// Lets the client's message out to everyone, if it may speak.
-    fn publish(
-        &mut self,
-        identifier: &str,
-        data: RawJson,
-        author: Option<&PresenceId>,
-        reference: Option<&Arc<Reference>>,
-        limits: &Limits,
-    ) -> Action {
-        let kind = CommandKind::Publish;
-        if let Err(denied) = self.check_author(identifier, author, limits) {
-            return refuse(kind, Some(identifier), reference, denied);
-        }
-        let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
-        let Some(held) = held else { return unknown(kind, identifier, reference) };
-        match may_speak(held.rights) {
-            Ok(()) => Action::Publish { stream: held.stream.clone(), data },
-            Err(denied) => refuse(kind, Some(identifier), reference, denied.into()),
         }
     }
 
@@ -344,8 +303,8 @@ impl Session {
         // as others have them, who follow the same stream
         let (identifier, stream) =
             (Identifier::shared(identifier), StreamName::shared(stream.as_str()));
-        let (reference, joined) = (None, false);
-        let held = Subscription { identifier, stream, watch, reference, rights, joined };
+        let (reference, has_asked) = (None, false);
+        let held = Subscription { identifier, stream, watch, reference, rights, has_asked };
         if self.subscriptions.is_empty() {
             self.subscriptions.reserve_exact(1); // most sessions never have a second one
         }
@@ -392,8 +351,7 @@ impl Session {
         join.id.clone().or_else(|| self.called().cloned())
     }
 
-    /// Whether the client may speak as this one. Who gives a name has to be present: nobody hears
-    /// from somebody they don't see.
+    /// Whether the client may speak as this one, if it is present: that its stream knows.
     fn check_author(
         &mut self,
         identifier: &str,
@@ -401,8 +359,8 @@ impl Session {
         limits: &Limits,
     ) -> Result<(), Cow<'static, str>> {
         let Some(author) = author else { return Ok(()) };
-        if !self.held_mut(identifier).is_some_and(|held| held.joined) {
-            return Err("only who has joined may say something here: join first".into());
+        if self.position(identifier).is_none() || matches!(self.joins, JoinsAs::Nobody) {
+            return Err(NOT_PRESENT.into());
         }
         if let Err((limit, reason)) = check_id(author, limits) {
             self.exceeded = limit;
@@ -464,8 +422,8 @@ impl Session {
         self.subscriptions.get_mut(at)
     }
 
-    /// Whether the client may join so: by its rights there, as who it is, within the limits. From
-    /// then on it counts as joined.
+    /// Whether the client may join so: by its rights there, as who it is, within the limits that don't
+    /// depend on streams.
     fn check_join(
         &mut self,
         identifier: &str,
@@ -475,12 +433,10 @@ impl Session {
         let nobody = "this connection has no presence id: give one, or connect with one";
         let id = self.wanted(&join).ok_or(nobody)?;
         let join = Join { id, info: join.info, extra: None };
-        let records = self.subscriptions.iter().filter(|held| held.joined).count();
         let held = self.held_mut(identifier).ok_or(NO_SUBSCRIPTION)?;
         if !held.rights.join {
             return Err("this subscription may not join".into());
         }
-        let is_full = !held.joined && records >= limits.records;
         if let Err((limit, reason)) = check_presence(&join, limits) {
             self.exceeded = limit;
             return Err(reason);
@@ -491,25 +447,15 @@ impl Session {
             JoinsAs::Only(_) => return Err("the presence id is not the one of the token".into()),
             JoinsAs::Nobody => return Err("there is no token that gives a presence id".into()),
         }
-        if is_full {
-            self.exceeded = Some(Limit::Records);
-            let most = limits.records;
-            return Err(format!(
-                "this client has joined {records} times, at most {most} are allowed: leave first"
-            )
-            .into());
-        }
+        // of two names given one after the other, a stream refuses the second
         let held = self.held_mut(identifier);
-        let had_joined = held.is_some_and(|held| std::mem::replace(&mut held.joined, true));
-        if let (JoinsAs::Anyone | JoinsAs::Called(_), false) = (&self.joins, had_joined) {
+        let had_asked = held.is_some_and(|held| std::mem::replace(&mut held.has_asked, true));
+        if let (JoinsAs::Anyone | JoinsAs::Called(_), false) = (&self.joins, had_asked) {
             self.joins = JoinsAs::Called(join.id.clone());
         }
         Ok(join)
     }
 }
-
-/// Why a client that isn't present can't be present differently.
-const NOT_JOINED: &str = "this subscription has not joined: join first";
 
 const NO_SUBSCRIPTION: &str = "there is no such subscription";
 

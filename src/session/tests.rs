@@ -69,24 +69,35 @@ fn nobody_joins_as_somebody_else() {
 }
 
 #[test]
-fn who_speaks_under_a_name_is_present() {
+fn who_speaks_under_a_name_has_to_be_present() {
     let say = |session: &mut Session, author: Option<&str>| {
         let (identifier, author) = (Cow::from("i"), author.map(PresenceId::from));
         let whisper = Whisper { event: None, data: "1".into() };
         let publish = ClientCommand::Publish {
             identifier: identifier.clone(),
             data: "1".into(),
+            at: 0,
             author: author.clone(),
         };
+        let is_named = author.is_some();
         let said = [publish, ClientCommand::Whisper { identifier, whisper, author }];
         let said = said.map(|command| match ask(session, command) {
-            Action::Publish { .. } | Action::Forward { .. } => None,
+            Action::Forward {
+                command:
+                    StreamCommand::Publish { members_only, .. }
+                    | StreamCommand::Whisper { members_only, .. },
+                ..
+            } => {
+                assert_eq!(members_only, is_named, "its stream knows who is present");
+                None
+            }
             Action::Answer { message: ConnectionMessage::Error { reason, .. }, .. } => {
                 Some(reason.into_owned())
             }
-            Action::Answer { .. } | Action::Refuse { .. } | Action::Nothing(_) => {
-                panic!("no answer to somebody who speaks")
-            }
+            Action::Forward { .. }
+            | Action::Answer { .. }
+            | Action::Refuse { .. }
+            | Action::Nothing(_) => panic!("no answer to somebody who speaks"),
         });
         assert_eq!(said[0], said[1], "both are speaking");
         said.into_iter().flatten().next()
@@ -95,7 +106,6 @@ fn who_speaks_under_a_name_is_present() {
     let first = Some("only who has joined may say something here: join first".to_owned());
     assert_eq!(say(&mut ann, Some("ann")), first);
     subscribe(&mut ann, None);
-    assert_eq!(say(&mut ann, Some("ann")), first);
     assert_eq!(say(&mut ann, None), None);
     assert_eq!(ann.called(), None);
     join(&mut ann, "ann");
@@ -108,6 +118,9 @@ fn who_speaks_under_a_name_is_present() {
     assert_eq!(ann.take_exceeded(), Some(Limit::PresenceIdLength));
     join(&mut ann, "bob"); // which its stream will refuse
     assert_eq!(ann.called(), Some(&"ann".into()));
+    ask(&mut ann, ClientCommand::Leave { identifier: "i".into(), id: None });
+    join(&mut ann, "bob");
+    assert_eq!(ann.called(), Some(&"bob".into()));
 
     let mut bound = session(JoinsAs::Only("ann".into()));
     subscribe(&mut bound, Some("ann"));
@@ -120,37 +133,23 @@ fn who_speaks_under_a_name_is_present() {
 }
 
 #[test]
-fn who_was_taken_out_may_join_elsewhere() {
-    let (limits, streams) = (Limits { records: 1, ..Limits::default() }, Streams::default());
+fn what_could_be_moved_is_taken_over() {
     let mut ann = session(JoinsAs::Anyone);
-    let join = |ann: &mut Session, identifier: &'static str| {
-        for join in [None, Some(Ok(as_whom(Some("ann"))))] {
-            let command = ClientCommand::Subscribe {
-                identifier: identifier.into(),
-                target: Target::Public("room".into()),
-                history: None,
-                join,
-                watch: Watch::Members,
-                arrival: Arrival::default(),
-            };
-            let action = ann.handle(request(command), &limits, &streams);
-            if let Some(reason) = refused(&action) {
-                return Err(reason.to_owned());
-            }
-        }
-        Ok(())
+    subscribe(&mut ann, Some("ann"));
+    let other = ClientCommand::Subscribe {
+        identifier: "j".into(),
+        target: Target::Public("room".into()),
+        history: None,
+        join: None,
+        watch: Watch::Members,
+        arrival: Arrival::default(),
     };
-    assert_eq!(join(&mut ann, "i"), Ok(()));
-    assert!(join(&mut ann, "j").is_err());
-    ann.kicked(&"j".into());
-    assert!(join(&mut ann, "j").is_err(), "it was another");
-    ann.kicked(&"i".into());
-    ann.kicked(&"unheard of".into());
-    assert_eq!(join(&mut ann, "j"), Ok(()));
-    assert!(join(&mut ann, "i").is_err());
+    ask(&mut ann, other);
     let parked = ann.end();
-    ann.take_over(parked, [Some(false), Some(false)]);
-    assert_eq!(join(&mut ann, "i"), Ok(()), "its record ran out meanwhile");
+    assert!(ann.subscriptions().is_empty());
+    ann.take_over(parked, [false, true]);
+    let held: Vec<_> = ann.subscriptions().iter().map(|it| it.identifier.as_str()).collect();
+    assert_eq!(held, ["j"]);
 }
 
 #[test]
@@ -166,7 +165,7 @@ fn rights_are_those_of_the_subscription() {
         watch: Watch::Members,
         reference: None,
         rights: watch,
-        joined: false,
+        has_asked: false,
     });
     assert_eq!(refused(&join(&mut visitor, "ann")), Some("this subscription may not join"));
     let whisper = ClientCommand::Whisper {
@@ -178,33 +177,6 @@ fn rights_are_those_of_the_subscription() {
     assert_eq!(action, error(CommandKind::Whisper, "this subscription may not whisper"));
     let list = ClientCommand::Presence { identifier: "i".into(), listing: Listing::Members };
     assert!(matches!(ask(&mut visitor, list), Action::Forward { .. }));
-}
-
-#[test]
-fn who_leaves_as_somebody_else_has_still_joined() {
-    let limits = Limits { records: 1, ..Limits::default() };
-    let mut ann = session(JoinsAs::Anyone);
-    join_as(&mut ann, &limits, "i");
-    let leave = |id: &str| {
-        let (identifier, id) = ("i".into(), Some(id.into()));
-        request(ClientCommand::Leave { identifier, id })
-    };
-    ann.handle(leave("bob"), &limits, &Streams::default());
-    assert!(refused(&join_as(&mut ann, &limits, "j")).is_some(), "it is present once already");
-    ann.handle(leave("ann"), &limits, &Streams::default());
-    assert_eq!(refused(&join_as(&mut ann, &limits, "j")), None);
-}
-
-fn join_as(session: &mut Session, limits: &Limits, identifier: &'static str) -> Action {
-    let command = ClientCommand::Subscribe {
-        identifier: identifier.into(),
-        target: Target::Public("room".into()),
-        history: None,
-        join: Some(Ok(as_whom(Some("ann")))),
-        watch: Watch::Members,
-        arrival: Arrival::default(),
-    };
-    session.handle(request(command), limits, &Streams::default())
 }
 
 /// The Phoenix codec names requests, and joins by subscribing.
@@ -314,27 +286,11 @@ mod named {
             watch: Watch::Members,
             reference: None,
             rights,
-            joined: false,
+            has_asked: false,
         });
         let action = say(&mut ann, (Some("1"), "1"), following(Some(as_whom(None))));
         let Action::Forward { command, .. } = action else { panic!("{action:?}") };
         assert!(matches!(command, StreamCommand::Subscribe { join: None, .. }), "{command:?}");
-    }
-
-    #[test]
-    fn only_who_has_joined_is_present_differently() {
-        let update = || ClientCommand::Update { identifier: "i".into(), join: as_whom(None) };
-        let mut ann = session(JoinsAs::Called("ann".into()));
-        let nowhere = say(&mut ann, (Some("1"), "1"), update());
-        assert!(matches!(nowhere, Action::Refuse { message: ServerMessage::NotSubscribed, .. }));
-        say(&mut ann, (Some("2"), "2"), following(None));
-        let early = say(&mut ann, (Some("2"), "3"), update());
-        assert_eq!(refused(&early), Some(NOT_JOINED));
-        let join = ClientCommand::Join { identifier: "i".into(), join: as_whom(None) };
-        say(&mut ann, (Some("2"), "4"), join);
-        let action = say(&mut ann, (Some("2"), "5"), update());
-        let Action::Forward { command, .. } = action else { panic!("{action:?}") };
-        assert!(matches!(command, StreamCommand::Update(_)), "{command:?}");
     }
 }
 

@@ -450,9 +450,6 @@ impl Client {
     fn request(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> ControlFlow<()> {
         let reference = request.reference.clone();
         let Context { settings, access, instruments, .. } = &*self.context;
-        for identifier in self.outbox.take_kicked() {
-            self.session.kicked(&identifier);
-        }
         let action = self.session.handle(request, &settings.limits, &access.streams);
         if let Some(limit) = self.session.take_exceeded() {
             instruments.limits.increment(limit);
@@ -485,14 +482,6 @@ impl Client {
                 if self.pass_on(stream, input).is_break() || self.outbox.is_curious() {
                     return ControlFlow::Break(());
                 }
-            }
-            Action::Publish { stream, data } => {
-                instruments.commands_ok.increment(CommandKind::Publish);
-                let at = self.context.clock.unix().as_millis();
-                let at = u64::try_from(at).unwrap_or(u64::MAX);
-                let input =
-                    Input::Publish { data, labels: None, at, except: None, is_transient: false };
-                return self.pass_on(stream, input);
             }
             Action::Refuse { kind, identifier, message } => {
                 instruments.commands_refused.increment(kind);

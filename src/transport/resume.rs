@@ -63,8 +63,8 @@ pub(super) async fn take_over(
     let mut taken = Vec::with_capacity(asked);
     for answer in answers {
         taken.push(match answer {
-            Some(answer) => answer.await.ok().flatten().map(|taken| taken.joined),
-            None => None,
+            Some(answer) => answer.await.unwrap_or_default(),
+            None => false,
         });
     }
     session.take_over(earlier, taken);

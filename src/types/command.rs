@@ -106,6 +106,8 @@ pub enum ClientCommand<'a> {
         identifier: Cow<'a, str>,
         /// The message.
         data: RawJson,
+        /// When it came, in milliseconds of the Unix epoch.
+        at: u64,
         /// Who says it, if the client tells.
         author: Option<PresenceId>,
     },
@@ -314,6 +316,9 @@ pub struct HistoryRequest {
     pub positions: Vec<(StreamName, Position)>,
 }
 
+/// Why a client may say nothing under a name.
+pub const NOT_PRESENT: &str = "only who has joined may say something here: join first";
+
 /// What a session, having checked the client's right to it, asks of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamCommand {
@@ -341,7 +346,21 @@ pub enum StreamCommand {
     /// Tell what was missed.
     History(HistoryRequest),
     /// Tell the other subscribers.
-    Whisper(Whisper),
+    Whisper {
+        /// What.
+        whisper: Whisper,
+        /// Only somebody who is present may.
+        members_only: bool,
+    },
+    /// Publish a message.
+    Publish {
+        /// The message.
+        data: RawJson,
+        /// When it came, in milliseconds of the Unix epoch.
+        at: u64,
+        /// Only somebody who is present may.
+        members_only: bool,
+    },
     /// Refuse a presence command, in its turn.
     RefusePresence(CommandKind, Cow<'static, str>),
 }
@@ -358,7 +377,8 @@ impl StreamCommand {
             | Self::Leave(_)
             | Self::List(_)
             | Self::History(_)
-            | Self::Whisper(_)
+            | Self::Whisper { .. }
+            | Self::Publish { .. }
             | Self::RefusePresence(..) => None,
         }
     }
@@ -375,7 +395,8 @@ impl StreamCommand {
             | Self::Join(_)
             | Self::Update(_)
             | Self::Leave(_)
-            | Self::Whisper(_)
+            | Self::Whisper { .. }
+            | Self::Publish { .. }
             | Self::RefusePresence(..) => false,
         }
     }
@@ -389,7 +410,8 @@ impl StreamCommand {
             | Self::Join(_)
             | Self::Update(_)
             | Self::Leave(_)
-            | Self::Whisper(_)
+            | Self::Whisper { .. }
+            | Self::Publish { .. }
             | Self::RefusePresence(..) => false,
         }
     }

@@ -22,7 +22,7 @@ pub use close::CloseReason;
 pub use codec::{Codec, GroupKey, Reference, Watch};
 pub use command::{
     Arrival, BadCommand, ClientCommand, CommandKind, Head, HistoryRequest, Join, JoinRequest,
-    Listing, Repeat, Request, StreamCommand, Target,
+    Listing, NOT_PRESENT, Repeat, Request, StreamCommand, Target,
 };
 pub use handshake::HandshakeFailure;
 pub use ids::{Extra, Identifier, Identity, PresenceId, RawJson, SessionId, StreamName};

@@ -1,11 +1,16 @@
 // What one client may ask for, and what it is told beyond that.
 
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { cableTo, follow, next } from './support/anycable.js';
+import { chatTo, chatterIn } from './support/chat.js';
 import { pass, until, within } from './support/patience.js';
 import { consumerOf } from './support/rails.js';
 import { scenario } from './support/scenario.js';
 import { identify } from './support/socket.js';
+import { typedTo } from './support/typed.js';
 
 const EXCESS = 'too many commands: send fewer, or wait';
 
@@ -122,6 +127,104 @@ scenario('a client has so many records and no more', { 'max-records': 2 }, async
   socket.join(one, 'ann', {});
   await socket.hearsPresence(one, 'join');
   await s.counts({ [refusals('records')]: 1 });
+});
+
+/** Asks to be present by several subscriptions in one packet; gives those that are. */
+async function joinAtOnce(socket, identifiers, id) {
+  socket.ws._socket.cork();
+  for (const identifier of identifiers) socket.join(identifier, id, {});
+  socket.ws._socket.uncork();
+  const present = [];
+  for (const identifier of identifiers) {
+    await socket.settle(identifier);
+    const answer = await socket.hears({ type: 'presence', identifier });
+    if (answer.message.type === 'join') present.push(identifier);
+    else assert.match(answer.message.reason, /^this client has joined 5 times, at most 5 are allowed/);
+  }
+  return present;
+}
+
+scenario('joins that are sent at once count each, whatever shard they are for', { 'max-records': 5 }, async (s) => {
+  const socket = await s.socket();
+  const rooms = [];
+  for (let n = 0; n < 20; n += 1) rooms.push(await socket.subscribe(`room/${n}`));
+  const first = await joinAtOnce(socket, rooms, 'ann');
+  assert.equal(first.length, 5);
+  for (const identifier of first) {
+    socket.leave(identifier);
+    await socket.hearsPresence(identifier, 'leave');
+  }
+  assert.equal((await joinAtOnce(socket, rooms, 'ann')).length, 5);
+  await s.counts({ broker_presence_records: 5, [refusals('records')]: 30 });
+});
+
+const ALONE = { 'max-members': 1, 'max-records': 1 };
+scenario('a join that the stream refused does not count', ALONE, async (s) => {
+  await s.member('one', 'ann');
+  const [bob, one] = await s.subscriber('one');
+  const two = await bob.subscribe('two');
+  bob.join(one, 'bob', {});
+  assert.match((await bob.hearsPresence(one, 'error')).reason, /is full/);
+  bob.join(two, 'bob', {});
+  await bob.hearsPresence(two, 'join');
+});
+
+scenario('a leave under an earlier name gives the record back', { 'max-records': 2 }, async (s) => {
+  const socket = await typedTo(s);
+  await socket.join('Alice');
+  await socket.join('Bob', { room: 'den' });
+  socket.say('presence.leave', { user: 'Alice' });
+  await socket.hears({ type: 'presence.offline', payload: { user: 'Alice' } });
+  await socket.join('Cem', { room: 'attic' });
+  socket.say('presence.join', { user: 'Dan', room: 'yard' });
+  assert.match(await socket.refusal(), /^this client has joined 2 times, at most 2 are allowed/);
+  await s.counts({ broker_presence_records: 2 });
+});
+
+scenario('whom a full room refused can neither speak nor type there', { 'max-members': 2 }, async (s) => {
+  const [ann] = [await chatterIn(s, 'room', 'ann'), await chatterIn(s, 'room', 'bob')];
+  await ann.hears({ type: 'user_joined', username: 'bob' });
+  const eve = await chatTo(s);
+  eve.send({ type: 'join', room: 'room', username: 'eve' });
+  eve.say('room', 'eve', 'I am not even here'); // without waiting for the answer
+  eve.typing('room', 'eve');
+  assert.match(await eve.refusal(), /is full/);
+  for (let n = 0; n < 2; n += 1) {
+    assert.equal(await eve.refusal(), 'only who has joined may say something here: join first');
+  }
+  await s.http.publish('room', { content: 'behind' });
+  assert.equal((await ann.hears({ type: 'message' })).data.content, 'behind');
+  ann.hearsNothing();
+  const { json } = await s.http.request('/api/rooms/room/messages');
+  assert.deepEqual(json.map(({ content }) => content), ['behind']);
+  await s.counts({
+    'broker_commands_total{command="publish",outcome="refused"}': 1,
+    'broker_commands_total{command="whisper",outcome="refused"}': 1,
+  });
+});
+
+scenario('records count after a restart as before', (s) => {
+  const dir = mkdtempSync(join(tmpdir(), 'broker-state-'));
+  s.cleanup(() => rmSync(dir, { recursive: true, force: true }));
+  return { 'state-dir': dir, 'max-records': 2 };
+}, async (s) => {
+  const socket = await s.socket();
+  const [one, two, three] = await Promise.all(['one', 'two', 'three'].map((name) => socket.subscribe(name)));
+  for (const identifier of [one, two]) {
+    socket.join(identifier, 'ann', {});
+    await socket.hearsPresence(identifier, 'join');
+  }
+  await s.broker.stop();
+  const flags = { 'state-dir': s.broker.args[s.broker.args.indexOf('--state-dir') + 1], 'max-records': 2 };
+  s.broker = await s.start({ ...flags, port: s.broker.port });
+  const back = await s.open(`/cable?sid=${socket.sid}`);
+  assert.equal((await back.hears({ type: 'welcome' })).restored_ids.length, 3);
+  await back.settle(one);
+  back.join(three, 'ann', {});
+  assert.match((await back.hearsPresence(three, 'error')).reason, /at most 2 are allowed/);
+  back.leave(one);
+  back.join(three, 'ann', {});
+  await back.hearsPresence(three, 'join', undefined);
 });
 
 const SMALL = {

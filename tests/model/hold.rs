@@ -151,6 +151,7 @@ impl World {
                 longest_doubt: Duration::from_secs(30),
             },
             max_members: usize::MAX,
+            max_records: usize::MAX,
             max_answer: usize::MAX,
             history: HistorySettings {
                 limit: 1000,
@@ -262,7 +263,8 @@ impl World {
                     self.said = Said::Something;
                 }
                 let whisper = Whisper { event: None, data: "1".into() };
-                self.command(self.session, StreamCommand::Whisper(whisper));
+                let whisper = StreamCommand::Whisper { whisper, members_only: false };
+                self.command(self.session, whisper);
             }
             Step::Cut | Step::Resume | Step::Ask(_) | Step::List | Step::Whisper => {}
             Step::Deliver(slices) => self.deliver(*slices),

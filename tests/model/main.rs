@@ -14,6 +14,7 @@ mod hold;
 mod occupancy;
 mod phoenix;
 mod presence;
+mod records;
 mod reference;
 mod replay;
 mod restore;

@@ -277,12 +277,7 @@ impl World {
                 }
             }
             Step::Kick(user) => {
-                let kicked = self.shard.kick(&topic(), &id(user).into(), self.instant());
-                for (number, identifier) in kicked.subscribers {
-                    if let Some(page) = &mut self.pages[number] {
-                        page.session.kicked(&identifier);
-                    }
-                }
+                self.shard.kick(&topic(), &id(user).into(), self.instant());
                 self.records.retain(|record| record.user != id(user));
             }
             Step::Publish => {

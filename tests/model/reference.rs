@@ -109,12 +109,11 @@ pub(crate) enum Given {
         ttl: Option<u64>,
         is_new: Option<bool>,
     },
-    /// So many records go, of these subscriptions among others.
+    /// So many records go.
     Kick {
         stream: usize,
         id: PresenceId,
         records: usize,
-        of: Vec<usize>,
     },
 }
 
@@ -448,7 +447,7 @@ impl Model {
                 let data = self.payload();
                 let whisper = Whisper { event: None, data };
                 self.say(stream, &ServerMessage::Whisper(whisper.clone()), Some(session));
-                (StreamCommand::Whisper(whisper), CommandKind::Whisper)
+                (StreamCommand::Whisper { whisper, members_only: false }, CommandKind::Whisper)
             }
             Command::Refuse => {
                 let kind = CommandKind::Presence;
@@ -513,13 +512,8 @@ impl Model {
 
     fn kick(&mut self, stream: usize, id: &PresenceId) {
         let of_id = |record: &&Record| record.stream == stream && record.join.id == *id;
-        let holders: Vec<Holder> = self.records.iter().filter(of_id).map(|it| it.holder).collect();
-        let held = |holder: &Holder| match holder {
-            Holder::Subscription(number) => self.subscriptions[*number].is_held.then_some(*number),
-            Holder::Application | Holder::Orphan => None,
-        };
-        let of = holders.iter().filter_map(held).collect();
-        self.given.push(Given::Kick { stream, id: id.clone(), records: holders.len(), of });
+        let records = self.records.iter().filter(of_id).count();
+        self.given.push(Given::Kick { stream, id: id.clone(), records });
         while self.remove(|record| of_id(&record), LeaveCause::Kicked) {}
     }
 

@@ -35,6 +35,7 @@ const SETTINGS: Settings = Settings {
     occupancy_interval: Duration::from_secs(1),
     resume: ResumeSettings { ttl: SESSION_TTL, longest_doubt: Duration::from_millis(100) },
     max_members: usize::MAX,
+    max_records: usize::MAX,
     max_answer: usize::MAX,
     history: HistorySettings { limit: 3, ttl: HISTORY_TTL, max_bytes: usize::MAX },
     seed: 7,

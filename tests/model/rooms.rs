@@ -278,7 +278,7 @@ impl Room {
                         &format!(r#"{{"type":"message","payload":{data}}}"#),
                     );
                 } else {
-                    self.connections[number].expected_answers += 1;
+                    self.refuse_author(number);
                 }
             }
             What::Typing => {
@@ -297,10 +297,20 @@ impl Room {
                         &format!(r#"{{"type":"whisper","payload":{payload}}}"#),
                     );
                 } else {
-                    self.connections[number].expected_answers += 1;
+                    self.refuse_author(number);
                 }
             }
             What::LeaveUnnamed | What::List | What::Vanish => {}
+        }
+    }
+
+    /// Who isn't present may say nothing: the stream says so, or at once the session that doesn't follow it.
+    fn refuse_author(&mut self, number: usize) {
+        if self.connections[number].follows {
+            let message = "only who has joined may say something here: join first";
+            self.tell_one(number, &format!(r#"{{"type":"error","message":"{message}"}}"#));
+        } else {
+            self.connections[number].expected_answers += 1;
         }
     }
 
@@ -468,11 +478,6 @@ impl Room {
                 let group = GroupKey { codec: connection.codec, watch, identifier };
                 let key = SubscriberKey { session: connection.session.id(), group };
                 let input = Input::Command { key, recipient: number, command, reference: None };
-                self.shard.handle(&stream, input, now);
-            }
-            Action::Publish { stream, data } => {
-                let input =
-                    Input::Publish { data, labels: None, at: 0, except: None, is_transient: false };
                 self.shard.handle(&stream, input, now);
             }
             Action::Answer { message, .. } => {

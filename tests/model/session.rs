@@ -8,8 +8,8 @@ use broker::auth::{Client, Streams};
 use broker::session::{Action, Session, Subscription};
 use broker::types::{
     Arrival, BadCommand, ClientCommand, CommandKind, ConnectionMessage, HistoryRequest, Join,
-    JoinRequest, Limit, Limits, Listing, RawJson, Request, ServerMessage, SessionId, StreamCommand,
-    Target, Watch, Whisper,
+    JoinRequest, Limit, Limits, Listing, Request, ServerMessage, SessionId, StreamCommand, Target,
+    Watch, Whisper,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -27,8 +27,8 @@ const LIMITS: Limits = Limits {
 
 type Command = Result<ClientCommand<'static>, BadCommand<'static>>;
 
-/// What a client holds: by the identifier the stream, and whether it has joined.
-type Held = BTreeMap<String, (String, bool)>;
+/// What a client holds: by the identifier the stream.
+type Held = BTreeMap<String, String>;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
@@ -45,7 +45,6 @@ proptest! {
             prop_assert_eq!(exceeded, expected);
             prop_assert_eq!(session.take_exceeded(), None, "it is told once");
             prop_assert!(held.len() <= LIMITS.subscriptions);
-            prop_assert!(records(&held) <= LIMITS.records);
         }
         let ended = session.end();
         let number = ended.subscriptions().len();
@@ -57,7 +56,6 @@ proptest! {
             })
             .collect();
         prop_assert_eq!(ended.len(), number, "an identifier is held twice");
-        let held: BTreeMap<_, _> = held.into_iter().map(|(name, (to, _))| (name, to)).collect();
         prop_assert_eq!(ended, held);
         prop_assert!(session.end().subscriptions().is_empty());
     }
@@ -115,7 +113,7 @@ fn command() -> impl Strategy<Value = (Command, Command)> {
                 0 => ClientCommand::Unsubscribe { identifier },
                 1 => ClientCommand::Leave { identifier, id: None },
                 2 => ClientCommand::Whisper { identifier, whisper: whisper(), author: None },
-                6 => ClientCommand::Publish { identifier, data: "1".into(), author: None },
+                6 => ClientCommand::Publish { identifier, data: "1".into(), at: 7, author: None },
                 3 => ClientCommand::Perform { identifier },
                 4 => ClientCommand::Ping,
                 _ => ClientCommand::Pong,
@@ -171,9 +169,9 @@ fn copy(command: &Command) -> Command {
                 (identifier.clone(), whisper.clone(), author.clone());
             Ok(ClientCommand::Whisper { identifier, whisper, author })
         }
-        Ok(ClientCommand::Publish { identifier, data, author }) => {
+        Ok(ClientCommand::Publish { identifier, data, at, author }) => {
             let (identifier, data, author) = (identifier.clone(), data.clone(), author.clone());
-            Ok(ClientCommand::Publish { identifier, data, author })
+            Ok(ClientCommand::Publish { identifier, data, at: *at, author })
         }
         Ok(ClientCommand::Perform { identifier }) => {
             Ok(ClientCommand::Perform { identifier: identifier.clone() })
@@ -205,7 +203,7 @@ fn check(held: &mut Held, command: Command, action: Action) -> Result<(), TestCa
                         && identifier.len() <= LIMITS.identifier_size
                         && stream.as_str().len() <= LIMITS.stream_name_size =>
                 {
-                    held.insert(identifier.to_string(), (stream.as_str().to_owned(), false));
+                    held.insert(identifier.to_string(), stream.as_str().to_owned());
                 }
                 _ if is_new => {
                     prop_assert_eq!(
@@ -224,27 +222,18 @@ fn check(held: &mut Held, command: Command, action: Action) -> Result<(), TestCa
             else {
                 return Err(TestCaseError::fail(format!("{done:?}")));
             };
-            let to = held.get(&name).map(|(to, _)| to);
-            prop_assert_eq!((to, name.as_str()), (Some(&stream), &*identifier));
+            prop_assert_eq!((held.get(&name), name.as_str()), (Some(&stream), &*identifier));
             prop_assert_eq!(asked, history);
-            check_join(held, &identifier, join, wish)?;
+            check_join(join, wish)?;
         }
         ClientCommand::Unsubscribe { identifier } => {
-            let expected = held.remove(&*identifier).map_or(Done::Nothing(kind), |(stream, _)| {
+            let expected = held.remove(&*identifier).map_or(Done::Nothing(kind), |stream| {
                 Done::Forwarded(stream, identifier.into(), StreamCommand::Unsubscribe)
             });
             prop_assert_eq!(done, expected);
         }
-        ClientCommand::Update { identifier, .. }
-            if held.get(&*identifier).is_some_and(|(_, joined)| !joined) =>
-        {
-            let Done::Forwarded(_, _, command) = done else {
-                return Err(TestCaseError::fail(format!("{done:?}")));
-            };
-            prop_assert!(matches!(command, StreamCommand::RefusePresence(CommandKind::Join, _)));
-        }
         ClientCommand::Join { identifier, join } | ClientCommand::Update { identifier, join } => {
-            let Some((stream, _)) = held.get(&*identifier) else {
+            let Some(stream) = held.get(&*identifier) else {
                 let answer = Done::refused(kind, &identifier, ServerMessage::NotSubscribed);
                 prop_assert_eq!(done, answer);
                 return Ok(());
@@ -258,12 +247,9 @@ fn check(held: &mut Held, command: Command, action: Action) -> Result<(), TestCa
                 StreamCommand::RefusePresence(CommandKind::Join, reason) => Err(reason),
                 other => return Err(TestCaseError::fail(format!("{other:?}"))),
             };
-            check_join(held, &identifier, Some(Ok(join)), Some(wish))?;
+            check_join(Some(Ok(join)), Some(wish))?;
         }
         ClientCommand::Leave { identifier, .. } => {
-            if let Some((_, joined)) = held.get_mut(&*identifier) {
-                *joined = false;
-            }
             check_forwarded(held, kind, &identifier, StreamCommand::Leave(None), &done)?;
         }
         ClientCommand::Presence { identifier, listing } => {
@@ -273,12 +259,12 @@ fn check(held: &mut Held, command: Command, action: Action) -> Result<(), TestCa
             check_forwarded(held, kind, &identifier, StreamCommand::History(request), &done)?;
         }
         ClientCommand::Whisper { identifier, whisper, .. } => {
-            check_forwarded(held, kind, &identifier, StreamCommand::Whisper(whisper), &done)?;
+            let command = StreamCommand::Whisper { whisper, members_only: false };
+            check_forwarded(held, kind, &identifier, command, &done)?;
         }
-        ClientCommand::Publish { identifier, data, .. } => {
-            let published = |(stream, _): &(String, bool)| Done::Published(stream.clone(), data);
-            let expected = held.get(&*identifier).map_or(Done::Error(kind), published);
-            prop_assert_eq!(done, expected);
+        ClientCommand::Publish { identifier, data, at, .. } => {
+            let command = StreamCommand::Publish { data, at, members_only: false };
+            check_forwarded(held, kind, &identifier, command, &done)?;
         }
         ClientCommand::Perform { .. } => prop_assert_eq!(done, Done::Error(kind)),
         ClientCommand::Ping => prop_assert_eq!(done, Done::Ponged),
@@ -295,7 +281,7 @@ fn check_forwarded(
     done: &Done,
 ) -> Result<(), TestCaseError> {
     match held.get(identifier) {
-        Some((stream, _)) => {
+        Some(stream) => {
             let expected = Done::Forwarded(stream.clone(), identifier.to_owned(), command);
             prop_assert_eq!(done, &expected);
             Ok(())
@@ -348,23 +334,15 @@ fn check_bad(held: &Held, bad: &BadCommand<'_>, done: &Done) -> Result<(), TestC
 type Asked = Option<Result<JoinRequest, Cow<'static, str>>>;
 type Passed = Option<Result<Join, Cow<'static, str>>>;
 
-/// How often a client has joined.
-fn records(held: &Held) -> usize {
-    held.values().filter(|(_, joined)| *joined).count()
-}
-
 /// Whether a client may join so by a subscription that it holds, and if not, for which limit.
-fn may_join(held: &Held, identifier: &str, join: &Join) -> Result<(), Option<Limit>> {
+fn may_join(join: &Join) -> Result<(), Option<Limit>> {
     let characters = join.id.as_str().chars().count();
-    let joined = held.get(identifier).is_some_and(|(_, joined)| *joined);
     if characters == 0 {
         Err(None)
     } else if characters > LIMITS.presence_id_length {
         Err(Some(Limit::PresenceIdLength))
     } else if join.info.as_str().len() > LIMITS.info_size {
         Err(Some(Limit::PresenceInfoSize))
-    } else if !joined && records(held) >= LIMITS.records {
-        Err(Some(Limit::Records))
     } else {
         Ok(())
     }
@@ -389,43 +367,32 @@ fn exceeds(held: &Held, command: &Command) -> Option<Limit> {
             let join = join.as_ref()?.as_ref().ok()?;
             let JoinRequest { id, info } = join.clone();
             let join = Join { id: id.expect("all have one"), info, extra: None };
-            may_join(held, identifier, &join).err().flatten()
-        }
-        Ok(ClientCommand::Update { identifier, .. })
-            if held.get(&**identifier).is_none_or(|(_, joined)| !joined) =>
-        {
-            None
+            may_join(&join).err().flatten()
         }
         Ok(
             ClientCommand::Join { identifier, join } | ClientCommand::Update { identifier, join },
         ) if held.contains_key(&**identifier) => {
             let JoinRequest { id, info } = join.clone();
             let join = Join { id: id.expect("all have one"), info, extra: None };
-            may_join(held, identifier, &join).err().flatten()
+            may_join(&join).err().flatten()
         }
         _ => None,
     }
 }
 
 /// A join passes as it is, or is refused with a reason if it is over a limit.
-fn check_join(
-    held: &mut Held,
-    identifier: &str,
-    asked: Asked,
-    passed: Passed,
-) -> Result<(), TestCaseError> {
+fn check_join(asked: Asked, passed: Passed) -> Result<(), TestCaseError> {
     let whole =
         |JoinRequest { id, info }| Join { id: id.expect("all have one"), info, extra: None };
     let asked = asked.map(|asked| asked.map(whole));
     match (asked, passed) {
         (Some(Ok(asked)), Some(Err(reason))) => {
-            let may = may_join(held, identifier, &asked);
+            let may = may_join(&asked);
             prop_assert!(may.is_err() && !reason.is_empty(), "{:?}: {}", asked, reason);
         }
         (asked, passed) => {
             if let Some(Ok(join)) = &passed {
-                prop_assert_eq!(may_join(held, identifier, join), Ok(()));
-                held.entry(identifier.to_owned()).and_modify(|(_, joined)| *joined = true);
+                prop_assert_eq!(may_join(join), Ok(()));
             }
             prop_assert_eq!(asked, passed);
         }
@@ -438,7 +405,6 @@ fn check_join(
 enum Done {
     Forwarded(String, String, StreamCommand),
     Refused(CommandKind, String, ServerMessage),
-    Published(String, RawJson),
     Error(CommandKind),
     Ponged,
     Nothing(CommandKind),
@@ -480,7 +446,6 @@ impl From<Action> for Done {
                 ConnectionMessage::Pong if kind == CommandKind::Ping => Self::Ponged,
                 message => Self::Strange(kind, message),
             },
-            Action::Publish { stream, data } => Self::Published(stream.as_str().to_owned(), data),
             Action::Nothing(kind) => Self::Nothing(kind),
         }
     }

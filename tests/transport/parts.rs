@@ -95,6 +95,7 @@ impl Parts {
             occupancy_interval: SECOND,
             resume: ResumeSettings { ttl: options.sessions_ttl, longest_doubt: SECOND },
             max_members: usize::MAX,
+            max_records: usize::MAX,
             max_answer: options.max_answer,
             history,
             seed: 0,

@@ -4,10 +4,9 @@
 use std::time::{Duration, Instant};
 
 use super::{Due, Shard};
+use crate::broker::delivery::Destination;
 use crate::broker::presence::{Owner, RecordKey};
-use crate::types::{
-    Identifier, Join, JoinCause, LeaveCause, MemberRecords, PresenceId, StreamName,
-};
+use crate::types::{Join, JoinCause, LeaveCause, MemberRecords, PresenceId, StreamName};
 
 /// A record of the application's own. It has one for a presence id in a stream, and no connection
 /// holds it.
@@ -35,16 +34,7 @@ pub struct Placed {
 #[error("the stream is full: at most {0} members are allowed")]
 pub struct Full(pub usize);
 
-/// Who was taken out of a stream.
-#[derive(Debug)]
-pub struct Kicked<R> {
-    /// How many records went.
-    pub records: usize,
-    /// Where subscribers are told things that are no longer present through their subscription.
-    pub subscribers: Vec<(R, Identifier)>,
-}
-
-impl<R: Clone> Shard<R> {
+impl<R: Destination> Shard<R> {
     /// Puts a record of the application's own, or gives the one it has put under this presence id
     /// another info and another time.
     pub fn put(&mut self, name: &StreamName, put: Put, now: Instant) -> Result<Placed, Full> {
@@ -68,22 +58,19 @@ impl<R: Clone> Shard<R> {
     }
 
     /// Takes a member out, with every record of it, whoever holds it. Whoever was present through a
-    /// subscription follows the stream still, and may join again.
-    pub fn kick(&mut self, name: &StreamName, id: &PresenceId, now: Instant) -> Kicked<R> {
+    /// subscription follows the stream still, and may join again. Gives how many records went.
+    pub fn kick(&mut self, name: &StreamName, id: &PresenceId, now: Instant) -> usize {
         self.now = now;
-        let mut subscribers = Vec::new();
-        let Some(index) = self.find(name) else { return Kicked { records: 0, subscribers } };
-        let Some(stream) = self.streams.get_mut(index as usize) else {
-            return Kicked { records: 0, subscribers };
-        };
+        let Some(index) = self.find(name) else { return 0 };
+        let Some(stream) = self.streams.get_mut(index as usize) else { return 0 };
         let records: Vec<RecordKey> = stream.presence.records_of(id).collect();
         if !records.is_empty() {
-            for (group, held) in &mut stream.groups {
+            for held in stream.groups.values_mut() {
                 let presence = &stream.presence;
                 let is_theirs = |record: &mut RecordKey| presence.id_of(*record) == Some(id);
                 for subscriber in held.values_mut() {
                     if subscriber.record.take_if(is_theirs).is_some() {
-                        subscribers.push((subscriber.recipient.clone(), group.identifier.clone()));
+                        subscriber.recipient.remove_record();
                     }
                 }
             }
@@ -92,7 +79,7 @@ impl<R: Clone> Shard<R> {
             self.remove_record(index, *record, LeaveCause::Kicked, now);
         }
         self.forget_if_idle(index);
-        Kicked { records: records.len(), subscribers }
+        records.len()
     }
 
     /// One who is present, with each record.

@@ -4,10 +4,11 @@
 use std::time::Instant;
 
 use super::{Due, Shard};
+use crate::broker::delivery::Destination;
 use crate::broker::input::SubscriberKey;
 use crate::types::ServerMessage;
 
-impl<R: Clone> Shard<R> {
+impl<R: Destination> Shard<R> {
     /// Tells one who only counts how many there are now.
     pub(super) fn tell_count_to(&mut self, index: u32, key: &SubscriberKey) {
         let Some(stream) = self.streams.get_mut(index as usize) else { return };

@@ -5,14 +5,15 @@ use std::time::Instant;
 
 use super::application::Full;
 use super::{Shard, subscriber_mut};
+use crate::broker::delivery::Destination;
 use crate::broker::input::SubscriberKey;
 use crate::broker::presence::RecordKey;
 use crate::types::{
-    CommandKind, Join, JoinCause, LeaveCause, Limit, Listing, MemberChange, PresenceChange,
-    PresenceId, ServerMessage, UpdateCause,
+    CommandKind, Join, JoinCause, LeaveCause, Limit, Listing, MemberChange, NOT_PRESENT,
+    PresenceChange, PresenceId, ServerMessage, UpdateCause,
 };
 
-impl<R: Clone> Shard<R> {
+impl<R: Destination> Shard<R> {
     pub(super) fn join(
         &mut self,
         index: u32,
@@ -32,21 +33,14 @@ impl<R: Clone> Shard<R> {
                 return false;
             }
             stream.presence.update(record, join.info, join.extra)
-        } else if let Some((record, change)) = stream.presence.adopt(&join) {
-            self.hand_over(index, key, record, &join);
-            change
         } else {
-            if let Err(full) = self.check_room(index, &join.id) {
-                self.refuse(index, key, CommandKind::Join, full.to_string().into());
-                return false;
+            match self.add_record(index, key, join) {
+                Ok(change) => change,
+                Err(reason) => {
+                    self.refuse(index, key, CommandKind::Join, reason.into());
+                    return false;
+                }
             }
-            let Some(stream) = self.streams.get_mut(index as usize) else { return false };
-            let (record, change) = stream.presence.add(join);
-            self.totals.records += 1;
-            if let Some(subscriber) = subscriber_mut(stream, key) {
-                subscriber.record = Some(record);
-            }
-            Some(change)
         };
         self.followed(CommandKind::Join);
         if let Some(change) = change {
@@ -54,6 +48,52 @@ impl<R: Clone> Shard<R> {
             self.tell_join(index, change, cause, now);
         }
         true
+    }
+
+    /// Makes a subscription present: with a new record, or with that of an orphan. `Err` is why it can't be.
+    fn add_record(
+        &mut self,
+        index: u32,
+        key: &SubscriberKey,
+        join: Join,
+    ) -> Result<Option<PresenceChange>, String> {
+        self.check_room(index, &join.id).map_err(|full| full.to_string())?;
+        let most = self.settings.max_records;
+        let Some(stream) = self.streams.get_mut(index as usize) else { return Ok(None) };
+        let Some(subscriber) = subscriber_mut(stream, key) else { return Ok(None) };
+        if let Err(records) = subscriber.recipient.add_record(most) {
+            self.counts.limits.push(Limit::Records);
+            return Err(format!(
+                "this client has joined {records} times, at most {most} are allowed: leave first"
+            ));
+        }
+        if let Some((record, change)) = stream.presence.adopt(&join) {
+            self.hand_over(index, key, record, &join);
+            return Ok(change);
+        }
+        let (record, change) = stream.presence.add(join);
+        self.totals.records += 1;
+        if let Some(subscriber) = subscriber_mut(stream, key) {
+            subscriber.record = Some(record);
+        }
+        Ok(Some(change))
+    }
+
+    /// Whether a subscription is present, as those who speak under a name have to be: nobody hears from
+    /// somebody they don't see. It is refused if it isn't.
+    pub(super) fn check_author(
+        &mut self,
+        index: u32,
+        key: &SubscriberKey,
+        kind: CommandKind,
+    ) -> bool {
+        let stream = self.streams.get_mut(index as usize);
+        let subscriber = stream.and_then(|stream| subscriber_mut(stream, key));
+        let is_present = subscriber.is_some_and(|subscriber| subscriber.record.is_some());
+        if !is_present {
+            self.refuse(index, key, kind, NOT_PRESENT.into());
+        }
+        is_present
     }
 
     /// Gives who has joined another info.
@@ -68,7 +108,8 @@ impl<R: Clone> Shard<R> {
         if subscriber_mut(stream, key).is_some_and(|subscriber| subscriber.record.is_some()) {
             return self.join(index, key, join, JoinCause::Joined, now);
         }
-        self.refuse(index, key, CommandKind::Join, "this subscription has not joined".into());
+        let reason = "this subscription has not joined: join first";
+        self.refuse(index, key, CommandKind::Join, reason.into());
         false
     }
 
@@ -135,6 +176,7 @@ impl<R: Clone> Shard<R> {
         };
         if let Some(subscriber) = subscriber_mut(stream, key) {
             subscriber.record = None;
+            subscriber.recipient.remove_record();
         }
         self.remove_record(index, record, LeaveCause::Left, now);
         self.followed(CommandKind::Leave);

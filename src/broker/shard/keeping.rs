@@ -1,12 +1,13 @@
 //! What is to be kept beyond this process: every change, and all streams as they are now.
 
 use super::Shard;
+use crate::broker::delivery::Destination;
 use crate::broker::input::SubscriberKey;
 use crate::broker::presence::{Owner, RecordKey};
 use crate::broker::stream::Stream;
 use crate::types::{Change, Join, PresenceChange, PresenceId, RecordChange, SessionId, StreamName};
 
-impl<R: Clone> Shard<R> {
+impl<R: Destination> Shard<R> {
     /// Notes every change from now on, for [`Shard::take_changes`].
     pub fn keep_changes(&mut self) {
         self.changes.get_or_insert_default();

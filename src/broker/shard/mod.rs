@@ -10,7 +10,7 @@ mod resuming;
 mod surveying;
 mod telling;
 
-pub use application::{Full, Kicked, Placed, Put};
+pub use application::{Full, Placed, Put};
 pub use restoring::Restoring;
 pub use surveying::{Attendee, StreamSize};
 
@@ -27,7 +27,7 @@ use slab::Slab;
 
 use crate::broker::counts::{Counts, Totals};
 use crate::broker::deadlines::Deadlines;
-use crate::broker::delivery::Delivery;
+use crate::broker::delivery::{Delivery, Destination};
 use crate::broker::history::{History, HistorySettings};
 use crate::broker::input::{Input, SubscriberKey};
 use crate::broker::journal::Ticks;
@@ -35,7 +35,7 @@ use crate::broker::presence::{PresenceSet, RecordKey};
 use crate::broker::repeating::repeat_to;
 use crate::broker::stream::{Stream, Subscriber, UNCONFIRMED};
 use crate::types::{
-    Arrival, Change, Codec, CommandKind, Grant, GroupKey, JoinCause, LeaveCause, Listed,
+    Arrival, Change, Codec, CommandKind, Grant, GroupKey, JoinCause, Labels, LeaveCause, Listed,
     MemberList, RecordList, Reference, Repeat, ServerMessage, StreamCommand, StreamName, Watch,
 };
 
@@ -105,6 +105,8 @@ pub struct Settings {
     pub resume: ResumeSettings,
     /// Most members of a stream.
     pub max_members: usize,
+    /// Most records of a client, in all streams.
+    pub max_records: usize,
     /// Most bytes of ids, infos or payloads in one answer: it may wait whole for its client. A client
     /// that wants more does better to ask the application.
     pub max_answer: usize,
@@ -148,7 +150,7 @@ enum Due {
     Held { stream: u32, key: Box<SubscriberKey> },
 }
 
-impl<R: Clone> Shard<R> {
+impl<R: Destination> Shard<R> {
     /// A shard without streams.
     pub fn new(settings: Settings, now: Instant) -> Self {
         Self {
@@ -290,13 +292,6 @@ impl<R: Clone> Shard<R> {
         }
     }
 
-    /// Whether a subscription's client is present through it.
-    pub fn is_joined(&self, name: &StreamName, key: &SubscriberKey) -> bool {
-        let stream = self.find(name).and_then(|index| self.streams.get(index as usize));
-        let group = stream.and_then(|stream| stream.groups.get(&key.group));
-        group.and_then(|group| group.get(&key.session)).is_some_and(|held| held.record.is_some())
-    }
-
     /// How many are present in a stream.
     pub fn member_count(&self, name: &StreamName) -> usize {
         let stream = self.find(name).and_then(|key| self.streams.get(key as usize));
@@ -365,21 +360,7 @@ impl<R: Clone> Shard<R> {
                     self.list_ahead(stream, key, listing);
                 }
             }
-            StreamCommand::Unsubscribe => {
-                let Some(stream) = self.find(name) else { return };
-                if self.reference.is_some() {
-                    self.reply(stream, key, [ServerMessage::Done, ServerMessage::Ended]);
-                }
-                if let Some(subscriber) = self.unsubscribe(stream, key) {
-                    if let Some(record) = subscriber.record {
-                        self.remove_record(stream, record, LeaveCause::Unsubscribed, now);
-                    }
-                    self.keep_unsubscribed(stream, key);
-                    self.give_back(stream);
-                }
-                self.followed(CommandKind::Unsubscribe);
-                self.forget_if_idle(stream);
-            }
+            StreamCommand::Unsubscribe => self.give_up(name, key, now),
             StreamCommand::Join(join) => {
                 let Some(stream) = self.find(name) else { return };
                 if self.join(stream, key, join, JoinCause::Joined, now) {
@@ -407,17 +388,47 @@ impl<R: Clone> Shard<R> {
                 let told = self.tell_history(stream, key, &request);
                 self.counts.commands.push((CommandKind::History, told));
             }
-            StreamCommand::Whisper(whisper) => {
+            StreamCommand::Whisper { whisper, members_only } => {
                 let Some(stream) = self.find(name) else { return };
+                if members_only && !self.check_author(stream, key, CommandKind::Whisper) {
+                    return;
+                }
                 self.say(stream, ServerMessage::Whisper(whisper), Some(key.session), now);
                 self.done(stream, key);
                 self.followed(CommandKind::Whisper);
+            }
+            StreamCommand::Publish { data, at, members_only } => {
+                let Some(stream) = self.find(name) else { return };
+                if members_only && !self.check_author(stream, key, CommandKind::Publish) {
+                    return;
+                }
+                self.publish(name, (data, Labels::default(), at), None, false, now);
+                self.done(stream, key);
+                self.followed(CommandKind::Publish);
             }
             StreamCommand::RefusePresence(kind, reason) => {
                 let Some(stream) = self.find(name) else { return };
                 self.refuse(stream, key, kind, reason);
             }
         }
+    }
+
+    /// Ends a subscription, as its client wants.
+    fn give_up(&mut self, name: &StreamName, key: &SubscriberKey, now: Instant) {
+        let Some(stream) = self.find(name) else { return };
+        if self.reference.is_some() {
+            self.reply(stream, key, [ServerMessage::Done, ServerMessage::Ended]);
+        }
+        if let Some(subscriber) = self.unsubscribe(stream, key) {
+            if let Some(record) = subscriber.record {
+                subscriber.recipient.remove_record();
+                self.remove_record(stream, record, LeaveCause::Unsubscribed, now);
+            }
+            self.keep_unsubscribed(stream, key);
+            self.give_back(stream);
+        }
+        self.followed(CommandKind::Unsubscribe);
+        self.forget_if_idle(stream);
     }
 
     /// Adds the subscriber, or makes sure of it if it is there already; whether it is new.

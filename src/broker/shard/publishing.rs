@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Shard, subscriber_mut};
+use crate::broker::delivery::Destination;
 use crate::broker::history::{self, HistorySettings};
 use crate::broker::input::SubscriberKey;
 use crate::types::{
@@ -11,7 +12,7 @@ use crate::types::{
     SessionId, StreamName,
 };
 
-impl<R: Clone> Shard<R> {
+impl<R: Destination> Shard<R> {
     pub(super) fn publish(
         &mut self,
         name: &StreamName,

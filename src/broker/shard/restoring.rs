@@ -7,6 +7,7 @@ use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use super::{Due, EPOCH_STEP, ResumeSettings, Shard};
+use crate::broker::delivery::Destination;
 use crate::broker::history::{self, History};
 use crate::broker::input::SubscriberKey;
 use crate::broker::journal::{Event, Known};
@@ -40,7 +41,7 @@ struct Draft {
     groups: IndexMap<(SessionId, Identifier), (GroupKey, Grant), RandomState>,
 }
 
-impl<R: Clone> Shard<R> {
+impl<R: Destination> Shard<R> {
     /// Takes a stream up as its changes say. Members leave when the TTL from now is over, unless
     /// they come back; sessions can be resumed for theirs.
     pub fn restore(&mut self, changes: impl IntoIterator<Item = Change>, at: Restoring) {
@@ -71,11 +72,11 @@ impl<R: Clone> Shard<R> {
     }
 
     /// The subscriptions that can be resumed.
-    pub fn resumable(&self) -> impl Iterator<Item = (&StreamName, &SubscriberKey, Grant, bool)> {
+    pub fn resumable(&self) -> impl Iterator<Item = (&StreamName, &SubscriberKey, Grant)> {
         self.streams.iter().flat_map(|(_, stream)| {
             stream.parked.iter().filter_map(|(key, parked)| {
                 let grant = parked.grant.as_deref()?;
-                Some((&stream.name, key, *grant, parked.record.is_some()))
+                Some((&stream.name, key, *grant))
             })
         })
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Due, ResumeSettings, Shard, subscriber_mut, weight};
+use crate::broker::delivery::Destination;
 use crate::broker::input::{End, SubscriberKey};
 use crate::broker::journal::TICK;
 use crate::broker::presence::RecordKey;
@@ -12,7 +13,7 @@ use crate::types::{LeaveCause, ServerMessage, SessionId, StreamName, Watch};
 /// How long a resumed subscriber has to ask for what it missed: the way of its welcome and back.
 const HOLD: Duration = Duration::from_secs(1);
 
-impl<R: Clone> Shard<R> {
+impl<R: Destination> Shard<R> {
     pub(super) fn ended(&mut self, name: &StreamName, key: SubscriberKey, end: End, now: Instant) {
         let Some(index) = self.find(name) else { return };
         if let Some(subscriber) = self.unsubscribe(index, &key) {
@@ -66,6 +67,9 @@ impl<R: Clone> Shard<R> {
         let deadline = record.and_then(|record| stream.presence.deadline_mut(record)?.take());
         if let Some(deadline) = deadline {
             self.deadlines.cancel(deadline);
+        }
+        if record.is_some() {
+            recipient.add_record(usize::MAX).ok(); // it has them already
         }
         let sent = stream.log.end();
         let resumed = Some(Box::new(Resumed::new(now, known)));

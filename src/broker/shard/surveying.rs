@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 
 use super::Shard;
+use crate::broker::delivery::Destination;
 use crate::broker::stream::Stream;
 use crate::types::{PresenceChange, PresenceId, RawJson, ServerMessage, StreamName};
 
@@ -66,7 +67,7 @@ pub(super) struct Observed {
     changes: Vec<(StreamName, Arc<PresenceChange>)>,
 }
 
-impl<R: Clone> Shard<R> {
+impl<R: Destination> Shard<R> {
     /// The `most` largest of `many` streams, the first one at a place that counts from 0, and the
     /// place to go on at.
     pub fn largest(

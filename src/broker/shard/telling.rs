@@ -4,12 +4,12 @@
 use std::time::Instant;
 
 use super::{CROWDED, Shard, weight};
-use crate::broker::delivery::{Delivery, FanOut};
+use crate::broker::delivery::{Delivery, Destination, FanOut};
 use crate::broker::repeating::{LONGEST_PAUSE, repeat_to};
 use crate::broker::stream::Stream;
 use crate::types::{ServerMessage, SessionId};
 
-impl<R: Clone> Shard<R> {
+impl<R: Destination> Shard<R> {
     /// What up to `most` subscribers of a group haven't been sent yet; the streams take turns.
     /// Only once [`Shard::poll_reply`] has nothing more: replies say what came first. `most` is at
     /// least 1.

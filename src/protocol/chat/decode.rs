@@ -61,7 +61,8 @@ fn command<'a>(
             let author = frame.username(called)?;
             let content = frame.content()?;
             let data = write::json(|out| message::write(out, author.as_str(), content, now));
-            Ok(ClientCommand::Publish { identifier, data, author: Some(author) })
+            let at = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+            Ok(ClientCommand::Publish { identifier, data, at, author: Some(author) })
         }
         CommandKind::Whisper => {
             let author = frame.username(called)?;
@@ -223,6 +224,7 @@ mod tests {
         let expected = ClientCommand::Publish {
             identifier: r#""a""#.into(),
             data: data.into(),
+            at: 1,
             author: Some("ann".into()),
         };
         assert_eq!(read(text), expected);
@@ -317,14 +319,14 @@ mod tests {
                 "type": "message", "room": room, "username": username, "content": content,
             });
             let text = frame.to_string();
-            let ClientCommand::Publish { identifier, data, author } = read(&text) else {
+            let ClientCommand::Publish { identifier, data, author, at } = read(&text) else {
                 panic!("{text}")
             };
             prop_assert_eq!(identifier, serde_json::to_string(&room).unwrap());
             let data: serde_json::Value = serde_json::from_str(data.as_str()).unwrap();
             prop_assert_eq!(&data["username"], &username);
             prop_assert_eq!(&data["content"], &content);
-            prop_assert_eq!(author, Some(username.into()));
+            prop_assert_eq!((author, at), (Some(username.into()), 1));
         }
     }
 }

@@ -126,9 +126,8 @@ fn may_follow(
             Err(Refusal::TooMuch(reason))
         }
         Action::Forward { stream, .. } => Ok(stream),
-        Action::Publish { .. }
-        | Action::Refuse { .. }
-        | Action::Answer { .. }
-        | Action::Nothing(_) => Err(Refusal::Rejected("nothing would come of it".into())),
+        Action::Refuse { .. } | Action::Answer { .. } | Action::Nothing(_) => {
+            Err(Refusal::Rejected("nothing would come of it".into()))
+        }
     }
 }
