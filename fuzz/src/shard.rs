@@ -61,6 +61,7 @@ struct Record {
     follower: usize,
     stream: usize,
     id: &'static str,
+    info: usize,
     /// When it goes, once its connection has ended.
     deadline: Option<u64>,
 }
@@ -243,21 +244,35 @@ impl World {
 
     /// A join, which adds a record, changes one, or is refused as one of another id or one too many.
     fn join_of(&mut self, follower: usize, what: usize) -> Join {
-        let id = IDS[what % IDS.len()];
-        match self.records.iter().find(|record| record.follower == follower) {
+        let (id, info) = (IDS[what % IDS.len()], what / IDS.len() % 3);
+        match self.records.iter().position(|record| record.follower == follower) {
             None => {
                 let stream = self.followers[follower].stream;
                 let here = self.ids(stream);
                 if here.len() >= self.most_members && !here.contains(id) {
                     self.followers[follower].answers += 1;
                 } else {
-                    self.records.push(Record { follower, stream, id, deadline: None });
+                    // that of a session that can't come back is taken over
+                    let is_orphan = |record: &Record| {
+                        let can_return = self.followers[record.follower].parked.is_some();
+                        (record.stream, record.id) == (stream, id)
+                            && record.deadline.is_some()
+                            && !can_return
+                    };
+                    if let Some(at) = self.records.iter().rposition(is_orphan) {
+                        self.records.remove(at);
+                    }
+                    self.records.push(Record { follower, stream, id, info, deadline: None });
                 }
             }
-            Some(record) if record.id == id => {}
+            Some(at) if self.records[at].id == id => {
+                if self.records[at].info != info {
+                    let record = self.records.remove(at);
+                    self.records.push(Record { info, ..record });
+                }
+            }
             Some(_) => self.followers[follower].answers += 1,
         }
-        let info = what / IDS.len() % 3;
         Join { id: id.into(), info: info.to_string().into(), extra: extra(info) }
     }
 
