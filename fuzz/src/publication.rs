@@ -7,7 +7,8 @@ use std::sync::Arc;
 use broker::http::publish::{Disconnect, Element, decode};
 use broker::protocol::encode;
 use broker::types::{
-    Codec, GroupKey, Identifier, Labels, Publication, RawJson, ServerMessage, StreamName,
+    Codec, GroupKey, Identifier, Labels, PresenceId, Publication, RawJson, ServerMessage,
+    StreamName,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -46,10 +47,13 @@ pub fn run(data: &[u8]) {
                     assert_eq!(json["meta"]["exclude_socket"], except.to_string());
                 }
             }
-            Element::Disconnect(Disconnect { identifier, reconnect }) => {
+            Element::Disconnect(Disconnect { identifier, presence_id, reconnect }) => {
                 let Some(json) = json else { continue };
                 assert_eq!(json["command"], "disconnect");
-                assert_eq!(json["payload"]["identifier"], identifier.as_str());
+                assert_eq!(json["payload"]["identifier"].as_str(), identifier.as_deref());
+                let presence_id = presence_id.as_ref().map(PresenceId::as_str);
+                assert_eq!(json["payload"]["presence_id"].as_str(), presence_id);
+                assert!(identifier.is_some() || presence_id.is_some());
                 assert_eq!(json["payload"]["reconnect"].as_bool().unwrap_or(false), *reconnect);
             }
         }

@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use broker::auth::{Client, JoinsAs, Keys, TokenError, Tokens};
+use broker::auth::{Client, JoinsAs, Keys, TokenError, Tokens, canonical};
 use serde_json::Value;
 
 const NOW: u64 = 1_800_000_000;
@@ -73,7 +73,8 @@ fn check_client(claims: &[u8], client: &Client, parties: bool, presence_id: Opti
         let several = claims["aud"].as_array().is_some_and(|all| all.iter().any(|a| a == "chat"));
         assert!(several || claims["aud"] == "chat");
     }
-    assert_eq!(client.identifier.as_deref(), claims["ext"].as_str());
+    assert_eq!(client.identifier, claims["ext"].as_str().map(canonical));
+    assert_eq!(client.identifier, client.identifier.as_deref().map(canonical), "it stays so");
     let id = match presence_id {
         None => {
             assert_eq!(client.joins, JoinsAs::Anyone);

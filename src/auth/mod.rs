@@ -8,12 +8,14 @@
 //! Everything rests on HMAC with a secret that the application shares. There are no other
 //! algorithms, so none can be confused with one; tags and keys are compared in constant time.
 
+mod identifiers;
 mod keys;
 mod origins;
 mod streams;
 mod token;
 
 pub use crate::types::Rights;
+pub use identifiers::canonical;
 pub use keys::{Keys, derive, same};
 pub use origins::{BadOrigin, Origins};
 pub use streams::{StreamError, Streams};
@@ -21,7 +23,7 @@ pub use token::{TokenError, Tokens};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::types::{CloseReason, Identity, PresenceId};
+use crate::types::{CloseReason, Identity, Names, PresenceId};
 
 /// What decides about connections and subscriptions.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +41,8 @@ pub struct Access {
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Client {
-    /// The identifiers the application gave the connection: the token's claim `ext`.
+    /// The identifiers the application gave the connection, the token's claim `ext`, in their
+    /// [`canonical`] spelling.
     pub identifier: Option<Box<str>>,
     /// As whom it may join.
     pub joins: JoinsAs,
@@ -64,6 +67,27 @@ impl Client {
             JoinsAs::Nobody => digest(""),
         };
         Identity { identifier, presence_id }
+    }
+
+    /// What the application may call the client when it ends its connections. `identity` is the
+    /// client's own.
+    pub fn names(&self, identity: Identity) -> Names {
+        Names {
+            identifier: self.identifier.is_some().then_some(identity.identifier),
+            presence_id: match &self.joins {
+                JoinsAs::Only(_) => Some(identity.presence_id),
+                JoinsAs::Called(id) => Some(digest(id.as_str())),
+                JoinsAs::Anyone | JoinsAs::Nobody => None,
+            },
+        }
+    }
+}
+
+/// What the application calls those whose connections it ends.
+pub fn names(identifiers: Option<&str>, presence_id: Option<&PresenceId>) -> Names {
+    Names {
+        identifier: identifiers.map(|identifiers| digest(&canonical(identifiers))),
+        presence_id: presence_id.map(|id| digest(id.as_str())),
     }
 }
 

@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::keys::Hash;
-use super::{Client, JoinsAs, Keys};
+use super::{Client, JoinsAs, Keys, canonical};
 use crate::types::PresenceId;
 
 /// The claim that holds a connection's identifiers, a JSON object as a string.
@@ -139,15 +139,15 @@ impl Tokens {
     /// was made for something else with the same secret opens nothing here.
     fn client(&self, claims: &Map<String, Value>) -> Result<Client, TokenError> {
         let identifier = match claims.get(IDENTIFIERS) {
-            Some(Value::String(text)) => Some(Box::from(text.as_str())),
+            Some(Value::String(text)) => Some(text.as_str()),
             Some(_) => return Err(TokenError::Nobody),
             None => None,
         };
         let Some(claim) = &self.presence_id else {
-            let identifier = Some(identifier.ok_or(TokenError::Nobody)?);
+            let identifier = Some(canonical(identifier.ok_or(TokenError::Nobody)?));
             return Ok(Client { identifier, joins: JoinsAs::Anyone });
         };
-        let id = match (claim.split_once('.'), identifier.as_deref()) {
+        let id = match (claim.split_once('.'), identifier) {
             (Some((IDENTIFIERS, name)), Some(identifiers)) => {
                 let identifiers: Option<Map<String, Value>> =
                     serde_json::from_str(identifiers).ok();
@@ -159,6 +159,7 @@ impl Tokens {
         if identifier.is_none() && id.is_none() {
             return Err(TokenError::Nobody);
         }
+        let identifier = identifier.map(canonical);
         Ok(Client { identifier, joins: id.map_or(JoinsAs::Nobody, JoinsAs::Only) })
     }
 }

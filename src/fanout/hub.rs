@@ -12,10 +12,11 @@ use tokio_util::task::TaskTracker;
 use super::job::{Ended, Job, Presence, Resume};
 use super::worker::Worker;
 use super::{Beginning, Recipient};
-use crate::broker::{Full, Input, Placed, Put};
+use crate::broker::{Full, Input, Placed, Put, SubscriberKey};
 use crate::clock::Clock;
+use crate::session::Session;
 use crate::telemetry::Instruments;
-use crate::types::{MemberRecords, PresenceId, Publication, RecordList, StreamName};
+use crate::types::{Codec, MemberRecords, PresenceId, Publication, RecordList, StreamName};
 
 /// How many inputs wait for a shard before those who bring them have to wait too.
 const QUEUE: usize = 4096;
@@ -102,15 +103,39 @@ impl Hub {
         }
     }
 
+    /// Tells of the end of a parked session; what waits for room in a shard.
+    pub fn forget(&self, session: &Session) -> Vec<NoRoom> {
+        let forgotten = session.subscriptions().iter().filter_map(|subscription| {
+            let stream = subscription.stream.clone();
+            let group = subscription.group(Codec::ActionCable); // no other's sessions are parked
+            let key = SubscriberKey { session: session.id(), group };
+            let shard = self.shard(&stream);
+            Self::try_job(shard, Job::Forget { stream, key }).err()
+        });
+        forgotten.collect()
+    }
+
     /// Waits until what was published to streams is kept, where anything is.
     pub async fn settle(&self, streams: &[StreamName]) -> Result<(), Stopped> {
+        let count = self.shards.len();
+        let places: BTreeSet<usize> = streams.iter().map(|stream| place(stream, count)).collect();
+        self.settle_shards(places.into_iter().filter_map(|place| self.shards.get(place))).await
+    }
+
+    /// Waits until all that was said is kept, where anything is.
+    pub async fn settle_all(&self) -> Result<(), Stopped> {
+        self.settle_shards(self.shards.iter()).await
+    }
+
+    async fn settle_shards(
+        &self,
+        shards: impl Iterator<Item = &mpsc::Sender<Job>>,
+    ) -> Result<(), Stopped> {
         if !self.keeps {
             return Ok(());
         }
-        let count = self.shards.len();
-        let places: BTreeSet<usize> = streams.iter().map(|stream| place(stream, count)).collect();
         let mut answers = Vec::new();
-        for shard in places.into_iter().filter_map(|place| self.shards.get(place)) {
+        for shard in shards {
             let (answer, answered) = oneshot::channel();
             shard.send(Job::Settle { answer }).await.map_err(|_| Stopped)?;
             answers.push(answered);

@@ -50,6 +50,11 @@ pub(super) enum Job {
     Settle {
         answer: oneshot::Sender<()>,
     },
+    /// A parked subscription is over.
+    Forget {
+        stream: StreamName,
+        key: SubscriberKey,
+    },
     Question(Question),
     /// Answered with whether it could be.
     Resume {
@@ -83,6 +88,18 @@ pub struct Ended {
     pub at: Instant,
     /// Whether its session can be resumed.
     pub resumable: bool,
+    /// The connection is to be told first what it is yet to be told.
+    pub goodbye: Option<Arc<Goodbye>>,
+}
+
+/// Ends a connection behind what its streams have told it: when the last of them drops this.
+#[derive(Debug)]
+pub struct Goodbye(pub Recipient);
+
+impl Drop for Goodbye {
+    fn drop(&mut self) {
+        self.0.finish_close();
+    }
 }
 
 /// Who is present in a stream.

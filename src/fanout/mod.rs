@@ -23,8 +23,8 @@ mod worker;
 
 pub use beginning::Beginning;
 pub use hub::{Hub, NoRoom, Stopped};
-pub use identities::{Identities, Registration};
-pub use job::{Ended, Presence, Resume};
+pub use identities::{Disconnected, Identities, Registration};
+pub use job::{Ended, Goodbye, Presence, Resume};
 pub use outbox::{Outbox, Recipient};
 pub use receipt::{Ping, Unasked};
 pub use sessions::{Claim, Sessions};

@@ -65,8 +65,19 @@ struct State {
     /// Only while the socket is full. Without frames it waits for what the socket has taken and
     /// not sent.
     queue: Option<Box<Queue>>,
-    closing: Option<CloseReason>,
+    closing: Closing,
     receipt: Receipt,
+}
+
+/// Whether the connection is to end, and why.
+#[derive(Clone, Copy, Default)]
+enum Closing {
+    #[default]
+    No,
+    /// Once its streams have told it what was said before.
+    Behind(CloseReason),
+    /// Nothing is sent any more.
+    Now(CloseReason),
 }
 
 #[derive(Default)]
@@ -190,7 +201,7 @@ impl Outbox {
         frames: &[u8],
         share: impl FnOnce() -> Bytes,
     ) -> usize {
-        if state.closing.is_some() || frames.is_empty() {
+        if matches!(state.closing, Closing::Now(_)) || frames.is_empty() {
             return 0;
         }
         if let Some(queue) = &mut state.queue {
@@ -210,7 +221,8 @@ impl Outbox {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => {
                 // the task that reads finds out why
-                state.closing = Some(CloseReason::ClientGone);
+                let reason = state.closing.reason().unwrap_or(CloseReason::ClientGone);
+                state.closing = Closing::Now(reason);
                 self.owner.wake();
                 return 0;
             }
@@ -231,16 +243,18 @@ impl Outbox {
     /// after it. The first reason counts.
     pub fn close(&self, reason: CloseReason) {
         let mut state = self.state.lock();
-        if state.closing.is_some() {
-            return;
-        }
-        state.closing = Some(reason);
+        let first = match state.closing {
+            Closing::No => reason,
+            Closing::Behind(first) => first,
+            Closing::Now(_) => return,
+        };
+        state.closing = Closing::Now(first);
         let mut queue = state.queue.take().unwrap_or_default();
         if reason == CloseReason::TooSlow {
             queue.cut(self.codec);
         }
         let mut last = Vec::new();
-        protocol::encode_close(self.codec, reason, &mut last);
+        protocol::encode_close(self.codec, first, &mut last);
         if !last.is_empty() {
             queue.push(Bytes::from(last));
         }
@@ -249,9 +263,32 @@ impl Outbox {
         self.owner.wake();
     }
 
+    /// Ends the connection likewise, but behind what its streams have to tell it by now: its task
+    /// tells them of the end, and [`Self::finish_close`] follows when they have.
+    pub fn close_behind(&self, reason: CloseReason) {
+        let mut state = self.state.lock();
+        if let Closing::No = state.closing {
+            state.closing = Closing::Behind(reason);
+            drop(state);
+            self.owner.wake();
+        }
+    }
+
+    /// Ends the connection now if it was to end behind what its streams tell; whether it was.
+    pub fn finish_close(&self) -> bool {
+        let Closing::Behind(reason) = self.state.lock().closing else { return false };
+        self.close(reason);
+        true
+    }
+
     /// Why the connection is closing, if it is.
     pub fn closing(&self) -> Option<CloseReason> {
-        self.state.lock().closing
+        self.state.lock().closing.reason()
+    }
+
+    /// Whether nothing is sent any more.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state.lock().closing, Closing::Now(_))
     }
 
     /// How often what waits has got less: a number that changes as long as the client reads.
@@ -277,16 +314,19 @@ impl Outbox {
     }
 
     /// Writes what waits, for the connection's task; counts what it writes. Ready when nothing
-    /// waits any more.
+    /// waits any more, and nothing comes that the connection's end is behind.
     pub fn poll_drain(&self, context: &mut Context<'_>, sent: &mut usize) -> Poll<io::Result<()>> {
         loop {
-            if self.is_drained() {
-                return Poll::Ready(Ok(()));
+            let state = self.state.lock();
+            if state.queue.is_none() {
+                let is_done = !matches!(state.closing, Closing::Behind(_));
+                return if is_done { Poll::Ready(Ok(())) } else { Poll::Pending };
             }
+            drop(state);
             ready!(self.socket.poll_write_ready(context))?;
             let mut state = self.state.lock();
             self.progress.fetch_add(1, Ordering::Relaxed);
-            let Some(queue) = &mut state.queue else { return Poll::Ready(Ok(())) };
+            let Some(queue) = &mut state.queue else { continue };
             let result = match queue.frames.front() {
                 Some(frame) => {
                     self.socket.try_write(frame.get(queue.written..).unwrap_or_default())
@@ -294,10 +334,7 @@ impl Outbox {
                 None => self.socket.try_flush().map(|()| 0),
             };
             match result {
-                Ok(_) if queue.frames.is_empty() => {
-                    state.queue = None;
-                    return Poll::Ready(Ok(()));
-                }
+                Ok(_) if queue.frames.is_empty() => state.queue = None,
                 Ok(written) => {
                     queue.advance(written);
                     *sent += written;
@@ -344,6 +381,15 @@ impl Outbox {
 impl std::fmt::Debug for Outbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Outbox").field("codec", &self.codec).finish_non_exhaustive()
+    }
+}
+
+impl Closing {
+    const fn reason(self) -> Option<CloseReason> {
+        match self {
+            Self::No => None,
+            Self::Behind(reason) | Self::Now(reason) => Some(reason),
+        }
     }
 }
 

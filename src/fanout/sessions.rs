@@ -19,9 +19,8 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::Recipient;
-use crate::auth;
 use crate::session::Session;
-use crate::types::{CloseReason, Identity, SessionId};
+use crate::types::{CloseReason, Identity, Names, SessionId};
 
 /// How many subscriptions may wait to be resumed: some 64 MiB of them, or several times that where
 /// their identifiers are long. A session that ends beyond that is over, and its client subscribes
@@ -107,8 +106,9 @@ impl Sessions {
     }
 
     /// Keeps a session for who takes it over, or gives it to who waits for it. One that was ended
-    /// meanwhile is over.
-    pub fn park(&self, session: Session, now: Instant) {
+    /// meanwhile comes back: its streams have parked it and are to be told.
+    #[must_use]
+    pub fn park(&self, session: Session, now: Instant) -> Option<Session> {
         let sid = session.id();
         let mut state = self.state.lock();
         let subscriptions = session.subscriptions().len();
@@ -117,12 +117,17 @@ impl Sessions {
             None => Some(session),
             Some(waiting) => waiting.send(session).err(), // who waited may have given up
         };
-        let Some(session) = session.filter(|_| !is_over) else {
-            state.parked_subscriptions -= subscriptions;
-            return;
-        };
-        state.keep(session, now + self.ttl);
-        self.parked.set(state.count());
+        match session {
+            Some(session) if !is_over => {
+                state.keep(session, now + self.ttl);
+                self.parked.set(state.count());
+                None
+            }
+            over => {
+                state.parked_subscriptions -= subscriptions;
+                over
+            }
+        }
     }
 
     /// Parks the sessions from before.
@@ -166,23 +171,25 @@ impl Sessions {
     }
 
     /// Ends the sessions of a user: nobody can resume them any more, whether they are parked, have a
-    /// connection still or are on their way to another one.
-    pub fn disconnect(&self, identifier: &str) {
+    /// connection still or are on their way to another one. Gives those that were parked: their
+    /// streams are to be told.
+    #[must_use]
+    pub fn disconnect(&self, names: Names) -> Vec<Session> {
         let mut state = self.state.lock();
-        let identifier = auth::digest(identifier);
         let theirs = state.held.extract_if(|_, held| match held {
-            Held::Parked(session) => session.identity().identifier == identifier,
-            Held::Connected(_, whose) => {
-                whose.as_ref().is_some_and(|whose| whose.identifier == identifier)
-            }
+            Held::Parked(session) => session.identity().goes_by(names),
+            Held::Connected(_, whose) => whose.as_ref().is_some_and(|whose| whose.goes_by(names)),
         });
+        let mut ended = Vec::new();
         for (sid, held) in theirs.collect::<Vec<_>>() {
             state.waiting.remove(&sid);
             if let Held::Parked(parked) = held {
                 state.unpark(&parked);
+                ended.push(*parked);
             }
         }
         self.parked.set(state.count());
+        ended
     }
 
     /// Forgets the sessions whose time is over.

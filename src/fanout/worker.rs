@@ -246,12 +246,17 @@ impl Worker {
                 self.keep(now);
                 drop(answer.send(self.shard.publications(&stream))); // likewise
             }
-            Job::Ended(Ended { stream, key, outbox, at, resumable }) => {
+            Job::Ended(Ended { stream, key, outbox, at, resumable, goodbye }) => {
+                if goodbye.is_some() {
+                    self.shard.catch_up(&stream, &key, now);
+                }
                 while self.reply(now) {} // so that the outbox knows of all it was sent
                 let doubt = outbox.doubt().map(|beat| self.clock.began(beat));
                 let end = End { at, doubt, resumable };
                 self.shard.handle(&stream, Input::Ended { key, end }, now);
+                drop(goodbye);
             }
+            Job::Forget { stream, key } => self.shard.forget_parked(&stream, &key),
             Job::Question(question) => {
                 self.keep(now);
                 self.onlookers.answer(question, &mut self.shard, self.meter.tally(), now);
@@ -288,7 +293,7 @@ impl Worker {
                 self.flush(to.take(), std::mem::take(&mut events), now);
             }
             let tells = self.asks_about(&group, &messages);
-            if recipient.closing().is_some() && !tells {
+            if recipient.is_closed() && !tells {
                 continue; // nothing reaches it any more; of events, its outbox takes note
             }
             self.meter.delivered += messages.len();
@@ -358,7 +363,7 @@ impl Worker {
                 (has < messages.len()).then_some((recipient, has))
             });
             // to those who are closing nothing is written
-            let is_open = lacking.clone().any(|(recipient, _)| recipient.closing().is_none());
+            let is_open = lacking.clone().any(|(recipient, _)| !recipient.is_closed());
             if !group.codec.merges_events() {
                 self.send_each(&group, messages, lacking, is_open, now);
             } else if is_open {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::protocol::action_cable;
-use crate::types::{Label, Labels, RawJson, SessionId, StreamName};
+use crate::types::{Label, Labels, PresenceId, RawJson, SessionId, StreamName};
 
 /// What the application says in one element.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,8 +31,10 @@ pub enum Element {
 /// Whose connections are to end.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Disconnect {
-    /// The identifiers that their tokens gave them.
-    pub identifier: String,
+    /// The identifiers that their tokens gave them; this or the presence id is there.
+    pub identifier: Option<String>,
+    /// The presence id that their tokens or handshakes gave them; never empty.
+    pub presence_id: Option<PresenceId>,
     /// Whether the clients should come back.
     pub reconnect: bool,
 }
@@ -149,6 +151,8 @@ fn parse_disconnect(payload: Option<&RawValue>) -> Result<Disconnect, String> {
         #[serde(borrow)]
         identifier: Option<&'a RawValue>,
         #[serde(borrow)]
+        presence_id: Option<&'a RawValue>,
+        #[serde(borrow)]
         reconnect: Option<&'a RawValue>,
     }
     let fields = object::<Fields<'_>>("payload", payload)?.ok_or("`payload` is missing")?;
@@ -157,8 +161,16 @@ fn parse_disconnect(payload: Option<&RawValue>) -> Result<Disconnect, String> {
         fields.identifier,
         r#"it as a string of JSON, such as "{\"user\":42}""#,
     )?;
-    let identifier = identifier.ok_or("`payload.identifier` is missing")?;
-    Ok(Disconnect { identifier, reconnect: flag("payload.reconnect", fields.reconnect)? })
+    let presence_id = text("payload.presence_id", fields.presence_id, A_STRING)?;
+    if presence_id.as_deref() == Some("") {
+        return Err("`payload.presence_id` is empty".to_owned());
+    }
+    if identifier.is_none() && presence_id.is_none() {
+        return Err("`payload.identifier` is missing, or `payload.presence_id`".to_owned());
+    }
+    let presence_id = presence_id.as_deref().map(PresenceId::from);
+    let reconnect = flag("payload.reconnect", fields.reconnect)?;
+    Ok(Disconnect { identifier, presence_id, reconnect })
 }
 
 const A_STRING: &str = "a string";
@@ -266,7 +278,9 @@ mod tests {
                 r#"{"command":"disconnect","payload":["a"]}"#,
                 "`payload` is an array: send an object",
             ),
-            (&ending("{}"), "`payload.identifier` is missing"),
+            (&ending("{}"), "`payload.identifier` is missing, or `payload.presence_id`"),
+            (&ending(r#"{"presence_id":""}"#), "`payload.presence_id` is empty"),
+            (&ending(r#"{"presence_id":42}"#), "`payload.presence_id` is a number: send a string"),
             (
                 &ending(r#"{"identifier":{"user":42}}"#),
                 r#"`payload.identifier` is an object: send it as a string of JSON, such as "{\"user\":42}""#,
@@ -284,8 +298,8 @@ mod tests {
     #[test]
     fn a_remote_disconnect_names_whose() {
         let disconnect = |identifier: &str, reconnect| {
-            let identifier = identifier.to_owned();
-            Ok(vec![Element::Disconnect(Disconnect { identifier, reconnect })])
+            let identifier = Some(identifier.to_owned());
+            Ok(vec![Element::Disconnect(Disconnect { identifier, presence_id: None, reconnect })])
         };
         let parsed = |rest: &str| {
             let payload = format!(r#"{{"identifier":"{{\"user\":1}}"{rest}}}"#);
@@ -293,6 +307,10 @@ mod tests {
         };
         assert_eq!(parsed(""), disconnect(r#"{"user":1}"#, false));
         assert_eq!(parsed(r#","reconnect":true"#), disconnect(r#"{"user":1}"#, true));
+        let body = r#"{"command":"disconnect","payload":{"presence_id":"42"}}"#;
+        let presence_id = Some("42".into());
+        let of = Disconnect { identifier: None, presence_id, reconnect: false };
+        assert_eq!(published(body), Ok(vec![Element::Disconnect(of)]));
     }
 
     #[test]

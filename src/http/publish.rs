@@ -10,11 +10,12 @@ use futures_util::Stream;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, StatusCode};
-use warp::reply::Response;
+use warp::reply::{Reply, Response};
 
 pub use super::element::{Disconnect, Element, decode};
-use super::reply::{Refusal, answer, authorize};
+use super::reply::{Refusal, answer, authorize, json};
 use super::{Api, body};
+use crate::auth;
 use crate::broker::Input;
 use crate::config::Secret;
 use crate::fanout::Stopped;
@@ -60,7 +61,7 @@ async fn publish<B: Buf>(
     // in a task of its own: a client that hangs up halfway must not leave half of it published
     let api = Arc::clone(api);
     let published = tokio::spawn(async move {
-        let mut streams = Vec::new();
+        let (mut streams, mut disconnected) = (Vec::new(), None);
         for element in elements {
             match element {
                 Element::Publish { stream, data, labels, except, is_transient } => {
@@ -68,21 +69,43 @@ async fn publish<B: Buf>(
                     streams.push(stream.clone());
                     api.hub.publish(stream, input).await?;
                 }
-                Element::Disconnect(Disconnect { identifier, reconnect }) => {
-                    // in this order: whoever has a session by now is among the connections
-                    api.sessions.disconnect(&identifier);
-                    let connections = api.identities.disconnect(&identifier, reconnect);
-                    tracing::debug!(connections, reconnect, "a remote disconnect");
+                Element::Disconnect(of) => {
+                    *disconnected.get_or_insert(0) += disconnect(&api, of).await;
                 }
             }
         }
-        api.hub.settle(&streams).await
+        match disconnected {
+            None => api.hub.settle(&streams).await?,
+            Some(_) => api.hub.settle_all().await?,
+        }
+        Ok(disconnected)
     });
-    match published.await {
-        Ok(Ok(())) => {}
+    let disconnected = match published.await {
+        Ok(Ok(disconnected)) => disconnected,
         Ok(Err(Stopped)) | Err(_) => return Err(Refusal::Stopping),
+    };
+    Ok(match disconnected {
+        Some(sessions) => {
+            let body = serde_json::json!({ "disconnected": sessions });
+            json(StatusCode::CREATED, body.to_string())
+        }
+        None => StatusCode::CREATED.into_response(),
+    })
+}
+
+/// Ends sessions; how many. What was published before reaches them, and nothing that is published
+/// from now on.
+async fn disconnect(api: &Api, of: Disconnect) -> usize {
+    let Disconnect { identifier, presence_id, reconnect } = of;
+    let names = auth::names(identifier.as_deref(), presence_id.as_ref());
+    // in this order: whoever has a session by now is among the connections
+    let parked = api.sessions.disconnect(names);
+    let connected = api.identities.disconnect(names, reconnect);
+    let sessions = parked.len() + connected.count;
+    for waiting in parked.iter().flat_map(|session| api.hub.forget(session)) {
+        waiting.wait().await;
     }
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::CREATED;
-    Ok(response)
+    connected.told().await;
+    tracing::debug!(sessions, reconnect, "sessions ended by the application");
+    sessions
 }

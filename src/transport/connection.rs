@@ -271,7 +271,14 @@ impl Connection {
             end.half_closed = true;
             self.client.outbox.shutdown(Shutdown::Write);
         }
-        end.timeout.as_mut().poll(task)
+        ready!(end.timeout.as_mut().poll(task));
+        if self.client.outbox.finish_close() {
+            // its streams take longer than it should stay
+            end.timeout = Box::pin(tokio::time::sleep(CLOSE_TIMEOUT));
+            task.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
     }
 
     /// Reads on, but only for the client's own close frame. Whether the socket is at its end.
@@ -356,7 +363,8 @@ impl Drop for Connection {
         // a task that was dropped or panicked leaves nothing behind either
         if !self.client.is_ending() {
             self.client.outbox.close(CloseReason::ClientGone);
-            self.client.end_session(CloseReason::ClientGone);
+            let reason = self.client.outbox.closing().unwrap_or(CloseReason::ClientGone);
+            self.client.end_session(reason);
         }
         self.client.outbox.shutdown(Shutdown::Both);
     }
@@ -551,12 +559,11 @@ impl Client {
             instruments.outbox_overflows.increment(1);
         }
         tracing::debug!(sid = %self.session.id(), reason = reason.as_str(), "connection ended");
-        self.registration = None;
         let (session, outbox) = (self.session.end(), Arc::clone(&self.outbox));
-        let ending = Ending { session, outbox, reason, at: clock.now() };
+        let registration = self.registration.take();
+        let ending = Ending { session, outbox, registration, reason, at: clock.now() };
         match self.waits.take().map(|wait| *wait) {
-            None | Some(Wait::Ending(_)) => ending.tell(&self.context),
-            Some(Wait::Blocked(blocked)) => {
+            Some(Wait::Blocked(blocked)) if !matches!(reason, CloseReason::Remote { .. }) => {
                 // it goes before the end, wherever it waits
                 let context = Arc::clone(&self.context);
                 self.context.tasks.spawn(async move {
@@ -564,6 +571,8 @@ impl Client {
                     ending.tell(&context);
                 });
             }
+            // of a client that the application ends, nothing more is followed
+            Some(Wait::Blocked(_) | Wait::Ending(_)) | None => ending.tell(&self.context),
         }
     }
 }

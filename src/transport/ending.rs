@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Context;
 use crate::broker::SubscriberKey;
-use crate::fanout::{Ended, Recipient};
+use crate::fanout::{Ended, Goodbye, Recipient, Registration};
 use crate::session::Session;
 use crate::types::CloseReason;
 
@@ -14,6 +14,7 @@ use crate::types::CloseReason;
 pub(super) struct Ending {
     pub(super) session: Session,
     pub(super) outbox: Recipient,
+    pub(super) registration: Option<Box<Registration>>,
     pub(super) reason: CloseReason,
     /// When it was noticed.
     pub(super) at: Instant,
@@ -22,33 +23,58 @@ pub(super) struct Ending {
 impl Ending {
     /// Tells everyone; what a shard has no room for waits in a task of its own.
     pub(super) fn tell(self, context: &Arc<Context>) {
-        let Self { session, outbox, reason, at } = self;
+        let Self { session, outbox, registration, reason, at } = self;
         let resumable =
             outbox.codec().resumes() && !is_over(reason) && context.sessions.end(&session);
+        let goodbye = (!outbox.is_closed()).then(|| Arc::new(Goodbye(Arc::clone(&outbox))));
         let ended = session.subscriptions().iter().map(|subscription| {
             let group = subscription.group(outbox.codec());
             let key = SubscriberKey { session: session.id(), group };
             let (stream, outbox) = (subscription.stream.clone(), Arc::clone(&outbox));
-            Ended { stream, key, outbox, at, resumable }
+            Ended { stream, key, outbox, at, resumable, goodbye: goodbye.clone() }
         });
         let waiting: Vec<_> = ended.filter_map(|ended| context.hub.try_end(ended).err()).collect();
-        let settle = move |context: &Context| {
-            if resumable {
-                context.sessions.park(session, at);
-            } else {
-                context.sessions.forget(&session);
-            }
-        };
+        drop(goodbye);
+        let told = Told { session, registration, resumable, at };
         if waiting.is_empty() {
-            return settle(context);
+            return told.settle(context);
         }
         let shared = Arc::clone(context);
         context.tasks.spawn(async move {
             for job in waiting {
                 job.wait().await;
             }
-            settle(&shared);
+            told.settle(&shared);
         });
+    }
+}
+
+/// A session whose streams know that its connection has ended.
+struct Told {
+    session: Session,
+    registration: Option<Box<Registration>>,
+    resumable: bool,
+    at: Instant,
+}
+
+impl Told {
+    /// Keeps the session for who takes it over, if it can be. Whoever ended it meanwhile waits for
+    /// the registration to be dropped, which is when the streams know of that, too.
+    fn settle(self, context: &Arc<Context>) {
+        let Self { session, registration, resumable, at } = self;
+        if !resumable {
+            return context.sessions.forget(&session);
+        }
+        let Some(over) = context.sessions.park(session, at) else { return };
+        let waiting = context.hub.forget(&over);
+        if !waiting.is_empty() {
+            context.tasks.spawn(async move {
+                for job in waiting {
+                    job.wait().await;
+                }
+                drop(registration);
+            });
+        }
     }
 }
 

@@ -66,10 +66,10 @@ impl Opening {
         if resume.is_some() {
             to.hold();
         }
-        // before it claims a session, so that who ends all of a user's finds it
-        let identifier = client.identifier.as_deref();
-        let registration = identifier.map(|it| context.identities.register(it, &outbox));
         let mut session = Session::new(sid, &client).repeating(repeat);
+        // before it claims a session, so that who ends all of a user's finds it
+        let names = client.names(session.identity());
+        let registration = context.identities.register(names, &outbox);
         if let Some(claim) = resume.and_then(|old| resume::claim(context, old, session.identity()))
         {
             // rare, so that only these connections pay for its future

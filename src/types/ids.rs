@@ -127,6 +127,16 @@ impl fmt::Debug for SessionId {
     }
 }
 
+/// What the application calls those whose connections it ends, as digests: whoever goes by one of
+/// these is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Of the identifiers the application gave them.
+    pub identifier: Option<u64>,
+    /// Of the presence id that their token or their handshake gave them.
+    pub presence_id: Option<u64>,
+}
+
 /// Whom a session was given to: a digest of what the client's token says about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
@@ -139,4 +149,9 @@ pub struct Identity {
 impl Identity {
     /// Anyone: the token, if there was one, says nothing about who it is.
     pub const ANYONE: Self = Self { identifier: 0, presence_id: 0 };
+
+    /// Whether whoever it is goes by one of these names.
+    pub fn goes_by(self, names: Names) -> bool {
+        names.identifier == Some(self.identifier) || names.presence_id == Some(self.presence_id)
+    }
 }

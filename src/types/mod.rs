@@ -25,7 +25,7 @@ pub use command::{
     Listing, NOT_PRESENT, Repeat, Request, StreamCommand, Target,
 };
 pub use handshake::HandshakeFailure;
-pub use ids::{Extra, Identifier, Identity, PresenceId, RawJson, SessionId, StreamName};
+pub use ids::{Extra, Identifier, Identity, Names, PresenceId, RawJson, SessionId, StreamName};
 pub use limits::{Limit, Limits, Pace};
 pub use listed::Listed;
 pub use message::{

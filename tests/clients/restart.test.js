@@ -8,11 +8,12 @@ import { join } from 'node:path';
 import { cableTo, follow, next, recordPresence } from './support/anycable.js';
 import { chatTo, chatterIn } from './support/chat.js';
 import { eventsIn } from './support/events.js';
+import { Http } from './support/http.js';
 import { LATE, pass, until } from './support/patience.js';
 import { phoenixIn } from './support/phoenix.js';
 import { eventsOf } from './support/replay.js';
 import { scenario } from './support/scenario.js';
-import { SECRET, identifySigned, token } from './support/sign.js';
+import { SECRET, derive, identifySigned, token } from './support/sign.js';
 import { Socket, identify } from './support/socket.js';
 import { typedTo } from './support/typed.js';
 
@@ -91,7 +92,61 @@ function applied(members, events) {
   return [...seen].sort();
 }
 
+/** The claims of a client that the application may end. */
+const ANN = token({ ext: '{"user": "ann"}', exp: undefined });
+const ENDING = { secret: SECRET, 'public-streams': true };
+
+/** Ends ann's sessions, by another spelling of her identifiers; then `next`, at once. */
+async function endsAnn(s, count, next = () => {}) {
+  const http = new Http(s.broker.origin, derive('broadcast-cable'));
+  const command = { command: 'disconnect', payload: { identifier: '{"user":"ann"}' } };
+  const { status, json } = await http.post('/_broadcast', command);
+  await next();
+  assert.deepEqual([status, json], [201, { disconnected: count }]);
+}
+
+/** Nobody gets a session back. */
+async function isOver(s, sid) {
+  const back = await s.open(`/cable?jid=${ANN}&sid=${sid}`);
+  assert.equal((await back.hears({ type: 'welcome' })).restored, undefined);
+  back.terminate();
+}
+
 for (const how of HOW) {
+  restarting(`${how}: a parked session that the application ended before is not resumed`, ENDING, async (s) => {
+    const ann = await s.socket(`/cable?jid=${ANN}`);
+    for (const stream of ['room', 'other', 'third']) await ann.subscribe(stream);
+    ann.join(ROOM, 'ann', {});
+    await ann.hearsPresence(ROOM, 'join');
+    ann.terminate();
+    const { http } = s;
+    s.http = new Http(s.broker.origin, derive('metrics-cable'));
+    await s.counts({ broker_sessions_parked: 1 });
+    s.http = http;
+    await endsAnn(s, 1, () => s.restart(how));
+    await isOver(s, ann.sid);
+    const watcher = await s.socket(`/cable?jid=${ANN}`);
+    await watcher.subscribe('room');
+    assert.deepEqual((await watcher.list(ROOM)).map(({ id }) => id), ['ann'], 'a member still, for the TTL');
+  });
+
+  restarting(`${how}: a session that the application ended after a restart is not resumed after another`, ENDING, async (s) => {
+    const ann = await s.socket(`/cable?jid=${ANN}`);
+    await ann.subscribe('room');
+    await s.restart(how);
+    await endsAnn(s, 1, () => s.restart(how));
+    await isOver(s, ann.sid);
+  });
+
+  restarting(`${how}: a connected session that the application ended is not resumed, however soon the end comes`, ENDING, async (s) => {
+    for (let round = 0; round < 5; round += 1) {
+      const ann = await s.socket(`/cable?jid=${ANN}`);
+      for (let n = 0; n < 20; n += 1) await ann.subscribe(`room/${n}`);
+      await endsAnn(s, 1, () => s.restart(how));
+      await isOver(s, ann.sid);
+    }
+  });
+
   restarting(`${how}: members are there right after the start, in their order, and leave once`, { 'presence-ttl': `${TTL}ms` }, async (s) => {
     for (const id of ['zoe', 'ann', 'bob']) await s.member('room', id, { of: id });
     const stopped = performance.now();

@@ -208,6 +208,21 @@ impl<R: Destination> Shard<R> {
         self.keep_unsubscribed(index, key);
     }
 
+    /// A parked subscription's session can't be resumed any more. Its record still has its time.
+    pub fn forget_parked(&mut self, name: &StreamName, key: &SubscriberKey) {
+        let Some(index) = self.find(name) else { return };
+        self.drop_parked(index, key);
+        self.forget_if_idle(index);
+    }
+
+    /// Tells a subscriber what it is yet to be told, before anything else is said. Take the replies.
+    pub fn catch_up(&mut self, name: &StreamName, key: &SubscriberKey, now: Instant) {
+        self.now = now;
+        if let Some(index) = self.find(name) {
+            self.reply(index, key, []);
+        }
+    }
+
     /// Lets the record of an ended connection run out.
     pub(super) fn expire(
         &mut self,

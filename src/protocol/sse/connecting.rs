@@ -94,6 +94,11 @@ impl Asked {
         })
     }
 
+    /// Who is to be present, if anyone is.
+    pub fn joins_as(&self) -> Option<&PresenceId> {
+        self.join.as_ref()?.id.as_ref()
+    }
+
     /// The command that it comes down to. The stream, once it is known, is the one that the id of
     /// an event means that names none.
     pub fn command(&self, stream: Option<&StreamName>) -> ClientCommand<'static> {

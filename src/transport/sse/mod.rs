@@ -71,6 +71,7 @@ fn begin(
     let asked = Asked::read(query, last)?;
     let codec = Codec::Sse { raw: asked.raw };
     let terms = Terms::read(codec, &context.token, headers, query)?;
+    let terms = Terms { called: asked.joins_as().cloned(), ..terms };
     handshake::check_origin(context, headers)?;
     let opening = handshake::open(context, codec, client, query, terms)?;
     let stream = match &opening.admitted {
