@@ -42,6 +42,10 @@ const FLOW: usize = 4;
 /// How long a connection that got an answer may be idle, or at another request, if its place is needed.
 const MAX_HOLD: Duration = Duration::from_secs(1);
 
+/// How long a connection has at least before an answer is its last: connecting costs more than asking, so it
+/// is not for one request alone. Short, as those who come after it wait for as long.
+const MIN_TENURE: Duration = Duration::from_millis(150);
+
 /// The places of one port.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -278,8 +282,7 @@ impl Slot {
         let mut places = self.pending.places.lock();
         places.change(number, Stage::Idle, now);
         let entered = places.taken.get(&number).map(|place| place.entered);
-        // connecting costs more than asking: it is not for one request alone
-        let is_last = entered.is_some_and(|at| now.saturating_duration_since(at) >= ROUND_TRIP)
+        let is_last = entered.is_some_and(|at| now.saturating_duration_since(at) >= MIN_TENURE)
             && places.waits.is_some()
             && places.makes_room(self.address, Stage::Idle, places.most());
         if is_last {
@@ -423,13 +426,13 @@ mod tests {
         let slots = pending.fill(ANN, start);
         let answers =
             |now| slots.iter().map(|slot| slot.is_last_answer_at(now)).collect::<Vec<_>>();
-        assert_eq!(answers(start + ROUND_TRIP), [false; 3], "nobody waits");
+        assert_eq!(answers(start + MIN_TENURE), [false; 3], "nobody waits");
         pending.come(ANN, start).unwrap_err();
         assert_eq!(answers(start), [false; 3], "they have just come");
-        assert_eq!(answers(start + ROUND_TRIP), [true, false, false], "one for each newcomer");
-        pending.come(ANN, start + ROUND_TRIP).unwrap_err();
+        assert_eq!(answers(start + MIN_TENURE), [true, false, false], "one for each newcomer");
+        pending.come(ANN, start + MIN_TENURE).unwrap_err();
         drop(slots);
-        let _newcomer = pending.come(ANN, start + ROUND_TRIP).unwrap();
+        let _newcomer = pending.come(ANN, start + MIN_TENURE).unwrap();
     }
 
     #[test]

@@ -122,6 +122,7 @@ for (const { which, system, begin } of BROKEN) {
     begin(s.broker);
     const wire = await s.wire({ allowHalfOpen: true }); // closes nothing by itself, so the stop waits for it
     wire.handshake();
+    assert.equal((await wire.answer()).status, 101);
     s.broker.kill('SIGTERM');
     await wire.hears(TEXT, 'server_restart');
     s.broker.kill('SIGTERM');
