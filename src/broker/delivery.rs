@@ -12,6 +12,9 @@ pub trait Destination: Clone {
 
     /// The client has one record less.
     fn remove_record(&self);
+
+    /// A command of the client that may take a record away has been followed.
+    fn departed(&self);
 }
 
 /// Numbers tell destinations apart where nothing is sent. What their clients have isn't limited.
@@ -23,6 +26,8 @@ macro_rules! unlimited {
             }
 
             fn remove_record(&self) {}
+
+            fn departed(&self) {}
         }
     )*};
 }

@@ -36,6 +36,12 @@ impl Destination for Recipient {
     fn remove_record(&self) {
         self.records.fetch_sub(1, Ordering::Relaxed);
     }
+
+    fn departed(&self) {
+        if self.departing.fetch_sub(1, Ordering::Release) == 1 {
+            self.owner.wake();
+        }
+    }
 }
 
 /// The sending half of a connection, for anyone to write to.
@@ -53,6 +59,8 @@ pub struct Outbox {
     limit: u32,
     /// How many records the client has, in streams of any shard.
     records: AtomicU32,
+    /// How many of its commands that may take one away are on their way to a shard.
+    departing: AtomicU32,
     questions: AtomicU8,
     codec: Codec,
 }
@@ -104,6 +112,7 @@ impl Outbox {
             progress: AtomicU32::new(0),
             limit,
             records: AtomicU32::new(0),
+            departing: AtomicU32::new(0),
             questions: AtomicU8::new(0),
             codec,
         })
@@ -358,6 +367,16 @@ impl Outbox {
     /// Notes that a question with a large answer is on its way to a shard.
     pub fn ask(&self) {
         self.questions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that a command that may take a record away is on its way to a shard.
+    pub fn depart(&self) {
+        self.departing.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many such commands are on their way.
+    pub fn departing(&self) -> usize {
+        self.departing.load(Ordering::Acquire) as usize
     }
 
     /// Whether there are so many of them that no more should be read.

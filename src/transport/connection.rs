@@ -5,7 +5,7 @@
 //! handshake left behind (`readable()` would keep the handshake's task alive).
 
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::Shutdown;
 use std::ops::ControlFlow;
@@ -476,6 +476,10 @@ impl Client {
         match action {
             Action::Forward { stream, identifier, watch, mut command } => {
                 let who = command.join_mut().map(|join| join.id.clone());
+                let waits = who.is_some() && self.may_be_full_for_a_moment();
+                if command.departs() {
+                    self.outbox.depart();
+                }
                 let group = GroupKey { codec, watch, identifier };
                 let key = SubscriberKey { session: self.session.id(), group };
                 let recipient = Arc::clone(&self.outbox);
@@ -483,9 +487,10 @@ impl Client {
                     recipient.ask();
                 }
                 let input = Input::Command { key, recipient, command, reference };
-                if let (Some(fetcher), Some(who)) = (&self.context.fetcher, who) {
-                    let asked = Arc::clone(fetcher).ask(stream.clone(), who);
-                    return self.pass_on_later(stream, input, asked);
+                let asks = self.context.fetcher.as_ref().zip(who);
+                let asked = asks.map(|(it, who)| Arc::clone(it).ask(stream.clone(), who));
+                if waits || asked.is_some() {
+                    return self.pass_on_later(stream, input, waits, asked);
                 }
                 if self.pass_on(stream, input).is_break() || self.outbox.is_curious() {
                     return ControlFlow::Break(());
@@ -519,20 +524,34 @@ impl Client {
         }
     }
 
-    /// Passes a join on with what the application says of who joins; until then nothing more is read.
+    /// Whether a join could be refused for the number of records because shards have yet to follow what
+    /// the client said before: that it leaves others.
+    fn may_be_full_for_a_moment(&self) -> bool {
+        let (departing, most) = (self.outbox.departing(), self.context.settings.limits.records);
+        departing > 0 && self.session.subscriptions().len() + departing > most
+    }
+
+    /// Passes a join on, `waits` until what goes before it has been followed, and with what the application
+    /// says of who joins; until then nothing more is read.
     fn pass_on_later(
         &mut self,
         stream: StreamName,
         mut input: Input<Recipient>,
-        asked: impl Future<Output = Extra> + Send + 'static,
+        waits: bool,
+        asked: Option<impl Future<Output = Extra> + Send + 'static>,
     ) -> ControlFlow<()> {
-        let hub = Arc::clone(&self.context.hub);
+        let (hub, outbox) = (Arc::clone(&self.context.hub), Arc::clone(&self.outbox));
         let blocked = Box::pin(async move {
-            let extra = asked.await;
-            if let Input::Command { command, .. } = &mut input
-                && let Some(join) = command.join_mut()
-            {
-                join.extra = extra;
+            if waits {
+                // the last to be followed wakes the connection's task, which polls this
+                let is_over = || outbox.departing() == 0 || outbox.closing().is_some();
+                poll_fn(|_| if is_over() { Poll::Ready(()) } else { Poll::Pending }).await;
+            }
+            if let (Some(asked), Input::Command { command, .. }) = (asked, &mut input) {
+                let extra = asked.await;
+                if let Some(join) = command.join_mut() {
+                    join.extra = extra;
+                }
             }
             if let Err(waiting) = hub.try_send(stream, input) {
                 waiting.wait().await;

@@ -383,6 +383,21 @@ impl StreamCommand {
         }
     }
 
+    /// Whether it may take a record away.
+    pub const fn departs(&self) -> bool {
+        match self {
+            Self::Leave(_) | Self::Unsubscribe => true,
+            Self::Subscribe { .. }
+            | Self::Join(_)
+            | Self::Update(_)
+            | Self::List(_)
+            | Self::History(_)
+            | Self::Whisper { .. }
+            | Self::Publish { .. }
+            | Self::RefusePresence(..) => false,
+        }
+    }
+
     /// Whether its answer can be large.
     pub fn asks_for_much(&self) -> bool {
         match self {

@@ -158,6 +158,39 @@ scenario('joins that are sent at once count each, whatever shard they are for', 
   await s.counts({ broker_presence_records: 5, [refusals('records')]: 30 });
 });
 
+scenario('who leaves one stream may join another in the same breath', { 'max-records': 1 }, async (s) => {
+  const socket = await s.socket();
+  const rooms = [];
+  for (let n = 0; n < 8; n += 1) rooms.push(await socket.subscribe(`room/${n}`));
+  const presence = { id: 'ann', info: {} };
+  const moves = [
+    (from, to) => {
+      socket.leave(from);
+      socket.join(to, 'ann', {});
+    },
+    (from, to) => {
+      socket.unsubscribe(from);
+      socket.send({ command: 'subscribe', identifier: to, presence });
+    },
+  ];
+  let at = rooms[0];
+  socket.join(at, 'ann', {});
+  await socket.settle(at);
+  for (const move of moves) {
+    for (let n = 1; n <= 100; n += 1) {
+      const to = rooms[n % 8]; // perhaps of another shard, which may be quicker
+      socket.ws._socket.cork();
+      move(at, to);
+      socket.ws._socket.uncork();
+      await socket.settle(to);
+      at = to;
+    }
+  }
+  const refused = socket.transcript.filter((text) => text.includes('"error"'));
+  assert.deepEqual(refused, []);
+  assert.deepEqual((await socket.list(at)).map(({ id }) => id), ['ann']);
+});
+
 const ALONE = { 'max-members': 1, 'max-records': 1 };
 scenario('a join that the stream refused does not count', ALONE, async (s) => {
   await s.member('one', 'ann');

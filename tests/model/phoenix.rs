@@ -434,7 +434,7 @@ impl World {
                 let reference = reference.as_deref();
                 protocol::encode_connection(Codec::Phoenix, &message, reference, &mut out);
             }
-            other => panic!("{other:?}"),
+            other @ Action::Nothing(_) => panic!("{other:?}"),
         }
         page.receive(&out);
     }

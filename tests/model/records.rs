@@ -96,6 +96,8 @@ impl Destination for Connection {
     fn remove_record(&self) {
         self.0.set(self.0.get().checked_sub(1).expect("it has none"));
     }
+
+    fn departed(&self) {}
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -348,10 +350,10 @@ impl World {
             let is_back = resumes && {
                 let to = (SessionId::from_bits(self.sessions as u128), connection.clone());
                 let shard = &mut self.shards[key.1 % SHARDS];
-                let resumed = shard.resume(&name(key.1), &Self::key(key, from), to, |_| true, now);
+                let is_moved = shard.resume(&name(key.1), &Self::key(key, from), to, |_| true, now);
                 while shard.poll_reply().is_some() {}
-                assert_eq!(resumed, in_time);
-                resumed
+                assert_eq!(is_moved, in_time);
+                is_moved
             };
             if is_back {
                 self.clients[client].subscriptions.push(key);

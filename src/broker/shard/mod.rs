@@ -360,7 +360,10 @@ impl<R: Destination> Shard<R> {
                     self.list_ahead(stream, key, listing);
                 }
             }
-            StreamCommand::Unsubscribe => self.give_up(name, key, now),
+            StreamCommand::Unsubscribe => {
+                self.give_up(name, key, now);
+                recipient.departed();
+            }
             StreamCommand::Join(join) => {
                 let Some(stream) = self.find(name) else { return };
                 if self.join(stream, key, join, JoinCause::Joined, now) {
@@ -374,10 +377,12 @@ impl<R: Destination> Shard<R> {
                 }
             }
             StreamCommand::Leave(id) => {
-                let Some(stream) = self.find(name) else { return };
-                if self.leave(stream, key, id.as_ref(), now) {
+                if let Some(stream) = self.find(name)
+                    && self.leave(stream, key, id.as_ref(), now)
+                {
                     self.done(stream, key);
                 }
+                recipient.departed();
             }
             StreamCommand::List(listing) => {
                 let Some(stream) = self.find(name) else { return };
