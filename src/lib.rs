@@ -9,7 +9,7 @@
 //! transport  sockets      http  publish, presence, health, metrics
 //! fanout     Hub: a task per shard; outboxes
 //! state  what outlives the process     fetch  what the application knows
-//! clock  telemetry  config  cors
+//! clock  telemetry  config  cors  methods
 //! broker     Shard ┐
 //! session          ├ pure: no sockets, no clock, no locks
 //! protocol  codecs │
@@ -28,6 +28,7 @@ pub mod cors;
 pub mod fanout;
 pub mod fetch;
 pub mod http;
+pub mod methods;
 pub mod protocol;
 pub mod server;
 pub mod session;

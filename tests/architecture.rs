@@ -15,7 +15,7 @@ const ROWS: [&[&str]; 8] = [
     &["types"],
     &["auth"],
     &["broker", "session", "protocol"],
-    &["clock", "telemetry", "config", "cors"],
+    &["clock", "telemetry", "config", "cors", "methods"],
     &["state", "fetch"],
     &["fanout"],
     &["transport", "http"],

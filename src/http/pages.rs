@@ -11,6 +11,8 @@ use warp::path::{FullPath, Tail};
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
+use crate::methods::only;
+
 use super::reply::answer;
 
 /// What a page may load and connect to: what comes from where it does itself.
@@ -105,7 +107,7 @@ pub(super) fn page(
 }
 
 fn readable() -> impl Filter<Extract = (), Error = Rejection> + Clone {
-    warp::get().or(warp::head()).unify()
+    only("GET, HEAD", "GET, HEAD")
 }
 
 fn serve(file: &File) -> Response {

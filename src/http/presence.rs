@@ -13,6 +13,7 @@ use warp::reply::Response;
 
 use super::reply::{Refusal, answer, authorize, json};
 use super::{Api, put};
+use crate::methods::{NotAllowed, only};
 use crate::protocol::action_cable::encode_presence_info;
 use crate::protocol::meta::{write_list, write_member};
 use crate::types::{PresenceId, StreamName};
@@ -38,7 +39,7 @@ where
 {
     let api = Arc::clone(api);
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    path.and(warp::get())
+    path.and(only("GET", "GET"))
         .and(warp::header::headers_cloned())
         .and(query)
         .then(move |stream: String, headers: HeaderMap, query: String| {
@@ -101,7 +102,7 @@ async fn about<B: Buf>(
                 StatusCode::OK
             }
         },
-        _ => return Err(Refusal::Method),
+        _ => return Err(NotAllowed { method, allowed: "GET, PUT, DELETE" }.into()),
     };
     Ok(json(status, out))
 }

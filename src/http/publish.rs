@@ -19,6 +19,7 @@ use crate::auth;
 use crate::broker::Input;
 use crate::config::Secret;
 use crate::fanout::Stopped;
+use crate::methods::only;
 
 pub(super) fn routes(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
     let broadcast =
@@ -35,7 +36,7 @@ fn endpoint(
     key: fn(&Api) -> Option<&Secret>,
 ) -> BoxedFilter<(Response,)> {
     let api = Arc::clone(api);
-    warp::post()
+    only("POST", "POST")
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .then(move |headers: HeaderMap, body| {

@@ -3,12 +3,12 @@
 use metrics::counter;
 use warp::Rejection;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
-use warp::reject::MethodNotAllowed;
 use warp::reply::Response;
 
 use crate::broker::Full;
 use crate::config::Secret;
 use crate::fanout::Stopped;
+use crate::methods::NotAllowed;
 use crate::telemetry::metrics::HTTP_REQUESTS;
 
 /// Why a request wasn't followed.
@@ -41,8 +41,8 @@ pub(super) enum Refusal {
     Absent,
     #[error(transparent)]
     Full(#[from] Full),
-    #[error("this path takes another method")]
-    Method,
+    #[error("this path takes {}, not {}", .0.allowed, .0.method)]
+    Method(NotAllowed),
     #[error("`users` is the list of all: write the presence id `users` as `%75sers`")]
     List,
 }
@@ -58,8 +58,14 @@ impl Refusal {
             Self::Origin | Self::OtherHost => StatusCode::FORBIDDEN,
             Self::NotFound(_) | Self::Absent => StatusCode::NOT_FOUND,
             Self::Full(_) => StatusCode::CONFLICT,
-            Self::Method | Self::List => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Method(_) | Self::List => StatusCode::METHOD_NOT_ALLOWED,
         }
+    }
+}
+
+impl From<NotAllowed> for Refusal {
+    fn from(refused: NotAllowed) -> Self {
+        Self::Method(refused)
     }
 }
 
@@ -77,6 +83,14 @@ pub(super) fn answer(endpoint: &'static str, result: Result<Response, Refusal>) 
         if refusal.status() == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        let allowed = if let Refusal::Method(NotAllowed { allowed, .. }) = refusal {
+            Some(allowed)
+        } else {
+            (refusal == Refusal::List).then_some("GET")
+        };
+        if let Some(allowed) = allowed {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
         response
     });
@@ -106,8 +120,8 @@ pub(super) fn authorize(key: Option<&Secret>, headers: &HeaderMap) -> Result<(),
 
 /// Answers what no route took.
 pub async fn recover(rejection: Rejection) -> Result<Response, std::convert::Infallible> {
-    let refusal = if rejection.find::<MethodNotAllowed>().is_some() {
-        Refusal::Method
+    let refusal = if let Some(refused) = rejection.find::<NotAllowed>() {
+        refused.clone().into()
     } else if rejection.is_not_found() {
         Refusal::NotFound("see docs/HTTP.md for the paths")
     } else {

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::Secret;
 use crate::cors;
 use crate::fanout::Hub;
+use crate::methods::only;
 use crate::protocol::action_cable::parameter;
 use crate::protocol::chat::encode_history;
 use crate::types::{StreamName, Target};
@@ -39,19 +40,22 @@ pub struct Rooms {
     pub api_key: Option<Secret>,
 }
 
+/// What the path takes.
+const METHODS: &str = "GET, OPTIONS";
+
 /// Reading the rooms' messages.
 pub fn rooms(rooms: Rooms) -> BoxedFilter<(Response,)> {
     let rooms = Arc::new(rooms);
     let path = warp::path!("api" / "rooms" / String / "messages");
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let asked = Arc::clone(&rooms);
-    let preflight = path.and(warp::options()).and(warp::header::headers_cloned()).map(
+    let preflight = path.and(only("OPTIONS", METHODS)).and(warp::header::headers_cloned()).map(
         move |_room, headers: HeaderMap| {
             let origins = asked.access.origins.as_ref();
             answer("rooms", Ok(cors::preflight(origins, &headers, "GET")))
         },
     );
-    path.and(warp::get())
+    path.and(only("GET", METHODS))
         .and(warp::header::headers_cloned())
         .and(query)
         .then(move |room: String, headers: HeaderMap, query: String| {

@@ -9,12 +9,13 @@ use warp::reply::Response;
 
 use super::reply::{answer, authorize, json};
 use crate::config::{Protocol, Protocols, Secret};
+use crate::methods::only;
 
 /// 200 while the broker serves, 503 once it stops.
 pub fn health(is_stopping: impl Fn() -> bool + Send + Sync + 'static) -> BoxedFilter<(Response,)> {
     let is_stopping = Arc::new(is_stopping);
     warp::path!("health")
-        .and(warp::get().or(warp::head()).unify())
+        .and(only("GET, HEAD", "GET, HEAD"))
         .map(move || {
             let response = if is_stopping() {
                 json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"stopping"}"#)
@@ -33,7 +34,7 @@ pub fn metrics(
 ) -> BoxedFilter<(Response,)> {
     let scrape = Arc::new(scrape);
     warp::path!("metrics")
-        .and(warp::get())
+        .and(only("GET", "GET"))
         .and(warp::header::headers_cloned())
         .map(move |headers: HeaderMap| {
             let result = authorize(key.as_ref(), &headers).map(|()| {
@@ -71,7 +72,7 @@ pub fn about(protocols: &Protocols) -> BoxedFilter<(Response,)> {
         std::future::ready(result)
     });
     warp::path::end()
-        .and(warp::get().or(warp::head()).unify())
+        .and(only("GET, HEAD", "GET, HEAD"))
         .and(is_request.untuple_one())
         .map(move || answer("about", Ok(json(StatusCode::OK, body.clone()))))
         .boxed()

@@ -17,6 +17,7 @@ use super::terms::Terms;
 use super::{Context, Line, NoPlace, Peer, address};
 use crate::auth;
 use crate::cors;
+use crate::methods::only;
 use crate::protocol;
 use crate::protocol::sse::BadQuery;
 use crate::types::{Codec, HandshakeFailure, SessionId};
@@ -65,7 +66,7 @@ pub(super) enum Refusal {
 /// The route that WebSocket clients of a protocol connect to.
 pub fn route(context: Arc<Context>, codec: Codec) -> BoxedFilter<(Response,)> {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::get()
+    only("GET", "GET")
         .and(warp::header::headers_cloned())
         .and(query)
         .and(warp::ext::get::<Peer>())

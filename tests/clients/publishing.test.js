@@ -294,18 +294,29 @@ scenario('a remote disconnect is accepted', {}, async (s) => {
   await bystander.settle();
 });
 
-for (const [method, path] of [
-  ['GET', '/_broadcast'],
-  ['PUT', '/_broadcast'],
-  ['DELETE', '/api/publish'],
-  ['POST', '/api/presence/room/users'],
-  ['POST', '/health'],
-  ['DELETE', '/metrics'],
-]) {
-  scenario(`${method} ${path} is answered with 405`, {}, async (s) => {
-    assert.equal((await s.http.request(path, { method })).status, 405);
-  });
-}
+scenario('405 says which methods the path takes', { examples: true, dashboard: true }, async (s) => {
+  for (const [method, path, allowed] of [
+    ['GET', '/_broadcast', 'POST'],
+    ['PUT', '/_broadcast', 'POST'],
+    ['DELETE', '/api/publish', 'POST'],
+    ['POST', '/api/presence/room', 'GET'],
+    ['POST', '/api/presence/room/ann', 'GET, PUT, DELETE'],
+    ['POST', '/api/rooms/room/messages', 'GET, OPTIONS'],
+    ['POST', '/health', 'GET, HEAD'],
+    ['DELETE', '/metrics', 'GET'],
+    ['POST', '/cable', 'GET'],
+    ['POST', '/events', 'GET, OPTIONS'],
+    ['PUT', '/socket/longpoll', 'GET, POST, OPTIONS'],
+    ['POST', '/dashboard', 'GET, HEAD'],
+    ['POST', '/examples/chat/', 'GET, HEAD'],
+  ]) {
+    const { status, headers, json } = await s.http.request(path, { method });
+    const told = [status, headers.get('allow'), json.error];
+    assert.deepEqual(told, [405, allowed, `this path takes ${allowed}, not ${method}`], path);
+  }
+  const list = await s.http.request('/api/presence/room/users', { method: 'POST' });
+  assert.deepEqual([list.status, list.headers.get('allow')], [405, 'GET']);
+});
 
 for (const path of ['/nope', '/api', '/api/presence', '/api/presence/room/users/x', '/_broadcast/x']) {
   scenario(`${path} is answered with 404 in JSON`, {}, async (s) => {

@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::config::Secret;
 use crate::cors;
 use crate::fanout::{Hub, Observer, Stopped};
+use crate::methods::only;
 use crate::types::{PresenceChange, StreamName};
 
 /// Where the page is.
@@ -89,7 +90,7 @@ pub fn routes(dashboard: Dashboard, lasting: BoxedFilter<(Lasting,)>) -> BoxedFi
     let (dashboard, places) = (Arc::new(dashboard), Arc::new(Semaphore::new(MOST)));
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let events = warp::path!("events")
-        .and(warp::get())
+        .and(only("GET", "GET"))
         .and(warp::header::headers_cloned())
         .and(query)
         .and(lasting)

@@ -35,6 +35,7 @@ use super::handshake::{self, Refusal};
 use super::terms::Terms;
 use super::{Context, Line, Peer, address};
 use crate::cors;
+use crate::methods::only;
 use crate::protocol::action_cable::parameter;
 use crate::types::Codec;
 
@@ -79,33 +80,36 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let request = warp::header::headers_cloned().and(query);
     let polling = Arc::clone(&polls);
-    let get =
-        warp::get().and(request).and(warp::ext::get::<Peer>()).and(warp::ext::get::<Line>()).then(
-            move |headers: HeaderMap, query: String, Peer(peer), line: Line| {
-                let polls = Arc::clone(&polling);
-                async move {
-                    let client = address::client(peer, &headers, &polls.context.proxies);
-                    let answer = polls.get(client, (&headers, &query), &line).await;
-                    polls.respond(client, &headers, answer)
-                }
-            },
-        );
-    let posting = Arc::clone(&polls);
-    let post =
-        warp::post().and(request).and(warp::ext::get::<Peer>()).and(warp::body::stream()).then(
-            move |headers: HeaderMap, query: String, Peer(peer), body| {
-                let polls = Arc::clone(&posting);
-                async move {
-                    let client = address::client(peer, &headers, &polls.context.proxies);
-                    let answer = polls.post((&headers, &query), body).await;
-                    polls.respond(client, &headers, answer)
-                }
-            },
-        );
-    let preflight =
-        warp::options().and(warp::header::headers_cloned()).map(move |headers: HeaderMap| {
-            cors::preflight(polls.context.access.origins.as_ref(), &headers, METHODS)
+    let get = only("GET", METHODS)
+        .and(request)
+        .and(warp::ext::get::<Peer>())
+        .and(warp::ext::get::<Line>())
+        .then(move |headers: HeaderMap, query: String, Peer(peer), line: Line| {
+            let polls = Arc::clone(&polling);
+            async move {
+                let client = address::client(peer, &headers, &polls.context.proxies);
+                let answer = polls.get(client, (&headers, &query), &line).await;
+                polls.respond(client, &headers, answer)
+            }
         });
+    let posting = Arc::clone(&polls);
+    let post = only("POST", METHODS)
+        .and(request)
+        .and(warp::ext::get::<Peer>())
+        .and(warp::body::stream())
+        .then(move |headers: HeaderMap, query: String, Peer(peer), body| {
+            let polls = Arc::clone(&posting);
+            async move {
+                let client = address::client(peer, &headers, &polls.context.proxies);
+                let answer = polls.post((&headers, &query), body).await;
+                polls.respond(client, &headers, answer)
+            }
+        });
+    let preflight = only("OPTIONS", METHODS).and(warp::header::headers_cloned()).map(
+        move |headers: HeaderMap| {
+            cors::preflight(polls.context.access.origins.as_ref(), &headers, METHODS)
+        },
+    );
     get.or(post).unify().or(preflight).unify().boxed()
 }
 

@@ -21,6 +21,7 @@ use super::terms::Terms;
 use super::{Context, Line, Peer, address};
 use crate::auth;
 use crate::cors;
+use crate::methods::only;
 use crate::protocol::sse::Asked;
 use crate::session::{Action, Session};
 use crate::types::{Codec, Request, ServerMessage, StreamCommand, StreamName};
@@ -37,11 +38,12 @@ const METHODS: &str = "GET, OPTIONS";
 pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let asking = Arc::clone(&context);
-    let preflight =
-        warp::options().and(warp::header::headers_cloned()).map(move |headers: HeaderMap| {
+    let preflight = only("OPTIONS", METHODS).and(warp::header::headers_cloned()).map(
+        move |headers: HeaderMap| {
             cors::preflight(asking.access.origins.as_ref(), &headers, METHODS)
-        });
-    warp::get()
+        },
+    );
+    only("GET", METHODS)
         .and(warp::header::headers_cloned())
         .and(query)
         .and(warp::ext::get::<Peer>())
