@@ -6,7 +6,11 @@ mod memory;
 #[path = "../benches/support/settings.rs"]
 mod settings;
 
+use broker::broker::{Input, ResumeSettings, Settings, Shard, SubscriberKey};
+use broker::clock::Clock;
+use broker::types::{Arrival, Codec, Grant, GroupKey, Join, SessionId, StreamCommand, StreamName};
 use memory::{Scale, Weight, outbox, parked_session};
+use settings::settings;
 
 /// As many in each stream as where there are a million, so that tables are as full.
 const SCALE: Scale = Scale { streams: 10, each: 1000 };
@@ -28,4 +32,41 @@ fn what_there_are_many_of_is_small() {
         assert!(bytes > most.bytes / 2.0, "{what} takes {bytes:.0} bytes: lower its bound");
         assert!(allocations <= most.allocations, "{what} takes {allocations:.1} allocations");
     }
+}
+
+/// Subscriptions of one client in a stream, of which all end but the last.
+const CROWD: u32 = 1000;
+
+#[test]
+fn what_a_crowd_took_is_given_back() {
+    const STREAMS: u32 = 10;
+    let now = Clock::new().now();
+    // apart from what is noted for those who come back
+    let settings = Settings { resume: ResumeSettings::default(), ..settings() };
+    let mut shard: Shard<u32> = Shard::new(settings, now);
+    let mut crowd = |stream: &StreamName| {
+        let mut command = |number: u32, command| {
+            let group = GroupKey::new(Codec::Typed, number.to_string().into());
+            let key = SubscriberKey { session: SessionId::from_bits(0), group };
+            let input = Input::Command { key, recipient: 0, command, reference: None };
+            shard.handle(stream, input, now);
+            while shard.poll_reply().is_some() {}
+            while shard.poll_fan_out(100, now).is_some() {}
+            shard.take_counts();
+        };
+        for number in 0..CROWD {
+            let join = Join { id: number.to_string().into(), info: "1".into(), extra: None };
+            let (join, history) = (Some(Ok(join)), None);
+            let (grant, arrival) = (Grant::OPEN, Arrival::default());
+            command(number, StreamCommand::Subscribe { join, history, grant, arrival });
+        }
+        for number in 0..CROWD - 1 {
+            command(number, StreamCommand::Unsubscribe);
+        }
+    };
+    let names: Vec<StreamName> = (0..STREAMS).map(|stream| stream.to_string().into()).collect();
+    let bytes = allocation_counter::measure(|| names.iter().for_each(&mut crowd)).bytes_current;
+    let each = bytes / i64::from(STREAMS);
+    assert!(each < 12_000, "one that stays holds on to {each} bytes");
+    assert_eq!(shard.totals().records, STREAMS as usize);
 }

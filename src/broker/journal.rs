@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
+use super::pages::is_roomy;
 use crate::types::PresenceId;
 
 /// How many entries a stream keeps. Who missed more does better to ask for the list.
@@ -30,6 +31,8 @@ pub(super) struct Journal {
     told: u64,
     /// By which tick everyone had been told of the last entry that is no longer kept.
     dropped: Option<u32>,
+    /// Roughly the bytes that the entries take.
+    weight: usize,
 }
 
 /// What happened to a member, as others saw it.
@@ -46,6 +49,13 @@ struct Entry {
     event: Event,
     /// By which tick everyone had been told of it.
     told: u32,
+}
+
+impl Entry {
+    fn weight(&self) -> usize {
+        // half of what entries have room for may be free, and the id has its counts
+        2 * size_of::<Self>() + self.id.as_str().len() + 2 * size_of::<usize>()
+    }
 }
 
 /// What a subscriber knew of a stream's members when its connection ended.
@@ -93,6 +103,17 @@ impl Journal {
         self.start + self.entries.len() as u64
     }
 
+    /// Roughly the bytes that it takes.
+    pub(super) fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// When everyone had been told the oldest entry: now, if that is yet to be. `None` if there is none.
+    pub(super) fn oldest(&self, ticks: Ticks, now: Instant) -> Option<Instant> {
+        let Entry { told, .. } = self.entries.front()?;
+        Some(if *told == UNTOLD { now } else { ticks.began(*told) })
+    }
+
     /// Whether nothing is noted.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -103,7 +124,9 @@ impl Journal {
         if self.entries.len() == LONGEST {
             self.drop_first();
         }
-        self.entries.push_back(Entry { id, event, told: UNTOLD });
+        let entry = Entry { id, event, told: UNTOLD };
+        self.weight += entry.weight();
+        self.entries.push_back(entry);
     }
 
     /// Everyone has been told the entries before a number.
@@ -177,10 +200,15 @@ impl Journal {
         Some(news.into_iter().map(|(_, id, event)| (id, event)).collect())
     }
 
-    fn drop_first(&mut self) {
-        if let Some(Entry { told, .. }) = self.entries.pop_front() {
+    /// Forgets the oldest entry.
+    pub(super) fn drop_first(&mut self) {
+        if let Some(entry) = self.entries.pop_front() {
             self.start += 1;
-            self.dropped = Some(told);
+            self.dropped = Some(entry.told);
+            self.weight -= entry.weight();
+            if is_roomy(self.entries.len(), self.entries.capacity()) {
+                self.entries.shrink_to(2 * self.entries.len());
+            }
         }
     }
 

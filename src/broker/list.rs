@@ -1,7 +1,7 @@
-//! A doubly linked list through the entries of a slab: keeps an order from which anything can be
+//! A doubly linked list through the values of [`Pages`]: keeps an order from which anything can be
 //! taken out in constant time, for 8 bytes an entry and no allocation of its own.
 
-use slab::Slab;
+use super::pages::Pages;
 
 const NONE: u32 = u32::MAX;
 
@@ -43,11 +43,11 @@ impl List {
     }
 
     /// Puts an entry that stands in no list behind the others.
-    pub(super) fn push_back<T: Linked>(&mut self, slab: &mut Slab<T>, key: u32) {
-        if let Some(entry) = slab.get_mut(key as usize) {
+    pub(super) fn push_back<T: Linked>(&mut self, entries: &mut Pages<T>, key: u32) {
+        if let Some(entry) = entries.get_mut(key as usize) {
             *entry.links_mut() = Links { previous: self.last, next: NONE };
         }
-        match slab.get_mut(self.last as usize) {
+        match entries.get_mut(self.last as usize) {
             Some(last) => last.links_mut().next = key,
             None => self.first = key,
         }
@@ -55,34 +55,34 @@ impl List {
     }
 
     /// Takes an entry out, wherever it stands.
-    pub(super) fn remove<T: Linked>(&mut self, slab: &mut Slab<T>, key: u32) {
-        let Some(entry) = slab.get_mut(key as usize) else { return };
+    pub(super) fn remove<T: Linked>(&mut self, entries: &mut Pages<T>, key: u32) {
+        let Some(entry) = entries.get_mut(key as usize) else { return };
         let Links { previous, next } = std::mem::take(entry.links_mut());
-        match slab.get_mut(previous as usize) {
+        match entries.get_mut(previous as usize) {
             Some(entry) => entry.links_mut().next = next,
             None => self.first = next,
         }
-        match slab.get_mut(next as usize) {
+        match entries.get_mut(next as usize) {
             Some(entry) => entry.links_mut().previous = previous,
             None => self.last = previous,
         }
     }
 
     /// The entries' keys in order.
-    pub(super) fn keys<T: Linked>(self, slab: &Slab<T>) -> impl Iterator<Item = u32> {
+    pub(super) fn keys<T: Linked>(self, entries: &Pages<T>) -> impl Iterator<Item = u32> {
         let mut next = self.first;
         std::iter::from_fn(move || {
             let key = next;
-            next = slab.get(key as usize)?.links().next;
+            next = entries.get(key as usize)?.links().next;
             Some(key)
         })
     }
 
     /// The entries in order.
-    pub(super) fn iter<T: Linked>(self, slab: &Slab<T>) -> impl Iterator<Item = &T> {
+    pub(super) fn iter<T: Linked>(self, entries: &Pages<T>) -> impl Iterator<Item = &T> {
         let mut next = self.first;
         std::iter::from_fn(move || {
-            let entry = slab.get(next as usize)?;
+            let entry = entries.get(next as usize)?;
             next = entry.links().next;
             Some(entry)
         })
@@ -109,20 +109,20 @@ mod tests {
     proptest! {
         #[test]
         fn keeps_the_order_of_a_vector(operations in prop::collection::vec((any::<bool>(), 0_usize..20), 0..200)) {
-            let (mut slab, mut list) = (Slab::new(), List::default());
+            let (mut entries, mut list) = (Pages::default(), List::default());
             let mut model: Vec<(u32, u32)> = Vec::new();
             for (number, (push, at)) in operations.into_iter().enumerate() {
                 if push || model.is_empty() {
                     let number = u32::try_from(number).unwrap();
-                    let key = u32::try_from(slab.insert(Entry(number, Links::default()))).unwrap();
-                    list.push_back(&mut slab, key);
+                    let key = u32::try_from(entries.insert(Entry(number, Links::default()))).unwrap();
+                    list.push_back(&mut entries, key);
                     model.push((key, number));
                 } else {
                     let (key, _) = model.remove(at % model.len());
-                    list.remove(&mut slab, key);
-                    slab.remove(key as usize);
+                    list.remove(&mut entries, key);
+                    entries.remove(key as usize);
                 }
-                let now: Vec<u32> = list.iter(&slab).map(|entry| entry.0).collect();
+                let now: Vec<u32> = list.iter(&entries).map(|entry| entry.0).collect();
                 prop_assert_eq!(now, model.iter().map(|(_, n)| *n).collect::<Vec<_>>());
                 prop_assert_eq!(list.last(), model.last().map(|(key, _)| *key));
             }

@@ -17,6 +17,11 @@ pub(super) struct Log {
 }
 
 impl Log {
+    /// The position of the first message held: everyone has what is before, or isn't told it.
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
     /// The position behind the last message: where a new subscriber begins.
     pub(super) fn end(&self) -> u64 {
         self.start + self.messages.len() as u64

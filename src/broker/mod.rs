@@ -16,6 +16,7 @@ mod input;
 mod journal;
 mod list;
 mod log;
+mod pages;
 mod presence;
 mod repeating;
 mod shard;

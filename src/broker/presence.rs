@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use slab::Slab;
 
 use super::deadlines::Deadline;
 use super::input::SubscriberKey;
 use super::list::{Linked, Links, List};
+use super::pages::{Pages, is_roomy};
 use crate::types::{
     Extra, IdList, Join, LeaveCause, Listed, Member as ListedMember, MemberChange, MemberList,
     MemberRecords, PresenceChange, PresenceId, RawJson, Record as ListedRecord, RecordChange,
@@ -27,8 +27,8 @@ pub(super) type RecordKey = u32;
 
 #[derive(Debug, Default)]
 pub(super) struct PresenceSet {
-    records: Slab<Record>,
-    members: Slab<Member>,
+    records: Pages<Record>,
+    members: Pages<Member>,
     by_id: HashTable<u32>,
     hasher: RandomState,
     arrival: List,
@@ -238,7 +238,7 @@ impl PresenceSet {
         let before = self.seen(member)?.clone();
         self.members.get_mut(member as usize)?.records.remove(&mut self.records, key);
         let Record { shown: Shown { info, .. }, reference, .. } =
-            self.records.try_remove(key as usize)?;
+            self.records.remove(key as usize)?;
         self.records_size -= record_size(&info);
         let id = self.members.get(member as usize)?.id.clone();
         let now = self.seen(member).cloned();
@@ -475,10 +475,16 @@ impl PresenceSet {
 
     fn remove_member(&mut self, key: u32) {
         self.arrival.remove(&mut self.members, key);
-        let Some(member) = self.members.try_remove(key as usize) else { return };
+        let Some(member) = self.members.remove(key as usize) else { return };
         let hash = self.hasher.hash_one(&member.id);
         if let Ok(entry) = self.by_id.find_entry(hash, |found| *found == key) {
             entry.remove();
+        }
+        if is_roomy(self.by_id.len(), self.by_id.capacity()) {
+            let (members, len) = (&self.members, self.by_id.len());
+            self.by_id.shrink_to(2 * len, |key| {
+                members.get(*key as usize).map_or(0, |member| self.hasher.hash_one(&member.id))
+            });
         }
     }
 
@@ -525,7 +531,7 @@ fn record_size(info: &RawJson) -> usize {
     info.as_str().len() + 32
 }
 
-/// A slab's key in four bytes: a stream with four billion records doesn't fit in memory.
+/// A number of [`Pages`] in four bytes: a stream with four billion records doesn't fit in memory.
 fn key(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }

@@ -14,6 +14,7 @@ use super::history::History;
 use super::input::SubscriberKey;
 use super::journal::{Event, Journal, Known, Ticks};
 use super::log::Log;
+use super::pages::is_roomy;
 use super::presence::{PresenceSet, RecordKey};
 use super::repeating::{pause_behind, repeat_to};
 use crate::types::{
@@ -186,6 +187,8 @@ struct Pass {
     noted: u64,
     /// Who was present at the target, where somebody is told that with the changes.
     members: Option<Arc<Listed<IdList>>>,
+    /// All that is told is of members, which those who only count are not.
+    is_of_members: bool,
 }
 
 impl<R: Clone> Stream<R> {
@@ -254,6 +257,15 @@ impl<R: Clone> Stream<R> {
         }
     }
 
+    /// Takes out what is kept of a subscriber whose connection has ended, if anything is.
+    pub(super) fn take_parked(&mut self, key: &SubscriberKey) -> Option<Parked> {
+        let parked = self.parked.remove(key);
+        if is_roomy(self.parked.len(), self.parked.capacity()) {
+            self.parked.shrink_to(2 * self.parked.len());
+        }
+        parked
+    }
+
     /// What a subscriber that knew so much is to be told of the members; `None` if not all of it is
     /// kept.
     pub(super) fn news(&self, known: Known) -> Option<Vec<ServerMessage>> {
@@ -280,7 +292,8 @@ impl<R: Clone> Stream<R> {
         now: Instant,
     ) -> Vec<ServerMessage> {
         let excluded = held.release(subscriber, now);
-        let behind = (subscriber.sent..).zip(log.range(subscriber.sent, log.end()));
+        let sent = subscriber.sent.max(log.start());
+        let behind = (sent..).zip(log.range(sent, log.end()));
         let behind = behind.filter(|(position, _)| excluded.binary_search(position).is_err());
         let behind = behind.map(|(_, message)| message.clone()).collect();
         subscriber.sent = log.end();
@@ -322,6 +335,7 @@ impl<R: Clone> Stream<R> {
             target: self.log.end(),
             noted: self.journal.end(),
             members,
+            is_of_members: self.log.range(0, self.log.end()).all(ServerMessage::is_of_members),
         };
     }
 
@@ -359,14 +373,19 @@ impl<R: Clone> Stream<R> {
     fn slice_of_group(&mut self, index: usize, most: usize) -> Option<FanOut<R>> {
         let target = self.pass.target;
         let (key, group) = self.groups.get_index_mut(index)?;
-        let mut at = self.pass.subscriber.min(group.len());
+        if self.pass.is_of_members && key.watch == Watch::Occupancy {
+            self.pass.subscriber = 0;
+            return None;
+        }
+        let (start, mut at) = (self.log.start(), self.pass.subscriber.min(group.len()));
         let (mut recipients, mut earliest) = (Vec::new(), target);
         while at > 0 && recipients.len() < most.max(1) {
             at -= 1;
             let Some((_, subscriber)) = group.get_index_mut(at) else { break };
             if subscriber.sent < target && !subscriber.is_held {
-                earliest = earliest.min(subscriber.sent);
-                recipients.push((subscriber.recipient.clone(), subscriber.sent));
+                let sent = subscriber.sent.max(start); // what is before was not for it
+                earliest = earliest.min(sent);
+                recipients.push((subscriber.recipient.clone(), sent));
                 subscriber.sent = target;
             }
         }

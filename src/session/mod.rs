@@ -5,8 +5,10 @@
 //! from the stream's shard, so that it stands in the stream's order.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::hash::BuildHasher;
+use std::sync::{Arc, LazyLock};
 
+use foldhash::fast::RandomState;
 use thin_vec::ThinVec;
 
 use crate::auth::{Client, JoinsAs, Rights, Streams};
@@ -44,7 +46,12 @@ pub struct Subscription {
     rights: Rights,
     /// Its client has asked to join through it. Whether it is present its stream knows.
     has_asked: bool,
+    /// Of its identifier: see [`digest`].
+    digest: u16,
 }
+
+// Every connection has one or more of them.
+const _: () = assert!(size_of::<Subscription>() <= 48);
 
 /// What is to be done about a command.
 #[derive(Debug, PartialEq, Eq)]
@@ -116,8 +123,8 @@ impl Session {
         watch: Watch,
         rights: Rights,
     ) {
-        let (reference, has_asked) = (None, false);
-        let held = Subscription { identifier, stream, watch, reference, rights, has_asked };
+        let (reference, has_asked, digest) = (None, false, digest(identifier.as_str()));
+        let held = Subscription { identifier, stream, watch, reference, rights, has_asked, digest };
         self.subscriptions.push(held);
     }
 
@@ -213,8 +220,7 @@ impl Session {
                 let Some(at) = self.position(&identifier) else {
                     return unknown(kind, &identifier, reference);
                 };
-                let Subscription { identifier, stream, watch, .. } =
-                    self.subscriptions.swap_remove(at);
+                let Subscription { identifier, stream, watch, .. } = self.take_out(at);
                 Action::Forward { stream, identifier, watch, command: StreamCommand::Unsubscribe }
             }
             ClientCommand::Join { identifier, join } => {
@@ -303,8 +309,8 @@ impl Session {
         // as others have them, who follow the same stream
         let (identifier, stream) =
             (Identifier::shared(identifier), StreamName::shared(stream.as_str()));
-        let (reference, has_asked) = (None, false);
-        let held = Subscription { identifier, stream, watch, reference, rights, has_asked };
+        let (reference, has_asked, digest) = (None, false, digest(identifier.as_str()));
+        let held = Subscription { identifier, stream, watch, reference, rights, has_asked, digest };
         if self.subscriptions.is_empty() {
             self.subscriptions.reserve_exact(1); // most sessions never have a second one
         }
@@ -414,7 +420,20 @@ impl Session {
     }
 
     fn position(&self, identifier: &str) -> Option<usize> {
-        self.subscriptions.iter().position(|held| held.identifier.as_str() == identifier)
+        let is_it = |held: &Subscription| held.identifier.as_str() == identifier;
+        if self.subscriptions.len() <= FEW {
+            return self.subscriptions.iter().position(is_it);
+        }
+        let digest = digest(identifier);
+        self.subscriptions.iter().position(|held| held.digest == digest && is_it(held))
+    }
+
+    fn take_out(&mut self, at: usize) -> Subscription {
+        let held = self.subscriptions.swap_remove(at);
+        if self.subscriptions.len() < self.subscriptions.capacity() / 4 {
+            self.subscriptions.shrink_to_fit();
+        }
+        held
     }
 
     fn held_mut(&mut self, identifier: &str) -> Option<&mut Subscription> {
@@ -458,6 +477,17 @@ impl Session {
 }
 
 const NO_SUBSCRIPTION: &str = "there is no such subscription";
+
+/// So many subscriptions are found by their identifiers alone.
+const FEW: usize = 4;
+
+/// Some bits of an identifier's hash, by which most others are told from it: a client may have given a
+/// thousand long ones that differ at their end. No client knows how they come about.
+#[expect(clippy::cast_possible_truncation, reason = "any bits of a hash are as good")]
+fn digest(identifier: &str) -> u16 {
+    static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+    HASHER.hash_one(identifier) as u16
+}
 
 /// Refuses a command because the client sends more than it may: at once, not in its stream's turn.
 ///

@@ -153,6 +153,30 @@ fn what_could_be_moved_is_taken_over() {
 }
 
 #[test]
+fn each_of_many_long_identifiers_is_found() {
+    let mut ann = session(JoinsAs::Anyone);
+    let long = "a".repeat(4000);
+    let identifiers: Vec<String> = (0..1000).map(|number| format!("{long}{number}")).collect();
+    for identifier in &identifiers {
+        let mut command = following(None);
+        if let ClientCommand::Subscribe { identifier: name, target, .. } = &mut command {
+            *name = identifier.as_str().into();
+            *target = Target::Public(identifier.trim_start_matches('a').into());
+        }
+        assert!(matches!(ask(&mut ann, command), Action::Forward { .. }));
+    }
+    for (left, identifier) in identifiers.iter().enumerate() {
+        let leave = || ClientCommand::Leave { identifier: identifier.as_str().into(), id: None };
+        let Action::Forward { stream, .. } = ask(&mut ann, leave()) else { panic!("it stands") };
+        assert_eq!(stream.as_str(), left.to_string());
+        ask(&mut ann, ClientCommand::Unsubscribe { identifier: identifier.as_str().into() });
+        assert!(matches!(ask(&mut ann, leave()), Action::Refuse { .. }));
+        let (len, capacity) = (ann.subscriptions.len(), ann.subscriptions.capacity());
+        assert!(len >= capacity / 4, "room for {capacity} is held by {len}");
+    }
+}
+
+#[test]
 fn rights_are_those_of_the_subscription() {
     let streams = Streams { public: false, ..Streams::default() };
     let mut visitor = session(JoinsAs::Anyone);
@@ -166,6 +190,7 @@ fn rights_are_those_of_the_subscription() {
         reference: None,
         rights: watch,
         has_asked: false,
+        digest: digest("i"),
     });
     assert_eq!(refused(&join(&mut visitor, "ann")), Some("this subscription may not join"));
     let whisper = ClientCommand::Whisper {
@@ -287,6 +312,7 @@ mod named {
             reference: None,
             rights,
             has_asked: false,
+            digest: digest("i"),
         });
         let action = say(&mut ann, (Some("1"), "1"), following(Some(as_whom(None))));
         let Action::Forward { command, .. } = action else { panic!("{action:?}") };

@@ -61,6 +61,11 @@ impl ServerMessage {
         matches!(change.record, RecordChange::Removed { cause: LeaveCause::Expired, .. })
     }
 
+    /// Whether it is told to those alone who are told of each member.
+    pub fn is_of_members(&self) -> bool {
+        matches!(self, Self::Presence(_) | Self::Missed { .. })
+    }
+
     /// Whether it tells of a member that came, left or changed.
     pub fn is_event(&self) -> bool {
         match self {

@@ -11,6 +11,7 @@
 mod crowd;
 mod history;
 mod hold;
+mod journals;
 mod occupancy;
 mod phoenix;
 mod presence;

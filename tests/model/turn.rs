@@ -7,7 +7,7 @@ use broker::broker::{End, Input, Shard, SubscriberKey};
 use broker::clock::Clock;
 use broker::types::{
     Arrival, Codec, Grant, GroupKey, Identifier, Join, MemberChange, PresenceId, ServerMessage,
-    SessionId, StreamCommand, StreamName,
+    SessionId, StreamCommand, StreamName, Watch,
 };
 
 const SUBSCRIBERS: u32 = 10;
@@ -267,4 +267,45 @@ fn no_more_run_out_than_can_be_told() {
     }
     assert!(turns > 2, "that much can't be told at once");
     assert_eq!(told, MEMBERS as usize);
+}
+
+#[test]
+fn who_only_counts_is_not_walked_over_for_each_member() {
+    let now = Clock::new().now();
+    let mut shard = Shard::new(crate::shard::without_history(TTL), now);
+    let room = StreamName::from("room");
+    let counting = |session: u32| {
+        let SubscriberKey { session, group } = key(session);
+        SubscriberKey { session, group: GroupKey { watch: Watch::Occupancy, ..group } }
+    };
+    for session in 0..SUBSCRIBERS {
+        let (join, history, arrival) = (None, None, Arrival::default());
+        let command = StreamCommand::Subscribe { join, history, grant: Grant::OPEN, arrival };
+        let (key, recipient, reference) = (counting(session), session, None);
+        shard.handle(&room, Input::Command { key, recipient, command, reference }, now);
+    }
+    let told = |shard: &mut Shard<u32>| {
+        while shard.poll_reply().is_some() {}
+        let mut told: Vec<(usize, usize)> = Vec::new();
+        while let Some(slice) = shard.poll_fan_out(100, now) {
+            assert_eq!(slice.group.watch, Watch::Occupancy);
+            told.extend(slice.recipients.iter().map(|(_, has)| (slice.messages.len(), *has)));
+        }
+        told
+    };
+    let put = |shard: &mut Shard<u32>, id: &str| {
+        let join = Join { id: id.into(), info: "1".into(), extra: None };
+        let put = broker::broker::Put { join, ttl: None, at: 0 };
+        shard.put(&room, put, now).expect("room");
+    };
+    put(&mut shard, "ann");
+    assert_eq!(told(&mut shard).len(), SUBSCRIBERS as usize, "the number");
+    for id in ["bob", "cem"] {
+        put(&mut shard, id);
+        assert_eq!(told(&mut shard), [], "the number comes later");
+    }
+    put(&mut shard, "dan");
+    publish(&mut shard, &room, now);
+    // what was said of members is gone from the log, or comes along
+    assert_eq!(told(&mut shard), vec![(2, 0); SUBSCRIBERS as usize]);
 }

@@ -22,7 +22,7 @@ impl<R: Destination> Shard<R> {
     /// go on at; at least one stream, and no more once there are `most` changes.
     pub fn snapshot(&self, place: usize, most: usize) -> (Vec<Change>, Option<usize>) {
         let mut changes = Vec::new();
-        for place in place..self.streams.capacity() {
+        for place in place..self.streams.end() {
             if changes.len() >= most {
                 return (changes, Some(place));
             }

@@ -23,7 +23,6 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use indexmap::map::Entry;
-use slab::Slab;
 
 use crate::broker::counts::{Counts, Totals};
 use crate::broker::deadlines::Deadlines;
@@ -31,6 +30,7 @@ use crate::broker::delivery::{Delivery, Destination};
 use crate::broker::history::{History, HistorySettings};
 use crate::broker::input::{Input, SubscriberKey};
 use crate::broker::journal::Ticks;
+use crate::broker::pages::{Pages, is_roomy};
 use crate::broker::presence::{PresenceSet, RecordKey};
 use crate::broker::repeating::repeat_to;
 use crate::broker::stream::{Stream, Subscriber, UNCONFIRMED};
@@ -59,11 +59,15 @@ pub struct Shard<R> {
     ticks: Ticks,
     /// The time of the last input.
     now: Instant,
-    streams: Slab<Stream<R>>,
+    streams: Pages<Stream<R>>,
     names: HashMap<StreamName, u32, RandomState>,
     deadlines: Deadlines<Due>,
     /// For each stream with a history, when its oldest publication expires, or earlier.
     expiries: Deadlines<u32>,
+    /// For each stream with a journal, when the oldest of what it has noted is needed no longer, or later.
+    journals: Deadlines<u32>,
+    /// What all journals weigh, in bytes.
+    noted: usize,
     /// When the newest publication of a stream that was forgotten was made, in milliseconds of
     /// the Unix epoch: that much is not known of a stream that is new.
     forgotten: u64,
@@ -142,8 +146,6 @@ enum Due {
     Record { stream: u32, record: RecordKey },
     /// A subscription can no longer be resumed.
     Parked { stream: u32, key: Box<SubscriberKey> },
-    /// What a journal has noted may be forgotten.
-    Journal { stream: u32 },
     /// Those who only count the members of a stream are told.
     Count { stream: u32 },
     /// A resumed subscription has had its time to ask for what it missed.
@@ -157,10 +159,12 @@ impl<R: Destination> Shard<R> {
             settings,
             ticks: Ticks::since(now),
             now,
-            streams: Slab::new(),
+            streams: Pages::default(),
             names: HashMap::default(),
             deadlines: Deadlines::default(),
             expiries: Deadlines::default(),
+            journals: Deadlines::default(),
+            noted: 0,
             forgotten: 0,
             epochs: 0,
             replies: VecDeque::new(),
@@ -240,7 +244,8 @@ impl<R: Destination> Shard<R> {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        [self.deadlines.next(), self.expiries.next()].into_iter().flatten().min()
+        let all = [self.deadlines.next(), self.expiries.next(), self.journals.next()];
+        all.into_iter().flatten().min()
     }
 
     /// Lets records and publications go whose time is over, a bounded number at once and none as long as
@@ -254,7 +259,6 @@ impl<R: Destination> Shard<R> {
             let Some((deadline, due)) = self.deadlines.pop(now) else { break };
             let (Due::Record { stream, .. }
             | Due::Parked { stream, .. }
-            | Due::Journal { stream }
             | Due::Count { stream }
             | Due::Held { stream, .. }) = due;
             match due {
@@ -263,7 +267,6 @@ impl<R: Destination> Shard<R> {
                     self.remove_record(stream, record, LeaveCause::Expired, now);
                 }
                 Due::Parked { stream, key } => self.drop_parked(stream, &key),
-                Due::Journal { stream } => self.tidy(stream, now),
                 Due::Count { stream } => self.tell_count(stream, now),
                 Due::Held { stream, key } => self.release(stream, &key),
             }
@@ -272,6 +275,10 @@ impl<R: Destination> Shard<R> {
         for _ in 0..EXPIRED_AT_ONCE {
             let Some((_, stream)) = self.expiries.pop(now) else { break };
             self.drop_expired(stream, now);
+        }
+        for _ in 0..EXPIRED_AT_ONCE {
+            let Some((_, stream)) = self.journals.pop(now) else { break };
+            self.tidy(stream, now);
         }
         self.is_expiring = self.next_deadline().is_some_and(|due| due <= now);
     }
@@ -529,6 +536,11 @@ impl<R: Destination> Shard<R> {
         if subscribers.is_empty() {
             stream.groups.swap_remove(&key.group);
             stream.group_removed();
+            if is_roomy(stream.groups.len(), stream.groups.capacity()) {
+                stream.groups.shrink_to(2 * stream.groups.len());
+            }
+        } else if is_roomy(subscribers.len(), subscribers.capacity()) {
+            subscribers.shrink_to(2 * subscribers.len());
         }
         Some(subscriber)
     }
@@ -608,12 +620,20 @@ impl<R: Destination> Shard<R> {
     }
 
     fn forget_if_idle(&mut self, index: u32) {
-        if self.streams.get(index as usize).is_some_and(Stream::is_idle) {
-            let stream = self.streams.remove(index as usize);
+        if self.streams.get(index as usize).is_some_and(Stream::is_idle)
+            && let Some(stream) = self.streams.remove(index as usize)
+        {
             self.backlog -= stream.log.weight();
+            self.noted -= stream.journal.weight();
             self.forgotten = self.forgotten.max(stream.history.lost());
             self.names.remove(&stream.name);
-            for due in [stream.journal_due, stream.count_due].into_iter().flatten() {
+            if is_roomy(self.names.len(), self.names.capacity()) {
+                self.names.shrink_to(2 * self.names.len());
+            }
+            if let Some(due) = stream.journal_due {
+                self.journals.cancel(due);
+            }
+            if let Some(due) = stream.count_due {
                 self.deadlines.cancel(due);
             }
             if let Some(pause) = stream.pause {

@@ -139,9 +139,7 @@ impl<R: Destination> Shard<R> {
                 }
             }
             Change::Gone { id, .. } => {
-                if let Some(stream) = self.streams.get_mut(draft.index as usize) {
-                    stream.journal.note(id, Event::Left);
-                }
+                self.change_journal(draft.index, |journal| journal.note(id, Event::Left));
             }
             Change::Began { .. } | Change::Forgotten { .. } => {} // only ever the first
         }

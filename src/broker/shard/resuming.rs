@@ -5,13 +5,24 @@ use std::time::{Duration, Instant};
 use super::{Due, ResumeSettings, Shard, subscriber_mut, weight};
 use crate::broker::delivery::Destination;
 use crate::broker::input::{End, SubscriberKey};
-use crate::broker::journal::TICK;
+use crate::broker::journal::{Journal, TICK};
 use crate::broker::presence::RecordKey;
 use crate::broker::stream::{Parked, Resumed, Subscriber, UNCONFIRMED, noted};
 use crate::types::{LeaveCause, ServerMessage, SessionId, StreamName, Watch};
 
 /// How long a resumed subscriber has to ask for what it missed: the way of its welcome and back.
 const HOLD: Duration = Duration::from_secs(1);
+
+/// How many bytes the journals of all streams of a shard may take.
+const MOST_NOTED: usize = 16 * 1024 * 1024;
+
+impl ResumeSettings {
+    /// How long a journal needs what everyone has been told. A tick on top, as it forgets what is older
+    /// than a whole one.
+    fn needed(&self) -> Duration {
+        self.ttl + self.longest_doubt + 2 * TICK
+    }
+}
 
 impl<R: Destination> Shard<R> {
     pub(super) fn ended(&mut self, name: &StreamName, key: SubscriberKey, end: End, now: Instant) {
@@ -57,7 +68,7 @@ impl<R: Destination> Shard<R> {
             self.forget_if_idle(index);
             return false;
         };
-        let Some(Parked { record, known, deadline, grant }) = stream.parked.remove(from) else {
+        let Some(Parked { record, known, deadline, grant }) = stream.take_parked(from) else {
             return false;
         };
         self.totals.parked -= 1;
@@ -161,11 +172,34 @@ impl<R: Destination> Shard<R> {
         if self.settings.resume.ttl.is_zero() {
             return;
         }
-        stream.journal.note(change.id.clone(), event);
-        if stream.groups.is_empty() {
-            stream.journal.told(stream.journal.end(), self.ticks, now);
-        }
+        let told = stream.groups.is_empty().then_some((self.ticks, now));
+        self.change_journal(index, |journal| {
+            journal.note(change.id.clone(), event);
+            if let Some((ticks, now)) = told {
+                journal.told(journal.end(), ticks, now);
+            }
+        });
         self.tidy_later(index, now);
+        self.drop_noted(now);
+    }
+
+    pub(super) fn change_journal(&mut self, index: u32, change: impl FnOnce(&mut Journal)) {
+        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        self.noted -= stream.journal.weight();
+        change(&mut stream.journal);
+        self.noted += stream.journal.weight();
+    }
+
+    /// Drops what was noted first, in whatever stream, while all journals take too much memory.
+    fn drop_noted(&mut self, now: Instant) {
+        while self.noted > MOST_NOTED {
+            let Some((_, index)) = self.journals.pop_first() else { return };
+            self.change_journal(index, Journal::drop_first);
+            let Some(stream) = self.streams.get_mut(index as usize) else { continue };
+            let oldest = stream.journal.oldest(self.ticks, now);
+            let needed = self.settings.resume.needed();
+            stream.journal_due = oldest.map(|oldest| self.journals.add(oldest + needed, index));
+        }
     }
 
     /// Forgets what the journal has noted and nobody can need any more.
@@ -173,7 +207,8 @@ impl<R: Destination> Shard<R> {
         let before = self.needed_since(now);
         let Some(stream) = self.streams.get_mut(index as usize) else { return };
         stream.journal_due = None;
-        stream.journal.forget(self.ticks, before);
+        let ticks = self.ticks;
+        self.change_journal(index, |journal| journal.forget(ticks, before));
         self.tidy_later(index, now);
     }
 
@@ -185,19 +220,17 @@ impl<R: Destination> Shard<R> {
 
     /// Comes back to a stream's journal when what is in it now can be forgotten.
     pub(super) fn tidy_later(&mut self, index: u32, now: Instant) {
-        let ResumeSettings { ttl, longest_doubt } = self.settings.resume;
+        let needed = self.settings.resume.needed();
         let Some(stream) = self.streams.get_mut(index as usize) else { return };
         if stream.journal_due.is_none() && !stream.journal.is_empty() {
-            // a tick on top, as it forgets what is older than a whole one
-            let at = now + ttl + longest_doubt + 2 * TICK;
-            stream.journal_due = Some(self.deadlines.add(at, Due::Journal { stream: index }));
+            stream.journal_due = Some(self.journals.add(now + needed, index));
         }
     }
 
     /// Ends a subscription that waits to be resumed. Its record, if it still stands, is an orphan then.
     pub(super) fn drop_parked(&mut self, index: u32, key: &SubscriberKey) {
         let Some(stream) = self.streams.get_mut(index as usize) else { return };
-        let Some(Parked { record, deadline, .. }) = stream.parked.remove(key) else { return };
+        let Some(Parked { record, deadline, .. }) = stream.take_parked(key) else { return };
         self.deadlines.cancel(deadline);
         if let Some((record, was)) = record
             && stream.presence.reference_of(record) == Some(was)

@@ -77,11 +77,11 @@ impl<R: Destination> Shard<R> {
         most: usize,
     ) -> (Vec<StreamSize>, Option<usize>) {
         let end = place.saturating_add(many);
-        let places = place..end.min(self.streams.capacity());
+        let places = place..end.min(self.streams.end());
         let streams = places.filter_map(|place| self.streams.get(place));
         let mut sizes: Vec<_> = streams.map(StreamSize::of).collect();
         StreamSize::keep_largest(&mut sizes, most);
-        (sizes, Some(end).filter(|end| *end < self.streams.capacity()))
+        (sizes, Some(end).filter(|end| *end < self.streams.end()))
     }
 
     /// The first who are present in a stream, in order of arrival: `most` of them, and no more once

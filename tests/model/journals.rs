@@ -1,0 +1,94 @@
+//! What a shard notes for those who come back is bounded over all streams: what was noted first goes first,
+//! in whatever stream, and who would have needed it subscribes anew.
+
+use std::time::{Duration, Instant};
+
+use broker::broker::{End, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey};
+use broker::clock::Clock;
+use broker::types::{
+    Arrival, Codec, Grant, GroupKey, Identifier, Join, PresenceId, SessionId, StreamCommand,
+    StreamName,
+};
+
+/// How many bytes the journals of a shard may take.
+const BOUND: usize = 16 * 1024 * 1024;
+/// A change takes more than the id in it.
+const ID: usize = 1000;
+const STREAMS: u32 = 30;
+const CHANGES: u32 = 900;
+const TTL: Duration = Duration::from_secs(300);
+
+struct World {
+    shard: Shard<u32>,
+    now: Instant,
+}
+
+fn name(stream: u32) -> StreamName {
+    stream.to_string().as_str().into()
+}
+
+fn key(session: u32) -> SubscriberKey {
+    let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"room\""));
+    SubscriberKey { session: SessionId::from_bits(session.into()), group }
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Clock::new().now();
+        let resume = ResumeSettings { ttl: TTL, longest_doubt: Duration::from_secs(1) };
+        let settings = Settings { resume, ..crate::shard::without_history(TTL) };
+        Self { shard: Shard::new(settings, now), now }
+    }
+
+    /// A subscriber whose connection ends at once.
+    fn park(&mut self, stream: u32) {
+        let (join, history, arrival) = (None, None, Arrival::default());
+        let command = StreamCommand::Subscribe { join, history, grant: Grant::OPEN, arrival };
+        let (key, recipient, reference) = (key(stream), stream, None);
+        let subscribe = Input::Command { key: key.clone(), recipient, command, reference };
+        self.shard.handle(&name(stream), subscribe, self.now);
+        while self.shard.poll_reply().is_some() {}
+        let end = End { at: self.now, doubt: None, resumable: true };
+        self.shard.handle(&name(stream), Input::Ended { key, end }, self.now);
+    }
+
+    fn resumes(&mut self, stream: u32) -> bool {
+        let to = (SessionId::from_bits(u128::from(stream) + 1000), stream);
+        self.shard.resume(&name(stream), &key(stream), to, |_| true, self.now)
+    }
+
+    /// Somebody comes and goes, again and again.
+    fn change(&mut self, stream: u32, changes: u32) {
+        for change in 0..changes / 2 {
+            let id = PresenceId::from(format!("{change:ID$}"));
+            let join = Join { id: id.clone(), info: "1".into(), extra: None };
+            self.shard.put(&name(stream), Put { join, ttl: None, at: 0 }, self.now).expect("room");
+            self.shard.kick(&name(stream), &id, self.now);
+        }
+        self.now += Duration::from_millis(200);
+    }
+
+    fn noted(&self) -> usize {
+        format!("{:?}", self.shard).matches("event: ").count()
+    }
+}
+
+#[test]
+fn what_was_noted_first_goes_first() {
+    let mut world = World::new();
+    for stream in 0..STREAMS {
+        world.park(stream);
+        world.change(stream, CHANGES);
+        assert!(world.noted() * ID <= BOUND, "with {stream}");
+    }
+    assert!(world.noted() * ID > BOUND / 2, "it is made use of");
+    let all = (STREAMS * CHANGES) as usize;
+    assert!(all * ID > BOUND, "too little to tell");
+    let kept: Vec<u32> = (0..STREAMS).filter(|stream| world.resumes(*stream)).collect();
+    let newest: Vec<u32> = (STREAMS - u32::try_from(kept.len()).unwrap()..STREAMS).collect();
+    assert_eq!(kept, newest, "the newest are whole");
+    assert!(kept.len() > 10);
+    world.now += 3 * TTL;
+    world.shard.handle_timeout(world.now);
+    assert_eq!(world.noted(), 0, "all is given back in time");
+}
