@@ -13,16 +13,19 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends make \
  && rm -rf /var/lib/apt/lists/*
 
-# Dependencies first, under an empty crate: this layer is built again only when the manifest or the
-# lock file changes. What the empty crate left behind goes, or cargo would take it for up to date.
+# Dependencies first, under empty crates: this layer is built again only when a manifest or the
+# lock file changes. What the empty crates left behind goes, or cargo would take it for up to date.
 COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src \
- && touch src/lib.rs \
- && echo 'fn main() {}' > src/main.rs \
+COPY crates/core/Cargo.toml crates/core/
+COPY crates/bench/Cargo.toml crates/bench/
+RUN mkdir -p src crates/core/src crates/bench/src \
+ && touch src/lib.rs crates/core/src/lib.rs \
+ && echo 'fn main() {}' | tee src/main.rs > crates/bench/src/main.rs \
  && cargo build --release --locked --bin broker \
- && cargo clean --release --package broker
+ && cargo clean --release --package broker --package broker-core
 
+COPY crates/core crates/core
 COPY src src
 COPY examples examples
 RUN cargo build --release --locked --bin broker

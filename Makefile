@@ -52,19 +52,19 @@ faketime:
 valgrind:
 	@command -v valgrind >/dev/null || { $(APT) update; $(APT) install -y --no-install-recommends valgrind; }
 
-lint: setup ## Format, clippy, rustdoc, dependencies; warnings are errors
-	cargo fmt --check
-	$(CARGO) clippy --all-targets --features instructions -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+lint: ## Format, clippy, rustdoc, dependencies; warnings are errors
+	cargo fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --features instructions -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 	cargo deny --locked check bans licenses sources
 
 unit: ## Rust's tests, doctests included
-	$(CARGO) test
+	$(CARGO) test --workspace
 
 clients-ready: $(NODE_MODULES) faketime
 	@$(OPENSSL)
 	@$(BROWSER_NEEDED)
-	$(CARGO) build
+	$(CARGO) build --bin broker
 
 clients: clients-ready ## The stock npm clients against the real binary
 	BROKER_BIN=$(TARGET_DIR)/debug/broker npm --prefix $(CLIENTS) test

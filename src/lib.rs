@@ -19,8 +19,6 @@
 //!
 //! `docs/ARCHITECTURE.md` walks one frame through them.
 
-pub mod auth;
-pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -29,10 +27,9 @@ pub mod fanout;
 pub mod fetch;
 pub mod http;
 pub mod methods;
-pub mod protocol;
 pub mod server;
-pub mod session;
 pub mod state;
 pub mod telemetry;
 pub mod transport;
-pub mod types;
+
+pub use broker_core::{auth, broker, protocol, session, types};

@@ -1,7 +1,7 @@
 //! The documentation leads where it says: every relative link to a file or heading that exists, and
 //! every test that `docs/RELIABILITY.md` and `docs/SECURITY.md` name to one that exists.
 //!
-//! There, `` `tests/…` `` and `` `src/…` `` are files, and what stands in single asterisks is the name of
+//! There, `` `tests/…` ``, `` `src/…` `` and `` `crates/…` `` are files, and what stands in single asterisks is the name of
 //! a test in the last file named before it in that paragraph, item or cell. An `…` in a name stands for what
 //! a test fills in.
 
@@ -166,7 +166,7 @@ fn named(block: &str) -> Vec<(String, Vec<String>)> {
     let mut named: Vec<(String, Vec<String>)> = Vec::new();
     for (place, part) in block.replace("**", "").split('`').enumerate() {
         if place % 2 == 1 {
-            if part.starts_with("tests/") || part.starts_with("src/") {
+            if ["crates/", "src/", "tests/"].iter().any(|root| part.starts_with(root)) {
                 named.push((part.to_owned(), Vec::new()));
             }
         } else if let Some((_, tests)) = named.last_mut() {

@@ -125,7 +125,7 @@ enum End {
 
 /// Checks our reading against tungstenite's, which waits for the end of a frame where a violation
 /// shows earlier, takes lengths that aren't minimal, doesn't know close code 1014, and tells of a
-/// binary message at its end. (`src/protocol/websocket/tests/tungstenite.rs` says why.)
+/// binary message at its end. (`crates/core/src/protocol/websocket/tests/tungstenite.rs` says why.)
 fn agree(bytes: &[u8], limit: usize, mut ours: Outcome) {
     let (mut their_events, their_end) = theirs(bytes, limit);
     let binary = [&mut ours.seen, &mut their_events].map(|events| {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Nanoseconds since the first call. Monotonic, and short enough to travel in a publication.
+#[expect(clippy::disallowed_methods, reason = "this is the program's one clock")]
 pub(crate) fn now() -> u64 {
     nanoseconds(START.elapsed())
 }

@@ -2,10 +2,18 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+/// The broker built beside `broker-bench`.
+fn broker() -> PathBuf {
+    let broker = Path::new(env!("CARGO_BIN_EXE_broker-bench")).with_file_name("broker");
+    assert!(broker.exists(), "{} isn't there: cargo build", broker.display());
+    broker
+}
 
 /// A running broker; killed when dropped.
 pub(crate) struct Broker {
@@ -16,7 +24,7 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts one on a free port and waits until it is ready.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let mut command = without_settings(Command::new(env!("CARGO_BIN_EXE_broker")));
+        let mut command = without_settings(Command::new(broker()));
         command.args(["--port", "0"]).args(flags).stderr(Stdio::piped()).stdout(Stdio::null());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
