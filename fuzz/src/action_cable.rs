@@ -39,7 +39,7 @@ pub fn run(data: &[u8]) {
 fn check_command(frame: &str, command: &ClientCommand<'_>) {
     let json: Option<Value> = serde_json::from_str(frame).ok(); // deep nesting is no fault
     if let Some(json) = &json {
-        assert_eq!(json["command"], command.kind().as_str());
+        assert_eq!(json["command"], command.kind().as_ref());
     }
     let identifier = match command {
         ClientCommand::Subscribe { identifier, target, join, .. } => {
@@ -79,7 +79,7 @@ fn check_bad(frame: &str, bad: &BadCommand<'_>) {
         let text = check_token(identifier);
         if let Ok(json) = serde_json::from_str::<Value>(frame) {
             assert_eq!(json["identifier"], text);
-            assert_eq!(json["command"], bad.kind.as_str());
+            assert_eq!(json["command"], bad.kind.as_ref());
         }
     }
 }

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use broker::protocol::action_cable::{
-    Parameters, PingPrecision, SUBPROTOCOLS, choose_subprotocol, parameter, token_in_subprotocols,
+    Parameters, PingPrecision, SUBPROTOCOLS, choose_subprotocol, token_in_subprotocols,
 };
+use broker::protocol::query::parameter;
 
 /// The name of the parameter with the token.
 const PARAMETER: &str = "jid";

@@ -3,13 +3,17 @@
 use std::fmt;
 use std::str::FromStr;
 
+use strum::VariantArray as _;
 use thiserror::Error;
 
 use super::{ConfigError, Settings, defaults};
 use crate::protocol::phoenix;
 
 /// A protocol clients can speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, strum::AsRefStr, strum::IntoStaticStr, strum::VariantArray,
+)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Protocol {
     /// Action Cable over WebSocket.
     ActionCable,
@@ -24,21 +28,6 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Every protocol.
-    pub const ALL: [Self; 5] =
-        [Self::ActionCable, Self::Phoenix, Self::Typed, Self::Chat, Self::Sse];
-
-    /// Its name in `--protocols`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ActionCable => "action-cable",
-            Self::Phoenix => "phoenix",
-            Self::Typed => "typed",
-            Self::Chat => "chat",
-            Self::Sse => "sse",
-        }
-    }
-
     /// The setting of its path.
     const fn path_setting(self) -> &'static str {
         match self {
@@ -71,7 +60,7 @@ pub struct Protocols {
 impl Default for Protocols {
     fn default() -> Self {
         Self {
-            spoken: Spoken(Protocol::ALL.to_vec()),
+            spoken: Spoken(Protocol::VARIANTS.to_vec()),
             cable_path: defaults::CABLE_PATH.to_owned(),
             phoenix_path: defaults::PHOENIX_PATH.to_owned(),
             typed_path: defaults::TYPED_PATH.to_owned(),
@@ -118,8 +107,8 @@ impl Protocols {
             }
             *place = path;
         }
-        for (number, one) in Protocol::ALL.into_iter().enumerate() {
-            for other in Protocol::ALL.into_iter().skip(number + 1) {
+        for (number, one) in Protocol::VARIANTS.iter().copied().enumerate() {
+            for other in Protocol::VARIANTS.iter().copied().skip(number + 1) {
                 let path = protocols.path(one);
                 if path.is_some() && path == protocols.path(other) {
                     let (one, other) = (one.path_setting(), other.path_setting());
@@ -153,7 +142,7 @@ fn check(path: &str) -> Result<(), &'static str> {
     })
 }
 
-/// A choice of protocols, in the order of [`Protocol::ALL`].
+/// A choice of protocols, in the order of [`Protocol::VARIANTS`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spoken(Vec<Protocol>);
 
@@ -169,19 +158,19 @@ impl FromStr for Spoken {
     type Err = BadProtocol;
 
     fn from_str(text: &str) -> Result<Self, BadProtocol> {
-        let known = |name: &str| Protocol::ALL.into_iter().find(|it| it.as_str() == name);
+        let known = |name: &str| Protocol::VARIANTS.iter().copied().find(|it| it.as_ref() == name);
         let named = text
             .split(',')
             .map(str::trim)
             .map(|name| known(name).ok_or_else(|| BadProtocol(name.to_owned())));
         let named = named.collect::<Result<Vec<_>, _>>()?;
-        Ok(Self(Protocol::ALL.into_iter().filter(|it| named.contains(it)).collect()))
+        Ok(Self(Protocol::VARIANTS.iter().copied().filter(|it| named.contains(it)).collect()))
     }
 }
 
 impl fmt::Display for Spoken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.0.iter().map(|protocol| protocol.as_str()).collect();
+        let names: Vec<_> = self.0.iter().map(AsRef::as_ref).collect();
         f.write_str(&names.join(","))
     }
 }
@@ -202,7 +191,7 @@ mod tests {
         assert_eq!(chosen.path(Protocol::Chat), Some("/chat"));
         assert_eq!(chosen.path(Protocol::Phoenix), None);
         let all = from(Settings::default()).unwrap();
-        assert!(Protocol::ALL.into_iter().all(|protocol| all.path(protocol).is_some()));
+        assert!(Protocol::VARIANTS.iter().copied().all(|protocol| all.path(protocol).is_some()));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::{Api, put};
 use crate::methods::{NotAllowed, only};
 use crate::protocol::action_cable::encode_presence_info;
 use crate::protocol::meta::{write_list, write_member};
+use crate::protocol::query::parameter;
 use crate::types::{PresenceId, StreamName};
 
 /// What stands in the place of an id for the list of all; an id that is the same can be written
@@ -138,7 +139,7 @@ fn decoded<'a>(segment: &'a str, what: &str) -> Result<Cow<'a, str>, Refusal> {
 
 /// Whether those who are present are to be told, or only how many they are.
 fn wants_records(query: &str) -> Result<bool, Refusal> {
-    match query.split('&').find_map(|pair| pair.strip_prefix("return_records=")) {
+    match parameter(query, "return_records").as_deref() {
         None | Some("true" | "1") => Ok(true),
         Some("false" | "0") => Ok(false),
         Some(_) => Err(Refusal::Malformed("return_records is true or false".to_owned())),

@@ -60,7 +60,7 @@ pub(super) async fn put<B: Buf>(
 
 /// Refuses what is over a limit, and counts it.
 fn over(limit: Limit, reason: String) -> Refusal {
-    counter!(LIMIT_REFUSALS, "limit" => limit.as_str()).increment(1);
+    counter!(LIMIT_REFUSALS, "limit" => <&str>::from(limit)).increment(1);
     Refusal::Malformed(reason)
 }
 

@@ -18,8 +18,8 @@ use crate::config::Secret;
 use crate::cors;
 use crate::fanout::Hub;
 use crate::methods::only;
-use crate::protocol::action_cable::parameter;
 use crate::protocol::chat::encode_history;
+use crate::protocol::query::parameter;
 use crate::types::{StreamName, Target};
 
 /// The parameter in which a client sends the name that the application signed.

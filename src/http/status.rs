@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use strum::VariantArray as _;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -51,9 +52,9 @@ pub fn metrics(
 /// For the person who opens the address in a browser; not for a client that connects to a socket
 /// there.
 pub fn about(protocols: &Protocols) -> BoxedFilter<(Response,)> {
-    let connect = Protocol::ALL.into_iter().filter_map(|protocol| {
+    let connect = Protocol::VARIANTS.iter().copied().filter_map(|protocol| {
         let path = protocols.path(protocol)?;
-        Some(format!("{} at {path}", protocol.as_str()))
+        Some(format!("{} at {path}", protocol.as_ref()))
     });
     // paths have no characters that JSON would escape
     let body = format!(

@@ -1,5 +1,7 @@
 //! The first lines of the log: what serves where, for whom, with which settings.
 
+use strum::VariantArray as _;
+
 use super::doors::Addresses;
 use crate::config::{Config, Protocol, Secret};
 use crate::http::{dashboard, pages};
@@ -22,7 +24,7 @@ pub(super) fn ready(
     );
     let access = &config.access;
     let protocols = || {
-        let all = Protocol::ALL.into_iter();
+        let all = Protocol::VARIANTS.iter().copied();
         all.filter_map(|protocol| Some((protocol, config.protocols.path(protocol)?)))
     };
     let reach = if config.host.to_canonical().is_loopback() {
@@ -63,7 +65,7 @@ pub(super) fn ready(
         origins,
         "sockets"
     );
-    let each = protocols().map(|(protocol, path)| format!("{} {path}", protocol.as_str()));
+    let each = protocols().map(|(protocol, path)| format!("{} {path}", protocol.as_ref()));
     tracing::info!(at = each.collect::<Vec<_>>().join(", "), "protocols");
     tracing::info!(
         url = format!("http{tls}://{api}/_broadcast"),

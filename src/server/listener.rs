@@ -161,7 +161,7 @@ impl Listener {
                                 () = slot.crowded_out() => Err(HandshakeFailure::Crowded),
                             };
                             if let Err(failure) = result {
-                                tracing::debug!(%peer, reason = failure.as_str(), "a connection ends");
+                                tracing::debug!(%peer, reason = failure.as_ref(), "a connection ends");
                                 instruments.handshake_failures.increment(failure);
                             }
                         });

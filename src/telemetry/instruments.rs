@@ -2,6 +2,8 @@
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
+use strum::VariantArray;
+
 use super::metrics as names;
 use crate::types::{
     CloseReason, CommandKind, DropCause, FetchOutcome, HandshakeFailure, JoinCause, LeaveCause,
@@ -87,11 +89,21 @@ pub struct Instruments {
 #[derive(Debug)]
 pub struct Labelled<K>(Vec<(K, Counter)>);
 
-impl<K: Copy + PartialEq> Labelled<K> {
-    fn new(values: impl IntoIterator<Item = K>, counter: impl Fn(K) -> Counter) -> Self {
-        Self(values.into_iter().map(|value| (value, counter(value))).collect())
+impl<K: Copy + Into<&'static str>> Labelled<K> {
+    /// A counter for each value, by its label.
+    fn new(counter: impl Fn(&'static str) -> Counter) -> Self
+    where
+        K: VariantArray,
+    {
+        Self::of(K::VARIANTS.iter().copied(), counter)
     }
 
+    fn of(values: impl IntoIterator<Item = K>, counter: impl Fn(&'static str) -> Counter) -> Self {
+        Self(values.into_iter().map(|value| (value, counter(value.into()))).collect())
+    }
+}
+
+impl<K: Copy + PartialEq> Labelled<K> {
     /// Counts one.
     pub fn increment(&self, value: K) {
         self.add(value, 1);
@@ -108,16 +120,14 @@ impl<K: Copy + PartialEq> Labelled<K> {
 impl Instruments {
     /// Looks all of them up, which also makes them visible at zero.
     pub fn new() -> Self {
-        let command = |kind: CommandKind, outcome| counter!(names::COMMANDS, "command" => kind.as_str(), "outcome" => outcome);
+        let command =
+            |kind, outcome| counter!(names::COMMANDS, "command" => kind, "outcome" => outcome);
         Self {
             connections: gauge!(names::CONNECTIONS),
             connections_opened: counter!(names::CONNECTIONS_OPENED),
             sessions: gauge!(names::SESSIONS),
             sessions_parked: gauge!(names::SESSIONS_PARKED),
-            resumes: Labelled::new(
-                ResumeOutcome::ALL,
-                |outcome| counter!(names::RESUMES, "outcome" => outcome.as_str()),
-            ),
+            resumes: Labelled::new(|outcome| counter!(names::RESUMES, "outcome" => outcome)),
             streams: gauge!(names::STREAMS),
             subscriptions: gauge!(names::SUBSCRIPTIONS),
             publications: counter!(names::PUBLICATIONS),
@@ -127,14 +137,12 @@ impl Instruments {
             members: gauge!(names::PRESENCE_MEMBERS),
             records: gauge!(names::PRESENCE_RECORDS),
             fetches: Labelled::new(
-                FetchOutcome::ALL,
-                |outcome| counter!(names::PRESENCE_FETCHES, "outcome" => outcome.as_str()),
+                |outcome| counter!(names::PRESENCE_FETCHES, "outcome" => outcome),
             ),
             history_publications: gauge!(names::HISTORY_PUBLICATIONS),
             history_bytes: gauge!(names::HISTORY_BYTES),
             history_dropped: Labelled::new(
-                DropCause::ALL,
-                |cause| counter!(names::HISTORY_DROPPED, "cause" => cause.as_str()),
+                |cause| counter!(names::HISTORY_DROPPED, "cause" => cause),
             ),
             histories_ok: counter!(names::HISTORY_REQUESTS, "outcome" => "ok"),
             histories_refused: counter!(names::HISTORY_REQUESTS, "outcome" => "refused"),
@@ -144,34 +152,21 @@ impl Instruments {
             expiry_lag: histogram!(names::EXPIRY_LAG),
             fanout_duration: histogram!(names::FANOUT_DURATION),
             outbox_overflows: counter!(names::OUTBOX_OVERFLOWS),
-            closed: Labelled::new(
+            closed: Labelled::of(
                 CloseReason::ALL,
-                |reason| counter!(names::CONNECTIONS_CLOSED, "reason" => reason.as_str()),
+                |reason| counter!(names::CONNECTIONS_CLOSED, "reason" => reason),
             ),
             handshake_failures: Labelled::new(
-                HandshakeFailure::ALL,
-                |failure| counter!(names::HANDSHAKE_FAILURES, "reason" => failure.as_str()),
+                |failure| counter!(names::HANDSHAKE_FAILURES, "reason" => failure),
             ),
             tls_reloads_ok: counter!(names::TLS_RELOADS, "outcome" => "ok"),
             tls_reloads_failed: counter!(names::TLS_RELOADS, "outcome" => "failed"),
-            commands_ok: Labelled::new(CommandKind::ALL, |kind| command(kind, "ok")),
-            commands_refused: Labelled::new(CommandKind::ALL, |kind| command(kind, "refused")),
-            limits: Labelled::new(
-                Limit::ALL,
-                |limit| counter!(names::LIMIT_REFUSALS, "limit" => limit.as_str()),
-            ),
-            joins: Labelled::new(
-                JoinCause::ALL,
-                |cause| counter!(names::PRESENCE_JOINS, "cause" => cause.as_str()),
-            ),
-            leaves: Labelled::new(
-                LeaveCause::ALL,
-                |cause| counter!(names::PRESENCE_LEAVES, "cause" => cause.as_str()),
-            ),
-            updates: Labelled::new(
-                UpdateCause::ALL,
-                |cause| counter!(names::PRESENCE_UPDATES, "cause" => cause.as_str()),
-            ),
+            commands_ok: Labelled::new(|kind| command(kind, "ok")),
+            commands_refused: Labelled::new(|kind| command(kind, "refused")),
+            limits: Labelled::new(|limit| counter!(names::LIMIT_REFUSALS, "limit" => limit)),
+            joins: Labelled::new(|cause| counter!(names::PRESENCE_JOINS, "cause" => cause)),
+            leaves: Labelled::new(|cause| counter!(names::PRESENCE_LEAVES, "cause" => cause)),
+            updates: Labelled::new(|cause| counter!(names::PRESENCE_UPDATES, "cause" => cause)),
         }
     }
 }

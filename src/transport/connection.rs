@@ -577,7 +577,7 @@ impl Client {
         if reason == CloseReason::TooSlow {
             instruments.outbox_overflows.increment(1);
         }
-        tracing::debug!(sid = %self.session.id(), reason = reason.as_str(), "connection ended");
+        tracing::debug!(sid = %self.session.id(), reason = reason.as_ref(), "connection ended");
         let (session, outbox) = (self.session.end(), Arc::clone(&self.outbox));
         let registration = self.registration.take();
         let ending = Ending { session, outbox, registration, reason, at: clock.now() };

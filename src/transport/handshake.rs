@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use headers::{HeaderMapExt, SecWebsocketAccept, SecWebsocketKey};
 use hyper::upgrade::OnUpgrade;
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -20,6 +19,7 @@ use crate::cors;
 use crate::methods::only;
 use crate::protocol;
 use crate::protocol::sse::BadQuery;
+use crate::protocol::websocket::accept_key;
 use crate::types::{Codec, HandshakeFailure, SessionId};
 
 /// Why a handshake was refused.
@@ -103,8 +103,9 @@ fn accept(
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(Refusal::Version);
     }
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes()));
-    let key = key.and_then(|_| headers.typed_get::<SecWebsocketKey>()).ok_or(Refusal::Key)?;
+    let key = headers.get(header::SEC_WEBSOCKET_KEY);
+    let accept = key.and_then(|key| accept_key(key.as_bytes())).ok_or(Refusal::Key)?;
+    let accept = HeaderValue::try_from(accept).map_err(|_| Refusal::Key)?;
     let terms = Terms::read(codec, &context.token, headers, query)?;
     let origins = context.access.origins.as_ref();
     if origins.is_some_and(|allowed| !allowed.allow(origin(headers))) {
@@ -130,7 +131,7 @@ fn accept(
     let answer = response.headers_mut();
     answer.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    answer.typed_insert(SecWebsocketAccept::from(key));
+    answer.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     if let Some(subprotocol) = subprotocol {
         let subprotocol = HeaderValue::from_static(subprotocol);
         answer.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
@@ -239,12 +240,6 @@ pub(super) fn refuse(refusal: &Refusal, status: StatusCode) -> Response {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
-}
-
-/// 16 bytes in base64 are 22 characters and two of padding.
-fn is_key(key: &[u8]) -> bool {
-    matches!(key, [digits @ .., b'=', b'='] if digits.len() == 22
-        && digits.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')))
 }
 
 pub(super) fn random_sid() -> Option<SessionId> {

@@ -6,8 +6,9 @@ use warp::http::{HeaderMap, HeaderValue, header};
 
 use super::TokenName;
 use super::handshake::Refusal;
-use crate::protocol::action_cable::{self, SESSION_HEADER, SESSION_PARAMETER, parameter};
+use crate::protocol::action_cable::{self, SESSION_HEADER, SESSION_PARAMETER};
 use crate::protocol::phoenix;
+use crate::protocol::query::parameter;
 use crate::types::{Codec, PresenceId, Repeat, SessionId};
 
 /// A client's terms.

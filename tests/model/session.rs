@@ -13,6 +13,7 @@ use broker::types::{
 };
 use proptest::prelude::*;
 use proptest::sample::select;
+use strum::VariantArray as _;
 
 const LIMITS: Limits = Limits {
     presence_id_length: 3,
@@ -120,7 +121,7 @@ fn command() -> impl Strategy<Value = (Command, Command)> {
             })
         })
     });
-    let bad = (select(CommandKind::ALL.to_vec()), prop::option::of(identifier));
+    let bad = (select(CommandKind::VARIANTS.to_vec()), prop::option::of(identifier));
     let bad = bad.prop_map(|(kind, identifier)| {
         let identifier = identifier.map(Cow::Borrowed);
         Err(BadCommand { kind, identifier, reason: "bad".into() })

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream;
-use percent_encoding::percent_decode_str;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::TaskTracker;
@@ -30,6 +29,7 @@ use crate::config::Secret;
 use crate::cors;
 use crate::fanout::{Hub, Observer, Stopped};
 use crate::methods::only;
+use crate::protocol::query::parameter;
 use crate::types::{PresenceChange, StreamName};
 
 /// Where the page is.
@@ -98,7 +98,7 @@ pub fn routes(dashboard: Dashboard, lasting: BoxedFilter<(Lasting,)>) -> BoxedFi
             let (dashboard, places) = (Arc::clone(&dashboard), Arc::clone(&places));
             async move {
                 let place = admit(&dashboard, &headers, places);
-                let result = place.and_then(|place| events(&dashboard, &query, (place, lasting)));
+                let result = place.map(|place| events(&dashboard, &query, (place, lasting)));
                 answer("dashboard", result)
             }
         });
@@ -118,21 +118,8 @@ fn admit(
     places.try_acquire_owned().map_err(|_| Refusal::Dashboards(MOST))
 }
 
-fn events(
-    dashboard: &Arc<Dashboard>,
-    query: &str,
-    held: impl Send + Sync + 'static,
-) -> Result<Response, Refusal> {
-    let stream = query.split('&').find_map(|pair| pair.strip_prefix("stream="));
-    let stream = stream.map(|name| name.replace('+', " "));
-    let stream = match stream.as_deref().map(|name| percent_decode_str(name).decode_utf8()) {
-        None => None,
-        Some(Ok(name)) if name.is_empty() => None,
-        Some(Ok(name)) => Some(StreamName::from(&*name)),
-        Some(Err(_)) => {
-            return Err(Refusal::Malformed("the stream's name is not UTF-8".to_owned()));
-        }
-    };
+fn events(dashboard: &Arc<Dashboard>, query: &str, held: impl Send + Sync + 'static) -> Response {
+    let stream = parameter(query, "stream").map(|name| StreamName::from(&*name));
     let (sender, mut events) = mpsc::channel(1);
     let telling = Telling { dashboard: Arc::clone(dashboard), stream, events: sender };
     dashboard.tasks.spawn(telling.until_it_is_over());
@@ -148,7 +135,7 @@ fn events(
     ] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    Ok(response)
+    response
 }
 
 /// Tells one dashboard what it shows.

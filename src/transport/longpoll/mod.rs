@@ -36,7 +36,7 @@ use super::terms::Terms;
 use super::{Context, Line, Peer, address};
 use crate::cors;
 use crate::methods::only;
-use crate::protocol::action_cable::parameter;
+use crate::protocol::query::parameter;
 use crate::types::Codec;
 
 pub(super) use absent::Absent;

@@ -8,13 +8,13 @@ pub mod chat;
 pub mod meta;
 pub mod phoenix;
 pub mod plain;
+pub mod query;
 pub mod sse;
 pub mod typed;
 pub mod websocket;
 
 mod read;
 mod room;
-mod timestamp;
 mod write;
 
 use std::time::Duration;
@@ -136,12 +136,12 @@ pub fn encode_close(codec: Codec, reason: CloseReason, out: &mut Vec<u8>) {
     }
     match codec {
         Codec::ActionCable => {
-            websocket::write_close(out, reason.close_code(), reason.as_str());
+            websocket::write_close(out, reason.close_code(), reason.as_ref());
         }
         // the clients of these go by the code alone
         Codec::Phoenix | Codec::Typed | Codec::Chat => {
             let code = reason.telling_close_code();
-            websocket::write_close(out, code, reason.as_str());
+            websocket::write_close(out, code, reason.as_ref());
         }
         Codec::Sse { .. } => {}
     }

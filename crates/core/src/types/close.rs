@@ -1,7 +1,8 @@
 //! Why a connection ended.
 
 /// How a connection ended, as metrics, logs and (where the client can be told) the wire say it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::AsRefStr, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum CloseReason {
     /// The client sent a close frame.
     ClientClosed,
@@ -55,26 +56,6 @@ impl CloseReason {
         Self::Remote { reconnect: false },
         Self::Remote { reconnect: true },
     ];
-
-    /// The reason in a metric's label or a `disconnect` frame.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ClientClosed => "client_closed",
-            Self::ClientGone => "client_gone",
-            Self::NoPong => "no_pong",
-            Self::TooSlow => "too_slow",
-            Self::TooFast => "too_fast",
-            Self::ServerRestart => "server_restart",
-            Self::ProtocolError => "protocol_error",
-            Self::InvalidText => "invalid_text",
-            Self::UnsupportedData => "unsupported_data",
-            Self::MessageTooBig => "message_too_big",
-            Self::Unauthorized => "unauthorized",
-            Self::TokenExpired => "token_expired",
-            Self::Resumed => "resumed",
-            Self::Remote { .. } => "remote",
-        }
-    }
 
     /// The WebSocket close code for clients that are told by it alone whether to come back, as
     /// Phoenix's: 1000 is not to.

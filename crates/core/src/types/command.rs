@@ -159,7 +159,18 @@ impl ClientCommand<'_> {
 }
 
 /// The commands by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    strum::AsRefStr,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum CommandKind {
     /// See [`ClientCommand::Subscribe`].
     Subscribe,
@@ -178,6 +189,7 @@ pub enum CommandKind {
     /// See [`ClientCommand::Publish`].
     Publish,
     /// See [`ClientCommand::Perform`].
+    #[strum(serialize = "message")]
     Perform,
     /// See [`ClientCommand::Ping`].
     Ping,
@@ -185,42 +197,6 @@ pub enum CommandKind {
     Pong,
     /// Anything that isn't a command.
     Unknown,
-}
-
-impl CommandKind {
-    /// Every kind, for metrics that must exist before they count.
-    pub const ALL: [Self; 12] = [
-        Self::Subscribe,
-        Self::Unsubscribe,
-        Self::Join,
-        Self::Leave,
-        Self::Presence,
-        Self::History,
-        Self::Whisper,
-        Self::Publish,
-        Self::Perform,
-        Self::Ping,
-        Self::Pong,
-        Self::Unknown,
-    ];
-
-    /// The name in metrics and on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Subscribe => "subscribe",
-            Self::Unsubscribe => "unsubscribe",
-            Self::Join => "join",
-            Self::Leave => "leave",
-            Self::Presence => "presence",
-            Self::History => "history",
-            Self::Whisper => "whisper",
-            Self::Publish => "publish",
-            Self::Perform => "message",
-            Self::Ping => "ping",
-            Self::Pong => "pong",
-            Self::Unknown => "unknown",
-        }
-    }
 }
 
 /// What an identifier asks for.

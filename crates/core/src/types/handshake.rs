@@ -1,9 +1,21 @@
 //! Why a connection never became a WebSocket.
 
 /// What was wrong with a handshake, as metrics and logs say it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    strum::AsRefStr,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum HandshakeFailure {
     /// A plain HTTP request.
+    #[strum(serialize = "not_websocket")]
     NotWebSocket,
     /// A version of the WebSocket protocol other than 13.
     Version,
@@ -38,50 +50,4 @@ pub enum HandshakeFailure {
     Accept,
     /// The system refused something else.
     System,
-}
-
-impl HandshakeFailure {
-    /// Every failure, for metrics that must exist before they count.
-    pub const ALL: [Self; 17] = [
-        Self::NotWebSocket,
-        Self::Version,
-        Self::Key,
-        Self::Subprotocol,
-        Self::Origin,
-        Self::Full,
-        Self::Address,
-        Self::Rate,
-        Self::Stopping,
-        Self::Unauthorized,
-        Self::Timeout,
-        Self::Tls,
-        Self::Crowded,
-        Self::Malformed,
-        Self::Incomplete,
-        Self::Accept,
-        Self::System,
-    ];
-
-    /// The failure in a metric's label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotWebSocket => "not_websocket",
-            Self::Version => "version",
-            Self::Key => "key",
-            Self::Subprotocol => "subprotocol",
-            Self::Origin => "origin",
-            Self::Full => "full",
-            Self::Address => "address",
-            Self::Rate => "rate",
-            Self::Stopping => "stopping",
-            Self::Unauthorized => "unauthorized",
-            Self::Timeout => "timeout",
-            Self::Tls => "tls",
-            Self::Crowded => "crowded",
-            Self::Malformed => "malformed",
-            Self::Incomplete => "incomplete",
-            Self::Accept => "accept",
-            Self::System => "system",
-        }
-    }
 }

@@ -31,7 +31,18 @@ pub struct Pace {
 }
 
 /// A limit for which commands are refused, by the setting that it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    strum::AsRefStr,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Limit {
     /// Commands that one connection sends in a time.
     CommandsPerSecond,
@@ -51,36 +62,6 @@ pub enum Limit {
     Members,
     /// The size of a list or a history.
     AnswerSize,
-}
-
-impl Limit {
-    /// Every limit, for metrics that must exist before they count.
-    pub const ALL: [Self; 9] = [
-        Self::CommandsPerSecond,
-        Self::Subscriptions,
-        Self::IdentifierSize,
-        Self::StreamNameSize,
-        Self::PresenceIdLength,
-        Self::PresenceInfoSize,
-        Self::Records,
-        Self::Members,
-        Self::AnswerSize,
-    ];
-
-    /// The limit in a metric's label: the setting's name without its `max-`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CommandsPerSecond => "commands_per_second",
-            Self::Subscriptions => "subscriptions",
-            Self::IdentifierSize => "identifier_size",
-            Self::StreamNameSize => "stream_name_size",
-            Self::PresenceIdLength => "presence_id_length",
-            Self::PresenceInfoSize => "presence_info_size",
-            Self::Records => "records",
-            Self::Members => "members",
-            Self::AnswerSize => "answer_size",
-        }
-    }
 }
 
 impl Limits {

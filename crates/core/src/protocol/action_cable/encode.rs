@@ -135,13 +135,13 @@ pub fn encode_connection(message: &ConnectionMessage, out: &mut Vec<u8>) {
         // identifier, fails if there is none, and nobody's identifier is the empty string.
         ConnectionMessage::Error { command, reason } => {
             out.extend_from_slice(b"{\"type\":\"error\",\"identifier\":\"\",\"command\":\"");
-            out.extend_from_slice(command.as_str().as_bytes());
+            out.extend_from_slice(command.as_ref().as_bytes());
             out.extend_from_slice(b"\",\"reason\":");
             string(out, reason);
             out.push(b'}');
         }
         ConnectionMessage::Disconnect { reason, reconnect } => {
-            let reason = reason.as_str();
+            let reason = reason.as_ref();
             append(
                 out,
                 format_args!(

@@ -11,7 +11,7 @@ mod parameters;
 pub use decode::{decode, decode_head, target};
 pub use encode::{encode, encode_connection, encode_presence, encode_presence_info};
 pub use parameters::{
-    Parameters, PingPrecision, choose_subprotocol, parameter, repeat, token_in_subprotocols,
+    Parameters, PingPrecision, choose_subprotocol, repeat, token_in_subprotocols,
 };
 
 /// The subprotocols, the default first.

@@ -1,11 +1,9 @@
 //! What a client asks for with its handshake.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
-
 use super::{SUBPROTOCOLS, TOKEN_SUBPROTOCOL, UNSUPPORTED};
+use crate::protocol::query::parameter;
 use crate::types::Repeat;
 
 /// How finely a ping's timestamp tells the time.
@@ -58,22 +56,13 @@ impl Parameters {
     /// be read is left as it is.
     #[must_use]
     pub fn with_query(mut self, query: &str) -> Self {
-        for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-            match key {
-                "pi" => {
-                    let seconds = value.parse().ok().filter(|seconds: &f64| *seconds >= 0.0);
-                    if let Some(seconds) = seconds {
-                        let seconds = seconds.min(Self::LONGEST_INTERVAL);
-                        self.ping_interval = Duration::from_secs_f64(seconds);
-                    }
-                }
-                "ptp" => {
-                    self.ping_precision =
-                        PingPrecision::parse(value).unwrap_or(self.ping_precision);
-                }
-                _ => {}
-            }
+        let seconds = parameter(query, "pi").and_then(|value| value.parse().ok());
+        if let Some(seconds) = seconds.filter(|seconds: &f64| *seconds >= 0.0) {
+            let seconds = seconds.min(Self::LONGEST_INTERVAL);
+            self.ping_interval = Duration::from_secs_f64(seconds);
         }
+        let precision = parameter(query, "ptp").and_then(|value| PingPrecision::parse(&value));
+        self.ping_precision = precision.unwrap_or(self.ping_precision);
         self
     }
 }
@@ -112,14 +101,6 @@ pub fn repeat<'a>(chosen: Option<&str>, offered: impl IntoIterator<Item = &'a st
 pub fn token_in_subprotocols<'a>(offered: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let mut names = offered.into_iter().flat_map(|list| list.split(',')).map(str::trim);
     names.find_map(|name| name.strip_prefix(TOKEN_SUBPROTOCOL)).filter(|token| !token.is_empty())
-}
-
-/// The value of a parameter in a query, if it has one.
-pub fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
-    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let (_, value) = pairs.find(|(key, _)| percent_decode_str(key).eq(name.bytes()))?;
-    // what isn't UTF-8 is no token and no sid either, and refused as one
-    Some(percent_decode_str(value).decode_utf8_lossy()).filter(|value| !value.is_empty())
 }
 
 /// The client speaks none of the subprotocols.
@@ -161,15 +142,6 @@ mod tests {
         assert_eq!(repeat(Some(extended), rails()), Repeat::Never);
         assert_eq!(repeat(Some(base), [base]), Repeat::Never);
         assert_eq!(repeat(None, []), Repeat::Never);
-    }
-
-    #[test]
-    fn a_parameter_has_a_value() {
-        assert_eq!(parameter("pi=1&jid=a.b%2Dc&jid=d", "jid").as_deref(), Some("a.b-c"));
-        assert_eq!(parameter("j%69d=a", "jid").as_deref(), Some("a"));
-        for query in ["", "jid", "jid=", "xjid=a", "JID=a"] {
-            assert_eq!(parameter(query, "jid"), None, "{query}");
-        }
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! Messages as a chat shows them, whoever published them.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::SYSTEM;
-use crate::protocol::timestamp::rfc3339;
-use crate::protocol::write::string;
+use crate::protocol::write::{append, string};
 use crate::types::Publication;
+
+/// The last time that RFC 3339 can say, since the Unix epoch.
+const END_OF_9999: Duration = Duration::from_millis(253_402_300_799_999);
 
 /// Appends what a client's message is to everyone else. `content` is a JSON string.
 pub(super) fn write(out: &mut Vec<u8>, username: &str, content: &str, at: Duration) {
@@ -62,7 +64,8 @@ fn close(out: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>), at: Duration) {
     out.extend_from_slice(b",\"content\":");
     content(out);
     out.extend_from_slice(b",\"timestamp\":\"");
-    rfc3339(out, at);
+    let at = UNIX_EPOCH + at.min(END_OF_9999); // humantime refuses what RFC 3339 can't say
+    append(out, format_args!("{}", humantime::format_rfc3339_millis(at)));
     out.extend_from_slice(b"\"}");
 }
 

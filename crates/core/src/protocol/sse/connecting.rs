@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
 
 use super::position::EventId;
 use crate::protocol::action_cable::{self, PUBSUB_CHANNEL, TURBO_CHANNEL};
 use crate::protocol::plain;
+use crate::protocol::query::{base64_parameter, parameter_ignoring_case};
 use crate::types::{
     Arrival, ClientCommand, HistoryRequest, JoinRequest, Listing, PresenceId, StreamName, Watch,
 };
@@ -130,8 +130,9 @@ impl Asked {
 fn name(query: &str) -> Result<(String, Watch), BadQuery> {
     for (parameter, names) in NAMES {
         let value = match names {
-            // base64, in which a plus is a plus
-            Names::Pubsub("signed_stream_name") | Names::Turbo => plain_value(query, parameter)?,
+            Names::Pubsub("signed_stream_name") | Names::Turbo => {
+                base64_parameter(query, parameter)
+            }
             Names::Identifier | Names::Channel | Names::Pubsub(_) => value(query, parameter)?,
         };
         let Some(value) = value else { continue };
@@ -195,31 +196,13 @@ fn flag(query: &str, name: &'static str) -> Result<bool, BadQuery> {
     }
 }
 
-/// A parameter's value as forms write it, where a plus is a space; none if it is empty.
+/// A parameter's value; none if it is empty.
 fn value(query: &str, name: &'static str) -> Result<Option<String>, BadQuery> {
-    match raw(query, name) {
-        None => Ok(None),
-        Some(value) => decoded(name, &value.replace('+', " ")),
+    let value = parameter_ignoring_case(query, name).map(Cow::into_owned);
+    if value.as_ref().is_some_and(|value| value.contains(char::REPLACEMENT_CHARACTER)) {
+        return Err(BadQuery::Value(name, "UTF-8"));
     }
-}
-
-fn plain_value(query: &str, name: &'static str) -> Result<Option<String>, BadQuery> {
-    raw(query, name).map_or(Ok(None), |value| decoded(name, value))
-}
-
-fn raw<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let is_it = |key: &str| {
-        let key: Vec<u8> = percent_decode_str(key).collect();
-        key.eq_ignore_ascii_case(name.as_bytes())
-    };
-    pairs.find(|(key, _)| is_it(key)).map(|(_, value)| value)
-}
-
-fn decoded(name: &'static str, value: &str) -> Result<Option<String>, BadQuery> {
-    let text = percent_decode_str(value).decode_utf8();
-    let text = text.map_err(|_| BadQuery::Value(name, "UTF-8"))?;
-    Ok(Some(text.into_owned()).filter(|text| !text.is_empty()))
+    Ok(value)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@
 
 mod boundary;
 mod frame;
+mod key;
 mod message;
 mod progress;
 mod reader;
@@ -26,6 +27,7 @@ mod writer;
 mod tests;
 
 pub use boundary::frame_boundary;
+pub use key::accept_key;
 pub use reader::Reader;
 pub use writer::{write_close, write_ping, write_pong, write_text};
 
