@@ -37,6 +37,11 @@ LABEL org.opencontainers.image.title="broker" \
       org.opencontainers.image.description="A sidecar that holds WebSockets, the streams they follow, and who is present" \
       org.opencontainers.image.licenses="MIT"
 
+# Authorities to trust where the application is asked with TLS.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates \
+ && rm -rf /var/lib/apt/lists/*
+
 # A fixed id, so that `runAsUser`, volumes and audits can name it. No home, no shell, no password.
 # A volume on /var/lib/broker is its own, for BROKER_STATE_DIR.
 RUN groupadd --gid 10001 broker \

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{BadFetchUrl, BadProxy};
+use super::{BadAppUrl, BadProxy};
 use crate::auth::BadOrigin;
 
 /// Why no [`Config`](super::Config) came of the settings.
@@ -71,7 +71,7 @@ pub enum ConfigError {
     Proxies(#[from] BadProxy),
     /// An address at which the application can't be asked.
     #[error("--presence-fetch-url: {0}")]
-    FetchUrl(#[from] BadFetchUrl),
+    AppUrl(#[from] BadAppUrl),
     /// A certificate without a key, or the other way round.
     #[error("--tls-{given} needs --tls-{missing}: give both, or neither for plain HTTP")]
     TlsHalf {

@@ -11,9 +11,9 @@
 //! duration, reads a key or asks whether a port makes sense.
 
 mod access;
+mod app_url;
 pub mod defaults;
 mod error;
-mod fetch_url;
 mod file;
 mod print;
 mod protocols;
@@ -31,8 +31,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use access::Access;
+pub use app_url::{AppUrl, BadAppUrl};
 pub use error::{ConfigError, Plain};
-pub use fetch_url::{BadFetchUrl, FetchUrl};
 pub use protocols::{BadProtocol, Protocol, Protocols, Spoken};
 pub use proxies::{BadProxy, Proxies};
 pub use secret::Secret;
@@ -66,7 +66,7 @@ pub struct Config {
     /// How often those who only count the members are told, at most. Never zero.
     pub occupancy_interval: Duration,
     /// Where the application is asked about those who join; none asks nobody.
-    pub presence_fetch_url: Option<FetchUrl>,
+    pub presence_fetch_url: Option<AppUrl>,
     /// How long a join waits for that. Never zero.
     pub presence_fetch_timeout: Duration,
     /// Most members of a stream; none is any number.

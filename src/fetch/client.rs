@@ -1,26 +1,29 @@
-//! Requests to the application, by HTTP/1.1 over connections that are used again.
+//! Requests to the application, by HTTP/1.1 over connections that are used again, with TLS if its
+//! address asks for it.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
-use tokio::net::TcpStream;
-use tokio_util::task::TaskTracker;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::{self, connect::HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::{Settings, answer};
-use crate::config::FetchUrl;
+use crate::config::AppUrl;
 use crate::types::{Extra, FetchOutcome, PresenceId, StreamName};
 
 /// What an answer may have beside what is said of each id: their names, and others.
 const AROUND: usize = 64 * 1024;
 const AROUND_EACH: usize = 1024;
+
+/// How long a connection is kept on which nothing is under way: less than servers keep it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the broker calls itself.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("broker/", env!("CARGO_PKG_VERSION")));
@@ -33,17 +36,16 @@ pub(super) struct Failure {
 }
 
 pub(super) struct Client {
-    url: FetchUrl,
+    http: legacy::Client<HttpsConnector<HttpConnector>, String>,
+    url: AppUrl,
     authorization: Option<HeaderValue>,
     timeout: Duration,
     most: usize,
-    /// Connections on which nothing is under way.
-    idle: Mutex<Vec<SendRequest<String>>>,
-    tasks: TaskTracker,
 }
 
 impl Client {
-    pub(super) fn new(settings: Settings, tasks: TaskTracker) -> Self {
+    /// Fails if the system's certificate authorities can't be read, which `https` needs.
+    pub(super) fn new(settings: Settings) -> io::Result<Self> {
         let Settings { url, key, timeout, most } = settings;
         let authorization = key.as_ref().and_then(|key| {
             let key = key.each().next()?;
@@ -51,10 +53,14 @@ impl Client {
             value.set_sensitive(true);
             Some(value)
         });
-        Self { url, authorization, timeout, most, idle: Mutex::default(), tasks }
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build(connector(&url)?);
+        Ok(Self { http, url, authorization, timeout, most })
     }
 
-    pub(super) fn url(&self) -> &FetchUrl {
+    pub(super) fn url(&self) -> &AppUrl {
         &self.url
     }
 
@@ -79,32 +85,18 @@ impl Client {
 
     async fn exchange(&self, stream: &StreamName, ids: &[PresenceId]) -> Result<Vec<u8>, Failure> {
         let failed = |reason| Failure { outcome: FetchOutcome::Failed, reason };
-        let said = |error: hyper::Error| failed(format!("the request failed: {error}"));
         let ids_as_text: Vec<&str> = ids.iter().map(PresenceId::as_str).collect();
         let body = serde_json::json!({ "stream": stream.as_str(), "ids": ids_as_text }).to_string();
-        let reused = match self.take_idle() {
-            None => None,
-            // the application may have closed it in this very moment
-            Some(mut connection) => {
-                let sent = connection.send_request(self.request(&body)).await;
-                sent.ok().map(|response| (connection, response))
-            }
-        };
-        let (connection, response) = if let Some(both) = reused {
-            both
-        } else {
-            let mut connection = self.connect().await.map_err(failed)?;
-            let response = connection.send_request(self.request(&body)).await.map_err(said)?;
-            (connection, response)
-        };
+        let response = self.http.request(self.request(body)).await;
+        let response = response.map_err(|error| failed(explain(&error)))?;
         let status = response.status();
         let most = AROUND + ids.len() * (self.most + AROUND_EACH);
-        let answer = read_to_end(response, most).await.map_err(said)?;
+        let answer = read_to_end(response, most).await;
+        let answer = answer.map_err(|error| failed(format!("the request failed: {error}")))?;
         let Some(answer) = answer else {
             let reason = format!("its answer is larger than {most} bytes");
             return Err(Failure { outcome: FetchOutcome::Invalid, reason });
         };
-        self.idle.lock().push(connection);
         if status.is_success() {
             Ok(answer)
         } else {
@@ -112,30 +104,11 @@ impl Client {
         }
     }
 
-    fn take_idle(&self) -> Option<SendRequest<String>> {
-        let mut idle = self.idle.lock();
-        idle.retain(SendRequest::is_ready);
-        idle.pop()
-    }
-
-    async fn connect(&self) -> Result<SendRequest<String>, String> {
-        let unreachable = |error: &dyn std::fmt::Display| format!("it can't be reached: {error}");
-        let socket = TcpStream::connect((self.url.host(), self.url.port())).await;
-        let socket = socket.map_err(|error| unreachable(&error))?;
-        socket.set_nodelay(true).ok(); // slower without, and no worse
-        let connected = http1::handshake(TokioIo::new(socket)).await;
-        let (sender, connection) = connected.map_err(|error| unreachable(&error))?;
-        // it ends with its sender, and who sends is told of its faults
-        self.tasks.spawn(async move { drop(connection.await) });
-        Ok(sender)
-    }
-
-    fn request(&self, body: &str) -> Request<String> {
-        let mut request = Request::new(body.to_owned());
+    fn request(&self, body: String) -> Request<String> {
+        let mut request = Request::new(body);
         *request.method_mut() = hyper::Method::POST;
-        *request.uri_mut() = self.url.path().clone();
+        *request.uri_mut() = self.url.uri().clone();
         let headers = request.headers_mut();
-        headers.insert(HOST, self.url.authority().clone());
         headers.insert(USER_AGENT, AGENT);
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -144,6 +117,39 @@ impl Client {
         }
         request
     }
+}
+
+/// Connects with TLS where the address asks for it; the system's certificate authorities are
+/// trusted then, or those in `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+fn connector(url: &AppUrl) -> io::Result<HttpsConnector<HttpConnector>> {
+    let mut http = HttpConnector::new();
+    http.set_nodelay(true);
+    http.enforce_http(false); // TLS is spoken on top of it
+    let provider = rustls::crypto::ring::default_provider();
+    let builder = HttpsConnectorBuilder::new();
+    let builder = if url.is_https() {
+        builder.with_provider_and_native_roots(provider)?
+    } else {
+        let tls = rustls::ClientConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        builder.with_tls_config(tls)
+    };
+    Ok(builder.https_or_http().enable_http1().wrap_connector(http))
+}
+
+/// An error with what caused it: hyper-util's own text leaves that out.
+fn explain(error: &legacy::Error) -> String {
+    let what = if error.is_connect() { "it can't be reached" } else { "the request failed" };
+    let mut text = what.to_owned();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// A response's body; `None` if it is larger than it may be.

@@ -14,6 +14,7 @@ mod client;
 mod desk;
 mod task;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::config::{FetchUrl, Secret};
+use crate::config::{AppUrl, Secret};
 use crate::telemetry::Instruments;
 use crate::types::{Extra, FetchOutcome, PresenceId, StreamName};
 
@@ -37,7 +38,7 @@ const QUEUE: usize = 4096;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where.
-    pub url: FetchUrl,
+    pub url: AppUrl,
     /// What it knows the broker by.
     pub key: Option<Secret>,
     /// How long a join waits for it, at most.
@@ -55,19 +56,20 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// Starts the task that asks; it ends with `stop`.
+    /// Starts the task that asks; it ends with `stop`. Fails if the address asks for TLS and the
+    /// system has no certificate authorities that can be read.
     pub fn start(
         settings: Settings,
         clock: &Arc<Clock>,
         instruments: &Arc<Instruments>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
-    ) -> Arc<Self> {
+    ) -> io::Result<Arc<Self>> {
         let (questions, receiver) = mpsc::channel(QUEUE);
         let timeout = settings.timeout;
-        let client = Client::new(settings, tasks.clone());
+        let client = Client::new(settings)?;
         tasks.spawn(Task::new(client, Arc::clone(clock)).run(receiver, stop.clone()));
-        Arc::new(Self { questions, timeout, instruments: Arc::clone(instruments) })
+        Ok(Arc::new(Self { questions, timeout, instruments: Arc::clone(instruments) }))
     }
 
     /// What the application says of somebody in a stream; nothing if it doesn't say it in time.

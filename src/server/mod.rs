@@ -64,6 +64,12 @@ pub enum Error {
     /// The directory of the state can't be used.
     #[error(transparent)]
     State(#[from] OpenError),
+    /// The application has to be asked with TLS, and there is nobody to trust.
+    #[error(
+        "--presence-fetch-url: TLS needs the system's certificate authorities: {0}; install \
+         ca-certificates, or name a file in SSL_CERT_FILE"
+    )]
+    Authorities(io::Error),
     /// Metrics can't be set up.
     #[error("metrics can't be set up: {0}")]
     Metrics(String),
@@ -155,6 +161,7 @@ impl Broker {
             };
             Fetcher::start(settings, &clock, &instruments, &shards, &shards_stop)
         });
+        let fetcher = fetcher.transpose().map_err(Error::Authorities)?;
         let liveness = Liveness {
             interval: config.liveness_interval.unwrap_or_default(),
             timeout: config.liveness_timeout,

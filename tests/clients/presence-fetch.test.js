@@ -1,13 +1,14 @@
 // Lists and events are extended by what the application says of those who join.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cableTo, follow, recordPresence } from './support/anycable.js';
 import { Application, byName } from './support/application.js';
 import { freePort } from './support/broker.js';
+import { certificate } from './support/certificate.js';
 import { LATE, until } from './support/patience.js';
 import { phoenixIn } from './support/phoenix.js';
 import { scenario } from './support/scenario.js';
@@ -319,6 +320,37 @@ asking('what the application said is there after a restart', byName, async (s) =
   s.broker = await s.start({ 'state-dir': dir, 'presence-fetch-url': s.application.url, port });
   assert.deepEqual(await s.http.users('room'), before);
 }, { 'state-dir': dir });
+
+const CERTIFICATE = certificate();
+const AUTHORITY = mkdtempSync(join(tmpdir(), 'broker-authority-'));
+process.once('exit', () => rmSync(AUTHORITY, { recursive: true, force: true }));
+writeFileSync(join(AUTHORITY, 'cert.pem'), CERTIFICATE.cert);
+
+/** Flags for an application that speaks TLS. */
+const secure = async (s) => {
+  s.application = await new Application(byName, CERTIFICATE).open();
+  s.cleanup(() => s.application.close());
+  return { 'presence-fetch-url': s.application.url, 'presence-fetch-timeout': '10s' };
+};
+
+scenario('over TLS', secure, async (s) => {
+  const [watcher] = await s.subscriber('room');
+  for (const id of ['ann', 'bob']) {
+    await s.member('room', id, 1);
+    const join = { type: 'join', id, info: 1, data: known(id) };
+    assert.deepEqual(await watcher.hearsPresence(ROOM, 'join'), join);
+  }
+  assert.equal(s.application.connections, 1, 'the connection is used again');
+  await outcomes(s, 'fetched', 2);
+}, { env: { SSL_CERT_FILE: join(AUTHORITY, 'cert.pem') } });
+
+scenario('a certificate that nobody vouches for is not trusted', secure, async (s) => {
+  const [watcher] = await s.subscriber('room');
+  await s.member('room', 'ann', 1);
+  assert.deepEqual(await watcher.hearsPresence(ROOM, 'join'), { type: 'join', id: 'ann', info: 1 });
+  assert.match(s.broker.log, /it can't be reached: .*invalid peer certificate/);
+  assert.deepEqual(s.application.requests, []);
+});
 
 scenario('without the setting nobody is asked', {}, async (s) => {
   const [watcher] = await s.subscriber('room');

@@ -1,6 +1,7 @@
 // An application that is asked who those are that join: a real HTTP server.
 
 import { createServer } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import { until } from './patience.js';
 
 export class Application {
@@ -11,11 +12,13 @@ export class Application {
 
   /**
    * `answer` gets a request and gives what it answers: an object to be sent as JSON, or
-   * `{ status, headers, text }`, or nothing for no answer at all.
+   * `{ status, headers, text }`, or nothing for no answer at all. With a certificate it speaks TLS.
    */
-  constructor(answer) {
+  constructor(answer, certificate) {
     this.answer = answer;
-    this.server = createServer(async (request, response) => {
+    this.scheme = certificate ? 'https' : 'http';
+    const create = certificate ? createSecureServer : createServer;
+    this.server = create(certificate ?? {}, async (request, response) => {
       const body = JSON.parse((await request.setEncoding('utf8').toArray()).join(''));
       const { method, url, headers } = request;
       const asked = { method, url, headers, ...body };
@@ -43,7 +46,7 @@ export class Application {
   }
 
   get url() {
-    return `http://127.0.0.1:${this.port}/presence?v=1`;
+    return `${this.scheme}://127.0.0.1:${this.port}/presence?v=1`;
   }
 
   /** All ids it was asked about, in order. */

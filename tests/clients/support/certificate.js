@@ -13,8 +13,9 @@ export function certificate() {
     const [key, cert] = [join(folder, 'key'), join(folder, 'cert')];
     const algorithm = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
     const name = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost'];
+    const use = ['-addext', 'basicConstraints=critical,CA:FALSE']; // as servers' are
     const files = ['-keyout', key, '-out', cert];
-    execFileSync('openssl', ['req', '-x509', ...algorithm, '-days', '2', ...name, ...files], {
+    execFileSync('openssl', ['req', '-x509', ...algorithm, '-days', '2', ...name, ...use, ...files], {
       stdio: 'pipe',
     });
     const pem = readFileSync(cert, 'utf8');
