@@ -333,7 +333,7 @@ pub struct Settings {
     ///
     /// Such as `http://127.0.0.1:3000/presence`: their names, to be shown beside the info they give
     /// themselves. With a --secret, it is sent a key derived from it. `https` trusts the system's
-    /// certificate authorities, or those in SSL_CERT_FILE.
+    /// certificate authorities, or those in `SSL_CERT_FILE`.
     #[arg(long, env = "BROKER_PRESENCE_FETCH_URL", value_name = "URL", help_heading = PRESENCE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presence_fetch_url: Option<String>,

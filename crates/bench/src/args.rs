@@ -1,40 +1,14 @@
-//! The command line.
+//! What the scenarios' command lines share.
 
 use std::time::Duration;
 
-use clap::Parser;
 use serde::Serialize;
 
 use crate::door::Manners;
-use crate::scenario::Scenario;
 use crate::target::Url;
 
 /// The identifier of a public stream, as `AnyCable` and the broker know it.
 const PUBLIC_STREAM: &str = r#"{"channel":"$pubsub","stream_name":"{stream}"}"#;
-
-/// Measures what an Action Cable server costs
-///
-/// Each scenario opens its own connections to a server that runs already, puts one kind of load on it,
-/// and tells what that cost: the CPU time and the memory of the server's processes (--pid), and how long
-/// things took. It works with any server that speaks Action Cable: the broker, AnyCable, Rails.
-/// docs/BENCHMARK.md says exactly what is sent and counted, and what comparisons are fair.
-#[derive(Debug, Parser)]
-#[command(
-    name = "broker-bench",
-    version,
-    subcommand_required = true,
-    arg_required_else_help = true,
-    after_help = "Start a server, then:\n  \
-        broker-bench idle --pid $(pidof broker)\n  \
-        broker-bench fanout --pid $(pidof anycable-go) --url ws://127.0.0.1:8080/cable \\\n    \
-        --publish-url http://127.0.0.1:8090/_broadcast\n\n\
-        broker-bench SCENARIO --help explains a scenario and its figures.\n\
-        Exit codes: 0 measured; 1 something was lost or went wrong; 2 the command line is wrong."
-)]
-pub(crate) struct Args {
-    #[command(subcommand)]
-    pub(crate) scenario: Scenario,
-}
 
 /// A span of time, a day at most.
 pub(crate) fn seconds(text: &str) -> Result<f64, String> {
