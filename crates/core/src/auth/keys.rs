@@ -59,9 +59,9 @@ impl fmt::Debug for Keys {
 /// name.
 ///
 /// ```
-/// let key = broker::auth::derive("s3Krit", "broadcast-cable");
+/// let key = broker_core::auth::derive("s3Krit", "broadcast-cable");
 /// assert_eq!(key.len(), 64);
-/// assert_ne!(key, broker::auth::derive("s3Krit", "api-cable"));
+/// assert_ne!(key, broker_core::auth::derive("s3Krit", "api-cable"));
 /// ```
 pub fn derive(secret: &str, purpose: &str) -> String {
     hex_hmac(secret.as_bytes(), purpose)

@@ -103,7 +103,7 @@ impl SessionId {
     /// Reads the form [`fmt::Display`] writes: 32 lowercase hexadecimal digits.
     ///
     /// ```
-    /// use broker::types::SessionId;
+    /// use broker_core::types::SessionId;
     /// let id = SessionId::from_bits(42);
     /// assert_eq!(SessionId::parse(&id.to_string()), Some(id));
     /// assert_eq!(SessionId::parse("42"), None);

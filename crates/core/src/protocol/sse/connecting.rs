@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
 
 use super::position::EventId;
@@ -199,7 +200,8 @@ fn flag(query: &str, name: &'static str) -> Result<bool, BadQuery> {
 /// A parameter's value; none if it is empty.
 fn value(query: &str, name: &'static str) -> Result<Option<String>, BadQuery> {
     let value = parameter_ignoring_case(query, name).map(Cow::into_owned);
-    if value.as_ref().is_some_and(|value| value.contains(char::REPLACEMENT_CHARACTER)) {
+    let is_replaced = |value: &String| value.contains(char::REPLACEMENT_CHARACTER);
+    if value.as_ref().is_some_and(is_replaced) && percent_decode_str(query).decode_utf8().is_err() {
         return Err(BadQuery::Value(name, "UTF-8"));
     }
     Ok(value)

@@ -43,7 +43,7 @@ pub(super) fn end(out: &mut Vec<u8>) {
 /// The end of the event that byte `at` of `events` stands in; `at` itself where one begins.
 ///
 /// ```
-/// use broker::protocol::sse::event_boundary;
+/// use broker_core::protocol::sse::event_boundary;
 /// let events = b"data: 1\n\ndata: 2\n\n";
 /// assert_eq!([0, 1, 8, 9, 10, 18].map(|at| event_boundary(events, at)), [0, 9, 9, 9, 18, 18]);
 /// ```

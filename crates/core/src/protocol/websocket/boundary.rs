@@ -4,7 +4,7 @@
 /// `frames` is whole frames without masks.
 ///
 /// ```
-/// use broker::protocol::websocket::{frame_boundary, write_text};
+/// use broker_core::protocol::websocket::{frame_boundary, write_text};
 /// let mut frames = Vec::new();
 /// write_text(&mut frames, |out| out.extend_from_slice(b"hi"));
 /// write_text(&mut frames, |out| out.extend_from_slice(&[b'.'; 200]));

@@ -19,7 +19,7 @@ use super::{
 ///
 /// ```
 /// use std::ops::ControlFlow;
-/// use broker::protocol::websocket::{Event, Reader};
+/// use broker_core::protocol::websocket::{Event, Reader};
 ///
 /// let mut reader = Reader::new();
 /// let mut bytes = *b"\x81\x82mask\x05\x08";
@@ -28,7 +28,7 @@ use super::{
 ///     ControlFlow::Continue(())
 /// })?;
 /// assert!(!reader.is_partial());
-/// # Ok::<(), broker::protocol::websocket::Violation>(())
+/// # Ok::<(), broker_core::protocol::websocket::Violation>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct Reader {

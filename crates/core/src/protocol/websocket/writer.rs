@@ -20,7 +20,7 @@ const SHORT_HEADER: usize = 2;
 ///
 /// ```
 /// let mut out = Vec::new();
-/// broker::protocol::websocket::write_text(&mut out, |out| out.extend_from_slice(b"hi"));
+/// broker_core::protocol::websocket::write_text(&mut out, |out| out.extend_from_slice(b"hi"));
 /// assert_eq!(out, b"\x81\x02hi");
 /// ```
 #[inline]
