@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::Socket;
 use super::receipt::{Ping, Receipt, Unasked};
-use crate::broker::Destination;
+use crate::broker::CountRecords;
 use crate::protocol;
 use crate::types::{CloseReason, Codec};
 
@@ -24,7 +24,7 @@ const MOST_QUESTIONS: u8 = 4;
 /// Where a subscriber's messages go.
 pub type Recipient = Arc<Outbox>;
 
-impl Destination for Recipient {
+impl CountRecords for Outbox {
     fn add_record(&self, most: usize) -> Result<(), usize> {
         let most = u32::try_from(most).unwrap_or(u32::MAX);
         // a read-modify-write: shards that count at the same time see each other's

@@ -17,6 +17,25 @@ pub trait Destination: Clone {
     fn departed(&self);
 }
 
+/// A connection that counts its client's records; shared, it is a [`Destination`].
+pub trait CountRecords {
+    /// See [`Destination::add_record`].
+    fn add_record(&self, most: usize) -> Result<(), usize>;
+
+    /// See [`Destination::remove_record`].
+    fn remove_record(&self);
+}
+
+impl<T: CountRecords> Destination for Arc<T> {
+    fn add_record(&self, most: usize) -> Result<(), usize> {
+        T::add_record(self, most)
+    }
+
+    fn remove_record(&self) {
+        T::remove_record(self);
+    }
+}
+
 /// Numbers tell destinations apart where nothing is sent. What their clients have isn't limited.
 macro_rules! unlimited {
     ($($number:ty),*) => {$(

@@ -24,7 +24,7 @@ mod stream;
 
 pub use crate::types::GroupKey;
 pub use counts::{Counts, Totals};
-pub use delivery::{Delivery, Destination, FanOut};
+pub use delivery::{CountRecords, Delivery, Destination, FanOut};
 pub use history::HistorySettings;
 pub use input::{End, Input, SubscriberKey};
 pub use shard::{
