@@ -24,6 +24,9 @@ pub trait CountRecords {
 
     /// See [`Destination::remove_record`].
     fn remove_record(&self);
+
+    /// See [`Destination::departed`].
+    fn departed(&self);
 }
 
 impl<T: CountRecords> Destination for Arc<T> {
@@ -33,6 +36,10 @@ impl<T: CountRecords> Destination for Arc<T> {
 
     fn remove_record(&self) {
         T::remove_record(self);
+    }
+
+    fn departed(&self) {
+        T::departed(self);
     }
 }
 
