@@ -29,7 +29,7 @@ use crate::config::Secret;
 use crate::cors;
 use crate::fanout::{Hub, Observer, Stopped};
 use crate::methods::only;
-use crate::protocol::query::parameter;
+use crate::protocol::query::{is_utf8, parameter};
 use crate::types::{PresenceChange, StreamName};
 
 /// Where the page is.
@@ -98,7 +98,7 @@ pub fn routes(dashboard: Dashboard, lasting: BoxedFilter<(Lasting,)>) -> BoxedFi
             let (dashboard, places) = (Arc::clone(&dashboard), Arc::clone(&places));
             async move {
                 let place = admit(&dashboard, &headers, places);
-                let result = place.map(|place| events(&dashboard, &query, (place, lasting)));
+                let result = place.and_then(|place| events(&dashboard, &query, (place, lasting)));
                 answer("dashboard", result)
             }
         });
@@ -118,7 +118,14 @@ fn admit(
     places.try_acquire_owned().map_err(|_| Refusal::Dashboards(MOST))
 }
 
-fn events(dashboard: &Arc<Dashboard>, query: &str, held: impl Send + Sync + 'static) -> Response {
+fn events(
+    dashboard: &Arc<Dashboard>,
+    query: &str,
+    held: impl Send + Sync + 'static,
+) -> Result<Response, Refusal> {
+    if !is_utf8(query) {
+        return Err(Refusal::Malformed("the query is not UTF-8".to_owned()));
+    }
     let stream = parameter(query, "stream").map(|name| StreamName::from(&*name));
     let (sender, mut events) = mpsc::channel(1);
     let telling = Telling { dashboard: Arc::clone(dashboard), stream, events: sender };
@@ -135,7 +142,7 @@ fn events(dashboard: &Arc<Dashboard>, query: &str, held: impl Send + Sync + 'sta
     ] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    response
+    Ok(response)
 }
 
 /// Tells one dashboard what it shows.

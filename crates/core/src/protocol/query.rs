@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
+
 /// The value of the first parameter of that name, if it isn't empty. What isn't UTF-8 has U+FFFD in
 /// its place.
 ///
@@ -22,6 +24,11 @@ pub fn parameter_ignoring_case<'a>(query: &'a str, name: &str) -> Option<Cow<'a,
 /// A parameter that is standard base64, in which a plus stands for itself.
 pub fn base64_parameter(query: &str, name: &str) -> Option<String> {
     parameter_ignoring_case(query, name).map(|value| value.replace(' ', "+"))
+}
+
+/// Whether all of a query is UTF-8 once it is decoded.
+pub fn is_utf8(query: &str) -> bool {
+    percent_decode_str(query).decode_utf8().is_ok()
 }
 
 fn find(query: &str, is_it: impl Fn(&str) -> bool) -> Option<Cow<'_, str>> {
@@ -47,5 +54,11 @@ mod tests {
     fn a_plus_is_a_space_except_in_base64() {
         assert_eq!(parameter("a=b+c%2Bd", "a").as_deref(), Some("b c+d"));
         assert_eq!(base64_parameter("a=b+c%2Bd", "a").as_deref(), Some("b+c+d"));
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_known() {
+        assert!(is_utf8("a=%C3%A9") && !is_utf8("a=%FF"));
+        assert_eq!(parameter("a=%FF", "a").as_deref(), Some("\u{FFFD}"));
     }
 }

@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
 
 use super::position::EventId;
 use crate::protocol::action_cable::{self, PUBSUB_CHANNEL, TURBO_CHANNEL};
 use crate::protocol::plain;
-use crate::protocol::query::{base64_parameter, parameter_ignoring_case};
+use crate::protocol::query::{base64_parameter, is_utf8, parameter_ignoring_case};
 use crate::types::{
     Arrival, ClientCommand, HistoryRequest, JoinRequest, Listing, PresenceId, StreamName, Watch,
 };
@@ -201,7 +200,7 @@ fn flag(query: &str, name: &'static str) -> Result<bool, BadQuery> {
 fn value(query: &str, name: &'static str) -> Result<Option<String>, BadQuery> {
     let value = parameter_ignoring_case(query, name).map(Cow::into_owned);
     let is_replaced = |value: &String| value.contains(char::REPLACEMENT_CHARACTER);
-    if value.as_ref().is_some_and(is_replaced) && percent_decode_str(query).decode_utf8().is_err() {
+    if value.as_ref().is_some_and(is_replaced) && !is_utf8(query) {
         return Err(BadQuery::Value(name, "UTF-8"));
     }
     Ok(value)
