@@ -7,8 +7,8 @@
 //! cli        arguments → Config
 //! server     wiring, accept loop, shutdown
 //! transport  sockets      http  publish, presence, health, metrics
-//! fanout     Hub: a task per shard; outboxes
-//! state  what outlives the process     fetch  what the application knows
+//! node       Router: commands to shards, a task each
+//! outbound   outboxes, sockets     state  what outlives the process     fetch  the application
 //! clock  telemetry  config  cors  methods
 //! broker     Shard ┐
 //! session          ├ pure: no sockets, no clock, no locks
@@ -23,10 +23,11 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod cors;
-pub mod fanout;
 pub mod fetch;
 pub mod http;
 pub mod methods;
+pub mod node;
+pub mod outbound;
 pub mod server;
 pub mod state;
 pub mod telemetry;

@@ -10,8 +10,8 @@ const ROWS: [&[&str]; 8] = [
     &["auth"],
     &["broker", "session", "protocol"],
     &["clock", "telemetry", "config", "cors", "methods"],
-    &["state", "fetch"],
-    &["fanout"],
+    &["state", "fetch", "outbound"],
+    &["node"],
     &["transport", "http"],
     &["server"],
 ];
@@ -49,11 +49,11 @@ fn what_a_source_names_is_found() {
                 #[cfg(test)]\nmod tests { use crate::transport; }";
     assert_eq!(names(text).collect::<Vec<_>>(), ["types", "server"]);
     for (layer, name) in
-        [("types", "broker"), ("fanout", "http"), ("session", "protocol"), ("cli", "server")]
+        [("types", "broker"), ("node", "http"), ("session", "protocol"), ("cli", "server")]
     {
         assert!(!may_name(layer, name), "{layer} may name {name}");
     }
-    for (layer, name) in [("http", "fanout"), ("clock", "telemetry"), ("auth", "auth")] {
+    for (layer, name) in [("http", "node"), ("clock", "telemetry"), ("auth", "auth")] {
         assert!(may_name(layer, name), "{layer} may not name {name}");
     }
 }

@@ -9,7 +9,8 @@ use allocation_counter::{AllocationInfo, measure};
 use broker::broker::{End, Input, Put, Shard, SubscriberKey};
 use broker::clock::Clock;
 use broker::config::defaults;
-use broker::fanout::{Outbox, Sessions, Socket};
+use broker::node::Sessions;
+use broker::outbound::{Outbox, Socket};
 use broker::session::Session;
 use broker::types::{
     Arrival, Codec, Grant, GroupKey, Identifier, Identity, Join, RawJson, SessionId, StreamCommand,

@@ -11,7 +11,8 @@ use std::task::{Context, Poll};
 use broker::broker::{Input, Put, SubscriberKey};
 use broker::clock::Clock;
 use broker::config::defaults;
-use broker::fanout::{Beginning, Hub, Outbox, Recipient, Socket};
+use broker::node::{Router, Startup};
+use broker::outbound::{Outbox, Recipient, Socket};
 use broker::telemetry::Instruments;
 use broker::types::{
     Arrival, Codec, Grant, GroupKey, Identifier, Join, Listing, SessionId, StreamCommand,
@@ -109,7 +110,7 @@ pub(crate) fn list_after_a_change(codec: Codec, members: u32) -> Work {
 /// A shard at work, and those who follow one stream of it.
 struct Room {
     runtime: Runtime,
-    hub: Arc<Hub>,
+    router: Arc<Router>,
     stream: StreamName,
     group: GroupKey,
     outboxes: Vec<Recipient>,
@@ -127,10 +128,10 @@ impl Room {
         let runtime = { runtime }.enable_time().build().expect("a runtime");
         let (clock, instruments) = (Clock::new(), Arc::new(Instruments::new()));
         let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
-        let beginning = Beginning::empty(1, settings(), clock.now());
-        let hub = {
+        let startup = Startup::empty(1, settings(), clock.now());
+        let router = {
             let _within = runtime.enter();
-            Hub::start(beginning, &clock, &instruments, &TaskTracker::new(), &stop, &failed)
+            startup.start(&clock, &instruments, &TaskTracker::new(), &stop, &failed)
         };
         let writes = Arc::new(AtomicU64::new(0));
         let limit = u32::try_from(defaults::MAX_OUTBOX_SIZE).expect("a limit");
@@ -139,7 +140,8 @@ impl Room {
         let outboxes = outboxes.collect();
         let group = GroupKey::new(codec, Identifier::from(r#""room""#));
         let stream = StreamName::from("room");
-        let room = Self { runtime, hub, stream, group, outboxes, writes, _stop: stop.drop_guard() };
+        let room =
+            Self { runtime, router, stream, group, outboxes, writes, _stop: stop.drop_guard() };
         for subscriber in 0..subscribers {
             room.command(
                 subscriber,
@@ -175,7 +177,7 @@ impl Room {
 
     fn put(&self, member: u32, info: &str) {
         let put = Put { join: join(member, info), ttl: None, at: 0 };
-        let placed = self.runtime.block_on(self.hub.put(self.stream.clone(), put));
+        let placed = self.runtime.block_on(self.router.put(self.stream.clone(), put));
         placed.expect("a shard").expect("a place");
     }
 
@@ -188,7 +190,7 @@ impl Room {
     }
 
     fn send(&self, input: Input<Recipient>) {
-        if let Err(full) = self.hub.try_send(self.stream.clone(), input) {
+        if let Err(full) = self.router.try_send(self.stream.clone(), input) {
             self.runtime.block_on(full.wait());
         }
     }

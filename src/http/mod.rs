@@ -26,8 +26,9 @@ pub use status::{about, health, metrics};
 
 use crate::clock::Clock;
 use crate::config::Secret;
-use crate::fanout::{Hub, Identities, Sessions};
 use crate::fetch::Fetcher;
+use crate::node::{Router, Sessions};
+use crate::outbound::Identities;
 use crate::types::Limits;
 
 /// What the application's endpoints need.
@@ -36,7 +37,7 @@ pub struct Api {
     /// What time it is.
     pub clock: Arc<Clock>,
     /// The way to the streams.
-    pub hub: Arc<Hub>,
+    pub router: Arc<Router>,
     /// The way to the application, which may have something to say of those whom it puts.
     pub fetcher: Option<Arc<Fetcher>>,
     /// Whose connections are whose.

@@ -87,7 +87,7 @@ async fn about<B: Buf>(
     let mut out = Vec::new();
     let status = match method {
         Method::GET => {
-            let member = api.hub.member(stream, id).await?.ok_or(Refusal::Absent)?;
+            let member = api.router.member(stream, id).await?.ok_or(Refusal::Absent)?;
             write_member(&mut out, &member);
             StatusCode::OK
         }
@@ -96,7 +96,7 @@ async fn about<B: Buf>(
             write_member(&mut out, &placed.member);
             if placed.is_new { StatusCode::CREATED } else { StatusCode::OK }
         }
-        Method::DELETE => match api.hub.kick(stream, id).await? {
+        Method::DELETE => match api.router.kick(stream, id).await? {
             0 => return Err(Refusal::Absent),
             removed => {
                 out = serde_json::json!({ "removed": removed }).to_string().into_bytes();
@@ -109,7 +109,7 @@ async fn about<B: Buf>(
 }
 
 async fn users(api: Arc<Api>, stream: StreamName, with_records: bool) -> Result<Vec<u8>, Refusal> {
-    let presence = api.hub.presence(stream, with_records).await?;
+    let presence = api.router.presence(stream, with_records).await?;
     let members = presence.members.as_deref().filter(|members| !members.is_empty());
     let mut body = Vec::new();
     encode_presence_info(presence.total, members, &mut body);
@@ -123,9 +123,9 @@ async fn records(
 ) -> Result<Vec<u8>, Refusal> {
     let mut body = Vec::new();
     if with_records {
-        write_list(&mut body, &api.hub.records(stream).await?);
+        write_list(&mut body, &api.router.records(stream).await?);
     } else {
-        let presence = api.hub.presence(stream, false).await?;
+        let presence = api.router.presence(stream, false).await?;
         encode_presence_info(presence.total, None, &mut body);
     }
     Ok(body)

@@ -18,8 +18,8 @@ use super::{Api, body};
 use crate::auth;
 use crate::broker::Input;
 use crate::config::Secret;
-use crate::fanout::Stopped;
 use crate::methods::only;
+use crate::node::Stopped;
 
 pub(super) fn routes(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
     let broadcast =
@@ -68,7 +68,7 @@ async fn publish<B: Buf>(
                 Element::Publish { stream, data, labels, except, is_transient } => {
                     let input = Input::Publish { data, labels, at, except, is_transient };
                     streams.push(stream.clone());
-                    api.hub.publish(stream, input).await?;
+                    api.router.publish(stream, input).await?;
                 }
                 Element::Disconnect(of) => {
                     *disconnected.get_or_insert(0) += disconnect(&api, of).await;
@@ -76,8 +76,8 @@ async fn publish<B: Buf>(
             }
         }
         match disconnected {
-            None => api.hub.settle(&streams).await?,
-            Some(_) => api.hub.settle_all().await?,
+            None => api.router.settle(&streams).await?,
+            Some(_) => api.router.settle_all().await?,
         }
         Ok(disconnected)
     });
@@ -103,7 +103,7 @@ async fn disconnect(api: &Api, of: Disconnect) -> usize {
     let parked = api.sessions.disconnect(names);
     let connected = api.identities.disconnect(names, reconnect);
     let sessions = parked.len() + connected.count;
-    for waiting in parked.iter().flat_map(|session| api.hub.forget(session)) {
+    for waiting in parked.iter().flat_map(|session| api.router.forget(session)) {
         waiting.wait().await;
     }
     connected.told().await;

@@ -55,7 +55,7 @@ pub(super) async fn put<B: Buf>(
         join.extra = Arc::clone(fetcher).ask(stream.clone(), join.id.clone()).await;
     }
     let at = u64::try_from(api.clock.unix().as_millis()).unwrap_or(u64::MAX);
-    Ok(api.hub.put(stream, Put { join, ttl, at }).await??)
+    Ok(api.router.put(stream, Put { join, ttl, at }).await??)
 }
 
 /// Refuses what is over a limit, and counts it.

@@ -7,8 +7,8 @@ use warp::reply::Response;
 
 use crate::broker::Full;
 use crate::config::Secret;
-use crate::fanout::Stopped;
 use crate::methods::NotAllowed;
+use crate::node::Stopped;
 use crate::telemetry::metrics::HTTP_REQUESTS;
 
 /// Why a request wasn't followed.

@@ -16,8 +16,8 @@ use crate::auth::Access;
 use crate::clock::Clock;
 use crate::config::Secret;
 use crate::cors;
-use crate::fanout::Hub;
 use crate::methods::only;
+use crate::node::Router;
 use crate::protocol::chat::encode_history;
 use crate::protocol::query::parameter;
 use crate::types::{StreamName, Target};
@@ -31,7 +31,7 @@ pub struct Rooms {
     /// What time it is.
     pub clock: Arc<Clock>,
     /// The way to the streams.
-    pub hub: Arc<Hub>,
+    pub router: Arc<Router>,
     /// Who may follow what.
     pub access: Access,
     /// The parameter in which a client sends its token; the header has `x-` in front.
@@ -89,7 +89,7 @@ impl Rooms {
             }
             self.check_client(&room, headers, query)?;
         }
-        let history = self.hub.history(room).await.map_err(|_| Refusal::Stopping)?;
+        let history = self.router.history(room).await.map_err(|_| Refusal::Stopping)?;
         let mut body = Vec::new();
         encode_history(history.iter().map(|publication| &**publication), &mut body);
         Ok(json(StatusCode::OK, body))

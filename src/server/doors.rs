@@ -49,7 +49,7 @@ impl Doors {
         cable.extend(rooms.clone());
         let mut api = vec![http::api(http::Api {
             clock: Arc::clone(&context.clock),
-            hub: Arc::clone(&context.hub),
+            router: Arc::clone(&context.router),
             fetcher: context.fetcher.clone(),
             identities: Arc::clone(&context.identities),
             sessions: Arc::clone(&context.sessions),
@@ -116,7 +116,7 @@ fn dashboard(config: &Config, context: &Arc<Context>) -> Routes {
     let dashboard = Dashboard {
         clock: Arc::clone(&context.clock),
         started: context.clock.now(),
-        hub: Arc::clone(&context.hub),
+        router: Arc::clone(&context.router),
         tasks: context.tasks.clone(),
         connections: Box::new(move || connections.connections()),
         key: config.access.reading_key(),
@@ -168,7 +168,7 @@ fn rooms(config: &Config, context: &Arc<Context>) -> Option<Routes> {
     config.protocols.path(Protocol::Chat)?;
     Some(http::rooms(http::Rooms {
         clock: Arc::clone(&context.clock),
-        hub: Arc::clone(&context.hub),
+        router: Arc::clone(&context.router),
         access: config.access.rules(),
         token: config.access.jwt_param.clone(),
         api_key: config.access.reading_key(),

@@ -26,7 +26,7 @@ use warp::reply::Response;
 
 use super::pending::{Pending, Slot};
 use super::tls::Certificate;
-use crate::fanout;
+use crate::outbound;
 use crate::telemetry::Instruments;
 use crate::transport::{Line, Peer, Watched};
 use crate::types::HandshakeFailure;
@@ -233,7 +233,7 @@ impl Door {
 
 async fn speak(
     http: hyper::server::conn::http1::Builder,
-    socket: impl AsyncRead + AsyncWrite + fanout::Socket + Unpin,
+    socket: impl AsyncRead + AsyncWrite + outbound::Socket + Unpin,
     routes: Routes,
     stop: CancellationToken,
     (peer, slot): (IpAddr, &Slot),

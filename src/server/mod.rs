@@ -28,7 +28,6 @@ use tokio_util::task::TaskTracker;
 use crate::broker;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, TimestampPrecision, TlsFiles};
-use crate::fanout::Hub;
 use crate::fetch::{self, Fetcher};
 use crate::protocol::action_cable::{Parameters, PingPrecision};
 use crate::state::{Keeping, OpenError};
@@ -148,10 +147,10 @@ impl Broker {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         gauge!(names::START_TIME).set(clock.unix().as_secs_f64());
         let shard_failed = CancellationToken::new();
-        let (mut beginning, keeping) =
+        let (mut startup, keeping) =
             state::begin(config, cores, streams(config)?, &clock, &instruments)?;
-        let sessions = std::mem::take(&mut beginning.sessions);
-        let hub = Hub::start(beginning, &clock, &instruments, &shards, &shards_stop, &shard_failed);
+        let sessions = std::mem::take(&mut startup.sessions);
+        let router = startup.start(&clock, &instruments, &shards, &shards_stop, &shard_failed);
         let fetcher = config.presence_fetch_url.clone().map(|url| {
             let settings = fetch::Settings {
                 url,
@@ -173,7 +172,7 @@ impl Broker {
         let connections = TaskTracker::new();
         let token = TokenName::new(&config.access.jwt_param);
         let access = (config.access.rules(), token, config.trusted_proxies.clone());
-        let ways = (hub, fetcher);
+        let ways = (router, fetcher);
         let context =
             Context::new(ways, beating, instruments, clock, connections, settings, access);
         heartbeat.spawn(expire_sessions(Arc::clone(&context), heartbeat_stop.clone()));

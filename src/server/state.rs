@@ -6,7 +6,7 @@ use super::Error;
 use crate::broker::Settings;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::fanout::Beginning;
+use crate::node::Startup;
 use crate::state::{Boot, Ending, Keeping, State};
 use crate::telemetry::Instruments;
 
@@ -17,10 +17,10 @@ pub(super) fn begin(
     settings: Settings,
     clock: &Clock,
     instruments: &Arc<Instruments>,
-) -> Result<(Beginning, Option<Keeping>), Error> {
+) -> Result<(Startup, Option<Keeping>), Error> {
     let now = clock.now();
     let Some(dir) = &config.state_dir else {
-        return Ok((Beginning::empty(shards, settings, now), None));
+        return Ok((Startup::empty(shards, settings, now), None));
     };
     let (state, mut loaded) = State::open(dir, Boot::current())?;
     for warning in &loaded.warnings {
@@ -46,13 +46,13 @@ pub(super) fn begin(
     }
     let streams = loaded.streams.len();
     // reading took a while: what is left of anyone's time is left from here on
-    let beginning = Beginning::restored(settings, loaded, logs, clock.unix(), clock.now());
+    let startup = Startup::restored(settings, loaded, logs, clock.unix(), clock.now());
     tracing::info!(
         dir = %dir.display(),
         streams,
-        sessions = beginning.sessions.len(),
+        sessions = startup.sessions.len(),
         before,
         "state"
     );
-    Ok((beginning, Some(keeping)))
+    Ok((startup, Some(keeping)))
 }

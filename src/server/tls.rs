@@ -10,7 +10,7 @@ use tokio::signal::unix::Signal;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{ConfigError, TlsFiles, TlsPair};
-use crate::fanout::{Socket as _, TlsSocket};
+use crate::outbound::{Socket as _, TlsSocket};
 use crate::telemetry::Instruments;
 use crate::types::HandshakeFailure;
 

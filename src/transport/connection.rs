@@ -21,7 +21,7 @@ use super::throttle::{Throttle, Verdict};
 use super::{Context, Place};
 use crate::auth;
 use crate::broker::{Input, SubscriberKey};
-use crate::fanout::{Recipient, Registration};
+use crate::outbound::{Recipient, Registration};
 use crate::protocol;
 use crate::protocol::websocket::{self, Event, Reader, Violation};
 use crate::session::{self, Action, Session};
@@ -210,7 +210,7 @@ impl Connection {
                 ready!(blocked.as_mut().poll(task));
                 self.client.waits = None;
             }
-            if self.client.outbox.is_curious() {
+            if self.client.outbox.has_too_many_queries() {
                 return Poll::Pending; // the shard that takes a question wakes it
             }
             if self.reader.is_held() {
@@ -492,7 +492,7 @@ impl Client {
                 if waits || asked.is_some() {
                     return self.pass_on_later(stream, input, waits, asked);
                 }
-                if self.pass_on(stream, input).is_break() || self.outbox.is_curious() {
+                if self.pass_on(stream, input).is_break() || self.outbox.has_too_many_queries() {
                     return ControlFlow::Break(());
                 }
             }
@@ -515,7 +515,7 @@ impl Client {
 
     /// Passes an input on; if its shard has no room for it, nothing more is read until it has.
     fn pass_on(&mut self, stream: StreamName, input: Input<Recipient>) -> ControlFlow<()> {
-        match self.context.hub.try_send(stream, input) {
+        match self.context.router.try_send(stream, input) {
             Ok(()) => ControlFlow::Continue(()),
             Err(waiting) => {
                 self.waits = Some(Box::new(Wait::Blocked(Box::pin(waiting.wait()))));
@@ -540,7 +540,7 @@ impl Client {
         waits: bool,
         asked: Option<impl Future<Output = Extra> + Send + 'static>,
     ) -> ControlFlow<()> {
-        let (hub, outbox) = (Arc::clone(&self.context.hub), Arc::clone(&self.outbox));
+        let (router, outbox) = (Arc::clone(&self.context.router), Arc::clone(&self.outbox));
         let blocked = Box::pin(async move {
             if waits {
                 // the last to be followed wakes the connection's task, which polls this
@@ -553,7 +553,7 @@ impl Client {
                     join.extra = extra;
                 }
             }
-            if let Err(waiting) = hub.try_send(stream, input) {
+            if let Err(waiting) = router.try_send(stream, input) {
                 waiting.wait().await;
             }
         });

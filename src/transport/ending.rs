@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use super::Context;
 use crate::broker::SubscriberKey;
-use crate::fanout::{Ended, Goodbye, Recipient, Registration};
+use crate::node::{Ended, Goodbye};
+use crate::outbound::{Recipient, Registration};
 use crate::session::Session;
 use crate::types::CloseReason;
 
@@ -33,7 +34,8 @@ impl Ending {
             let (stream, outbox) = (subscription.stream.clone(), Arc::clone(&outbox));
             Ended { stream, key, outbox, at, resumable, goodbye: goodbye.clone() }
         });
-        let waiting: Vec<_> = ended.filter_map(|ended| context.hub.try_end(ended).err()).collect();
+        let waiting: Vec<_> =
+            ended.filter_map(|ended| context.router.try_end(ended).err()).collect();
         drop(goodbye);
         let told = Told { session, registration, resumable, at };
         if waiting.is_empty() {
@@ -66,7 +68,7 @@ impl Told {
             return context.sessions.forget(&session);
         }
         let Some(over) = context.sessions.park(session, at) else { return };
-        let waiting = context.hub.forget(&over);
+        let waiting = context.router.forget(&over);
         if !waiting.is_empty() {
             context.tasks.spawn(async move {
                 for job in waiting {

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{BEAT, Clock};
-use crate::fanout::{Outbox, Ping, Recipient};
+use crate::outbound::{Outbox, Ping, Recipient};
 use crate::protocol;
 use crate::protocol::action_cable::{Parameters, PingPrecision};
 use crate::protocol::sse::KEEP_ALIVE;

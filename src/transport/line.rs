@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
-use crate::fanout::Socket;
+use crate::outbound::Socket;
 
 /// How much is read of what a client sends before it has its answer. Behind more than that its end
 /// isn't seen.

@@ -38,8 +38,9 @@ use longpoll::Absent;
 use crate::auth;
 use crate::clock::Clock;
 use crate::config::Proxies;
-use crate::fanout::{Hub, Identities, Sessions};
 use crate::fetch::Fetcher;
+use crate::node::{Router, Sessions};
+use crate::outbound::Identities;
 use crate::protocol::action_cable::Parameters;
 use crate::telemetry::Instruments;
 use crate::types::Limits;
@@ -48,7 +49,7 @@ use crate::types::Limits;
 #[derive(Debug)]
 pub struct Context {
     /// The way to the streams.
-    pub hub: Arc<Hub>,
+    pub router: Arc<Router>,
     /// The way to the application, which may have something to say of those who join.
     pub fetcher: Option<Arc<Fetcher>>,
     /// Who pings.
@@ -112,7 +113,7 @@ pub struct Settings {
 impl Context {
     /// Puts together what connections share.
     pub fn new(
-        (hub, fetcher): (Arc<Hub>, Option<Arc<Fetcher>>),
+        (router, fetcher): (Arc<Router>, Option<Arc<Fetcher>>),
         heartbeat: Arc<Heartbeat>,
         instruments: Arc<Instruments>,
         clock: Arc<Clock>,
@@ -123,7 +124,7 @@ impl Context {
         let (admission, stopping) = (Admission::new(settings.most), AtomicBool::new(false));
         let sessions = Sessions::new(settings.sessions_ttl, instruments.sessions_parked.clone());
         Arc::new(Self {
-            hub,
+            router,
             fetcher,
             heartbeat,
             instruments,

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use super::line::Parts;
 use super::{Connection, Context, Place, Watched, resume};
 use crate::auth;
-use crate::fanout::{Outbox, Socket, TlsSocket};
+use crate::outbound::{Outbox, Socket, TlsSocket};
 use crate::protocol::action_cable::Parameters;
 use crate::session::Session;
 use crate::types::{ClientCommand, Codec, Repeat, SessionId};

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use super::Context;
 use crate::broker::SubscriberKey;
-use crate::fanout::{Claim, Recipient, Resume};
+use crate::node::{Claim, Resume};
+use crate::outbound::Recipient;
 use crate::session::Session;
 use crate::types::{Identifier, Identity, ResumeOutcome, SessionId};
 
@@ -57,7 +58,7 @@ pub(super) async fn take_over(
     for held in earlier.subscriptions() {
         let from = SubscriberKey { session: from, group: held.group(outbox.codec()) };
         let resume = Resume { from, to, recipient: Arc::clone(outbox) };
-        answers.push(context.hub.resume(held.stream.clone(), resume).await.ok());
+        answers.push(context.router.resume(held.stream.clone(), resume).await.ok());
     }
     let asked = answers.len();
     let mut taken = Vec::with_capacity(asked);

@@ -154,10 +154,10 @@ async fn populate(broker: &Parts, room: &str, members: usize, info: &str) {
         };
         let recipient = broker.recipient(pipe(1 << 20).0);
         let input = Input::Command { key: key.clone(), recipient, command, reference: None };
-        broker.hub.publish(room.into(), input).await.expect("a shard");
+        broker.router.publish(room.into(), input).await.expect("a shard");
         let at = broker.context.clock.now();
         broker
-            .hub
+            .router
             .publish(room.into(), Input::Ended { key, end: End::at(at) })
             .await
             .expect("a shard");

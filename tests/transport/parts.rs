@@ -9,7 +9,8 @@ use broker::auth::{self, Access};
 use broker::broker::{HistorySettings, Input, ResumeSettings};
 use broker::clock::Clock;
 use broker::config::Proxies;
-use broker::fanout::{Beginning, Hub, Outbox, Presence, Recipient};
+use broker::node::{Presence, Router, Startup};
+use broker::outbound::{Outbox, Recipient};
 use broker::protocol::action_cable::{Parameters, PingPrecision};
 use broker::session::Session;
 use broker::telemetry::Instruments;
@@ -43,7 +44,7 @@ pub(crate) struct Options {
 /// The broker without its doors.
 pub(crate) struct Parts {
     pub(crate) context: Arc<Context>,
-    pub(crate) hub: Arc<Hub>,
+    pub(crate) router: Arc<Router>,
     heartbeat_stop: CancellationToken,
     _shards_stop: DropGuard,
     sessions: AtomicU64,
@@ -100,8 +101,7 @@ impl Parts {
             history,
             seed: 0,
         };
-        let hub = Hub::start(
-            Beginning::empty(options.shards, streams, clock.now()),
+        let router = Startup::empty(options.shards, streams, clock.now()).start(
             &clock,
             &instruments,
             &tasks,
@@ -121,7 +121,7 @@ impl Parts {
         };
         let access = (options.access.clone(), TokenName::new("jid"), Proxies::default());
         let context = Context::new(
-            (Arc::clone(&hub), None),
+            (Arc::clone(&router), None),
             heartbeat,
             instruments,
             clock,
@@ -132,7 +132,7 @@ impl Parts {
         let shards_stop = stop.drop_guard();
         Self {
             context,
-            hub,
+            router,
             heartbeat_stop,
             _shards_stop: shards_stop,
             sessions: AtomicU64::new(1),
@@ -188,12 +188,12 @@ impl Parts {
     }
 
     pub(crate) async fn publish(&self, stream: &str, data: &str) {
-        self.hub.publish(stream.into(), publication(data)).await.expect("a shard");
+        self.router.publish(stream.into(), publication(data)).await.expect("a shard");
     }
 
     pub(crate) async fn presence(&self, stream: &str) -> Vec<String> {
         let Presence { total, members } =
-            self.hub.presence(StreamName::from(stream), true).await.expect("a shard");
+            self.router.presence(StreamName::from(stream), true).await.expect("a shard");
         let members = members.expect("the members");
         assert_eq!(total, members.len());
         members.iter().map(|member| member.id.to_string()).collect()

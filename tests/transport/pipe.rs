@@ -10,7 +10,7 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use broker::fanout::Socket;
+use broker::outbound::Socket;
 use parking_lot::Mutex;
 
 /// The broker's end.

@@ -54,7 +54,7 @@ impl Drop for Key {
 }
 
 /// An input that changes nothing.
-fn nothing() -> Input<broker::fanout::Recipient> {
+fn nothing() -> Input<broker::outbound::Recipient> {
     let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"\""));
     let key = SubscriberKey { session: SessionId::from_bits(u128::MAX), group };
     Input::Ended { key, end: End::at(broker::clock::Clock::new().now()) }
@@ -99,16 +99,16 @@ async fn a_full_queue_blocks_whoever_needs_it_and_loses_nothing() {
         command,
         reference: None,
     };
-    broker.hub.publish("slow".into(), input).await.expect("a shard");
+    broker.router.publish("slow".into(), input).await.expect("a shard");
     until("the shard has a subscriber", || broker.metric("broker_subscriptions") == 1).await;
 
     let key = Key(Arc::clone(&door));
     door.shut();
-    broker.hub.publish("slow".into(), publication("1")).await.expect("a shard");
+    broker.router.publish("slow".into(), publication("1")).await.expect("a shard");
     until("the shard stands at the door", || door.state().is_waited_at).await;
-    while broker.hub.try_send("slow".into(), nothing()).is_ok() {}
+    while broker.router.try_send("slow".into(), nothing()).is_ok() {}
     let is_full =
-        |name: &String| broker.hub.try_send(StreamName::from(name.as_str()), nothing()).is_err();
+        |name: &String| broker.router.try_send(StreamName::from(name.as_str()), nothing()).is_err();
     let (slow, quick): (Vec<String>, Vec<String>) =
         (0..40).map(|number| format!("stream-{number}")).partition(is_full);
     assert!(slow.len() > 5 && quick.len() > 5, "{slow:?} {quick:?}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use broker::broker::{GroupKey, SubscriberKey};
-use broker::fanout::Resume;
+use broker::node::Resume;
 use broker::types::{Codec, Identifier, SessionId};
 use serde_json::json;
 
@@ -20,7 +20,7 @@ async fn resume(broker: &Parts, stream: &str, from: &str) -> Vec<(String, String
     let (to, recipient) = (broker.next_session(), broker.recipient(near));
     let from = SubscriberKey { session: from, group };
     let resume = Resume { from, to, recipient: Arc::clone(&recipient) };
-    let resumed = broker.hub.resume(stream.into(), resume).await.unwrap();
+    let resumed = broker.router.resume(stream.into(), resume).await.unwrap();
     assert!(resumed.await.unwrap());
     Client::new(far).events()
 }

@@ -107,7 +107,7 @@ async fn the_ttl_counts_from_the_end_even_if_the_shard_is_busy() {
     };
     let input = Input::Command { key, recipient: broker.recipient(near), command, reference: None };
     let start = broker.context.clock.now();
-    broker.hub.publish("busy".into(), input).await.expect("a shard");
+    broker.router.publish("busy".into(), input).await.expect("a shard");
     settle().await;
     assert!(leaving.lock().is_none(), "the shard wrote");
     let busy = broker.context.clock.now() - start;
@@ -117,7 +117,7 @@ async fn the_ttl_counts_from_the_end_even_if_the_shard_is_busy() {
     pass(2).await;
     settle().await;
     assert_eq!(watcher.events(), [leave("bob")]);
-    broker.hub.publish("room".into(), publication("1")).await.expect("a shard");
+    broker.router.publish("room".into(), publication("1")).await.expect("a shard");
 }
 
 #[tokio::test(start_paused = true)]

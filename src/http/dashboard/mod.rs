@@ -27,8 +27,8 @@ use super::reply::{Refusal, answer, authorize};
 use crate::clock::Clock;
 use crate::config::Secret;
 use crate::cors;
-use crate::fanout::{Hub, Observer, Stopped};
 use crate::methods::only;
+use crate::node::{Observer, Router, Stopped, inspect};
 use crate::protocol::query::{is_utf8, parameter};
 use crate::types::{PresenceChange, StreamName};
 
@@ -67,7 +67,7 @@ pub struct Dashboard {
     /// Since when the broker runs.
     pub started: Instant,
     /// The way to the streams.
-    pub hub: Arc<Hub>,
+    pub router: Arc<Router>,
     /// Who waits for its tasks at the end.
     pub tasks: TaskTracker,
     /// How many connections are open.
@@ -163,18 +163,18 @@ impl From<Stopped> for Over {
 
 impl Telling {
     async fn until_it_is_over(self) {
-        let (hub, events) = (Arc::clone(&self.dashboard.hub), self.events.clone());
+        let (router, events) = (Arc::clone(&self.dashboard.router), self.events.clone());
         tokio::select! {
             _ = self.run() => {}
             () = events.closed() => {}
-            () = hub.stopped() => {}
+            () = router.stopped() => {}
         }
     }
 
     async fn run(self) -> Result<(), Over> {
-        let Dashboard { hub, clock, .. } = &*self.dashboard;
+        let Dashboard { router, clock, .. } = &*self.dashboard;
         let mut observer = match &self.stream {
-            Some(stream) => Some(hub.observe(stream.clone()).await?),
+            Some(stream) => Some(inspect::observe(router, stream.clone()).await?),
             None => None,
         };
         let mut ticks = tokio::time::interval(INTERVAL);
@@ -203,10 +203,12 @@ impl Telling {
     }
 
     async fn snapshot(&self) -> Result<Bytes, Over> {
-        let Dashboard { hub, clock, connections, started, .. } = &*self.dashboard;
-        let survey = hub.survey(MOST_STREAMS).await?;
+        let Dashboard { router, clock, connections, started, .. } = &*self.dashboard;
+        let survey = inspect::survey(router, MOST_STREAMS).await?;
         let chosen = match &self.stream {
-            Some(stream) => Some((stream, hub.attendance(stream.clone(), MOST_MEMBERS).await?)),
+            Some(stream) => {
+                Some((stream, inspect::attendance(router, stream.clone(), MOST_MEMBERS).await?))
+            }
             None => None,
         };
         let chosen = chosen.as_ref().map(|(stream, attendance)| (*stream, attendance));

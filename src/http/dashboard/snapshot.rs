@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::broker::{Attendee, StreamSize};
-use crate::fanout::{Attendance, Survey, Tally};
+use crate::node::{Attendance, Survey, Tally};
 use crate::types::{MemberChange, PresenceChange, RawJson, StreamName};
 
 #[derive(Serialize)]

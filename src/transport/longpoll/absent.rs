@@ -86,7 +86,7 @@ mod tests {
     use super::super::pipe::{Pipe, pipe};
     use super::*;
     use crate::clock::Clock;
-    use crate::fanout::Socket as _;
+    use crate::outbound::Socket as _;
 
     struct Sessions {
         clock: Arc<Clock>,

@@ -27,7 +27,7 @@ use super::absent::{Absent, Key};
 use super::frames::{self, Frame, Kind};
 use super::tokens::Entry;
 use crate::clock::Clock;
-use crate::fanout::Socket;
+use crate::outbound::Socket;
 
 /// How much waits for the client here; the rest waits in the connection's outbox, which has its own
 /// limit.

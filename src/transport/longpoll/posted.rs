@@ -97,7 +97,7 @@ mod tests {
     use super::super::pipe::pipe;
     use super::*;
     use crate::clock::Clock;
-    use crate::fanout::Socket as _;
+    use crate::outbound::Socket as _;
     use crate::protocol::websocket::{Event, Reader};
 
     /// What the broker gets of a body that comes in these parts.

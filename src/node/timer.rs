@@ -1,7 +1,7 @@
 //! What a shard's task is woken by when nothing is in its queue: the stop, or a deadline.
 //!
 //! Both are waited for again and again, mostly in vain, so they are set up once and stay from turn to
-//! turn: a timer that rings early costs less than one that is set for each command.
+//! turn: to wake early costs less than to be set for each command.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,14 +13,14 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::clock::Clock;
 
-pub(super) struct Alarm {
+pub(super) struct Timer {
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     sleep: Pin<Box<Sleep>>,
     /// When the timer rings, if it is set.
     at: Option<Instant>,
 }
 
-impl Alarm {
+impl Timer {
     /// One that rings at the stop only. Needs a runtime.
     pub(super) fn new(stop: &CancellationToken) -> Self {
         let stop = Box::pin(stop.clone().cancelled_owned());
@@ -61,15 +61,15 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// Waits until it rings or a long time has passed; whether it rang.
-    async fn rings(alarm: &mut Alarm, due: Option<Instant>, clock: &Clock) -> bool {
-        let ring = poll_fn(|task| alarm.poll(task, due, clock));
+    async fn rings(timer: &mut Timer, due: Option<Instant>, clock: &Clock) -> bool {
+        let ring = poll_fn(|task| timer.poll(task, due, clock));
         tokio::time::timeout(SECOND * 60, ring).await.is_ok()
     }
 
     /// Waits until it is due, however often it rings before.
-    async fn wait(alarm: &mut Alarm, due: Instant, clock: &Clock) -> Instant {
+    async fn wait(timer: &mut Timer, due: Instant, clock: &Clock) -> Instant {
         while clock.now() < due {
-            assert!(rings(alarm, Some(due), clock).await);
+            assert!(rings(timer, Some(due), clock).await);
         }
         clock.now()
     }
@@ -85,31 +85,31 @@ mod tests {
     async fn it_rings_when_something_is_due_wherever_that_moves() {
         let stop = CancellationToken::new();
         let clock = watched_clock(&stop);
-        let mut alarm = Alarm::new(&stop);
+        let mut timer = Timer::new(&stop);
         let start = clock.now();
         let soon = |due: Instant| due..due + SECOND / 20;
-        assert!(!rings(&mut alarm, None, &clock).await);
+        assert!(!rings(&mut timer, None, &clock).await);
         let begun = clock.now();
         assert!(begun >= start + SECOND * 60);
 
         let later = begun + SECOND * 100;
-        assert!(!rings(&mut alarm, Some(later), &clock).await);
+        assert!(!rings(&mut timer, Some(later), &clock).await);
         let sooner = begun + SECOND * 70; // set for later, it is set anew
-        assert!(soon(sooner).contains(&wait(&mut alarm, sooner, &clock).await));
+        assert!(soon(sooner).contains(&wait(&mut timer, sooner, &clock).await));
         let latest = begun + SECOND * 120; // set for sooner, it rings and is set again
         let between = begun + SECOND * 90;
-        let ring = poll_fn(|task| alarm.poll(task, Some(between), &clock));
+        let ring = poll_fn(|task| timer.poll(task, Some(between), &clock));
         assert!(tokio::time::timeout(SECOND, ring).await.is_err());
-        assert!(soon(latest).contains(&wait(&mut alarm, latest, &clock).await));
+        assert!(soon(latest).contains(&wait(&mut timer, latest, &clock).await));
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_rings_at_the_stop() {
         let stop = CancellationToken::new();
         let clock = watched_clock(&CancellationToken::new());
-        let mut alarm = Alarm::new(&stop);
-        assert!(!rings(&mut alarm, None, &clock).await);
+        let mut timer = Timer::new(&stop);
+        assert!(!rings(&mut timer, None, &clock).await);
         stop.cancel();
-        assert!(rings(&mut alarm, Some(clock.now() + SECOND * 3600), &clock).await);
+        assert!(rings(&mut timer, Some(clock.now() + SECOND * 3600), &clock).await);
     }
 }

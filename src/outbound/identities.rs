@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use slab::Slab;
 use tokio::sync::watch;
 
-use super::Recipient;
+use super::outbox::Recipient;
 use crate::types::{CloseReason, Names};
 
 /// Everyone who is connected under a name.
@@ -117,7 +117,7 @@ mod tests {
     use std::task::{Context, Poll};
 
     use super::*;
-    use crate::fanout::{Outbox, Socket};
+    use crate::outbound::{Outbox, Socket};
     use crate::types::Codec;
 
     struct Nowhere;

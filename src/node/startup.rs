@@ -1,27 +1,37 @@
-//! What the shards begin with: nothing, or what was kept on disk.
+//! What the shards start with, nothing or what was kept on disk, and their tasks.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::Recipient;
-use super::hub::place;
+use super::router::{Router, shard_of};
+use super::worker::Worker;
 use crate::broker::{Restoring, Settings, Shard};
+use crate::clock::Clock;
+use crate::outbound::Recipient;
 use crate::session::Session;
 use crate::state::{Ending, Loaded, Log};
+use crate::telemetry::Instruments;
 use crate::types::SessionId;
+
+/// How many inputs wait for a shard before those who bring them have to wait too.
+const QUEUE: usize = 4096;
 
 /// The shards, each with the log that its changes are written to, if they are.
 #[derive(Debug)]
-pub struct Beginning {
-    pub(super) shards: Vec<(Shard<Recipient>, Option<Log>)>,
-    pub(super) settings: Settings,
+pub struct Startup {
+    shards: Vec<(Shard<Recipient>, Option<Log>)>,
+    settings: Settings,
     /// The sessions that can be resumed from the start.
     pub sessions: Vec<Session>,
 }
 
-impl Beginning {
+impl Startup {
     /// Shards without streams, with seeds of their own and a share of the memory each.
     pub fn empty(shards: usize, settings: Settings, now: Instant) -> Self {
         let count = shards.max(1);
@@ -42,25 +52,25 @@ impl Beginning {
         unix: Duration,
         now: Instant,
     ) -> Self {
-        let mut beginning = Self::empty(logs.len(), settings, now);
+        let mut startup = Self::empty(logs.len(), settings, now);
         let unix = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
         let complete = loaded.ending != Ending::Incomplete;
         // without one, nobody knows what was published since the positions that clients have
         let has_history = complete && loaded.has_history && settings.history.limit > 0;
         let forgotten = if has_history { loaded.forgotten } else { unix };
-        for ((shard, log), kept) in beginning.shards.iter_mut().zip(logs) {
+        for ((shard, log), kept) in startup.shards.iter_mut().zip(logs) {
             shard.keep_changes();
             shard.restore_forgotten(forgotten);
             *log = Some(kept);
         }
-        let count = beginning.shards.len();
+        let count = startup.shards.len();
         for (stream, changes) in loaded.streams {
-            if let Some((shard, _)) = beginning.shards.get_mut(place(&stream, count)) {
+            if let Some((shard, _)) = startup.shards.get_mut(shard_of(&stream, count)) {
                 shard.restore(changes, Restoring { unix, complete, has_history, now });
             }
         }
         let mut sessions: HashMap<SessionId, Session, RandomState> = HashMap::default();
-        for (shard, _) in &mut beginning.shards {
+        for (shard, _) in &mut startup.shards {
             shard.take_changes(); // all of it is written anew
             shard.take_counts();
             for (stream, key, grant) in shard.resumable() {
@@ -71,7 +81,40 @@ impl Beginning {
                 session.restore(identifier, stream.clone(), key.group.watch, grant.rights);
             }
         }
-        beginning.sessions = sessions.into_values().collect();
-        beginning
+        startup.sessions = sessions.into_values().collect();
+        startup
+    }
+
+    /// Starts a task for each shard.
+    ///
+    /// They end with `stop`; if one ends by a fault, `failed` is
+    /// cancelled: its streams are lost, and a broker without them had better start again.
+    pub fn start(
+        self,
+        clock: &Arc<Clock>,
+        instruments: &Arc<Instruments>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+        failed: &CancellationToken,
+    ) -> Arc<Router> {
+        let keeps = self.shards.iter().any(|(_, log)| log.is_some());
+        let asks = !self.settings.resume.ttl.is_zero();
+        let shards = self.shards.into_iter().enumerate().map(|(number, (shard, log))| {
+            let (sender, receiver) = mpsc::channel(QUEUE);
+            let worker = Worker::new(
+                number,
+                (shard, asks, log),
+                receiver,
+                Arc::clone(clock),
+                Arc::clone(instruments),
+            );
+            let (stop, fault) = (stop.clone(), failed.clone().drop_guard());
+            tasks.spawn(async move {
+                worker.run(stop).await;
+                fault.disarm();
+            });
+            sender
+        });
+        Arc::new(Router::new(shards.collect(), keeps))
     }
 }

@@ -18,7 +18,7 @@ use metrics::Gauge;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::Recipient;
+use crate::outbound::Recipient;
 use crate::session::Session;
 use crate::types::{CloseReason, Identity, Names, SessionId};
 

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::Socket;
-use super::receipt::{Ping, Receipt, Unasked};
+use super::delivery_tracker::{DeliveryTracker, Ping, Unasked};
+use super::socket::Socket;
 use crate::broker::CountRecords;
 use crate::protocol;
 use crate::types::{CloseReason, Codec};
@@ -74,7 +74,7 @@ struct State {
     /// not sent.
     queue: Option<Box<Queue>>,
     closing: Closing,
-    receipt: Receipt,
+    deliveries: DeliveryTracker,
 }
 
 /// Whether the connection is to end, and why.
@@ -144,7 +144,7 @@ impl Outbox {
     ) -> usize {
         let mut state = self.state.lock();
         // what comes when the connection is closing doesn't arrive, and is in doubt for good
-        let asks = state.receipt.sent(beat, ping);
+        let asks = state.deliveries.sent(beat, ping);
         let length = if asks { frames.len() } else { frames.len().saturating_sub(Ping::SIZE) };
         self.put(state, frames.get(..length).unwrap_or_default(), || share().slice(..length))
     }
@@ -152,25 +152,25 @@ impl Outbox {
     /// Asks the client for a sign of life, by the frame of a ping.
     pub fn ping(&self, ping: Ping, frame: &Bytes) -> usize {
         let mut state = self.state.lock();
-        state.receipt.ask(ping);
+        state.deliveries.ask(ping);
         self.put(state, frame, || frame.clone())
     }
 
     /// The client has answered a ping. If something is in doubt still, gives a ping to send next.
     pub fn ponged(&self, payload: &[u8], beat: u32) -> Result<Option<Ping>, Unasked> {
         let ping = Ping::new();
-        let again = self.state.lock().receipt.answered(payload, beat, ping)?;
+        let again = self.state.lock().deliveries.answered(payload, beat, ping)?;
         Ok(again.then_some(ping))
     }
 
     /// Since which beat it is in doubt whether events of presence have arrived, if it is.
     pub fn doubt(&self) -> Option<u32> {
-        self.state.lock().receipt.doubt()
+        self.state.lock().deliveries.doubt()
     }
 
     /// Whether events are in doubt that no ping asks about.
     pub fn is_unasked(&self) -> bool {
-        self.state.lock().receipt.is_unasked()
+        self.state.lock().deliveries.is_unasked()
     }
 
     /// Keeps back whatever is sent until the connection begins.
@@ -380,7 +380,7 @@ impl Outbox {
     }
 
     /// Whether there are so many of them that no more should be read.
-    pub fn is_curious(&self) -> bool {
+    pub fn has_too_many_queries(&self) -> bool {
         self.questions.load(Ordering::Acquire) >= MOST_QUESTIONS
     }
 

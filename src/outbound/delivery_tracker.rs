@@ -43,9 +43,9 @@ impl Ping {
 
 /// What of the events sent to one client is in doubt.
 #[derive(Debug, Default)]
-pub(super) struct Receipt {
+pub(super) struct DeliveryTracker {
     /// The ping that is out.
-    asked: Option<Asked>,
+    asked: Option<OutstandingPing>,
     /// The beat of the first event since.
     unasked: Option<u32>,
     /// The beat at which the present window began, and how many pings went in it.
@@ -57,13 +57,13 @@ pub(super) struct Receipt {
 pub struct Unasked;
 
 #[derive(Debug)]
-struct Asked {
+struct OutstandingPing {
     ping: Ping,
     /// The beat of the first event that its answer proves to have arrived.
     since: Option<u32>,
 }
 
-impl Receipt {
+impl DeliveryTracker {
     /// The beat since which events are in doubt, if any are.
     pub(super) fn doubt(&self) -> Option<u32> {
         // a shard in the middle of a long turn still sends at the beat at which that began
@@ -90,7 +90,7 @@ impl Receipt {
     pub(super) fn ask(&mut self, ping: Ping) {
         let since = self.doubt();
         self.unasked = None;
-        self.asked = Some(Asked { ping, since });
+        self.asked = Some(OutstandingPing { ping, since });
     }
 
     /// A pong came at a beat. Whether another ping should go, and is noted as sent.
@@ -126,74 +126,74 @@ mod tests {
     use super::*;
 
     /// Sends events at a beat and gives the ping that goes along, if one does.
-    fn send(receipt: &mut Receipt, beat: u32) -> Option<Ping> {
+    fn send(tracker: &mut DeliveryTracker, beat: u32) -> Option<Ping> {
         let ping = Ping::new();
-        receipt.sent(beat, ping).then_some(ping)
+        tracker.sent(beat, ping).then_some(ping)
     }
 
-    fn answer(receipt: &mut Receipt, to: Ping, beat: u32) -> Option<Ping> {
+    fn answer(tracker: &mut DeliveryTracker, to: Ping, beat: u32) -> Option<Ping> {
         let ping = Ping::new();
-        receipt.answered(&to.0.to_be_bytes(), beat, ping).unwrap_or(false).then_some(ping)
+        tracker.answered(&to.0.to_be_bytes(), beat, ping).unwrap_or(false).then_some(ping)
     }
 
     #[test]
     fn an_answer_proves_what_was_sent_before_its_ping() {
-        let mut receipt = Receipt::default();
-        assert_eq!(receipt.doubt(), None);
-        let first = send(&mut receipt, 5).unwrap();
-        assert_eq!(receipt.doubt(), Some(5));
-        assert_eq!(send(&mut receipt, 6), None, "one is out");
-        assert_eq!(send(&mut receipt, 7), None);
-        let second = answer(&mut receipt, first, 8).unwrap();
-        assert_eq!(receipt.doubt(), Some(6));
-        assert_eq!(answer(&mut receipt, first, 9), None, "answered twice");
-        assert_eq!(receipt.doubt(), Some(6));
-        assert_eq!(answer(&mut receipt, second, 9), None);
-        assert_eq!(receipt.doubt(), None);
+        let mut tracker = DeliveryTracker::default();
+        assert_eq!(tracker.doubt(), None);
+        let first = send(&mut tracker, 5).unwrap();
+        assert_eq!(tracker.doubt(), Some(5));
+        assert_eq!(send(&mut tracker, 6), None, "one is out");
+        assert_eq!(send(&mut tracker, 7), None);
+        let second = answer(&mut tracker, first, 8).unwrap();
+        assert_eq!(tracker.doubt(), Some(6));
+        assert_eq!(answer(&mut tracker, first, 9), None, "answered twice");
+        assert_eq!(tracker.doubt(), Some(6));
+        assert_eq!(answer(&mut tracker, second, 9), None);
+        assert_eq!(tracker.doubt(), None);
     }
 
     #[test]
     fn an_answer_to_another_ping_proves_nothing() {
-        let mut receipt = Receipt::default();
-        let lost = send(&mut receipt, 5).unwrap();
+        let mut tracker = DeliveryTracker::default();
+        let lost = send(&mut tracker, 5).unwrap();
         let liveness = Ping::new();
-        receipt.ask(liveness);
-        assert_eq!(receipt.doubt(), Some(5));
-        assert_eq!(answer(&mut receipt, lost, 6), None);
-        assert_eq!(receipt.answered(b"", 6, Ping::new()), Err(Unasked));
-        assert_eq!(receipt.doubt(), Some(5));
-        assert_eq!(answer(&mut receipt, liveness, 7), None);
-        assert_eq!(receipt.doubt(), None);
+        tracker.ask(liveness);
+        assert_eq!(tracker.doubt(), Some(5));
+        assert_eq!(answer(&mut tracker, lost, 6), None);
+        assert_eq!(tracker.answered(b"", 6, Ping::new()), Err(Unasked));
+        assert_eq!(tracker.doubt(), Some(5));
+        assert_eq!(answer(&mut tracker, liveness, 7), None);
+        assert_eq!(tracker.doubt(), None);
     }
 
     #[test]
     fn shards_that_are_behind_send_at_earlier_beats() {
-        let mut receipt = Receipt::default();
-        let first = send(&mut receipt, 5).unwrap();
-        assert_eq!(send(&mut receipt, 8), None);
-        assert_eq!(send(&mut receipt, 3), None);
-        assert_eq!(receipt.doubt(), Some(3));
-        let second = answer(&mut receipt, first, 9).unwrap();
-        assert_eq!(receipt.doubt(), Some(3), "its answer proves nothing of what came behind it");
-        assert!(!receipt.is_unasked());
-        assert_eq!(answer(&mut receipt, second, 9), None);
-        assert_eq!(receipt.doubt(), None);
+        let mut tracker = DeliveryTracker::default();
+        let first = send(&mut tracker, 5).unwrap();
+        assert_eq!(send(&mut tracker, 8), None);
+        assert_eq!(send(&mut tracker, 3), None);
+        assert_eq!(tracker.doubt(), Some(3));
+        let second = answer(&mut tracker, first, 9).unwrap();
+        assert_eq!(tracker.doubt(), Some(3), "its answer proves nothing of what came behind it");
+        assert!(!tracker.is_unasked());
+        assert_eq!(answer(&mut tracker, second, 9), None);
+        assert_eq!(tracker.doubt(), None);
     }
 
     #[test]
     fn a_storm_of_events_is_no_storm_of_pings() {
-        let mut receipt = Receipt::default();
+        let mut tracker = DeliveryTracker::default();
         let mut pings = 0;
         for beat in 0..WINDOW {
             for _ in 0..10 {
-                if let Some(ping) = send(&mut receipt, beat) {
+                if let Some(ping) = send(&mut tracker, beat) {
                     pings += 1;
-                    pings += i32::from(answer(&mut receipt, ping, beat).is_some());
+                    pings += i32::from(answer(&mut tracker, ping, beat).is_some());
                 }
             }
         }
         assert_eq!(pings, i32::from(PINGS_A_WINDOW));
-        assert!(receipt.is_unasked());
-        assert!(send(&mut receipt, WINDOW).is_some(), "the next window");
+        assert!(tracker.is_unasked());
+        assert!(send(&mut tracker, WINDOW).is_some(), "the next window");
     }
 }

@@ -13,13 +13,13 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::alarm::Alarm;
 use super::job::{Ended, Job, Presence, Resume};
 use super::meter::Meter;
-use super::survey::Onlookers;
-use super::{Ping, Recipient};
+use super::onlookers::Onlookers;
+use super::timer::Timer;
 use crate::broker::{Delivery, End, FanOut, Input, Shard};
 use crate::clock::Clock;
+use crate::outbound::{Ping, Recipient};
 use crate::protocol;
 use crate::state::Log;
 use crate::telemetry::Instruments;
@@ -105,7 +105,7 @@ impl Worker {
 
     async fn work(&mut self, stop: &CancellationToken) {
         let mut jobs = Vec::new();
-        let mut alarm = Alarm::new(stop);
+        let mut timer = Timer::new(stop);
         let mut behind = self.log.as_ref().is_some_and(Log::is_in_snapshot);
         let mut stopping = false;
         loop {
@@ -115,7 +115,7 @@ impl Worker {
                     return;
                 }
             } else {
-                self.wait(&mut jobs, &mut alarm).await;
+                self.wait(&mut jobs, &mut timer).await;
                 if jobs.is_empty() && self.queue.is_closed() {
                     return; // there is nobody left who could send any
                 }
@@ -149,12 +149,12 @@ impl Worker {
     }
 
     /// Waits for inputs, for a deadline or for the stop.
-    async fn wait(&mut self, jobs: &mut Vec<Job>, alarm: &mut Alarm) {
+    async fn wait(&mut self, jobs: &mut Vec<Job>, timer: &mut Timer) {
         let retry = self.log.as_ref().and_then(Log::poll_timeout);
         let due = [self.shard.poll_timeout(), retry].into_iter().flatten().min();
         poll_fn(|task| match self.queue.poll_recv_many(task, jobs, INPUTS_A_TURN) {
             Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => alarm.poll(task, due, &self.clock),
+            Poll::Pending => timer.poll(task, due, &self.clock),
         })
         .await;
     }

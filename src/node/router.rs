@@ -1,4 +1,4 @@
-//! The way to the shards, for connections and for the application.
+//! Routes commands to the shard of their stream, for connections and for the application.
 
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
@@ -6,25 +6,17 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::job::{Ended, Job, Presence, Resume};
-use super::worker::Worker;
-use super::{Beginning, Recipient};
 use crate::broker::{Full, Input, Placed, Put, SubscriberKey};
-use crate::clock::Clock;
+use crate::outbound::Recipient;
 use crate::session::Session;
-use crate::telemetry::Instruments;
 use crate::types::{Codec, MemberRecords, PresenceId, Publication, RecordList, StreamName};
-
-/// How many inputs wait for a shard before those who bring them have to wait too.
-const QUEUE: usize = 4096;
 
 /// The shards' queues. A stream belongs to one shard, so what one sender says to it arrives in
 /// the order it was said.
 #[derive(Debug)]
-pub struct Hub {
+pub struct Router {
     shards: Vec<mpsc::Sender<Job>>,
     /// Whether what is published is to survive this process.
     keeps: bool,
@@ -47,39 +39,10 @@ impl NoRoom {
     }
 }
 
-impl Hub {
-    /// Starts a task for each shard.
-    ///
-    /// They end with `stop`; if one ends by a fault, `failed` is
-    /// cancelled: its streams are lost, and a broker without them had better start again.
-    pub fn start(
-        beginning: Beginning,
-        clock: &Arc<Clock>,
-        instruments: &Arc<Instruments>,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
-        failed: &CancellationToken,
-    ) -> Arc<Self> {
-        let keeps = beginning.shards.iter().any(|(_, log)| log.is_some());
-        let asks = !beginning.settings.resume.ttl.is_zero();
-        let shards = beginning.shards.into_iter().enumerate().map(|(number, (shard, log))| {
-            let (sender, receiver) = mpsc::channel(QUEUE);
-            let worker = Worker::new(
-                number,
-                (shard, asks, log),
-                receiver,
-                Arc::clone(clock),
-                Arc::clone(instruments),
-            );
-            let (stop, fault) = (stop.clone(), failed.clone().drop_guard());
-            tasks.spawn(async move {
-                worker.run(stop).await;
-                fault.disarm();
-            });
-            sender
-        });
-        let shards = shards.collect();
-        Arc::new(Self { shards, keeps })
+impl Router {
+    /// The queues of shards, in order; whether what is published to them is kept on disk.
+    pub(super) fn new(shards: Vec<mpsc::Sender<Job>>, keeps: bool) -> Self {
+        Self { shards, keeps }
     }
 
     /// Passes an input on if there is room for it. One that comes after the stop is dropped: the
@@ -118,7 +81,8 @@ impl Hub {
     /// Waits until what was published to streams is kept, where anything is.
     pub async fn settle(&self, streams: &[StreamName]) -> Result<(), Stopped> {
         let count = self.shards.len();
-        let places: BTreeSet<usize> = streams.iter().map(|stream| place(stream, count)).collect();
+        let places: BTreeSet<usize> =
+            streams.iter().map(|stream| shard_of(stream, count)).collect();
         self.settle_shards(places.into_iter().filter_map(|place| self.shards.get(place))).await
     }
 
@@ -217,6 +181,13 @@ impl Hub {
         Ok(answered)
     }
 
+    /// Waits for the stop.
+    pub async fn stopped(&self) {
+        if let Some(shard) = self.shards.first() {
+            shard.closed().await;
+        }
+    }
+
     /// The queues of all shards.
     pub(super) fn shards(&self) -> &[mpsc::Sender<Job>] {
         &self.shards
@@ -224,12 +195,12 @@ impl Hub {
 
     /// The queue of the shard that looks after a stream.
     pub(super) fn shard(&self, stream: &StreamName) -> Option<&mpsc::Sender<Job>> {
-        self.shards.get(place(stream, self.shards.len()))
+        self.shards.get(shard_of(stream, self.shards.len()))
     }
 }
 
 /// The number of the shard that looks after a stream.
-pub(super) fn place(stream: &StreamName, shards: usize) -> usize {
+pub(super) fn shard_of(stream: &StreamName, shards: usize) -> usize {
     let hash = usize::try_from(FixedState::default().hash_one(stream) >> 32).unwrap_or_default();
     hash % shards.max(1)
 }

@@ -16,7 +16,7 @@ use rustls::{ServerConfig, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::Socket;
+use super::socket::Socket;
 
 /// The most that TLS encrypts at once (RFC 8446, section 5.1).
 const RECORD: usize = 16 * 1024;
@@ -245,7 +245,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::fanout::Outbox;
+    use crate::outbound::Outbox;
     use crate::types::Codec;
 
     type Client = StreamOwned<ClientConnection, std::net::TcpStream>;

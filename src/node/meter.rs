@@ -5,11 +5,11 @@ use std::sync::Arc;
 use metrics::{Counter, Gauge};
 use tokio::sync::mpsc;
 
-use super::Recipient;
 use super::job::Job;
-use super::survey::Tally;
+use super::question::Tally;
 use crate::broker::{Counts, Shard, Totals};
 use crate::clock::Clock;
+use crate::outbound::Recipient;
 use crate::telemetry::{Instruments, Labelled, metrics as names};
 
 pub(super) struct Meter {

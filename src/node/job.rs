@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::Recipient;
-use super::survey::Question;
+use super::question::Question;
 use crate::broker::{Full, Input, Placed, Put, SubscriberKey};
+use crate::outbound::Recipient;
 use crate::types::{
     Listed, MemberList, MemberRecords, PresenceId, Publication, RecordList, SessionId, StreamName,
 };

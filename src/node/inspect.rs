@@ -1,0 +1,123 @@
+//! What operators ask the shards: how large the streams are, who is present in one, and what happens
+//! there from now on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::job::Job;
+use super::question::{Attendance, Onlooker, Question, Tally};
+use super::router::{Router, Stopped};
+use crate::broker::{StreamSize, Totals};
+use crate::types::{PresenceChange, StreamName};
+
+/// How many events wait for an observer before it misses some.
+const EVENTS: usize = 256;
+
+/// All shards as they are now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// What they hold.
+    pub totals: Totals,
+    /// What they have done.
+    pub tally: Tally,
+    /// The largest streams, those first.
+    pub largest: Vec<StreamSize>,
+    /// How many observers there are.
+    pub observers: usize,
+}
+
+/// A stream that is looked at from within the broker: what becomes of its members, as it happens. It
+/// isn't a subscriber, so nobody sees it and nothing waits for it.
+#[derive(Debug)]
+pub struct Observer {
+    events: mpsc::Receiver<Arc<PresenceChange>>,
+    missed: Arc<AtomicU64>,
+    shard: mpsc::Sender<Job>,
+}
+
+impl Observer {
+    /// The next event; `None` after the stop.
+    pub async fn next(&mut self) -> Option<Arc<PresenceChange>> {
+        self.events.recv().await
+    }
+
+    /// How many events there have been, since this was last called, that came too fast.
+    pub fn take_missed(&self) -> u64 {
+        self.missed.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        self.events.close();
+        // if there is no room, the next one who looks has it done
+        drop(self.shard.try_send(Job::Question(Question::Prune)));
+    }
+}
+
+/// Looks at all streams, in turns so that nothing else is held up, and tells the largest.
+pub async fn survey(router: &Router, most: usize) -> Result<Survey, Stopped> {
+    let mut survey = Survey::default();
+    for shard in router.shards() {
+        let mut next = Some(0);
+        while let Some(place) = next {
+            let (answer, answered) = oneshot::channel();
+            let question = Question::Survey { place, most, answer };
+            shard.send(Job::Question(question)).await.map_err(|_| Stopped)?;
+            let part = answered.await.map_err(|_| Stopped)?;
+            survey.largest.extend(part.largest);
+            StreamSize::keep_largest(&mut survey.largest, most);
+            next = part.next;
+            if next.is_none() {
+                survey.add(part.totals, part.tally);
+                survey.observers += part.observers;
+            }
+        }
+    }
+    Ok(survey)
+}
+
+/// Asks who is present in a stream, in its turn: the first of them, so many, and no more once
+/// their infos have so many bytes.
+pub async fn attendance(
+    router: &Router,
+    stream: StreamName,
+    most: (usize, usize),
+) -> Result<Attendance, Stopped> {
+    let (answer, answered) = oneshot::channel();
+    let shard = router.shard(&stream).ok_or(Stopped)?;
+    let question = Question::Attendance { stream, most, answer };
+    shard.send(Job::Question(question)).await.map_err(|_| Stopped)?;
+    answered.await.map_err(|_| Stopped)
+}
+
+/// Looks at a stream from now on.
+pub async fn observe(router: &Router, stream: StreamName) -> Result<Observer, Stopped> {
+    let shard = router.shard(&stream).ok_or(Stopped)?;
+    let (sender, events) = mpsc::channel(EVENTS);
+    let missed = Arc::<AtomicU64>::default();
+    let onlooker = Onlooker { stream, events: sender, missed: Arc::clone(&missed) };
+    let question = Question::Observe(onlooker);
+    shard.send(Job::Question(question)).await.map_err(|_| Stopped)?;
+    Ok(Observer { events, missed, shard: shard.clone() })
+}
+
+impl Survey {
+    fn add(&mut self, totals: Totals, tally: Tally) {
+        let (all, done) = (&mut self.totals, &mut self.tally);
+        all.streams += totals.streams;
+        all.subscriptions += totals.subscriptions;
+        all.parked += totals.parked;
+        all.members += totals.members;
+        all.records += totals.records;
+        all.publications += totals.publications;
+        all.history_bytes += totals.history_bytes;
+        done.commands += tally.commands;
+        done.publications += tally.publications;
+        done.deliveries += tally.deliveries;
+        done.joins += tally.joins;
+        done.leaves += tally.leaves;
+    }
+}

@@ -1,0 +1,26 @@
+//! How commands reach the shard of a stream: the router, a queue and a task for each shard, and
+//! what a node keeps beside them.
+//!
+//! ```text
+//! Router::try_send ─▶ a shard's queue ─▶ worker: everything that waits, applied in one go
+//!                                         ├─ replies:  encode ─▶ Outbox::send
+//!                                         └─ fan-out:  encode once a slice ─▶ Outbox::send to each
+//! ```
+
+pub mod inspect;
+mod job;
+mod meter;
+mod onlookers;
+mod question;
+mod router;
+mod sessions;
+mod startup;
+mod timer;
+mod worker;
+
+pub use inspect::{Observer, Survey};
+pub use job::{Ended, Goodbye, Presence, Resume};
+pub use question::{Attendance, Tally};
+pub use router::{NoRoom, Router, Stopped};
+pub use sessions::{Claim, Sessions};
+pub use startup::Startup;

@@ -1,0 +1,17 @@
+//! How bytes leave a connection.
+//!
+//! ```text
+//! Outbox::send ─▶ the socket, at once; what it doesn't take waits for the connection's task
+//! ```
+
+mod delivery_tracker;
+mod identities;
+mod outbox;
+mod socket;
+mod tls;
+
+pub use delivery_tracker::{Ping, Unasked};
+pub use identities::{Disconnected, Identities, Registration};
+pub use outbox::{Outbox, Recipient};
+pub use socket::Socket;
+pub use tls::TlsSocket;
