@@ -6,7 +6,7 @@
 //! ```text
 //! cli        arguments → Config
 //! server     wiring, accept loop, shutdown
-//! transport  sockets      http  publish, presence, health, metrics
+//! net        connections of clients     http  publish, presence, health, metrics
 //! node       Router: commands to shards, a task each
 //! outbound   outboxes, sockets     state  what outlives the process     fetch  the application
 //! clock  telemetry  config  cors  methods
@@ -26,11 +26,11 @@ pub mod cors;
 pub mod fetch;
 pub mod http;
 pub mod methods;
+pub mod net;
 pub mod node;
 pub mod outbound;
 pub mod server;
 pub mod state;
 pub mod telemetry;
-pub mod transport;
 
 pub use broker_core::{auth, broker, protocol, session, types};

@@ -12,7 +12,7 @@ const ROWS: [&[&str]; 8] = [
     &["clock", "telemetry", "config", "cors", "methods"],
     &["state", "fetch", "outbound"],
     &["node"],
-    &["transport", "http"],
+    &["net", "http"],
     &["server"],
 ];
 
@@ -46,7 +46,7 @@ fn files_stay_readable() {
 #[test]
 fn what_a_source_names_is_found() {
     let text = "use crate::types::Id;\n// crate::http\nfn f() { crate::server::g() } // crate::cli\n\
-                #[cfg(test)]\nmod tests { use crate::transport; }";
+                #[cfg(test)]\nmod tests { use crate::net; }";
     assert_eq!(names(text).collect::<Vec<_>>(), ["types", "server"]);
     for (layer, name) in
         [("types", "broker"), ("node", "http"), ("session", "protocol"), ("cli", "server")]

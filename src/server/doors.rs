@@ -16,8 +16,8 @@ use crate::clock::Clock;
 use crate::config::{Config, Protocol};
 use crate::http;
 use crate::http::dashboard::{Dashboard, Lasting};
+use crate::net::{self, Context, HttpIo};
 use crate::telemetry::{logging, metrics as names};
-use crate::transport::{self, Context, Line};
 use crate::types::Codec;
 
 type Routes = BoxedFilter<(Response,)>;
@@ -121,7 +121,7 @@ fn dashboard(config: &Config, context: &Arc<Context>) -> Routes {
         connections: Box::new(move || connections.connections()),
         key: config.access.reading_key(),
     };
-    let lasting = warp::ext::get::<Line>().map(|line: Line| Box::new(line.watch()) as Lasting);
+    let lasting = warp::ext::get::<HttpIo>().map(|http: HttpIo| Box::new(http.watch()) as Lasting);
     http::dashboard::routes(dashboard, lasting.boxed())
 }
 
@@ -148,16 +148,16 @@ fn clients(config: &Config, context: &Arc<Context>) -> Vec<Routes> {
     routes.push(http::about(protocols));
     for (protocol, codec, below) in sockets {
         if let Some(path) = protocols.path(protocol) {
-            let route = transport::route(Arc::clone(context), codec);
+            let route = net::websocket(Arc::clone(context), codec);
             routes.push(at(&format!("{path}{below}"), route));
         }
     }
     if let Some(path) = protocols.path(Protocol::Phoenix) {
-        let route = transport::long_polling(Arc::clone(context));
+        let route = net::long_polling(Arc::clone(context));
         routes.push(at(&format!("{path}/longpoll"), route));
     }
     if let Some(path) = protocols.path(Protocol::Sse) {
-        routes.push(at(path, transport::event_stream(Arc::clone(context))));
+        routes.push(at(path, net::event_stream(Arc::clone(context))));
     }
     routes
 }

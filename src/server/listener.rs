@@ -26,9 +26,9 @@ use warp::reply::Response;
 
 use super::pending::{Pending, Slot};
 use super::tls::Certificate;
+use crate::net::{HttpIo, Peer, Watched};
 use crate::outbound;
 use crate::telemetry::Instruments;
-use crate::transport::{Line, Peer, Watched};
 use crate::types::HandshakeFailure;
 
 /// How many connections the kernel holds that haven't been accepted: a restart brings everyone
@@ -239,7 +239,7 @@ async fn speak(
     (peer, slot): (IpAddr, &Slot),
 ) -> Result<(), HandshakeFailure> {
     let routes = TowerToHyperService::new(warp::service(routes));
-    let (asked, line, lasts) = (AtomicUsize::new(0), Line::new(), AtomicBool::new(false));
+    let (asked, line, lasts) = (AtomicUsize::new(0), HttpIo::new(), AtomicBool::new(false));
     let made_room = AtomicBool::new(false);
     let service = service_fn(|mut request: hyper::Request<_>| {
         request.extensions_mut().insert(Peer(peer));

@@ -29,10 +29,10 @@ use crate::broker;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, TimestampPrecision, TlsFiles};
 use crate::fetch::{self, Fetcher};
+use crate::net::{ConnectionLimits, Context, Heartbeat, Liveness, Settings, TokenName};
 use crate::protocol::action_cable::{Parameters, PingPrecision};
 use crate::state::{Keeping, OpenError};
 use crate::telemetry::{Instruments, metrics as names};
-use crate::transport::{Context, Heartbeat, Liveness, Most, Settings, TokenName};
 
 pub use listener::BindError;
 
@@ -103,7 +103,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let addresses = doors.addresses;
     doors.serve(&room, &context.clock, &serving);
     tokio::spawn(upkeep(prometheus));
-    let connections = (context.settings.most.connections, room.connections());
+    let connections = (context.settings.connection_limits.connections, room.connections());
     announce::ready(&config, &addresses, open_files, connections);
 
     let signal = tokio::select! {
@@ -251,7 +251,7 @@ fn settings(config: &Config, room: &Room) -> Settings {
         limits: config.limits,
         max_message: config.max_message_size,
         max_outbox: u32::try_from(config.max_outbox_size).unwrap_or(u32::MAX),
-        most: Most {
+        connection_limits: ConnectionLimits {
             connections: config.max_connections.unwrap_or(room.connections()),
             per_address: config.max_connections_per_address,
             per_second: config.max_handshakes_per_second,

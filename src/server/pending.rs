@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::transport::network;
+use crate::net::network;
 
 /// What a connection has at least before it has to go: a round trip of a slow network…
 const ROUND_TRIP: Duration = Duration::from_millis(250);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use broker::auth::{Access, Keys, Tokens};
+use broker::net::Liveness;
 use broker::protocol::action_cable::{Parameters, PingPrecision};
-use broker::transport::Liveness;
 use serde_json::{Value, json};
 use warp::http::StatusCode;
 

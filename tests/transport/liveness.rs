@@ -2,7 +2,7 @@
 
 use crate::client::{Client, Frame, pass, settle, text};
 use crate::parts::{Options, Parts, SECOND};
-use broker::transport::Liveness;
+use broker::net::Liveness;
 use serde_json::json;
 
 /// Asked after ten seconds, given up after five more.

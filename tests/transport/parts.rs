@@ -9,12 +9,14 @@ use broker::auth::{self, Access};
 use broker::broker::{HistorySettings, Input, ResumeSettings};
 use broker::clock::Clock;
 use broker::config::Proxies;
+use broker::net::{
+    Connection, ConnectionLimits, Context, Heartbeat, Liveness, Settings, TokenName,
+};
 use broker::node::{Presence, Router, Startup};
 use broker::outbound::{Outbox, Recipient};
 use broker::protocol::action_cable::{Parameters, PingPrecision};
 use broker::session::Session;
 use broker::telemetry::Instruments;
-use broker::transport::{Connection, Context, Heartbeat, Liveness, Most, Settings, TokenName};
 use broker::types::{Codec, Limits, Pace, SessionId, StreamName};
 use bytes::Bytes;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -115,7 +117,11 @@ impl Parts {
             limits: Limits { pace: options.pace, ..Limits::default() },
             max_message: 64 * 1024,
             max_outbox: options.max_outbox,
-            most: Most { connections: 1000, per_address: None, per_second: None },
+            connection_limits: ConnectionLimits {
+                connections: 1000,
+                per_address: None,
+                per_second: None,
+            },
             sessions_ttl: options.sessions_ttl,
             ping: options.ping,
         };

@@ -1,7 +1,7 @@
 //! Phoenix clients that poll.
 
 use broker::auth::{Access, Keys, Tokens};
-use broker::transport::{Line, Liveness, Peer, long_polling};
+use broker::net::{HttpIo, Liveness, Peer, long_polling};
 use hyper::body::Body as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
@@ -19,7 +19,7 @@ use crate::parts::{NOBODY, Options, Parts, SECOND};
 #[derive(Clone)]
 struct Poller {
     route: BoxedFilter<(Response,)>,
-    line: Line,
+    http: HttpIo,
     query: String,
     token: String,
 }
@@ -29,7 +29,7 @@ impl Poller {
     fn new(broker: &Parts, query: &str) -> Self {
         let route = long_polling(broker.context.clone());
         let query = format!("vsn=2.0.0&{query}");
-        Self { route, line: Line::new(), query, token: String::new() }
+        Self { route, http: HttpIo::new(), query, token: String::new() }
     }
 
     /// One with a connection, under a name.
@@ -49,7 +49,7 @@ impl Poller {
             .header("content-type", "application/x-ndjson");
         let mut request = request.body(lines.join("\n")).unwrap();
         request.extensions_mut().insert(Peer(NOBODY));
-        request.extensions_mut().insert(self.line.clone());
+        request.extensions_mut().insert(self.http.clone());
         let route = TowerToHyperService::new(warp::service(self.route.clone()));
         let mut response = route.call(request).await.unwrap();
         let body = std::future::poll_fn(|task| Pin::new(response.body_mut()).poll_frame(task));
@@ -125,15 +125,15 @@ async fn a_poll_that_brings_nothing_ends_after_a_while() {
 async fn only_who_waits_is_watched() {
     let broker = Parts::start(&Options::default());
     let ann = Poller::connect(&broker, "ann").await;
-    let line = ann.line.clone();
-    assert!(!line.is_watched());
+    let http = ann.http.clone();
+    assert!(!http.is_watched());
     let waiting = tokio::spawn(async move { (ann.poll().await, ann) });
     settle().await;
-    assert!(line.is_watched(), "nobody sends it away for being idle");
+    assert!(http.is_watched(), "nobody sends it away for being idle");
     let (_, ann) = waiting.await.unwrap();
-    assert!(!line.is_watched());
+    assert!(!http.is_watched());
     ann.post(&[]).await;
-    assert!(!line.is_watched());
+    assert!(!http.is_watched());
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,7 +176,7 @@ async fn a_poll_that_is_cut_off_takes_nothing_with_it() {
     settle().await;
     waiting.abort(); // as hyper does when the client's end has come
     settle().await;
-    assert!(!ann.line.is_watched());
+    assert!(!ann.http.is_watched());
     broker.publish("room", "1").await;
     settle().await;
     assert_eq!(ann.frames().await.len(), 1);

@@ -1,6 +1,6 @@
 //! A reader of events: the request, and the far end of the connection that it becomes.
 
-use broker::transport::{Line, Peer, event_stream};
+use broker::net::{HttpIo, Peer, event_stream};
 use hyper::body::Body as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
@@ -31,23 +31,23 @@ impl Reader {
     /// Asks for events, with the id of the last one it has got. Of those, so many bytes may be on
     /// their way.
     pub(crate) async fn ask(broker: &Parts, query: &str, last: &str, room: usize) -> Self {
-        let (response, line) = Self::request(broker, query, last).await;
+        let (response, http) = Self::request(broker, query, last).await;
         let (near, far) = pipe(room);
-        line.hand_over(Box::new(near)); // as hyper does, once it has sent the head
+        http.give_socket(Box::new(near)); // as hyper does, once it has sent the head
         Self { response, far, text: String::new() }
     }
 
     /// The answer to a request, and its connection as it is before that is sent.
-    pub(crate) async fn request(broker: &Parts, query: &str, last: &str) -> (Response, Line) {
+    pub(crate) async fn request(broker: &Parts, query: &str, last: &str) -> (Response, HttpIo) {
         let route = warp::service(event_stream(broker.context.clone()));
         let mut request = Request::get(format!("/events?{query}")).body(String::new()).unwrap();
         if !last.is_empty() {
             request.headers_mut().insert("last-event-id", last.parse().unwrap());
         }
-        let line = Line::new();
+        let http = HttpIo::new();
         request.extensions_mut().insert(Peer(NOBODY));
-        request.extensions_mut().insert(line.clone());
-        (TowerToHyperService::new(route).call(request).await.unwrap(), line)
+        request.extensions_mut().insert(http.clone());
+        (TowerToHyperService::new(route).call(request).await.unwrap(), http)
     }
 
     /// One that is let in.

@@ -15,10 +15,11 @@ use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use warp::reply::{Reply, Response};
 
-use super::handshake::{self, Refusal};
-use super::opening::Opening;
-use super::terms::Terms;
-use super::{Context, Line, Peer, address};
+use super::admission::{Peer, address};
+use super::connections::Opening;
+use super::context::Context;
+use super::handshake::{self, HandshakeParams, Refusal};
+use super::http_io::HttpIo;
 use crate::auth;
 use crate::cors;
 use crate::methods::only;
@@ -47,11 +48,11 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
         .and(warp::header::headers_cloned())
         .and(query)
         .and(warp::ext::get::<Peer>())
-        .and(warp::ext::get::<Line>())
-        .map(move |headers: HeaderMap, query: String, Peer(peer), line: Line| {
+        .and(warp::ext::get::<HttpIo>())
+        .map(move |headers: HeaderMap, query: String, Peer(peer), http: HttpIo| {
             let client = address::client(peer, &headers, &context.proxies);
             let mut response =
-                begin(&context, client, (&headers, &query), &line).unwrap_or_else(|refusal| {
+                begin(&context, client, (&headers, &query), &http).unwrap_or_else(|refusal| {
                     let status = handshake::note(&context, client, &refusal);
                     handshake::refuse(&refusal, status)
                 });
@@ -67,15 +68,15 @@ fn begin(
     context: &Arc<Context>,
     client: IpAddr,
     (headers, query): (&HeaderMap, &str),
-    line: &Line,
+    http: &HttpIo,
 ) -> Result<Response, Refusal> {
     let last = headers.get(LAST_EVENT_ID).map(HeaderValue::as_bytes);
     let asked = Asked::read(query, last)?;
     let codec = Codec::Sse { raw: asked.raw };
-    let terms = Terms::read(codec, &context.token, headers, query)?;
-    let terms = Terms { called: asked.joins_as().cloned(), ..terms };
+    let params = HandshakeParams::read(codec, &context.token, headers, query)?;
+    let params = HandshakeParams { called: asked.joins_as().cloned(), ..params };
     handshake::check_origin(context, headers)?;
-    let opening = handshake::open(context, codec, client, query, terms)?;
+    let opening = handshake::open(context, codec, client, query, params)?;
     let stream = match &opening.admitted {
         Ok(client) => may_follow(context, &asked, client)?,
         Err(refused) => return Err(Refusal::Unauthorized(*refused)),
@@ -83,7 +84,7 @@ fn begin(
     tracing::debug!(%client, sid = %opening.sid, "a stream of events begins");
     let first = Some(asked.command(Some(&stream)));
     let opening = Opening { first, ..opening };
-    let (taken, shared) = (line.take_over(), Arc::clone(context));
+    let (taken, shared) = (http.take_socket(), Arc::clone(context));
     context.tasks.spawn(async move {
         if let Ok(socket) = taken.await {
             opening.run(&shared, socket, Vec::new(), Bytes::new());

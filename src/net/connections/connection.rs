@@ -1,4 +1,4 @@
-//! One WebSocket connection's task: reads frames, lets the session decide, drains the outbox.
+//! One connection's task: reads frames, lets the session decide, drains the outbox.
 //!
 //! A hand-written future, because there are many of these and they do nothing most of the time:
 //! it holds no buffer while idle, and asks for readiness in a way that replaces the waker the
@@ -18,9 +18,10 @@ use bytes::Bytes;
 
 use super::ending::Ending;
 use super::throttle::{Throttle, Verdict};
-use super::{Context, Place};
 use crate::auth;
 use crate::broker::{Input, SubscriberKey};
+use crate::net::admission::Permit;
+use crate::net::context::Context;
 use crate::outbound::{Recipient, Registration};
 use crate::protocol;
 use crate::protocol::websocket::{self, Event, Reader, Violation};
@@ -62,7 +63,7 @@ struct Client {
     session: Session,
     throttle: Throttle,
     waits: Option<Box<Wait>>,
-    _place: Place,
+    _permit: Permit,
     registration: Option<Box<Registration>>,
 }
 
@@ -91,7 +92,7 @@ impl Connection {
     /// it sent along with its handshake: no readiness will tell of that.
     pub fn new(
         context: Arc<Context>,
-        place: Place,
+        permit: Permit,
         outbox: Recipient,
         (session, registration): (Session, Option<Registration>),
         restored: Vec<Identifier>,
@@ -100,7 +101,7 @@ impl Connection {
         if outbox.codec().resumes() {
             context.sessions.connect(&session, &outbox);
         }
-        let mut connection = Self::open(context, place, outbox, session);
+        let mut connection = Self::open(context, permit, outbox, session);
         connection.client.registration = registration.map(Box::new);
         connection.welcome(restored, first, head, read);
         connection
@@ -109,17 +110,17 @@ impl Connection {
     /// Tells a client why it is refused.
     pub fn refused(
         context: Arc<Context>,
-        place: Place,
+        permit: Permit,
         outbox: Recipient,
         sid: SessionId,
         refused: auth::Refused,
     ) -> Self {
         tracing::debug!(%sid, reason = %refused, "a client is refused");
         outbox.close(refused.reason());
-        Self::open(context, place, outbox, Session::new(sid, &auth::Client::default()))
+        Self::open(context, permit, outbox, Session::new(sid, &auth::Client::default()))
     }
 
-    fn open(context: Arc<Context>, place: Place, outbox: Recipient, session: Session) -> Self {
+    fn open(context: Arc<Context>, permit: Permit, outbox: Recipient, session: Session) -> Self {
         context.instruments.connections_opened.increment(1);
         context.instruments.connections.increment(1.0);
         context.instruments.sessions.increment(1.0);
@@ -131,7 +132,7 @@ impl Connection {
             session,
             throttle,
             waits: None,
-            _place: place,
+            _permit: permit,
             registration: None,
         };
         Self { reader: Reader::new(), client }

@@ -11,8 +11,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Context;
 use crate::broker::SubscriberKey;
+use crate::net::context::Context;
 use crate::node::{Claim, Resume};
 use crate::outbound::Recipient;
 use crate::session::Session;

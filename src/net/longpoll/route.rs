@@ -1,23 +1,4 @@
-//! Phoenix's long polling, for networks that let no WebSocket through (the client's
-//! `assets/js/phoenix/longpoll.js`, the server's `lib/phoenix/transports/long_poll.ex`).
-//!
-//! ```text
-//! GET without a token        → 410 and a token: there is a connection now
-//! GET  ?token=…              → 200 and messages, as soon as there are any; 204 if there are none
-//! POST ?token=…              → 200: what the client says, a message a line
-//! either with a token of old → 410
-//! ```
-//!
-//! These are the statuses in the answer's body, by which the client goes. HTTP's is 200, unless the
-//! broker has no room.
-//!
-//! The connection is one as over a WebSocket, with all that belongs to it, but over a [`Pipe`](pipe::Pipe).
-
-mod absent;
-mod frames;
-mod pipe;
-mod posted;
-mod tokens;
+//! The route that clients poll.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,23 +12,23 @@ use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
-use super::handshake::{self, Refusal};
-use super::terms::Terms;
-use super::{Context, Line, Peer, address};
+use super::pipe::{PollClient, Polled, pipe};
+use super::posted;
+use super::tokens::{Token, Tokens};
 use crate::cors;
 use crate::methods::only;
+use crate::net::admission::{Peer, address};
+use crate::net::context::Context;
+use crate::net::handshake::{self, HandshakeParams, Refusal};
+use crate::net::http_io::HttpIo;
 use crate::protocol::query::parameter;
 use crate::types::Codec;
-
-pub(super) use absent::Absent;
-use pipe::{Polled, pipe};
-use tokens::{Token, Tokens};
 
 /// How long a poll waits: half of what the client waits for its answer.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// How long a client may take to poll again. It does at once; so this is what a bad network may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+const POLL_TIMEOUT: Duration = Duration::from_secs(15);
 
 const METHODS: &str = "GET, POST, OPTIONS";
 
@@ -59,7 +40,7 @@ const TOKEN_PARAMETER: &str = "token";
 #[derive(Debug)]
 struct Polls {
     context: Arc<Context>,
-    tokens: Arc<Tokens>,
+    tokens: Arc<Tokens<PollClient>>,
 }
 
 /// An answer's body.
@@ -83,12 +64,12 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
     let get = only("GET", METHODS)
         .and(request)
         .and(warp::ext::get::<Peer>())
-        .and(warp::ext::get::<Line>())
-        .then(move |headers: HeaderMap, query: String, Peer(peer), line: Line| {
+        .and(warp::ext::get::<HttpIo>())
+        .then(move |headers: HeaderMap, query: String, Peer(peer), http: HttpIo| {
             let polls = Arc::clone(&polling);
             async move {
                 let client = address::client(peer, &headers, &polls.context.proxies);
-                let answer = polls.get(client, (&headers, &query), &line).await;
+                let answer = polls.get(client, (&headers, &query), &http).await;
                 polls.respond(client, &headers, answer)
             }
         });
@@ -118,16 +99,16 @@ impl Polls {
         &self,
         client: IpAddr,
         (headers, query): (&HeaderMap, &str),
-        line: &Line,
+        http: &HttpIo,
     ) -> Result<Answer, Refusal> {
         handshake::check_origin(&self.context, headers)?;
         let token = token(headers, query);
-        let Some((token, far)) = token.and_then(|it| Some((it, self.tokens.find(it)?))) else {
+        let Some((token, session)) = token.and_then(|it| Some((it, self.tokens.find(it)?))) else {
             let token = self.open(client, (headers, query))?;
             return Ok(Answer::new(410).with(token, Vec::new()));
         };
-        let _watch = line.watch(); // when the client goes, nobody takes what would come
-        let mut polling = far.poll();
+        let _watch = http.watch(); // when the client goes, nobody takes what would come
+        let mut polling = session.poll();
         Ok(match tokio::time::timeout(WINDOW, polling.messages()).await {
             Ok(Polled::Messages(messages)) => Answer::new(200).with(token, messages),
             Ok(Polled::Ended) => Answer::new(410),
@@ -138,16 +119,16 @@ impl Polls {
     /// Opens a connection for a client that has none, or none any more.
     fn open(&self, client: IpAddr, (headers, query): (&HeaderMap, &str)) -> Result<Token, Refusal> {
         let Self { context, tokens } = self;
-        let terms = Terms::read(Codec::Phoenix, &context.token, headers, query)?;
-        let opening = handshake::open(context, Codec::Phoenix, client, query, terms)?;
+        let params = HandshakeParams::read(Codec::Phoenix, &context.token, headers, query)?;
+        let opening = handshake::open(context, Codec::Phoenix, client, query, params)?;
         if let Err(refused) = opening.admitted {
             return Err(Refusal::Unauthorized(refused));
         }
         let token = handshake::random_sid().ok_or(Refusal::NoRandomness)?;
         tracing::debug!(%client, sid = %opening.sid, "a client polls");
-        let (mut pipe, far) = pipe(&context.clock, &context.absent, PATIENCE);
-        pipe.enter(tokens.enter(token, far));
-        opening.run(context, Box::new(pipe), Vec::new(), Bytes::new());
+        let (mut socket, session) = pipe(&context.clock, &context.absent, POLL_TIMEOUT);
+        socket.enter(tokens.enter(token, session));
+        opening.run(context, Box::new(socket), Vec::new(), Bytes::new());
         Ok(token)
     }
 
@@ -157,12 +138,12 @@ impl Polls {
         body: impl Stream<Item = Result<B, warp::Error>>,
     ) -> Result<Answer, Refusal> {
         handshake::check_origin(&self.context, headers)?;
-        let far = token(headers, query).and_then(|token| self.tokens.find(token));
-        let Some(far) = far else { return Ok(Answer::new(410)) };
+        let session = token(headers, query).and_then(|token| self.tokens.find(token));
+        let Some(session) = session else { return Ok(Answer::new(410)) };
         let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
         let is_lines = kind.is_some_and(|kind| kind.starts_with(b"application/x-ndjson"));
         let most = self.context.settings.max_message;
-        let passed_on = posted::pass_on(body, &far, is_lines, most);
+        let passed_on = posted::pass_on(body, &session, is_lines, most);
         let status = match tokio::time::timeout(WINDOW, passed_on).await {
             Ok(Ok(())) => 200,
             Ok(Err(fault)) => fault.status(),

@@ -1,19 +1,4 @@
-//! WebSocket connections: the handshake, the task that reads each one, and the heartbeat that
-//! pings them all.
-
-mod address;
-mod admission;
-mod connection;
-mod ending;
-mod handshake;
-mod heartbeat;
-mod line;
-mod longpoll;
-mod opening;
-mod resume;
-mod sse;
-mod terms;
-mod throttle;
+//! What all connections share.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,18 +8,8 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 use warp::http::HeaderName;
 
-pub use address::{Peer, network};
-pub use admission::{Most, NoPlace, Place};
-pub use connection::Connection;
-pub use handshake::route;
-pub use heartbeat::{Heartbeat, Liveness};
-pub use line::{Line, Watch, Watched};
-pub use longpoll::route as long_polling;
-pub use sse::route as event_stream;
-
-use admission::Admission;
-use longpoll::Absent;
-
+use super::admission::{Absent, Admission, AdmissionError, ConnectionLimits, Permit};
+use super::heartbeat::Heartbeat;
 use crate::auth;
 use crate::clock::Clock;
 use crate::config::Proxies;
@@ -74,15 +49,15 @@ pub struct Context {
     pub sessions: Arc<Sessions>,
     admission: Arc<Admission>,
     /// Clients that poll, between two polls.
-    absent: Arc<Absent>,
+    pub(super) absent: Arc<Absent>,
     stopping: AtomicBool,
 }
 
 /// Under what name a handshake carries a token.
 #[derive(Clone, Debug)]
 pub struct TokenName {
-    parameter: String,
-    header: Option<HeaderName>,
+    pub(super) parameter: String,
+    pub(super) header: Option<HeaderName>,
 }
 
 impl TokenName {
@@ -102,8 +77,8 @@ pub struct Settings {
     pub max_message: usize,
     /// Most bytes that wait for a slow client.
     pub max_outbox: u32,
-    /// Most connections.
-    pub most: Most,
+    /// How many connections there may be.
+    pub connection_limits: ConnectionLimits,
     /// How long a session can be resumed after its connection ended; zero is not at all.
     pub sessions_ttl: Duration,
     /// How a client is pinged that doesn't ask for something else.
@@ -121,7 +96,8 @@ impl Context {
         settings: Settings,
         (access, token, proxies): (auth::Access, TokenName, Proxies),
     ) -> Arc<Self> {
-        let (admission, stopping) = (Admission::new(settings.most), AtomicBool::new(false));
+        let (admission, stopping) =
+            (Admission::new(settings.connection_limits), AtomicBool::new(false));
         let sessions = Sessions::new(settings.sessions_ttl, instruments.sessions_parked.clone());
         Arc::new(Self {
             router,
@@ -157,8 +133,8 @@ impl Context {
         self.admission.connections()
     }
 
-    /// A place for a connection from an address, if there is one or a client that polls makes room.
-    pub fn admit(&self, address: IpAddr) -> Result<Place, NoPlace> {
+    /// A permit for a connection from an address, if there is one or a client that polls makes room.
+    pub fn admit(&self, address: IpAddr) -> Result<Permit, AdmissionError> {
         self.admission.admit(address, self.clock.now(), &self.absent)
     }
 }

@@ -5,7 +5,7 @@
 //! beyond that; it is forgiven at the same rate, so that a client somewhat too fast is held to the
 //! rate, and one that sends more than twice as much runs out of patience too.
 
-use super::heartbeat::BEATS_A_SECOND;
+use crate::net::heartbeat::BEATS_A_SECOND;
 use crate::types::Pace;
 
 /// What becomes of a frame.

@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt, pin_mut};
 use memchr::memchr;
 
 use super::frames::Kind;
-use super::pipe::{Ended, Far};
+use super::pipe::{Ended, PollClient};
 
 /// The first byte of every binary message that a client sends (the client's
 /// `assets/js/phoenix/serializer.js`).
@@ -40,7 +40,7 @@ impl Fault {
 /// kept than the largest message may be.
 pub(super) async fn pass_on<B: Buf>(
     body: impl Stream<Item = Result<B, warp::Error>>,
-    to: &Far,
+    to: &PollClient,
     is_lines: bool,
     most: usize,
 ) -> Result<(), Fault> {
@@ -72,7 +72,7 @@ const fn longest(is_lines: bool, most: usize) -> usize {
     if is_lines { most.div_ceil(3).saturating_mul(4).saturating_add(1) } else { most }
 }
 
-async fn say(to: &Far, message: &[u8], is_line: bool) -> Result<(), Fault> {
+async fn say(to: &PollClient, message: &[u8], is_line: bool) -> Result<(), Fault> {
     let ended = |Ended| Fault::Ended;
     let message = message.strip_suffix(b"\r").filter(|_| is_line).unwrap_or(message);
     match message.first() {
@@ -102,9 +102,9 @@ mod tests {
 
     /// What the broker gets of a body that comes in these parts.
     async fn posted(parts: &[&'static str], is_lines: bool) -> (Result<(), Fault>, Vec<String>) {
-        let (pipe, far) = pipe(&Clock::new(), &Arc::default(), Duration::from_secs(1));
+        let (pipe, client) = pipe(&Clock::new(), &Arc::default(), Duration::from_secs(1));
         let parts = parts.iter().map(|part| Ok(Bytes::from_static(part.as_bytes())));
-        let result = pass_on(stream::iter(parts), &far, is_lines, 12).await;
+        let result = pass_on(stream::iter(parts), &client, is_lines, 12).await;
         let mut buffer = [0; 1000];
         let read = pipe.try_read(&mut buffer).unwrap_or_default();
         let mut events = Vec::new();

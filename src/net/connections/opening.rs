@@ -7,32 +7,35 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::line::Parts;
-use super::{Connection, Context, Place, Watched, resume};
+use super::connection::Connection;
+use super::resume;
 use crate::auth;
+use crate::net::admission::Permit;
+use crate::net::context::Context;
+use crate::net::http_io::{Parts, Watched};
 use crate::outbound::{Outbox, Socket, TlsSocket};
 use crate::protocol::action_cable::Parameters;
 use crate::session::Session;
 use crate::types::{ClientCommand, Codec, Repeat, SessionId};
 
 /// What is known of a connection before it is one.
-pub(super) struct Opening {
-    pub(super) codec: Codec,
-    pub(super) place: Place,
-    pub(super) sid: SessionId,
-    pub(super) admitted: Result<auth::Client, auth::Refused>,
+pub(in crate::net) struct Opening {
+    pub(in crate::net) codec: Codec,
+    pub(in crate::net) permit: Permit,
+    pub(in crate::net) sid: SessionId,
+    pub(in crate::net) admitted: Result<auth::Client, auth::Refused>,
     /// The session it wants back.
-    pub(super) resume: Option<SessionId>,
+    pub(in crate::net) resume: Option<SessionId>,
     /// When it is confirmed a subscription again.
-    pub(super) repeat: Repeat,
-    pub(super) ping: Parameters,
+    pub(in crate::net) repeat: Repeat,
+    pub(in crate::net) ping: Parameters,
     /// What it has asked for by connecting.
-    pub(super) first: Option<ClientCommand<'static>>,
+    pub(in crate::net) first: Option<ClientCommand<'static>>,
 }
 
 impl Opening {
     /// Takes the socket out of hyper and gives it a task.
-    pub(super) fn start(self, context: &Arc<Context>, upgraded: Upgraded) {
+    pub(in crate::net) fn start(self, context: &Arc<Context>, upgraded: Upgraded) {
         let Some((socket, head, read)) = take_out(upgraded) else {
             tracing::error!("a connection is not the socket it was accepted as");
             return;
@@ -42,14 +45,14 @@ impl Opening {
 
     /// Gives a connection over a socket its task. `head` is what the client is yet to be sent of the
     /// answer to its handshake, and `read` what came with that.
-    pub(super) fn run(
+    pub(in crate::net) fn run(
         self,
         context: &Arc<Context>,
         socket: Box<dyn Socket>,
         mut head: Vec<u8>,
         read: Bytes,
     ) {
-        let Self { codec, place, sid, admitted, resume, repeat, ping, first } = self;
+        let Self { codec, permit, sid, admitted, resume, repeat, ping, first } = self;
         let outbox = Outbox::new(socket, codec, context.settings.max_outbox);
         let (shared, to) = (Arc::clone(context), Arc::clone(&outbox));
         if resume.is_some() || admitted.is_err() {
@@ -59,7 +62,7 @@ impl Opening {
             Ok(client) => client,
             Err(refused) => {
                 context.heartbeat.add(&outbox, ping);
-                context.tasks.spawn(Connection::refused(shared, place, to, sid, refused));
+                context.tasks.spawn(Connection::refused(shared, permit, to, sid, refused));
                 return;
             }
         };
@@ -78,7 +81,7 @@ impl Opening {
                 let beating = Arc::clone(&shared);
                 let session = (session, registration);
                 let connection =
-                    Connection::new(shared, place, to, session, restored, (first, head, &read));
+                    Connection::new(shared, permit, to, session, restored, (first, head, &read));
                 beating.heartbeat.add(&outbox, ping);
                 drop((outbox, beating, read));
                 connection.await;
@@ -87,7 +90,7 @@ impl Opening {
         }
         let session = (session, registration);
         let connection =
-            Connection::new(shared, place, to, session, Vec::new(), (first, head, &read));
+            Connection::new(shared, permit, to, session, Vec::new(), (first, head, &read));
         context.heartbeat.add(&outbox, ping);
         drop(read); // even an empty one can hold on to hyper's buffer
         context.tasks.spawn(connection);

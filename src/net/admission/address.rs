@@ -17,7 +17,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 ///
 /// What stands before it anyone could have written. Something that is no address ends the search:
 /// then the proxy that passed it on is as far as is known.
-pub(super) fn client(peer: IpAddr, headers: &HeaderMap, proxies: &Proxies) -> IpAddr {
+pub(in crate::net) fn client(peer: IpAddr, headers: &HeaderMap, proxies: &Proxies) -> IpAddr {
     let mut address = peer.to_canonical();
     if !proxies.contain(address) {
         return address;

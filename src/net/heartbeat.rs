@@ -30,7 +30,7 @@ pub(super) const BEATS_A_SECOND: u32 = 10;
 const PINGS_A_TURN: usize = 128;
 
 /// How often a connection that needs nothing is looked at, to let go of it when it has ended.
-const IDLE_LOOK: u32 = 600;
+const IDLE_CHECK_BEATS: u32 = 600;
 
 /// How long an unread arrival has to become a read one.
 const GRACE: u32 = 5;
@@ -56,18 +56,18 @@ pub struct Heartbeat {
 
 #[derive(Debug, Default)]
 struct Wheel {
-    due: BTreeMap<u32, Vec<Pulse>>,
+    due: BTreeMap<u32, Vec<TimerEntry>>,
     stopped: bool,
 }
 
 /// One connection's place in the wheel.
 #[derive(Debug)]
-struct Pulse {
+struct TimerEntry {
     outbox: Weak<Outbox>,
     /// Beats between the protocol's pings; 0 for none.
     every: u32,
     next_ping: u32,
-    next_look: u32,
+    next_check: u32,
     /// Asked for a sign of life, at a beat, with so much progress made by what waited.
     asked: Option<(u32, Option<u32>)>,
     precision: PingPrecision,
@@ -94,12 +94,12 @@ impl Heartbeat {
     pub fn add(&self, outbox: &Recipient, ping: Parameters) {
         let (beat, codec) = (self.beat(), outbox.codec());
         let every = if codec.pings() { beats(ping.ping_interval) } else { 0 };
-        let pulse = Pulse {
+        let entry = TimerEntry {
             outbox: Arc::downgrade(outbox),
             every,
             next_ping: beat.saturating_add(every),
-            next_look: beat.saturating_add(if self.interval == 0 {
-                IDLE_LOOK
+            next_check: beat.saturating_add(if self.interval == 0 {
+                IDLE_CHECK_BEATS
             } else {
                 self.interval
             }),
@@ -110,7 +110,7 @@ impl Heartbeat {
         if wheel.stopped {
             outbox.close(CloseReason::ServerRestart);
         } else {
-            wheel.add(pulse);
+            wheel.add(entry);
         }
     }
 
@@ -128,8 +128,8 @@ impl Heartbeat {
             wheel.stopped = true;
             std::mem::take(&mut wheel.due)
         };
-        for (number, pulse) in all.into_values().flatten().enumerate() {
-            if let Some(outbox) = pulse.outbox.upgrade() {
+        for (number, entry) in all.into_values().flatten().enumerate() {
+            if let Some(outbox) = entry.outbox.upgrade() {
                 outbox.close(CloseReason::ServerRestart);
             }
             if number % PINGS_A_TURN == 0 {
@@ -146,10 +146,10 @@ impl Heartbeat {
             let mut sent = 0;
             while !due.is_empty() {
                 let rest = due.split_off(due.len().min(PINGS_A_TURN));
-                for mut pulse in due {
-                    let Some(outbox) = pulse.outbox.upgrade() else { continue };
-                    sent += self.pulse(&mut pulse, &outbox, beat, &mut pings);
-                    self.wheel.lock().add(pulse);
+                for mut entry in due {
+                    let Some(outbox) = entry.outbox.upgrade() else { continue };
+                    sent += self.tick(&mut entry, &outbox, beat, &mut pings);
+                    self.wheel.lock().add(entry);
                 }
                 due = rest;
                 tokio::task::yield_now().await;
@@ -158,49 +158,55 @@ impl Heartbeat {
         }
     }
 
-    fn pulse(&self, pulse: &mut Pulse, outbox: &Outbox, beat: u32, pings: &mut Pings) -> usize {
+    fn tick(&self, entry: &mut TimerEntry, outbox: &Outbox, beat: u32, pings: &mut Pings) -> usize {
         let mut sent = 0;
-        if pulse.every > 0 && pulse.next_ping <= beat {
-            let frame = pings.protocol(outbox, pulse.precision, &self.clock);
+        if entry.every > 0 && entry.next_ping <= beat {
+            let frame = pings.protocol(outbox, entry.precision, &self.clock);
             sent += outbox.send(&frame, || frame.clone());
             if outbox.is_unasked() {
                 sent += pings.native(outbox);
             }
-            pulse.next_ping = beat + pulse.every;
+            entry.next_ping = beat + entry.every;
         }
-        if pulse.next_look <= beat {
-            sent += self.look(pulse, outbox, beat, pings);
+        if entry.next_check <= beat {
+            sent += self.check_liveness(entry, outbox, beat, pings);
         }
         sent
     }
 
     /// Asks a silent connection for a sign of life, or gives it up.
-    fn look(&self, pulse: &mut Pulse, outbox: &Outbox, beat: u32, pings: &mut Pings) -> usize {
+    fn check_liveness(
+        &self,
+        entry: &mut TimerEntry,
+        outbox: &Outbox,
+        beat: u32,
+        pings: &mut Pings,
+    ) -> usize {
         if self.interval == 0 {
-            pulse.next_look = beat + IDLE_LOOK;
+            entry.next_check = beat + IDLE_CHECK_BEATS;
             return 0;
         }
         if !outbox.codec().is_framed() {
             // it can't answer, but its system has to acknowledge what is sent
-            pulse.next_look = beat + self.interval;
-            let is_pinged = (1..=self.interval).contains(&pulse.every);
+            entry.next_check = beat + self.interval;
+            let is_pinged = (1..=self.interval).contains(&entry.every);
             return if is_pinged { 0 } else { outbox.send(KEEP_ALIVE, || Bytes::from(KEEP_ALIVE)) };
         }
         let heard = outbox.heard();
-        match pulse.asked {
-            Some((asked, _)) if heard >= asked => pulse.asked = None,
+        match entry.asked {
+            Some((asked, _)) if heard >= asked => entry.asked = None,
             Some((_, progress)) => {
                 let progressed = outbox.progress();
                 if outbox.socket().has_input() {
                     outbox.wake();
-                    pulse.next_look = beat + GRACE;
+                    entry.next_check = beat + GRACE;
                 } else if progress.is_some() && progressed != progress {
                     // the ping waited behind something, and the client still reads
-                    pulse.asked = Some((beat, progressed));
-                    pulse.next_look = beat + self.timeout;
+                    entry.asked = Some((beat, progressed));
+                    entry.next_check = beat + self.timeout;
                 } else {
                     outbox.close(CloseReason::NoPong);
-                    pulse.next_look = beat + IDLE_LOOK;
+                    entry.next_check = beat + IDLE_CHECK_BEATS;
                 }
                 return 0;
             }
@@ -208,26 +214,26 @@ impl Heartbeat {
         }
         let silent_until = heard.saturating_add(self.interval);
         if silent_until > beat {
-            pulse.next_look = silent_until;
+            entry.next_check = silent_until;
             return 0;
         }
         let sent = pings.native(outbox);
-        pulse.asked = Some((beat, outbox.progress()));
-        pulse.next_look = beat + self.timeout;
+        entry.asked = Some((beat, outbox.progress()));
+        entry.next_check = beat + self.timeout;
         sent
     }
 }
 
 impl Wheel {
-    fn add(&mut self, pulse: Pulse) {
+    fn add(&mut self, entry: TimerEntry) {
         let due =
-            if pulse.every > 0 { pulse.next_ping.min(pulse.next_look) } else { pulse.next_look };
-        self.due.entry(due).or_default().push(pulse);
+            if entry.every > 0 { entry.next_ping.min(entry.next_check) } else { entry.next_check };
+        self.due.entry(due).or_default().push(entry);
     }
 
-    fn take(&mut self, beat: u32) -> Option<Vec<Pulse>> {
-        let entry = self.due.first_entry().filter(|entry| *entry.key() <= beat)?;
-        Some(entry.remove())
+    fn take(&mut self, beat: u32) -> Option<Vec<TimerEntry>> {
+        let first = self.due.first_entry().filter(|first| *first.key() <= beat)?;
+        Some(first.remove())
     }
 }
 

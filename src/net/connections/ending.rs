@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Context;
 use crate::broker::SubscriberKey;
+use crate::net::context::Context;
 use crate::node::{Ended, Goodbye};
 use crate::outbound::{Recipient, Registration};
 use crate::session::Session;

@@ -3,9 +3,9 @@
 //! hyper has a connection to itself as long as it is one of HTTP. Two kinds of answers need more of it.
 //! One that is a while in coming wants to know when the client goes: hyper asks nothing of a client
 //! while it answers one, and notices an end only when it writes, so the connection itself looks, as long
-//! as someone [watches](Line::watch) it. And one that never ends [takes the connection
-//! over](Line::take_over): once its head is sent, what is written next is its body, and hyper and its
-//! buffers are let go. The answer to a WebSocket handshake is [kept back](Line::keep_back), to leave
+//! as someone [watches](HttpIo::watch) it. And one that never ends [takes the
+//! socket](HttpIo::take_socket): once its head is sent, what is written next is its body, and hyper and its
+//! buffers are let go. The answer to a WebSocket handshake is [deferred](HttpIo::defer_writes), to leave
 //! with the first frames.
 
 use std::fmt;
@@ -23,26 +23,26 @@ use crate::outbound::Socket;
 
 /// How much is read of what a client sends before it has its answer. Behind more than that its end
 /// isn't seen.
-const MOST_AHEAD: usize = 1024;
+const MAX_READ_AHEAD: usize = 1024;
 
 /// An HTTP connection, as the listener tells the routes of it.
 #[derive(Clone, Default)]
-pub struct Line(Arc<State>);
+pub struct HttpIo(Arc<State>);
 
 #[derive(Default)]
 struct State {
     watches: AtomicUsize,
     is_wanted: AtomicBool,
-    keeps_back: AtomicBool,
+    defers_writes: AtomicBool,
     taker: Mutex<Option<oneshot::Sender<Box<dyn Socket>>>>,
 }
 
 /// The wish to know at once when the client goes; over when dropped.
 #[derive(Debug)]
-pub struct Watch(Line);
+pub struct Watch(HttpIo);
 
-impl Line {
-    /// A line nobody watches.
+impl HttpIo {
+    /// A connection nobody watches.
     pub fn new() -> Self {
         Self::default()
     }
@@ -61,7 +61,7 @@ impl Line {
 
     /// The socket below, as soon as all that hyper has to send is sent: for an answer whose head is
     /// its last. Asked for with that answer, not before.
-    pub fn take_over(&self) -> oneshot::Receiver<Box<dyn Socket>> {
+    pub fn take_socket(&self) -> oneshot::Receiver<Box<dyn Socket>> {
         let (sender, receiver) = oneshot::channel();
         *self.0.taker.lock() = Some(sender);
         self.0.is_wanted.store(true, Ordering::Release);
@@ -70,12 +70,12 @@ impl Line {
 
     /// Keeps what hyper writes from now on, for who gets the connection from hyper: sending costs
     /// more than anything else about a handshake, and the welcome follows at once.
-    pub fn keep_back(&self) {
-        self.0.keeps_back.store(true, Ordering::Release);
+    pub fn defer_writes(&self) {
+        self.0.defers_writes.store(true, Ordering::Release);
     }
 
-    fn keeps_back(&self) -> bool {
-        self.0.keeps_back.load(Ordering::Acquire)
+    fn defers_writes(&self) -> bool {
+        self.0.defers_writes.load(Ordering::Acquire)
     }
 
     /// Whether somebody takes the connection over.
@@ -84,16 +84,16 @@ impl Line {
     }
 
     /// Gives the socket to who takes the connection over.
-    pub fn hand_over(&self, socket: Box<dyn Socket>) {
+    pub fn give_socket(&self, socket: Box<dyn Socket>) {
         if let Some(taker) = self.0.taker.lock().take() {
             drop(taker.send(socket)); // who wanted it may be gone
         }
     }
 }
 
-impl fmt::Debug for Line {
+impl fmt::Debug for HttpIo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Line").field("watches", &self.0.watches).finish_non_exhaustive()
+        f.debug_struct("HttpIo").field("watches", &self.0.watches).finish_non_exhaustive()
     }
 }
 
@@ -108,7 +108,7 @@ impl Drop for Watch {
 pub struct Watched<S> {
     /// None once it has been taken over.
     io: Option<S>,
-    line: Line,
+    http: HttpIo,
     /// What the client has sent before it has its answer.
     ahead: Vec<u8>,
     /// What is kept back.
@@ -127,9 +127,9 @@ pub struct Parts<S> {
 }
 
 impl<S> Watched<S> {
-    /// A connection and its line.
-    pub fn new(io: S, line: Line) -> Self {
-        Self { io: Some(io), line, ahead: Vec::new(), unsent: Vec::new() }
+    /// A connection, and what the routes have of it.
+    pub fn new(io: S, http: HttpIo) -> Self {
+        Self { io: Some(io), http, ahead: Vec::new(), unsent: Vec::new() }
     }
 
     /// What there is of it, if it wasn't taken over.
@@ -149,7 +149,7 @@ impl<S: AsyncRead + Unpin> Watched<S> {
     /// Reads ahead to see whether the client is still there.
     fn look(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let mut buffer = [0; 256];
-        while self.ahead.len() < MOST_AHEAD {
+        while self.ahead.len() < MAX_READ_AHEAD {
             let mut buffer = ReadBuf::new(&mut buffer);
             match self.io()?.poll_read(context, &mut buffer) {
                 Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
@@ -187,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.line.keeps_back() {
+        if self.http.defers_writes() {
             self.unsent.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
@@ -199,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.line.keeps_back() {
+        if self.http.defers_writes() {
             let before = self.unsent.len();
             for slice in slices {
                 self.unsent.extend_from_slice(slice);
@@ -217,13 +217,13 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> AsyncWrite for Watched<S> {
     /// it has written all it has.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.io()?.poll_flush(context))?;
-        if self.line.is_watched() {
+        if self.http.is_watched() {
             self.look(context)?;
         }
-        if self.line.is_wanted()
+        if self.http.is_wanted()
             && let Some(socket) = self.io.take()
         {
-            self.line.hand_over(Box::new(socket));
+            self.http.give_socket(Box::new(socket));
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into())); // hyper's part is over
         }
         Poll::Ready(Ok(()))
@@ -243,12 +243,12 @@ mod tests {
 
     use super::*;
 
-    async fn pair() -> (Watched<TcpStream>, Line, TcpStream) {
+    async fn pair() -> (Watched<TcpStream>, HttpIo, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
-        let line = Line::new();
-        (Watched::new(server, line.clone()), line, client)
+        let http = HttpIo::new();
+        (Watched::new(server, http.clone()), http, client)
     }
 
     /// Flushes until that fails, as hyper does each time it is woken.
@@ -269,22 +269,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_goes_is_noticed_only_while_it_is_watched() {
-        let (mut io, line, client) = pair().await;
+        let (mut io, http, client) = pair().await;
         drop(client);
         tokio::time::sleep(Duration::from_millis(20)).await;
         poll_fn(|task| Pin::new(&mut io).poll_flush(task)).await.unwrap();
-        let watch = line.watch();
+        let watch = http.watch();
         assert_eq!(flush_until_it_fails(&mut io).await, io::ErrorKind::UnexpectedEof);
         drop(watch);
-        assert!(!line.is_watched());
+        assert!(!http.is_watched());
         poll_fn(|task| Pin::new(&mut io).poll_flush(task)).await.unwrap();
     }
 
     #[tokio::test]
     async fn what_comes_before_its_time_is_read_later() {
-        let (mut io, line, client) = pair().await;
+        let (mut io, http, client) = pair().await;
         client.try_write(b"the next request").unwrap();
-        let watch = line.watch();
+        let watch = http.watch();
         while io.ahead.is_empty() {
             io.io.as_ref().unwrap().readable().await.unwrap();
             poll_fn(|task| Pin::new(&mut io).poll_flush(task)).await.unwrap();
@@ -298,21 +298,21 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_is_read_ahead_than_there_is_room_for() {
-        let (mut io, line, client) = pair().await;
-        client.try_write(&[7; 8 * MOST_AHEAD]).unwrap();
-        let _watch = line.watch();
-        while io.ahead.len() < MOST_AHEAD {
+        let (mut io, http, client) = pair().await;
+        client.try_write(&[7; 8 * MAX_READ_AHEAD]).unwrap();
+        let _watch = http.watch();
+        while io.ahead.len() < MAX_READ_AHEAD {
             io.io.as_ref().unwrap().readable().await.unwrap();
             poll_fn(|task| Pin::new(&mut io).poll_flush(task)).await.unwrap();
         }
         poll_fn(|task| Pin::new(&mut io).poll_flush(task)).await.unwrap();
-        assert!(io.ahead.len() < 2 * MOST_AHEAD);
+        assert!(io.ahead.len() < 2 * MAX_READ_AHEAD);
     }
 
     #[tokio::test]
     async fn a_connection_is_taken_over_once_everything_is_sent() {
-        let (mut io, line, client) = pair().await;
-        let mut taken = line.take_over();
+        let (mut io, http, client) = pair().await;
+        let mut taken = http.take_socket();
         poll_fn(|task| Pin::new(&mut io).poll_write(task, b"head ")).await.unwrap();
         assert!(taken.try_recv().is_err());
         assert_eq!(flush_until_it_fails(&mut io).await, io::ErrorKind::NotConnected);
@@ -327,9 +327,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_kept_back_is_left_to_who_gets_the_connection() {
-        let (mut io, line, client) = pair().await;
+        let (mut io, http, client) = pair().await;
         poll_fn(|task| Pin::new(&mut io).poll_write(task, b"before ")).await.unwrap();
-        line.keep_back();
+        http.defer_writes();
         let slices = [io::IoSlice::new(b"101 "), io::IoSlice::new(b"Switching")];
         let written = poll_fn(|task| Pin::new(&mut io).poll_write_vectored(task, &slices)).await;
         assert_eq!(written.unwrap(), 13);
@@ -344,8 +344,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_nobody_takes_is_closed() {
-        let (mut io, line, client) = pair().await;
-        drop(line.take_over());
+        let (mut io, http, client) = pair().await;
+        drop(http.take_socket());
         assert_eq!(flush_until_it_fails(&mut io).await, io::ErrorKind::NotConnected);
         client.readable().await.unwrap();
         assert_eq!(client.try_read(&mut [0; 9]).unwrap(), 0);

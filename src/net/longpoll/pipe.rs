@@ -2,8 +2,8 @@
 //! the client posts waits here for the broker.
 //!
 //! ```text
-//!                    Outbox::send ─▶ to_client ─▶ Far::poll   ─▶ GET
-//! Connection ◀── Socket::try_read ◀─ to_broker ◀─ Far::post   ◀─ POST
+//!                    Outbox::send ─▶ to_client ─▶ PollClient::poll   ─▶ GET
+//! Connection ◀── Socket::try_read ◀─ to_broker ◀─ PollClient::post   ◀─ POST
 //! ```
 //!
 //! A client that polls no more is gone: then the connection is at the end of its input, as it would be
@@ -23,10 +23,10 @@ use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Sleep;
 
-use super::absent::{Absent, Key};
 use super::frames::{self, Frame, Kind};
 use super::tokens::Entry;
 use crate::clock::Clock;
+use crate::net::admission::absent::{Absent, Key, MakesRoom};
 use crate::outbound::Socket;
 
 /// How much waits for the client here; the rest waits in the connection's outbox, which has its own
@@ -38,23 +38,23 @@ const TO_BROKER: usize = 64 * 1024;
 
 /// The broker's end.
 #[derive(Debug)]
-pub(super) struct Pipe {
-    far: Far,
+pub(super) struct PollSocket {
+    client: PollClient,
     /// By which the client finds it.
-    entry: Option<Entry>,
-    alarm: Mutex<Option<Alarm>>,
+    entry: Option<Entry<PollClient>>,
+    alarm: Mutex<Option<Timeout>>,
 }
 
 /// Goes off when the client may be gone.
 #[derive(Debug)]
-struct Alarm {
+struct Timeout {
     at: Instant,
     sleep: Pin<Box<Sleep>>,
 }
 
 /// The client's end, for the requests that come in its name.
 #[derive(Clone, Debug)]
-pub(super) struct Far(Arc<Shared>);
+pub(super) struct PollClient(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -104,7 +104,7 @@ pub(super) enum Polled {
 /// A client that polls: while this lives it is there.
 #[derive(Debug)]
 pub(super) struct Polling {
-    far: Far,
+    client: PollClient,
     number: u64,
 }
 
@@ -113,23 +113,31 @@ pub(super) struct Polling {
 pub(super) struct Ended;
 
 /// Both ends. A client that hasn't polled for `patience` is gone, or as soon as its place is needed.
-pub(super) fn pipe(clock: &Arc<Clock>, absent: &Arc<Absent>, patience: Duration) -> (Pipe, Far) {
+pub(super) fn pipe(
+    clock: &Arc<Clock>,
+    absent: &Arc<Absent>,
+    patience: Duration,
+) -> (PollSocket, PollClient) {
     let now = clock.now();
     let state = State { gone_at: Some(now + patience), ..State::default() };
-    let far = Far(Arc::new(Shared {
+    let client = PollClient(Arc::new(Shared {
         clock: Arc::clone(clock),
         absent: Arc::clone(absent),
         patience,
         state: Mutex::new(state),
         owner: AtomicWaker::new(),
     }));
-    let mut state = far.0.state.lock();
-    state.absence = Some(absent.enter(false, now, far.clone()));
+    let mut state = client.0.state.lock();
+    state.absence = Some(absent.enter(false, now, client.shared()));
     drop(state);
-    (Pipe { far: far.clone(), entry: None, alarm: Mutex::default() }, far)
+    (PollSocket { client: client.clone(), entry: None, alarm: Mutex::default() }, client)
 }
 
-impl Far {
+impl PollClient {
+    fn shared(&self) -> Arc<dyn MakesRoom> {
+        Arc::<Shared>::clone(&self.0)
+    }
+
     /// Begins a poll, which replaces any other.
     pub(super) fn poll(&self) -> Polling {
         let mut state = self.0.state.lock();
@@ -143,20 +151,7 @@ impl Far {
         self.0.is_back(absence);
         wake(replaced);
         self.0.owner.wake();
-        Polling { far: self.clone(), number }
-    }
-
-    /// Takes the client for gone, unless it is back from this absence.
-    pub(super) fn give_up(&self, absence: Key, now: Instant) -> bool {
-        let mut state = self.0.state.lock();
-        let is_absent = state.absence == Some(absence);
-        if is_absent {
-            state.absence = None;
-            state.gone_at = Some(now);
-        }
-        drop(state);
-        self.0.owner.wake();
-        is_absent
+        Polling { client: self.clone(), number }
     }
 
     /// Says something to the broker, as soon as it has taken in what was said before.
@@ -190,10 +185,25 @@ impl Shared {
     }
 }
 
+impl MakesRoom for Shared {
+    /// Takes the client for gone, unless it is back from this absence.
+    fn give_up(&self, absence: Key, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        let is_absent = state.absence == Some(absence);
+        if is_absent {
+            state.absence = None;
+            state.gone_at = Some(now);
+        }
+        drop(state);
+        self.owner.wake();
+        is_absent
+    }
+}
+
 impl Polling {
     /// Waits for something to tell the client. The broker's pings are answered meanwhile.
     pub(super) async fn messages(&mut self) -> Polled {
-        let shared = &self.far.0;
+        let shared = &self.client.0;
         poll_fn(|task| {
             let mut state = shared.state.lock();
             if state.poll != self.number {
@@ -216,14 +226,14 @@ impl Polling {
 
 impl Drop for Polling {
     fn drop(&mut self) {
-        let shared = &self.far.0;
+        let shared = &self.client.0;
         let mut state = shared.state.lock();
         if state.poll == self.number {
             let now = shared.clock.now();
             state.poller = None;
             state.gone_at = Some(now + shared.patience);
             if !state.is_closed {
-                state.absence = Some(shared.absent.enter(true, now, self.far.clone()));
+                state.absence = Some(shared.absent.enter(true, now, self.client.shared()));
             }
             drop(state);
             shared.owner.wake();
@@ -266,22 +276,22 @@ fn wake(wakers: impl IntoIterator<Item = Waker>) {
     wakers.into_iter().for_each(Waker::wake);
 }
 
-impl Pipe {
+impl PollSocket {
     /// Keeps an entry for as long as the connection lasts.
-    pub(super) fn enter(&mut self, entry: Entry) {
+    pub(super) fn enter(&mut self, entry: Entry<PollClient>) {
         self.entry = Some(entry);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.far.0.state.lock()
+        self.client.0.state.lock()
     }
 
     fn is_gone(&self, state: &State) -> bool {
-        state.gone_at.is_some_and(|at| at <= self.far.0.clock.now())
+        state.gone_at.is_some_and(|at| at <= self.client.0.clock.now())
     }
 }
 
-impl Socket for Pipe {
+impl Socket for PollSocket {
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut state = self.state();
         if state.to_broker.is_empty() {
@@ -316,14 +326,14 @@ impl Socket for Pipe {
     }
 
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.far.0.owner.register(context.waker());
+        self.client.0.owner.register(context.waker());
         let mut alarm = self.alarm.lock();
         loop {
             let (is_readable, gone_at) = {
                 let state = self.state();
                 (!state.to_broker.is_empty() || state.is_closed, state.gone_at)
             };
-            let now = self.far.0.clock.now();
+            let now = self.client.0.clock.now();
             if is_readable || gone_at.is_some_and(|at| at <= now) {
                 return Poll::Ready(Ok(()));
             }
@@ -331,11 +341,11 @@ impl Socket for Pipe {
                 *alarm = None;
                 return Poll::Pending;
             };
-            let Alarm { sleep, .. } = match &mut *alarm {
+            let Timeout { sleep, .. } = match &mut *alarm {
                 Some(alarm) if alarm.at == at => alarm,
                 _ => {
                     let sleep = Box::pin(tokio::time::sleep(at.saturating_duration_since(now)));
-                    alarm.insert(Alarm { at, sleep })
+                    alarm.insert(Timeout { at, sleep })
                 }
             };
             if sleep.as_mut().poll(context).is_pending() {
@@ -346,7 +356,7 @@ impl Socket for Pipe {
     }
 
     fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.far.0.owner.register(context.waker());
+        self.client.0.owner.register(context.waker());
         let state = self.state();
         let is_full = !state.is_ended && state.to_client.len() >= TO_CLIENT;
         if is_full { Poll::Pending } else { Poll::Ready(Ok(())) }
@@ -364,14 +374,14 @@ impl Socket for Pipe {
         let absence = if state.is_closed { state.absence.take() } else { None };
         let (poller, posters) = (state.poller.take(), std::mem::take(&mut state.posters));
         drop(state);
-        self.far.0.is_back(absence);
+        self.client.0.is_back(absence);
         wake(poller);
         wake(posters);
-        self.far.0.owner.wake();
+        self.client.0.owner.wake();
     }
 }
 
-impl Drop for Pipe {
+impl Drop for PollSocket {
     fn drop(&mut self) {
         self.shutdown(Shutdown::Both);
     }
@@ -387,7 +397,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(15);
 
-    fn ends() -> (Pipe, Far) {
+    fn ends() -> (PollSocket, PollClient) {
         pipe(&Clock::new(), &Arc::default(), PATIENCE)
     }
 
@@ -411,13 +421,13 @@ mod tests {
         Polled::Messages(messages.iter().map(|&text| text.to_owned()).collect())
     }
 
-    fn read(pipe: &Pipe) -> Vec<u8> {
+    fn read(pipe: &PollSocket) -> Vec<u8> {
         let mut buffer = [0; 100];
         let read = pipe.try_read(&mut buffer).unwrap_or_default();
         buffer[..read].to_vec()
     }
 
-    async fn until_readable(pipe: &Pipe) {
+    async fn until_readable(pipe: &PollSocket) {
         poll_fn(|task| pipe.poll_read_ready(task)).await.unwrap();
     }
 
@@ -425,15 +435,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_said_between_polls_comes_with_the_next() {
-        let (pipe, far) = ends();
-        let mut poll = far.poll();
+        let (pipe, client) = ends();
+        let mut poll = client.poll();
         assert_eq!(now(&mut poll), None);
         pipe.try_write(&text("a")).unwrap();
         assert_eq!(now(&mut poll), Some(messages(&["a"])));
         drop(poll);
         let c = text("c");
         pipe.try_write(&[&text("b")[..], &c[..2]].concat()).unwrap();
-        let mut poll = far.poll();
+        let mut poll = client.poll();
         assert_eq!(now(&mut poll), Some(messages(&["b"])));
         assert_eq!(now(&mut poll), None);
         pipe.try_write(&c[2..]).unwrap();
@@ -442,8 +452,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_poll_that_waits_is_woken() {
-        let (pipe, far) = ends();
-        let poll = tokio::spawn(async move { far.poll().messages().await });
+        let (pipe, client) = ends();
+        let poll = tokio::spawn(async move { client.poll().messages().await });
         tokio::task::yield_now().await;
         pipe.try_write(&text("a")).unwrap();
         assert_eq!(poll.await.unwrap(), messages(&["a"]));
@@ -451,28 +461,28 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_ping_is_answered_at_once_but_behind_messages_with_the_next_poll() {
-        let (pipe, far) = ends();
+        let (pipe, client) = ends();
         pipe.try_write(&ping()).unwrap();
         assert!(read(&pipe).is_empty(), "nobody polls");
-        let mut poll = far.poll();
+        let mut poll = client.poll();
         assert_eq!(now(&mut poll), None);
         assert_eq!(read(&pipe), PONG);
         pipe.try_write(&[text("a"), ping()].concat()).unwrap();
         assert_eq!(now(&mut poll), Some(messages(&["a"])));
         drop(poll);
         assert!(read(&pipe).is_empty());
-        let _poll = far.poll();
+        let _poll = client.poll();
         assert_eq!(read(&pipe), PONG);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_second_poll_sends_the_first_away_and_loses_nothing() {
-        let (pipe, far) = ends();
-        let mut first = far.poll();
+        let (pipe, client) = ends();
+        let mut first = client.poll();
         let waits = tokio::spawn(async move { (first.messages().await, first) });
         tokio::task::yield_now().await;
         let second = tokio::spawn(async move {
-            let mut second = far.poll();
+            let mut second = client.poll();
             (second.messages().await, second)
         });
         let (polled, first) = waits.await.unwrap();
@@ -488,12 +498,12 @@ mod tests {
     async fn who_polls_no_more_is_gone() {
         let clock = Clock::new();
         let _watch = tokio::spawn(Arc::clone(&clock).watch(CancellationToken::new()));
-        let (pipe, far) = pipe(&clock, &Arc::default(), PATIENCE);
+        let (pipe, client) = pipe(&clock, &Arc::default(), PATIENCE);
         let (start, second) = (clock.now(), Duration::from_secs(1));
         let polls = async {
             for _ in 0..3 {
                 tokio::time::sleep(PATIENCE.saturating_sub(second)).await;
-                let _poll = far.poll();
+                let _poll = client.poll();
                 tokio::time::sleep(PATIENCE + second).await;
             }
         };
@@ -519,11 +529,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn all_that_wait_to_post_do() {
-        let (pipe, far) = ends();
-        far.post(Kind::Text, &vec![b'x'; TO_BROKER]).await.unwrap();
+        let (pipe, client) = ends();
+        client.post(Kind::Text, &vec![b'x'; TO_BROKER]).await.unwrap();
         let posts = [0; 3].map(|_| {
-            let far = far.clone();
-            tokio::spawn(async move { far.post(Kind::Text, b"x").await })
+            let client = client.clone();
+            tokio::spawn(async move { client.post(Kind::Text, b"x").await })
         });
         tokio::task::yield_now().await;
         while pipe.try_read(&mut [0; 10_000]).is_ok() {}
@@ -534,10 +544,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_posted_waits_for_room() {
-        let (pipe, far) = ends();
+        let (pipe, client) = ends();
         let payload = vec![b'x'; TO_BROKER];
-        far.post(Kind::Text, &payload).await.unwrap();
-        let second = far.post(Kind::Text, &payload);
+        client.post(Kind::Text, &payload).await.unwrap();
+        let second = client.post(Kind::Text, &payload);
         tokio::pin!(second);
         assert_eq!(second.as_mut().now_or_never(), None);
         let mut taken = 0;
@@ -546,15 +556,15 @@ mod tests {
         }
         second.await.unwrap();
         pipe.shutdown(Shutdown::Both);
-        assert_eq!(far.post(Kind::Text, b"").await, Err(Ended));
+        assert_eq!(client.post(Kind::Text, b"").await, Err(Ended));
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_more_waits_for_the_client_than_there_is_room_for() {
-        let (pipe, far) = ends();
+        let (pipe, client) = ends();
         let large = text(&"x".repeat(3 * TO_CLIENT));
         let mut rest = &*large;
-        let mut poll = far.poll();
+        let mut poll = client.poll();
         while !rest.is_empty() {
             let written = pipe.try_write(rest).unwrap();
             assert!(written <= TO_CLIENT);
@@ -572,22 +582,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_end_comes_behind_what_was_said() {
-        let (pipe, far) = ends();
+        let (pipe, client) = ends();
         pipe.try_write(&text("a")).unwrap();
         let mut close = Vec::new();
         write_close(&mut close, 1001, "");
         pipe.try_write(&close).unwrap();
-        let mut poll = far.poll();
+        let mut poll = client.poll();
         assert_eq!(now(&mut poll), Some(messages(&["a"])));
         assert_eq!(read(&pipe), [0x88, 0x80, 0, 0, 0, 0], "the client closes too");
         assert_eq!(now(&mut poll), Some(Polled::Ended));
-        assert_eq!(far.post(Kind::Text, b"").await, Err(Ended));
+        assert_eq!(client.post(Kind::Text, b"").await, Err(Ended));
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_hears_of_the_end() {
-        let (pipe, far) = ends();
-        let poll = tokio::spawn(async move { far.poll().messages().await });
+        let (pipe, client) = ends();
+        let poll = tokio::spawn(async move { client.poll().messages().await });
         tokio::task::yield_now().await;
         drop(pipe);
         assert_eq!(poll.await.unwrap(), Polled::Ended);

@@ -4,37 +4,37 @@ use std::borrow::Cow;
 
 use warp::http::{HeaderMap, HeaderValue, header};
 
-use super::TokenName;
-use super::handshake::Refusal;
+use super::refusal::Refusal;
+use crate::net::context::TokenName;
 use crate::protocol::action_cable::{self, SESSION_HEADER, SESSION_PARAMETER};
 use crate::protocol::phoenix;
 use crate::protocol::query::parameter;
 use crate::types::{Codec, PresenceId, Repeat, SessionId};
 
-/// A client's terms.
-pub(super) struct Terms<'a> {
+/// What a client asks for with its handshake.
+pub(in crate::net) struct HandshakeParams<'a> {
     /// What is answered of the subprotocols it offers.
-    pub(super) subprotocol: Option<&'static str>,
+    pub(in crate::net) subprotocol: Option<&'static str>,
     /// Its token.
-    pub(super) token: Option<Cow<'a, str>>,
+    pub(in crate::net) token: Option<Cow<'a, str>>,
     /// The session it wants back.
-    pub(super) resume: Option<SessionId>,
+    pub(in crate::net) resume: Option<SessionId>,
     /// When it is confirmed a subscription again.
-    pub(super) repeat: Repeat,
+    pub(in crate::net) repeat: Repeat,
     /// What it is called, if it may be called anything.
-    pub(super) called: Option<PresenceId>,
+    pub(in crate::net) called: Option<PresenceId>,
 }
 
-impl<'a> Terms<'a> {
+impl<'a> HandshakeParams<'a> {
     /// Reads them from a request.
-    pub(super) fn read(
+    pub(in crate::net) fn read(
         codec: Codec,
         name: &TokenName,
         headers: &'a HeaderMap,
         query: &'a str,
     ) -> Result<Self, Refusal> {
         let header = name.header.as_ref().and_then(|name| token_in(headers.get(name)?));
-        let terms = match codec {
+        let params = match codec {
             Codec::ActionCable => {
                 let subprotocol = action_cable::choose_subprotocol(offered(headers))
                     .map_err(|error| Refusal::Subprotocol(error.to_string()))?;
@@ -76,8 +76,8 @@ impl<'a> Terms<'a> {
                 called: None,
             },
         };
-        let token = terms.token.or_else(|| parameter(query, &name.parameter));
-        Ok(Self { token, ..terms })
+        let token = params.token.or_else(|| parameter(query, &name.parameter));
+        Ok(Self { token, ..params })
     }
 }
 

@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::absent::Absent;
 use super::address;
-use super::longpoll::Absent;
 
 /// Beyond this a map that has emptied gives its memory back.
 const KEPT_ROOM: usize = 1024;
 
 /// What bounds connections.
 #[derive(Clone, Copy, Debug)]
-pub struct Most {
+pub struct ConnectionLimits {
     /// Most connections at once.
     pub connections: usize,
     /// Most of one address.
@@ -25,9 +25,9 @@ pub struct Most {
     pub per_second: Option<usize>,
 }
 
-/// Why there is no place.
+/// Why there is no permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoPlace {
+pub enum AdmissionError {
     /// There are as many connections as there may be.
     Full,
     /// This address has as many as one may have.
@@ -38,8 +38,8 @@ pub enum NoPlace {
 
 /// Counts connections and lets in no more than there may be.
 #[derive(Debug)]
-pub(super) struct Admission {
-    most: Most,
+pub(in crate::net) struct Admission {
+    limits: ConnectionLimits,
     open: AtomicUsize,
     /// Only addresses with connections, and only if they are bounded.
     by_address: Mutex<HashMap<IpAddr, usize>>,
@@ -48,7 +48,7 @@ pub(super) struct Admission {
 
 /// One connection's place among the allowed number; free again when dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct Permit {
     admission: Arc<Admission>,
     /// The address it counts against; boxed, as there are many of these and few have one.
     address: Option<Box<IpAddr>>,
@@ -56,50 +56,50 @@ pub struct Place {
 
 impl Admission {
     /// Nobody is in.
-    pub(super) fn new(most: Most) -> Arc<Self> {
-        let rate = most.per_second.map(Rate::new);
-        Arc::new(Self { most, open: AtomicUsize::new(0), by_address: Mutex::default(), rate })
+    pub(in crate::net) fn new(limits: ConnectionLimits) -> Arc<Self> {
+        let rate = limits.per_second.map(Rate::new);
+        Arc::new(Self { limits, open: AtomicUsize::new(0), by_address: Mutex::default(), rate })
     }
 
     /// A place for a connection from an address, if there is one. If all are taken and one of those that
     /// are `absent` makes room, there are more than there may be until that has ended: it takes up no file.
-    pub(super) fn admit(
+    pub(in crate::net) fn admit(
         self: &Arc<Self>,
         address: IpAddr,
         now: Instant,
         absent: &Absent,
-    ) -> Result<Place, NoPlace> {
-        let more = |open: usize| (open < self.most.connections).then_some(open + 1);
+    ) -> Result<Permit, AdmissionError> {
+        let more = |open: usize| (open < self.limits.connections).then_some(open + 1);
         let is_full = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err();
         if is_full {
             if !absent.can_make_room(now) {
-                return Err(NoPlace::Full);
+                return Err(AdmissionError::Full);
             }
             self.open.fetch_add(1, Ordering::Relaxed);
         }
-        let mut place = Place { admission: Arc::clone(self), address: None };
-        if let Some(most) = self.most.per_address {
+        let mut permit = Permit { admission: Arc::clone(self), address: None };
+        if let Some(most) = self.limits.per_address {
             let address = address::network(address);
             let mut by_address = self.by_address.lock();
             let count = by_address.entry(address).or_insert(0);
             if *count >= most {
-                return Err(NoPlace::Address);
+                return Err(AdmissionError::Address);
             }
             *count += 1;
-            place.address = Some(Box::new(address));
+            permit.address = Some(Box::new(address));
         }
         // last, so that those who are refused anyway don't use it up
         if self.rate.as_ref().is_some_and(|rate| !rate.take(now)) {
-            return Err(NoPlace::Rate);
+            return Err(AdmissionError::Rate);
         }
         if is_full && !absent.make_room(now) {
-            return Err(NoPlace::Full);
+            return Err(AdmissionError::Full);
         }
-        Ok(place)
+        Ok(permit)
     }
 
     /// How many connections are open.
-    pub(super) fn connections(&self) -> usize {
+    pub(in crate::net) fn connections(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
@@ -119,7 +119,7 @@ impl Admission {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.admission.open.fetch_sub(1, Ordering::Relaxed);
         if let Some(address) = self.address.take() {
@@ -163,7 +163,8 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
 
-    const ANY: Most = Most { connections: usize::MAX, per_address: None, per_second: None };
+    const ANY: ConnectionLimits =
+        ConnectionLimits { connections: usize::MAX, per_address: None, per_second: None };
 
     fn now() -> Instant {
         Clock::new().now()
@@ -175,35 +176,35 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_places_and_they_come_free() {
-        let admission = Admission::new(Most { per_address: Some(2), ..ANY });
+        let admission = Admission::new(ConnectionLimits { per_address: Some(2), ..ANY });
         let admit = |address: &str| admission.admit(ip(address), now(), &Absent::default());
         let (first, _second) = (admit("192.0.2.1").unwrap(), admit("192.0.2.1").unwrap());
-        assert_eq!(admit("192.0.2.1").unwrap_err(), NoPlace::Address);
+        assert_eq!(admit("192.0.2.1").unwrap_err(), AdmissionError::Address);
         assert_eq!(admission.connections(), 2, "the one refused holds no place");
         let _other = admit("192.0.2.2").unwrap();
         drop(first);
         let _again = admit("::ffff:192.0.2.1").unwrap();
-        assert_eq!(admit("192.0.2.1").unwrap_err(), NoPlace::Address);
+        assert_eq!(admit("192.0.2.1").unwrap_err(), AdmissionError::Address);
     }
 
     #[test]
     fn an_ipv6_network_is_one_address() {
-        let admission = Admission::new(Most { per_address: Some(1), ..ANY });
+        let admission = Admission::new(ConnectionLimits { per_address: Some(1), ..ANY });
         let admit = |address: &str| admission.admit(ip(address), now(), &Absent::default());
-        let _place = admit("2001:db8::1").unwrap();
-        assert_eq!(admit("2001:db8::ffff:1").unwrap_err(), NoPlace::Address);
+        let _permit = admit("2001:db8::1").unwrap();
+        assert_eq!(admit("2001:db8::ffff:1").unwrap_err(), AdmissionError::Address);
         let _other = admit("2001:db8:0:1::1").unwrap();
     }
 
     #[test]
     fn nothing_is_kept_of_addresses_without_connections() {
-        let admission = Admission::new(Most { per_address: Some(1), ..ANY });
+        let admission = Admission::new(ConnectionLimits { per_address: Some(1), ..ANY });
         let admit = |n: u32| {
             admission.admit(IpAddr::from(n.to_be_bytes()), now(), &Absent::default()).unwrap()
         };
-        let places: Vec<Place> = (0..10_000).map(admit).collect();
+        let permits: Vec<Permit> = (0..10_000).map(admit).collect();
         assert_eq!(admission.by_address.lock().len(), 10_000);
-        drop(places);
+        drop(permits);
         let by_address = admission.by_address.lock();
         assert!(by_address.is_empty() && by_address.capacity() <= KEPT_ROOM);
     }
@@ -211,23 +212,24 @@ mod tests {
     #[test]
     fn without_a_bound_addresses_are_not_counted() {
         let admission = Admission::new(ANY);
-        let _place = admission.admit(ip("192.0.2.1"), now(), &Absent::default()).unwrap();
+        let _permit = admission.admit(ip("192.0.2.1"), now(), &Absent::default()).unwrap();
         assert!(admission.by_address.lock().is_empty());
     }
 
     #[test]
     fn the_number_of_all_comes_first() {
-        let admission = Admission::new(Most { connections: 1, per_second: Some(1), ..ANY });
+        let admission =
+            Admission::new(ConnectionLimits { connections: 1, per_second: Some(1), ..ANY });
         let at = now();
-        let place = admission.admit(ip("192.0.2.1"), at, &Absent::default()).unwrap();
+        let permit = admission.admit(ip("192.0.2.1"), at, &Absent::default()).unwrap();
         assert_eq!(
             admission.admit(ip("192.0.2.2"), at, &Absent::default()).unwrap_err(),
-            NoPlace::Full
+            AdmissionError::Full
         );
-        drop(place);
+        drop(permit);
         assert_eq!(
             admission.admit(ip("192.0.2.2"), at, &Absent::default()).unwrap_err(),
-            NoPlace::Rate
+            AdmissionError::Rate
         );
         assert_eq!(admission.connections(), 0);
     }

@@ -1,0 +1,54 @@
+//! What every kind of connection begins with: whether there is room, and who it is.
+
+use std::net::IpAddr;
+
+use warp::http::HeaderMap;
+
+use super::params::HandshakeParams;
+use super::refusal::Refusal;
+use crate::cors;
+use crate::net::connections::Opening;
+use crate::net::context::Context;
+use crate::protocol;
+use crate::types::{Codec, SessionId};
+
+/// Lets a client in, if there is room: who it is shows in what becomes of its connection. Whether its
+/// page may connect has been looked at.
+pub(in crate::net) fn open(
+    context: &Context,
+    codec: Codec,
+    client: IpAddr,
+    query: &str,
+    params: HandshakeParams<'_>,
+) -> Result<Opening, Refusal> {
+    if context.is_stopping() {
+        return Err(Refusal::Stopping);
+    }
+    let permit = context.admit(client)?;
+    let sid = random_sid().ok_or(Refusal::NoRandomness)?;
+    let now = context.clock.unix().as_secs();
+    let admitted = context.access.admit(params.token.as_deref(), now);
+    let is_public = context.access.streams.public;
+    Ok(Opening {
+        codec,
+        permit,
+        sid,
+        admitted: admitted.map(|client| client.called(params.called)),
+        resume: params.resume,
+        repeat: params.repeat,
+        ping: context.settings.ping.with_query(query),
+        first: is_public.then(|| protocol::decode_connecting(codec)).flatten(),
+    })
+}
+
+/// Whether the page that asks by a plain request may, if one asks.
+pub(in crate::net) fn check_origin(context: &Context, headers: &HeaderMap) -> Result<(), Refusal> {
+    if cors::may_ask(&context.access, headers) { Ok(()) } else { Err(Refusal::Origin) }
+}
+
+/// A session id that nobody can guess; `None` if the system has no randomness.
+pub(in crate::net) fn random_sid() -> Option<SessionId> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(SessionId::from_bits(u128::from_ne_bytes(bytes)))
+}

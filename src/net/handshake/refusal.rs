@@ -1,0 +1,117 @@
+//! Why a handshake was refused, and what is answered then.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use warp::http::{HeaderValue, StatusCode, header};
+use warp::reply::Response;
+
+use crate::auth;
+use crate::net::admission::AdmissionError;
+use crate::net::context::Context;
+use crate::protocol::sse::BadQuery;
+use crate::types::HandshakeFailure;
+
+/// Why a handshake was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(in crate::net) enum Refusal {
+    #[error("this is a WebSocket endpoint: connect with a WebSocket client")]
+    NotWebSocket,
+    #[error("only version 13 of the WebSocket protocol is spoken here")]
+    Version,
+    #[error("only version 2 of the Phoenix serializer is spoken here: connect with vsn=2.0.0")]
+    Serializer,
+    #[error("Sec-WebSocket-Key has to be 16 bytes in base64")]
+    Key,
+    #[error("{0}")]
+    Subprotocol(String),
+    #[error("this origin may not connect: see --allowed-origins")]
+    Origin,
+    #[error("the broker is full: try again later")]
+    Full,
+    #[error(
+        "this address has as many connections as one may have: close some, or see \
+         --max-connections-per-address"
+    )]
+    Address,
+    #[error("too many clients connect at this moment: try again in a second")]
+    Rate,
+    #[error("the broker is stopping")]
+    Stopping,
+    #[error("{0}: connect with a good token")]
+    Unauthorized(auth::Refused),
+    /// As Phoenix answers it.
+    #[error("{0}: connect with a good token")]
+    Forbidden(auth::Refused),
+    #[error("this may not be followed: {0}")]
+    Rejected(Cow<'static, str>),
+    #[error("{0}")]
+    TooMuch(Cow<'static, str>),
+    #[error(transparent)]
+    Query(#[from] BadQuery),
+    #[error("the system gave no random numbers")]
+    NoRandomness,
+}
+
+impl From<AdmissionError> for Refusal {
+    fn from(reason: AdmissionError) -> Self {
+        match reason {
+            AdmissionError::Full => Self::Full,
+            AdmissionError::Address => Self::Address,
+            AdmissionError::Rate => Self::Rate,
+        }
+    }
+}
+
+impl Refusal {
+    const fn meaning(&self) -> (StatusCode, HandshakeFailure) {
+        match self {
+            Self::NotWebSocket => (StatusCode::UPGRADE_REQUIRED, HandshakeFailure::NotWebSocket),
+            Self::Version => (StatusCode::UPGRADE_REQUIRED, HandshakeFailure::Version),
+            Self::Key => (StatusCode::BAD_REQUEST, HandshakeFailure::Key),
+            Self::Subprotocol(_) | Self::Serializer => {
+                (StatusCode::BAD_REQUEST, HandshakeFailure::Subprotocol)
+            }
+            Self::Origin => (StatusCode::FORBIDDEN, HandshakeFailure::Origin),
+            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Full),
+            Self::Address => (StatusCode::TOO_MANY_REQUESTS, HandshakeFailure::Address),
+            Self::Rate => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Rate),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Stopping),
+            Self::Unauthorized(_) | Self::Rejected(_) => {
+                (StatusCode::UNAUTHORIZED, HandshakeFailure::Unauthorized)
+            }
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, HandshakeFailure::Unauthorized),
+            Self::TooMuch(_) | Self::Query(_) => {
+                (StatusCode::BAD_REQUEST, HandshakeFailure::Malformed)
+            }
+            Self::NoRandomness => (StatusCode::INTERNAL_SERVER_ERROR, HandshakeFailure::System),
+        }
+    }
+}
+
+/// Counts a refusal and says what it means to a client.
+pub(in crate::net) fn note(context: &Context, client: IpAddr, refusal: &Refusal) -> StatusCode {
+    let (status, failure) = refusal.meaning();
+    context.instruments.handshake_failures.increment(failure);
+    tracing::debug!(%client, reason = %refusal, "a handshake is refused");
+    status
+}
+
+/// The answer to a request that was refused.
+pub(in crate::net) fn refuse(refusal: &Refusal, status: StatusCode) -> Response {
+    let mut response = Response::new(format!("{refusal}\n").into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if status == StatusCode::UPGRADE_REQUIRED {
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if *refusal == Refusal::Rate {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}

@@ -1,0 +1,105 @@
+//! The WebSocket handshake (RFC 6455 section 4.2): answered by warp, after which the bare
+//! `TcpStream` is taken out of hyper.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hyper::upgrade::OnUpgrade;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
+use warp::reply::Response;
+
+use super::open::open;
+use super::params::HandshakeParams;
+use super::refusal::{Refusal, note, refuse};
+use crate::methods::only;
+use crate::net::admission::Peer;
+use crate::net::admission::address;
+use crate::net::context::Context;
+use crate::net::http_io::HttpIo;
+use crate::protocol::websocket::accept_key;
+use crate::types::Codec;
+
+/// The route that WebSocket clients of a protocol connect to.
+pub fn route(context: Arc<Context>, codec: Codec) -> BoxedFilter<(Response,)> {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    only("GET", "GET")
+        .and(warp::header::headers_cloned())
+        .and(query)
+        .and(warp::ext::get::<Peer>())
+        .and(warp::ext::get::<HttpIo>())
+        .and(warp::ext::optional::<OnUpgrade>())
+        .map(move |headers: HeaderMap, query: String, Peer(peer), http: HttpIo, upgrade| {
+            let client = address::client(peer, &headers, &context.proxies);
+            match accept(&context, codec, client, (&headers, &query), upgrade) {
+                Ok(response) => {
+                    http.defer_writes();
+                    response
+                }
+                Err(refusal) => refuse(&refusal, note(&context, client, &refusal)),
+            }
+        })
+        .boxed()
+}
+
+fn accept(
+    context: &Arc<Context>,
+    codec: Codec,
+    client: IpAddr,
+    (headers, query): (&HeaderMap, &str),
+    upgrade: Option<OnUpgrade>,
+) -> Result<Response, Refusal> {
+    let has = |name, token: &str| {
+        let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|list| list.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
+    };
+    let upgrade = upgrade.ok_or(Refusal::NotWebSocket)?;
+    if !has(header::CONNECTION, "upgrade") || !has(header::UPGRADE, "websocket") {
+        return Err(Refusal::NotWebSocket);
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(Refusal::Version);
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY);
+    let accept = key.and_then(|key| accept_key(key.as_bytes())).ok_or(Refusal::Key)?;
+    let accept = HeaderValue::try_from(accept).map_err(|_| Refusal::Key)?;
+    let params = HandshakeParams::read(codec, &context.token, headers, query)?;
+    let origins = context.access.origins.as_ref();
+    if origins.is_some_and(|allowed| !allowed.allow(origin(headers))) {
+        return Err(Refusal::Origin);
+    }
+    let subprotocol = params.subprotocol;
+    let opening = open(context, codec, client, query, params)?;
+    if let (Codec::Phoenix, Err(refused)) = (codec, &opening.admitted) {
+        // its client loses its patience with each handshake that succeeds, and comes back at once
+        return Err(Refusal::Forbidden(*refused));
+    }
+    tracing::debug!(%client, sid = %opening.sid, "a handshake is followed");
+    let (tasks, context) = (context.tasks.clone(), Arc::clone(context));
+    tasks.spawn(async move {
+        // spawned anew, so that what the handshake needed is let go
+        if let Ok(upgraded) = upgrade.await {
+            opening.start(&context, upgraded);
+        }
+    });
+
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let answer = response.headers_mut();
+    answer.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    answer.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(subprotocol) = subprotocol {
+        let subprotocol = HeaderValue::from_static(subprotocol);
+        answer.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
+    Ok(response)
+}
+
+/// Where the page comes from, if a page asks. Two answers are none.
+fn origin(headers: &HeaderMap) -> Option<&str> {
+    let mut origins = headers.get_all(header::ORIGIN).into_iter();
+    let only = origins.next().filter(|_| origins.next().is_none());
+    only.and_then(|origin| origin.to_str().ok())
+}

@@ -1,0 +1,28 @@
+//! Connections of clients, whatever carries them: WebSockets, streams of events, and long polling.
+//!
+//! ```text
+//! admission     where a client is, and whether there is room for it
+//! handshake     a request: what it asks for, a refusal or an opening; the route of WebSockets
+//! event_stream, longpoll    the routes of the other two
+//! connections   a task each, from the welcome to the end
+//! heartbeat     one task that pings them all
+//! http_io       the connection below a request, taken out of hyper
+//! ```
+
+mod admission;
+mod connections;
+mod context;
+mod event_stream;
+mod handshake;
+mod heartbeat;
+mod http_io;
+mod longpoll;
+
+pub use admission::{AdmissionError, ConnectionLimits, Peer, Permit, network};
+pub use connections::Connection;
+pub use context::{Context, Settings, TokenName};
+pub use event_stream::route as event_stream;
+pub use handshake::route as websocket;
+pub use heartbeat::{Heartbeat, Liveness};
+pub use http_io::{HttpIo, Watch, Watched};
+pub use longpoll::route as long_polling;
