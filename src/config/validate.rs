@@ -14,37 +14,37 @@ use super::{
 use crate::types::{Limits, Pace};
 
 /// The shortest interval or timeout. Less would be a busy loop over every connection.
-const SHORTEST: Duration = Duration::from_millis(100);
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest interval or timeout. Beyond it, 0 (none) is meant.
-const LONGEST: Duration = Duration::from_secs(60 * 60);
+const MAX_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// The shortest time to answer over a network.
-const SHORTEST_FETCH: Duration = Duration::from_millis(10);
+const MIN_FETCH_TIMEOUT: Duration = Duration::from_millis(10);
 /// The longest time for somebody who joins not to be shown.
-const LONGEST_FETCH: Duration = Duration::from_secs(10);
+const MAX_FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest TTL. Each ended session is kept that long.
-const LONGEST_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The smallest message limit: a subscribe with a short stream name must fit.
-const SMALLEST_MESSAGE: usize = 128;
+const MIN_MESSAGE_SIZE: usize = 128;
 /// The smallest body limit: a small publication must fit.
-const SMALLEST_BODY: usize = 1024;
+const MIN_BODY_SIZE: usize = 1024;
 /// The smallest buffer the HTTP parser works with.
-const SMALLEST_HEADER: usize = 8 * 1024;
+const MIN_HEADER_SIZE: usize = 8 * 1024;
 /// The largest head: each connection may hold one before anything is known of it.
-const LARGEST_HEADER: usize = 1024 * 1024;
+const MAX_HEADER_SIZE: usize = 1024 * 1024;
 /// The largest of the other sizes: a buffer of it is taken at once.
-const LARGEST: usize = 256 * 1024 * 1024;
+const MAX_SIZE: usize = 256 * 1024 * 1024;
 /// The largest memory for histories.
-const LARGEST_HISTORY: usize = 1 << 42;
+const MAX_HISTORY_SIZE: usize = 1 << 42;
 /// The largest count a setting may have; more is a slip of the finger.
-const LARGEST_COUNT: usize = 1_000_000_000;
+const MAX_COUNT: usize = 1_000_000_000;
 /// The highest rate of commands; more is a slip of the finger.
-const FASTEST: u32 = 1_000_000;
+const MAX_COMMAND_RATE: u32 = 1_000_000;
 /// The largest file a key is read from.
-const LARGEST_KEY: u64 = 4096;
+const MAX_KEY_SIZE: u64 = 4096;
 
-const NEVER_SHORTER: &str = "so short it would only make work";
-const ZERO_OR_LONGER: &str = "so short it would only make work; 0 turns it off";
-const ZERO_FOR_NONE: &str = "use 0 to turn it off";
+const TOO_SHORT: &str = "so short it would only make work";
+const TOO_SHORT_BUT_ZERO: &str = "so short it would only make work; 0 turns it off";
+const ZERO_TURNS_OFF: &str = "use 0 to turn it off";
 
 pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
     let default = Config::default();
@@ -79,7 +79,7 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
             "occupancy-interval",
             settings.occupancy_interval,
             default.occupancy_interval,
-            (SHORTEST, NEVER_SHORTER),
+            (MIN_INTERVAL, TOO_SHORT),
         )?,
         presence_fetch_url: settings.presence_fetch_url.map(|url| url.parse()).transpose()?,
         presence_fetch_timeout: fetch_timeout(
@@ -99,7 +99,7 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
             "state-interval",
             settings.state_interval,
             default.state_interval,
-            (SHORTEST, NEVER_SHORTER),
+            (MIN_INTERVAL, TOO_SHORT),
         )?,
         limits,
         ping_interval: interval("ping-interval", settings.ping_interval, default.ping_interval)?,
@@ -116,13 +116,13 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
             "handshake-timeout",
             settings.handshake_timeout,
             default.handshake_timeout,
-            (SHORTEST, "no request could arrive in time"),
+            (MIN_INTERVAL, "no request could arrive in time"),
         )?,
         shutdown_timeout: timeout(
             "shutdown-timeout",
             settings.shutdown_timeout,
             default.shutdown_timeout,
-            (Duration::ZERO, NEVER_SHORTER),
+            (Duration::ZERO, TOO_SHORT),
         )?,
         max_connections,
         max_connections_per_address,
@@ -133,13 +133,13 @@ pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
             "max-answer-size",
             settings.max_answer_size,
             default.max_answer_size,
-            SMALLEST_MESSAGE,
+            MIN_MESSAGE_SIZE,
         )?,
         max_body_size: size(
             "max-body-size",
             settings.max_body_size,
             default.max_body_size,
-            SMALLEST_BODY,
+            MIN_BODY_SIZE,
         )?,
         max_header_size: header_size(settings.max_header_size, default.max_header_size)?,
         examples: settings.examples.unwrap_or(default.examples),
@@ -158,13 +158,13 @@ fn message_and_outbox(
         "max-message-size",
         settings.max_message_size,
         default.max_message_size,
-        SMALLEST_MESSAGE,
+        MIN_MESSAGE_SIZE,
     )?;
     let max_outbox_size = size(
         "max-outbox-size",
         settings.max_outbox_size,
         default.max_outbox_size,
-        SMALLEST_MESSAGE,
+        MIN_MESSAGE_SIZE,
     )?;
     if max_outbox_size < max_message_size {
         return Err(ConfigError::OutboxBelowMessage {
@@ -225,7 +225,7 @@ fn pace(
     let rate = match rate {
         None => default.map(|pace| pace.per_second),
         Some(0) => None,
-        Some(rate) => Some(commands("max-commands-per-second", rate, FASTEST)?),
+        Some(rate) => Some(commands("max-commands-per-second", rate, MAX_COMMAND_RATE)?),
     };
     match (rate, burst) {
         (None, None) => Ok(None),
@@ -234,7 +234,8 @@ fn pace(
             Ok(Some(Pace { per_second, burst: per_second * Limits::BURST_SECONDS }))
         }
         (Some(per_second), Some(burst)) => {
-            let burst = commands("max-commands-burst", burst, FASTEST * Limits::BURST_SECONDS)?;
+            let burst =
+                commands("max-commands-burst", burst, MAX_COMMAND_RATE * Limits::BURST_SECONDS)?;
             if burst < per_second {
                 return Err(ConfigError::BurstBelowRate { burst, per_second });
             }
@@ -246,7 +247,7 @@ fn pace(
 fn commands(setting: &'static str, given: usize, most: u32) -> Result<u32, ConfigError> {
     let given = u32::try_from(given).unwrap_or(u32::MAX);
     let most = (most, "no client sends that many; use 0 for any number");
-    bounded(setting, given, (1, ZERO_FOR_NONE), most)
+    bounded(setting, given, (1, ZERO_TURNS_OFF), most)
 }
 
 /// A time after the end of a connection.
@@ -257,27 +258,28 @@ fn session_ttl(
 ) -> Result<Duration, ConfigError> {
     let given = given.unwrap_or(HumanDuration(default));
     let least = (HumanDuration(Duration::ZERO), "time doesn't run backwards");
-    let most = (HumanDuration(LONGEST_TTL), "every ended session is kept that long, so lower it");
+    let most = (HumanDuration(MAX_TTL), "every ended session is kept that long, so lower it");
     bounded(setting, given, least, most).map(|d| d.0)
 }
 
 fn history_limit(given: Option<usize>, default: usize) -> Result<usize, ConfigError> {
-    let most = (LARGEST_COUNT, "no machine holds that many");
+    let most = (MAX_COUNT, "no machine holds that many");
     bounded("history-limit", given.unwrap_or(default), (0, "none is the least"), most)
 }
 
 fn history_ttl(given: Option<HumanDuration>, default: Duration) -> Result<Duration, ConfigError> {
     let given = given.unwrap_or(HumanDuration(default));
-    let least = (HumanDuration(SHORTEST), "nobody could ask in time; --history-limit 0 keeps none");
-    let most = (HumanDuration(LONGEST_TTL), "each publication is kept that long, so lower it");
+    let least =
+        (HumanDuration(MIN_INTERVAL), "nobody could ask in time; --history-limit 0 keeps none");
+    let most = (HumanDuration(MAX_TTL), "each publication is kept that long, so lower it");
     bounded("history-ttl", given, least, most).map(|d| d.0)
 }
 
 fn history_max_bytes(given: Option<ByteSize>, default: usize) -> Result<usize, ConfigError> {
     let given = given.unwrap_or(ByteSize(default));
     let least =
-        (ByteSize(SMALLEST_BODY), "not one publication would fit; --history-limit 0 keeps none");
-    let most = (ByteSize(LARGEST_HISTORY), "no machine has that much memory");
+        (ByteSize(MIN_BODY_SIZE), "not one publication would fit; --history-limit 0 keeps none");
+    let most = (ByteSize(MAX_HISTORY_SIZE), "no machine has that much memory");
     bounded("history-max-bytes", given, least, most).map(|s| s.0)
 }
 
@@ -288,8 +290,8 @@ fn state_dir(dir: PathBuf) -> Result<PathBuf, ConfigError> {
 
 fn header_size(given: Option<ByteSize>, default: usize) -> Result<usize, ConfigError> {
     let given = given.unwrap_or(ByteSize(default));
-    let least = (ByteSize(SMALLEST_HEADER), "the HTTP parser needs that much");
-    let most = (ByteSize(LARGEST_HEADER), "every new connection may take that much memory");
+    let least = (ByteSize(MIN_HEADER_SIZE), "the HTTP parser needs that much");
+    let most = (ByteSize(MAX_HEADER_SIZE), "every new connection may take that much memory");
     bounded("max-header-size", given, least, most).map(|s| s.0)
 }
 
@@ -329,8 +331,8 @@ fn interval(
         None => Ok(default),
         Some(HumanDuration(Duration::ZERO)) => Ok(None),
         Some(given) => {
-            let least = (HumanDuration(SHORTEST), ZERO_OR_LONGER);
-            let most = (HumanDuration(LONGEST), ZERO_FOR_NONE);
+            let least = (HumanDuration(MIN_INTERVAL), TOO_SHORT_BUT_ZERO);
+            let most = (HumanDuration(MAX_INTERVAL), ZERO_TURNS_OFF);
             bounded(setting, given, least, most).map(|d| Some(d.0))
         }
     }
@@ -343,14 +345,15 @@ fn timeout(
     least: (Duration, &'static str),
 ) -> Result<Duration, ConfigError> {
     let given = given.unwrap_or(HumanDuration(default));
-    let most = (HumanDuration(LONGEST), "nobody waits that long");
+    let most = (HumanDuration(MAX_INTERVAL), "nobody waits that long");
     bounded(setting, given, (HumanDuration(least.0), least.1), most).map(|d| d.0)
 }
 
 fn fetch_timeout(given: Option<HumanDuration>, default: Duration) -> Result<Duration, ConfigError> {
     let given = given.unwrap_or(HumanDuration(default));
-    let least = (HumanDuration(SHORTEST_FETCH), "no application could answer in time");
-    let most = (HumanDuration(LONGEST_FETCH), "each join waits that long when it doesn't answer");
+    let least = (HumanDuration(MIN_FETCH_TIMEOUT), "no application could answer in time");
+    let most =
+        (HumanDuration(MAX_FETCH_TIMEOUT), "each join waits that long when it doesn't answer");
     bounded("presence-fetch-timeout", given, least, most).map(|d| d.0)
 }
 
@@ -359,7 +362,7 @@ fn liveness_timeout(
     default: Duration,
 ) -> Result<Duration, ConfigError> {
     let why = "no client could answer in time; --liveness-interval 0 is what turns it off";
-    timeout("liveness-timeout", given, default, (SHORTEST, why))
+    timeout("liveness-timeout", given, default, (MIN_INTERVAL, why))
 }
 
 fn size(
@@ -370,7 +373,7 @@ fn size(
 ) -> Result<usize, ConfigError> {
     let given = given.unwrap_or(ByteSize(default));
     let least = (ByteSize(least), "nothing useful would fit");
-    let most = (ByteSize(LARGEST), "one client or request could take that much memory");
+    let most = (ByteSize(MAX_SIZE), "one client or request could take that much memory");
     bounded(setting, given, least, most).map(|s| s.0)
 }
 
@@ -379,7 +382,7 @@ fn count(
     given: Option<usize>,
     default: usize,
 ) -> Result<usize, ConfigError> {
-    let most = (LARGEST_COUNT, "no machine holds that many");
+    let most = (MAX_COUNT, "no machine holds that many");
     bounded(setting, given.unwrap_or(default), (1, "nobody could do anything"), most)
 }
 
@@ -467,8 +470,8 @@ pub(super) fn secret(
 
 fn read_key(file: &PathBuf) -> io::Result<String> {
     let mut text = String::new();
-    let read = std::fs::File::open(file)?.take(LARGEST_KEY + 1).read_to_string(&mut text)?;
-    if read as u64 > LARGEST_KEY {
+    let read = std::fs::File::open(file)?.take(MAX_KEY_SIZE + 1).read_to_string(&mut text)?;
+    if read as u64 > MAX_KEY_SIZE {
         return Err(io::Error::other("more than 4096 bytes"));
     }
     Ok(text)

@@ -11,7 +11,7 @@
 
 mod answer;
 mod client;
-mod desk;
+mod lookup_queue;
 mod task;
 
 use std::io;
@@ -28,7 +28,7 @@ use crate::telemetry::Instruments;
 use crate::types::{Extra, FetchOutcome, PresenceId, StreamName};
 
 use client::Client;
-use desk::{Answer, Question};
+use lookup_queue::{Answer, Question};
 use task::Task;
 
 /// How many questions wait for the task before those who ask have to wait, too.

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, Failure};
-use super::desk::{Desk, Question};
+use super::lookup_queue::{LookupQueue, Question};
 use crate::clock::Clock;
 use crate::types::{Extra, PresenceId, StreamName};
 
@@ -34,7 +34,7 @@ const QUIET: Duration = Duration::from_secs(10);
 pub(super) struct Task {
     client: Arc<Client>,
     clock: Arc<Clock>,
-    desk: Desk,
+    lookups: LookupQueue,
     complained: Option<Instant>,
     /// Failures that aren't in the log.
     untold: u64,
@@ -45,7 +45,7 @@ type Asked = (StreamName, Vec<PresenceId>, Result<HashMap<PresenceId, Extra>, Fa
 impl Task {
     pub(super) fn new(client: Client, clock: Arc<Clock>) -> Self {
         let client = Arc::new(client);
-        Self { client, clock, desk: Desk::default(), complained: None, untold: 0 }
+        Self { client, clock, lookups: LookupQueue::default(), complained: None, untold: 0 }
     }
 
     /// Asks until it is stopped, or nobody is left who could have a question.
@@ -72,17 +72,17 @@ impl Task {
                         return;
                     }
                     let now = self.clock.now();
-                    taken.drain(..).for_each(|question| self.desk.ask(question, now));
+                    taken.drain(..).for_each(|question| self.lookups.ask(question, now));
                 }
                 () = gathered.as_mut(), if gathers => due = true,
             }
             while requests.len() < MOST_REQUESTS
-                && (due || requests.is_empty() || self.desk.is_full())
-                && let Some((stream, ids)) = self.desk.next()
+                && (due || requests.is_empty() || self.lookups.is_full())
+                && let Some((stream, ids)) = self.lookups.next()
             {
                 requests.push(ask(Arc::clone(&self.client), stream, ids));
             }
-            let waits = self.desk.has_waiting() && requests.len() < MOST_REQUESTS;
+            let waits = self.lookups.has_waiting() && requests.len() < MOST_REQUESTS;
             if waits && !gathers {
                 gathered.set(tokio::time::sleep(GATHER));
             }
@@ -95,7 +95,7 @@ impl Task {
             self.complain(&failure);
             failure.outcome
         });
-        self.desk.settle(&stream, ids, said, self.clock.now());
+        self.lookups.settle(&stream, ids, said, self.clock.now());
     }
 
     /// Tells of a failure in the log, unless that was told lately.

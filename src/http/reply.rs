@@ -15,11 +15,11 @@ use crate::telemetry::metrics::HTTP_REQUESTS;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("the key is missing or wrong: send it as `Authorization: Bearer KEY`")]
-    Unauthorized,
+    MissingKey,
     #[error("{0}")]
     Malformed(String),
     #[error("{0}: send `Authorization: Bearer KEY`, or in the query what a client connects with")]
-    NotForYou(String),
+    Unauthorized(String),
     #[error("this origin may not read here: see --allowed-origins")]
     Origin,
     #[error("the body is larger than {0} bytes: send less at once, or raise --max-body-size")]
@@ -50,7 +50,7 @@ pub(super) enum Refusal {
 impl Refusal {
     const fn status(&self) -> StatusCode {
         match self {
-            Self::Unauthorized | Self::NotForYou(_) => StatusCode::UNAUTHORIZED,
+            Self::MissingKey | Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Malformed(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -115,7 +115,7 @@ pub(super) fn authorize(key: Option<&Secret>, headers: &HeaderMap) -> Result<(),
         let (scheme, token) = value.split_at_checked("Bearer ".len())?;
         scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
     });
-    if given.is_some_and(|given| key.matches(given)) { Ok(()) } else { Err(Refusal::Unauthorized) }
+    if given.is_some_and(|given| key.matches(given)) { Ok(()) } else { Err(Refusal::MissingKey) }
 }
 
 /// Answers what no route took.

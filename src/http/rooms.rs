@@ -107,14 +107,14 @@ impl Rooms {
         let token = header.filter(|it| !it.is_empty()).or_else(|| parameter(query, &self.token));
         let now = self.clock.unix().as_secs();
         let client = self.access.admit(token.as_deref(), now);
-        client.map_err(|refused| Refusal::NotForYou(refused.to_string()))?;
+        client.map_err(|refused| Refusal::Unauthorized(refused.to_string()))?;
         let name = room.clone();
         let target = match parameter(query, SIGNED) {
             Some(signed) => Target::SignedFor { name, signed: signed.into_owned() },
             None => Target::Public(name),
         };
         let found = self.access.streams.resolve(target);
-        found.map_err(|error| Refusal::NotForYou(error.to_string()))?;
+        found.map_err(|error| Refusal::Unauthorized(error.to_string()))?;
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use strum::VariantArray as _;
 
-use super::doors::Addresses;
+use super::routes::Addresses;
 use crate::config::{Config, Protocol, Secret};
 use crate::http::{dashboard, pages};
 

@@ -63,8 +63,8 @@ fn advice(error: &io::Error, flag: &str) -> String {
     format!("choose another one with {flag}")
 }
 
-/// Of how many tries in vain one is told in the log: one every 10 s.
-const TRIES_A_WARNING: u32 = 100;
+/// Failed accepts for each line in the log: one every 10 s.
+const RETRIES_PER_WARNING: u32 = 100;
 
 /// A connection on which no request begins for so long is cut: nothing takes longer, but for a
 /// client that doesn't read its answer, and an answer that is meant to last.
@@ -100,7 +100,7 @@ pub(super) struct Listener {
     address: SocketAddr,
 }
 
-type Routes = BoxedFilter<(Response,)>;
+type Route = BoxedFilter<(Response,)>;
 
 impl Listener {
     /// Listens on an address, which `flag` sets.
@@ -124,7 +124,7 @@ impl Listener {
     }
 
     /// Accepts connections until the stop, as many that speak HTTP as there are places.
-    pub(super) fn serve(self, routes: Routes, pending: Arc<Pending>, serving: &Serving) {
+    pub(super) fn serve(self, routes: Route, pending: Arc<Pending>, serving: &Serving) {
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(serving.handshake_timeout)
@@ -139,7 +139,7 @@ impl Listener {
                 tracing::debug!(%error, "TCP_USER_TIMEOUT is not to be had");
             }
         }
-        let door = Door {
+        let endpoint = Endpoint {
             http,
             routes,
             certificate: serving.certificate.clone(),
@@ -154,11 +154,11 @@ impl Listener {
                         in_vain = 0;
                         let place = pending.enter(peer.ip());
                         let Some(slot) = stop.run_until_cancelled(place).await else { return };
-                        let (door, instruments) = (door.clone(), Arc::clone(&instruments));
+                        let (endpoint, instruments) = (endpoint.clone(), Arc::clone(&instruments));
                         requests.spawn(async move {
                             let result = tokio::select! {
-                                result = door.open(socket, peer.ip(), &slot) => result,
-                                () = slot.crowded_out() => Err(HandshakeFailure::Crowded),
+                                result = endpoint.open(socket, peer.ip(), &slot) => result,
+                                () = slot.evicted() => Err(HandshakeFailure::Crowded),
                             };
                             if let Err(failure) = result {
                                 tracing::debug!(%peer, reason = failure.as_ref(), "a connection ends");
@@ -185,7 +185,7 @@ impl Listener {
                 | io::ErrorKind::Interrupted
         );
         if !about_the_peer {
-            if in_vain.is_multiple_of(TRIES_A_WARNING) {
+            if in_vain.is_multiple_of(RETRIES_PER_WARNING) {
                 tracing::warn!(%error, address = %self.address, "no connection can be accepted");
             }
             tokio::time::sleep(OUT_OF_FILES).await;
@@ -195,15 +195,15 @@ impl Listener {
 
 /// What a connection needs to become more than a socket.
 #[derive(Clone)]
-struct Door {
+struct Endpoint {
     http: hyper::server::conn::http1::Builder,
-    routes: Routes,
+    routes: Route,
     certificate: Option<Arc<Certificate>>,
     timeout: Duration,
     stop: CancellationToken,
 }
 
-impl Door {
+impl Endpoint {
     /// Serves one connection's requests, until it ends or becomes a WebSocket.
     async fn open(
         self,
@@ -212,7 +212,7 @@ impl Door {
         slot: &Slot,
     ) -> Result<(), HandshakeFailure> {
         let Some(certificate) = self.certificate else {
-            return speak(self.http, socket, self.routes, self.stop, (peer, slot)).await;
+            return serve_connection(self.http, socket, self.routes, self.stop, (peer, slot)).await;
         };
         // in a box, so that a connection without TLS doesn't have room for it
         Box::pin(async move {
@@ -225,43 +225,43 @@ impl Door {
             };
             let Some(socket) = socket else { return Ok(()) };
             slot.speaks_tls();
-            speak(self.http, socket, self.routes, self.stop, (peer, slot)).await
+            serve_connection(self.http, socket, self.routes, self.stop, (peer, slot)).await
         })
         .await
     }
 }
 
-async fn speak(
+async fn serve_connection(
     http: hyper::server::conn::http1::Builder,
     socket: impl AsyncRead + AsyncWrite + outbound::Socket + Unpin,
-    routes: Routes,
+    routes: Route,
     stop: CancellationToken,
     (peer, slot): (IpAddr, &Slot),
 ) -> Result<(), HandshakeFailure> {
     let routes = TowerToHyperService::new(warp::service(routes));
-    let (asked, line, lasts) = (AtomicUsize::new(0), HttpIo::new(), AtomicBool::new(false));
+    let (asked, io, lasts) = (AtomicUsize::new(0), HttpIo::new(), AtomicBool::new(false));
     let made_room = AtomicBool::new(false);
     let service = service_fn(|mut request: hyper::Request<_>| {
         request.extensions_mut().insert(Peer(peer));
-        request.extensions_mut().insert(line.clone());
+        request.extensions_mut().insert(io.clone());
         slot.asks();
         asked.fetch_add(1, Ordering::Relaxed);
-        let (answer, line, lasts) = (routes.call(request), &line, &lasts);
+        let (answer, io, lasts) = (routes.call(request), &io, &lasts);
         let made_room = &made_room;
         async move {
             let mut answer = pin!(answer);
             let answer = poll_fn(|task| {
                 let answer = answer.as_mut().poll(task);
-                let is_watched = line.is_watched();
+                let is_watched = io.is_watched();
                 if lasts.swap(is_watched, Ordering::Relaxed) != is_watched {
-                    slot.step_out(is_watched);
+                    slot.pause(is_watched);
                 }
                 answer
             });
             let mut answer = answer.await;
             if let Ok(response) = &mut answer
                 && response.status() != StatusCode::SWITCHING_PROTOCOLS
-                && !line.is_wanted()
+                && !io.is_wanted()
                 && slot.is_last_answer()
             {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -270,12 +270,12 @@ async fn speak(
             answer
         }
     });
-    let socket = TokioIo::new(Watched::new(socket, line.clone()));
+    let socket = TokioIo::new(Watched::new(socket, io.clone()));
     let connection = http.serve_connection(socket, service).with_upgrades();
     tokio::pin!(connection);
     let stalled = async {
         let mut before = None;
-        while line.is_watched() || before != Some(asked.load(Ordering::Relaxed)) {
+        while io.is_watched() || before != Some(asked.load(Ordering::Relaxed)) {
             before = Some(asked.load(Ordering::Relaxed));
             tokio::time::sleep(LONGEST_REQUEST).await;
         }

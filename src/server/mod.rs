@@ -7,10 +7,10 @@
 //! ```
 
 mod announce;
-mod doors;
 mod listener;
 mod pending;
 mod room;
+mod routes;
 mod signals;
 mod state;
 mod tls;
@@ -31,14 +31,14 @@ use crate::config::{Config, ConfigError, TimestampPrecision, TlsFiles};
 use crate::fetch::{self, Fetcher};
 use crate::net::{ConnectionLimits, Context, Heartbeat, Liveness, Settings, TokenName};
 use crate::protocol::action_cable::{Parameters, PingPrecision};
-use crate::state::{Keeping, OpenError};
+use crate::state::{KeeperGuard, OpenError};
 use crate::telemetry::{Instruments, metrics as names};
 
 pub use listener::BindError;
 
-use doors::Doors;
 use listener::Serving;
 use room::Room;
+use routes::Routes;
 use tls::Certificate;
 
 /// How often the distributions are folded, so that they don't grow between scrapes.
@@ -84,10 +84,10 @@ pub enum Error {
 pub async fn run(config: Config) -> Result<(), Error> {
     let open_files = raise_open_file_limit();
     let prometheus = install_metrics(open_files)?;
-    let room = Room::new(open_files, Doors::count(&config));
+    let room = Room::new(open_files, Routes::count(&config));
     let broker = Broker::start(&config, &room)?;
     let context = &broker.context;
-    let doors = Doors::open(&config, context, prometheus.clone())?;
+    let routes = Routes::open(&config, context, prometheus.clone())?;
     let mut signals = signals::Signals::new()?;
     let certificate = config.tls.clone().map(|files| load(files, &context.instruments));
     let liveness = config.liveness_interval.map(|interval| interval + config.liveness_timeout);
@@ -100,8 +100,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
         requests: TaskTracker::new(),
         stop: CancellationToken::new(),
     };
-    let addresses = doors.addresses;
-    doors.serve(&room, &context.clock, &serving);
+    let addresses = routes.addresses;
+    routes.serve(&room, &context.clock, &serving);
     tokio::spawn(upkeep(prometheus));
     let connections = (context.settings.connection_limits.connections, room.connections());
     announce::ready(&config, &addresses, open_files, connections);
@@ -131,7 +131,7 @@ struct Broker {
     shards_stop: CancellationToken,
     shard_failed: CancellationToken,
     /// Looks after the files of the state, until the shards have closed them.
-    _keeping: Option<Keeping>,
+    _keeping: Option<KeeperGuard>,
     heartbeat_stop: CancellationToken,
     heartbeat: TaskTracker,
 }

@@ -34,7 +34,7 @@ const TLS_HANDSHAKE: Duration = Duration::from_millis(1);
 /// How many times as long a connection that has got nowhere yet has while places come free by themselves
 /// in good number: then it is a crowd that makes its way, and who waits will get in without anyone being
 /// sent away.
-const WHILE_IT_FLOWS: u32 = 4;
+const FLOW_GRACE_FACTOR: u32 = 4;
 
 /// Of how many places one has to come free within the time for a handshake for that.
 const FLOW: usize = 4;
@@ -83,7 +83,7 @@ struct Place {
     stage: Stage,
     /// When the stage began.
     since: Instant,
-    crowded_out: CancellationToken,
+    evicted: CancellationToken,
 }
 
 /// How far a connection is, in the order in which they make room.
@@ -114,7 +114,7 @@ pub(super) struct Slot {
     pending: Arc<Pending>,
     address: IpAddr,
     number: AtomicU64,
-    crowded_out: CancellationToken,
+    evicted: CancellationToken,
 }
 
 impl Pending {
@@ -145,18 +145,18 @@ impl Pending {
         places.waits = Some(address);
         // more than one has to go where some have come back
         while places.taken.len() >= self.max {
-            let crowded_out = self.find_overdue(&places, now)?;
-            if let Some(place) = places.remove(crowded_out) {
-                place.crowded_out.cancel();
+            let evicted = self.find_overdue(&places, now)?;
+            if let Some(place) = places.remove(evicted) {
+                place.evicted.cancel();
             }
         }
         places.waits = None;
-        let crowded_out = CancellationToken::new();
-        let token = crowded_out.clone();
+        let evicted = CancellationToken::new();
+        let token = evicted.clone();
         let place =
-            Place { address, entered: now, stage: Stage::Silent, since: now, crowded_out: token };
+            Place { address, entered: now, stage: Stage::Silent, since: now, evicted: token };
         let number = AtomicU64::new(places.take(place));
-        Ok(Slot { pending: Arc::clone(self), address, number, crowded_out })
+        Ok(Slot { pending: Arc::clone(self), address, number, evicted })
     }
 
     /// Who has to go at once, or how long it takes until someone has to.
@@ -183,7 +183,7 @@ impl Pending {
     /// How long a place may be held in a stage while a newcomer waits.
     fn hold(&self, stage: Stage, flows: bool) -> Duration {
         let max = u32::try_from(self.max).unwrap_or(u32::MAX);
-        let patience = if flows { WHILE_IT_FLOWS } else { 1 };
+        let patience = if flows { FLOW_GRACE_FACTOR } else { 1 };
         match stage {
             Stage::Silent => (ROUND_TRIP + REQUEST * max) * patience,
             Stage::Tls => (ROUND_TRIP + TLS_HANDSHAKE * max) * patience,
@@ -293,7 +293,7 @@ impl Slot {
 
     /// Gives the place up while a response lasts that isn't to be counted here, and takes one again
     /// when it is over, whether there is one or not.
-    pub(super) fn step_out(&self, out: bool) {
+    pub(super) fn pause(&self, out: bool) {
         let now = self.pending.clock.now();
         if out {
             self.leave(now);
@@ -305,9 +305,8 @@ impl Slot {
     fn return_at(&self, now: Instant) {
         let mut places = self.pending.places.lock();
         if !places.taken.contains_key(&self.number.load(Ordering::Relaxed)) {
-            let (address, crowded_out) = (self.address, self.crowded_out.clone());
-            let place =
-                Place { address, entered: now, stage: Stage::Asking, since: now, crowded_out };
+            let (address, evicted) = (self.address, self.evicted.clone());
+            let place = Place { address, entered: now, stage: Stage::Asking, since: now, evicted };
             self.number.store(places.take(place), Ordering::Relaxed);
         }
     }
@@ -329,8 +328,8 @@ impl Slot {
     }
 
     /// Waits until another connection has taken its place.
-    pub(super) async fn crowded_out(&self) {
-        self.crowded_out.cancelled().await;
+    pub(super) async fn evicted(&self) {
+        self.evicted.cancelled().await;
     }
 }
 
@@ -366,7 +365,7 @@ mod tests {
 
     /// Which of them have been sent away.
     fn gone(slots: &[Slot]) -> Vec<bool> {
-        slots.iter().map(|slot| slot.crowded_out.is_cancelled()).collect()
+        slots.iter().map(|slot| slot.evicted.is_cancelled()).collect()
     }
 
     #[test]
@@ -400,10 +399,10 @@ mod tests {
         slots[0].change(Stage::Tls, start);
         let all_but_one = start + ROUND_TRIP + TLS_HANDSHAKE * 99;
         let others: Vec<_> = (0..99).map(|_| pending.come(ANN, all_but_one).unwrap()).collect();
-        assert!(!slots[0].crowded_out.is_cancelled());
+        assert!(!slots[0].evicted.is_cancelled());
         let _newcomer = pending.come(ANN, all_but_one + TLS_HANDSHAKE).unwrap();
         assert_eq!(gone(&others), [false; 99]);
-        assert!(slots[0].crowded_out.is_cancelled());
+        assert!(slots[0].evicted.is_cancelled());
     }
 
     #[test]
@@ -489,29 +488,29 @@ mod tests {
         slots.pop().unwrap().leave(start + grace);
         let _next = pending.fill(ANN, start + grace);
         let _other = pending.come(ANN, start + grace).unwrap();
-        assert!(slots[0].crowded_out.is_cancelled(), "one now and then is no flow");
+        assert!(slots[0].evicted.is_cancelled(), "one now and then is no flow");
         for _ in 0..pending.flow() {
             slots.pop().unwrap().leave(start + grace);
         }
         let _next = pending.fill(ANN, start + grace);
         assert_eq!(pending.come(ANN, start + grace).unwrap_err(), MAX_HOLD.min(grace * 3));
-        assert!(!slots[1].crowded_out.is_cancelled());
+        assert!(!slots[1].evicted.is_cancelled());
         let _other = pending.come(ANN, start + grace * 2).unwrap();
-        assert!(slots[1].crowded_out.is_cancelled(), "it may stop");
+        assert!(slots[1].evicted.is_cancelled(), "it may stop");
     }
 
     #[test]
     fn who_steps_out_is_not_sent_away_and_comes_back() {
         let (pending, start) = room_for(2);
         let lasting = pending.come(ANN, start).unwrap();
-        lasting.step_out(true);
+        lasting.pause(true);
         let others = pending.fill(ANN, start);
         lasting.return_at(start + MAX_HOLD);
         lasting.return_at(start + MAX_HOLD);
         assert_eq!(pending.places.lock().taken.len(), 3);
         let _newcomer = pending.come(ANN, start + MAX_HOLD).unwrap();
         assert_eq!(gone(&others), [true, true], "one place was too many");
-        assert!(!lasting.crowded_out.is_cancelled());
+        assert!(!lasting.evicted.is_cancelled());
         assert_eq!(pending.places.lock().taken.len(), 2);
         drop(lasting);
         assert_eq!(pending.places.lock().taken.len(), 1);

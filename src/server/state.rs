@@ -7,7 +7,7 @@ use crate::broker::Settings;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::node::Startup;
-use crate::state::{Boot, Ending, Keeping, State};
+use crate::state::{Boot, Ending, KeeperGuard, State};
 use crate::telemetry::Instruments;
 
 /// What so many shards begin with, and what looks after their files as long as it is held.
@@ -17,7 +17,7 @@ pub(super) fn begin(
     settings: Settings,
     clock: &Clock,
     instruments: &Arc<Instruments>,
-) -> Result<(Startup, Option<Keeping>), Error> {
+) -> Result<(Startup, Option<KeeperGuard>), Error> {
     let now = clock.now();
     let Some(dir) = &config.state_dir else {
         return Ok((Startup::empty(shards, settings, now), None));

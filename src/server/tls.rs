@@ -14,11 +14,11 @@ use crate::outbound::{Socket as _, TlsSocket};
 use crate::telemetry::Instruments;
 use crate::types::HandshakeFailure;
 
-/// How often the files are looked at. What is the same at two looks is complete.
-const LOOK: Duration = Duration::from_secs(2);
+/// How often the files are read. What is the same twice in a row is complete.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long a client that is told to use TLS has to take that in.
-const LAST_WORD: Duration = Duration::from_secs(1);
+const CLOSE_NOTIFY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a plain HTTP client is told.
 const USE_TLS: &str = "this port speaks TLS: write https:// or wss://\n";
@@ -113,7 +113,7 @@ async fn say_use_tls(socket: &TcpStream) {
             }
         }
     };
-    if let Ok(Err(error)) = tokio::time::timeout(LAST_WORD, say).await {
+    if let Ok(Err(error)) = tokio::time::timeout(CLOSE_NOTIFY_TIMEOUT, say).await {
         tracing::debug!(%error, "it didn't wait for the answer");
     }
 }
@@ -121,11 +121,11 @@ async fn say_use_tls(socket: &TcpStream) {
 impl Reloader {
     /// Looks at the files now and then, and when it is asked to.
     pub(super) async fn run(mut self, mut asked: Signal) {
-        let mut looks = tokio::time::interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut checks = tokio::time::interval(CHECK_INTERVAL);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let is_asked = tokio::select! {
-                _ = looks.tick() => false,
+                _ = checks.tick() => false,
                 _ = asked.recv() => true,
             };
             let files = self.certificate.files.clone();

@@ -139,7 +139,7 @@ impl Keeper {
     }
 
     /// Makes a pass every `interval` in a thread of its own, until the guard is dropped.
-    pub fn every(self, interval: Duration) -> io::Result<Keeping> {
+    pub fn every(self, interval: Duration) -> io::Result<KeeperGuard> {
         let (stop, stopped) = sync_channel::<()>(0);
         let passes = move || {
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
@@ -147,7 +147,7 @@ impl Keeper {
             }
         };
         let thread = std::thread::Builder::new().name("state".to_owned()).spawn(passes)?;
-        Ok(Keeping { stop: Some(stop), thread: Some(thread) })
+        Ok(KeeperGuard { stop: Some(stop), thread: Some(thread) })
     }
 
     fn sync(&self, shard: u32) {
@@ -218,12 +218,12 @@ impl Keeper {
 
 /// A thread that makes passes; it ends when this is dropped, which waits for a pass under way.
 #[derive(Debug)]
-pub struct Keeping {
+pub struct KeeperGuard {
     stop: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Drop for Keeping {
+impl Drop for KeeperGuard {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {

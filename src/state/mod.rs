@@ -34,7 +34,7 @@ use parking_lot::Mutex;
 
 pub use directory::OpenError;
 pub use format::Boot;
-pub use keeper::{Keeper, Keeping};
+pub use keeper::{Keeper, KeeperGuard};
 pub use load::{Ending, Loaded};
 pub use log::Log;
 

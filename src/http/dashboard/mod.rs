@@ -128,8 +128,8 @@ fn events(
     }
     let stream = parameter(query, "stream").map(|name| StreamName::from(&*name));
     let (sender, mut events) = mpsc::channel(1);
-    let telling = Telling { dashboard: Arc::clone(dashboard), stream, events: sender };
-    dashboard.tasks.spawn(telling.until_it_is_over());
+    let stream = EventStream { dashboard: Arc::clone(dashboard), stream, events: sender };
+    dashboard.tasks.spawn(stream.run_until_closed());
     let body = stream::poll_fn(move |task| {
         let _held = &held; // for as long as there is a body
         events.poll_recv(task).map(|event: Option<Bytes>| event.map(Ok::<_, Infallible>))
@@ -145,24 +145,24 @@ fn events(
     Ok(response)
 }
 
-/// Tells one dashboard what it shows.
-struct Telling {
+/// The events of one dashboard.
+struct EventStream {
     dashboard: Arc<Dashboard>,
     stream: Option<StreamName>,
     events: mpsc::Sender<Bytes>,
 }
 
-/// Nothing more is told: the broker stops, or nobody takes it in.
-struct Over;
+/// The end of the stream: the broker stops, or its client is gone or too slow.
+struct Closed;
 
-impl From<Stopped> for Over {
+impl From<Stopped> for Closed {
     fn from(Stopped: Stopped) -> Self {
         Self
     }
 }
 
-impl Telling {
-    async fn until_it_is_over(self) {
+impl EventStream {
+    async fn run_until_closed(self) {
         let (router, events) = (Arc::clone(&self.dashboard.router), self.events.clone());
         tokio::select! {
             _ = self.run() => {}
@@ -171,7 +171,7 @@ impl Telling {
         }
     }
 
-    async fn run(self) -> Result<(), Over> {
+    async fn run(self) -> Result<(), Closed> {
         let Dashboard { router, clock, .. } = &*self.dashboard;
         let mut observer = match &self.stream {
             Some(stream) => Some(inspect::observe(router, stream.clone()).await?),
@@ -192,7 +192,7 @@ impl Telling {
                     self.send(self.snapshot().await?).await?;
                 }
                 change = next(observer.as_mut()) => {
-                    let change = change.ok_or(Over)?;
+                    let change = change.ok_or(Closed)?;
                     happened += 1;
                     if happened <= MOST_EVENTS {
                         self.send(snapshot::event(&change, clock.unix())).await?;
@@ -202,7 +202,7 @@ impl Telling {
         }
     }
 
-    async fn snapshot(&self) -> Result<Bytes, Over> {
+    async fn snapshot(&self) -> Result<Bytes, Closed> {
         let Dashboard { router, clock, connections, started, .. } = &*self.dashboard;
         let survey = inspect::survey(router, MOST_STREAMS).await?;
         let chosen = match &self.stream {
@@ -216,9 +216,9 @@ impl Telling {
         Ok(snapshot::snapshot(&survey, chosen, connections(), (clock.unix(), uptime)))
     }
 
-    async fn send(&self, event: Bytes) -> Result<(), Over> {
+    async fn send(&self, event: Bytes) -> Result<(), Closed> {
         let sent = tokio::time::timeout(STALLED, self.events.send(event)).await;
-        sent.map_err(|_| Over)?.map_err(|_| Over)
+        sent.map_err(|_| Closed)?.map_err(|_| Closed)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::net::{self, Context, HttpIo};
 use crate::telemetry::{logging, metrics as names};
 use crate::types::Codec;
 
-type Routes = BoxedFilter<(Response,)>;
+type Route = BoxedFilter<(Response,)>;
 
 /// Where the broker listens, with port 0 resolved.
 #[derive(Clone, Copy, Debug)]
@@ -31,12 +31,12 @@ pub(super) struct Addresses {
 }
 
 /// The listeners and what each serves.
-pub(super) struct Doors {
-    doors: Vec<(Listener, Routes)>,
+pub(super) struct Routes {
+    listeners: Vec<(Listener, Route)>,
     pub(super) addresses: Addresses,
 }
 
-impl Doors {
+impl Routes {
     /// Listens where the configuration says.
     pub(super) fn open(
         config: &Config,
@@ -61,18 +61,18 @@ impl Doors {
         api.extend(config.dashboard.then(|| dashboard(config, context)));
         api.extend(rooms);
         let metrics = http::metrics(move || scrape(&prometheus), config.access.scraping_key());
-        let mut doors: Vec<(SocketAddr, Listener, Vec<Routes>)> = Vec::new();
-        let mut open = |own: Option<SocketAddr>, flag, routes: Vec<Routes>| {
+        let mut listeners: Vec<(SocketAddr, Listener, Vec<Route>)> = Vec::new();
+        let mut open = |own: Option<SocketAddr>, flag, routes: Vec<Route>| {
             let at = own.unwrap_or(config.address());
             let any_port = own.is_some_and(|own| own.port() == 0);
-            let same = |door: &&mut (SocketAddr, Listener, Vec<Routes>)| door.0 == at && !any_port;
-            if let Some((_, listener, others)) = doors.iter_mut().find(same) {
+            let same = |one: &&mut (SocketAddr, Listener, Vec<Route>)| one.0 == at && !any_port;
+            if let Some((_, listener, others)) = listeners.iter_mut().find(same) {
                 others.extend(routes);
                 return Ok::<_, BindError>(listener.address());
             }
             let listener = Listener::bind(at, flag)?;
             let address = listener.address();
-            doors.push((at, listener, routes));
+            listeners.push((at, listener, routes));
             Ok(address)
         };
         let addresses = Addresses {
@@ -82,20 +82,20 @@ impl Doors {
         };
         let context = Arc::clone(context);
         let health = http::health(move || context.is_stopping());
-        let with_health = |(_, listener, routes): (SocketAddr, Listener, Vec<Routes>)| {
+        let with_health = |(_, listener, routes): (SocketAddr, Listener, Vec<Route>)| {
             let health = health.clone();
             // nested so that a route that fits keeps the later ones from being asked, or made room for
             let first =
                 routes.into_iter().rev().fold(health, |rest, one| one.or(rest).unify().boxed());
             (listener, first.recover(http::recover).unify().boxed())
         };
-        Ok(Self { doors: doors.into_iter().map(with_health).collect(), addresses })
+        Ok(Self { listeners: listeners.into_iter().map(with_health).collect(), addresses })
     }
 
     /// Lets connections in until the stop. Each port has places of its own for those that aren't
     /// WebSockets: clients can take none of the application's.
     pub(super) fn serve(self, room: &Room, clock: &Arc<Clock>, serving: &Serving) {
-        for ((listener, routes), places) in self.doors.into_iter().zip(room.places()) {
+        for ((listener, routes), places) in self.listeners.into_iter().zip(room.places()) {
             listener.serve(routes, Pending::new(places, Arc::clone(clock)), serving);
         }
     }
@@ -111,7 +111,7 @@ impl Doors {
 }
 
 /// The page for operators; the response with its events lasts.
-fn dashboard(config: &Config, context: &Arc<Context>) -> Routes {
+fn dashboard(config: &Config, context: &Arc<Context>) -> Route {
     let connections = Arc::clone(context);
     let dashboard = Dashboard {
         clock: Arc::clone(&context.clock),
@@ -121,7 +121,7 @@ fn dashboard(config: &Config, context: &Arc<Context>) -> Routes {
         connections: Box::new(move || connections.connections()),
         key: config.access.reading_key(),
     };
-    let lasting = warp::ext::get::<HttpIo>().map(|http: HttpIo| Box::new(http.watch()) as Lasting);
+    let lasting = warp::ext::get::<HttpIo>().map(|io: HttpIo| Box::new(io.watch()) as Lasting);
     http::dashboard::routes(dashboard, lasting.boxed())
 }
 
@@ -135,7 +135,7 @@ fn scrape(prometheus: &PrometheusHandle) -> String {
 }
 
 /// What clients connect to: each protocol that is spoken, at its path.
-fn clients(config: &Config, context: &Arc<Context>) -> Vec<Routes> {
+fn clients(config: &Config, context: &Arc<Context>) -> Vec<Route> {
     let protocols = &config.protocols;
     let sockets = [
         (Protocol::ActionCable, Codec::ActionCable, ""),
@@ -143,7 +143,7 @@ fn clients(config: &Config, context: &Arc<Context>) -> Vec<Routes> {
         (Protocol::Typed, Codec::Typed, ""),
         (Protocol::Chat, Codec::Chat, ""),
     ];
-    let mut routes: Vec<Routes> = Vec::new();
+    let mut routes: Vec<Route> = Vec::new();
     // first, as a person may open the very path of a socket
     routes.push(http::about(protocols));
     for (protocol, codec, below) in sockets {
@@ -164,7 +164,7 @@ fn clients(config: &Config, context: &Arc<Context>) -> Vec<Routes> {
 
 /// What was said in chat rooms, where chat is spoken: at the address that pages connect to, and at
 /// the application's.
-fn rooms(config: &Config, context: &Arc<Context>) -> Option<Routes> {
+fn rooms(config: &Config, context: &Arc<Context>) -> Option<Route> {
     config.protocols.path(Protocol::Chat)?;
     Some(http::rooms(http::Rooms {
         clock: Arc::clone(&context.clock),
@@ -176,7 +176,7 @@ fn rooms(config: &Config, context: &Arc<Context>) -> Option<Routes> {
 }
 
 /// A route at exactly this path.
-fn at(path: &str, route: Routes) -> Routes {
+fn at(path: &str, route: Route) -> Route {
     let segments = path.split('/').filter(|segment| !segment.is_empty());
     let path = segments.fold(warp::any().boxed(), |path, segment| {
         path.and(warp::path(segment.to_owned())).boxed()

@@ -39,11 +39,11 @@ pub(super) struct Answer {
 type Key = (StreamName, PresenceId);
 
 #[derive(Default)]
-pub(super) struct Desk {
-    /// Whoever asked about somebody whom the application will be, or is being, asked about.
-    asking: HashMap<Key, Vec<oneshot::Sender<Answer>>, RandomState>,
+pub(super) struct LookupQueue {
+    /// Who waits for each answer, queued or in flight.
+    waiters: HashMap<Key, Vec<oneshot::Sender<Answer>>, RandomState>,
     /// The ids that are yet to be asked about.
-    waiting: HashMap<StreamName, Vec<PresenceId>, RandomState>,
+    queued: HashMap<StreamName, Vec<PresenceId>, RandomState>,
     /// The streams that have some, in turn.
     turns: VecDeque<StreamName>,
     /// How many ids that are.
@@ -53,7 +53,7 @@ pub(super) struct Desk {
     ends: VecDeque<(Instant, Key)>,
 }
 
-impl Desk {
+impl LookupQueue {
     /// Takes a question in, and answers it if that can be done at once.
     pub(super) fn ask(&mut self, question: Question, now: Instant) {
         let Question { stream, id, answer } = question;
@@ -61,19 +61,19 @@ impl Desk {
         let key = (stream, id);
         let at_once = if let Some((_, extra)) = self.kept.get(&key) {
             Answer { outcome: FetchOutcome::Cached, extra: extra.clone() }
-        } else if let Some(asking) = self.asking.get_mut(&key) {
-            return asking.push(answer);
+        } else if let Some(waiting) = self.waiters.get_mut(&key) {
+            return waiting.push(answer);
         } else if self.count >= MOST_WAITING {
             Answer { outcome: FetchOutcome::Failed, extra: None }
         } else {
             let (stream, id) = key.clone();
-            let ids = self.waiting.entry(stream.clone()).or_default();
+            let ids = self.queued.entry(stream.clone()).or_default();
             if ids.is_empty() {
                 self.turns.push_back(stream);
             }
             ids.push(id);
             self.count += 1;
-            self.asking.insert(key, vec![answer]);
+            self.waiters.insert(key, vec![answer]);
             return;
         };
         answer.send(at_once).ok(); // whoever asked may be gone
@@ -86,30 +86,30 @@ impl Desk {
 
     /// Whether some stream has as many as one request may hold.
     pub(super) fn is_full(&self) -> bool {
-        self.count >= MOST_AT_ONCE && self.waiting.values().any(|ids| ids.len() >= MOST_AT_ONCE)
+        self.count >= MOST_AT_ONCE && self.queued.values().any(|ids| ids.len() >= MOST_AT_ONCE)
     }
 
     /// Whom to ask about next, in one stream. Nobody waits any more for those who are left out.
     pub(super) fn next(&mut self) -> Option<(StreamName, Vec<PresenceId>)> {
         while let Some(stream) = self.turns.pop_front() {
-            let mut ids = self.waiting.remove(&stream).unwrap_or_default();
+            let mut ids = self.queued.remove(&stream).unwrap_or_default();
             let before = ids.len();
             ids.retain(|id| {
                 let key = (stream.clone(), id.clone());
-                let asking = self.asking.get_mut(&key);
-                let is_awaited = asking.is_some_and(|asking| {
-                    asking.retain(|answer| !answer.is_closed());
-                    !asking.is_empty()
+                let waiting = self.waiters.get_mut(&key);
+                let is_awaited = waiting.is_some_and(|waiting| {
+                    waiting.retain(|answer| !answer.is_closed());
+                    !waiting.is_empty()
                 });
                 if !is_awaited {
-                    self.asking.remove(&key);
+                    self.waiters.remove(&key);
                 }
                 is_awaited
             });
             let rest = ids.split_off(ids.len().min(MOST_AT_ONCE));
             self.count -= before - rest.len();
             if !rest.is_empty() {
-                self.waiting.insert(stream.clone(), rest);
+                self.queued.insert(stream.clone(), rest);
                 self.turns.push_back(stream.clone());
             }
             if !ids.is_empty() {
@@ -138,8 +138,8 @@ impl Desk {
                 }
                 Err(outcome) => Answer { outcome: *outcome, extra: None },
             };
-            for asking in self.asking.remove(&key).unwrap_or_default() {
-                asking.send(answer.clone()).ok(); // whoever asked may be gone
+            for waiting in self.waiters.remove(&key).unwrap_or_default() {
+                waiting.send(answer.clone()).ok(); // whoever asked may be gone
             }
         }
     }
@@ -177,13 +177,13 @@ mod tests {
 
     type Asked = oneshot::Receiver<Answer>;
 
-    fn ask(desk: &mut Desk, id: &str, now: Instant) -> Asked {
-        ask_in(desk, "room", id, now)
+    fn ask(lookups: &mut LookupQueue, id: &str, now: Instant) -> Asked {
+        ask_in(lookups, "room", id, now)
     }
 
-    fn ask_in(desk: &mut Desk, stream: &str, id: &str, now: Instant) -> Asked {
+    fn ask_in(lookups: &mut LookupQueue, stream: &str, id: &str, now: Instant) -> Asked {
         let (answer, asked) = oneshot::channel();
-        desk.ask(Question { stream: stream.into(), id: id.into(), answer }, now);
+        lookups.ask(Question { stream: stream.into(), id: id.into(), answer }, now);
         asked
     }
 
@@ -193,12 +193,12 @@ mod tests {
     }
 
     /// The application answers one request, and knows nothing of `c`.
-    fn answer(desk: &mut Desk, now: Instant) -> Vec<String> {
-        let (stream, ids) = desk.next().unwrap();
+    fn answer(lookups: &mut LookupQueue, now: Instant) -> Vec<String> {
+        let (stream, ids) = lookups.next().unwrap();
         let said = ids.iter().filter(|id| id.as_str() != "c");
         let said = said.map(|id| (id.clone(), extra(id.as_str()))).collect();
         let asked = ids.iter().map(ToString::to_string).collect();
-        desk.settle(&stream, ids, Ok(said), now);
+        lookups.settle(&stream, ids, Ok(said), now);
         asked
     }
 
@@ -208,92 +208,101 @@ mod tests {
 
     #[test]
     fn one_request_answers_all_who_ask() {
-        let (mut desk, now) = (Desk::default(), Clock::new().now());
+        let (mut lookups, now) = (LookupQueue::default(), Clock::new().now());
         let mut asked: Vec<Asked> =
-            ["a", "b", "a", "c"].map(|id| ask(&mut desk, id, now)).into_iter().collect();
-        let (stream, ids) = desk.next().unwrap();
-        asked.push(ask(&mut desk, "b", now));
-        assert!(desk.next().is_none() && !desk.has_waiting(), "it is being asked about already");
+            ["a", "b", "a", "c"].map(|id| ask(&mut lookups, id, now)).into_iter().collect();
+        let (stream, ids) = lookups.next().unwrap();
+        asked.push(ask(&mut lookups, "b", now));
+        assert!(
+            lookups.next().is_none() && !lookups.has_waiting(),
+            "it is being asked about already"
+        );
         let said = [("a".into(), extra("a")), ("b".into(), extra("b"))].into();
-        desk.settle(&stream, ids, Ok(said), now);
+        lookups.settle(&stream, ids, Ok(said), now);
         let told: Vec<_> = asked.iter_mut().map(|asked| told(asked).unwrap()).collect();
         let fetched = |extra| (FetchOutcome::Fetched, extra);
         let of = |id| fetched(extra(id));
         assert_eq!(told, [of("a"), of("b"), of("a"), fetched(None), of("b")]);
-        assert!(desk.asking.is_empty());
+        assert!(lookups.waiters.is_empty());
     }
 
     #[test]
     fn answers_are_good_for_a_while() {
-        let (mut desk, now) = (Desk::default(), Clock::new().now());
+        let (mut lookups, now) = (LookupQueue::default(), Clock::new().now());
         for id in ["a", "c"] {
-            ask(&mut desk, id, now);
-            let mut asked = ask(&mut desk, id, now);
-            answer(&mut desk, now);
+            ask(&mut lookups, id, now);
+            let mut asked = ask(&mut lookups, id, now);
+            answer(&mut lookups, now);
             assert_eq!(told(&mut asked).unwrap().0, FetchOutcome::Fetched);
         }
         let soon = now + KEPT.checked_sub(Duration::from_millis(1)).unwrap();
-        assert_eq!(told(&mut ask(&mut desk, "a", soon)), Some((FetchOutcome::Cached, extra("a"))));
-        assert_eq!(told(&mut ask(&mut desk, "c", soon)), Some((FetchOutcome::Cached, None)));
-        assert!(told(&mut ask_in(&mut desk, "other", "a", soon)).is_none(), "it is another stream");
-        assert_eq!(desk.next().map(|(stream, _)| stream), None, "nobody waits for it");
-        let _asked = ask(&mut desk, "a", now + KEPT);
-        assert!(desk.has_waiting() && desk.kept.is_empty() && desk.ends.is_empty());
+        assert_eq!(
+            told(&mut ask(&mut lookups, "a", soon)),
+            Some((FetchOutcome::Cached, extra("a")))
+        );
+        assert_eq!(told(&mut ask(&mut lookups, "c", soon)), Some((FetchOutcome::Cached, None)));
+        assert!(
+            told(&mut ask_in(&mut lookups, "other", "a", soon)).is_none(),
+            "it is another stream"
+        );
+        assert_eq!(lookups.next().map(|(stream, _)| stream), None, "nobody waits for it");
+        let _asked = ask(&mut lookups, "a", now + KEPT);
+        assert!(lookups.has_waiting() && lookups.kept.is_empty() && lookups.ends.is_empty());
     }
 
     #[test]
     fn a_failure_is_told_and_not_kept() {
-        let (mut desk, now) = (Desk::default(), Clock::new().now());
-        let mut asked = ask(&mut desk, "a", now);
-        let (stream, ids) = desk.next().unwrap();
-        desk.settle(&stream, ids, Err(FetchOutcome::Failed), now);
+        let (mut lookups, now) = (LookupQueue::default(), Clock::new().now());
+        let mut asked = ask(&mut lookups, "a", now);
+        let (stream, ids) = lookups.next().unwrap();
+        lookups.settle(&stream, ids, Err(FetchOutcome::Failed), now);
         assert_eq!(told(&mut asked), Some((FetchOutcome::Failed, None)));
-        let _asked = ask(&mut desk, "a", now);
-        assert!(desk.next().is_some());
+        let _asked = ask(&mut lookups, "a", now);
+        assert!(lookups.next().is_some());
     }
 
     #[test]
     fn requests_are_bounded_and_streams_take_turns() {
-        let (mut desk, now) = (Desk::default(), Clock::new().now());
+        let (mut lookups, now) = (LookupQueue::default(), Clock::new().now());
         let mut asked = Vec::new();
         for number in 0..=2 * MOST_AT_ONCE {
-            assert_eq!(desk.is_full(), number >= MOST_AT_ONCE);
-            asked.push(ask(&mut desk, &format!("{number}"), now));
+            assert_eq!(lookups.is_full(), number >= MOST_AT_ONCE);
+            asked.push(ask(&mut lookups, &format!("{number}"), now));
         }
-        asked.push(ask_in(&mut desk, "other", "x", now));
-        assert_eq!(answer(&mut desk, now).len(), MOST_AT_ONCE);
-        assert_eq!(answer(&mut desk, now), ["x"]);
-        assert_eq!(answer(&mut desk, now).len(), MOST_AT_ONCE);
-        assert_eq!(answer(&mut desk, now), [format!("{}", 2 * MOST_AT_ONCE)]);
+        asked.push(ask_in(&mut lookups, "other", "x", now));
+        assert_eq!(answer(&mut lookups, now).len(), MOST_AT_ONCE);
+        assert_eq!(answer(&mut lookups, now), ["x"]);
+        assert_eq!(answer(&mut lookups, now).len(), MOST_AT_ONCE);
+        assert_eq!(answer(&mut lookups, now), [format!("{}", 2 * MOST_AT_ONCE)]);
         assert!(asked.iter_mut().all(|asked| told(asked).is_some()));
-        assert!(desk.next().is_none() && desk.waiting.is_empty() && desk.count == 0);
+        assert!(lookups.next().is_none() && lookups.queued.is_empty() && lookups.count == 0);
     }
 
     #[test]
     fn what_nobody_waits_for_is_not_asked() {
-        let (mut desk, now) = (Desk::default(), Clock::new().now());
-        drop(ask(&mut desk, "a", now));
-        let _asked = ask(&mut desk, "b", now);
-        drop(ask(&mut desk, "b", now));
-        assert_eq!(answer(&mut desk, now), ["b"]);
-        assert!(desk.asking.is_empty());
+        let (mut lookups, now) = (LookupQueue::default(), Clock::new().now());
+        drop(ask(&mut lookups, "a", now));
+        let _asked = ask(&mut lookups, "b", now);
+        drop(ask(&mut lookups, "b", now));
+        assert_eq!(answer(&mut lookups, now), ["b"]);
+        assert!(lookups.waiters.is_empty());
     }
 
     #[test]
     fn so_much_is_kept_and_waits_and_no_more() {
-        let (mut desk, now) = (Desk::default(), Clock::new().now());
+        let (mut lookups, now) = (LookupQueue::default(), Clock::new().now());
         for number in 0..=MOST_KEPT {
-            let _asked = ask(&mut desk, &format!("{number}"), now);
-            answer(&mut desk, now);
+            let _asked = ask(&mut lookups, &format!("{number}"), now);
+            answer(&mut lookups, now);
         }
-        assert_eq!((desk.kept.len(), desk.ends.len()), (MOST_KEPT, MOST_KEPT));
-        assert!(!desk.kept.contains_key(&("room".into(), "0".into())), "the oldest went");
+        assert_eq!((lookups.kept.len(), lookups.ends.len()), (MOST_KEPT, MOST_KEPT));
+        assert!(!lookups.kept.contains_key(&("room".into(), "0".into())), "the oldest went");
         let asked: Vec<_> = (0..MOST_WAITING)
-            .map(|number| ask_in(&mut desk, "x", &format!("{number}"), now))
+            .map(|number| ask_in(&mut lookups, "x", &format!("{number}"), now))
             .collect();
-        let mut more = ask_in(&mut desk, "y", "a", now);
+        let mut more = ask_in(&mut lookups, "y", "a", now);
         assert_eq!(told(&mut more), Some((FetchOutcome::Failed, None)));
         drop(asked);
-        assert!(desk.next().is_none() && desk.asking.is_empty());
+        assert!(lookups.next().is_none() && lookups.waiters.is_empty());
     }
 }
