@@ -78,6 +78,11 @@ impl Router {
         forgotten.collect()
     }
 
+    /// Waits until a stream has followed what it was sent before, or the broker stops.
+    pub async fn follow(&self, stream: StreamName) {
+        self.presence(stream, false).await.ok(); // nothing is followed any more
+    }
+
     /// Waits until what was published to streams is kept, where anything is.
     pub async fn settle(&self, streams: &[StreamName]) -> Result<(), Stopped> {
         let count = self.shards.len();

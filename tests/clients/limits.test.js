@@ -191,6 +191,26 @@ scenario('who leaves one stream may join another in the same breath', { 'max-rec
   assert.deepEqual((await socket.list(at)).map(({ id }) => id), ['ann']);
 });
 
+scenario('of joins that are sent at once the first ones count', { 'max-records': 1 }, async (s) => {
+  const socket = await s.socket();
+  const rooms = [];
+  for (let n = 0; n < 8; n += 1) rooms.push(await socket.subscribe(`room/${n}`));
+  for (let n = 0; n < 100; n += 1) {
+    const [one, other] = [rooms[n % 8], rooms[(n + 1 + (n >> 3) % 7) % 8]]; // perhaps of another shard
+    socket.ws._socket.cork();
+    socket.join(one, 'ann', {});
+    socket.join(other, 'ann', {});
+    socket.leave(one);
+    socket.join(other, 'ann', {});
+    socket.leave(other);
+    socket.ws._socket.uncork();
+    await socket.settle(one);
+    await socket.settle(other);
+    const refused = socket.transcript.map((text) => JSON.parse(text)).filter(({ message }) => message?.type === 'error');
+    assert.deepEqual(refused.splice(n).map(({ identifier }) => identifier), [other], `round ${n}`);
+  }
+});
+
 const ALONE = { 'max-members': 1, 'max-records': 1 };
 scenario('a join that the stream refused does not count', ALONE, async (s) => {
   await s.member('one', 'ann');

@@ -477,7 +477,7 @@ impl Client {
         match action {
             Action::Forward { stream, identifier, watch, mut command } => {
                 let who = command.join_mut().map(|join| join.id.clone());
-                let waits = who.is_some() && self.may_be_full_for_a_moment();
+                let waits = who.is_some() && self.may_be_full();
                 if command.departs() {
                     self.outbox.depart();
                 }
@@ -525,15 +525,15 @@ impl Client {
         }
     }
 
-    /// Whether a join could be refused for the number of records because shards have yet to follow what
-    /// the client said before: that it leaves others.
-    fn may_be_full_for_a_moment(&self) -> bool {
+    /// Whether a join could be refused for the number of records. Which one is must not depend on
+    /// which shard is quicker.
+    fn may_be_full(&self) -> bool {
         let (departing, most) = (self.outbox.departing(), self.context.settings.limits.records);
-        departing > 0 && self.session.subscriptions().len() + departing > most
+        self.session.subscriptions().len() + departing > most
     }
 
-    /// Passes a join on, `waits` until what goes before it has been followed, and with what the application
-    /// says of who joins; until then nothing more is read.
+    /// Passes a join on with what the application says of who joins; if it `waits`, behind the leaves
+    /// before it and ahead of everything else. Until then nothing more is read.
     fn pass_on_later(
         &mut self,
         stream: StreamName,
@@ -554,8 +554,12 @@ impl Client {
                     join.extra = extra;
                 }
             }
+            let behind = waits.then(|| stream.clone());
             if let Err(waiting) = router.try_send(stream, input) {
                 waiting.wait().await;
+            }
+            if let Some(stream) = behind {
+                router.follow(stream).await;
             }
         });
         self.waits = Some(Box::new(Wait::Blocked(blocked)));
