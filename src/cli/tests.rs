@@ -124,6 +124,23 @@ fn a_variable_is_refused_by_its_own_name() {
 }
 
 #[test]
+fn whatever_is_no_number_is_refused_in_the_same_words() {
+    let command = command();
+    let counts: Vec<_> = command
+        .get_arguments()
+        .filter(|arg| arg.get_value_names().is_some_and(|names| names == ["COUNT"]))
+        .filter_map(|arg| arg.get_long())
+        .collect();
+    assert!(counts.contains(&"history-limit"), "{counts:?}");
+    for (name, value) in
+        counts.iter().flat_map(|name| ["", "many", "-1", "1.5"].map(|it| (name, it)))
+    {
+        let refusal = refusal(&[&format!("--{name}={value}")], &[]);
+        assert!(refusal.contains(": not a whole number; write one"), "{refusal}");
+    }
+}
+
+#[test]
 fn a_variable_nobody_knows_is_told() {
     let warning = |name, value| start(&[], &[(name, value)]).1.join("\n");
     assert!(warning("BROKER_PRESENCE_TLL", "1").contains("did you mean BROKER_PRESENCE_TTL?"));

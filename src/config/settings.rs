@@ -373,7 +373,7 @@ pub struct Settings {
     ///
     /// A client that comes back asks for what it missed and gets all of it, or is told that it
     /// can't be had. 0 keeps none.
-    #[arg(long, env = "BROKER_HISTORY_LIMIT", value_name = "COUNT", help_heading = HISTORY)]
+    #[arg(long, env = "BROKER_HISTORY_LIMIT", value_name = "COUNT", value_parser = count, help_heading = HISTORY)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_limit: Option<usize>,
 
