@@ -1,6 +1,8 @@
-//! Holds the layers of `src` apart: imports point down only, and files stay readable. The purity of
-//! the core is kept by its `Cargo.toml` and `clippy.toml`, reading the time in one place by `clippy.toml`.
+//! Holds the layers of `src` apart: imports point down only and go in no circle, and files stay
+//! readable. The purity of the core is kept by its `Cargo.toml` and `clippy.toml`, reading the time in
+//! one place by `clippy.toml`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +38,30 @@ fn imports_point_down() {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
+/// No two files of the process import each other, by themselves or through others.
+#[test]
+fn imports_go_in_no_circle() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let of_process = |(_, file, text): (_, PathBuf, String)| {
+        Some((module(file.strip_prefix(&root).ok()?), text))
+    };
+    let files: BTreeMap<String, String> = sources().into_iter().filter_map(of_process).collect();
+    let mut left: BTreeMap<&str, BTreeSet<&str>> =
+        files.iter().map(|(name, text)| (name.as_str(), imports(name, text, &files))).collect();
+    assert!(left.values().map(BTreeSet::len).sum::<usize>() > 100, "few imports were found");
+    let mut before = usize::MAX;
+    while before != left.len() {
+        before = left.len();
+        let names: BTreeSet<&str> = left.keys().copied().collect();
+        for imports in left.values_mut() {
+            imports.retain(|name| names.contains(name));
+        }
+        let imported: BTreeSet<&str> = left.values().flatten().copied().collect();
+        left.retain(|name, imports| !imports.is_empty() && imported.contains(name));
+    }
+    assert!(left.is_empty(), "these files import each other: {left:#?}");
+}
+
 #[test]
 fn files_stay_readable() {
     let long = sources().into_iter().filter(|(.., text)| text.lines().count() > MAX_LINES);
@@ -56,6 +82,17 @@ fn what_a_source_names_is_found() {
     for (layer, name) in [("http", "node"), ("clock", "telemetry"), ("auth", "auth")] {
         assert!(may_name(layer, name), "{layer} may not name {name}");
     }
+}
+
+#[test]
+fn what_a_file_imports_is_found() {
+    let files = ["a", "a::b", "a::b::c", "a::d", "e"].map(|name| (name.to_owned(), String::new()));
+    let text = "//! use crate::e;\nmod c;\n\npub(super) use c::C;\nuse super::d::{D, self};\n\
+                use std::fmt;\n#[cfg(test)]\nmod tests {\n    use crate::e::E;\n}";
+    let files = BTreeMap::from(files);
+    assert_eq!(imports("a::b", text, &files), BTreeSet::from(["a::b::c", "a::d"]));
+    let text = "use super::{\n    C, // of the room above\n};\nuse super::super::d as other;\nuse crate::e;";
+    assert_eq!(imports("a::b::c", text, &files), BTreeSet::from(["a::b", "a::d", "e"]));
 }
 
 /// Every source of the core and of the process, with its layer and its text.
@@ -94,6 +131,47 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
         let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
         rest.get(..end).unwrap_or_default()
     })
+}
+
+/// The name of a file's module, without the crate's.
+fn module(file: &Path) -> String {
+    let file = file.with_extension("");
+    let parts = file.iter().filter_map(|part| part.to_str()).filter(|part| *part != "mod");
+    parts.collect::<Vec<_>>().join("::")
+}
+
+/// The modules with files of their own that a file's `use` names, outside its comments and unit tests.
+fn imports<'a>(module: &str, text: &str, files: &'a BTreeMap<String, String>) -> BTreeSet<&'a str> {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let lines = code.lines().map(|line| line.split("//").next().unwrap_or_default().trim());
+    let code = lines.fold(String::new(), |code, line| code + " " + line);
+    let used = code.split(';').filter_map(|statement| Some(statement.rsplit_once(" use ")?.1));
+    let paths = used.flat_map(|used| {
+        let (room, names) = used.split_once('{').unwrap_or(("", used));
+        let names = names.trim_end_matches([' ', '}']).split(',');
+        let names = names.filter_map(|name| name.split(" as ").next());
+        names.map(|name| format!("{}{}", room.trim(), name.trim())).collect::<Vec<_>>()
+    });
+    paths.filter_map(|path| file_of(module, &path, files)).filter(|file| *file != module).collect()
+}
+
+/// The module deepest in a path that has a file of its own.
+fn file_of<'a>(module: &str, path: &str, files: &'a BTreeMap<String, String>) -> Option<&'a str> {
+    let mut at: Vec<&str> = module.split("::").collect();
+    let mut found = None;
+    for part in path.split("::") {
+        match part {
+            "crate" => at.clear(),
+            "super" => drop(at.pop()),
+            part => at.push(part),
+        }
+        match files.get_key_value(&at.join("::")) {
+            Some((file, _)) => found = Some(file.as_str()),
+            None if matches!(part, "crate" | "super") => {}
+            None => break,
+        }
+    }
+    found
 }
 
 fn may_name(layer: &str, name: &str) -> bool {

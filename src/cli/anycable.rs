@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 use std::iter::Peekable;
 
-use super::command;
+use super::command::command;
 use super::refusal::Refusal;
 
 /// What a flag of AnyCable's is here.

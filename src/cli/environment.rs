@@ -11,8 +11,8 @@ use std::ffi::{OsStr, OsString};
 use clap::ArgMatches;
 
 use super::anycable::{self, Given};
+use super::command::{command, flags_only};
 use super::refusal::{self, Refusal};
-use super::{command, flags_only};
 use crate::config::nearest;
 
 const OURS: &str = "BROKER_";

@@ -2,7 +2,7 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::command;
+use super::command::command;
 use crate::config::{ConfigError, nearest};
 
 /// The sentence told to the person who started the program.

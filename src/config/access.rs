@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::{ConfigError, Secret, Settings, validate};
+use super::error::ConfigError;
+use super::secret::{self, Secret};
+use super::settings::Settings;
 use crate::auth::{self, Keys, Origins, Streams, Tokens};
 
 /// What the key of publishing is derived over, as AnyCable and its clients do.
@@ -69,7 +71,7 @@ impl Access {
     pub(super) fn from_settings(settings: &mut Settings) -> Result<Self, ConfigError> {
         let mut secrets = Vec::new();
         for (setting, secret, file) in settings.secrets() {
-            secrets.push(validate::secret(setting, secret.take(), file.take())?);
+            secrets.push(secret::read(setting, secret.take(), file.take())?);
         }
         let mut secrets = secrets.into_iter();
         let mut next = || secrets.next().flatten();

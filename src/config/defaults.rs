@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::{LogFormat, TimestampPrecision};
+use super::settings::{LogFormat, TimestampPrecision};
 
 /// This machine alone: without keys and tokens nobody else may be served unasked.
 pub const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{BadAppUrl, BadProxy};
+use super::app_url::BadAppUrl;
+use super::proxies::BadProxy;
 use crate::auth::BadOrigin;
 
 /// Why no [`Config`](super::Config) came of the settings.

@@ -10,15 +10,29 @@ use clap::Args as _;
 use serde::Deserialize as _;
 use toml::de::DeTable;
 
-use super::{ConfigError, Settings};
+use super::error::ConfigError;
+use super::nearest::nearest;
+use super::settings::Settings;
 
-pub(super) fn read(file: &Path) -> Result<Settings, ConfigError> {
+impl Settings {
+    /// Reads a configuration file.
+    pub fn read_file(file: &Path) -> Result<Self, ConfigError> {
+        read(file)
+    }
+
+    /// Reads the text of a configuration file, which errors call `file`.
+    pub fn from_toml(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        parse(file, text)
+    }
+}
+
+fn read(file: &Path) -> Result<Settings, ConfigError> {
     let text = std::fs::read_to_string(file)
         .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
     parse(file, &text)
 }
 
-pub(super) fn parse(file: &Path, text: &str) -> Result<Settings, ConfigError> {
+fn parse(file: &Path, text: &str) -> Result<Settings, ConfigError> {
     let syntax = |e: &toml::de::Error| ConfigError::Syntax {
         file: file.to_owned(),
         line: line_at(text, e.span().map_or(0, |span| span.start)),
@@ -70,7 +84,7 @@ fn unknown(name: &str, names: &[String]) -> String {
     if matches!(name, "config" | "print-config") {
         return "is for the command line only: leave it out of the file".to_owned();
     }
-    match super::nearest(name, names.iter().map(String::as_str)) {
+    match nearest(name, names.iter().map(String::as_str)) {
         Some(similar) => format!("is not a setting: did you mean `{similar}`?"),
         None => "is not a setting: see `broker --help` for those there are".to_owned(),
     }

@@ -7,10 +7,17 @@ use std::fmt::Write as _;
 
 use clap::Args as _;
 
-use super::settings::SecretSetting;
-use super::{Config, Settings};
+use super::config::Config;
+use super::settings::{SecretSetting, Settings};
 
-pub(super) fn toml(config: &Config) -> String {
+impl Config {
+    /// The configuration as a file for `--config`. Keys aren't shown.
+    pub fn to_toml(&self) -> String {
+        toml(self)
+    }
+}
+
+fn toml(config: &Config) -> String {
     let mut settings = config.to_settings();
     let values = toml::Table::try_from(&settings).unwrap_or_default();
     let command = Settings::augment_args(clap::Command::new("broker"));

@@ -6,7 +6,9 @@ use std::str::FromStr;
 use strum::VariantArray as _;
 use thiserror::Error;
 
-use super::{ConfigError, Settings, defaults};
+use super::defaults;
+use super::error::ConfigError;
+use super::settings::Settings;
 use crate::protocol::phoenix;
 
 /// A protocol clients can speak.

@@ -2,11 +2,16 @@
 //! whatever is guessed.
 
 use std::fmt;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::error::ConfigError;
 use crate::auth;
+
+/// The largest file a key is read from.
+const MAX_KEY_SIZE: u64 = 4096;
 
 /// A key, and the file it was read from, if it was. It may be several, the one in use first and
 /// those before it behind: with commas between them, or a line each in a file.
@@ -78,6 +83,51 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(not shown)")
     }
+}
+
+/// Reads a secret, or several. A key has to fit into an `Authorization` header, too.
+pub(super) fn read(
+    setting: &'static str,
+    given: Option<Secret>,
+    file: Option<PathBuf>,
+) -> Result<Option<Secret>, ConfigError> {
+    let key = match (given, file) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => return Err(ConfigError::KeyTwice { setting }),
+        (Some(key), None) => key,
+        (None, Some(file)) => {
+            let text = read_key(&file).map_err(|source| ConfigError::KeyFile {
+                setting,
+                file: file.clone(),
+                source,
+            })?;
+            Secret::read_from(text.trim_end_matches(['\r', '\n']), file)
+        }
+    };
+    let problem = if key.each().any(str::is_empty) {
+        "is empty, or one of several is: write a key, or leave it out to go without"
+    } else if key.each().any(|key| key.trim() != key) {
+        "begins or ends with a space, or one of several does: take it away"
+    } else if key.each().any(|key| key == "none") {
+        "is `none`, which everyone would guess: leave it out to go without"
+    } else if setting.ends_with("-key")
+        && !key.each().all(|key| key.bytes().all(|b| b.is_ascii_graphic()))
+    {
+        "has a character an Authorization header can't carry: use letters, digits and signs, \
+         without spaces"
+    } else {
+        return Ok(Some(key));
+    };
+    Err(ConfigError::Key { setting, file: key.file().map(PathBuf::from), problem })
+}
+
+fn read_key(file: &PathBuf) -> io::Result<String> {
+    let mut text = String::new();
+    let read = std::fs::File::open(file)?.take(MAX_KEY_SIZE + 1).read_to_string(&mut text)?;
+    if read as u64 > MAX_KEY_SIZE {
+        return Err(io::Error::other("more than 4096 bytes"));
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

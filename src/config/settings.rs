@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::value::{count, port, switch};
-use super::{ByteSize, Host, HumanDuration, Secret};
+use super::secret::Secret;
+use super::value::{ByteSize, Host, HumanDuration, count, port, switch};
 
 const WHERE: &str = "Where it listens";
 const WHO: &str = "Who may do what";

@@ -7,6 +7,7 @@ use clap::{Args as _, Command, FromArgMatches as _};
 use proptest::prelude::*;
 
 use super::*;
+use crate::types::Pace;
 
 fn command() -> Command {
     Settings::augment_args(Command::new("broker")).mut_args(|arg| arg.env(None::<&'static str>))
@@ -26,7 +27,7 @@ fn refusal(given: &[&str]) -> String {
 }
 
 fn file(text: &str) -> Result<Settings, String> {
-    super::file::parse(Path::new("broker.toml"), text).map_err(|e| e.to_string())
+    Settings::from_toml(Path::new("broker.toml"), text).map_err(|e| e.to_string())
 }
 
 /// A path for a file of this test's own.

@@ -9,7 +9,8 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::{ConfigError, Settings};
+use super::error::ConfigError;
+use super::settings::Settings;
 
 /// The largest file that is read. A chain of certificates is a few KiB.
 const LARGEST: u64 = 1024 * 1024;

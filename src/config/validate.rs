@@ -1,16 +1,19 @@
 //! [`Settings`] → [`Config`]: defaults filled in, bounds and conflicts checked, keys read.
 
 use std::fmt::Display;
-use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{
-    Access, ByteSize, Config, ConfigError, HumanDuration, Protocols, Secret, Settings, TlsFiles,
-};
+use super::access::Access;
+use super::config::Config;
+use super::error::ConfigError;
+use super::protocols::Protocols;
+use super::settings::Settings;
+use super::tls::TlsFiles;
+use super::value::{ByteSize, HumanDuration};
 use crate::types::{Limits, Pace};
 
 /// The shortest interval or timeout. Less would be a busy loop over every connection.
@@ -39,14 +42,26 @@ const MAX_HISTORY_SIZE: usize = 1 << 42;
 const MAX_COUNT: usize = 1_000_000_000;
 /// The highest rate of commands; more is a slip of the finger.
 const MAX_COMMAND_RATE: u32 = 1_000_000;
-/// The largest file a key is read from.
-const MAX_KEY_SIZE: u64 = 4096;
 
 const TOO_SHORT: &str = "so short it would only make work";
 const TOO_SHORT_BUT_ZERO: &str = "so short it would only make work; 0 turns it off";
 const ZERO_TURNS_OFF: &str = "use 0 to turn it off";
 
-pub(super) fn config(settings: Settings) -> Result<Config, ConfigError> {
+impl Config {
+    /// Fills in the defaults, checks everything and reads the files that hold keys.
+    ///
+    /// ```
+    /// use broker::config::{Config, Settings};
+    /// let config = Config::from_settings(Settings { port: Some(0), ..Settings::default() })?;
+    /// assert_eq!(config, Config { port: 0, ..Config::default() });
+    /// # Ok::<(), broker::config::ConfigError>(())
+    /// ```
+    pub fn from_settings(settings: Settings) -> Result<Self, ConfigError> {
+        config(settings)
+    }
+}
+
+fn config(settings: Settings) -> Result<Config, ConfigError> {
     let default = Config::default();
     let mut settings = settings;
     let host = settings.host.map_or(default.host, |h| h.0);
@@ -430,49 +445,4 @@ fn log_level(level: String) -> Result<String, ConfigError> {
         && !level.trim().is_empty()
         && (spans || level.split(',').all(|word| known(word.trim())));
     if readable { Ok(level) } else { Err(ConfigError::LogLevel { level }) }
-}
-
-/// Reads a secret, or several. A key has to fit into an `Authorization` header, too.
-pub(super) fn secret(
-    setting: &'static str,
-    given: Option<Secret>,
-    file: Option<PathBuf>,
-) -> Result<Option<Secret>, ConfigError> {
-    let key = match (given, file) {
-        (None, None) => return Ok(None),
-        (Some(_), Some(_)) => return Err(ConfigError::KeyTwice { setting }),
-        (Some(key), None) => key,
-        (None, Some(file)) => {
-            let text = read_key(&file).map_err(|source| ConfigError::KeyFile {
-                setting,
-                file: file.clone(),
-                source,
-            })?;
-            Secret::read_from(text.trim_end_matches(['\r', '\n']), file)
-        }
-    };
-    let problem = if key.each().any(str::is_empty) {
-        "is empty, or one of several is: write a key, or leave it out to go without"
-    } else if key.each().any(|key| key.trim() != key) {
-        "begins or ends with a space, or one of several does: take it away"
-    } else if key.each().any(|key| key == "none") {
-        "is `none`, which everyone would guess: leave it out to go without"
-    } else if setting.ends_with("-key")
-        && !key.each().all(|key| key.bytes().all(|b| b.is_ascii_graphic()))
-    {
-        "has a character an Authorization header can't carry: use letters, digits and signs, \
-         without spaces"
-    } else {
-        return Ok(Some(key));
-    };
-    Err(ConfigError::Key { setting, file: key.file().map(PathBuf::from), problem })
-}
-
-fn read_key(file: &PathBuf) -> io::Result<String> {
-    let mut text = String::new();
-    let read = std::fs::File::open(file)?.take(MAX_KEY_SIZE + 1).read_to_string(&mut text)?;
-    if read as u64 > MAX_KEY_SIZE {
-        return Err(io::Error::other("more than 4096 bytes"));
-    }
-    Ok(text)
 }

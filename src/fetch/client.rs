@@ -14,8 +14,8 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::{Settings, answer};
-use crate::config::AppUrl;
+use super::answer;
+use crate::config::{AppUrl, Secret};
 use crate::types::{Extra, FetchOutcome, PresenceId, StreamName};
 
 /// What an answer may have beside what is said of each id: their names, and others.
@@ -27,6 +27,19 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the broker calls itself.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("broker/", env!("CARGO_PKG_VERSION")));
+
+/// Where the application is asked, and how.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where.
+    pub url: AppUrl,
+    /// What it knows the broker by.
+    pub key: Option<Secret>,
+    /// How long a join waits for it, at most.
+    pub timeout: Duration,
+    /// The most that it may say of one, in bytes.
+    pub most: usize,
+}
 
 /// Why the application wasn't told from, and in which way that counts.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,0 +1,62 @@
+//! The way to the application, for those who join.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::client::{Client, Settings};
+use super::lookup_queue::{Answer, Question};
+use super::task::Task;
+use crate::clock::Clock;
+use crate::telemetry::Instruments;
+use crate::types::{Extra, FetchOutcome, PresenceId, StreamName};
+
+/// How many questions wait for the task before those who ask have to wait, too.
+const QUEUE: usize = 4096;
+
+/// The way to the application.
+#[derive(Debug)]
+pub struct Fetcher {
+    questions: mpsc::Sender<Question>,
+    timeout: Duration,
+    instruments: Arc<Instruments>,
+}
+
+impl Fetcher {
+    /// Starts the task that asks; it ends with `stop`. Fails if the address asks for TLS and the
+    /// system has no certificate authorities that can be read.
+    pub fn start(
+        settings: Settings,
+        clock: &Arc<Clock>,
+        instruments: &Arc<Instruments>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> io::Result<Arc<Self>> {
+        let (questions, receiver) = mpsc::channel(QUEUE);
+        let timeout = settings.timeout;
+        let client = Client::new(settings)?;
+        tasks.spawn(Task::new(client, Arc::clone(clock)).run(receiver, stop.clone()));
+        Ok(Arc::new(Self { questions, timeout, instruments: Arc::clone(instruments) }))
+    }
+
+    /// What the application says of somebody in a stream; nothing if it doesn't say it in time.
+    pub async fn ask(self: Arc<Self>, stream: StreamName, id: PresenceId) -> Extra {
+        let asked = async {
+            let (answer, answered) = oneshot::channel();
+            self.questions.send(Question { stream, id, answer }).await.ok()?;
+            answered.await.ok()
+        };
+        let late = Answer { outcome: FetchOutcome::Timeout, extra: None };
+        let Answer { outcome, extra } = match tokio::time::timeout(self.timeout, asked).await {
+            Ok(Some(answer)) => answer,
+            Err(_) => late,
+            Ok(None) => return None, // the broker stops
+        };
+        self.instruments.fetches.increment(outcome);
+        extra
+    }
+}
