@@ -125,7 +125,7 @@ fn a_variable_is_refused_by_its_own_name() {
 
 #[test]
 fn whatever_is_no_number_is_refused_in_the_same_words() {
-    let command = command();
+    let command = command::command();
     let counts: Vec<_> = command
         .get_arguments()
         .filter(|arg| arg.get_value_names().is_some_and(|names| names == ["COUNT"]))
