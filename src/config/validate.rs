@@ -259,10 +259,10 @@ fn pace(
     }
 }
 
-fn commands(setting: &'static str, given: usize, most: u32) -> Result<u32, ConfigError> {
+fn commands(setting: &'static str, given: usize, max: u32) -> Result<u32, ConfigError> {
     let given = u32::try_from(given).unwrap_or(u32::MAX);
-    let most = (most, "no client sends that many; use 0 for any number");
-    bounded(setting, given, (1, ZERO_TURNS_OFF), most)
+    let max = (max, "no client sends that many; use 0 for any number");
+    bounded(setting, given, (1, ZERO_TURNS_OFF), max)
 }
 
 /// A time after the end of a connection.
@@ -272,30 +272,30 @@ fn session_ttl(
     default: Duration,
 ) -> Result<Duration, ConfigError> {
     let given = given.unwrap_or(HumanDuration(default));
-    let least = (HumanDuration(Duration::ZERO), "time doesn't run backwards");
-    let most = (HumanDuration(MAX_TTL), "every ended session is kept that long, so lower it");
-    bounded(setting, given, least, most).map(|d| d.0)
+    let min = (HumanDuration(Duration::ZERO), "time doesn't run backwards");
+    let max = (HumanDuration(MAX_TTL), "every ended session is kept that long, so lower it");
+    bounded(setting, given, min, max).map(|d| d.0)
 }
 
 fn history_limit(given: Option<usize>, default: usize) -> Result<usize, ConfigError> {
-    let most = (MAX_COUNT, "no machine holds that many");
-    bounded("history-limit", given.unwrap_or(default), (0, "none is the least"), most)
+    let max = (MAX_COUNT, "no machine holds that many");
+    bounded("history-limit", given.unwrap_or(default), (0, "none is the least"), max)
 }
 
 fn history_ttl(given: Option<HumanDuration>, default: Duration) -> Result<Duration, ConfigError> {
     let given = given.unwrap_or(HumanDuration(default));
-    let least =
+    let min =
         (HumanDuration(MIN_INTERVAL), "nobody could ask in time; --history-limit 0 keeps none");
-    let most = (HumanDuration(MAX_TTL), "each publication is kept that long, so lower it");
-    bounded("history-ttl", given, least, most).map(|d| d.0)
+    let max = (HumanDuration(MAX_TTL), "each publication is kept that long, so lower it");
+    bounded("history-ttl", given, min, max).map(|d| d.0)
 }
 
 fn history_max_bytes(given: Option<ByteSize>, default: usize) -> Result<usize, ConfigError> {
     let given = given.unwrap_or(ByteSize(default));
-    let least =
+    let min =
         (ByteSize(MIN_BODY_SIZE), "not one publication would fit; --history-limit 0 keeps none");
-    let most = (ByteSize(MAX_HISTORY_SIZE), "no machine has that much memory");
-    bounded("history-max-bytes", given, least, most).map(|s| s.0)
+    let max = (ByteSize(MAX_HISTORY_SIZE), "no machine has that much memory");
+    bounded("history-max-bytes", given, min, max).map(|s| s.0)
 }
 
 fn state_dir(dir: PathBuf) -> Result<PathBuf, ConfigError> {
@@ -305,22 +305,22 @@ fn state_dir(dir: PathBuf) -> Result<PathBuf, ConfigError> {
 
 fn header_size(given: Option<ByteSize>, default: usize) -> Result<usize, ConfigError> {
     let given = given.unwrap_or(ByteSize(default));
-    let least = (ByteSize(MIN_HEADER_SIZE), "the HTTP parser needs that much");
-    let most = (ByteSize(MAX_HEADER_SIZE), "every new connection may take that much memory");
-    bounded("max-header-size", given, least, most).map(|s| s.0)
+    let min = (ByteSize(MIN_HEADER_SIZE), "the HTTP parser needs that much");
+    let max = (ByteSize(MAX_HEADER_SIZE), "every new connection may take that much memory");
+    bounded("max-header-size", given, min, max).map(|s| s.0)
 }
 
 /// `value`, if it lies within the two bounds, each told with its reason.
 fn bounded<T: PartialOrd + Display>(
     setting: &'static str,
     value: T,
-    least: (T, &'static str),
-    most: (T, &'static str),
+    min: (T, &'static str),
+    max: (T, &'static str),
 ) -> Result<T, ConfigError> {
-    let beyond = if value < least.0 {
-        Some(("below", least))
-    } else if value > most.0 {
-        Some(("above", most))
+    let beyond = if value < min.0 {
+        Some(("below", min))
+    } else if value > max.0 {
+        Some(("above", max))
     } else {
         None
     };
@@ -346,9 +346,9 @@ fn interval(
         None => Ok(default),
         Some(HumanDuration(Duration::ZERO)) => Ok(None),
         Some(given) => {
-            let least = (HumanDuration(MIN_INTERVAL), TOO_SHORT_BUT_ZERO);
-            let most = (HumanDuration(MAX_INTERVAL), ZERO_TURNS_OFF);
-            bounded(setting, given, least, most).map(|d| Some(d.0))
+            let min = (HumanDuration(MIN_INTERVAL), TOO_SHORT_BUT_ZERO);
+            let max = (HumanDuration(MAX_INTERVAL), ZERO_TURNS_OFF);
+            bounded(setting, given, min, max).map(|d| Some(d.0))
         }
     }
 }
@@ -357,19 +357,19 @@ fn timeout(
     setting: &'static str,
     given: Option<HumanDuration>,
     default: Duration,
-    least: (Duration, &'static str),
+    min: (Duration, &'static str),
 ) -> Result<Duration, ConfigError> {
     let given = given.unwrap_or(HumanDuration(default));
-    let most = (HumanDuration(MAX_INTERVAL), "nobody waits that long");
-    bounded(setting, given, (HumanDuration(least.0), least.1), most).map(|d| d.0)
+    let max = (HumanDuration(MAX_INTERVAL), "nobody waits that long");
+    bounded(setting, given, (HumanDuration(min.0), min.1), max).map(|d| d.0)
 }
 
 fn fetch_timeout(given: Option<HumanDuration>, default: Duration) -> Result<Duration, ConfigError> {
     let given = given.unwrap_or(HumanDuration(default));
-    let least = (HumanDuration(MIN_FETCH_TIMEOUT), "no application could answer in time");
-    let most =
+    let min = (HumanDuration(MIN_FETCH_TIMEOUT), "no application could answer in time");
+    let max =
         (HumanDuration(MAX_FETCH_TIMEOUT), "each join waits that long when it doesn't answer");
-    bounded("presence-fetch-timeout", given, least, most).map(|d| d.0)
+    bounded("presence-fetch-timeout", given, min, max).map(|d| d.0)
 }
 
 fn liveness_timeout(
@@ -384,12 +384,12 @@ fn size(
     setting: &'static str,
     given: Option<ByteSize>,
     default: usize,
-    least: usize,
+    min: usize,
 ) -> Result<usize, ConfigError> {
     let given = given.unwrap_or(ByteSize(default));
-    let least = (ByteSize(least), "nothing useful would fit");
-    let most = (ByteSize(MAX_SIZE), "one client or request could take that much memory");
-    bounded(setting, given, least, most).map(|s| s.0)
+    let min = (ByteSize(min), "nothing useful would fit");
+    let max = (ByteSize(MAX_SIZE), "one client or request could take that much memory");
+    bounded(setting, given, min, max).map(|s| s.0)
 }
 
 fn count(
@@ -397,8 +397,8 @@ fn count(
     given: Option<usize>,
     default: usize,
 ) -> Result<usize, ConfigError> {
-    let most = (MAX_COUNT, "no machine holds that many");
-    bounded(setting, given.unwrap_or(default), (1, "nobody could do anything"), most)
+    let max = (MAX_COUNT, "no machine holds that many");
+    bounded(setting, given.unwrap_or(default), (1, "nobody could do anything"), max)
 }
 
 /// How many connections there may be: at a time, of an address, in a second.

@@ -12,7 +12,7 @@ use crate::types::{Extra, PresenceId, RawJson};
 pub(super) fn read(
     body: &[u8],
     ids: &[PresenceId],
-    most: usize,
+    max: usize,
 ) -> Result<HashMap<PresenceId, Extra>, String> {
     let wrong = |what: &dyn std::fmt::Display| {
         format!("its answer is not a JSON object with an object for each id: {what}")
@@ -25,7 +25,7 @@ pub(super) fn read(
     let extra = |id: &PresenceId| {
         let said = said.get(id.as_str()).map(|said| said.get())?;
         let is_good =
-            said.starts_with('{') && said.len() <= most && plain::objection(said).is_none();
+            said.starts_with('{') && said.len() <= max && plain::objection(said).is_none();
         is_good.then(|| Box::new(RawJson::from(said)))
     };
     Ok(ids.iter().map(|id| (id.clone(), extra(id))).collect())

@@ -38,7 +38,7 @@ pub struct Settings {
     /// How long a join waits for it, at most.
     pub timeout: Duration,
     /// The most that it may say of one, in bytes.
-    pub most: usize,
+    pub max_size: usize,
 }
 
 /// Why the application wasn't told from, and in which way that counts.
@@ -53,13 +53,13 @@ pub(super) struct Client {
     url: AppUrl,
     authorization: Option<HeaderValue>,
     timeout: Duration,
-    most: usize,
+    max_size: usize,
 }
 
 impl Client {
     /// Fails if the system's certificate authorities can't be read, which `https` needs.
     pub(super) fn new(settings: Settings) -> io::Result<Self> {
-        let Settings { url, key, timeout, most } = settings;
+        let Settings { url, key, timeout, max_size } = settings;
         let authorization = key.as_ref().and_then(|key| {
             let key = key.each().next()?;
             let mut value = HeaderValue::try_from(format!("Bearer {key}")).ok()?;
@@ -70,7 +70,7 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build(connector(&url)?);
-        Ok(Self { http, url, authorization, timeout, most })
+        Ok(Self { http, url, authorization, timeout, max_size })
     }
 
     pub(super) fn url(&self) -> &AppUrl {
@@ -93,7 +93,7 @@ impl Client {
         let asked = tokio::time::timeout(self.timeout, self.exchange(stream, ids));
         let body = asked.await.unwrap_or_else(|_| Err(late()))?;
         let invalid = |reason| Failure { outcome: FetchOutcome::Invalid, reason };
-        answer::read(&body, ids, self.most).map_err(invalid)
+        answer::read(&body, ids, self.max_size).map_err(invalid)
     }
 
     async fn exchange(&self, stream: &StreamName, ids: &[PresenceId]) -> Result<Vec<u8>, Failure> {
@@ -103,11 +103,11 @@ impl Client {
         let response = self.http.request(self.request(body)).await;
         let response = response.map_err(|error| failed(explain(&error)))?;
         let status = response.status();
-        let most = AROUND + ids.len() * (self.most + AROUND_EACH);
-        let answer = read_to_end(response, most).await;
+        let max = AROUND + ids.len() * (self.max_size + AROUND_EACH);
+        let answer = read_to_end(response, max).await;
         let answer = answer.map_err(|error| failed(format!("the request failed: {error}")))?;
         let Some(answer) = answer else {
-            let reason = format!("its answer is larger than {most} bytes");
+            let reason = format!("its answer is larger than {max} bytes");
             return Err(Failure { outcome: FetchOutcome::Invalid, reason });
         };
         if status.is_success() {
@@ -168,13 +168,13 @@ fn explain(error: &legacy::Error) -> String {
 /// A response's body; `None` if it is larger than it may be.
 async fn read_to_end(
     response: Response<Incoming>,
-    most: usize,
+    max_size: usize,
 ) -> Result<Option<Vec<u8>>, hyper::Error> {
     let mut body = pin!(response.into_body());
     let mut bytes = Vec::new();
     while let Some(frame) = poll_fn(|task| body.as_mut().poll_frame(task)).await {
         let Ok(data) = frame?.into_data() else { continue };
-        if bytes.len() + data.len() > most {
+        if bytes.len() + data.len() > max_size {
             return Ok(None);
         }
         bytes.extend_from_slice(&data);

@@ -10,16 +10,16 @@ use tokio::sync::oneshot;
 use crate::types::{Extra, FetchOutcome, PresenceId, StreamName};
 
 /// How many ids one request asks about.
-pub(super) const MOST_AT_ONCE: usize = 100;
+pub(super) const MAX_AT_ONCE: usize = 100;
 
 /// How many ids wait for a request. Each has a connection that waits for it, or had one a timeout ago.
-const MOST_WAITING: usize = 1 << 16;
+const MAX_WAITING: usize = 1 << 16;
 
 /// How long an answer is good for: a page that is loaded again, a room that is changed.
 const KEPT: Duration = Duration::from_secs(10);
 
 /// How many answers are kept.
-const MOST_KEPT: usize = 10_000;
+const MAX_KEPT: usize = 10_000;
 
 /// What somebody wants to know.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl LookupQueue {
             Answer { outcome: FetchOutcome::Cached, extra: extra.clone() }
         } else if let Some(waiting) = self.waiters.get_mut(&key) {
             return waiting.push(answer);
-        } else if self.count >= MOST_WAITING {
+        } else if self.count >= MAX_WAITING {
             Answer { outcome: FetchOutcome::Failed, extra: None }
         } else {
             let (stream, id) = key.clone();
@@ -86,7 +86,7 @@ impl LookupQueue {
 
     /// Whether some stream has as many as one request may hold.
     pub(super) fn is_full(&self) -> bool {
-        self.count >= MOST_AT_ONCE && self.queued.values().any(|ids| ids.len() >= MOST_AT_ONCE)
+        self.count >= MAX_AT_ONCE && self.queued.values().any(|ids| ids.len() >= MAX_AT_ONCE)
     }
 
     /// Whom to ask about next, in one stream. Nobody waits any more for those who are left out.
@@ -106,7 +106,7 @@ impl LookupQueue {
                 }
                 is_awaited
             });
-            let rest = ids.split_off(ids.len().min(MOST_AT_ONCE));
+            let rest = ids.split_off(ids.len().min(MAX_AT_ONCE));
             self.count -= before - rest.len();
             if !rest.is_empty() {
                 self.queued.insert(stream.clone(), rest);
@@ -148,7 +148,7 @@ impl LookupQueue {
         let end = now + KEPT;
         self.kept.insert(key.clone(), (end, extra));
         self.ends.push_back((end, key));
-        if self.ends.len() > MOST_KEPT {
+        if self.ends.len() > MAX_KEPT {
             self.forget_oldest();
         }
     }
@@ -265,15 +265,15 @@ mod tests {
     fn requests_are_bounded_and_streams_take_turns() {
         let (mut lookups, now) = (LookupQueue::default(), Clock::new().now());
         let mut asked = Vec::new();
-        for number in 0..=2 * MOST_AT_ONCE {
-            assert_eq!(lookups.is_full(), number >= MOST_AT_ONCE);
+        for number in 0..=2 * MAX_AT_ONCE {
+            assert_eq!(lookups.is_full(), number >= MAX_AT_ONCE);
             asked.push(ask(&mut lookups, &format!("{number}"), now));
         }
         asked.push(ask_in(&mut lookups, "other", "x", now));
-        assert_eq!(answer(&mut lookups, now).len(), MOST_AT_ONCE);
+        assert_eq!(answer(&mut lookups, now).len(), MAX_AT_ONCE);
         assert_eq!(answer(&mut lookups, now), ["x"]);
-        assert_eq!(answer(&mut lookups, now).len(), MOST_AT_ONCE);
-        assert_eq!(answer(&mut lookups, now), [format!("{}", 2 * MOST_AT_ONCE)]);
+        assert_eq!(answer(&mut lookups, now).len(), MAX_AT_ONCE);
+        assert_eq!(answer(&mut lookups, now), [format!("{}", 2 * MAX_AT_ONCE)]);
         assert!(asked.iter_mut().all(|asked| told(asked).is_some()));
         assert!(lookups.next().is_none() && lookups.queued.is_empty() && lookups.count == 0);
     }
@@ -291,13 +291,13 @@ mod tests {
     #[test]
     fn so_much_is_kept_and_waits_and_no_more() {
         let (mut lookups, now) = (LookupQueue::default(), Clock::new().now());
-        for number in 0..=MOST_KEPT {
+        for number in 0..=MAX_KEPT {
             let _asked = ask(&mut lookups, &format!("{number}"), now);
             answer(&mut lookups, now);
         }
-        assert_eq!((lookups.kept.len(), lookups.ends.len()), (MOST_KEPT, MOST_KEPT));
+        assert_eq!((lookups.kept.len(), lookups.ends.len()), (MAX_KEPT, MAX_KEPT));
         assert!(!lookups.kept.contains_key(&("room".into(), "0".into())), "the oldest went");
-        let asked: Vec<_> = (0..MOST_WAITING)
+        let asked: Vec<_> = (0..MAX_WAITING)
             .map(|number| ask_in(&mut lookups, "x", &format!("{number}"), now))
             .collect();
         let mut more = ask_in(&mut lookups, "y", "a", now);

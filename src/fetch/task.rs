@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::types::{Extra, PresenceId, StreamName};
 
 /// How many requests are under way at most.
-const MOST_REQUESTS: usize = 4;
+const MAX_REQUESTS: usize = 4;
 
 /// How long questions gather while a request is under way.
 const GATHER: Duration = Duration::from_millis(10);
@@ -76,13 +76,13 @@ impl Task {
                 }
                 () = gathered.as_mut(), if gathers => due = true,
             }
-            while requests.len() < MOST_REQUESTS
+            while requests.len() < MAX_REQUESTS
                 && (due || requests.is_empty() || self.lookups.is_full())
                 && let Some((stream, ids)) = self.lookups.next()
             {
                 requests.push(ask(Arc::clone(&self.client), stream, ids));
             }
-            let waits = self.lookups.has_waiting() && requests.len() < MOST_REQUESTS;
+            let waits = self.lookups.has_waiting() && requests.len() < MAX_REQUESTS;
             if waits && !gathers {
                 gathered.set(tokio::time::sleep(GATHER));
             }

@@ -13,7 +13,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Reads a body to its end.
 pub(super) async fn read<B: Buf>(
     body: impl Stream<Item = Result<B, warp::Error>>,
-    most: usize,
+    max: usize,
 ) -> Result<Vec<u8>, Refusal> {
     let read = async {
         pin_mut!(body);
@@ -21,8 +21,8 @@ pub(super) async fn read<B: Buf>(
         while let Some(chunk) = body.next().await {
             let mut chunk = chunk
                 .map_err(|error| Refusal::Malformed(format!("the body broke off: {error}")))?;
-            if bytes.len() + chunk.remaining() > most {
-                return Err(Refusal::TooLarge(most));
+            if bytes.len() + chunk.remaining() > max {
+                return Err(Refusal::TooLarge(max));
             }
             while chunk.has_remaining() {
                 let part = chunk.chunk();

@@ -39,9 +39,9 @@ pub(super) async fn put<B: Buf>(
     id: PresenceId,
     body: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Placed, Refusal> {
-    let (length, most) = (stream.as_str().len(), api.limits.stream_name_size);
-    if length > most {
-        let reason = format!("the stream's name has {length} bytes, at most {most} are allowed");
+    let (length, max) = (stream.as_str().len(), api.limits.stream_name_size);
+    if length > max {
+        let reason = format!("the stream's name has {length} bytes, at most {max} are allowed");
         return Err(over(Limit::StreamNameSize, reason));
     }
     let body = body::read(body, api.max_body).await?;

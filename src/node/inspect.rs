@@ -58,17 +58,17 @@ impl Drop for Observer {
 }
 
 /// Looks at all streams, in turns so that nothing else is held up, and tells the largest.
-pub async fn survey(router: &Router, most: usize) -> Result<Survey, Stopped> {
+pub async fn survey(router: &Router, max: usize) -> Result<Survey, Stopped> {
     let mut survey = Survey::default();
     for shard in router.shards() {
         let mut next = Some(0);
         while let Some(place) = next {
             let (answer, answered) = oneshot::channel();
-            let question = Question::Survey { place, most, answer };
+            let question = Question::Survey { place, max, answer };
             shard.send(Job::Question(question)).await.map_err(|_| Stopped)?;
             let part = answered.await.map_err(|_| Stopped)?;
             survey.largest.extend(part.largest);
-            StreamSize::keep_largest(&mut survey.largest, most);
+            StreamSize::keep_largest(&mut survey.largest, max);
             next = part.next;
             if next.is_none() {
                 survey.add(part.totals, part.tally);
@@ -84,11 +84,11 @@ pub async fn survey(router: &Router, most: usize) -> Result<Survey, Stopped> {
 pub async fn attendance(
     router: &Router,
     stream: StreamName,
-    most: (usize, usize),
+    max: (usize, usize),
 ) -> Result<Attendance, Stopped> {
     let (answer, answered) = oneshot::channel();
     let shard = router.shard(&stream).ok_or(Stopped)?;
-    let question = Question::Attendance { stream, most, answer };
+    let question = Question::Attendance { stream, max, answer };
     shard.send(Job::Question(question)).await.map_err(|_| Stopped)?;
     answered.await.map_err(|_| Stopped)
 }

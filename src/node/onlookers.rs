@@ -24,15 +24,15 @@ impl Onlookers {
         now: Instant,
     ) {
         match question {
-            Question::Survey { place, most, answer } => {
-                let (largest, next) = shard.largest(place, STREAMS_A_TURN, most);
+            Question::Survey { place, max, answer } => {
+                let (largest, next) = shard.largest(place, STREAMS_A_TURN, max);
                 let (totals, observers) = (shard.totals(), self.0.len());
                 let part = Part { totals, tally, largest, observers, next };
                 drop(answer.send(part)); // whoever asked may be gone
             }
-            Question::Attendance { stream, most, answer } => {
+            Question::Attendance { stream, max, answer } => {
                 let total = shard.member_count(&stream);
-                let first = shard.attendance(&stream, most, now);
+                let first = shard.attendance(&stream, max, now);
                 drop(answer.send(Attendance { total, first })); // likewise
             }
             Question::Observe(onlooker) => {

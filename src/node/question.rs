@@ -12,9 +12,9 @@ use crate::types::{PresenceChange, StreamName};
 #[derive(Debug)]
 pub(super) enum Question {
     /// Of the streams from a place on, the largest.
-    Survey { place: usize, most: usize, answer: oneshot::Sender<Part> },
+    Survey { place: usize, max: usize, answer: oneshot::Sender<Part> },
     /// The first who are present: how many of them, and how many bytes of infos.
-    Attendance { stream: StreamName, most: (usize, usize), answer: oneshot::Sender<Attendance> },
+    Attendance { stream: StreamName, max: (usize, usize), answer: oneshot::Sender<Attendance> },
     /// What happens in a stream from now on.
     Observe(Onlooker),
     /// Somebody may have stopped to look.

@@ -25,7 +25,7 @@ use crate::types::{CloseReason, Identity, Names, SessionId};
 /// How many subscriptions may wait to be resumed: some 64 MiB of them, or several times that where
 /// their identifiers are long. A session that ends beyond that is over, and its client subscribes
 /// anew.
-const MOST_PARKED: usize = 1 << 18;
+const MAX_PARKED: usize = 1 << 18;
 
 /// All sessions that can be taken over.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Sessions {
         }
         let subscriptions = session.subscriptions().len();
         let mut state = self.state.lock();
-        let room = state.parked_subscriptions + subscriptions <= MOST_PARKED;
+        let room = state.parked_subscriptions + subscriptions <= MAX_PARKED;
         if room {
             state.parked_subscriptions += subscriptions;
         }

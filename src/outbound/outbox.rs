@@ -19,16 +19,16 @@ use crate::types::{CloseReason, Codec};
 
 /// How many questions with large answers one connection may have at its shards. With more it isn't
 /// read until one has been dealt with, so that nobody's questions stand before everyone else's.
-const MOST_QUESTIONS: u8 = 4;
+const MAX_QUESTIONS: u8 = 4;
 
 /// Where a subscriber's messages go.
 pub type Recipient = Arc<Outbox>;
 
 impl CountRecords for Outbox {
-    fn add_record(&self, most: usize) -> Result<(), usize> {
-        let most = u32::try_from(most).unwrap_or(u32::MAX);
+    fn add_record(&self, max: usize) -> Result<(), usize> {
+        let max = u32::try_from(max).unwrap_or(u32::MAX);
         // a read-modify-write: shards that count at the same time see each other's
-        let more = |records: u32| (records < most).then(|| records.saturating_add(1));
+        let more = |records: u32| (records < max).then(|| records.saturating_add(1));
         let counted = self.records.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         counted.map(drop).map_err(|records| records as usize)
     }
@@ -381,12 +381,12 @@ impl Outbox {
 
     /// Whether there are so many of them that no more should be read.
     pub fn has_too_many_queries(&self) -> bool {
-        self.questions.load(Ordering::Acquire) >= MOST_QUESTIONS
+        self.questions.load(Ordering::Acquire) >= MAX_QUESTIONS
     }
 
     /// Notes that a shard has dealt with one.
     pub fn answered(&self) {
-        if self.questions.fetch_sub(1, Ordering::Release) == MOST_QUESTIONS {
+        if self.questions.fetch_sub(1, Ordering::Release) == MAX_QUESTIONS {
             self.owner.wake();
         }
     }

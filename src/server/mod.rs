@@ -156,7 +156,7 @@ impl Broker {
                 url,
                 key: config.access.asking_key(),
                 timeout: config.presence_fetch_timeout,
-                most: config.limits.info_size,
+                max_size: config.limits.info_size,
             };
             Fetcher::start(settings, &clock, &instruments, &shards, &shards_stop)
         });

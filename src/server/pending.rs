@@ -162,11 +162,11 @@ impl Pending {
     /// Who has to go at once, or how long it takes until someone has to.
     fn find_overdue(&self, places: &Places, now: Instant) -> Result<u64, Duration> {
         let flows = self.flows(places, now);
-        let most = places.most();
+        let max = places.max_weight();
         let mut first: Option<(Stage, Instant, u64)> = None;
         let mut wait = MAX_HOLD;
         for (number, place) in &places.taken {
-            if !places.makes_room(place.address, place.stage, most) {
+            if !places.makes_room(place.address, place.stage, max) {
                 continue;
             }
             let held = now.saturating_duration_since(place.since);
@@ -249,15 +249,15 @@ impl Places {
     }
 
     /// The most that an address which has any has or wants.
-    fn most(&self) -> usize {
+    fn max_weight(&self) -> usize {
         self.by_address.keys().map(|address| self.weight(*address)).max().unwrap_or_default()
     }
 
     /// Whether a connection is among those of which one goes: of the address with the most, and where
     /// most of these have got nowhere yet, one of them.
-    fn makes_room(&self, address: IpAddr, stage: Stage, most: usize) -> bool {
+    fn makes_room(&self, address: IpAddr, stage: Stage, max: usize) -> bool {
         let Count { all, new } = self.count(address);
-        self.weight(address) == most && (stage.is_new() || new * 2 <= all)
+        self.weight(address) == max && (stage.is_new() || new * 2 <= all)
     }
 }
 
@@ -284,7 +284,7 @@ impl Slot {
         let entered = places.taken.get(&number).map(|place| place.entered);
         let is_last = entered.is_some_and(|at| now.saturating_duration_since(at) >= MIN_TENURE)
             && places.waits.is_some()
-            && places.makes_room(self.address, Stage::Idle, places.most());
+            && places.makes_room(self.address, Stage::Idle, places.max_weight());
         if is_last {
             places.waits = None;
         }

@@ -4,7 +4,7 @@
 //! one way to set the level.
 //!
 //! Logging never ends or stops anything, whatever becomes of standard error: lines are
-//! [written by a thread](super::writer), and panics are logged like anything else.
+//! written by a thread (`writer`), and panics are logged like anything else.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal as _};

@@ -42,13 +42,13 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const MOST: usize = 16;
 
 /// Most streams that are told.
-const MOST_STREAMS: usize = 50;
+const MAX_STREAMS: usize = 50;
 
 /// Most members of the chosen stream that are told, and most bytes of their infos.
-const MOST_MEMBERS: (usize, usize) = (200, 128 * 1024);
+const MAX_MEMBERS: (usize, usize) = (200, 128 * 1024);
 
 /// Most events of a stream that one dashboard is told between two snapshots: nobody reads more.
-const MOST_EVENTS: u64 = 100;
+const MAX_EVENTS: u64 = 100;
 
 /// A dashboard that takes in nothing for so long is gone or asleep, and comes again when it isn't.
 const STALLED: Duration = Duration::from_secs(30);
@@ -184,7 +184,7 @@ impl EventStream {
             tokio::select! {
                 _ = ticks.tick() => {
                     let too_fast = observer.as_ref().map_or(0, Observer::take_missed);
-                    let missed = too_fast + u64::saturating_sub(happened, MOST_EVENTS);
+                    let missed = too_fast + u64::saturating_sub(happened, MAX_EVENTS);
                     happened = 0;
                     if missed > 0 {
                         self.send(snapshot::missed(missed, clock.unix())).await?;
@@ -194,7 +194,7 @@ impl EventStream {
                 change = next(observer.as_mut()) => {
                     let change = change.ok_or(Closed)?;
                     happened += 1;
-                    if happened <= MOST_EVENTS {
+                    if happened <= MAX_EVENTS {
                         self.send(snapshot::event(&change, clock.unix())).await?;
                     }
                 }
@@ -204,10 +204,10 @@ impl EventStream {
 
     async fn snapshot(&self) -> Result<Bytes, Closed> {
         let Dashboard { router, clock, connections, started, .. } = &*self.dashboard;
-        let survey = inspect::survey(router, MOST_STREAMS).await?;
+        let survey = inspect::survey(router, MAX_STREAMS).await?;
         let chosen = match &self.stream {
             Some(stream) => {
-                Some((stream, inspect::attendance(router, stream.clone(), MOST_MEMBERS).await?))
+                Some((stream, inspect::attendance(router, stream.clone(), MAX_MEMBERS).await?))
             }
             None => None,
         };

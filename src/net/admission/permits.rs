@@ -78,11 +78,11 @@ impl Admission {
             self.open.fetch_add(1, Ordering::Relaxed);
         }
         let mut permit = Permit { admission: Arc::clone(self), address: None };
-        if let Some(most) = self.limits.per_address {
+        if let Some(max) = self.limits.per_address {
             let address = address::network(address);
             let mut by_address = self.by_address.lock();
             let count = by_address.entry(address).or_insert(0);
-            if *count >= most {
+            if *count >= max {
                 return Err(AdmissionError::Address);
             }
             *count += 1;

@@ -170,21 +170,21 @@ impl Connection {
     /// Takes in what has been read; answers go to `out`.
     fn feed(&mut self, bytes: &mut [u8], out: &mut Vec<u8>) {
         let client = &mut self.client;
-        let most = client.context.settings.max_message;
+        let max = client.context.settings.max_message;
         client.context.instruments.received_bytes.increment(bytes.len() as u64);
         client.outbox.hear(client.context.heartbeat.beat());
         if !client.outbox.codec().is_framed() {
             return; // its client has said everything with its request
         }
-        let result = self.reader.feed(bytes, most, &mut |event| client.handle(event, out));
+        let result = self.reader.feed(bytes, max, &mut |event| client.handle(event, out));
         self.check(result, out);
     }
 
     /// Goes on with what was left when a shard had no room.
     fn resume(&mut self, out: &mut Vec<u8>) {
         let client = &mut self.client;
-        let most = client.context.settings.max_message;
-        let result = self.reader.resume(most, &mut |event| client.handle(event, out));
+        let max = client.context.settings.max_message;
+        let result = self.reader.resume(max, &mut |event| client.handle(event, out));
         self.check(result, out);
     }
 
@@ -287,11 +287,11 @@ impl Connection {
         match self.client.outbox.socket().try_read(buffer) {
             Ok(0) => true,
             Ok(read) => {
-                let most = self.client.context.settings.max_message;
+                let max = self.client.context.settings.max_message;
                 let bytes = buffer.get_mut(..read).unwrap_or_default();
                 out.clear();
                 let closed = &mut end.client_closed;
-                let result = self.reader.feed(bytes, most, &mut |event| {
+                let result = self.reader.feed(bytes, max, &mut |event| {
                     *closed |= matches!(event, Event::Close(_));
                     ControlFlow::Continue(())
                 });
@@ -528,8 +528,8 @@ impl Client {
     /// Whether a join could be refused for the number of records. Which one is must not depend on
     /// which shard is quicker.
     fn may_be_full(&self) -> bool {
-        let (departing, most) = (self.outbox.departing(), self.context.settings.limits.records);
-        self.session.subscriptions().len() + departing > most
+        let (departing, max) = (self.outbox.departing(), self.context.settings.limits.records);
+        self.session.subscriptions().len() + departing > max
     }
 
     /// Passes a join on with what the application says of who joins; if it `waits`, behind the leaves

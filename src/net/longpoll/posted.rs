@@ -42,7 +42,7 @@ pub(super) async fn pass_on<B: Buf>(
     body: impl Stream<Item = Result<B, warp::Error>>,
     to: &PollClient,
     is_lines: bool,
-    most: usize,
+    max: usize,
 ) -> Result<(), Fault> {
     pin_mut!(body);
     let mut message = Vec::new();
@@ -52,7 +52,7 @@ pub(super) async fn pass_on<B: Buf>(
             let part = chunk.chunk();
             let end = if is_lines { memchr(b'\n', part) } else { None };
             let line = part.get(..end.unwrap_or(part.len())).unwrap_or_default();
-            if message.len() + line.len() > longest(is_lines, most) {
+            if message.len() + line.len() > longest(is_lines, max) {
                 return Err(Fault::TooLarge);
             }
             message.extend_from_slice(line);
@@ -68,8 +68,8 @@ pub(super) async fn pass_on<B: Buf>(
 }
 
 /// A line may hold a binary message in base64, and end in a carriage return.
-const fn longest(is_lines: bool, most: usize) -> usize {
-    if is_lines { most.div_ceil(3).saturating_mul(4).saturating_add(1) } else { most }
+const fn longest(is_lines: bool, max: usize) -> usize {
+    if is_lines { max.div_ceil(3).saturating_mul(4).saturating_add(1) } else { max }
 }
 
 async fn say(to: &PollClient, message: &[u8], is_line: bool) -> Result<(), Fault> {

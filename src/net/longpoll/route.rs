@@ -142,8 +142,8 @@ impl Polls {
         let Some(session) = session else { return Ok(Answer::new(410)) };
         let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
         let is_lines = kind.is_some_and(|kind| kind.starts_with(b"application/x-ndjson"));
-        let most = self.context.settings.max_message;
-        let passed_on = posted::pass_on(body, &session, is_lines, most);
+        let max = self.context.settings.max_message;
+        let passed_on = posted::pass_on(body, &session, is_lines, max);
         let status = match tokio::time::timeout(WINDOW, passed_on).await {
             Ok(Ok(())) => 200,
             Ok(Err(fault)) => fault.status(),
