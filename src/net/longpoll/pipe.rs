@@ -42,7 +42,7 @@ pub(super) struct PollSocket {
     client: PollClient,
     /// By which the client finds it.
     entry: Option<Entry<PollClient>>,
-    alarm: Mutex<Option<Timeout>>,
+    timeout: Mutex<Option<Timeout>>,
 }
 
 /// Goes off when the client may be gone.
@@ -130,7 +130,7 @@ pub(super) fn pipe(
     let mut state = client.0.state.lock();
     state.absence = Some(absent.enter(false, now, client.shared()));
     drop(state);
-    (PollSocket { client: client.clone(), entry: None, alarm: Mutex::default() }, client)
+    (PollSocket { client: client.clone(), entry: None, timeout: Mutex::default() }, client)
 }
 
 impl PollClient {
@@ -327,7 +327,7 @@ impl Socket for PollSocket {
 
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.client.0.owner.register(context.waker());
-        let mut alarm = self.alarm.lock();
+        let mut timeout = self.timeout.lock();
         loop {
             let (is_readable, gone_at) = {
                 let state = self.state();
@@ -338,20 +338,20 @@ impl Socket for PollSocket {
                 return Poll::Ready(Ok(()));
             }
             let Some(at) = gone_at else {
-                *alarm = None;
+                *timeout = None;
                 return Poll::Pending;
             };
-            let Timeout { sleep, .. } = match &mut *alarm {
-                Some(alarm) if alarm.at == at => alarm,
+            let Timeout { sleep, .. } = match &mut *timeout {
+                Some(timeout) if timeout.at == at => timeout,
                 _ => {
                     let sleep = Box::pin(tokio::time::sleep(at.saturating_duration_since(now)));
-                    alarm.insert(Timeout { at, sleep })
+                    timeout.insert(Timeout { at, sleep })
                 }
             };
             if sleep.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
-            *alarm = None; // the process may have stood still: then there is time left
+            *timeout = None; // the process may have stood still: then there is time left
         }
     }
 
