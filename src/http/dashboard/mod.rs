@@ -29,7 +29,7 @@ use crate::config::Secret;
 use crate::cors;
 use crate::methods::only;
 use crate::node::{Observer, Router, Stopped, inspect};
-use crate::protocol::query::{is_utf8, parameter};
+use crate::protocol::query::Query;
 use crate::types::{PresenceChange, StreamName};
 
 /// Where the page is.
@@ -123,10 +123,11 @@ fn events(
     query: &str,
     held: impl Send + Sync + 'static,
 ) -> Result<Response, Refusal> {
-    if !is_utf8(query) {
+    let query = Query::parse(query);
+    if !query.is_utf8() {
         return Err(Refusal::Malformed("the query is not UTF-8".to_owned()));
     }
-    let stream = parameter(query, "stream").map(|name| StreamName::from(&*name));
+    let stream = query.get("stream").map(StreamName::from);
     let (sender, mut events) = mpsc::channel(1);
     let stream = EventStream { dashboard: Arc::clone(dashboard), stream, events: sender };
     dashboard.tasks.spawn(stream.run_until_closed());

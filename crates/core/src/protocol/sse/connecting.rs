@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::position::EventId;
 use crate::protocol::action_cable::{self, PUBSUB_CHANNEL, TURBO_CHANNEL};
 use crate::protocol::plain;
-use crate::protocol::query::{base64_parameter, is_utf8, parameter_ignoring_case};
+use crate::protocol::query::Query;
 use crate::types::{
     Arrival, ClientCommand, HistoryRequest, JoinRequest, Listing, PresenceId, StreamName, Watch,
 };
@@ -76,6 +76,7 @@ pub enum BadQuery {
 impl Asked {
     /// Reads a query, and the header of the last event's id.
     pub fn read(query: &str, last_event_id: Option<&[u8]>) -> Result<Self, BadQuery> {
+        let query = &Query::parse(query);
         let (identifier, watch) = name(query)?;
         let watch = match value(query, "presence")?.as_deref() {
             None | Some("list") => watch,
@@ -127,11 +128,11 @@ impl Asked {
 }
 
 /// The identifier that a query comes down to, as a JSON string.
-fn name(query: &str) -> Result<(String, Watch), BadQuery> {
+fn name(query: &Query<'_>) -> Result<(String, Watch), BadQuery> {
     for (parameter, names) in NAMES {
         let value = match names {
             Names::Pubsub("signed_stream_name") | Names::Turbo => {
-                base64_parameter(query, parameter)
+                query.base64(parameter)
             }
             Names::Identifier | Names::Channel | Names::Pubsub(_) => value(query, parameter)?,
         };
@@ -154,7 +155,7 @@ fn name(query: &str) -> Result<(String, Watch), BadQuery> {
     Err(BadQuery::NoStream)
 }
 
-fn since(query: &str) -> Result<Option<u64>, BadQuery> {
+fn since(query: &Query<'_>) -> Result<Option<u64>, BadQuery> {
     let Some(value) = value(query, "history_since")? else { return Ok(None) };
     let seconds: Option<f64> = value.parse().ok().filter(|seconds: &f64| *seconds >= 0.0);
     let seconds = seconds.ok_or(BadQuery::Value("history_since", "a time in Unix seconds"))?;
@@ -164,7 +165,7 @@ fn since(query: &str) -> Result<Option<u64>, BadQuery> {
 
 /// The header counts more: a client that connects again by itself sends the address it was given, and
 /// in the header what it has got since.
-fn last(query: &str, header: Option<&[u8]>) -> Result<Option<Last>, BadQuery> {
+fn last(query: &Query<'_>, header: Option<&[u8]>) -> Result<Option<Last>, BadQuery> {
     let header = header.map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned());
     let text = match header.filter(|id| !id.is_empty()) {
         Some(id) => Some(id),
@@ -174,7 +175,7 @@ fn last(query: &str, header: Option<&[u8]>) -> Result<Option<Last>, BadQuery> {
     Ok(text.map(parsed))
 }
 
-fn join(query: &str) -> Result<Option<JoinRequest>, BadQuery> {
+fn join(query: &Query<'_>) -> Result<Option<JoinRequest>, BadQuery> {
     let id = value(query, "presence_id")?.map(PresenceId::from);
     let info = value(query, "presence_info")?;
     if id.is_none() && info.is_none() {
@@ -188,7 +189,7 @@ fn join(query: &str) -> Result<Option<JoinRequest>, BadQuery> {
     Ok(Some(JoinRequest { id, info: info.trim_ascii().into() }))
 }
 
-fn flag(query: &str, name: &'static str) -> Result<bool, BadQuery> {
+fn flag(query: &Query<'_>, name: &'static str) -> Result<bool, BadQuery> {
     match value(query, name)?.as_deref() {
         None | Some("0" | "f" | "false" | "n") => Ok(false),
         Some("1" | "t" | "true" | "y") => Ok(true),
@@ -197,13 +198,13 @@ fn flag(query: &str, name: &'static str) -> Result<bool, BadQuery> {
 }
 
 /// A parameter's value; none if it is empty.
-fn value(query: &str, name: &'static str) -> Result<Option<String>, BadQuery> {
-    let value = parameter_ignoring_case(query, name).map(Cow::into_owned);
-    let is_replaced = |value: &String| value.contains(char::REPLACEMENT_CHARACTER);
-    if value.as_ref().is_some_and(is_replaced) && !is_utf8(query) {
+fn value(query: &Query<'_>, name: &'static str) -> Result<Option<String>, BadQuery> {
+    let value = query.get(name);
+    let is_replaced = |value: &str| value.contains(char::REPLACEMENT_CHARACTER);
+    if value.is_some_and(is_replaced) && !query.is_utf8() {
         return Err(BadQuery::Value(name, "UTF-8"));
     }
-    Ok(value)
+    Ok(value.map(str::to_owned))
 }
 
 #[cfg(test)]
