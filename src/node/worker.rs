@@ -356,30 +356,25 @@ impl Worker {
     fn send_slice(&mut self, slice: FanOut<Recipient>, now: Instant) {
         let FanOut { group, messages, recipients } = slice;
         let most = (NAMES_A_WRITE / group.identifier.as_str().len().max(1)).max(1);
-        let mut told = 0;
-        for messages in messages.chunks(most) {
-            let lacking = recipients.iter().filter_map(|(recipient, has)| {
-                let has = has.saturating_sub(told);
-                (has < messages.len()).then_some((recipient, has))
-            });
-            // to those who are closing nothing is written
-            let is_open = lacking.clone().any(|(recipient, _)| !recipient.is_closed());
+        // to those who are closing nothing is written
+        let is_open = recipients.iter().any(|(recipient, _)| !recipient.is_closed());
+        for (number, messages) in messages.chunks(most).enumerate() {
+            let told = number * most;
             if !group.codec.merges_events() {
-                self.send_each(&group, messages, lacking, is_open, now);
+                self.send_each(&group, messages, (&recipients, told), is_open, now);
             } else if is_open {
-                self.send_merged(&group, messages, lacking);
+                self.send_merged(&group, messages, (&recipients, told));
             }
-            told += messages.len();
         }
     }
 
-    /// Sends messages to recipients, each with how many of them it has already. If none is open, only
-    /// their outboxes take note of events.
-    fn send_each<'a>(
+    /// Sends messages to recipients, each with how many it has already of those that begin `told` before
+    /// them. If none is open, only their outboxes take note of events.
+    fn send_each(
         &mut self,
         group: &GroupKey,
         messages: &[ServerMessage],
-        recipients: impl Iterator<Item = (&'a Recipient, usize)>,
+        (recipients, told): (&[(Recipient, usize)], usize),
         is_open: bool,
         now: Instant,
     ) {
@@ -391,11 +386,11 @@ impl Worker {
             }
         }
         let events = self.asks_about(group, messages);
-        let end = self.frames.len();
         let ask = events.then(|| self.write_ping(now));
         let mut shared: Option<Bytes> = None;
         for (recipient, has) in recipients {
-            let start = self.starts.get(has).copied().unwrap_or(end);
+            let has = has.saturating_sub(told);
+            let Some(&start) = self.starts.get(has) else { continue };
             let frames = self.frames.get(start..).unwrap_or_default();
             // copied once for all whose socket is full
             let share = || {
@@ -412,14 +407,18 @@ impl Worker {
 
     /// The same where several messages can become one: what a recipient lacks is encoded as a
     /// whole, once for all in a row that lack the same.
-    fn send_merged<'a>(
+    fn send_merged(
         &mut self,
         group: &GroupKey,
         messages: &[ServerMessage],
-        recipients: impl Iterator<Item = (&'a Recipient, usize)>,
+        (recipients, told): (&[(Recipient, usize)], usize),
     ) {
         let mut encoded: Option<(usize, Bytes)> = None;
         for (recipient, has) in recipients {
+            let has = has.saturating_sub(told);
+            if has >= messages.len() {
+                continue;
+            }
             let frames = match &encoded {
                 Some((same, frames)) if *same == has => frames.clone(),
                 Some(_) | None => {
