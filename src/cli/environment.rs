@@ -1,8 +1,8 @@
 //! Environment variables → two layers of settings, and what to warn about.
 //!
 //! A variable's value goes through the parser of its flag, so that both are read alike. Empty is
-//! unset. AnyCable's variables are taken as its flags are, and refused as those are. Variables nobody
-//! here knows are reported in the log, not refused: other programs, and Kubernetes for a service named
+//! unset. AnyCable's variables are taken as its flags are, and refused as those are, also with our
+//! beginning: `BROKER_RPC_HOST`. Variables nobody here knows are reported in the log, not refused: other programs, and Kubernetes for a service named
 //! `broker`, set some with the same beginning.
 
 use std::collections::BTreeMap;
@@ -64,6 +64,7 @@ fn ours(
         if let Some(flag) = flags.get(variable.as_str()) {
             layer.add(variable, flag, value)?;
         } else {
+            refuse_meaningless(variable, value)?;
             let hint = match nearest(variable, flags.keys().copied()) {
                 Some(similar) => format!("did you mean {similar}?"),
                 None => "see `broker --help` for those there are".to_owned(),
@@ -88,10 +89,7 @@ fn theirs(
             }
             Some(Given::NothingNew) => {}
             Some(Given::Meaningless(reason)) => {
-                // where the application reads it, too, it can't be taken away
-                let reason =
-                    format!("{reason}; {variable}= (empty) unsets it for the broker alone");
-                return Err(anycable::meaningless(variable, &flag, Some(&text), &reason));
+                return Err(meaningless(variable, &flag, &text, reason));
             }
             None => warnings.push(format!("{variable} has no meaning here and is ignored")),
         }
@@ -130,12 +128,34 @@ impl<'a> Layer<'a> {
     }
 }
 
-/// `presence-ttl` of AnyCable's `ANYCABLE_PRESENCE_TTL`.
+/// Refuses a variable of ours by the name of a setting of AnyCable's that asks for more than there is.
+fn refuse_meaningless(variable: &str, value: &OsStr) -> Result<(), Refusal> {
+    let (Some(flag), value) = (flag_behind(OURS, variable), value.to_string_lossy()) else {
+        return Ok(());
+    };
+    match anycable::given(&flag, Some(&value)) {
+        Some(Given::Meaningless(reason)) => Err(meaningless(variable, &flag, &value, reason)),
+        Some(Given::Setting(..) | Given::NothingNew) | None => Ok(()),
+    }
+}
+
+/// Why a variable is refused. Where the application reads it, too, it can't be taken away.
+fn meaningless(variable: &str, flag: &str, value: &str, reason: &str) -> Refusal {
+    let reason = format!("{reason}; {variable}= (empty) unsets it for the broker alone");
+    anycable::meaningless(variable, flag, Some(value), &reason)
+}
+
+/// The flag that a variable of AnyCable's is.
 fn flag_of(variable: &str) -> Option<String> {
-    let elsewhere = ELSEWHERE.iter().find(|(name, _)| *name == variable);
-    let flag = |name: &str| name.to_lowercase().replace('_', "-");
-    elsewhere
-        .map_or_else(|| variable.strip_prefix(THEIRS).map(flag), |(_, to)| Some((*to).to_owned()))
+    match ELSEWHERE.iter().find(|(name, _)| *name == variable) {
+        Some((_, flag)) => Some((*flag).to_owned()),
+        None => flag_behind(THEIRS, variable),
+    }
+}
+
+/// `presence-ttl` of `ANYCABLE_PRESENCE_TTL` with the prefix `ANYCABLE_`.
+fn flag_behind(prefix: &str, variable: &str) -> Option<String> {
+    Some(variable.strip_prefix(prefix)?.to_lowercase().replace('_', "-"))
 }
 
 /// Whether Kubernetes put it there, as it does in each pod for a service named `broker`, or

@@ -378,6 +378,9 @@ fn anycables_variables_without_meaning_are_refused_as_its_flags() {
         ("ANYCABLE_METRICS_HOST", "10.0.0.1", "ANYCABLE_METRICS_HOST has no meaning here: "),
         ("ANYCABLE_TURBO_RAILS_KEY", "hidden", "ANYCABLE_TURBO_RAILS_KEY has no meaning here: "),
         ("ANYCABLE_CONFIG_PATH", "anycable.toml", "ANYCABLE_CONFIG_PATH has no meaning here: "),
+        ("BROKER_RPC_HOST", "rails:50051", "BROKER_RPC_HOST has no meaning here: "),
+        ("BROKER_REDIS_URL", "redis://u:hidden@h", "BROKER_REDIS_URL has no meaning here: "),
+        ("BROKER_BROADCAST_ADAPTER", "nats", "BROKER_BROADCAST_ADAPTER=nats has no meaning here: "),
     ] {
         let refusal = refusal(&[], &[(variable, value)]);
         assert!(refusal.starts_with(sentence), "{refusal}");

@@ -130,6 +130,7 @@ impl Outbox {
 
     /// Sends whole frames; returns how many bytes went out at once. `share` makes a copy that can
     /// wait; it is asked for only if one has to. Nothing is sent once the connection is closing.
+    #[inline] // once for each delivery
     pub fn send(&self, frames: &[u8], share: impl FnOnce() -> Bytes) -> usize {
         self.put(self.state.lock(), frames, share)
     }
@@ -204,6 +205,7 @@ impl Outbox {
         0
     }
 
+    #[inline]
     fn put(
         &self,
         mut state: MutexGuard<'_, State>,

@@ -131,9 +131,7 @@ impl Asked {
 fn name(query: &Query<'_>) -> Result<(String, Watch), BadQuery> {
     for (parameter, names) in NAMES {
         let value = match names {
-            Names::Pubsub("signed_stream_name") | Names::Turbo => {
-                query.base64(parameter)
-            }
+            Names::Pubsub("signed_stream_name") | Names::Turbo => query.base64(parameter),
             Names::Identifier | Names::Channel | Names::Pubsub(_) => value(query, parameter)?,
         };
         let Some(value) = value else { continue };
