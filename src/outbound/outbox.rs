@@ -137,6 +137,7 @@ impl Outbox {
 
     /// Sends frames with events of presence, and behind them the frame of a ping, which is left
     /// out if the client is asked often enough.
+    #[inline]
     pub fn send_events(
         &self,
         frames: &[u8],
