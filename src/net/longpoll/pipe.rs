@@ -80,7 +80,7 @@ struct State {
     poller: Option<Waker>,
     /// The requests that wait to post.
     posters: Vec<Waker>,
-    /// When the client is gone, unless it polls again; none while it polls.
+    /// When the client is gone, unless it polls before; none while it polls.
     gone_at: Option<Instant>,
     /// Where it stands among those that are absent, while it doesn't poll.
     absence: Option<Key>,
@@ -138,11 +138,12 @@ impl PollClient {
         Arc::<Shared>::clone(&self.0)
     }
 
-    /// Begins a poll, which replaces any other.
+    /// Begins a poll, which replaces any other. A client that is gone stays so: its place may be another's.
     pub(super) fn poll(&self) -> Polling {
+        let now = self.0.clock.now();
         let mut state = self.0.state.lock();
         state.poll += 1;
-        state.gone_at = None;
+        state.gone_at = state.gone_at.filter(|at| *at <= now);
         let absence = state.absence.take();
         let pongs = std::mem::take(&mut state.pongs);
         state.to_broker.extend_from_slice(&pongs);
@@ -231,9 +232,11 @@ impl Drop for Polling {
         if state.poll == self.number {
             let now = shared.clock.now();
             state.poller = None;
-            state.gone_at = Some(now + shared.patience);
-            if !state.is_closed {
-                state.absence = Some(shared.absent.enter(true, now, self.client.shared()));
+            if state.gone_at.is_none() {
+                state.gone_at = Some(now + shared.patience);
+                if !state.is_closed {
+                    state.absence = Some(shared.absent.enter(true, now, self.client.shared()));
+                }
             }
             drop(state);
             shared.owner.wake();

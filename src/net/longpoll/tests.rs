@@ -64,6 +64,18 @@ async fn who_polls_stays_and_who_has_polled_has_time_for_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_has_made_room_does_not_come_back() {
+    let sessions = Sessions::new();
+    let (socket, client) = sessions.open();
+    assert!(sessions.make_room(Duration::ZERO).await);
+    let poll = client.poll();
+    assert_eq!(gone([&socket]), [true], "its place is another's");
+    drop(poll);
+    assert_eq!(gone([&socket]), [true]);
+    assert!(!sessions.make_room(MIN_ABSENCE).await, "it makes room once");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_kept_of_sessions_that_have_ended() {
     let sessions = Sessions::new();
     let [(polled, far), (unpolled, _)] = [(); 2].map(|()| sessions.open());
