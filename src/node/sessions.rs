@@ -22,10 +22,12 @@ use crate::outbound::Recipient;
 use crate::session::Session;
 use crate::types::{CloseReason, Identity, Names, SessionId};
 
-/// How many subscriptions may wait to be resumed: some 64 MiB of them, or several times that where
-/// their identifiers are long. A session that ends beyond that is over, and its client subscribes
-/// anew.
+/// How much may wait to be resumed, in subscriptions with a short identifier: 64 to 128 MiB, the streams
+/// apart. A session that ends beyond that is over, and its client subscribes anew.
 const MAX_PARKED: usize = 1 << 18;
+
+/// How many bytes of its identifier count as one subscription more.
+const IDENTIFIER_UNIT: usize = 256;
 
 /// All sessions that can be taken over.
 #[derive(Debug)]
@@ -43,7 +45,8 @@ struct State {
     /// Who waits for the session of a connection that is being closed for it.
     waiting: HashMap<SessionId, oneshot::Sender<Session>>,
     parked: usize,
-    parked_subscriptions: usize,
+    /// What the parked sessions weigh, and those that are about to be parked.
+    parked_weight: usize,
 }
 
 #[derive(Debug)]
@@ -89,13 +92,13 @@ impl Sessions {
         if self.ttl.is_zero() {
             return false;
         }
-        let subscriptions = session.subscriptions().len();
+        let weight = weight(session);
         let mut state = self.state.lock();
-        let room = state.parked_subscriptions + subscriptions <= MAX_PARKED;
+        let room = state.parked_weight + weight <= MAX_PARKED;
         if room {
-            state.parked_subscriptions += subscriptions;
+            state.parked_weight += weight;
         }
-        room && subscriptions > 0
+        room && weight > 0
     }
 
     /// Notes that a session is over. Who waits for it hears of that.
@@ -111,7 +114,7 @@ impl Sessions {
     pub fn park(&self, session: Session, now: Instant) -> Option<Session> {
         let sid = session.id();
         let mut state = self.state.lock();
-        let subscriptions = session.subscriptions().len();
+        let weight = weight(&session);
         let is_over = state.held.remove(&sid).is_none();
         let session = match state.waiting.remove(&sid) {
             None => Some(session),
@@ -124,7 +127,7 @@ impl Sessions {
                 None
             }
             over => {
-                state.parked_subscriptions -= subscriptions;
+                state.parked_weight -= weight;
                 over
             }
         }
@@ -220,11 +223,42 @@ impl State {
 
     fn unpark(&mut self, session: &Session) {
         self.parked -= 1;
-        self.parked_subscriptions -= session.subscriptions().len();
+        self.parked_weight -= weight(session);
     }
 
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats, and far from 2^52")]
     fn count(&self) -> f64 {
         self.parked as f64
+    }
+}
+
+/// What a session weighs when it is parked, in subscriptions with a short identifier.
+fn weight(session: &Session) -> usize {
+    let weigh = |identifier: &str| 1 + identifier.len() / IDENTIFIER_UNIT;
+    session.subscriptions().iter().map(|held| weigh(held.identifier.as_str())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Rights, Watch};
+
+    fn session(number: u128, subscriptions: usize, length: usize) -> Session {
+        let mut session = Session::restored(SessionId::from_bits(number), Identity::ANYONE);
+        for at in 0..subscriptions {
+            let identifier = format!("{at:0length$}");
+            let rights = Rights { join: true, whisper: true };
+            session.restore(identifier.as_str().into(), "room".into(), Watch::Members, rights);
+        }
+        session
+    }
+
+    #[test]
+    fn long_identifiers_leave_room_for_fewer_sessions() {
+        for (length, fit) in [(40, 262), (4096, 15)] {
+            let sessions = Sessions::new(Duration::from_secs(1), Gauge::noop());
+            let parked = (0..300).filter(|at| sessions.end(&session(*at, 1000, length)));
+            assert_eq!(parked.count(), fit, "with identifiers of {length} bytes");
+        }
     }
 }
