@@ -10,10 +10,12 @@
 //! node       Router: commands to shards, a task each
 //! outbound   outboxes, sockets     state  what outlives the process     fetch  the application
 //! clock  telemetry  config  cors  methods
-//! broker     Shard ┐
-//! session          ├ pure: no sockets, no clock, no locks
-//! protocol  codecs │
-//! auth       tokens, signed names, origins ┘
+//! shard      streams with their subscribers, fan-out, deadlines
+//! stream     who is present, history, journal
+//! session    what one connection follows
+//! protocol   WebSocket frames, a codec each
+//! log        what happens to streams, in order
+//! auth       tokens, signed names, origins
 //! types      ids, commands, messages, limits
 //! ```
 //!
@@ -33,4 +35,4 @@ pub mod server;
 pub mod state;
 pub mod telemetry;
 
-pub use broker_core::{auth, broker, protocol, session, types};
+pub use broker_core::{auth, log, protocol, session, shard, types};

@@ -7,10 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers from the bottom up; those of one row don't name each other.
-const ROWS: [&[&str]; 8] = [
+const ROWS: [&[&str]; 9] = [
     &["types"],
     &["auth"],
-    &["broker", "session", "protocol"],
+    &["log"],
+    &["shard", "stream", "session", "protocol"],
     &["clock", "telemetry", "config", "cors", "methods"],
     &["state", "fetch", "outbound"],
     &["node"],
@@ -19,7 +20,11 @@ const ROWS: [&[&str]; 8] = [
 ];
 
 /// What a layer may name beyond the rows below it.
-const BESIDES: [(&str, &str); 1] = [("clock", "telemetry")]; // it counts the pauses it notices
+const BESIDES: [(&str, &str); 3] = [
+    ("clock", "telemetry"), // it counts the pauses it notices
+    ("shard", "stream"),
+    ("stream", "shard"),
+];
 
 /// What stands above the rows, and all that it may name.
 const APART: [(&str, &[&str]); 1] = [("cli", &["config", "telemetry", "types"])];
@@ -75,7 +80,7 @@ fn what_a_source_names_is_found() {
                 #[cfg(test)]\nmod tests { use crate::net; }";
     assert_eq!(names(text).collect::<Vec<_>>(), ["types", "server"]);
     for (layer, name) in
-        [("types", "broker"), ("node", "http"), ("session", "protocol"), ("cli", "server")]
+        [("types", "shard"), ("node", "http"), ("session", "protocol"), ("cli", "server")]
     {
         assert!(!may_name(layer, name), "{layer} may name {name}");
     }

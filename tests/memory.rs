@@ -6,8 +6,8 @@ mod memory;
 #[path = "../benches/support/settings.rs"]
 mod settings;
 
-use broker::broker::{Input, ResumeSettings, Settings, Shard, SubscriberKey};
 use broker::clock::Clock;
+use broker::shard::{Input, ResumeSettings, Settings, Shard, SubscriberKey};
 use broker::types::{Arrival, Codec, Grant, GroupKey, Join, SessionId, StreamCommand, StreamName};
 use memory::{Scale, Weight, outbox, parked_session};
 use settings::settings;

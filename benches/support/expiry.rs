@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use broker::broker::{End, Input, Shard, SubscriberKey};
 use broker::clock::Clock;
 use broker::config::defaults;
+use broker::shard::{End, Input, Shard, SubscriberKey};
 use broker::types::{
     Arrival, Codec, Grant, GroupKey, Identifier, Join, SessionId, StreamCommand, StreamName,
 };

@@ -6,12 +6,12 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use allocation_counter::{AllocationInfo, measure};
-use broker::broker::{End, Input, Put, Shard, SubscriberKey};
 use broker::clock::Clock;
 use broker::config::defaults;
 use broker::node::Sessions;
 use broker::outbound::{Outbox, Socket};
 use broker::session::Session;
+use broker::shard::{End, Input, Put, Shard, SubscriberKey};
 use broker::types::{
     Arrival, Codec, Grant, GroupKey, Identifier, Identity, Join, RawJson, SessionId, StreamCommand,
     StreamName, Watch,

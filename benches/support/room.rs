@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use broker::broker::{Input, Put, SubscriberKey};
 use broker::clock::Clock;
 use broker::config::defaults;
 use broker::node::{Router, Startup};
 use broker::outbound::{Outbox, Recipient, Socket};
+use broker::shard::{Input, Put, SubscriberKey};
 use broker::telemetry::Instruments;
 use broker::types::{
     Arrival, Codec, Grant, GroupKey, Identifier, Join, Listing, SessionId, StreamCommand,

@@ -1,7 +1,7 @@
 //! What holds for a shard that nobody has configured.
 
-use broker::broker::{HistorySettings, ResumeSettings, Settings};
 use broker::config::defaults;
+use broker::shard::{HistorySettings, ResumeSettings, Settings};
 
 /// The settings of a broker without arguments, but that it takes as many members as there are.
 pub(crate) fn settings() -> Settings {

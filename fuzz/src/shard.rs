@@ -13,11 +13,11 @@ mod resuming;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use broker::broker::{
+use broker::clock::Clock;
+use broker::shard::{
     Delivery, FanOut, GroupKey, HistorySettings, Input, ResumeSettings, Settings, Shard,
     SubscriberKey, Totals,
 };
-use broker::clock::Clock;
 use broker::types::{
     Arrival, Codec, CommandKind, Grant, HistoryRequest, Identifier, Join, Listing, ServerMessage,
     SessionId, StreamCommand, StreamName, Whisper,

@@ -7,11 +7,12 @@
 
 use std::io::{self, Read};
 
+use broker::log::Change;
 use broker::state::format::{
     Basis, Boot, Decoded, Entry, Fault, Header, HeaderError, Reader, decode, encode, encode_closed,
     encode_complete, encode_without_history,
 };
-use broker::types::{Change, Epoch, Identifier, RawJson};
+use broker::types::{Epoch, Identifier, RawJson};
 use serde_json::value::RawValue;
 
 const HEAD: Header = Header {

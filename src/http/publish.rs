@@ -16,10 +16,10 @@ pub use super::element::{Disconnect, Element, decode};
 use super::reply::{Refusal, answer, authorize, json};
 use super::{Api, body};
 use crate::auth;
-use crate::broker::Input;
 use crate::config::Secret;
 use crate::methods::only;
 use crate::node::Stopped;
+use crate::shard::Input;
 
 pub(super) fn routes(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
     let broadcast =

@@ -13,10 +13,10 @@ use serde_json::value::RawValue;
 
 use super::reply::Refusal;
 use super::{Api, body};
-use crate::broker::{Placed, Put};
 use crate::config::HumanDuration;
 use crate::protocol::plain;
 use crate::session;
+use crate::shard::{Placed, Put};
 use crate::telemetry::metrics::LIMIT_REFUSALS;
 use crate::types::{Join, Limit, PresenceId, RawJson, StreamName};
 

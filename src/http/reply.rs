@@ -5,10 +5,10 @@ use warp::Rejection;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
-use crate::broker::Full;
 use crate::config::Secret;
 use crate::methods::NotAllowed;
 use crate::node::Stopped;
+use crate::shard::Full;
 use crate::telemetry::metrics::HTTP_REQUESTS;
 
 /// Why a request wasn't followed.

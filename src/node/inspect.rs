@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::job::Job;
 use super::question::{Attendance, Onlooker, Question, Tally};
 use super::router::{Router, Stopped};
-use crate::broker::{StreamSize, Totals};
+use crate::shard::{StreamSize, Totals};
 use crate::types::{PresenceChange, StreamName};
 
 /// How many events wait for an observer before it misses some.

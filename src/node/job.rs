@@ -6,8 +6,8 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::question::Question;
-use crate::broker::{Full, Input, Placed, Put, SubscriberKey};
 use crate::outbound::Recipient;
+use crate::shard::{Full, Input, Placed, Put, SubscriberKey};
 use crate::types::{
     Listed, MemberList, MemberRecords, PresenceId, Publication, RecordList, SessionId, StreamName,
 };

@@ -7,9 +7,9 @@ use tokio::sync::mpsc;
 
 use super::job::Job;
 use super::question::Tally;
-use crate::broker::{Counts, Shard, Totals};
 use crate::clock::Clock;
 use crate::outbound::Recipient;
+use crate::shard::{Counts, Shard, Totals};
 use crate::telemetry::{Instruments, Labelled, metrics as names};
 
 pub(super) struct Meter {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::question::{Attendance, Onlooker, Part, Question, Tally};
-use crate::broker::{Destination, Shard};
+use crate::shard::{Destination, Shard};
 
 /// How many streams a shard looks at before other inputs get their turn.
 const STREAMS_A_TURN: usize = 4096;

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::broker::{Attendee, Counts, StreamSize, Totals};
+use crate::shard::{Attendee, Counts, StreamSize, Totals};
 use crate::types::{PresenceChange, StreamName};
 
 /// What operators want to know of a shard.

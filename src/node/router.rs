@@ -8,9 +8,9 @@ use foldhash::fast::FixedState;
 use tokio::sync::{mpsc, oneshot};
 
 use super::job::{Ended, Job, Presence, Resume};
-use crate::broker::{Full, Input, Placed, Put, SubscriberKey};
 use crate::outbound::Recipient;
 use crate::session::Session;
+use crate::shard::{Full, Input, Placed, Put, SubscriberKey};
 use crate::types::{Codec, MemberRecords, PresenceId, Publication, RecordList, StreamName};
 
 /// The shards' queues. A stream belongs to one shard, so what one sender says to it arrives in

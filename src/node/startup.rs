@@ -11,10 +11,10 @@ use tokio_util::task::TaskTracker;
 
 use super::router::{Router, shard_of};
 use super::worker::Worker;
-use crate::broker::{Restoring, Settings, Shard};
 use crate::clock::Clock;
 use crate::outbound::Recipient;
 use crate::session::Session;
+use crate::shard::{Restoring, Settings, Shard};
 use crate::state::{Ending, Loaded, Log};
 use crate::telemetry::Instruments;
 use crate::types::SessionId;

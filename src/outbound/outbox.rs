@@ -13,8 +13,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::delivery_tracker::{DeliveryTracker, Ping, Unasked};
 use super::socket::Socket;
-use crate::broker::CountRecords;
 use crate::protocol;
+use crate::shard::CountRecords;
 use crate::types::{CloseReason, Codec};
 
 /// How many questions with large answers one connection may have at its shards. With more it isn't

@@ -25,12 +25,12 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::broker;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, TimestampPrecision, TlsFiles};
 use crate::fetch::{self, Fetcher};
 use crate::net::{ConnectionLimits, Context, Heartbeat, Liveness, Settings, TokenName};
 use crate::protocol::action_cable::{Parameters, PingPrecision};
+use crate::shard;
 use crate::state::{KeeperGuard, OpenError};
 use crate::telemetry::{Instruments, metrics as names};
 
@@ -221,23 +221,23 @@ async fn expire_sessions(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-fn streams(config: &Config) -> Result<broker::Settings, Error> {
+fn streams(config: &Config) -> Result<shard::Settings, Error> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
-    Ok(broker::Settings {
+    Ok(shard::Settings {
         max_members: config.max_members.unwrap_or(usize::MAX),
         max_records: config.limits.records,
         max_answer: config.max_answer_size,
         presence_ttl: config.presence_ttl,
         occupancy_interval: config.occupancy_interval,
-        resume: broker::ResumeSettings {
+        resume: shard::ResumeSettings {
             ttl: config.sessions_ttl,
             // without liveness, only the kernel's own timeouts end a connection
             longest_doubt: config
                 .liveness_interval
                 .map_or(config.sessions_ttl, |interval| interval + config.liveness_timeout),
         },
-        history: broker::HistorySettings {
+        history: shard::HistorySettings {
             limit: config.history_limit,
             ttl: config.history_ttl,
             max_bytes: config.history_max_bytes,

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::Error;
-use crate::broker::Settings;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::node::Startup;
+use crate::shard::Settings;
 use crate::state::{Boot, Ending, KeeperGuard, State};
 use crate::telemetry::Instruments;
 

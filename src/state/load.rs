@@ -16,7 +16,8 @@ use indexmap::IndexMap;
 
 use super::directory::{Directory, MarkName, Name};
 use super::format::{Basis, Boot, Entry, Fault, Header, HeaderError, Mark, Reader};
-use crate::types::{Change, PresenceId, StreamName};
+use crate::log::Change;
+use crate::types::{PresenceId, StreamName};
 
 /// How much is read at once, in bytes.
 const BUFFER: usize = 256 * 1024;

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use super::directory::{MarkName, Name};
 use super::format::{self, Basis, Header, Mark};
 use super::keeper::{Disk, Written};
-use crate::types::Change;
+use crate::log::Change;
 
 /// A file below this is not worth a snapshot.
 const SMALL: u64 = 16 * 1024 * 1024;

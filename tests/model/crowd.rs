@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use broker::broker::{End, GroupKey, Input, Shard, SubscriberKey, Totals};
 use broker::clock::Clock;
+use broker::shard::{End, GroupKey, Input, Shard, SubscriberKey, Totals};
 use broker::types::{
     Arrival, Codec, Grant, Identifier, Join, Listing, MemberList, ServerMessage, SessionId,
     StreamCommand, StreamName,

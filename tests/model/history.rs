@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use broker::broker::{
+use broker::clock::Clock;
+use broker::shard::{
     Delivery, End, FanOut, GroupKey, HistorySettings, Input, ResumeSettings, Settings, Shard,
     SubscriberKey, Totals,
 };
-use broker::clock::Clock;
 use broker::types::{
     Arrival, Codec, Grant, HistoryRequest, Position, ServerMessage, SessionId, StreamCommand,
     StreamName,

@@ -6,11 +6,11 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use broker::broker::{
+use broker::clock::Clock;
+use broker::shard::{
     Delivery, End, FanOut, GroupKey, HistorySettings, Input, ResumeSettings, Settings, Shard,
     SubscriberKey,
 };
-use broker::clock::Clock;
 use broker::types::{
     Arrival, Codec, Epoch, Grant, HistoryRequest, Identifier, Join, Listing, MemberChange, Offset,
     Position, PresenceId, ServerMessage, SessionId, StreamCommand, StreamName, Whisper,

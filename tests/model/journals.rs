@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use broker::broker::{End, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey};
 use broker::clock::Clock;
+use broker::shard::{End, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey};
 use broker::types::{
     Arrival, Codec, Grant, GroupKey, Identifier, Join, PresenceId, SessionId, StreamCommand,
     StreamName,

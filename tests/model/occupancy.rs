@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use broker::broker::{Delivery, End, FanOut, GroupKey, Input, Settings, Shard, SubscriberKey};
 use broker::clock::Clock;
+use broker::shard::{Delivery, End, FanOut, GroupKey, Input, Settings, Shard, SubscriberKey};
 use broker::types::{
     Arrival, Codec, Grant, Identifier, Join, ServerMessage, SessionId, StreamCommand, StreamName,
     Watch,

@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use broker::auth::{Client, Streams};
-use broker::broker::{
-    Delivery, End, FanOut, GroupKey, Input, Put, Restoring, ResumeSettings, Settings, Shard,
-    SubscriberKey, Totals,
-};
 use broker::clock::Clock;
 use broker::protocol;
 use broker::protocol::websocket::frame_boundary;
 use broker::session::{Action, Session};
+use broker::shard::{
+    Delivery, End, FanOut, GroupKey, Input, Put, Restoring, ResumeSettings, Settings, Shard,
+    SubscriberKey, Totals,
+};
 use broker::types::{
     Arrival, Codec, Grant, Identifier, Join, Limits, PresenceId, SessionId, StreamCommand,
     StreamName,

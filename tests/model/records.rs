@@ -5,10 +5,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use broker::broker::{
-    Destination, End, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey,
-};
 use broker::clock::Clock;
+use broker::shard::{Destination, End, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey};
 use broker::types::{
     Arrival, Codec, Grant, GroupKey, Identifier, Join, PresenceId, ServerMessage, SessionId,
     StreamCommand, StreamName,

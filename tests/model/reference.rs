@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use broker::broker::{GroupKey, SubscriberKey, Totals};
+use broker::shard::{GroupKey, SubscriberKey, Totals};
 use broker::types::{
     Arrival, Codec, CommandKind, Grant, HistoryRequest, Identifier, Join, JoinCause, LeaveCause,
     Limit, Listed, Listing, Member, MemberChange, MemberList, PresenceChange, PresenceId,

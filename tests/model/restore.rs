@@ -6,14 +6,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use broker::broker::{
+use broker::clock::Clock;
+use broker::log::Change;
+use broker::shard::{
     End, GroupKey, HistorySettings, Input, Put, Restoring, ResumeSettings, Settings, Shard,
     SubscriberKey, Totals,
 };
-use broker::clock::Clock;
 use broker::types::{
-    Arrival, Change, Codec, Grant, HistoryRequest, Identifier, Join, MemberList, Offset,
-    PresenceId, Publication, ServerMessage, SessionId, StreamCommand, StreamName,
+    Arrival, Codec, Grant, HistoryRequest, Identifier, Join, MemberList, Offset, PresenceId,
+    Publication, ServerMessage, SessionId, StreamCommand, StreamName,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;

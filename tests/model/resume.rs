@@ -4,11 +4,11 @@
 
 use std::time::{Duration, Instant};
 
-use broker::broker::{
+use broker::clock::Clock;
+use broker::shard::{
     Delivery, End, FanOut, GroupKey, HistorySettings, Input, Put, ResumeSettings, Settings, Shard,
     SubscriberKey, Totals,
 };
-use broker::clock::Clock;
 use broker::types::{
     Arrival, Codec, Grant, Identifier, Join, Listing, MemberList, PresenceId, ServerMessage,
     SessionId, StreamCommand, StreamName,

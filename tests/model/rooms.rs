@@ -5,11 +5,11 @@
 use std::time::{Duration, Instant};
 
 use broker::auth::{Client, Streams};
-use broker::broker::{End, GroupKey, Input, Shard, SubscriberKey, Totals};
 use broker::clock::Clock;
 use broker::protocol;
 use broker::protocol::websocket::frame_boundary;
 use broker::session::{Action, Session};
+use broker::shard::{End, GroupKey, Input, Shard, SubscriberKey, Totals};
 use broker::types::{Codec, Limits, Request, ServerMessage, SessionId};
 use proptest::prelude::*;
 

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use broker::broker::{
+use broker::clock::Clock;
+use broker::shard::{
     Delivery, End, FanOut, Full, HistorySettings, Input, Placed, Put, ResumeSettings, Settings,
     Shard, Totals,
 };
-use broker::clock::Clock;
 use broker::types::{
     Join, MemberList, PresenceChange, PresenceId, RawJson, RecordChange, Repeat, ServerMessage,
 };

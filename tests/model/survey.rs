@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use broker::broker::{Attendee, End, Input, Shard, StreamSize, SubscriberKey};
 use broker::clock::Clock;
+use broker::shard::{Attendee, End, Input, Shard, StreamSize, SubscriberKey};
 use broker::types::{
     Arrival, Codec, Grant, GroupKey, Identifier, Join, MemberChange, SessionId, StreamCommand,
     StreamName,

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use broker::broker::{End, Input, Shard, SubscriberKey};
 use broker::clock::Clock;
+use broker::shard::{End, Input, Shard, SubscriberKey};
 use broker::types::{
     Arrival, Codec, Grant, GroupKey, Identifier, Join, MemberChange, PresenceId, ServerMessage,
     SessionId, StreamCommand, StreamName, Watch,
@@ -219,7 +219,7 @@ fn who_comes_into_a_large_chat_is_told_at_once_and_the_next_together() {
 fn a_list_larger_than_an_answer_may_be_is_not_repeated() {
     let now = Clock::new().now();
     let settings = crate::shard::without_history(TTL);
-    let mut shard = Shard::new(broker::broker::Settings { max_answer: 50, ..settings }, now);
+    let mut shard = Shard::new(broker::shard::Settings { max_answer: 50, ..settings }, now);
     let group = GroupKey::new(Codec::Chat, Identifier::from("\"room\""));
     for session in 0..3 {
         let key =
@@ -246,7 +246,7 @@ fn no_more_run_out_than_can_be_told() {
         let id = PresenceId::from(session.to_string());
         let info = format!("\"{}\"", "a".repeat(2000)).as_str().into();
         let put =
-            broker::broker::Put { join: Join { id, info, extra: None }, ttl: Some(TTL), at: 0 };
+            broker::shard::Put { join: Join { id, info, extra: None }, ttl: Some(TTL), at: 0 };
         shard.put(&room, put, now).expect("room for it");
     }
     while shard.poll_reply().is_some() {}
@@ -295,7 +295,7 @@ fn who_only_counts_is_not_walked_over_for_each_member() {
     };
     let put = |shard: &mut Shard<u32>, id: &str| {
         let join = Join { id: id.into(), info: "1".into(), extra: None };
-        let put = broker::broker::Put { join, ttl: None, at: 0 };
+        let put = broker::shard::Put { join, ttl: None, at: 0 };
         shard.put(&room, put, now).expect("room");
     };
     put(&mut shard, "ann");

@@ -10,8 +10,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
+use broker::log::Change;
 use broker::state::{Boot, Ending, Keeper, Log};
-use broker::types::{Change, SessionId, StreamName};
+use broker::types::{SessionId, StreamName};
 use proptest::prelude::*;
 use tempfile::TempDir;
 

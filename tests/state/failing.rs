@@ -6,9 +6,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use broker::log::Change;
 use broker::state::{Ending, Keeper, Log, State};
 use broker::telemetry::Instruments;
-use broker::types::{Change, StreamName};
+use broker::types::StreamName;
 
 use super::view::{self, BOOT, Views, apply, began, dump, published};
 

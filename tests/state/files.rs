@@ -20,7 +20,7 @@ fn written(dir: &Path) -> Views {
     let (mut logs, _keeper) = view::begin(state, 2);
     let mut views = Views::new();
     for (log, stream) in logs.iter_mut().zip(["a", "b"]) {
-        let mut tell = |changes: &[broker::types::Change]| {
+        let mut tell = |changes: &[broker::log::Change]| {
             log.append(changes, Instant::now());
             apply_all(&mut views, changes);
         };
@@ -225,7 +225,7 @@ fn what_was_forgotten_is_not_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let (state, _) = view::open(dir.path(), BOOT);
     let (mut logs, keeper) = view::begin(state, 1);
-    let forgotten = broker::types::Change::Forgotten { stream: "a".into(), lost: 7 };
+    let forgotten = broker::log::Change::Forgotten { stream: "a".into(), lost: 7 };
     logs[0].append([&began("a", "e"), &forgotten], Instant::now());
     drop((logs, keeper));
     let (state, loaded) = view::open(dir.path(), BOOT);

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use broker::log::Change;
 use broker::state::{Boot, Keeper, Loaded, Log, OpenError, State};
 use broker::telemetry::Instruments;
 use broker::types::{
-    Change, Codec, Epoch, Grant, Identifier, Identity, Offset, Position, PresenceId, Publication,
-    RawJson, Rights, SessionId, StreamName, Watch,
+    Codec, Epoch, Grant, Identifier, Identity, Offset, Position, PresenceId, Publication, RawJson,
+    Rights, SessionId, StreamName, Watch,
 };
 
 /// The boot of tests that have one only.

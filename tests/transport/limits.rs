@@ -1,6 +1,6 @@
 //! A client that sends more than it may, and one that asks for more than it takes in.
 
-use broker::broker::{End, GroupKey, Input, SubscriberKey};
+use broker::shard::{End, GroupKey, Input, SubscriberKey};
 use broker::types::{Arrival, Codec, Grant, Identifier, Join, Pace, StreamCommand};
 use serde_json::{Value, json};
 

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use broker::auth::{self, Access};
-use broker::broker::{HistorySettings, Input, ResumeSettings};
 use broker::clock::Clock;
 use broker::config::Proxies;
 use broker::net::{
@@ -16,6 +15,7 @@ use broker::node::{Presence, Router, Startup};
 use broker::outbound::{Outbox, Recipient};
 use broker::protocol::action_cable::{Parameters, PingPrecision};
 use broker::session::Session;
+use broker::shard::{HistorySettings, Input, ResumeSettings};
 use broker::telemetry::Instruments;
 use broker::types::{Codec, Limits, Pace, SessionId, StreamName};
 use bytes::Bytes;
@@ -93,7 +93,7 @@ impl Parts {
             ttl: Duration::from_secs(60),
             max_bytes: usize::MAX,
         };
-        let streams = broker::broker::Settings {
+        let streams = broker::shard::Settings {
             presence_ttl: options.ttl,
             occupancy_interval: SECOND,
             resume: ResumeSettings { ttl: options.sessions_ttl, longest_doubt: SECOND },

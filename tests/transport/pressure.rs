@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use broker::broker::{End, GroupKey, Input, SubscriberKey};
+use broker::shard::{End, GroupKey, Input, SubscriberKey};
 use broker::types::{Arrival, Codec, Grant, Identifier, SessionId, StreamCommand, StreamName};
 
 use crate::client::{Client, join, subscribe};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use broker::broker::{GroupKey, SubscriberKey};
 use broker::node::Resume;
+use broker::shard::{GroupKey, SubscriberKey};
 use broker::types::{Codec, Identifier, SessionId};
 use serde_json::json;
 

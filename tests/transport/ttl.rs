@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use broker::broker::Input;
-use broker::broker::{GroupKey, SubscriberKey};
+use broker::shard::Input;
+use broker::shard::{GroupKey, SubscriberKey};
 use broker::types::{Arrival, Codec, Grant, Identifier, StreamCommand};
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;

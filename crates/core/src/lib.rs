@@ -3,15 +3,19 @@
 //! comes out, and nothing here waits, locks, logs or reads a clock. `Cargo.toml` keeps it so.
 //!
 //! ```text
-//! broker     Shard ┐
-//! session          ├ each names those in the rows below it
-//! protocol  codecs │
-//! auth       tokens, signed names, origins ┘
+//! shard      streams with their subscribers, fan-out, deadlines
+//! stream     who is present, history, journal
+//! session    what one connection follows
+//! protocol   WebSocket frames, a codec each
+//! log        what happens to streams, in order
+//! auth       tokens, signed names, origins
 //! types      ids, commands, messages, limits
 //! ```
 
 pub mod auth;
-pub mod broker;
+pub mod log;
 pub mod protocol;
 pub mod session;
+pub mod shard;
+pub mod stream;
 pub mod types;

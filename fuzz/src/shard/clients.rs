@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use broker::broker::SubscriberKey;
+use broker::shard::SubscriberKey;
 use broker::types::{MemberList, Position, Publication, ServerMessage};
 
 use super::super::replay::{apply, replay};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use broker::broker::{End, Input, SubscriberKey};
+use broker::shard::{End, Input, SubscriberKey};
 use broker::types::{Listing, StreamCommand};
 
 use super::clients::{Broken, Follower, Parked};

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::broker::{Attendee, StreamSize};
 use crate::node::{Attendance, Survey, Tally};
+use crate::shard::{Attendee, StreamSize};
 use crate::types::{MemberChange, PresenceChange, RawJson, StreamName};
 
 #[derive(Serialize)]
@@ -170,7 +170,7 @@ fn write(name: &str, data: &impl Serialize) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::Totals;
+    use crate::shard::Totals;
     use crate::types::{LeaveCause, RecordChange};
 
     fn read(event: &Bytes) -> (String, serde_json::Value) {

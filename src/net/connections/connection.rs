@@ -19,13 +19,13 @@ use bytes::Bytes;
 use super::ending::Ending;
 use super::throttle::{Throttle, Verdict};
 use crate::auth;
-use crate::broker::{Input, SubscriberKey};
 use crate::net::admission::Permit;
 use crate::net::context::Context;
 use crate::outbound::{Recipient, Registration};
 use crate::protocol;
 use crate::protocol::websocket::{self, Event, Reader, Violation};
 use crate::session::{self, Action, Session};
+use crate::shard::{Input, SubscriberKey};
 use crate::types::{
     ClientCommand, CloseReason, CommandKind, ConnectionMessage, Extra, GroupKey, Identifier, Limit,
     Reference, Request, SessionId, StreamName,

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::broker::SubscriberKey;
 use crate::net::context::Context;
 use crate::node::{Ended, Goodbye};
 use crate::outbound::{Recipient, Registration};
 use crate::session::Session;
+use crate::shard::SubscriberKey;
 use crate::types::CloseReason;
 
 /// A connection that has ended.

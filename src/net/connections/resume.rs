@@ -11,11 +11,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::broker::SubscriberKey;
 use crate::net::context::Context;
 use crate::node::{Claim, Resume};
 use crate::outbound::Recipient;
 use crate::session::Session;
+use crate::shard::SubscriberKey;
 use crate::types::{Identifier, Identity, ResumeOutcome, SessionId};
 
 /// How long to wait for the end of the connection that has the session still. It takes no longer

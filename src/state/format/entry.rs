@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 
+use crate::log::Change;
 use crate::types::{
-    Change, Codec, Epoch, Grant, Identifier, Identity, Label, Offset, Position, PresenceId,
-    Publication, RawJson, Rights, SessionId, StreamName, Watch,
+    Codec, Epoch, Grant, Identifier, Identity, Label, Offset, Position, PresenceId, Publication,
+    RawJson, Rights, SessionId, StreamName, Watch,
 };
 
 /// What a file consists of.

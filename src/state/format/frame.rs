@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::entry::{self, Entry, Fields};
 use super::header::{self, Header, HeaderError};
-use crate::types::Change;
+use crate::log::Change;
 
 /// How long a frame's header is, in bytes.
 const LENGTH: usize = 8 + 4 + 4;
@@ -31,7 +31,8 @@ pub enum Fault {
 ///
 /// ```
 /// use broker::state::format::{Basis, Boot, Entry, Header, decode, encode};
-/// use broker::types::Change;
+/// use broker::log::Change;
+
 /// let (boot, basis) = (Boot::from_bits(7), Basis::Nothing);
 /// let header = Header { boot, run: 1, shards: 2, shard: 0, generation: 1, basis };
 /// let change = Change::Forgotten { stream: "room".into(), lost: 0 };

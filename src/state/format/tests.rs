@@ -5,9 +5,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::log::Change;
 use crate::types::{
-    Change, Codec, Extra, Grant, Identifier, Identity, Label, Labels, Offset, Position,
-    Publication, RawJson, Rights, SessionId, Watch,
+    Codec, Extra, Grant, Identifier, Identity, Label, Labels, Offset, Position, Publication,
+    RawJson, Rights, SessionId, Watch,
 };
 
 const HEAD: Header = Header {

@@ -3,10 +3,10 @@
 //! Nothing here does anything; nothing here knows a wire format, a socket or a clock.
 
 mod cause;
-mod change;
 mod close;
 mod codec;
 mod command;
+mod grant;
 mod handshake;
 mod ids;
 mod limits;
@@ -17,13 +17,13 @@ mod rights;
 mod sharing;
 
 pub use cause::{DropCause, FetchOutcome, JoinCause, LeaveCause, ResumeOutcome, UpdateCause};
-pub use change::{Change, Grant};
 pub use close::CloseReason;
 pub use codec::{Codec, GroupKey, Reference, Watch};
 pub use command::{
     Arrival, BadCommand, ClientCommand, CommandKind, Head, HistoryRequest, Join, JoinRequest,
     Listing, NOT_PRESENT, Repeat, Request, StreamCommand, Target,
 };
+pub use grant::Grant;
 pub use handshake::HandshakeFailure;
 pub use ids::{Extra, Identifier, Identity, Names, PresenceId, RawJson, SessionId, StreamName};
 pub use limits::{Limit, Limits, Pace};

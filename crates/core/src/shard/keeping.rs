@@ -1,11 +1,12 @@
 //! What is to be kept beyond this process: every change, and all streams as they are now.
 
 use super::Shard;
-use crate::broker::delivery::Destination;
-use crate::broker::input::SubscriberKey;
-use crate::broker::presence::{Owner, RecordKey};
-use crate::broker::stream::Stream;
-use crate::types::{Change, Join, PresenceChange, PresenceId, RecordChange, SessionId, StreamName};
+use crate::log::Change;
+use crate::shard::delivery::Destination;
+use crate::shard::input::SubscriberKey;
+use crate::shard::watched::Stream;
+use crate::stream::presence::{Owner, RecordKey};
+use crate::types::{Join, PresenceChange, PresenceId, RecordChange, SessionId, StreamName};
 
 impl<R: Destination> Shard<R> {
     /// Notes every change from now on, for [`Shard::take_changes`].

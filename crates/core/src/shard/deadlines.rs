@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// A place in [`Deadlines`]; its order is the order of running out.
-pub(super) type Deadline = (Instant, u64);
+pub(crate) type Deadline = (Instant, u64);
 
 /// Deadlines in order of time, and of their making where the time is the same.
 #[derive(Debug)]
-pub(super) struct Deadlines<T> {
+pub(crate) struct Deadlines<T> {
     due: BTreeMap<Deadline, T>,
     made: u64,
 }
@@ -20,28 +20,28 @@ impl<T> Default for Deadlines<T> {
 }
 
 impl<T> Deadlines<T> {
-    pub(super) fn add(&mut self, at: Instant, due: T) -> Deadline {
+    pub(crate) fn add(&mut self, at: Instant, due: T) -> Deadline {
         self.made += 1;
         self.due.insert((at, self.made), due);
         (at, self.made)
     }
 
-    pub(super) fn cancel(&mut self, deadline: Deadline) {
+    pub(crate) fn cancel(&mut self, deadline: Deadline) {
         self.due.remove(&deadline);
     }
 
     /// The earliest deadline.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.due.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// Takes the earliest deadline out, whatever the time.
-    pub(super) fn pop_first(&mut self) -> Option<(Instant, T)> {
+    pub(crate) fn pop_first(&mut self) -> Option<(Instant, T)> {
         self.due.pop_first().map(|((at, _), due)| (at, due))
     }
 
     /// Takes the earliest deadline out if it isn't after `now`.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<(Instant, T)> {
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<(Instant, T)> {
         let entry = self.due.first_entry().filter(|entry| entry.key().0 <= now)?;
         let ((at, _), due) = entry.remove_entry();
         Some((at, due))

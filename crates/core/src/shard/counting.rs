@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use super::{Due, Shard};
-use crate::broker::delivery::Destination;
-use crate::broker::input::SubscriberKey;
+use crate::shard::delivery::Destination;
+use crate::shard::input::SubscriberKey;
 use crate::types::ServerMessage;
 
 impl<R: Destination> Shard<R> {

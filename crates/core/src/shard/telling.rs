@@ -4,9 +4,9 @@
 use std::time::Instant;
 
 use super::{CROWDED, Shard, weight};
-use crate::broker::delivery::{Delivery, Destination, FanOut};
-use crate::broker::repeating::{LONGEST_PAUSE, repeat_to};
-use crate::broker::stream::Stream;
+use crate::shard::delivery::{Delivery, Destination, FanOut};
+use crate::shard::repeating::{LONGEST_PAUSE, repeat_to};
+use crate::shard::watched::Stream;
 use crate::types::{ServerMessage, SessionId};
 
 impl<R: Destination> Shard<R> {

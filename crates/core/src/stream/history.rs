@@ -28,7 +28,7 @@ pub struct HistorySettings {
 
 /// One stream's history.
 #[derive(Debug)]
-pub(super) struct History {
+pub(crate) struct History {
     epoch: Epoch,
     /// The offset of the last publication; 0 before the first.
     head: u64,
@@ -47,43 +47,43 @@ struct Kept {
 
 /// What was missed is more than may be told in one answer.
 #[derive(Debug)]
-pub(super) struct TooLarge;
+pub(crate) struct TooLarge;
 
 /// Memory that keeping a publication takes besides its texts.
 const OVERHEAD: usize = size_of::<Kept>() + size_of::<Publication>();
 
 impl History {
     /// An empty history that goes on behind an offset.
-    pub(super) fn behind(epoch: Epoch, head: Offset, lost: u64) -> Self {
+    pub(crate) fn behind(epoch: Epoch, head: Offset, lost: u64) -> Self {
         Self { epoch, head: head.0, kept: VecDeque::new(), lost }
     }
 
     /// An empty history, before which publications up to `lost` may have been.
-    pub(super) fn new(epoch: Epoch, lost: u64) -> Self {
+    pub(crate) fn new(epoch: Epoch, lost: u64) -> Self {
         Self { epoch, head: 0, kept: VecDeque::new(), lost }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 
     /// How many publications are kept.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.kept.len()
     }
 
     /// The offset of the last publication.
-    pub(super) fn head(&self) -> Offset {
+    pub(crate) fn head(&self) -> Offset {
         Offset(self.head)
     }
 
     /// When the newest publication that isn't kept was made.
-    pub(super) fn lost(&self) -> u64 {
+    pub(crate) fn lost(&self) -> u64 {
         self.lost
     }
 
     /// Gives a publication its position and keeps it until it expires.
-    pub(super) fn append(
+    pub(crate) fn append(
         &mut self,
         stream: &StreamName,
         (data, labels): (RawJson, Labels),
@@ -104,7 +104,7 @@ impl History {
     }
 
     /// Keeps a publication that was made before.
-    pub(super) fn restore(&mut self, publication: Arc<Publication>, expires: Instant) {
+    pub(crate) fn restore(&mut self, publication: Arc<Publication>, expires: Instant) {
         let Some(position) = &publication.position else { return };
         if position.offset.0 == self.head + 1 {
             self.head += 1;
@@ -113,7 +113,7 @@ impl History {
     }
 
     /// What there was before the publications that are kept, and these.
-    pub(super) fn parts(&self) -> (Epoch, Offset, u64, impl Iterator<Item = &Arc<Publication>>) {
+    pub(crate) fn parts(&self) -> (Epoch, Offset, u64, impl Iterator<Item = &Arc<Publication>>) {
         let before = Offset(self.head - self.kept.len() as u64);
         let kept = self.kept.iter().map(|kept| &kept.publication);
         (self.epoch.clone(), before, self.lost, kept)
@@ -121,7 +121,7 @@ impl History {
 
     /// The newest of the publications that are kept whose payloads have so many bytes together,
     /// oldest first.
-    pub(super) fn newest(&self, most: usize) -> Vec<Arc<Publication>> {
+    pub(crate) fn newest(&self, most: usize) -> Vec<Arc<Publication>> {
         let mut left = most;
         let newest = self.kept.iter().rev().map_while(|kept| {
             left = left.checked_sub(kept.publication.data.as_str().len())?;
@@ -133,12 +133,12 @@ impl History {
     }
 
     /// When the oldest publication expires.
-    pub(super) fn next_expiry(&self) -> Option<Instant> {
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.kept.front().map(|kept| kept.expires)
     }
 
     /// Drops the oldest publication; returns the bytes it took.
-    pub(super) fn drop_oldest(&mut self) -> usize {
+    pub(crate) fn drop_oldest(&mut self) -> usize {
         let Some(Kept { publication, .. }) = self.kept.pop_front() else { return 0 };
         self.lost = self.lost.max(publication.at);
         if self.kept.is_empty() {
@@ -150,7 +150,7 @@ impl History {
     /// What a client missed, up to and including an offset, followed by the confirmation; or the
     /// refusal alone, if something of it is not kept. `Err` is a refusal because it has more bytes
     /// of payload than that.
-    pub(super) fn answer(
+    pub(crate) fn answer(
         &self,
         stream: &StreamName,
         request: &HistoryRequest,
@@ -198,7 +198,7 @@ impl History {
 }
 
 /// The memory that keeping a publication takes.
-pub(super) fn weight(publication: &Publication) -> usize {
+pub(crate) fn weight(publication: &Publication) -> usize {
     publication.length() + OVERHEAD
 }
 

@@ -2,15 +2,27 @@
 
 mod application;
 mod counting;
+mod counts;
+pub(crate) mod deadlines;
+mod delivery;
+pub(crate) mod input;
 mod joining;
 mod keeping;
 mod publishing;
+mod repeating;
 mod restoring;
 mod resuming;
 mod surveying;
 mod telling;
+mod watched;
+mod window;
 
+pub use crate::stream::HistorySettings;
+pub use crate::types::GroupKey;
 pub use application::{Full, Placed, Put};
+pub use counts::{Counts, Totals};
+pub use delivery::{CountRecords, Delivery, Destination, FanOut};
+pub use input::{End, Input, SubscriberKey};
 pub use restoring::Restoring;
 pub use surveying::{Attendee, StreamSize};
 
@@ -24,19 +36,17 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use indexmap::map::Entry;
 
-use crate::broker::counts::{Counts, Totals};
-use crate::broker::deadlines::Deadlines;
-use crate::broker::delivery::{Delivery, Destination};
-use crate::broker::history::{History, HistorySettings};
-use crate::broker::input::{Input, SubscriberKey};
-use crate::broker::journal::Ticks;
-use crate::broker::pages::{Pages, is_roomy};
-use crate::broker::presence::{PresenceSet, RecordKey};
-use crate::broker::repeating::repeat_to;
-use crate::broker::stream::{Stream, Subscriber, UNCONFIRMED};
+use crate::log::Change;
+use crate::shard::deadlines::Deadlines;
+use crate::shard::repeating::repeat_to;
+use crate::shard::watched::{Stream, Subscriber, UNCONFIRMED};
+use crate::stream::history::History;
+use crate::stream::journal::Ticks;
+use crate::stream::pages::{Pages, is_roomy};
+use crate::stream::presence::{PresenceSet, RecordKey};
 use crate::types::{
-    Arrival, Change, Codec, CommandKind, Grant, GroupKey, JoinCause, Labels, LeaveCause, Listed,
-    MemberList, RecordList, Reference, Repeat, ServerMessage, StreamCommand, StreamName, Watch,
+    Arrival, Codec, CommandKind, Grant, JoinCause, Labels, LeaveCause, Listed, MemberList,
+    RecordList, Reference, Repeat, ServerMessage, StreamCommand, StreamName, Watch,
 };
 
 /// How much may be yet to be said, in bytes, before no more inputs should be taken.

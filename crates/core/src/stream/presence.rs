@@ -12,10 +12,10 @@ use std::time::Instant;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::deadlines::Deadline;
-use super::input::SubscriberKey;
 use super::list::{Linked, Links, List};
 use super::pages::{Pages, is_roomy};
+use crate::shard::deadlines::Deadline;
+use crate::shard::input::SubscriberKey;
 use crate::types::{
     Extra, IdList, Join, LeaveCause, Listed, Member as ListedMember, MemberChange, MemberList,
     MemberRecords, PresenceChange, PresenceId, RawJson, Record as ListedRecord, RecordChange,
@@ -23,10 +23,10 @@ use crate::types::{
 };
 
 /// A record's place in its set.
-pub(super) type RecordKey = u32;
+pub(crate) type RecordKey = u32;
 
 #[derive(Debug, Default)]
-pub(super) struct PresenceSet {
+pub(crate) struct PresenceSet {
     records: Pages<Record>,
     members: Pages<Member>,
     by_id: HashTable<u32>,
@@ -79,7 +79,7 @@ struct Shown {
 
 /// Whose a record is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Owner {
+pub(crate) enum Owner {
     /// That of the subscription it was made through.
     Subscription(SubscriberKey),
     /// The application's, which is always kept.
@@ -104,14 +104,14 @@ struct Member {
 
 /// What operators see of a member.
 #[derive(Debug)]
-pub(super) struct Seen<'a> {
-    pub(super) id: &'a PresenceId,
-    pub(super) info: &'a RawJson,
+pub(crate) struct Seen<'a> {
+    pub(crate) id: &'a PresenceId,
+    pub(crate) info: &'a RawJson,
     /// At which tick it arrived.
-    pub(super) arrived: u32,
-    pub(super) records: usize,
+    pub(crate) arrived: u32,
+    pub(crate) records: usize,
     /// When it leaves, if no record has a connection.
-    pub(super) leaves_at: Option<Instant>,
+    pub(crate) leaves_at: Option<Instant>,
 }
 
 impl Record {
@@ -150,35 +150,35 @@ impl Linked for Member {
 
 impl PresenceSet {
     /// Nobody is present; records are numbered from `first` on.
-    pub(super) fn numbered_from(first: u64) -> Self {
+    pub(crate) fn numbered_from(first: u64) -> Self {
         Self { references: first, ..Self::default() }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    pub(super) fn members(&self) -> usize {
+    pub(crate) fn members(&self) -> usize {
         self.members.len()
     }
 
     /// Whether there is a member of this id.
-    pub(super) fn has(&self, id: &PresenceId) -> bool {
+    pub(crate) fn has(&self, id: &PresenceId) -> bool {
         self.find_member(id).is_some()
     }
 
     /// Bytes that a list of all members has: their ids, their infos and what is around them.
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.size
     }
 
     /// Bytes that a list of all records has.
-    pub(super) fn records_size(&self) -> usize {
+    pub(crate) fn records_size(&self) -> usize {
         self.size + self.records_size
     }
 
     /// Adds a record; the member is new with its first one.
-    pub(super) fn add(&mut self, join: Join) -> (RecordKey, PresenceChange) {
+    pub(crate) fn add(&mut self, join: Join) -> (RecordKey, PresenceChange) {
         let Join { id, info, extra } = join;
         let member = self.find_or_add_member(&id);
         let before = self.seen(member).cloned();
@@ -202,7 +202,7 @@ impl PresenceSet {
     }
 
     /// Shows something else of a record; `None` if it is that already.
-    pub(super) fn update(
+    pub(crate) fn update(
         &mut self,
         key: RecordKey,
         info: RawJson,
@@ -233,7 +233,7 @@ impl PresenceSet {
     }
 
     /// Takes a record out; the member goes with its last one.
-    pub(super) fn remove(&mut self, key: RecordKey, cause: LeaveCause) -> Option<PresenceChange> {
+    pub(crate) fn remove(&mut self, key: RecordKey, cause: LeaveCause) -> Option<PresenceChange> {
         let member = self.records.get(key as usize)?.member;
         let before = self.seen(member)?.clone();
         self.members.get_mut(member as usize)?.records.remove(&mut self.records, key);
@@ -250,7 +250,7 @@ impl PresenceSet {
     }
 
     /// Notes that a record's session has ended and can't come back.
-    pub(super) fn orphan(&mut self, key: RecordKey) {
+    pub(crate) fn orphan(&mut self, key: RecordKey) {
         if let Some(record) = self.records.get_mut(key as usize) {
             record.holder = Holder::Orphan;
         }
@@ -258,7 +258,7 @@ impl PresenceSet {
 
     /// Takes up a member's record whose session has ended and can't come back, if there is one: the
     /// one changed last. What others see then is what they would see of a new record.
-    pub(super) fn adopt(&mut self, join: &Join) -> Option<(RecordKey, Option<PresenceChange>)> {
+    pub(crate) fn adopt(&mut self, join: &Join) -> Option<(RecordKey, Option<PresenceChange>)> {
         let is_orphan = |key: &RecordKey| {
             self.records.get(*key as usize).is_some_and(|record| record.holder == Holder::Orphan)
         };
@@ -272,7 +272,7 @@ impl PresenceSet {
     }
 
     /// The application's record of a presence id.
-    pub(super) fn applications(&self, id: &PresenceId) -> Option<RecordKey> {
+    pub(crate) fn applications(&self, id: &PresenceId) -> Option<RecordKey> {
         let is_its = |key: &RecordKey| {
             let record = self.records.get(*key as usize);
             record.is_some_and(|record| record.holder == Holder::Application)
@@ -282,7 +282,7 @@ impl PresenceSet {
 
     /// The application's records that go by themselves, each with when, in milliseconds of the Unix
     /// epoch.
-    pub(super) fn applications_until(&self) -> Vec<(RecordKey, u64)> {
+    pub(crate) fn applications_until(&self) -> Vec<(RecordKey, u64)> {
         let until = |(index, record): (usize, &Record)| match record.owner() {
             Some(Owner::Application { until: Some(until) }) => Some((key(index), *until)),
             Some(_) | None => None,
@@ -291,24 +291,24 @@ impl PresenceSet {
     }
 
     /// A member's records, the one changed last at the end.
-    pub(super) fn records_of(&self, id: &PresenceId) -> impl Iterator<Item = RecordKey> {
+    pub(crate) fn records_of(&self, id: &PresenceId) -> impl Iterator<Item = RecordKey> {
         let member = self.find_member(id).and_then(|key| self.members.get(key as usize));
         member.into_iter().flat_map(|member| member.records.keys(&self.records))
     }
 
     /// The presence id a record was made with.
-    pub(super) fn id_of(&self, key: RecordKey) -> Option<&PresenceId> {
+    pub(crate) fn id_of(&self, key: RecordKey) -> Option<&PresenceId> {
         let member = self.records.get(key as usize)?.member;
         self.members.get(member as usize).map(|member| &member.id)
     }
 
     /// The number of a record's last change.
-    pub(super) fn reference_of(&self, key: RecordKey) -> Option<u64> {
+    pub(crate) fn reference_of(&self, key: RecordKey) -> Option<u64> {
         self.records.get(key as usize).map(|record| record.reference)
     }
 
     /// Notes when a member arrived.
-    pub(super) fn arrived(&mut self, id: &PresenceId, tick: u32) {
+    pub(crate) fn arrived(&mut self, id: &PresenceId, tick: u32) {
         let member = self.find_member(id).and_then(|key| self.members.get_mut(key as usize));
         if let Some(member) = member {
             member.arrived = tick;
@@ -316,7 +316,7 @@ impl PresenceSet {
     }
 
     /// The members in order of arrival, as operators see them.
-    pub(super) fn seen_by_operators(&self) -> impl Iterator<Item = Seen<'_>> {
+    pub(crate) fn seen_by_operators(&self) -> impl Iterator<Item = Seen<'_>> {
         self.arrival.iter(&self.members).filter_map(|member| {
             let last = self.records.get(member.records.last()? as usize)?;
             let (mut records, mut leaves_at, mut stays) = (0, None, false);
@@ -336,19 +336,19 @@ impl PresenceSet {
     }
 
     /// What others see of a member, and what the application says of it.
-    pub(super) fn shown_of(&self, id: &PresenceId) -> Option<(&RawJson, &Extra)> {
+    pub(crate) fn shown_of(&self, id: &PresenceId) -> Option<(&RawJson, &Extra)> {
         self.seen(self.find_member(id)?).map(|shown| (&shown.info, &shown.extra))
     }
 
     /// A join with what the application says, or has said of this member before.
-    pub(super) fn with_extra(&self, join: Join) -> Join {
+    pub(crate) fn with_extra(&self, join: Join) -> Join {
         let before = || self.shown_of(&join.id).and_then(|(_, extra)| extra.clone());
         let extra = join.extra.or_else(before);
         Join { extra, ..join }
     }
 
     /// Notes whose a record is; says whose it was, where that was kept.
-    pub(super) fn set_owner(&mut self, key: RecordKey, owner: Owner) -> Option<Owner> {
+    pub(crate) fn set_owner(&mut self, key: RecordKey, owner: Owner) -> Option<Owner> {
         let record = self.records.get_mut(key as usize)?;
         let before = record.take_owner();
         if let Owner::Application { .. } = owner {
@@ -359,12 +359,12 @@ impl PresenceSet {
     }
 
     /// Whose a record was, which is about to go.
-    pub(super) fn take_owner(&mut self, key: RecordKey) -> Option<Owner> {
+    pub(crate) fn take_owner(&mut self, key: RecordKey) -> Option<Owner> {
         self.records.get_mut(key as usize)?.take_owner()
     }
 
     /// The records in an order in which adding them anew gives the same set, each with its owner.
-    pub(super) fn records(&self) -> impl Iterator<Item = (&Owner, Join)> {
+    pub(crate) fn records(&self) -> impl Iterator<Item = (&Owner, Join)> {
         self.arrival.iter(&self.members).flat_map(|member| {
             member.records.iter(&self.records).filter_map(|record| {
                 let Shown { info, extra } = record.shown.clone();
@@ -374,12 +374,12 @@ impl PresenceSet {
     }
 
     /// When a record goes, if its connection has ended.
-    pub(super) fn deadline_mut(&mut self, key: RecordKey) -> Option<&mut Option<Deadline>> {
+    pub(crate) fn deadline_mut(&mut self, key: RecordKey) -> Option<&mut Option<Deadline>> {
         self.records.get_mut(key as usize).map(|record| &mut record.deadline)
     }
 
     /// The members in order of arrival, shared by everyone who asks before the next change.
-    pub(super) fn list(&mut self) -> Arc<Listed<MemberList>> {
+    pub(crate) fn list(&mut self) -> Arc<Listed<MemberList>> {
         if let Some(listed) = &self.listed {
             return Arc::clone(listed);
         }
@@ -405,18 +405,18 @@ impl PresenceSet {
     }
 
     /// The same, unless a list of all members has more than `most` bytes.
-    pub(super) fn repeated(&mut self, most: usize) -> Option<Arc<Listed<IdList>>> {
+    pub(crate) fn repeated(&mut self, most: usize) -> Option<Arc<Listed<IdList>>> {
         (self.size <= most).then(|| self.list_ids())
     }
 
     /// A member with its records.
-    pub(super) fn member(&self, id: &PresenceId) -> Option<MemberRecords> {
+    pub(crate) fn member(&self, id: &PresenceId) -> Option<MemberRecords> {
         let member = self.members.get(self.find_member(id)? as usize)?;
         Some(self.with_records(member))
     }
 
     /// The members in order of arrival with their records, shared likewise.
-    pub(super) fn list_records(&mut self) -> Arc<RecordList> {
+    pub(crate) fn list_records(&mut self) -> Arc<RecordList> {
         if let Some(listed) = &self.listed_records {
             return Arc::clone(listed);
         }

@@ -7,7 +7,7 @@ const NONE: u32 = u32::MAX;
 
 /// An entry's neighbours, kept in the entry.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Links {
+pub(crate) struct Links {
     previous: u32,
     next: u32,
 }
@@ -19,14 +19,14 @@ impl Default for Links {
 }
 
 /// An entry that can stand in a [`List`].
-pub(super) trait Linked {
+pub(crate) trait Linked {
     fn links(&self) -> &Links;
     fn links_mut(&mut self) -> &mut Links;
 }
 
 /// First and last of the entries; the rest is in their [`Links`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct List {
+pub(crate) struct List {
     first: u32,
     last: u32,
 }
@@ -38,12 +38,12 @@ impl Default for List {
 }
 
 impl List {
-    pub(super) const fn last(self) -> Option<u32> {
+    pub(crate) const fn last(self) -> Option<u32> {
         if self.last == NONE { None } else { Some(self.last) }
     }
 
     /// Puts an entry that stands in no list behind the others.
-    pub(super) fn push_back<T: Linked>(&mut self, entries: &mut Pages<T>, key: u32) {
+    pub(crate) fn push_back<T: Linked>(&mut self, entries: &mut Pages<T>, key: u32) {
         if let Some(entry) = entries.get_mut(key as usize) {
             *entry.links_mut() = Links { previous: self.last, next: NONE };
         }
@@ -55,7 +55,7 @@ impl List {
     }
 
     /// Takes an entry out, wherever it stands.
-    pub(super) fn remove<T: Linked>(&mut self, entries: &mut Pages<T>, key: u32) {
+    pub(crate) fn remove<T: Linked>(&mut self, entries: &mut Pages<T>, key: u32) {
         let Some(entry) = entries.get_mut(key as usize) else { return };
         let Links { previous, next } = std::mem::take(entry.links_mut());
         match entries.get_mut(previous as usize) {
@@ -69,7 +69,7 @@ impl List {
     }
 
     /// The entries' keys in order.
-    pub(super) fn keys<T: Linked>(self, entries: &Pages<T>) -> impl Iterator<Item = u32> {
+    pub(crate) fn keys<T: Linked>(self, entries: &Pages<T>) -> impl Iterator<Item = u32> {
         let mut next = self.first;
         std::iter::from_fn(move || {
             let key = next;
@@ -79,7 +79,7 @@ impl List {
     }
 
     /// The entries in order.
-    pub(super) fn iter<T: Linked>(self, entries: &Pages<T>) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter<T: Linked>(self, entries: &Pages<T>) -> impl Iterator<Item = &T> {
         let mut next = self.first;
         std::iter::from_fn(move || {
             let entry = entries.get(next as usize)?;

@@ -10,13 +10,13 @@ use indexmap::IndexMap;
 
 use super::deadlines::Deadline;
 use super::delivery::FanOut;
-use super::history::History;
 use super::input::SubscriberKey;
-use super::journal::{Event, Journal, Known, Ticks};
-use super::log::Log;
-use super::pages::is_roomy;
-use super::presence::{PresenceSet, RecordKey};
 use super::repeating::{pause_behind, repeat_to};
+use super::window::Log;
+use crate::stream::history::History;
+use crate::stream::journal::{Event, Journal, Known, Ticks};
+use crate::stream::pages::is_roomy;
+use crate::stream::presence::{PresenceSet, RecordKey};
 use crate::types::{
     Grant, GroupKey, IdList, Listed, MemberChange, Offset, ServerMessage, SessionId, StreamName,
     Watch,

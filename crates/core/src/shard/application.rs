@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use super::{Due, Shard};
-use crate::broker::delivery::Destination;
-use crate::broker::presence::{Owner, RecordKey};
+use crate::shard::delivery::Destination;
+use crate::stream::presence::{Owner, RecordKey};
 use crate::types::{Join, JoinCause, LeaveCause, MemberRecords, PresenceId, StreamName};
 
 /// A record of the application's own. It has one for a presence id in a stream, and no connection

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use super::application::Full;
 use super::{Shard, subscriber_mut};
-use crate::broker::delivery::Destination;
-use crate::broker::input::SubscriberKey;
-use crate::broker::presence::RecordKey;
+use crate::shard::delivery::Destination;
+use crate::shard::input::SubscriberKey;
+use crate::stream::presence::RecordKey;
 use crate::types::{
     CommandKind, Join, JoinCause, LeaveCause, Limit, Listing, MemberChange, NOT_PRESENT,
     PresenceChange, PresenceId, ServerMessage, UpdateCause,

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::{Due, ResumeSettings, Shard, subscriber_mut, weight};
-use crate::broker::delivery::Destination;
-use crate::broker::input::{End, SubscriberKey};
-use crate::broker::journal::{Journal, TICK};
-use crate::broker::presence::RecordKey;
-use crate::broker::stream::{Parked, Resumed, Subscriber, UNCONFIRMED, noted};
+use crate::shard::delivery::Destination;
+use crate::shard::input::{End, SubscriberKey};
+use crate::shard::watched::{Parked, Resumed, Subscriber, UNCONFIRMED, noted};
+use crate::stream::journal::{Journal, TICK};
+use crate::stream::presence::RecordKey;
 use crate::types::{LeaveCause, ServerMessage, SessionId, StreamName, Watch};
 
 /// How long a resumed subscriber has to ask for what it missed: the way of its welcome and back.

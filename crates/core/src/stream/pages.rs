@@ -10,7 +10,7 @@ const PAGE: usize = u16::BITS as usize;
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
-pub(super) struct Pages<T> {
+pub(crate) struct Pages<T> {
     all: Vec<Page<T>>,
     /// The first page that has room.
     vacant: u32,
@@ -28,7 +28,7 @@ struct Page<T> {
 
 /// Whether a table that something was taken out of is so empty that it should get smaller: not so soon that
 /// it has to grow again at once.
-pub(super) const fn is_roomy(len: usize, capacity: usize) -> bool {
+pub(crate) const fn is_roomy(len: usize, capacity: usize) -> bool {
     capacity > PAGE && len < capacity / 4
 }
 
@@ -39,29 +39,29 @@ impl<T> Default for Pages<T> {
 }
 
 impl<T> Pages<T> {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// All numbers are below.
-    pub(super) fn end(&self) -> usize {
+    pub(crate) fn end(&self) -> usize {
         self.all.len() * PAGE
     }
 
-    pub(super) fn get(&self, number: usize) -> Option<&T> {
+    pub(crate) fn get(&self, number: usize) -> Option<&T> {
         self.all.get(number / PAGE)?.values.get(number % PAGE)?.as_ref()
     }
 
-    pub(super) fn get_mut(&mut self, number: usize) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, number: usize) -> Option<&mut T> {
         self.all.get_mut(number / PAGE)?.values.get_mut(number % PAGE)?.as_mut()
     }
 
     /// Adds a value; returns its number, one that no other has now.
-    pub(super) fn insert(&mut self, value: T) -> usize {
+    pub(crate) fn insert(&mut self, value: T) -> usize {
         if self.all.get(self.vacant as usize).is_none() {
             if self.all.is_empty() {
                 self.all.reserve_exact(1); // most never have a second one
@@ -85,7 +85,7 @@ impl<T> Pages<T> {
     }
 
     /// Takes a value out, if there is one of this number.
-    pub(super) fn remove(&mut self, number: usize) -> Option<T> {
+    pub(crate) fn remove(&mut self, number: usize) -> Option<T> {
         let page = self.all.get_mut(number / PAGE)?;
         let value = page.values.get_mut(number % PAGE)?.take()?;
         if page.used == u16::MAX {
@@ -104,7 +104,7 @@ impl<T> Pages<T> {
     }
 
     /// The values with their numbers, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
         self.all.iter().enumerate().flat_map(|(number, page)| {
             let values = page.values.iter().enumerate();
             values.filter_map(move |(place, value)| Some((number * PAGE + place, value.as_ref()?)))

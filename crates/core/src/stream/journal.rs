@@ -14,16 +14,16 @@ use super::pages::is_roomy;
 use crate::types::PresenceId;
 
 /// How many entries a stream keeps. Who missed more does better to ask for the list.
-pub(super) const LONGEST: usize = 1000;
+pub(crate) const LONGEST: usize = 1000;
 
 /// The tick of an entry that not everyone has been told.
 const UNTOLD: u32 = u32::MAX;
 
 /// How finely is noted when everyone had been told an entry.
-pub(super) const TICK: Duration = Duration::from_millis(100);
+pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
-pub(super) struct Journal {
+pub(crate) struct Journal {
     /// The number of the first entry; they are counted from the stream's beginning.
     start: u64,
     entries: VecDeque<Entry>,
@@ -37,7 +37,7 @@ pub(super) struct Journal {
 
 /// What happened to a member, as others saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(crate) enum Event {
     Joined,
     Updated,
     Left,
@@ -60,7 +60,7 @@ impl Entry {
 
 /// What a subscriber knew of a stream's members when its connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Known {
+pub(crate) struct Known {
     /// It has got every entry before this number.
     surely: u64,
     /// It may have got those before this number.
@@ -69,29 +69,29 @@ pub(super) struct Known {
 
 impl Known {
     /// Nothing is known of what it got.
-    pub(super) const NOTHING: Self = Self { surely: 0, perhaps: u64::MAX };
+    pub(crate) const NOTHING: Self = Self { surely: 0, perhaps: u64::MAX };
 
     /// The same, if what brought it up from an earlier state may not have arrived.
-    pub(super) fn or_as_before(self, earlier: Self) -> Self {
+    pub(crate) fn or_as_before(self, earlier: Self) -> Self {
         Self { surely: self.surely.min(earlier.surely), ..self }
     }
 }
 
 /// Since when a shard counts ticks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ticks(Instant);
+pub(crate) struct Ticks(Instant);
 
 impl Ticks {
-    pub(super) fn since(start: Instant) -> Self {
+    pub(crate) fn since(start: Instant) -> Self {
         Self(start)
     }
 
     /// When a tick began.
-    pub(super) fn began(self, tick: u32) -> Instant {
+    pub(crate) fn began(self, tick: u32) -> Instant {
         self.0 + TICK * tick
     }
 
-    pub(super) fn at(self, time: Instant) -> u32 {
+    pub(crate) fn at(self, time: Instant) -> u32 {
         let ticks = time.saturating_duration_since(self.0).as_millis() / TICK.as_millis();
         u32::try_from(ticks).unwrap_or(u32::MAX) // after thirteen years
     }
@@ -99,28 +99,28 @@ impl Ticks {
 
 impl Journal {
     /// The number that the next entry gets.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.start + self.entries.len() as u64
     }
 
     /// Roughly the bytes that it takes.
-    pub(super) fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         self.weight
     }
 
     /// When everyone had been told the oldest entry: now, if that is yet to be. `None` if there is none.
-    pub(super) fn oldest(&self, ticks: Ticks, now: Instant) -> Option<Instant> {
+    pub(crate) fn oldest(&self, ticks: Ticks, now: Instant) -> Option<Instant> {
         let Entry { told, .. } = self.entries.front()?;
         Some(if *told == UNTOLD { now } else { ticks.began(*told) })
     }
 
     /// Whether nothing is noted.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// Notes what became of a member. The oldest entries go if they are too many.
-    pub(super) fn note(&mut self, id: PresenceId, event: Event) {
+    pub(crate) fn note(&mut self, id: PresenceId, event: Event) {
         if self.entries.len() == LONGEST {
             self.drop_first();
         }
@@ -130,7 +130,7 @@ impl Journal {
     }
 
     /// Everyone has been told the entries before a number.
-    pub(super) fn told(&mut self, up_to: u64, ticks: Ticks, now: Instant) {
+    pub(crate) fn told(&mut self, up_to: u64, ticks: Ticks, now: Instant) {
         let tick = ticks.at(now);
         if self.dropped == Some(UNTOLD) && up_to >= self.start {
             self.dropped = Some(tick);
@@ -144,23 +144,23 @@ impl Journal {
     }
 
     /// Whether entries were dropped that not everyone had been told of before a time.
-    pub(super) fn is_truncated(&self, ticks: Ticks, since: Instant) -> bool {
+    pub(crate) fn is_truncated(&self, ticks: Ticks, since: Instant) -> bool {
         self.dropped.is_some_and(|dropped| dropped >= ticks.at(since))
     }
 
     /// Counts an entry as dropped, of which not everyone has been told.
-    pub(super) fn truncate(&mut self) {
+    pub(crate) fn truncate(&mut self) {
         self.start += 1;
         self.dropped = Some(UNTOLD);
     }
 
     /// The members that left, each at least once.
-    pub(super) fn gone(&self) -> impl Iterator<Item = &PresenceId> {
+    pub(crate) fn gone(&self) -> impl Iterator<Item = &PresenceId> {
         self.entries.iter().filter(|entry| entry.event == Event::Left).map(|entry| &entry.id)
     }
 
     /// Forgets the entries that everyone had been told of before a time.
-    pub(super) fn forget(&mut self, ticks: Ticks, before: Instant) {
+    pub(crate) fn forget(&mut self, ticks: Ticks, before: Instant) {
         let tick = ticks.at(before);
         while self.entries.front().is_some_and(|entry| entry.told < tick) {
             self.drop_first();
@@ -172,7 +172,7 @@ impl Journal {
 
     /// What a subscriber knows that has been sent the entries before a number. `doubt` is since
     /// when nothing that it was sent is sure to have arrived.
-    pub(super) fn known(&self, sent: u64, doubt: Option<Instant>, ticks: Ticks) -> Known {
+    pub(crate) fn known(&self, sent: u64, doubt: Option<Instant>, ticks: Ticks) -> Known {
         let Some(doubt) = doubt else { return Known { surely: sent, perhaps: sent } };
         let tick = ticks.at(doubt);
         if self.dropped.is_some_and(|dropped| dropped >= tick) {
@@ -184,7 +184,7 @@ impl Journal {
 
     /// Whose changes to tell to someone who knew so much, each id with what it has to be told, in
     /// order; `None` if not everything since is here.
-    pub(super) fn missed(&self, known: Known) -> Option<Vec<(&PresenceId, Event)>> {
+    pub(crate) fn missed(&self, known: Known) -> Option<Vec<(&PresenceId, Event)>> {
         let skip = usize::try_from(known.surely.checked_sub(self.start)?).ok()?;
         let mut fates: HashMap<&PresenceId, Fate, RandomState> = HashMap::default();
         for (place, entry) in self.entries.iter().enumerate().skip(skip) {
@@ -201,7 +201,7 @@ impl Journal {
     }
 
     /// Forgets the oldest entry.
-    pub(super) fn drop_first(&mut self) {
+    pub(crate) fn drop_first(&mut self) {
         if let Some(entry) = self.entries.pop_front() {
             self.start += 1;
             self.dropped = Some(entry.told);

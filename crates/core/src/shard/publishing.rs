@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Shard, subscriber_mut};
-use crate::broker::delivery::Destination;
-use crate::broker::history::{self, HistorySettings};
-use crate::broker::input::SubscriberKey;
+use crate::log::Change;
+use crate::shard::delivery::Destination;
+use crate::shard::input::SubscriberKey;
+use crate::stream::history::{self, HistorySettings};
 use crate::types::{
-    Change, DropCause, HistoryRequest, Labels, Limit, Publication, RawJson, ServerMessage,
-    SessionId, StreamName,
+    DropCause, HistoryRequest, Labels, Limit, Publication, RawJson, ServerMessage, SessionId,
+    StreamName,
 };
 
 impl<R: Destination> Shard<R> {

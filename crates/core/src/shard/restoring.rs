@@ -7,14 +7,15 @@ use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use super::{Due, EPOCH_STEP, ResumeSettings, Shard};
-use crate::broker::delivery::Destination;
-use crate::broker::history::{self, History};
-use crate::broker::input::SubscriberKey;
-use crate::broker::journal::{Event, Known};
-use crate::broker::presence::{Owner, RecordKey};
-use crate::broker::stream::Parked;
+use crate::log::Change;
+use crate::shard::delivery::Destination;
+use crate::shard::input::SubscriberKey;
+use crate::shard::watched::Parked;
+use crate::stream::history::{self, History};
+use crate::stream::journal::{Event, Known};
+use crate::stream::presence::{Owner, RecordKey};
 use crate::types::{
-    Change, Codec, DropCause, Epoch, Grant, GroupKey, Identifier, Join, LeaveCause, MemberChange,
+    Codec, DropCause, Epoch, Grant, GroupKey, Identifier, Join, LeaveCause, MemberChange,
     Publication, ServerMessage, SessionId, StreamName,
 };
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 
 use super::Shard;
-use crate::broker::delivery::Destination;
-use crate::broker::stream::Stream;
+use crate::shard::delivery::Destination;
+use crate::shard::watched::Stream;
 use crate::types::{PresenceChange, PresenceId, RawJson, ServerMessage, StreamName};
 
 /// How large a stream is.

@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use super::{
-    Codec, Epoch, Extra, Identifier, Identity, Offset, PresenceId, Publication, RawJson, SessionId,
-    Watch,
+use crate::types::{
+    Codec, Epoch, Extra, Grant, Identifier, Offset, PresenceId, Publication, RawJson, SessionId,
+    StreamName, Watch,
 };
-use super::{Rights, StreamName};
 
 /// One change of one stream. A stream's changes from a [`Change::Began`] on are all there is to
 /// know of it.
@@ -147,19 +146,4 @@ impl Change {
             | Self::Gone { stream, .. } => stream,
         }
     }
-}
-
-/// What a subscription was given, so that it can be taken up again without asking anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// What the subscriber may do.
-    pub rights: Rights,
-    /// Whom the session was given to. Whoever else comes doesn't get the subscription.
-    pub identity: Identity,
-}
-
-impl Grant {
-    /// To anyone, for everything.
-    pub const OPEN: Self =
-        Self { rights: Rights { join: true, whisper: true }, identity: Identity::ANYONE };
 }
