@@ -32,7 +32,6 @@ pub enum Fault {
 /// ```
 /// use broker::state::format::{Basis, Boot, Entry, Header, decode, encode};
 /// use broker::log::Change;
-
 /// let (boot, basis) = (Boot::from_bits(7), Basis::Nothing);
 /// let header = Header { boot, run: 1, shards: 2, shard: 0, generation: 1, basis };
 /// let change = Change::Forgotten { stream: "room".into(), lost: 0 };
