@@ -1,9 +1,9 @@
 //! The only place that reads the time.
 //!
-//! Time here is time in which the broker *ran*. A process that was stopped, a laptop that slept
-//! or a machine that starved can't be told from one whose clients all went silent, so such a gap
-//! is left out: after it, every TTL and every timeout has as much left as before, and clients get
-//! the time that is theirs to come back.
+//! Time here is time in which the broker *ran*. After a gap (the process was stopped, a laptop
+//! slept, a machine starved) the broker can't tell whether its clients went silent, so the gap is
+//! left out: every TTL and timeout has as much left as before it, and clients have time to come
+//! back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,16 +11,16 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-/// How often the clock is looked at when nothing else does.
+/// How often the clock is read when nothing else reads it.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A gap between two looks that is longer was a pause.
+/// A longer gap between two reads is a pause.
 const LONGEST_GAP: Duration = Duration::from_secs(1);
 
-/// The length of a beat: time as coarse as most things need it, in four bytes.
+/// Length of a beat, the coarse time that most things use, in four bytes.
 pub const BEAT: Duration = Duration::from_millis(100);
 
-/// Monotonic time without the pauses.
+/// Monotonic time without pauses.
 #[derive(Debug)]
 pub struct Clock {
     start: Instant,
@@ -40,17 +40,17 @@ impl Clock {
         Arc::new(Self { start, state: Mutex::new(State { last: start, paused: Duration::ZERO }) })
     }
 
-    /// The time now.
+    /// The current time.
     pub fn now(&self) -> Instant {
         let (now, gap) = self.look();
         if gap > LONGEST_GAP {
-            // without the lock, which everyone needs
-            tracing::warn!(seconds = gap.as_secs_f64(), "the process did not run for a while");
+            // outside the lock, which every reader needs
+            tracing::warn!(seconds = gap.as_secs_f64(), "the process was paused");
         }
         now
     }
 
-    /// The time now, and how long ago it was last looked at.
+    /// The current time, and the time since the last read.
     fn look(&self) -> (Instant, Duration) {
         let mut state = self.state.lock();
         let raw = read();
@@ -62,10 +62,10 @@ impl Clock {
         (raw.checked_sub(state.paused).unwrap_or(raw), gap)
     }
 
-    /// How many beats have passed since the clock's start, at a time.
+    /// Number of beats from the clock's start to a time.
     pub fn beat(&self, at: Instant) -> u32 {
         let beats = at.saturating_duration_since(self.start).as_millis() / BEAT.as_millis();
-        u32::try_from(beats).unwrap_or(u32::MAX / 2) // after seven years
+        u32::try_from(beats).unwrap_or(u32::MAX / 2) // reached after seven years
     }
 
     /// When a beat began.
@@ -73,12 +73,12 @@ impl Clock {
         self.start + BEAT * beat
     }
 
-    /// How long the broker has not run in all.
+    /// Total time of all pauses.
     pub fn paused(&self) -> Duration {
         self.state.lock().paused
     }
 
-    /// Looks at the time often enough that a gap means a pause.
+    /// Reads the clock often enough to detect pauses.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -89,14 +89,14 @@ impl Clock {
         }
     }
 
-    /// The time of day, for timestamps that people and clients see.
+    /// The wall clock, for timestamps.
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     pub fn unix(&self) -> Duration {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
     }
 }
 
-/// Tokio's clock is the system's monotonic one, unless a test holds it.
+/// Tokio's clock is the system's monotonic one, except in tests with paused time.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 fn read() -> Instant {
     tokio::time::Instant::now().into_std()

@@ -1,5 +1,5 @@
-//! Which pages may ask over HTTP and read the answer (the Fetch standard, section 3.2). WebSockets
-//! need none of it: their handshake always says where a page is from.
+//! CORS (Fetch standard, section 3.2): which pages may read answers over plain HTTP. WebSockets
+//! don't need it, as their handshake always has an `Origin`.
 
 use std::net::IpAddr;
 
@@ -8,15 +8,15 @@ use warp::reply::Response;
 
 use crate::auth::{Access, Origins};
 
-/// How long a browser may remember the answer to its question, in seconds; none does for longer.
+/// How long a browser may cache the answer to a preflight, in seconds: the maximum of all browsers.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("7200");
 
-/// Says whether what is asked for is of the page's own origin.
+/// `Sec-Fetch-Site`: whether the request is for the page's own origin.
 const SITE: &str = "sec-fetch-site";
 
-/// Whether who asks may, if it is a page. A page of the broker's own origin doesn't say where it is
-/// from when it only reads; one of another that embeds what it can't read (as an image, say) doesn't
-/// either, and is told apart by what its browser says of the two.
+/// Whether a request may be answered, if a page made it. Reads of the broker's own pages have no
+/// `Origin`; neither do embeds by other pages (images, for instance), which `Sec-Fetch-Site` tells
+/// apart.
 pub fn may_ask(access: &Access, request: &HeaderMap) -> bool {
     let Some(allowed) = &access.origins else { return true };
     if request.contains_key(header::ORIGIN) {
@@ -24,28 +24,27 @@ pub fn may_ask(access: &Access, request: &HeaderMap) -> bool {
     }
     let site = request.get(SITE);
     let is_own = site.is_none_or(|site| site == "same-origin" || site == "none");
-    // a page has no token of another's, so with one the name it came by is as good as any
+    // a page has no other user's token, so with a token any host name is fine
     (is_own && (access.token_required || is_own_name(allowed, request))) || allowed.allow(None)
 }
 
-/// Whether the one origin that a request names may ask. Two answers are none.
+/// Whether a request's one `Origin` is allowed. Several are not.
 fn is_allowed(allowed: &Origins, request: &HeaderMap) -> bool {
     let mut from = request.get_all(header::ORIGIN).into_iter();
     let only = from.next().filter(|_| from.next().is_none());
     only.and_then(|origin| origin.to_str().ok()).is_some_and(|origin| allowed.allow(Some(origin)))
 }
 
-/// Whether the page at the name that a request was made to is one that may ask. A page elsewhere can
-/// have its own name lead here (DNS rebinding), and is of the broker's own origin then.
+/// Whether the request's `Host` is that of an allowed page. With DNS rebinding, a foreign page's
+/// name leads to the broker and counts as its own origin.
 fn is_own_name(allowed: &Origins, request: &HeaderMap) -> bool {
     let host = request.get(header::HOST);
     let name = host.and_then(|host| host.to_str().ok());
     is_this_machine(host) || name.is_some_and(|name| allowed.allow_host(name))
 }
 
-/// Whether a request was made to a name that only ever leads to the machine it is made on. Any other
-/// comes through a proxy, for which everyone is local, or from a page elsewhere whose own name was made
-/// to lead here.
+/// Whether the request's `Host` is a name that only ever means the local machine. Any other comes
+/// through a proxy, for which every client is local, or from a rebound foreign name.
 pub fn is_this_machine(host: Option<&HeaderValue>) -> bool {
     let Some(host) = host else { return true }; // no browser
     let Ok(host) = host.to_str() else { return false };
@@ -59,7 +58,7 @@ pub fn is_this_machine(host: Option<&HeaderValue>) -> bool {
     }
 }
 
-/// Lets the page that asked read an answer, if it may.
+/// Adds the CORS headers if the page may read the answer.
 pub fn expose(origins: Option<&Origins>, request: &HeaderMap, response: &mut Response) {
     let headers = response.headers_mut();
     let Some(allowed) = origins else {
@@ -76,7 +75,7 @@ pub fn expose(origins: Option<&Origins>, request: &HeaderMap, response: &mut Res
     }
 }
 
-/// Answers a browser that asks first.
+/// Answers a preflight.
 pub fn preflight(
     origins: Option<&Origins>,
     request: &HeaderMap,

@@ -9,7 +9,7 @@
 //! net        connections of clients     http  publish, presence, health, metrics
 //! node       Router: commands to shards, a task each
 //! outbound   outboxes, sockets     state  what outlives the process     fetch  the application
-//! clock  telemetry  config  cors  methods
+//! clock  telemetry  config  cors  filters
 //! shard      streams with their subscribers, fan-out, deadlines
 //! stream     who is present, history, journal
 //! session    what one connection follows
@@ -26,8 +26,8 @@ pub mod clock;
 pub mod config;
 pub mod cors;
 pub mod fetch;
+pub mod filters;
 pub mod http;
-pub mod methods;
 pub mod net;
 pub mod node;
 pub mod outbound;

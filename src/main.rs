@@ -7,8 +7,8 @@ use broker::cli::{self, Outcome};
 use broker::config::Config;
 use broker::{server, telemetry};
 
-// A connection takes a quarter more with glibc's (docs/PERFORMANCE.md). On Linux only, for as it is set up in
-// .cargo/config.toml it starts nowhere else.
+// Connections take a quarter more memory with glibc's (docs/PERFORMANCE.md). Linux only: the
+// settings in .cargo/config.toml are invalid elsewhere.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Outcome::Print(text) => match std::io::stdout().write_all(text.as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                say(&format!("standard output can't be written: {error}"));
+                say(&format!("failed to write to standard output: {error}"));
                 ExitCode::FAILURE
             }
         },
@@ -30,9 +30,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tells whoever started the process, before there is a log.
+/// Prints to the person who started the process, before logs are set up.
 fn say(sentence: &str) {
-    drop(writeln!(std::io::stderr(), "broker: {sentence}")); // nothing is left to be done about it
+    drop(writeln!(std::io::stderr(), "broker: {sentence}")); // nothing can be done about a failure
 }
 
 fn start(config: Config, warnings: &[String]) -> ExitCode {
@@ -54,7 +54,7 @@ fn start(config: Config, warnings: &[String]) -> ExitCode {
 fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(server::run(config));
-    runtime.shutdown_background(); // whatever is left has had its time
+    runtime.shutdown_background(); // what is left has had its time
     let refusal = match result {
         Ok(()) => return Ok(ExitCode::SUCCESS),
         Err(server::Error::Bind(error)) => error.to_string(),

@@ -12,7 +12,7 @@ const ROWS: [&[&str]; 9] = [
     &["auth"],
     &["log"],
     &["shard", "stream", "session", "protocol"],
-    &["clock", "telemetry", "config", "cors", "methods"],
+    &["clock", "telemetry", "config", "cors", "filters"],
     &["state", "fetch", "outbound"],
     &["node"],
     &["net", "http"],

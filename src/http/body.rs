@@ -2,15 +2,26 @@
 
 use std::time::Duration;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
+use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, pin_mut};
 
 use super::reply::Refusal;
 
-/// A body that takes longer is a client that has stopped.
+/// Time for a body to arrive.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Reads a body to its end.
+/// A request's body.
+pub(super) type Body = BoxStream<'static, Result<Bytes, warp::Error>>;
+
+/// A body that handlers of several routes can take.
+pub(super) fn boxed<B: Buf>(
+    body: impl Stream<Item = Result<B, warp::Error>> + Send + 'static,
+) -> Body {
+    body.map(|chunk| chunk.map(|mut chunk| chunk.copy_to_bytes(chunk.remaining()))).boxed()
+}
+
+/// Reads a whole body.
 pub(super) async fn read<B: Buf>(
     body: impl Stream<Item = Result<B, warp::Error>>,
     max: usize,
@@ -20,7 +31,7 @@ pub(super) async fn read<B: Buf>(
         let mut bytes = Vec::new();
         while let Some(chunk) = body.next().await {
             let mut chunk = chunk
-                .map_err(|error| Refusal::Malformed(format!("the body broke off: {error}")))?;
+                .map_err(|error| Refusal::Malformed(format!("the body is incomplete: {error}")))?;
             if bytes.len() + chunk.remaining() > max {
                 return Err(Refusal::TooLarge(max));
             }

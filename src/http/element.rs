@@ -1,4 +1,4 @@
-//! What the application says in the body of a publication, read and checked.
+//! Elements of a publish request's body, parsed and checked.
 
 use std::sync::Arc;
 
@@ -8,38 +8,38 @@ use serde_json::value::RawValue;
 use crate::protocol::action_cable;
 use crate::types::{Label, Labels, PresenceId, RawJson, SessionId, StreamName};
 
-/// What the application says in one element.
+/// One element of a publish request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Element {
-    /// A message to a stream.
+    /// A publication.
     Publish {
         /// The stream; never empty.
         stream: StreamName,
-        /// What is told to its subscribers.
+        /// The payload for subscribers.
         data: RawJson,
-        /// How clients are to take it, if the application says so.
+        /// Event name and broadcast type, if given.
         labels: Labels,
-        /// The session that isn't told.
+        /// Session that doesn't get it live.
         except: Option<SessionId>,
-        /// Whether it is told live and not kept.
+        /// Whether it is delivered live only, without history.
         is_transient: bool,
     },
     /// A remote disconnect.
     Disconnect(Disconnect),
 }
 
-/// Whose connections are to end.
+/// Whose connections to close.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Disconnect {
-    /// The identifiers that their tokens gave them; this or the presence id is there.
+    /// Token identifiers; this or the presence id is set.
     pub identifier: Option<String>,
-    /// The presence id that their tokens or handshakes gave them; never empty.
+    /// Presence id from tokens or handshakes; never empty.
     pub presence_id: Option<PresenceId>,
-    /// Whether the clients should come back.
+    /// Whether the clients may reconnect.
     pub reconnect: bool,
 }
 
-/// Reads a body; of one with a fault nothing but the reason, for the publisher's developer.
+/// Parses a body. An error is a message for the publisher's developer.
 pub fn decode(body: &[u8], max_stream_name: usize) -> Result<Vec<Element>, String> {
     let unreadable = |error: serde_json::Error| format!("the body is not readable JSON: {error}");
     if body.trim_ascii_start().first() != Some(&b'[') {
@@ -75,7 +75,9 @@ fn parse_element(element: &RawValue, max_stream_name: usize) -> Result<Element, 
         serde_json::from_str(element.get()).map_err(|error| error.to_string())?;
     match text("command", fields.command, A_STRING)?.as_deref() {
         Some("disconnect") => return parse_disconnect(fields.payload).map(Element::Disconnect),
-        Some(other) => return Err(format!("there is no command {other:?}: only disconnect")),
+        Some(other) => {
+            return Err(format!("unknown command {other:?}: the only one is disconnect"));
+        }
         None => {}
     }
     let stream = text("stream", fields.stream, A_STRING)?.ok_or("`stream` is missing")?;
@@ -96,7 +98,7 @@ fn parse_element(element: &RawValue, max_stream_name: usize) -> Result<Element, 
     Ok(Element::Publish { stream, data, labels, except, is_transient })
 }
 
-/// JSON passes as it is; any other text is a JSON string.
+/// Valid JSON passes unchanged; any other text becomes a JSON string.
 fn payload(data: &str) -> RawJson {
     if serde_json::from_str::<&RawValue>(data).is_ok() {
         return RawJson::from(data);
@@ -104,7 +106,7 @@ fn payload(data: &str) -> RawJson {
     RawJson::from(serde_json::Value::from(data).to_string())
 }
 
-/// What is said of a publication besides its payload.
+/// Fields of a publication besides its payload.
 #[derive(Default)]
 struct Meta {
     labels: Labels,
@@ -139,7 +141,7 @@ fn parse_meta(meta: Option<&RawValue>) -> Result<Meta, String> {
     let except = text("meta.exclude_socket", fields.exclude_socket, A_STRING)?;
     Ok(Meta {
         labels: Label::new(event, frame_type),
-        // a socket that never was excludes nobody
+        // an unknown sid excludes nobody
         except: except.and_then(|sid| SessionId::parse(&sid)),
         is_transient: flag("meta.transient", fields.transient)?,
     })
@@ -175,7 +177,7 @@ fn parse_disconnect(payload: Option<&RawValue>) -> Result<Disconnect, String> {
 
 const A_STRING: &str = "a string";
 
-/// The text of a field, if it is there. `wanted` says what to send if it is something else.
+/// A field's text, if present. `wanted` completes the error for other types.
 fn text(field: &str, value: Option<&RawValue>, wanted: &str) -> Result<Option<String>, String> {
     let Some(value) = value else { return Ok(None) };
     if !value.get().starts_with('"') {
@@ -204,7 +206,7 @@ fn object<'a, T: Deserialize<'a>>(
     serde_json::from_str(value.get()).map(Some).map_err(|error| format!("`{field}`: {error}"))
 }
 
-/// Says of what type a field is, and what to send instead.
+/// Error for a field of the wrong type: its type, and what to send instead.
 fn unlike(field: &str, value: &RawValue, wanted: &str) -> String {
     let kind = match value.get().as_bytes().first() {
         Some(b'{') => "an object",

@@ -1,21 +1,19 @@
-//! Pages for people, as files that are part of the binary.
+//! Pages for people, embedded in the binary.
 //!
-//! A page loads nothing from elsewhere and has no script or style of its own in the HTML, so its
-//! policy allows neither: what somebody else writes into a room can't become a part of it.
+//! A page loads nothing from other hosts and has no inline script or style, so its content security
+//! policy forbids both: text written by others can't become code.
 
-use std::convert::Infallible;
-
+use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderValue, StatusCode, header};
 use warp::path::{FullPath, Tail};
 use warp::reply::Response;
-use warp::{Filter, Rejection};
 
-use crate::methods::only;
+use crate::filters;
 
 use super::reply::answer;
 
-/// What a page may load and connect to: what comes from where it does itself.
+/// The content security policy: loads and connects to the page's own host only.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
@@ -23,7 +21,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// A file of a page.
 #[derive(Debug)]
 pub(super) struct File {
-    /// Its path below the page's.
+    /// Path below the page's.
     pub(super) path: &'static str,
     pub(super) kind: Kind,
     pub(super) text: &'static str,
@@ -48,7 +46,7 @@ impl Kind {
     }
 }
 
-/// Where the chat room is.
+/// Path of the chat room.
 pub const CHAT: &str = "/examples/chat/";
 
 const CHAT_FILES: [File; 5] = [
@@ -74,15 +72,15 @@ const CHAT_FILES: [File; 5] = [
 /// The examples, below `/examples/`.
 pub fn examples() -> BoxedFilter<(Response,)> {
     let chat = warp::path("chat").and(page("examples", CHAT, &CHAT_FILES));
-    // there is one, so whoever asks for them all means it
+    // redirects to the only one there is
     let all = warp::path::end()
-        .and(readable())
-        .and(query())
+        .and(filters::readable())
+        .and(filters::query())
         .map(|query: String| answer("examples", Ok(redirect(CHAT, &query))));
     warp::path("examples").and(chat.or(all).unify()).boxed()
 }
 
-/// A page's files, at the path that is yet to be matched: `at`, as a whole.
+/// A page's files. `at` is the page's full path; the routes match the rest of the request's path.
 pub(super) fn page(
     endpoint: &'static str,
     at: &'static str,
@@ -90,10 +88,10 @@ pub(super) fn page(
 ) -> BoxedFilter<(Response,)> {
     warp::path::full()
         .and(warp::path::tail())
-        .and(query())
+        .and(filters::query())
         .and_then(move |full: FullPath, tail: Tail, query: String| {
             let found = files.iter().find(|file| file.path == tail.as_str());
-            // without its slash, the page would look for its files a level higher
+            // without the slash, the page's relative links would point one level up
             let is_whole = !tail.as_str().is_empty() || full.as_str().ends_with('/');
             std::future::ready(match found {
                 Some(file) if is_whole => Ok(serve(file)),
@@ -101,13 +99,9 @@ pub(super) fn page(
                 None => Err(warp::reject::not_found()),
             })
         })
-        .and(readable())
+        .and(filters::readable())
         .map(move |response: Response| answer(endpoint, Ok(response)))
         .boxed()
-}
-
-fn readable() -> impl Filter<Extract = (), Error = Rejection> + Clone {
-    only("GET, HEAD", "GET, HEAD")
 }
 
 fn serve(file: &File) -> Response {
@@ -121,10 +115,6 @@ fn serve(file: &File) -> Response {
     insert(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     insert(header::REFERRER_POLICY, "no-referrer");
     response
-}
-
-fn query() -> impl Filter<Extract = (String,), Error = Infallible> + Clone {
-    warp::query::raw().or(warp::any().map(String::new)).unify()
 }
 
 fn redirect(to: &str, query: &str) -> Response {

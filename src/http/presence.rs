@@ -1,48 +1,58 @@
-//! `/api/presence/{stream}`: who is present, for the application, and its own say in that.
+//! `/api/presence/{stream}`: the application reads members and puts or removes its own.
 
 use std::borrow::Cow;
+use std::future::ready;
 use std::sync::Arc;
 
-use bytes::Buf;
-use futures_util::Stream;
 use percent_encoding::percent_decode_str;
 use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, Method, StatusCode};
+use warp::http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 
+use super::api::Api;
+use super::body::{self, Body};
 use super::reply::{Refusal, answer, authorize, json};
-use super::{Api, put};
-use crate::methods::{NotAllowed, only};
+use crate::filters;
 use crate::protocol::action_cable::encode_presence_info;
 use crate::protocol::meta::{write_list, write_member};
 use crate::protocol::query::parameter;
 use crate::types::{PresenceId, StreamName};
 
-/// What stands in the place of an id for the list of all; an id that is the same can be written
-/// `%75sers`.
+/// The path segment of the list of all members.
 const ALL: &str = "users";
 
+/// Completes the answer to another method than GET there.
+const ALL_HINT: &str =
+    ": `users` is the list of all members, and the presence id `users` is written `%75sers`";
+
+/// The methods of a member's path.
+const MEMBER_METHODS: &str = "GET, PUT, DELETE";
+
 pub(super) fn routes(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
-    let users = lists(api, warp::path!("api" / "presence" / String / "users").boxed(), users);
-    let records = lists(api, warp::path!("api" / "presence" / String).boxed(), records);
-    users.or(records).unify().or(member(api)).unify().boxed()
+    let users =
+        lists(api, warp::path!("api" / "presence" / String / "users").boxed(), ALL_HINT, users);
+    let records = lists(api, warp::path!("api" / "presence" / String).boxed(), "", records);
+    let lists = users.or(records).unify();
+    let member =
+        member(api, "GET", get).or(member(api, "PUT", put)).unify().or(member(api, "DELETE", kick));
+    lists.or(member.unify()).unify().boxed()
 }
 
-/// Who is in a stream, told in one way or another.
+/// A list of a stream's members.
 fn lists<F>(
     api: &Arc<Api>,
     path: BoxedFilter<(String,)>,
+    hint: &'static str,
     list: fn(Arc<Api>, StreamName, bool) -> F,
 ) -> BoxedFilter<(Response,)>
 where
     F: Future<Output = Result<Vec<u8>, Refusal>> + Send + 'static,
 {
     let api = Arc::clone(api);
-    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    path.and(only("GET", "GET"))
+    path.and(filters::method_with_hint("GET", "GET", hint))
         .and(warp::header::headers_cloned())
-        .and(query)
+        .and(filters::query())
         .then(move |stream: String, headers: HeaderMap, query: String| {
             let api = Arc::clone(&api);
             async move {
@@ -57,55 +67,73 @@ where
         .boxed()
 }
 
-/// One who may be present, by id.
-fn member(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
+/// A member, by presence id, and what one method does with it.
+fn member<F>(
+    api: &Arc<Api>,
+    method: &'static str,
+    act: fn(Arc<Api>, StreamName, PresenceId, Body) -> F,
+) -> BoxedFilter<(Response,)>
+where
+    F: Future<Output = Result<Response, Refusal>> + Send + 'static,
+{
     let api = Arc::clone(api);
     warp::path!("api" / "presence" / String / String)
-        .and(warp::method())
+        .and_then(|stream: String, id: String| {
+            ready(if id == ALL { Err(warp::reject::not_found()) } else { Ok((stream, id)) })
+        })
+        .untuple_one()
+        .and(filters::method(method, MEMBER_METHODS))
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
-        .then(move |stream: String, id: String, method: Method, headers: HeaderMap, body| {
+        .then(move |stream: String, id: String, headers: HeaderMap, body| {
             let api = Arc::clone(&api);
-            async move { answer("presence", about(&api, (&stream, &id), method, &headers, body).await) }
+            async move {
+                let done = async {
+                    authorize(api.api_key.as_ref(), &headers)?;
+                    let stream = StreamName::from(&*decoded(&stream, "the stream's name")?);
+                    let id = PresenceId::from(&*decoded(&id, "the presence id")?);
+                    act(Arc::clone(&api), stream, id, body::boxed(body)).await
+                };
+                answer("presence", done.await)
+            }
         })
         .boxed()
 }
 
-async fn about<B: Buf>(
-    api: &Api,
-    (stream, id): (&str, &str),
-    method: Method,
-    headers: &HeaderMap,
-    body: impl Stream<Item = Result<B, warp::Error>>,
+async fn get(
+    api: Arc<Api>,
+    stream: StreamName,
+    id: PresenceId,
+    _: Body,
 ) -> Result<Response, Refusal> {
-    authorize(api.api_key.as_ref(), headers)?;
-    if id == ALL {
-        return Err(Refusal::List);
+    let member = api.router.member(stream, id).await?.ok_or(Refusal::Absent)?;
+    let mut body = Vec::new();
+    write_member(&mut body, &member);
+    Ok(json(StatusCode::OK, body))
+}
+
+async fn put(
+    api: Arc<Api>,
+    stream: StreamName,
+    id: PresenceId,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let placed = super::put::put(&api, stream, id, body).await?;
+    let mut body = Vec::new();
+    write_member(&mut body, &placed.member);
+    Ok(json(if placed.is_new { StatusCode::CREATED } else { StatusCode::OK }, body))
+}
+
+async fn kick(
+    api: Arc<Api>,
+    stream: StreamName,
+    id: PresenceId,
+    _: Body,
+) -> Result<Response, Refusal> {
+    match api.router.kick(stream, id).await? {
+        0 => Err(Refusal::Absent),
+        removed => Ok(json(StatusCode::OK, serde_json::json!({ "removed": removed }).to_string())),
     }
-    let stream = StreamName::from(&*decoded(stream, "the stream's name")?);
-    let id = PresenceId::from(&*decoded(id, "the presence id")?);
-    let mut out = Vec::new();
-    let status = match method {
-        Method::GET => {
-            let member = api.router.member(stream, id).await?.ok_or(Refusal::Absent)?;
-            write_member(&mut out, &member);
-            StatusCode::OK
-        }
-        Method::PUT => {
-            let placed = put::put(api, stream, id, body).await?;
-            write_member(&mut out, &placed.member);
-            if placed.is_new { StatusCode::CREATED } else { StatusCode::OK }
-        }
-        Method::DELETE => match api.router.kick(stream, id).await? {
-            0 => return Err(Refusal::Absent),
-            removed => {
-                out = serde_json::json!({ "removed": removed }).to_string().into_bytes();
-                StatusCode::OK
-            }
-        },
-        _ => return Err(NotAllowed { method, allowed: "GET, PUT, DELETE" }.into()),
-    };
-    Ok(json(status, out))
 }
 
 async fn users(api: Arc<Api>, stream: StreamName, with_records: bool) -> Result<Vec<u8>, Refusal> {
@@ -131,17 +159,17 @@ async fn records(
     Ok(body)
 }
 
-/// A part of the path as the text it stands for.
+/// A path segment, percent-decoded.
 fn decoded<'a>(segment: &'a str, what: &str) -> Result<Cow<'a, str>, Refusal> {
     let text = percent_decode_str(segment).decode_utf8();
     text.map_err(|_| Refusal::Malformed(format!("{what} is not UTF-8")))
 }
 
-/// Whether those who are present are to be told, or only how many they are.
+/// Whether the answer lists the members, or only counts them.
 fn wants_records(query: &str) -> Result<bool, Refusal> {
     match parameter(query, "return_records").as_deref() {
         None | Some("true" | "1") => Ok(true),
         Some("false" | "0") => Ok(false),
-        Some(_) => Err(Refusal::Malformed("return_records is true or false".to_owned())),
+        Some(_) => Err(Refusal::Malformed("return_records takes true or false".to_owned())),
     }
 }

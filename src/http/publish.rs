@@ -1,7 +1,7 @@
-//! `POST /_broadcast` and `POST /api/publish`: the application speaks to its streams.
+//! `POST /_broadcast` and `POST /api/publish`: publications and remote disconnects of the
+//! application.
 //!
-//! A body is one element or an array of them; nothing of an array is published unless all of it
-//! can be.
+//! A body is one element or an array. All elements are checked before any is applied.
 
 use std::sync::Arc;
 
@@ -12,12 +12,13 @@ use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, StatusCode};
 use warp::reply::{Reply, Response};
 
+use super::api::Api;
+use super::body;
 pub use super::element::{Disconnect, Element, decode};
 use super::reply::{Refusal, answer, authorize, json};
-use super::{Api, body};
 use crate::auth;
 use crate::config::Secret;
-use crate::methods::only;
+use crate::filters;
 use crate::node::Stopped;
 use crate::shard::Input;
 
@@ -29,14 +30,14 @@ pub(super) fn routes(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
     broadcast.or(publish).unify().boxed()
 }
 
-/// The two endpoints differ in the key that opens them.
+/// One of the two endpoints; they differ in their key.
 fn endpoint(
     api: &Arc<Api>,
     name: &'static str,
     key: fn(&Api) -> Option<&Secret>,
 ) -> BoxedFilter<(Response,)> {
     let api = Arc::clone(api);
-    only("POST", "POST")
+    filters::method("POST", "POST")
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .then(move |headers: HeaderMap, body| {
@@ -59,7 +60,7 @@ async fn publish<B: Buf>(
     let body = body::read(body, api.max_body).await?;
     let elements = decode(&body, api.limits.stream_name_size).map_err(Refusal::Malformed)?;
     let at = u64::try_from(api.clock.unix().as_millis()).unwrap_or(u64::MAX);
-    // in a task of its own: a client that hangs up halfway must not leave half of it published
+    // in a task of its own: a client that disconnects must not leave half of a batch published
     let api = Arc::clone(api);
     let published = tokio::spawn(async move {
         let (mut streams, mut disconnected) = (Vec::new(), None);
@@ -94,12 +95,12 @@ async fn publish<B: Buf>(
     })
 }
 
-/// Ends sessions; how many. What was published before reaches them, and nothing that is published
-/// from now on.
+/// Ends sessions and returns their number. They get what was published before, and nothing
+/// published later.
 async fn disconnect(api: &Api, of: Disconnect) -> usize {
     let Disconnect { identifier, presence_id, reconnect } = of;
     let names = auth::names(identifier.as_deref(), presence_id.as_ref());
-    // in this order: whoever has a session by now is among the connections
+    // in this order: a session resumed in between is found among the connections
     let parked = api.sessions.disconnect(names);
     let connected = api.identities.disconnect(names, reconnect);
     let sessions = parked.len() + connected.count;

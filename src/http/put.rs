@@ -1,5 +1,4 @@
-//! `PUT /api/presence/{stream}/{id}`: the application makes somebody present who has no connection
-//! here, or says more of one who has.
+//! `PUT /api/presence/{stream}/{id}`: the application puts a record of its own.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,8 +10,9 @@ use metrics::counter;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::api::Api;
+use super::body;
 use super::reply::Refusal;
-use super::{Api, body};
 use crate::config::HumanDuration;
 use crate::protocol::plain;
 use crate::session;
@@ -20,13 +20,13 @@ use crate::shard::{Placed, Put};
 use crate::telemetry::metrics::LIMIT_REFUSALS;
 use crate::types::{Join, Limit, PresenceId, RawJson, StreamName};
 
-/// Shorter is nothing; the broker counts in these.
+/// Minimum TTL: the broker counts in milliseconds.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// Longer is meant to be for good, or a mistake.
+/// Maximum TTL: a longer one is a mistake, or meant to be none.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 
-/// What is put.
+/// A request's body.
 #[derive(Debug, PartialEq, Eq)]
 struct Contents {
     info: RawJson,
@@ -58,13 +58,13 @@ pub(super) async fn put<B: Buf>(
     Ok(api.router.put(stream, Put { join, ttl, at }).await??)
 }
 
-/// Refuses what is over a limit, and counts it.
+/// A refusal because of a limit, which is counted.
 fn over(limit: Limit, reason: String) -> Refusal {
     counter!(LIMIT_REFUSALS, "limit" => <&str>::from(limit)).increment(1);
     Refusal::Malformed(reason)
 }
 
-/// Reads a body; of one with a fault nothing but the reason, for the application's developer.
+/// Parses a body. An error is a message for the application's developer.
 fn decode(body: &[u8]) -> Result<Contents, String> {
     #[derive(Default, Deserialize)]
     struct Fields<'a> {
@@ -87,7 +87,7 @@ fn decode(body: &[u8]) -> Result<Contents, String> {
     Ok(Contents { info: info.into(), ttl })
 }
 
-/// A time as the settings take it, or in seconds.
+/// A duration as in the settings, or a number of seconds.
 fn read_ttl(json: &str) -> Result<Duration, String> {
     let text: Cow<'_, str> = match json.as_bytes().first() {
         Some(b'"') => serde_json::from_str(json).map_err(|error| format!("`ttl`: {error}"))?,

@@ -1,4 +1,4 @@
-//! Answers, and what keys open.
+//! Responses, refusals and key checks of the HTTP endpoints.
 
 use metrics::counter;
 use warp::Rejection;
@@ -6,19 +6,19 @@ use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
 use crate::config::Secret;
-use crate::methods::NotAllowed;
+use crate::filters::MethodNotAllowed;
 use crate::node::Stopped;
 use crate::shard::Full;
 use crate::telemetry::metrics::HTTP_REQUESTS;
 
-/// Why a request wasn't followed.
+/// A refused request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("the key is missing or wrong: send it as `Authorization: Bearer KEY`")]
     MissingKey,
     #[error("{0}")]
     Malformed(String),
-    #[error("{0}: send `Authorization: Bearer KEY`, or in the query what a client connects with")]
+    #[error("{0}: send `Authorization: Bearer KEY`, or a client's token in the query")]
     Unauthorized(String),
     #[error("this origin may not read here: see --allowed-origins")]
     Origin,
@@ -33,18 +33,16 @@ pub(super) enum Refusal {
          --api-key to reach it under another"
     )]
     OtherHost,
-    #[error("there are {0} dashboards open already, which is all there may be: close one")]
+    #[error("there are {0} dashboards open already, the maximum: close one")]
     Dashboards(usize),
-    #[error("there is nothing here: {0}")]
+    #[error("not found: {0}")]
     NotFound(&'static str),
-    #[error("nobody is present there under this id")]
+    #[error("no such member: nobody is present under this id")]
     Absent,
     #[error(transparent)]
     Full(#[from] Full),
-    #[error("this path takes {}, not {}", .0.allowed, .0.method)]
-    Method(NotAllowed),
-    #[error("`users` is the list of all: write the presence id `users` as `%75sers`")]
-    List,
+    #[error(transparent)]
+    Method(#[from] MethodNotAllowed),
 }
 
 impl Refusal {
@@ -58,14 +56,8 @@ impl Refusal {
             Self::Origin | Self::OtherHost => StatusCode::FORBIDDEN,
             Self::NotFound(_) | Self::Absent => StatusCode::NOT_FOUND,
             Self::Full(_) => StatusCode::CONFLICT,
-            Self::Method(_) | Self::List => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
         }
-    }
-}
-
-impl From<NotAllowed> for Refusal {
-    fn from(refused: NotAllowed) -> Self {
-        Self::Method(refused)
     }
 }
 
@@ -75,7 +67,7 @@ impl From<Stopped> for Refusal {
     }
 }
 
-/// Answers a request and counts it.
+/// The response to a request, counted.
 pub(super) fn answer(endpoint: &'static str, result: Result<Response, Refusal>) -> Response {
     let response = result.unwrap_or_else(|refusal| {
         let reason = serde_json::json!({ "error": refusal.to_string() });
@@ -84,12 +76,7 @@ pub(super) fn answer(endpoint: &'static str, result: Result<Response, Refusal>) 
             let challenge = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
-        let allowed = if let Refusal::Method(NotAllowed { allowed, .. }) = refusal {
-            Some(allowed)
-        } else {
-            (refusal == Refusal::List).then_some("GET")
-        };
-        if let Some(allowed) = allowed {
+        if let Refusal::Method(MethodNotAllowed { allowed, .. }) = refusal {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
         response
@@ -107,7 +94,7 @@ pub(super) fn json(status: StatusCode, body: impl Into<warp::hyper::body::Bytes>
     response
 }
 
-/// Whether a request knows the key, if there is one to know.
+/// Checks a request's key, if one is required.
 pub(super) fn authorize(key: Option<&Secret>, headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(key) = key else { return Ok(()) };
     let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
@@ -118,9 +105,9 @@ pub(super) fn authorize(key: Option<&Secret>, headers: &HeaderMap) -> Result<(),
     if given.is_some_and(|given| key.matches(given)) { Ok(()) } else { Err(Refusal::MissingKey) }
 }
 
-/// Answers what no route took.
+/// The response to requests that no route matched.
 pub async fn recover(rejection: Rejection) -> Result<Response, std::convert::Infallible> {
-    let refusal = if let Some(refused) = rejection.find::<NotAllowed>() {
+    let refusal = if let Some(refused) = rejection.find::<MethodNotAllowed>() {
         refused.clone().into()
     } else if rejection.is_not_found() {
         Refusal::NotFound("see docs/HTTP.md for the paths")

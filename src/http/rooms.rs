@@ -1,7 +1,7 @@
-//! `GET /api/rooms/{room}/messages`: what a chat shows of the time before one came.
+//! `GET /api/rooms/{room}/messages`: a chat room's kept messages.
 //!
-//! It is for the page as well as for the application: whoever may follow the room may read what was
-//! said there, and so may whoever knows the key of `/api`.
+//! Both pages and the application may read them: with a client's credentials for the room, or with
+//! the key of `/api`.
 
 use std::sync::Arc;
 
@@ -16,48 +16,48 @@ use crate::auth::Access;
 use crate::clock::Clock;
 use crate::config::Secret;
 use crate::cors;
-use crate::methods::only;
+use crate::filters;
 use crate::node::Router;
 use crate::protocol::chat::encode_history;
 use crate::protocol::query::parameter;
 use crate::types::{StreamName, Target};
 
-/// The parameter in which a client sends the name that the application signed.
+/// Query parameter of a signed stream name.
 const SIGNED: &str = "signed_stream_name";
 
-/// What reading takes.
+/// What the endpoint needs.
 #[derive(Debug)]
 pub struct Rooms {
-    /// What time it is.
+    /// The time.
     pub clock: Arc<Clock>,
-    /// The way to the streams.
+    /// Queries the streams.
     pub router: Arc<Router>,
-    /// Who may follow what.
+    /// Access rules of clients.
     pub access: Access,
-    /// The parameter in which a client sends its token; the header has `x-` in front.
+    /// Query parameter of a client's token; the header of that name is prefixed with `x-`.
     pub token: String,
-    /// What a caller of `/api` must know.
+    /// The key of `/api`.
     pub api_key: Option<Secret>,
 }
 
-/// What the path takes.
+/// The path's methods.
 const METHODS: &str = "GET, OPTIONS";
 
-/// Reading the rooms' messages.
+/// The endpoint's routes.
 pub fn rooms(rooms: Rooms) -> BoxedFilter<(Response,)> {
     let rooms = Arc::new(rooms);
     let path = warp::path!("api" / "rooms" / String / "messages");
-    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let asked = Arc::clone(&rooms);
-    let preflight = path.and(only("OPTIONS", METHODS)).and(warp::header::headers_cloned()).map(
-        move |_room, headers: HeaderMap| {
+    let preflight = path
+        .and(filters::method("OPTIONS", METHODS))
+        .and(warp::header::headers_cloned())
+        .map(move |_room, headers: HeaderMap| {
             let origins = asked.access.origins.as_ref();
             answer("rooms", Ok(cors::preflight(origins, &headers, "GET")))
-        },
-    );
-    path.and(only("GET", METHODS))
+        });
+    path.and(filters::method("GET", METHODS))
         .and(warp::header::headers_cloned())
-        .and(query)
+        .and(filters::query())
         .then(move |room: String, headers: HeaderMap, query: String| {
             let rooms = Arc::clone(&rooms);
             async move {
@@ -95,7 +95,7 @@ impl Rooms {
         Ok(json(StatusCode::OK, body))
     }
 
-    /// Whether a client could connect and follow the room with what it says of itself.
+    /// Whether a client with these credentials could subscribe to the room.
     fn check_client(
         &self,
         room: &StreamName,

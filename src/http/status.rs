@@ -10,13 +10,13 @@ use warp::reply::Response;
 
 use super::reply::{answer, authorize, json};
 use crate::config::{Protocol, Protocols, Secret};
-use crate::methods::only;
+use crate::filters;
 
-/// 200 while the broker serves, 503 once it stops.
+/// 200 while the broker serves, 503 during the stop.
 pub fn health(is_stopping: impl Fn() -> bool + Send + Sync + 'static) -> BoxedFilter<(Response,)> {
     let is_stopping = Arc::new(is_stopping);
     warp::path!("health")
-        .and(only("GET, HEAD", "GET, HEAD"))
+        .and(filters::readable())
         .map(move || {
             let response = if is_stopping() {
                 json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"stopping"}"#)
@@ -28,14 +28,14 @@ pub fn health(is_stopping: impl Fn() -> bool + Send + Sync + 'static) -> BoxedFi
         .boxed()
 }
 
-/// The metrics, as Prometheus reads them, for who knows the key.
+/// The metrics for Prometheus, if the request has the key.
 pub fn metrics(
     scrape: impl Fn() -> String + Send + Sync + 'static,
     key: Option<Secret>,
 ) -> BoxedFilter<(Response,)> {
     let scrape = Arc::new(scrape);
     warp::path!("metrics")
-        .and(only("GET", "GET"))
+        .and(filters::method("GET", "GET"))
         .and(warp::header::headers_cloned())
         .map(move |headers: HeaderMap| {
             let result = authorize(key.as_ref(), &headers).map(|()| {
@@ -49,20 +49,19 @@ pub fn metrics(
         .boxed()
 }
 
-/// For the person who opens the address in a browser; not for a client that connects to a socket
-/// there.
+/// A note for people who open the address in a browser; WebSocket handshakes pass to later routes.
 pub fn about(protocols: &Protocols) -> BoxedFilter<(Response,)> {
     let connect = Protocol::VARIANTS.iter().copied().filter_map(|protocol| {
         let path = protocols.path(protocol)?;
         Some(format!("{} at {path}", protocol.as_ref()))
     });
-    // paths have no characters that JSON would escape
+    // paths have no characters that JSON escapes
     let body = format!(
         r#"{{"message":"broker {} is running","hint":"connect by {}"}}"#,
         env!("CARGO_PKG_VERSION"),
         connect.collect::<Vec<_>>().join(", "),
     );
-    // others than WebSocket's are offers, which needn't be taken: curl offers to speak HTTP/2
+    // other `Upgrade` offers may be ignored: curl offers HTTP/2
     let is_socket = |headers: &HeaderMap| {
         let offers = headers.get_all(header::UPGRADE).into_iter().filter_map(|it| it.to_str().ok());
         let mut offers = offers.flat_map(|list| list.split(','));
@@ -73,7 +72,7 @@ pub fn about(protocols: &Protocols) -> BoxedFilter<(Response,)> {
         std::future::ready(result)
     });
     warp::path::end()
-        .and(only("GET, HEAD", "GET, HEAD"))
+        .and(filters::readable())
         .and(is_request.untuple_one())
         .map(move || answer("about", Ok(json(StatusCode::OK, body.clone()))))
         .boxed()

@@ -1,4 +1,4 @@
-//! What all connections share.
+//! State and settings that all connections share.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,40 +20,40 @@ use crate::protocol::action_cable::Parameters;
 use crate::telemetry::Instruments;
 use crate::types::Limits;
 
-/// What all connections share.
+/// State and settings that all connections share.
 #[derive(Debug)]
 pub struct Context {
-    /// The way to the streams.
+    /// Sends inputs to the streams.
     pub router: Arc<Router>,
-    /// The way to the application, which may have something to say of those who join.
+    /// Looks joining members up at the application, if configured.
     pub fetcher: Option<Arc<Fetcher>>,
-    /// Who pings.
+    /// Sends pings.
     pub heartbeat: Arc<Heartbeat>,
-    /// What is counted.
+    /// Metrics.
     pub instruments: Arc<Instruments>,
-    /// What time it is.
+    /// The time.
     pub clock: Arc<Clock>,
-    /// Who waits for the connections' tasks at the end.
+    /// Tracker of the connections' tasks, awaited at shutdown.
     pub tasks: TaskTracker,
-    /// What a client may ask for.
+    /// Settings.
     pub settings: Settings,
-    /// Who may connect and what they may follow.
+    /// Access rules.
     pub access: auth::Access,
-    /// The name under which a client sends its token.
+    /// The name under which clients send their token.
     pub token: TokenName,
-    /// Whose word counts about where a client is.
+    /// Proxies whose `X-Forwarded-For` is trusted.
     pub proxies: Proxies,
-    /// Whose connections are whose.
+    /// Connections by the identity of their clients.
     pub identities: Arc<Identities>,
     /// The sessions that can be resumed.
     pub sessions: Arc<Sessions>,
     admission: Arc<Admission>,
-    /// Clients that poll, between two polls.
+    /// Long-polling clients without a poll under way.
     pub(super) absent: Arc<Absent>,
     stopping: AtomicBool,
 }
 
-/// Under what name a handshake carries a token.
+/// The name under which a handshake carries a token.
 #[derive(Clone, Debug)]
 pub struct TokenName {
     pub(super) parameter: String,
@@ -61,32 +61,32 @@ pub struct TokenName {
 }
 
 impl TokenName {
-    /// A parameter of the query, and the header of the same name with `X-` in front.
+    /// A query parameter, and the header of the same name prefixed with `X-`.
     pub fn new(parameter: &str) -> Self {
         let header = format!("x-{parameter}").parse().ok();
         Self { parameter: parameter.to_owned(), header }
     }
 }
 
-/// What holds for every connection.
+/// Settings of all connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// What a client may ask for.
+    /// Limits on clients' commands.
     pub limits: Limits,
-    /// Largest message, in bytes.
+    /// Maximum size of a message, in bytes.
     pub max_message: usize,
-    /// Most bytes that wait for a slow client.
+    /// Maximum size of a connection's outbox, in bytes.
     pub max_outbox: u32,
-    /// How many connections there may be.
+    /// Limits on connections.
     pub connection_limits: ConnectionLimits,
-    /// How long a session can be resumed after its connection ended; zero is not at all.
+    /// How long a session outlives its connection; zero disables resuming.
     pub sessions_ttl: Duration,
-    /// How a client is pinged that doesn't ask for something else.
+    /// Pings of Action Cable clients that ask for no others.
     pub ping: Parameters,
 }
 
 impl Context {
-    /// Puts together what connections share.
+    /// Assembles the context.
     pub fn new(
         (router, fetcher): (Arc<Router>, Option<Arc<Fetcher>>),
         heartbeat: Arc<Heartbeat>,
@@ -118,22 +118,23 @@ impl Context {
         })
     }
 
-    /// Refuses new connections from here on.
+    /// Refuses new connections from now on.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
     }
 
-    /// Whether the broker is on its way out.
+    /// Whether the broker is stopping.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
 
-    /// How many connections are open.
+    /// Number of open connections.
     pub fn connections(&self) -> usize {
         self.admission.connections()
     }
 
-    /// A permit for a connection from an address, if there is one or a client that polls makes room.
+    /// A permit for a connection from an address, if there is one, or if a long-polling client can
+    /// be evicted.
     pub fn admit(&self, address: IpAddr) -> Result<Permit, AdmissionError> {
         self.admission.admit(address, self.clock.now(), &self.absent)
     }

@@ -1,8 +1,8 @@
-//! Server-sent events: a request whose answer is a connection.
+//! Server-sent events: a connection whose frames are the body of an HTTP response.
 //!
-//! What would be refused over a WebSocket is refused before anything is sent. After the answer's head
-//! the socket is taken out of hyper, as after the handshake of a WebSocket, and is a connection as any
-//! other: it has a place, a task, a session and an outbox.
+//! Refusals are responses, as with a WebSocket's handshake. After the response's head, the socket
+//! is taken out of hyper and becomes a connection like any other, with a permit, a task, a session
+//! and an outbox.
 
 use std::io;
 use std::net::IpAddr;
@@ -22,31 +22,30 @@ use super::handshake::{self, HandshakeParams, Refusal};
 use super::http_io::HttpIo;
 use crate::auth;
 use crate::cors;
-use crate::methods::only;
+use crate::filters;
 use crate::protocol::sse::Asked;
 use crate::session::{Action, Session};
 use crate::types::{Codec, Request, ServerMessage, StreamCommand, StreamName};
 
-/// In which a client says what it has got before it lost its connection.
+/// Header in which a reconnecting client sends the id of the last event it received.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Tells nginx to pass on what it gets when it gets it.
+/// Header that turns off nginx's buffering.
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 const METHODS: &str = "GET, OPTIONS";
 
-/// The route that readers of events connect to.
+/// The route of event streams.
 pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
-    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let asking = Arc::clone(&context);
-    let preflight = only("OPTIONS", METHODS).and(warp::header::headers_cloned()).map(
+    let preflight = filters::method("OPTIONS", METHODS).and(warp::header::headers_cloned()).map(
         move |headers: HeaderMap| {
             cors::preflight(asking.access.origins.as_ref(), &headers, METHODS)
         },
     );
-    only("GET", METHODS)
+    filters::method("GET", METHODS)
         .and(warp::header::headers_cloned())
-        .and(query)
+        .and(filters::query())
         .and(warp::ext::get::<Peer>())
         .and(warp::ext::get::<HttpIo>())
         .map(move |headers: HeaderMap, query: String, Peer(peer), http: HttpIo| {
@@ -81,7 +80,7 @@ fn begin(
         Ok(client) => may_follow(context, &asked, client)?,
         Err(refused) => return Err(Refusal::Unauthorized(*refused)),
     };
-    tracing::debug!(%client, sid = %opening.sid, "a stream of events begins");
+    tracing::debug!(%client, sid = %opening.sid, "event stream started");
     let first = Some(asked.command(Some(&stream)));
     let opening = Opening { first, ..opening };
     let (taken, shared) = (http.take_socket(), Arc::clone(context));
@@ -90,15 +89,15 @@ fn begin(
             opening.run(&shared, socket, Vec::new(), Bytes::new());
         }
     });
-    // all of the body comes after hyper, and ends with the connection
+    // the body follows after hyper is gone, and ends with the connection
     let nothing = stream::pending::<io::Result<Bytes>>();
     let mut response = warp::reply::stream(nothing).into_response();
-    *response.version_mut() = Version::HTTP_10; // of later ones hyper divides bodies into chunks
+    *response.version_mut() = Version::HTTP_10; // with later versions hyper would send chunks
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
         (header::CACHE_CONTROL, "no-cache, no-store, no-transform"),
-        (header::CONNECTION, "close"), // what comes behind it would never be answered
+        (header::CONNECTION, "close"), // a later request would never be answered
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (BUFFERING, "no"),
     ] {
@@ -107,8 +106,8 @@ fn begin(
     Ok(response)
 }
 
-/// The stream a client would follow, if it may, and may join if it wants to: once the answer has
-/// begun, it is too late to refuse it.
+/// The stream to subscribe to, if the client may, and may join if it asks to: after the response's
+/// head it is too late for a refusal.
 fn may_follow(
     context: &Context,
     asked: &Asked,
@@ -131,7 +130,7 @@ fn may_follow(
         }
         Action::Forward { stream, .. } => Ok(stream),
         Action::Refuse { .. } | Action::Answer { .. } | Action::Nothing(_) => {
-            Err(Refusal::Rejected("nothing would come of it".into()))
+            Err(Refusal::Rejected("the stream would have no events".into()))
         }
     }
 }

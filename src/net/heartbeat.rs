@@ -1,10 +1,10 @@
-//! Pings every connection and notices those that have gone silent, without a timer each.
+//! Pings all connections and detects dead ones, without a timer per connection.
 //!
-//! Connections stand in a wheel by the beat (a tenth of a second) they are due at. Two things
-//! make one due: the protocol's own ping, which clients expect, and liveness. Liveness is
-//! evidence: any bytes from the client. Without any for the interval, a native WebSocket ping
-//! leaves; without any for the timeout after that, the connection is dead. What has arrived but
-//! not been read counts, and so does a client that still reads what waits for it.
+//! Connections are in a timer wheel, by the beat (a tenth of a second) at which they are due. Two
+//! things make one due: the protocol's own ping, which clients expect, and the liveness check. Any
+//! bytes from the client count as a sign of life. Without any for the interval, a native WebSocket
+//! ping is sent; without any for the timeout after that, the connection is closed. Bytes that have
+//! arrived but aren't read yet count, and so does a client that still reads what is queued for it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,28 +23,28 @@ use crate::protocol::sse::KEEP_ALIVE;
 use crate::telemetry::Instruments;
 use crate::types::{CloseReason, Codec, ConnectionMessage};
 
-/// How many beats there are in a second.
+/// Beats per second.
 pub(super) const BEATS_A_SECOND: u32 = 10;
 
-/// How many connections are pinged before other tasks get their turn.
+/// Connections pinged before other tasks get their turn.
 const PINGS_A_TURN: usize = 128;
 
-/// How often a connection that needs nothing is looked at, to let go of it when it has ended.
+/// Interval at which a connection without pings is checked, to drop it when it has ended.
 const IDLE_CHECK_BEATS: u32 = 600;
 
-/// How long an unread arrival has to become a read one.
+/// Time for the connection's task to read bytes that have arrived.
 const GRACE: u32 = 5;
 
-/// When a silent connection is asked, and given up.
+/// Timing of liveness checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Liveness {
-    /// Silence before a ping; zero for no pings.
+    /// Silence before a ping; zero disables the checks.
     pub interval: Duration,
-    /// Silence after it.
+    /// Silence after it, until the connection is closed.
     pub timeout: Duration,
 }
 
-/// The wheel, and the beat it is at.
+/// The wheel, and its current beat.
 #[derive(Debug)]
 pub struct Heartbeat {
     beat: AtomicU32,
@@ -60,7 +60,7 @@ struct Wheel {
     stopped: bool,
 }
 
-/// One connection's place in the wheel.
+/// A connection's entry in the wheel.
 #[derive(Debug)]
 struct TimerEntry {
     outbox: Weak<Outbox>,
@@ -68,7 +68,7 @@ struct TimerEntry {
     every: u32,
     next_ping: u32,
     next_check: u32,
-    /// Asked for a sign of life, at a beat, with so much progress made by what waited.
+    /// A liveness ping was sent, at a beat; with the outbox's progress at that time.
     asked: Option<(u32, Option<u32>)>,
     precision: PingPrecision,
 }
@@ -85,12 +85,12 @@ impl Heartbeat {
         })
     }
 
-    /// The beat it is.
+    /// The current beat.
     pub fn beat(&self) -> u32 {
         self.beat.load(Ordering::Relaxed)
     }
 
-    /// Looks after a connection from now until it ends.
+    /// Adds a connection, until it ends.
     pub fn add(&self, outbox: &Recipient, ping: Parameters) {
         let (beat, codec) = (self.beat(), outbox.codec());
         let every = if codec.pings() { beats(ping.ping_interval) } else { 0 };
@@ -114,7 +114,7 @@ impl Heartbeat {
         }
     }
 
-    /// Beats until it is stopped; then tells everyone goodbye.
+    /// Runs until stopped, and then closes all connections as `server_restart`.
     pub async fn run(self: Arc<Self>, instruments: Arc<Instruments>, stop: CancellationToken) {
         let mut beats = tokio::time::interval(BEAT);
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -138,7 +138,7 @@ impl Heartbeat {
         }
     }
 
-    /// Does what is due.
+    /// Handles the entries due at a beat.
     async fn visit(&self, beat: u32, instruments: &Instruments) {
         let mut pings = Pings::default();
         loop {
@@ -174,7 +174,7 @@ impl Heartbeat {
         sent
     }
 
-    /// Asks a silent connection for a sign of life, or gives it up.
+    /// Checks a silent connection: sends a ping, or closes it.
     fn check_liveness(
         &self,
         entry: &mut TimerEntry,
@@ -187,7 +187,7 @@ impl Heartbeat {
             return 0;
         }
         if !outbox.codec().is_framed() {
-            // it can't answer, but its system has to acknowledge what is sent
+            // event streams can't answer, but their system acknowledges bytes
             entry.next_check = beat + self.interval;
             let is_pinged = (1..=self.interval).contains(&entry.every);
             return if is_pinged { 0 } else { outbox.send(KEEP_ALIVE, || Bytes::from(KEEP_ALIVE)) };
@@ -201,7 +201,7 @@ impl Heartbeat {
                     outbox.wake();
                     entry.next_check = beat + GRACE;
                 } else if progress.is_some() && progressed != progress {
-                    // the ping waited behind something, and the client still reads
+                    // the ping waited behind other bytes, and the client is still reading
                     entry.asked = Some((beat, progressed));
                     entry.next_check = beat + self.timeout;
                 } else {
@@ -237,7 +237,7 @@ impl Wheel {
     }
 }
 
-/// The frames of one beat, made once each.
+/// The frames of one beat, encoded once per codec.
 #[derive(Default)]
 struct Pings {
     protocol: Vec<(Codec, PingPrecision, Bytes)>,

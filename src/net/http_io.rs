@@ -1,12 +1,11 @@
-//! What lies below a request: the connection that its answer goes out on.
+//! The connection below an HTTP request, for responses that need more than hyper offers.
 //!
-//! hyper has a connection to itself as long as it is one of HTTP. Two kinds of answers need more of it.
-//! One that is a while in coming wants to know when the client goes: hyper asks nothing of a client
-//! while it answers one, and notices an end only when it writes, so the connection itself looks, as long
-//! as someone [watches](HttpIo::watch) it. And one that never ends [takes the
-//! socket](HttpIo::take_socket): once its head is sent, what is written next is its body, and hyper and its
-//! buffers are let go. The answer to a WebSocket handshake is [deferred](HttpIo::defer_writes), to leave
-//! with the first frames.
+//! hyper owns an HTTP connection. A response that takes long has to know when its client
+//! disconnects: hyper reads nothing while it waits for a response and notices the end only when it
+//! writes, so the connection reads ahead itself while it is [watched](HttpIo::watch). A response
+//! without an end [takes the socket](HttpIo::take_socket): once the head is written, the rest is
+//! its body, and hyper and its buffers are dropped. The response to a WebSocket handshake is
+//! [deferred](HttpIo::defer_writes), to be written with the first frames.
 
 use std::fmt;
 use std::io;
@@ -21,11 +20,11 @@ use tokio::sync::oneshot;
 
 use crate::outbound::Socket;
 
-/// How much is read of what a client sends before it has its answer. Behind more than that its end
-/// isn't seen.
+/// Maximum bytes read ahead from a client that waits for a response. A disconnect after more bytes
+/// goes unnoticed.
 const MAX_READ_AHEAD: usize = 1024;
 
-/// An HTTP connection, as the listener tells the routes of it.
+/// Handle to an HTTP connection, in the request's extensions.
 #[derive(Clone, Default)]
 pub struct HttpIo(Arc<State>);
 
@@ -37,30 +36,30 @@ struct State {
     taker: Mutex<Option<oneshot::Sender<Box<dyn Socket>>>>,
 }
 
-/// The wish to know at once when the client goes; over when dropped.
+/// Watches for the client's disconnect until dropped.
 #[derive(Debug)]
 pub struct Watch(HttpIo);
 
 impl HttpIo {
-    /// A connection nobody watches.
+    /// A handle that isn't watched.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// From here on the connection ends when its client does. Only a connection whose answer is under
-    /// way may be watched: it looks when hyper comes to send.
+    /// Ends the connection as soon as its client disconnects. Only while a response is under way:
+    /// hyper polls the connection when it wants to write.
     pub fn watch(&self) -> Watch {
         self.0.watches.fetch_add(1, Ordering::AcqRel);
         Watch(self.clone())
     }
 
-    /// Whether anybody watches it.
+    /// Whether the connection is watched.
     pub fn is_watched(&self) -> bool {
         self.0.watches.load(Ordering::Acquire) > 0
     }
 
-    /// The socket below, as soon as all that hyper has to send is sent: for an answer whose head is
-    /// its last. Asked for with that answer, not before.
+    /// The socket, as soon as hyper has written everything, for a response whose head is its last
+    /// part. Call it with that response, not earlier.
     pub fn take_socket(&self) -> oneshot::Receiver<Box<dyn Socket>> {
         let (sender, receiver) = oneshot::channel();
         *self.0.taker.lock() = Some(sender);
@@ -68,8 +67,8 @@ impl HttpIo {
         receiver
     }
 
-    /// Keeps what hyper writes from now on, for who gets the connection from hyper: sending costs
-    /// more than anything else about a handshake, and the welcome follows at once.
+    /// Holds back hyper's writes from now on, for the task that gets the connection: a `send` is
+    /// the most expensive part of a handshake, and the welcome follows at once.
     pub fn defer_writes(&self) {
         self.0.defers_writes.store(true, Ordering::Release);
     }
@@ -78,15 +77,15 @@ impl HttpIo {
         self.0.defers_writes.load(Ordering::Acquire)
     }
 
-    /// Whether somebody takes the connection over.
+    /// Whether a task waits for the socket.
     pub fn is_wanted(&self) -> bool {
         self.0.is_wanted.load(Ordering::Acquire)
     }
 
-    /// Gives the socket to who takes the connection over.
+    /// Gives the socket to the task that waits for it.
     pub fn give_socket(&self, socket: Box<dyn Socket>) {
         if let Some(taker) = self.0.taker.lock().take() {
-            drop(taker.send(socket)); // who wanted it may be gone
+            drop(taker.send(socket)); // the task may be gone
         }
     }
 }
@@ -103,36 +102,36 @@ impl Drop for Watch {
     }
 }
 
-/// A connection that looks out for its client's end while it is watched, and can be taken over.
+/// A connection that can be watched, and whose socket can be taken.
 #[derive(Debug)]
 pub struct Watched<S> {
-    /// None once it has been taken over.
+    /// `None` once the socket has been taken.
     io: Option<S>,
     http: HttpIo,
-    /// What the client has sent before it has its answer.
+    /// Bytes read ahead.
     ahead: Vec<u8>,
-    /// What is kept back.
+    /// Writes held back.
     unsent: Vec<u8>,
 }
 
-/// A connection that hyper is done with.
+/// A connection taken out of hyper.
 #[derive(Debug)]
 pub struct Parts<S> {
-    /// The connection below.
+    /// The socket.
     pub io: S,
-    /// What was read of it and not asked for.
+    /// Bytes read ahead.
     pub ahead: Vec<u8>,
-    /// What is to be sent first.
+    /// Bytes to be written first.
     pub unsent: Vec<u8>,
 }
 
 impl<S> Watched<S> {
-    /// A connection, and what the routes have of it.
+    /// Wraps a connection; `io` is the routes' handle to it.
     pub fn new(io: S, http: HttpIo) -> Self {
         Self { io: Some(io), http, ahead: Vec::new(), unsent: Vec::new() }
     }
 
-    /// What there is of it, if it wasn't taken over.
+    /// The parts, unless the socket has been taken.
     pub fn into_parts(self) -> Option<Parts<S>> {
         let Self { io, ahead, unsent, .. } = self;
         io.map(|io| Parts { io, ahead, unsent })
@@ -146,7 +145,7 @@ impl<S: Unpin> Watched<S> {
 }
 
 impl<S: AsyncRead + Unpin> Watched<S> {
-    /// Reads ahead to see whether the client is still there.
+    /// Reads ahead to notice a disconnect.
     fn look(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let mut buffer = [0; 256];
         while self.ahead.len() < MAX_READ_AHEAD {
@@ -213,8 +212,8 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> AsyncWrite for Watched<S> {
         self.io.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 
-    /// hyper flushes whenever it is polled, whether there is something to send or not, and only once
-    /// it has written all it has.
+    /// hyper flushes whenever it is polled, with or without bytes to write, and only after it has
+    /// written all.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.io()?.poll_flush(context))?;
         if self.http.is_watched() {

@@ -1,5 +1,4 @@
-//! What operators ask the shards: how large the streams are, who is present in one, and what happens
-//! there from now on.
+//! The dashboard's queries to all shards: sizes of streams, members of one, and their events.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,24 +11,24 @@ use super::router::{Router, Stopped};
 use crate::shard::{StreamSize, Totals};
 use crate::types::{PresenceChange, StreamName};
 
-/// How many events wait for an observer before it misses some.
+/// Events that may wait for an observer before some are dropped.
 const EVENTS: usize = 256;
 
-/// All shards as they are now.
+/// The state of all shards.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// What they hold.
+    /// Totals.
     pub totals: Totals,
-    /// What they have done.
+    /// Counters.
     pub tally: Tally,
-    /// The largest streams, those first.
+    /// The largest streams, largest first.
     pub largest: Vec<StreamSize>,
-    /// How many observers there are.
+    /// Number of observers.
     pub observers: usize,
 }
 
-/// A stream that is looked at from within the broker: what becomes of its members, as it happens. It
-/// isn't a subscriber, so nobody sees it and nothing waits for it.
+/// A subscription of the dashboard to a stream's member events. It isn't a subscriber: no member
+/// sees it, and no delivery waits for it.
 #[derive(Debug)]
 pub struct Observer {
     events: mpsc::Receiver<Arc<PresenceChange>>,
@@ -43,7 +42,7 @@ impl Observer {
         self.events.recv().await
     }
 
-    /// How many events there have been, since this was last called, that came too fast.
+    /// Number of events dropped since the last call.
     pub fn take_missed(&self) -> u64 {
         self.missed.swap(0, Ordering::Relaxed)
     }
@@ -52,12 +51,13 @@ impl Observer {
 impl Drop for Observer {
     fn drop(&mut self) {
         self.events.close();
-        // if there is no room, the next one who looks has it done
+        // without room, the next observer's query cleans up
         drop(self.shard.try_send(Job::Question(Question::Prune)));
     }
 }
 
-/// Looks at all streams, in turns so that nothing else is held up, and tells the largest.
+/// Queries all shards and returns the largest streams. Shards answer in slices, so nothing else is
+/// held up.
 pub async fn survey(router: &Router, max: usize) -> Result<Survey, Stopped> {
     let mut survey = Survey::default();
     for shard in router.shards() {
@@ -79,8 +79,7 @@ pub async fn survey(router: &Router, max: usize) -> Result<Survey, Stopped> {
     Ok(survey)
 }
 
-/// Asks who is present in a stream, in its turn: the first of them, so many, and no more once
-/// their infos have so many bytes.
+/// The first members of a stream, at most so many, and at most so many bytes of infos.
 pub async fn attendance(
     router: &Router,
     stream: StreamName,
@@ -93,7 +92,7 @@ pub async fn attendance(
     answered.await.map_err(|_| Stopped)
 }
 
-/// Looks at a stream from now on.
+/// Subscribes to a stream's member events from now on.
 pub async fn observe(router: &Router, stream: StreamName) -> Result<Observer, Stopped> {
     let shard = router.shard(&stream).ok_or(Stopped)?;
     let (sender, events) = mpsc::channel(EVENTS);

@@ -1,4 +1,4 @@
-//! What waits in a shard's queue.
+//! Entries of a shard's queue.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use crate::types::{
     Listed, MemberList, MemberRecords, PresenceId, Publication, RecordList, SessionId, StreamName,
 };
 
-/// Work for a shard.
+/// An entry of a shard's queue.
 #[derive(Debug)]
 pub(super) enum Job {
     Input(StreamName, Input<Recipient>),
@@ -36,7 +36,7 @@ pub(super) enum Job {
         put: Put,
         answer: oneshot::Sender<Result<Placed, Full>>,
     },
-    /// Answered with how many records went.
+    /// Answered with the number of removed records.
     Kick {
         stream: StreamName,
         id: PresenceId,
@@ -46,17 +46,17 @@ pub(super) enum Job {
         stream: StreamName,
         answer: oneshot::Sender<Vec<Arc<Publication>>>,
     },
-    /// Answered once all that came before has been applied and is kept.
+    /// Answered once all earlier entries are applied and on disk.
     Settle {
         answer: oneshot::Sender<()>,
     },
-    /// A parked subscription is over.
+    /// A parked subscription has ended.
     Forget {
         stream: StreamName,
         key: SubscriberKey,
     },
     Question(Question),
-    /// Answered with whether it could be.
+    /// Answered with whether the subscription was resumed.
     Resume {
         stream: StreamName,
         resume: Resume,
@@ -64,35 +64,35 @@ pub(super) enum Job {
     },
 }
 
-/// A subscription that is to be taken over.
+/// A subscription to resume.
 #[derive(Debug)]
 pub struct Resume {
-    /// Whose it is.
+    /// The key of the parked subscription.
     pub from: SubscriberKey,
-    /// Whose it will be.
+    /// The key of the new one.
     pub to: SessionId,
-    /// Where the answers go then.
+    /// The new connection's outbox.
     pub recipient: Recipient,
 }
 
 /// A subscription whose connection has ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// What it follows.
+    /// Its stream.
     pub stream: StreamName,
-    /// Whose it is.
+    /// Its key.
     pub key: SubscriberKey,
-    /// The connection, which knows what arrived.
+    /// The connection's outbox, which knows what was delivered.
     pub outbox: Recipient,
     /// When the end was noticed.
     pub at: Instant,
-    /// Whether its session can be resumed.
+    /// Whether the session can be resumed.
     pub resumable: bool,
-    /// The connection is to be told first what it is yet to be told.
+    /// Set for a remote disconnect: messages up to now are delivered before the connection ends.
     pub goodbye: Option<Arc<Goodbye>>,
 }
 
-/// Ends a connection behind what its streams have told it: when the last of them drops this.
+/// Closes a connection once all its streams have delivered what came before: on the last drop.
 #[derive(Debug)]
 pub struct Goodbye(pub Recipient);
 
@@ -102,11 +102,11 @@ impl Drop for Goodbye {
     }
 }
 
-/// Who is present in a stream.
+/// The members of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Presence {
-    /// How many.
+    /// Their number.
     pub total: usize,
-    /// Who, in order of arrival, if that was asked for.
+    /// The members in order of arrival, if asked for.
     pub members: Option<Arc<Listed<MemberList>>>,
 }

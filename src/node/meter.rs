@@ -1,4 +1,4 @@
-//! What a shard's task has done, for the metrics and for whoever looks on.
+//! Counts the work of a shard's task, for the metrics and the dashboard.
 
 use std::sync::Arc;
 
@@ -14,16 +14,16 @@ use crate::telemetry::{Instruments, Labelled, metrics as names};
 
 pub(super) struct Meter {
     instruments: Arc<Instruments>,
-    /// The queue's depth, and what was last said of it.
+    /// The queue's depth, and the value last exported.
     depth: (Gauge, usize),
-    /// What the shard held when that was last counted.
+    /// The shard's totals as last exported.
     held: Totals,
     tally: Tally,
-    /// Empty, to be counted in next: what is counted each turn needs no new room.
+    /// Spare counts, swapped in each turn so that none are allocated.
     spare: Counts,
-    /// Bytes that went out at once.
+    /// Bytes written to sockets.
     pub(super) sent: usize,
-    /// Messages, one for each who was told.
+    /// Messages sent, counted per subscriber.
     pub(super) delivered: usize,
 }
 
@@ -42,12 +42,12 @@ impl Meter {
         }
     }
 
-    /// What has been done in all.
+    /// All counts since the start.
     pub(super) fn tally(&self) -> Tally {
         self.tally
     }
 
-    /// Counts what was done since this was last called.
+    /// Exports the counts since the last call.
     pub(super) fn count(
         &mut self,
         shard: &mut Shard<Recipient>,
@@ -106,8 +106,7 @@ impl Meter {
     }
 }
 
-/// Empties a list of what there was one after the other; calls `count` once for those in a row that
-/// are the same.
+/// Drains a list and calls `count` once per run of equal items.
 fn count_runs<K: Copy + PartialEq>(values: &mut Vec<K>, mut count: impl FnMut(K, u64)) {
     for run in values.chunk_by(|one, next| one == next) {
         if let Some(value) = run.first() {

@@ -1,8 +1,8 @@
-//! How commands reach the shard of a stream: the router, a queue and a task for each shard, and
-//! what a node keeps beside them.
+//! How inputs reach the shard of a stream: the router, a queue and a task for each shard, and what
+//! a node holds beside the shards.
 //!
 //! ```text
-//! Router::try_send ─▶ a shard's queue ─▶ worker: everything that waits, applied in one go
+//! Router::try_send ─▶ a shard's queue ─▶ worker: applies all that waits, then sends
 //!                                         ├─ replies:  encode ─▶ Outbox::send
 //!                                         └─ fan-out:  encode once a slice ─▶ Outbox::send to each
 //! ```

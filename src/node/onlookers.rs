@@ -1,4 +1,4 @@
-//! The operators who look at a shard: what they ask is answered, and what they watch is told to them.
+//! The dashboard's side of a shard: answers its queries and sends it events.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,15 +7,15 @@ use std::time::Instant;
 use super::question::{Attendance, Onlooker, Part, Question, Tally};
 use crate::shard::{Destination, Shard};
 
-/// How many streams a shard looks at before other inputs get their turn.
+/// Streams a shard looks at per query, before other inputs get their turn.
 const STREAMS_A_TURN: usize = 4096;
 
-/// A shard's onlookers, in its task.
+/// A shard's observers, in its task.
 #[derive(Debug, Default)]
 pub(super) struct Onlookers(Vec<Onlooker>);
 
 impl Onlookers {
-    /// Answers a question.
+    /// Answers a query.
     pub(super) fn answer<R: Destination>(
         &mut self,
         question: Question,
@@ -28,7 +28,7 @@ impl Onlookers {
                 let (largest, next) = shard.largest(place, STREAMS_A_TURN, max);
                 let (totals, observers) = (shard.totals(), self.0.len());
                 let part = Part { totals, tally, largest, observers, next };
-                drop(answer.send(part)); // whoever asked may be gone
+                drop(answer.send(part)); // the dashboard may be gone
             }
             Question::Attendance { stream, max, answer } => {
                 let total = shard.member_count(&stream);
@@ -44,12 +44,12 @@ impl Onlookers {
     }
 
     fn look_again<R: Destination>(&mut self, shard: &mut Shard<R>) {
-        self.tell(shard); // what happened before goes to those who were there
+        self.tell(shard); // earlier events go to earlier observers
         self.0.retain(|onlooker| !onlooker.events.is_closed());
         shard.observe(self.0.iter().map(|onlooker| onlooker.stream.clone()));
     }
 
-    /// Passes on what happened.
+    /// Sends the events since the last call to the observers.
     pub(super) fn tell<R: Destination>(&self, shard: &mut Shard<R>) {
         if self.0.is_empty() {
             return;

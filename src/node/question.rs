@@ -1,4 +1,4 @@
-//! What operators ask a shard, and what it answers.
+//! Queries of the dashboard, and their answers.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -8,40 +8,40 @@ use tokio::sync::{mpsc, oneshot};
 use crate::shard::{Attendee, Counts, StreamSize, Totals};
 use crate::types::{PresenceChange, StreamName};
 
-/// What operators want to know of a shard.
+/// A query to one shard.
 #[derive(Debug)]
 pub(super) enum Question {
-    /// Of the streams from a place on, the largest.
+    /// Sizes of its largest streams, from an index on.
     Survey { place: usize, max: usize, answer: oneshot::Sender<Part> },
-    /// The first who are present: how many of them, and how many bytes of infos.
+    /// The first members of a stream, up to a number of members and of bytes of their infos.
     Attendance { stream: StreamName, max: (usize, usize), answer: oneshot::Sender<Attendance> },
-    /// What happens in a stream from now on.
+    /// Subscribes to a stream's member events.
     Observe(Onlooker),
-    /// Somebody may have stopped to look.
+    /// Cleans up after an observer that may have gone.
     Prune,
 }
 
-/// One shard's part of a survey.
+/// One shard's part of the answer.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) totals: Totals,
     pub(super) tally: Tally,
     pub(super) largest: Vec<StreamSize>,
     pub(super) observers: usize,
-    /// Where to go on.
+    /// Where the next query has to continue.
     pub(super) next: Option<usize>,
 }
 
-/// What a shard has done since it was started, in numbers.
+/// Counters of a shard since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Commands followed or refused.
+    /// Commands from clients, accepted or refused.
     pub commands: u64,
     /// Publications accepted.
     pub publications: u64,
-    /// Messages for a subscriber.
+    /// Messages sent to subscribers.
     pub deliveries: u64,
-    /// Members that arrived.
+    /// Members that joined.
     pub joins: u64,
     /// Members that left.
     pub leaves: u64,
@@ -57,16 +57,16 @@ impl Tally {
     }
 }
 
-/// Who is present in a stream.
+/// Members of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attendance {
-    /// How many.
+    /// Their number.
     pub total: usize,
     /// The first of them, in order of arrival.
     pub first: Vec<Attendee>,
 }
 
-/// Whom a shard tells what happens in a stream.
+/// Where a shard sends a stream's member events.
 #[derive(Debug)]
 pub(super) struct Onlooker {
     pub(super) stream: StreamName,

@@ -1,4 +1,4 @@
-//! Routes commands to the shard of their stream, for connections and for the application.
+//! Routes inputs to the shard of their stream, for connections and for the application.
 
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
@@ -13,46 +13,45 @@ use crate::session::Session;
 use crate::shard::{Full, Input, Placed, Put, SubscriberKey};
 use crate::types::{Codec, MemberRecords, PresenceId, Publication, RecordList, StreamName};
 
-/// The shards' queues. A stream belongs to one shard, so what one sender says to it arrives in
-/// the order it was said.
+/// The shards' queues. A stream belongs to one shard, so the inputs of one sender to a stream are
+/// applied in the order in which they were sent.
 #[derive(Debug)]
 pub struct Router {
     shards: Vec<mpsc::Sender<Job>>,
-    /// Whether what is published is to survive this process.
+    /// Whether publications are kept on disk.
     keeps: bool,
 }
 
-/// The broker is stopping and takes no more inputs.
+/// The broker is stopping and accepts no inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the broker is stopping")]
 pub struct Stopped;
 
-/// Something for which a shard has no room yet.
+/// An input whose shard's queue is full.
 #[derive(Debug)]
 pub struct NoRoom(mpsc::Sender<Job>, Box<Job>);
 
 impl NoRoom {
-    /// Waits for room, then passes it on.
+    /// Waits for room, then sends the input.
     pub async fn wait(self) {
         let Self(shard, job) = self;
-        drop(shard.send(*job).await); // fails after the stop only
+        drop(shard.send(*job).await); // fails only after the stop
     }
 }
 
 impl Router {
-    /// The queues of shards, in order; whether what is published to them is kept on disk.
+    /// The queues of the shards, in order. `is_durable` says whether publications are kept on disk.
     pub(super) fn new(shards: Vec<mpsc::Sender<Job>>, keeps: bool) -> Self {
         Self { shards, keeps }
     }
 
-    /// Passes an input on if there is room for it. One that comes after the stop is dropped: the
-    /// streams are gone then.
+    /// Sends an input if the queue has room. After the stop, it is dropped: the streams are gone.
     pub fn try_send(&self, stream: StreamName, input: Input<Recipient>) -> Result<(), NoRoom> {
         let shard = self.shard(&stream);
         Self::try_job(shard, Job::Input(stream, input))
     }
 
-    /// Tells of the end of a subscription's connection, if there is room for it.
+    /// Reports the end of a subscription's connection, if the queue has room.
     pub fn try_end(&self, ended: Ended) -> Result<(), NoRoom> {
         let shard = self.shard(&ended.stream);
         Self::try_job(shard, Job::Ended(ended))
@@ -66,11 +65,11 @@ impl Router {
         }
     }
 
-    /// Tells of the end of a parked session; what waits for room in a shard.
+    /// Ends the subscriptions of a parked session. Returns the inputs whose shard has no room.
     pub fn forget(&self, session: &Session) -> Vec<NoRoom> {
         let forgotten = session.subscriptions().iter().filter_map(|subscription| {
             let stream = subscription.stream.clone();
-            let group = subscription.group(Codec::ActionCable); // no other's sessions are parked
+            let group = subscription.group(Codec::ActionCable); // only Action Cable's sessions are parked
             let key = SubscriberKey { session: session.id(), group };
             let shard = self.shard(&stream);
             Self::try_job(shard, Job::Forget { stream, key }).err()
@@ -78,12 +77,12 @@ impl Router {
         forgotten.collect()
     }
 
-    /// Waits until a stream has followed what it was sent before, or the broker stops.
+    /// Waits until a stream has applied all earlier inputs, or the broker stops.
     pub async fn follow(&self, stream: StreamName) {
-        self.presence(stream, false).await.ok(); // nothing is followed any more
+        self.presence(stream, false).await.ok(); // an error means the stop
     }
 
-    /// Waits until what was published to streams is kept, where anything is.
+    /// Waits until the publications to these streams are on disk, if a state directory is in use.
     pub async fn settle(&self, streams: &[StreamName]) -> Result<(), Stopped> {
         let count = self.shards.len();
         let places: BTreeSet<usize> =
@@ -91,7 +90,7 @@ impl Router {
         self.settle_shards(places.into_iter().filter_map(|place| self.shards.get(place))).await
     }
 
-    /// Waits until all that was said is kept, where anything is.
+    /// Waits until all earlier inputs are on disk, if a state directory is in use.
     pub async fn settle_all(&self) -> Result<(), Stopped> {
         self.settle_shards(self.shards.iter()).await
     }
@@ -115,7 +114,7 @@ impl Router {
         Ok(())
     }
 
-    /// Publishes, in its turn.
+    /// Publishes to a stream.
     pub async fn publish(
         &self,
         stream: StreamName,
@@ -125,17 +124,18 @@ impl Router {
         shard.send(Job::Input(stream, input)).await.map_err(|_| Stopped)
     }
 
-    /// Asks who is present, in its turn: it sees every input sent before.
+    /// Reads a stream's members. All earlier inputs have been applied by then, as with every query
+    /// here.
     pub async fn presence(&self, stream: StreamName, records: bool) -> Result<Presence, Stopped> {
         self.ask(stream, |stream, answer| Job::Presence { stream, records, answer }).await
     }
 
-    /// Asks who is present with which records, likewise.
+    /// Reads a stream's members with their records.
     pub async fn records(&self, stream: StreamName) -> Result<Arc<RecordList>, Stopped> {
         self.ask(stream, |stream, answer| Job::Records { stream, answer }).await
     }
 
-    /// Asks with which records somebody is present, if at all; likewise.
+    /// Reads the records of one member; `None` if it isn't present.
     pub async fn member(
         &self,
         stream: StreamName,
@@ -144,17 +144,17 @@ impl Router {
         self.ask(stream, |stream, answer| Job::Member { stream, id, answer }).await
     }
 
-    /// Puts a record of the application's, in its turn.
+    /// Puts a record of the application.
     pub async fn put(&self, stream: StreamName, put: Put) -> Result<Result<Placed, Full>, Stopped> {
         self.ask(stream, |stream, answer| Job::Put { stream, put, answer }).await
     }
 
-    /// Takes a member out, in its turn; says how many records went.
+    /// Removes a member and returns how many records it had.
     pub async fn kick(&self, stream: StreamName, id: PresenceId) -> Result<usize, Stopped> {
         self.ask(stream, |stream, answer| Job::Kick { stream, id, answer }).await
     }
 
-    /// Waits for what a shard answers.
+    /// Sends a query to a stream's shard and waits for the answer.
     async fn ask<T>(
         &self,
         stream: StreamName,
@@ -166,7 +166,7 @@ impl Router {
         answered.await.map_err(|_| Stopped)
     }
 
-    /// Asks for a stream's newest publications, oldest first, in its turn.
+    /// Reads a stream's kept publications, oldest first.
     pub async fn history(&self, stream: StreamName) -> Result<Vec<Arc<Publication>>, Stopped> {
         let (answer, answered) = oneshot::channel();
         let shard = self.shard(&stream).ok_or(Stopped)?;
@@ -174,7 +174,7 @@ impl Router {
         answered.await.map_err(|_| Stopped)
     }
 
-    /// Has a subscription taken over, in its turn; the answer says whether it was.
+    /// Moves a parked subscription to a new connection; returns whether it could be.
     pub async fn resume(
         &self,
         stream: StreamName,
@@ -186,7 +186,7 @@ impl Router {
         Ok(answered)
     }
 
-    /// Waits for the stop.
+    /// Resolves at the stop.
     pub async fn stopped(&self) {
         if let Some(shard) = self.shards.first() {
             shard.closed().await;
@@ -198,13 +198,13 @@ impl Router {
         &self.shards
     }
 
-    /// The queue of the shard that looks after a stream.
+    /// The queue of a stream's shard.
     pub(super) fn shard(&self, stream: &StreamName) -> Option<&mpsc::Sender<Job>> {
         self.shards.get(shard_of(stream, self.shards.len()))
     }
 }
 
-/// The number of the shard that looks after a stream.
+/// The number of a stream's shard.
 pub(super) fn shard_of(stream: &StreamName, shards: usize) -> usize {
     let hash = usize::try_from(FixedState::default().hash_one(stream) >> 32).unwrap_or_default();
     hash % shards.max(1)

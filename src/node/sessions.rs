@@ -1,5 +1,5 @@
-//! Sessions by their sid, so that a new connection can take one over: from a connection that ended,
-//! or from one that is still there because nobody has noticed yet that its client is gone.
+//! Sessions by sid, from which a new connection resumes one: parked, or still held by a connection
+//! whose client is gone unnoticed.
 //!
 //! ```text
 //! connect ─▶ connected ─ park ─▶ parked ─ expire ─▶ forgotten
@@ -7,7 +7,7 @@
 //!                                         └─ claim ─▶ handed over
 //! ```
 //!
-//! A sid works once: whoever takes a session over gets another one.
+//! A sid works once: the session gets a new one when it is resumed.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -22,14 +22,15 @@ use crate::outbound::Recipient;
 use crate::session::Session;
 use crate::types::{CloseReason, Identity, Names, SessionId};
 
-/// How much may wait to be resumed, in subscriptions with a short identifier: 64 to 128 MiB, the streams
-/// apart. A session that ends beyond that is over, and its client subscribes anew.
+/// Maximum weight of all parked sessions, in subscriptions with a short identifier: 64 to 128 MiB
+/// without the streams. Beyond it, a session ends with its connection and its client subscribes
+/// again.
 const MAX_PARKED: usize = 1 << 18;
 
-/// How many bytes of its identifier count as one subscription more.
+/// Bytes of an identifier that weigh as much as one subscription.
 const IDENTIFIER_UNIT: usize = 256;
 
-/// All sessions that can be taken over.
+/// All sessions that can be resumed.
 #[derive(Debug)]
 pub struct Sessions {
     ttl: Duration,
@@ -40,42 +41,42 @@ pub struct Sessions {
 #[derive(Debug, Default)]
 struct State {
     held: HashMap<SessionId, Held, RandomState>,
-    /// When the parked ones end. Those that were taken over meanwhile stand here still.
+    /// Deadlines of parked sessions. Those resumed meanwhile are skipped.
     ends: VecDeque<(Instant, SessionId)>,
-    /// Who waits for the session of a connection that is being closed for it.
+    /// Connections that wait for a session whose old connection is being closed.
     waiting: HashMap<SessionId, oneshot::Sender<Session>>,
     parked: usize,
-    /// What the parked sessions weigh, and those that are about to be parked.
+    /// Weight of the parked sessions, and of those about to be parked.
     parked_weight: usize,
 }
 
 #[derive(Debug)]
 enum Held {
-    /// Whose it is is rarely said, so it needn't make all entries larger.
+    /// Boxed: few sessions have an owner, and every entry would be larger.
     Connected(Recipient, Option<Box<Identity>>),
     Parked(Box<Session>),
 }
 
-/// What became of the wish to take a session over.
+/// Result of [`Sessions::claim`].
 #[derive(Debug)]
 pub enum Claim {
-    /// Here it is.
+    /// The session.
     Ready(Box<Session>),
-    /// Its connection is being closed, and then hands it over.
+    /// The session's connection is being closed; the session follows.
     Closing(oneshot::Receiver<Session>),
-    /// There is no such session, or no longer.
+    /// No such session, or it has expired.
     Unknown,
-    /// It was given to somebody else.
+    /// The session belongs to another identity.
     Denied,
 }
 
 impl Sessions {
-    /// Sessions that can be resumed so long after their connection ended; zero is not at all.
+    /// Sessions that stay resumable for `ttl` after their connection ended; zero disables resuming.
     pub fn new(ttl: Duration, parked: Gauge) -> Self {
         Self { ttl, parked, state: Mutex::default() }
     }
 
-    /// Notes that a session has a connection.
+    /// Registers a session that has a connection.
     pub fn connect(&self, session: &Session, outbox: &Recipient) {
         if !self.ttl.is_zero() {
             let (sid, identity) = (session.id(), session.identity());
@@ -85,9 +86,8 @@ impl Sessions {
         }
     }
 
-    /// Whether a session whose connection has ended can be resumed: if it follows anything, and
-    /// there is room for it. Once its streams know of the end, [`Sessions::park`] follows, or
-    /// [`Sessions::forget`].
+    /// Whether a session can be resumed after its connection: it has subscriptions, and the limit
+    /// allows it. Call [`Sessions::park`] or [`Sessions::forget`] once its streams know of the end.
     pub fn end(&self, session: &Session) -> bool {
         if self.ttl.is_zero() {
             return false;
@@ -101,15 +101,15 @@ impl Sessions {
         room && weight > 0
     }
 
-    /// Notes that a session is over. Who waits for it hears of that.
+    /// Removes a session, and answers the connection that waits for it.
     pub fn forget(&self, session: &Session) {
         let mut state = self.state.lock();
         state.held.remove(&session.id());
         state.waiting.remove(&session.id());
     }
 
-    /// Keeps a session for who takes it over, or gives it to who waits for it. One that was ended
-    /// meanwhile comes back: its streams have parked it and are to be told.
+    /// Parks a session, or hands it to the connection that waits for it. Returns it if it was ended
+    /// meanwhile: its streams have parked its subscriptions and must drop them.
     #[must_use]
     pub fn park(&self, session: Session, now: Instant) -> Option<Session> {
         let sid = session.id();
@@ -118,7 +118,7 @@ impl Sessions {
         let is_over = state.held.remove(&sid).is_none();
         let session = match state.waiting.remove(&sid) {
             None => Some(session),
-            Some(waiting) => waiting.send(session).err(), // who waited may have given up
+            Some(waiting) => waiting.send(session).err(), // the waiting connection may have given up
         };
         match session {
             Some(session) if !is_over => {
@@ -133,7 +133,7 @@ impl Sessions {
         }
     }
 
-    /// Parks the sessions from before.
+    /// Parks the sessions restored from disk.
     pub fn restore(&self, sessions: impl IntoIterator<Item = Session>, now: Instant) {
         for session in sessions {
             if self.end(&session) {
@@ -143,7 +143,7 @@ impl Sessions {
         self.parked.set(self.state.lock().count());
     }
 
-    /// Takes a session over, for whom it was given to and nobody else.
+    /// Resumes a session; the identity must match.
     pub fn claim(&self, sid: SessionId, identity: Identity) -> Claim {
         let mut state = self.state.lock();
         let Entry::Occupied(held) = state.held.entry(sid) else { return Claim::Unknown };
@@ -164,7 +164,7 @@ impl Sessions {
             return Claim::Ready(session);
         };
         if state.waiting.contains_key(&sid) {
-            return Claim::Unknown; // somebody was faster
+            return Claim::Unknown; // another connection claimed it first
         }
         let (sender, receiver) = oneshot::channel();
         state.waiting.insert(sid, sender);
@@ -173,9 +173,8 @@ impl Sessions {
         Claim::Closing(receiver)
     }
 
-    /// Ends the sessions of a user: nobody can resume them any more, whether they are parked, have a
-    /// connection still or are on their way to another one. Gives those that were parked: their
-    /// streams are to be told.
+    /// Ends a user's sessions, so that none can be resumed: parked, connected, or being handed
+    /// over. Returns the parked ones, whose streams must drop their subscriptions.
     #[must_use]
     pub fn disconnect(&self, names: Names) -> Vec<Session> {
         let mut state = self.state.lock();
@@ -195,7 +194,7 @@ impl Sessions {
         ended
     }
 
-    /// Forgets the sessions whose time is over.
+    /// Removes expired sessions.
     pub fn expire(&self, now: Instant) {
         let mut state = self.state.lock();
         while let Some((_, sid)) = state.ends.front().copied().filter(|(end, _)| *end <= now) {
@@ -232,7 +231,7 @@ impl State {
     }
 }
 
-/// What a session weighs when it is parked, in subscriptions with a short identifier.
+/// Weight of a parked session, in subscriptions with a short identifier.
 fn weight(session: &Session) -> usize {
     let weigh = |identifier: &str| 1 + identifier.len() / IDENTIFIER_UNIT;
     session.subscriptions().iter().map(|held| weigh(held.identifier.as_str())).sum()

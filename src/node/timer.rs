@@ -1,7 +1,7 @@
-//! What a shard's task is woken by when nothing is in its queue: the stop, or a deadline.
+//! Wakes a shard's task when its queue is empty: at the stop, or at a deadline.
 //!
-//! Both are waited for again and again, mostly in vain, so they are set up once and stay from turn to
-//! turn: to wake early costs less than to be set for each command.
+//! Both futures are created once and kept from turn to turn. An early wake-up costs less than
+//! setting the timer for each command.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,19 +16,19 @@ use crate::clock::Clock;
 pub(super) struct Timer {
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     sleep: Pin<Box<Sleep>>,
-    /// When the timer rings, if it is set.
+    /// The deadline it is set to.
     at: Option<Instant>,
 }
 
 impl Timer {
-    /// One that rings at the stop only. Needs a runtime.
+    /// A timer that fires at the stop only. Needs a runtime.
     pub(super) fn new(stop: &CancellationToken) -> Self {
         let stop = Box::pin(stop.clone().cancelled_owned());
         Self { stop, sleep: Box::pin(tokio::time::sleep(Duration::ZERO)), at: None }
     }
 
-    /// Ready at the stop and when `due` has come, or earlier: then wait again. Not to be asked
-    /// again after the stop.
+    /// Ready at the stop, and at `due` or earlier: then call it again. Not to be polled after the
+    /// stop.
     pub(super) fn poll(
         &mut self,
         task: &mut Context<'_>,

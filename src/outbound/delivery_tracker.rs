@@ -1,30 +1,29 @@
-//! What a client has surely got.
+//! Tracks which events a client has proven to have received.
 //!
-//! That bytes were written says nothing: a socket may hold them for minutes while the client is in
-//! a tunnel, and a proxy takes them in for a client that is gone. The proof is the client's answer
-//! to a native ping that was sent behind them. So pings go along with presence events, one at a
-//! time and no more than a few a second; between them, and whenever a client doesn't answer, it is
-//! in doubt what arrived.
+//! That bytes were written proves nothing: a socket may hold them for minutes while the client is
+//! in a tunnel, and a proxy accepts them for a client that is gone. The proof is the client's pong
+//! to a native ping that was sent after them. So pings accompany presence events, one at a time and
+//! at most a few per second; until a pong arrives, the events since the last proof are unconfirmed.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::protocol::websocket;
 
-/// How many pings may go along with events in a [`WINDOW`].
+/// Maximum number of such pings per [`WINDOW`].
 const PINGS_A_WINDOW: u8 = 8;
 
-/// How long that is, in beats.
+/// Its length in beats.
 const WINDOW: u32 = 40;
 
-/// A native ping with a number, which the client's answer repeats.
+/// A native ping with a number, which the pong repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ping(u32);
 
 impl Ping {
-    /// How long its frame is, in bytes.
+    /// Length of its frame in bytes.
     pub(super) const SIZE: usize = 6;
 
-    /// A ping unlike any other of the last four billion.
+    /// A ping whose number is unique among the last four billion.
     #[expect(clippy::new_without_default, reason = "no two are equal")]
     pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -41,42 +40,42 @@ impl Ping {
     }
 }
 
-/// What of the events sent to one client is in doubt.
+/// Unconfirmed events sent to one client.
 #[derive(Debug, Default)]
 pub(super) struct DeliveryTracker {
-    /// The ping that is out.
+    /// The outstanding ping.
     asked: Option<OutstandingPing>,
-    /// The beat of the first event since.
+    /// Beat of the first event after it.
     unasked: Option<u32>,
-    /// The beat at which the present window began, and how many pings went in it.
+    /// First beat of the current window, and the pings sent in it.
     window: (u32, u8),
 }
 
-/// A pong that answers no ping, or an earlier one.
+/// A pong to no ping, or to an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unasked;
 
 #[derive(Debug)]
 struct OutstandingPing {
     ping: Ping,
-    /// The beat of the first event that its answer proves to have arrived.
+    /// Beat of the first event that the pong confirms.
     since: Option<u32>,
 }
 
 impl DeliveryTracker {
-    /// The beat since which events are in doubt, if any are.
+    /// Beat of the earliest unconfirmed event.
     pub(super) fn doubt(&self) -> Option<u32> {
-        // a shard in the middle of a long turn still sends at the beat at which that began
+        // a shard in a long turn sends with the beat at which the turn began
         let asked = self.asked.as_ref().and_then(|asked| asked.since);
         [asked, self.unasked].into_iter().flatten().min()
     }
 
-    /// Whether something is in doubt that no ping asks about.
+    /// Whether events are unconfirmed and no ping is out for them.
     pub(super) fn is_unasked(&self) -> bool {
         self.asked.is_none() && self.unasked.is_some()
     }
 
-    /// Events are sent at a beat. Whether the ping should go along.
+    /// Notes events sent at a beat. Returns whether to send a ping with them.
     pub(super) fn sent(&mut self, beat: u32, ping: Ping) -> bool {
         self.unasked = Some(self.unasked.map_or(beat, |first| first.min(beat)));
         let asks = self.asked.is_none() && self.may_ask(beat);
@@ -86,14 +85,14 @@ impl DeliveryTracker {
         asks
     }
 
-    /// A ping is sent.
+    /// Notes a sent ping.
     pub(super) fn ask(&mut self, ping: Ping) {
         let since = self.doubt();
         self.unasked = None;
         self.asked = Some(OutstandingPing { ping, since });
     }
 
-    /// A pong came at a beat. Whether another ping should go, and is noted as sent.
+    /// Notes a pong received at a beat. Returns whether to send another ping, which counts as sent.
     pub(super) fn answered(
         &mut self,
         payload: &[u8],

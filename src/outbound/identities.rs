@@ -1,7 +1,8 @@
-//! Whose connections are whose: from what the application calls their clients to their outboxes.
+//! Index of connections by the identity of their clients (token identifiers and presence id), for
+//! remote disconnects.
 //!
-//! Only connections of clients that have a name stand here, so the others cost nothing; a guard takes a
-//! connection out again once its streams have been told of its end.
+//! Anonymous connections aren't in it, so they cost nothing. A guard removes a connection once its
+//! streams know of its end.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -15,7 +16,7 @@ use tokio::sync::watch;
 use super::outbox::Recipient;
 use crate::types::{CloseReason, Names};
 
-/// Everyone who is connected under a name.
+/// Connections by identity.
 #[derive(Debug, Default)]
 pub struct Identities {
     connections: Mutex<HashMap<Name, Slab<Connection>, RandomState>>,
@@ -30,28 +31,27 @@ enum Name {
 #[derive(Debug)]
 struct Connection {
     outbox: Recipient,
-    /// Dropped with the entry, for whoever waits for that.
+    /// Dropped with the entry, which wakes those who wait for it.
     end: Option<watch::Sender<()>>,
 }
 
-/// A connection's entries; gone when dropped.
+/// A connection's entries; removed on drop.
 #[derive(Debug)]
 pub struct Registration {
     identities: Arc<Identities>,
     entries: [Option<(Name, usize)>; 2],
 }
 
-/// Connections that are being ended.
+/// Connections that are being closed.
 #[derive(Debug, Default)]
 pub struct Disconnected {
-    /// How many there are.
+    /// Their number.
     pub count: usize,
     ends: Vec<watch::Receiver<()>>,
 }
 
 impl Disconnected {
-    /// Waits until the streams that they followed have been told of their end: what is said from then
-    /// on reaches none of them.
+    /// Waits until their streams know of the end: nothing published later reaches them.
     pub async fn told(self) {
         for mut end in self.ends {
             while end.changed().await.is_ok() {}
@@ -60,7 +60,8 @@ impl Disconnected {
 }
 
 impl Identities {
-    /// Notes a connection under its client's names until the entry is dropped; nothing, if it has none.
+    /// Adds a connection under its client's identities until the entry is dropped; `None` if it has
+    /// none.
     pub fn register(self: &Arc<Self>, names: Names, outbox: &Recipient) -> Option<Registration> {
         let mut connections = self.connections.lock();
         let entries = every(names).map(|name| {
@@ -71,7 +72,7 @@ impl Identities {
         is_named.then(|| Registration { identities: Arc::clone(self), entries })
     }
 
-    /// Ends all connections that go by one of these names, behind what was said before.
+    /// Closes all connections with one of these identities, after the messages published before.
     pub fn disconnect(&self, names: Names, reconnect: bool) -> Disconnected {
         let (mut outboxes, mut ends) = (Vec::new(), Vec::new());
         let mut connections = self.connections.lock();

@@ -1,7 +1,7 @@
 //! How bytes leave a connection.
 //!
 //! ```text
-//! Outbox::send ─▶ the socket, at once; what it doesn't take waits for the connection's task
+//! Outbox::send ─▶ the socket at once; the rest is queued for the connection's task
 //! ```
 
 mod delivery_tracker;

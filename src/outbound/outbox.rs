@@ -1,4 +1,4 @@
-//! A connection's way out: straight into the socket, and a bounded queue for when that is full.
+//! A connection's outgoing side: the socket, and a bounded queue for when the socket is full.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,17 +17,17 @@ use crate::protocol;
 use crate::shard::CountRecords;
 use crate::types::{CloseReason, Codec};
 
-/// How many questions with large answers one connection may have at its shards. With more it isn't
-/// read until one has been dealt with, so that nobody's questions stand before everyone else's.
+/// Maximum number of queries with large replies that one connection may have at its shards. Beyond
+/// it, the connection isn't read until one is answered, so its queries can't delay everyone else's.
 const MAX_QUESTIONS: u8 = 4;
 
-/// Where a subscriber's messages go.
+/// Where a subscriber's messages are sent.
 pub type Recipient = Arc<Outbox>;
 
 impl CountRecords for Outbox {
     fn add_record(&self, max: usize) -> Result<(), usize> {
         let max = u32::try_from(max).unwrap_or(u32::MAX);
-        // a read-modify-write: shards that count at the same time see each other's
+        // read-modify-write, so that shards counting at the same time see each other's changes
         let more = |records: u32| (records < max).then(|| records.saturating_add(1));
         let counted = self.records.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         counted.map(drop).map_err(|records| records as usize)
@@ -44,65 +44,63 @@ impl CountRecords for Outbox {
     }
 }
 
-/// The sending half of a connection, for anyone to write to.
+/// The sending half of a connection; any task may use it.
 ///
-/// Whoever has something to say writes it into the socket under the lock, so frames never mix and
-/// an idle connection needs no buffer. Only what the socket doesn't take is queued; the
-/// connection's task is then woken to drain it.
+/// Writers hold the lock for whole frames, so frames don't interleave, and an idle connection has
+/// no buffer. Bytes that the socket doesn't accept are queued; the connection's task is woken to
+/// drain them.
 pub struct Outbox {
     socket: Box<dyn Socket>,
     state: Mutex<State>,
     owner: AtomicWaker,
     heard: AtomicU32,
-    /// How often the queue has got shorter.
+    /// Counts how often the queue has shrunk.
     progress: AtomicU32,
     limit: u32,
-    /// How many records the client has, in streams of any shard.
+    /// Number of the client's records, in all streams.
     records: AtomicU32,
-    /// How many of its commands that may take one away are on their way to a shard.
+    /// Number of its commands under way that may remove a record.
     departing: AtomicU32,
     questions: AtomicU8,
     codec: Codec,
 }
 
-// There is one for each connection, and with its counts it fills a size class of allocators.
+// One per connection; with its reference counts it exactly fills an allocator's size class.
 const _: () = assert!(size_of::<Outbox>() <= 112);
 
 #[derive(Default)]
 struct State {
-    /// Only while the socket is full. Without frames it waits for what the socket has taken and
-    /// not sent.
+    /// `Some` while the socket is full. Empty if it waits for bytes that the socket has buffered.
     queue: Option<Box<Queue>>,
     closing: Closing,
     deliveries: DeliveryTracker,
 }
 
-/// Whether the connection is to end, and why.
+/// Why the connection is to end, if it is.
 #[derive(Clone, Copy, Default)]
 enum Closing {
     #[default]
     No,
-    /// Once its streams have told it what was said before.
+    /// Close once its streams have delivered what came before.
     Behind(CloseReason),
-    /// Nothing is sent any more.
+    /// Nothing more is sent.
     Now(CloseReason),
 }
 
 #[derive(Default)]
 struct Queue {
     frames: VecDeque<Bytes>,
-    /// How much of the first one is written.
+    /// Bytes of the first frame already written.
     written: usize,
-    /// How much isn't.
+    /// Bytes not yet written.
     waiting: usize,
-    /// The size of something larger than the limit that is among it. One answer may be, and a client
-    /// that is still taking it in is not too slow: the limit is for what comes before it and on top.
+    /// Size of an oversized reply in the queue. One is allowed, and a client still reading it is
+    /// not too slow: the limit applies to what is queued before and after it.
     whole: usize,
 }
 
 impl Outbox {
-    /// The outbox of a connection that speaks `codec`, with room for `limit` bytes that the
-    /// socket doesn't take.
+    /// An outbox for a connection with this codec, with `limit` bytes of queue.
     pub fn new(socket: Box<dyn Socket>, codec: Codec, limit: u32) -> Arc<Self> {
         Arc::new(Self {
             socket,
@@ -123,20 +121,21 @@ impl Outbox {
         &*self.socket
     }
 
-    /// What the connection speaks.
+    /// The connection's codec.
     pub fn codec(&self) -> Codec {
         self.codec
     }
 
-    /// Sends whole frames; returns how many bytes went out at once. `share` makes a copy that can
-    /// wait; it is asked for only if one has to. Nothing is sent once the connection is closing.
-    #[inline] // once for each delivery
+    /// Sends whole frames; returns the number of bytes written at once. `share` makes a shareable
+    /// copy, and is called only if some have to be queued. Nothing is sent once the connection is
+    /// closing.
+    #[inline] // called once per delivery
     pub fn send(&self, frames: &[u8], share: impl FnOnce() -> Bytes) -> usize {
         self.put(self.state.lock(), frames, share)
     }
 
-    /// Sends frames with events of presence, and behind them the frame of a ping, which is left
-    /// out if the client is asked often enough.
+    /// Sends frames with presence events, followed by a ping's frame, which is left out if pings
+    /// were sent often enough.
     #[inline]
     pub fn send_events(
         &self,
@@ -145,43 +144,43 @@ impl Outbox {
         share: impl FnOnce() -> Bytes,
     ) -> usize {
         let mut state = self.state.lock();
-        // what comes when the connection is closing doesn't arrive, and is in doubt for good
+        // events sent while closing never arrive, so they stay unconfirmed
         let asks = state.deliveries.sent(beat, ping);
         let length = if asks { frames.len() } else { frames.len().saturating_sub(Ping::SIZE) };
         self.put(state, frames.get(..length).unwrap_or_default(), || share().slice(..length))
     }
 
-    /// Asks the client for a sign of life, by the frame of a ping.
+    /// Sends a ping's frame as a liveness check.
     pub fn ping(&self, ping: Ping, frame: &Bytes) -> usize {
         let mut state = self.state.lock();
         state.deliveries.ask(ping);
         self.put(state, frame, || frame.clone())
     }
 
-    /// The client has answered a ping. If something is in doubt still, gives a ping to send next.
+    /// Notes a pong. Returns a ping to send next if events are still unconfirmed.
     pub fn ponged(&self, payload: &[u8], beat: u32) -> Result<Option<Ping>, Unasked> {
         let ping = Ping::new();
         let again = self.state.lock().deliveries.answered(payload, beat, ping)?;
         Ok(again.then_some(ping))
     }
 
-    /// Since which beat it is in doubt whether events of presence have arrived, if it is.
+    /// Beat since which presence events are unconfirmed, if any are.
     pub fn doubt(&self) -> Option<u32> {
         self.state.lock().deliveries.doubt()
     }
 
-    /// Whether events are in doubt that no ping asks about.
+    /// Whether events are unconfirmed and no ping is out for them.
     pub fn is_unasked(&self) -> bool {
         self.state.lock().deliveries.is_unasked()
     }
 
-    /// Keeps back whatever is sent until the connection begins.
+    /// Queues everything until [`Self::begin`].
     pub fn hold(&self) {
         self.state.lock().queue = Some(Box::default());
     }
 
-    /// Makes room for an answer of some size that is kept back with others, as the client had no
-    /// chance to take any of it in; whether there was. All of them may have as much as the limit is.
+    /// Reserves room for a reply that is held back with others, as the client can't have read any
+    /// yet. Returns whether it fits: all of them together may have as much as the limit.
     pub fn reserve(&self, bytes: usize) -> bool {
         let mut state = self.state.lock();
         let Some(queue) = &mut state.queue else { return bytes <= self.limit as usize };
@@ -193,8 +192,8 @@ impl Outbox {
         fits
     }
 
-    /// Sends the first frames of a connection, before all that was kept back; returns how many
-    /// bytes went out at once.
+    /// Sends a connection's first frames, ahead of everything held back; returns the number of
+    /// bytes written at once.
     pub fn begin(&self, frames: &[u8]) -> usize {
         let mut state = self.state.lock();
         let Some(queue) = &mut state.queue else {
@@ -232,7 +231,7 @@ impl Outbox {
             Ok(written) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => {
-                // the task that reads finds out why
+                // the reading task finds out why
                 let reason = state.closing.reason().unwrap_or(CloseReason::ClientGone);
                 state.closing = Closing::Now(reason);
                 self.owner.wake();
@@ -251,8 +250,8 @@ impl Outbox {
         written
     }
 
-    /// Ends the connection: tells the client why, behind what it is yet to be sent, and nothing
-    /// after it. The first reason counts.
+    /// Closes the connection: sends the reason after everything queued, and nothing after it. The
+    /// first reason counts.
     pub fn close(&self, reason: CloseReason) {
         let mut state = self.state.lock();
         let first = match state.closing {
@@ -275,8 +274,8 @@ impl Outbox {
         self.owner.wake();
     }
 
-    /// Ends the connection likewise, but behind what its streams have to tell it by now: its task
-    /// tells them of the end, and [`Self::finish_close`] follows when they have.
+    /// Closes the connection after the messages its streams have for it by now: its task reports
+    /// the end to them, and calls [`Self::finish_close`] when they have delivered.
     pub fn close_behind(&self, reason: CloseReason) {
         let mut state = self.state.lock();
         if let Closing::No = state.closing {
@@ -286,7 +285,7 @@ impl Outbox {
         }
     }
 
-    /// Ends the connection now if it was to end behind what its streams tell; whether it was.
+    /// Closes the connection if [`Self::close_behind`] was called; returns whether it was.
     pub fn finish_close(&self) -> bool {
         let Closing::Behind(reason) = self.state.lock().closing else { return false };
         self.close(reason);
@@ -298,24 +297,24 @@ impl Outbox {
         self.state.lock().closing.reason()
     }
 
-    /// Whether nothing is sent any more.
+    /// Whether nothing more is sent.
     pub fn is_closed(&self) -> bool {
         matches!(self.state.lock().closing, Closing::Now(_))
     }
 
-    /// How often what waits has got less: a number that changes as long as the client reads.
-    /// `None` if nothing waits.
+    /// Number of times the queue has shrunk: it changes as long as the client reads. `None` if the
+    /// queue is empty.
     pub fn progress(&self) -> Option<u32> {
         let waits = self.state.lock().queue.is_some();
         waits.then(|| self.progress.load(Ordering::Relaxed))
     }
 
-    /// Whether everything sent has left.
+    /// Whether everything sent has been written.
     pub fn is_drained(&self) -> bool {
         self.state.lock().queue.is_none()
     }
 
-    /// Says which task drains the queue and wants to know of a close.
+    /// Sets the task that drains the queue and is woken on close.
     pub fn register(&self, context: &Context<'_>) {
         self.owner.register(context.waker());
     }
@@ -325,8 +324,8 @@ impl Outbox {
         self.owner.wake();
     }
 
-    /// Writes what waits, for the connection's task; counts what it writes. Ready when nothing
-    /// waits any more, and nothing comes that the connection's end is behind.
+    /// Writes queued frames, for the connection's task; adds the bytes written to a counter. Ready
+    /// when the queue is empty and the connection isn't waiting for its streams to end.
     pub fn poll_drain(&self, context: &mut Context<'_>, sent: &mut usize) -> Poll<io::Result<()>> {
         loop {
             let state = self.state.lock();
@@ -357,44 +356,44 @@ impl Outbox {
         }
     }
 
-    /// Notes that bytes came in at a time, in the beats of the heartbeat.
+    /// Notes that bytes were received, at a beat of the heartbeat.
     pub fn hear(&self, beat: u32) {
         self.heard.store(beat, Ordering::Relaxed);
     }
 
-    /// When bytes last came in.
+    /// Beat at which bytes were last received.
     pub fn heard(&self) -> u32 {
         self.heard.load(Ordering::Relaxed)
     }
 
-    /// Notes that a question with a large answer is on its way to a shard.
+    /// Counts a query with a large reply on its way to a shard.
     pub fn ask(&self) {
         self.questions.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes that a command that may take a record away is on its way to a shard.
+    /// Counts a command that may remove a record on its way to a shard.
     pub fn depart(&self) {
         self.departing.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many such commands are on their way.
+    /// Number of such commands under way.
     pub fn departing(&self) -> usize {
         self.departing.load(Ordering::Acquire) as usize
     }
 
-    /// Whether there are so many of them that no more should be read.
+    /// Whether so many queries are under way that reading should stop.
     pub fn has_too_many_queries(&self) -> bool {
         self.questions.load(Ordering::Acquire) >= MAX_QUESTIONS
     }
 
-    /// Notes that a shard has dealt with one.
+    /// Counts one query as answered.
     pub fn answered(&self) {
         if self.questions.fetch_sub(1, Ordering::Release) == MAX_QUESTIONS {
             self.owner.wake();
         }
     }
 
-    /// Ends the stream, whatever holds on to it.
+    /// Shuts the socket down, whoever still holds it.
     pub fn shutdown(&self, how: Shutdown) {
         self.socket.shutdown(how);
     }
@@ -416,7 +415,7 @@ impl Closing {
 }
 
 impl Queue {
-    /// Whether there is room for so many bytes more.
+    /// Whether so many more bytes fit.
     fn takes(&mut self, more: usize, limit: usize) -> bool {
         if more > limit && self.whole <= limit && self.waiting <= limit {
             self.whole = more;
@@ -440,7 +439,7 @@ impl Queue {
         }
     }
 
-    /// Drops all but the rest of a frame of which the client has a part.
+    /// Drops all but the rest of a partly written frame.
     fn cut(&mut self, codec: Codec) {
         let rest = self.frames.pop_front().map(|front| {
             let end = protocol::boundary(codec, &front, self.written);

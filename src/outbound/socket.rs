@@ -1,4 +1,4 @@
-//! What an outbox writes to and a connection reads from.
+//! The socket that an outbox writes to and a connection reads from.
 
 use std::io::{self, Read as _};
 use std::task::{Context, Poll};
@@ -6,40 +6,40 @@ use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// A byte stream that never blocks, shared by those who write to it and the task that reads it.
+/// A non-blocking byte stream, shared by the tasks that write and the task that reads.
 ///
-/// At most one task may wait for reading and one for writing, and they are the same task.
+/// At most one task may wait for readability and one for writability, and both are the same task.
 pub trait Socket: Send + Sync + 'static {
-    /// Reads what is there; `WouldBlock` if nothing is, `Ok(0)` at the end.
+    /// Reads available bytes; `WouldBlock` if there are none, `Ok(0)` at the end.
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Writes what fits; `WouldBlock` if nothing does.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Sends on what writing took and didn't send yet; `WouldBlock` if something is left. A socket
-    /// that keeps nothing back has nothing to do.
+    /// Flushes bytes that writing buffered; `WouldBlock` if some remain. Sockets without a buffer
+    /// do nothing.
     fn try_flush(&self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Waits until reading makes sense.
+    /// Ready when a read may succeed.
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Waits until writing makes sense.
+    /// Ready when a write may succeed.
     fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Whether bytes (or the end) have arrived, asked of the system itself: a process that has
-    /// just woken up knows of nothing yet.
+    /// Whether bytes or the end have arrived, asked of the system: after a pause, the runtime
+    /// doesn't know yet.
     fn has_input(&self) -> bool;
 
-    /// Ends one direction (the peer sees the end of the stream) or both.
+    /// Shuts one direction down (the peer sees the end of the stream), or both.
     fn shutdown(&self, how: std::net::Shutdown);
 }
 
 impl Socket for TcpStream {
-    /// A read that doesn't fill the buffer has taken all there was, so the next one waits to be told of
-    /// more without asking the system first. What arrives meanwhile makes it ready anew: tokio forgets
-    /// only the readiness from before.
+    /// A read that doesn't fill the buffer has emptied the socket, so the next one waits for
+    /// readiness without asking the system. Bytes that arrive meanwhile set readiness again: tokio
+    /// clears only the earlier one.
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut all = None;
         let result = self.try_io(Interest::READABLE, || {
@@ -74,7 +74,7 @@ impl Socket for TcpStream {
     }
 
     fn shutdown(&self, how: std::net::Shutdown) {
-        // fails if the peer was faster, which is as good
+        // fails if the peer closed first, which is fine
         drop(socket2::SockRef::from(self).shutdown(how));
     }
 }

@@ -1,8 +1,8 @@
 //! A TLS connection as a [`Socket`]: rustls under a lock, in front of a `TcpStream`.
 //!
-//! Frames are encrypted only when everything encrypted before has left, a record at a time. So a
-//! client that doesn't read leaves at most one record (16 KiB) here, and whatever else waits for it
-//! waits in its outbox, where it is bounded.
+//! A record is encrypted only when everything encrypted before has been written. So a client that
+//! doesn't read leaves at most one record (16 KiB) here, and the rest is queued in its outbox,
+//! which is bounded.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
@@ -18,24 +18,25 @@ use tokio::net::TcpStream;
 
 use super::socket::Socket;
 
-/// The most that TLS encrypts at once (RFC 8446, section 5.1).
+/// Maximum size of a record's content (RFC 8446, section 5.1).
 const RECORD: usize = 16 * 1024;
 
-/// A TLS connection whose handshake is done.
+/// A TLS connection after its handshake.
 ///
-/// HTTP reads and writes it as an async stream; once it is a WebSocket's it is a [`Socket`].
+/// HTTP uses it as an async stream; a WebSocket uses it as a [`Socket`].
 #[derive(Debug)]
 pub struct TlsSocket {
     tcp: TcpStream,
     tls: Mutex<ServerConnection>,
-    /// Decrypted bytes wait, or the client's goodbye: no readiness will tell of those.
+    /// Decrypted bytes, or the client's close, are waiting: the TCP socket's readiness doesn't show
+    /// those.
     held: AtomicBool,
 }
 
 impl TlsSocket {
-    /// The server's part of the handshake. It takes as long as the client lets it.
+    /// The server's side of the handshake, without a time limit.
     ///
-    /// An error of kind `InvalidData` is one of TLS; `UnexpectedEof` is a client that went.
+    /// `InvalidData` is a TLS error; `UnexpectedEof` is a client that closed the connection.
     pub async fn accept(tcp: TcpStream, config: Arc<ServerConfig>) -> io::Result<Self> {
         let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
         tls.set_buffer_limit(Some(RECORD));
@@ -55,7 +56,7 @@ impl TlsSocket {
         }
     }
 
-    /// The socket below.
+    /// The TCP socket below.
     pub fn tcp(&self) -> &TcpStream {
         &self.tcp
     }
@@ -65,7 +66,7 @@ impl TlsSocket {
             return read;
         }
         take_in(tls, &self.tcp)?;
-        // an answer of TLS itself, such as new keys; what doesn't fit leaves with the next frame
+        // a TLS reply such as a key update; what doesn't fit goes out with the next frame
         if let Some(flushed) = until_blocked(flush(tls, &self.tcp)) {
             flushed?;
         }
@@ -73,18 +74,18 @@ impl TlsSocket {
     }
 }
 
-/// Reads once from the system and decrypts what is complete; how much came.
+/// Reads once from the system and decrypts complete records; returns the number of bytes read.
 fn take_in(tls: &mut ServerConnection, tcp: &TcpStream) -> io::Result<usize> {
     let read = tls.read_tls(&mut Raw(tcp))?;
     if let Err(error) = tls.process_new_packets() {
-        drop(tls.write_tls(&mut Raw(tcp))); // the alert that tells the client, if it fits
+        drop(tls.write_tls(&mut Raw(tcp))); // the alert for the client, if it fits
         return Err(io::Error::new(io::ErrorKind::InvalidData, error));
     }
     Ok(read)
 }
 
-/// Takes what is decrypted. A client that ends the stream without a goodbye ends it all the same:
-/// frames and bodies say themselves whether they are complete.
+/// Takes decrypted bytes. An end of the stream without a close alert is a normal end: frames and
+/// bodies show themselves whether they are complete.
 fn decrypted(tls: &mut ServerConnection, buffer: &mut [u8]) -> io::Result<usize> {
     match tls.reader().read(buffer) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
@@ -92,7 +93,7 @@ fn decrypted(tls: &mut ServerConnection, buffer: &mut [u8]) -> io::Result<usize>
     }
 }
 
-/// Writes what is encrypted; `WouldBlock` if the system doesn't take all of it.
+/// Writes encrypted bytes; `WouldBlock` if the system doesn't accept all of them.
 fn flush(tls: &mut ServerConnection, tcp: &TcpStream) -> io::Result<()> {
     while tls.wants_write() {
         tls.write_tls(&mut Raw(tcp))?;
@@ -100,7 +101,7 @@ fn flush(tls: &mut ServerConnection, tcp: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// The result, unless it is to be had only later.
+/// The result; `None` for `WouldBlock`.
 fn until_blocked<T>(result: io::Result<T>) -> Option<io::Result<T>> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
@@ -156,7 +157,7 @@ impl Socket for TlsSocket {
         if how != Shutdown::Read {
             let mut tls = self.tls.lock();
             tls.send_close_notify();
-            drop(flush(&mut tls, &self.tcp)); // what doesn't fit now, nobody would wait for
+            drop(flush(&mut tls, &self.tcp)); // best effort: the socket is closing
         }
         self.tcp.shutdown(how);
     }
@@ -209,7 +210,7 @@ impl AsyncWrite for TlsSocket {
     }
 }
 
-/// The bytes as the network has them.
+/// Encrypted bytes, as sent over TCP.
 struct Raw<'a>(&'a TcpStream);
 
 impl io::Read for Raw<'_> {

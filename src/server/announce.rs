@@ -1,4 +1,4 @@
-//! The first lines of the log: what serves where, for whom, with which settings.
+//! The first log lines: addresses, their protection and the settings in force.
 
 use strum::VariantArray as _;
 
@@ -6,7 +6,7 @@ use super::routes::Addresses;
 use crate::config::{Config, Protocol, Secret};
 use crate::http::{dashboard, pages};
 
-/// Tells who reads the log what there is to know.
+/// Logs the addresses, their protection and the settings that matter most.
 pub(super) fn ready(
     config: &Config,
     at: &Addresses,
@@ -53,7 +53,7 @@ pub(super) fn ready(
         }
     }
     let origins = access.allowed_origins.as_ref().map_or_else(|| "any".into(), ToString::to_string);
-    // where most clients go, or the only ones there are
+    // the path of the first protocol: most clients use it
     let path = protocols().next().map_or("", |(_, path)| path);
     let tls = if config.tls.is_some() { "s" } else { "" };
     tracing::info!(
@@ -96,7 +96,7 @@ pub(super) fn ready(
         tracing::warn!(
             open_files,
             possible,
-            "there can't be as many connections as --max-connections: raise the open-file limit"
+            "--max-connections is above what the open-file limit allows: raise the limit"
         );
     }
     tracing::info!(pid = std::process::id(), "ready");

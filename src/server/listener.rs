@@ -1,7 +1,7 @@
-//! Listening sockets and the HTTP connections that come in on them.
+//! Listening sockets and the HTTP connections accepted on them.
 //!
-//! hyper serves warp's routes over our own accept loop: warp's server has no time limit for a
-//! half-sent request and no end for connections that have become WebSockets.
+//! The accept loop is our own, with hyper behind it, because warp's server neither limits the time
+//! for half a request nor ends connections that were upgraded to WebSockets.
 
 use std::future::poll_fn;
 use std::io;
@@ -31,11 +31,10 @@ use crate::outbound;
 use crate::telemetry::Instruments;
 use crate::types::HandshakeFailure;
 
-/// How many connections the kernel holds that haven't been accepted: a restart brings everyone
-/// back at once.
+/// Length of the kernel's accept queue: after a restart all clients reconnect at once.
 const BACKLOG: i32 = 4096;
 
-/// How long to wait when the system has no files left, before trying again.
+/// Pause after a failed accept when the system is out of files or memory.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
 
 /// An address that can't be listened on.
@@ -63,37 +62,37 @@ fn advice(error: &io::Error, flag: &str) -> String {
     format!("choose another one with {flag}")
 }
 
-/// Failed accepts for each line in the log: one every 10 s.
+/// Failed accepts per warning: one line every 10 s.
 const RETRIES_PER_WARNING: u32 = 100;
 
-/// A connection on which no request begins for so long is cut: nothing takes longer, but for a
-/// client that doesn't read its answer, and an answer that is meant to last.
+/// Time after which a connection without a new request is closed. Only a client that doesn't read
+/// its response takes longer; responses that are meant to last are exempt.
 const LONGEST_REQUEST: Duration = Duration::from_secs(60);
 
-/// How long a request that is under way at the stop has to end: half of one may never be more.
+/// Time left at the stop for a request under way, half a request included.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 
-/// What holds for all connections of all listeners.
+/// Settings and state shared by all connections of all listeners.
 #[derive(Debug)]
 pub(super) struct Serving {
-    /// How long a peer may leave sent bytes unacknowledged before its kernel is given up; none for
-    /// the system's own idea.
+    /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged. `None` keeps the system's
+    /// default.
     pub(super) user_timeout: Option<Duration>,
-    /// In which a request's head has to arrive, and before it TLS to be agreed on.
+    /// Time for a request's head to arrive, and for the TLS handshake before it.
     pub(super) handshake_timeout: Duration,
-    /// Largest head of a request, in bytes.
+    /// Maximum size of a request's head, in bytes.
     pub(super) max_header: usize,
-    /// What is counted.
+    /// Counters.
     pub(super) instruments: Arc<Instruments>,
-    /// What is shown to clients, if TLS is spoken.
+    /// The TLS certificate; `None` serves plain TCP.
     pub(super) certificate: Option<Arc<Certificate>>,
-    /// The connections that speak HTTP.
+    /// Tasks of the connections that speak HTTP.
     pub(super) requests: TaskTracker,
-    /// Ends them after the request they are at.
+    /// Cancelled at the stop: connections end after their current request.
     pub(super) stop: CancellationToken,
 }
 
-/// A socket that listens, and where.
+/// A listening socket and its address.
 #[derive(Debug)]
 pub(super) struct Listener {
     inner: TcpListener,
@@ -103,7 +102,7 @@ pub(super) struct Listener {
 type Route = BoxedFilter<(Response,)>;
 
 impl Listener {
-    /// Listens on an address, which `flag` sets.
+    /// Listens on an address, which is set by `flag`.
     pub(super) fn bind(address: SocketAddr, flag: &'static str) -> Result<Self, BindError> {
         let bind = || -> io::Result<Self> {
             let socket =
@@ -111,7 +110,7 @@ impl Listener {
             socket.set_reuse_address(true)?;
             socket.set_nonblocking(true)?;
             socket.bind(&address.into())?;
-            socket.set_tcp_nodelay(true)?; // as each connection has it then
+            socket.set_tcp_nodelay(true)?; // accepted sockets inherit it
             socket.listen(BACKLOG)?;
             let inner = TcpListener::from_std(socket.into())?;
             Ok(Self { address: inner.local_addr()?, inner })
@@ -123,20 +122,20 @@ impl Listener {
         self.address
     }
 
-    /// Accepts connections until the stop, as many that speak HTTP as there are places.
+    /// Accepts connections until the stop; `pending` bounds those that aren't WebSockets.
     pub(super) fn serve(self, routes: Route, pending: Arc<Pending>, serving: &Serving) {
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(serving.handshake_timeout)
             .max_buf_size(serving.max_header)
-            .half_close(true); // who has asked and closes its side still waits for the answer
+            .half_close(true); // a client may close its sending side and still wait for the response
         let (requests, stop) = (serving.requests.clone(), serving.stop.clone());
         let instruments = Arc::clone(&serving.instruments);
         if serving.user_timeout.is_some() {
-            // likewise
+            // inherited, too
             let set = SockRef::from(&self.inner).set_tcp_user_timeout(serving.user_timeout);
             if let Err(error) = set {
-                tracing::debug!(%error, "TCP_USER_TIMEOUT is not to be had");
+                tracing::debug!(%error, "failed to set TCP_USER_TIMEOUT");
             }
         }
         let endpoint = Endpoint {
@@ -161,7 +160,7 @@ impl Listener {
                                 () = slot.evicted() => Err(HandshakeFailure::Crowded),
                             };
                             if let Err(failure) = result {
-                                tracing::debug!(%peer, reason = failure.as_ref(), "a connection ends");
+                                tracing::debug!(%peer, reason = failure.as_ref(), "connection ended before its handshake");
                                 instruments.handshake_failures.increment(failure);
                             }
                         });
@@ -176,7 +175,7 @@ impl Listener {
         });
     }
 
-    /// Out of files or memory it helps to wait; anything else was about that one connection.
+    /// Waits if the system is out of files or memory; other errors concern one connection only.
     async fn wait_after(&self, error: &io::Error, in_vain: u32) {
         let about_the_peer = matches!(
             error.kind(),
@@ -186,14 +185,14 @@ impl Listener {
         );
         if !about_the_peer {
             if in_vain.is_multiple_of(RETRIES_PER_WARNING) {
-                tracing::warn!(%error, address = %self.address, "no connection can be accepted");
+                tracing::warn!(%error, address = %self.address, "failed to accept connections");
             }
             tokio::time::sleep(OUT_OF_FILES).await;
         }
     }
 }
 
-/// What a connection needs to become more than a socket.
+/// What serves one accepted connection.
 #[derive(Clone)]
 struct Endpoint {
     http: hyper::server::conn::http1::Builder,
@@ -204,7 +203,7 @@ struct Endpoint {
 }
 
 impl Endpoint {
-    /// Serves one connection's requests, until it ends or becomes a WebSocket.
+    /// Serves a connection's requests, until it ends or becomes a WebSocket.
     async fn open(
         self,
         socket: TcpStream,
@@ -214,7 +213,7 @@ impl Endpoint {
         let Some(certificate) = self.certificate else {
             return serve_connection(self.http, socket, self.routes, self.stop, (peer, slot)).await;
         };
-        // in a box, so that a connection without TLS doesn't have room for it
+        // boxed, so that a connection without TLS doesn't reserve room for the handshake's state
         Box::pin(async move {
             let accepted = certificate.accept(socket, || slot.speaks_tls());
             let accepted = tokio::time::timeout(self.timeout, accepted);
@@ -283,7 +282,7 @@ async fn serve_connection(
     let result = tokio::select! {
         result = connection.as_mut() => result,
         () = stalled => {
-            tracing::debug!("a connection took too long to take in its answer");
+            tracing::debug!("connection closed: the client did not read its response");
             return Ok(());
         }
         () = stop.cancelled() => {
@@ -298,10 +297,10 @@ async fn serve_connection(
         return Err(HandshakeFailure::Crowded);
     }
     if asked.load(Ordering::Relaxed) > 0 {
-        return Ok(()); // it was plain HTTP, and its client has nothing more to ask
+        return Ok(()); // plain HTTP, and its client closed the connection
     }
     result.map_err(|error| {
-        tracing::debug!(%error, "a connection failed before it was a WebSocket");
+        tracing::debug!(%error, "request failed");
         if error.is_timeout() {
             HandshakeFailure::Timeout
         } else if error.is_parse() || error.is_parse_too_large() {

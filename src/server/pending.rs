@@ -1,11 +1,12 @@
-//! Places for the connections of a port that aren't WebSockets: handshakes under way, plain HTTP, and
-//! those that say nothing.
+//! Slots for a port's connections that aren't WebSockets: handshakes under way, plain HTTP, and
+//! silent ones.
 //!
-//! Whatever these do, a newcomer gets a place soon. When all are taken, the address with the most of them
-//! makes room, so nobody else does: one that has got nowhere in the time that a handshake takes, else one
-//! that has been idle or at its request for too long. Those that ask again and again take turns: an answer
-//! given while a newcomer waits is the last on its connection, and says so. Where most have got nowhere yet,
-//! only these make room.
+//! A newcomer always gets a slot soon. When all are taken, the address with the most slots gives
+//! one up, and only that address: first a connection that has made no progress in the time of a
+//! handshake, then one that has been idle, or waiting for a response, for too long. Clients that
+//! send request after request take turns: a response sent while a newcomer waits is the last on its
+//! connection, and says so (`Connection: close`). If most of the address's connections have had no
+//! response yet, only those are evicted.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
@@ -20,33 +21,32 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::net::network;
 
-/// What a connection has at least before it has to go: a round trip of a slow network…
+/// Minimum time before a connection may be evicted: a round trip on a slow network…
 const ROUND_TRIP: Duration = Duration::from_millis(250);
 
-/// …and the time that the first requests of all others take if their turn comes first. When everyone comes
-/// at once, the next ones wait in the kernel for a moment rather than cost others the handshake they are in
-/// the middle of.
+/// …plus, per slot, the time to serve one first request. When a crowd connects at once, newcomers
+/// wait briefly in the kernel's queue instead of evicting others in mid-handshake.
 const REQUEST: Duration = Duration::from_micros(100);
 
-/// The same for the TLS handshakes of all others, once its own has begun.
+/// The same per slot for TLS handshakes.
 const TLS_HANDSHAKE: Duration = Duration::from_millis(1);
 
-/// How many times as long a connection that has got nowhere yet has while places come free by themselves
-/// in good number: then it is a crowd that makes its way, and who waits will get in without anyone being
-/// sent away.
+/// Factor on the minimum time of connections without progress while slots are freed quickly: then a
+/// crowd is being served, and the newcomer gets a slot without an eviction.
 const FLOW_GRACE_FACTOR: u32 = 4;
 
-/// Of how many places one has to come free within the time for a handshake for that.
+/// Fraction of the slots (one in `FLOW`) that must be freed within the minimum time for that.
 const FLOW: usize = 4;
 
-/// How long a connection that got an answer may be idle, or at another request, if its place is needed.
+/// Maximum time a connection that had a response may stay idle, or wait for another, when its slot
+/// is needed.
 const MAX_HOLD: Duration = Duration::from_secs(1);
 
-/// How long a connection has at least before an answer is its last: connecting costs more than asking, so it
-/// is not for one request alone. Short, as those who come after it wait for as long.
+/// Minimum age of a connection whose response may be its last: connecting costs more than a
+/// request. Short, since newcomers wait as long.
 const MIN_TENURE: Duration = Duration::from_millis(150);
 
-/// The places of one port.
+/// The slots of one port.
 #[derive(Debug)]
 pub(super) struct Pending {
     max: usize,
@@ -60,19 +60,19 @@ struct Places {
     next: u64,
     /// By number, so in the order in which they were taken.
     taken: BTreeMap<u64, Place>,
-    /// How many each address has.
+    /// Number of slots per address.
     by_address: HashMap<IpAddr, Count>,
-    /// The address of the newcomer that waits, unless a connection leaves for it already.
+    /// Address of the waiting newcomer; `None` once a connection is leaving for it.
     waits: Option<IpAddr>,
-    /// When places came free by themselves, for the last quarter of them.
+    /// Times at which slots were freed without an eviction, for the last quarter of the slots.
     freed: VecDeque<Instant>,
 }
 
-/// The places of an address.
+/// The slots of an address.
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
     all: usize,
-    /// Those of connections that have got no answer yet, and wait for none.
+    /// Those of connections that have had no response and wait for none.
     new: usize,
 }
 
@@ -81,21 +81,21 @@ struct Place {
     address: IpAddr,
     entered: Instant,
     stage: Stage,
-    /// When the stage began.
+    /// When the current stage began.
     since: Instant,
     evicted: CancellationToken,
 }
 
-/// How far a connection is, in the order in which they make room.
+/// Progress of a connection, in the order of eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
-    /// It has got nowhere yet.
+    /// No bytes that count as progress yet.
     Silent,
-    /// Its TLS handshake is under way, or done.
+    /// TLS handshake under way or done.
     Tls,
-    /// It has got an answer, and asks nothing.
+    /// Had a response, no request under way.
     Idle,
-    /// It waits for an answer.
+    /// Waits for a response.
     Asking,
 }
 
@@ -108,7 +108,7 @@ impl Stage {
     }
 }
 
-/// One connection's place among them; free again when dropped.
+/// A connection's slot; freed on drop.
 #[derive(Debug)]
 pub(super) struct Slot {
     pending: Arc<Pending>,
@@ -118,19 +118,19 @@ pub(super) struct Slot {
 }
 
 impl Pending {
-    /// Room for so many.
+    /// Slots for `max` connections.
     pub(super) fn new(max: usize, clock: Arc<Clock>) -> Arc<Self> {
         Arc::new(Self { max, clock, places: Mutex::default(), left: Notify::new() })
     }
 
-    /// A place for a connection from an address, as soon as one is free or someone has had theirs for
-    /// long enough. One waits at a time.
+    /// Waits for a slot: a free one, or that of a connection that is due for eviction. One caller
+    /// at a time.
     pub(super) async fn enter(self: &Arc<Self>, address: IpAddr) -> Slot {
         loop {
             match self.try_enter(address, self.clock.now()) {
                 Ok(slot) => return slot,
                 Err(wait) => {
-                    // who leaves for this one may take its time
+                    // an evicted connection may take a moment to leave
                     let wait = wait.min(ROUND_TRIP);
                     drop(tokio::time::timeout(wait, self.left.notified()).await);
                 }
@@ -138,12 +138,12 @@ impl Pending {
         }
     }
 
-    /// A place, or how long it takes until someone has to give theirs up.
+    /// Takes a slot, or returns the time until the next eviction is due.
     fn try_enter(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<Slot, Duration> {
         let address = network(address);
         let mut places = self.places.lock();
         places.waits = Some(address);
-        // more than one has to go where some have come back
+        // several may have to go, as paused connections may have come back over the limit
         while places.taken.len() >= self.max {
             let evicted = self.find_overdue(&places, now)?;
             if let Some(place) = places.remove(evicted) {
@@ -159,7 +159,7 @@ impl Pending {
         Ok(Slot { pending: Arc::clone(self), address, number, evicted })
     }
 
-    /// Who has to go at once, or how long it takes until someone has to.
+    /// The connection to evict now, or the time until one is due.
     fn find_overdue(&self, places: &Places, now: Instant) -> Result<u64, Duration> {
         let flows = self.flows(places, now);
         let max = places.max_weight();
@@ -180,7 +180,7 @@ impl Pending {
         first.map(|(_, _, number)| number).ok_or(wait)
     }
 
-    /// How long a place may be held in a stage while a newcomer waits.
+    /// How long a connection may hold its slot in a stage while a newcomer waits.
     fn hold(&self, stage: Stage, flows: bool) -> Duration {
         let max = u32::try_from(self.max).unwrap_or(u32::MAX);
         let patience = if flows { FLOW_GRACE_FACTOR } else { 1 };
@@ -191,7 +191,7 @@ impl Pending {
         }
     }
 
-    /// Whether places come free by themselves, and not just one now and then.
+    /// Whether slots are freed quickly without evictions.
     fn flows(&self, places: &Places, now: Instant) -> bool {
         let first = places.freed.front().filter(|_| places.freed.len() >= self.flow());
         first.is_some_and(|first| {
@@ -199,7 +199,7 @@ impl Pending {
         })
     }
 
-    /// How many places make a flow.
+    /// Number of freed slots that counts as quick.
     fn flow(&self) -> usize {
         self.max.div_ceil(FLOW)
     }
@@ -243,18 +243,18 @@ impl Places {
         self.by_address.get(&address).copied().unwrap_or_default()
     }
 
-    /// How many places an address has or wants.
+    /// Slots that an address holds, the waiting newcomer counted in.
     fn weight(&self, address: IpAddr) -> usize {
         self.count(address).all + usize::from(self.waits == Some(address))
     }
 
-    /// The most that an address which has any has or wants.
+    /// The largest weight of all addresses.
     fn max_weight(&self) -> usize {
         self.by_address.keys().map(|address| self.weight(*address)).max().unwrap_or_default()
     }
 
-    /// Whether a connection is among those of which one goes: of the address with the most, and where
-    /// most of these have got nowhere yet, one of them.
+    /// Whether a connection is a candidate for eviction: its address has the most slots, and if
+    /// most of these have had no response, it is one of them.
     fn makes_room(&self, address: IpAddr, stage: Stage, max: usize) -> bool {
         let Count { all, new } = self.count(address);
         self.weight(address) == max && (stage.is_new() || new * 2 <= all)
@@ -262,17 +262,18 @@ impl Places {
 }
 
 impl Slot {
-    /// A TLS handshake begins, or is done.
+    /// A TLS handshake has begun, or is done.
     pub(super) fn speaks_tls(&self) {
         self.change(Stage::Tls, self.pending.clock.now());
     }
 
-    /// A request begins.
+    /// A request has begun.
     pub(super) fn asks(&self) {
         self.change(Stage::Asking, self.pending.clock.now());
     }
 
-    /// A request has its answer. Whether that is the last on this connection, as a newcomer waits.
+    /// A response is ready. Returns whether it has to be the last on this connection, since a
+    /// newcomer waits.
     pub(super) fn is_last_answer(&self) -> bool {
         self.is_last_answer_at(self.pending.clock.now())
     }
@@ -291,8 +292,8 @@ impl Slot {
         is_last
     }
 
-    /// Gives the place up while a response lasts that isn't to be counted here, and takes one again
-    /// when it is over, whether there is one or not.
+    /// Frees the slot while a long-lived response lasts (`out`), and takes one again afterwards,
+    /// even over the limit.
     pub(super) fn pause(&self, out: bool) {
         let now = self.pending.clock.now();
         if out {
@@ -327,7 +328,7 @@ impl Slot {
         }
     }
 
-    /// Waits until another connection has taken its place.
+    /// Resolves when the connection is evicted.
     pub(super) async fn evicted(&self) {
         self.evicted.cancelled().await;
     }

@@ -1,17 +1,18 @@
-//! How many connections of each kind there are files for.
+//! How the open-file limit is divided between WebSockets and other connections.
 
 /// Files that aren't connections: listeners, logs, the runtime's own.
 const FILES_APART_FROM_CONNECTIONS: usize = 32;
 
-/// How many files there are for each connection that isn't a WebSocket (yet), on each port.
+/// Files per slot: a port has one slot for connections that aren't WebSockets per so many files.
 const FILES_A_PLACE: usize = 16;
 
-/// Fewest such connections on the port of clients, fewest on the application's own, and most on any.
+/// Bounds on a port's slots: minimum on the clients' port, minimum on the API's and the metrics'
+/// port, and maximum.
 const MIN_PLACES: usize = 64;
 const MIN_PLACES_APART: usize = 16;
 const MAX_PLACES: usize = 4096;
 
-/// The files that the process may have, divided up.
+/// The open-file limit, divided up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     files: usize,
@@ -19,19 +20,19 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// For so many files, and for so many ports to listen on. The first is that of clients.
+    /// For a limit and a number of listeners, the first of which is the clients'.
     pub(super) fn new(open_files: u64, ports: usize) -> Self {
         Self { files: usize::try_from(open_files).unwrap_or(usize::MAX), ports }
     }
 
-    /// How many connections may speak HTTP at once on each port, one after the other.
+    /// The number of slots of each port, in the order of the listeners.
     pub(super) fn places(&self) -> impl Iterator<Item = usize> {
         let share = self.files / FILES_A_PLACE;
         let fewest = std::iter::once(MIN_PLACES).chain(std::iter::repeat(MIN_PLACES_APART));
         fewest.map(move |fewest| share.clamp(fewest, MAX_PLACES))
     }
 
-    /// How many WebSockets there can be, and whatever else lasts.
+    /// Maximum number of WebSockets and other long-lived connections.
     pub(super) fn connections(&self) -> usize {
         let apart = FILES_APART_FROM_CONNECTIONS + self.places().take(self.ports).sum::<usize>();
         self.files.saturating_sub(apart).max(1)

@@ -1,5 +1,5 @@
-//! Which routes are reached at which address: one address for all unless some have a port of
-//! their own, which they may share.
+//! Which routes are served at which address: all at one, unless the API or the metrics have a port
+//! of their own (which may be the same).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,14 +30,14 @@ pub(super) struct Addresses {
     pub(super) metrics: SocketAddr,
 }
 
-/// The listeners and what each serves.
+/// The listeners and the routes of each.
 pub(super) struct Routes {
     listeners: Vec<(Listener, Route)>,
     pub(super) addresses: Addresses,
 }
 
 impl Routes {
-    /// Listens where the configuration says.
+    /// Listens at the configured addresses.
     pub(super) fn open(
         config: &Config,
         context: &Arc<Context>,
@@ -84,7 +84,7 @@ impl Routes {
         let health = http::health(move || context.is_stopping());
         let with_health = |(_, listener, routes): (SocketAddr, Listener, Vec<Route>)| {
             let health = health.clone();
-            // nested so that a route that fits keeps the later ones from being asked, or made room for
+            // nested, so that a matching route keeps the later ones from being polled or allocated
             let first =
                 routes.into_iter().rev().fold(health, |rest, one| one.or(rest).unify().boxed());
             (listener, first.recover(http::recover).unify().boxed())
@@ -92,15 +92,16 @@ impl Routes {
         Ok(Self { listeners: listeners.into_iter().map(with_health).collect(), addresses })
     }
 
-    /// Lets connections in until the stop. Each port has places of its own for those that aren't
-    /// WebSockets: clients can take none of the application's.
+    /// Accepts connections until the stop. Each port has its own slots for connections that aren't
+    /// WebSockets, so clients can't use up the application's.
     pub(super) fn serve(self, room: &Room, clock: &Arc<Clock>, serving: &Serving) {
         for ((listener, routes), places) in self.listeners.into_iter().zip(room.places()) {
             listener.serve(routes, Pending::new(places, Arc::clone(clock)), serving);
         }
     }
 
-    /// How many there will be: one for clients, and those that the API and the metrics have apart.
+    /// Number of listeners: the clients' one, and those of the API and the metrics if they are
+    /// separate.
     pub(super) fn count(config: &Config) -> usize {
         let (api, metrics) = (config.api_address(), config.metrics_address());
         let is_apart = |own: &SocketAddr| own.port() == 0 || *own != config.address();
@@ -110,7 +111,7 @@ impl Routes {
     }
 }
 
-/// The page for operators; the response with its events lasts.
+/// The operators' page; the response that carries its events is long-lived.
 fn dashboard(config: &Config, context: &Arc<Context>) -> Route {
     let connections = Arc::clone(context);
     let dashboard = Dashboard {
@@ -125,7 +126,7 @@ fn dashboard(config: &Config, context: &Arc<Context>) -> Route {
     http::dashboard::routes(dashboard, lasting.boxed())
 }
 
-/// The metrics, those that are only known when asked for among them.
+/// The metrics as Prometheus text, with those that are read at scrape time.
 fn scrape(prometheus: &PrometheusHandle) -> String {
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks() as f64;
@@ -134,7 +135,7 @@ fn scrape(prometheus: &PrometheusHandle) -> String {
     prometheus.render()
 }
 
-/// What clients connect to: each protocol that is spoken, at its path.
+/// The clients' routes: each enabled protocol at its path.
 fn clients(config: &Config, context: &Arc<Context>) -> Vec<Route> {
     let protocols = &config.protocols;
     let sockets = [
@@ -144,7 +145,7 @@ fn clients(config: &Config, context: &Arc<Context>) -> Vec<Route> {
         (Protocol::Chat, Codec::Chat, ""),
     ];
     let mut routes: Vec<Route> = Vec::new();
-    // first, as a person may open the very path of a socket
+    // first, since a person may open a socket's path in a browser
     routes.push(http::about(protocols));
     for (protocol, codec, below) in sockets {
         if let Some(path) = protocols.path(protocol) {
@@ -162,8 +163,8 @@ fn clients(config: &Config, context: &Arc<Context>) -> Vec<Route> {
     routes
 }
 
-/// What was said in chat rooms, where chat is spoken: at the address that pages connect to, and at
-/// the application's.
+/// The messages of chat rooms, if chat is enabled: served both on the clients' port and on the
+/// API's.
 fn rooms(config: &Config, context: &Arc<Context>) -> Option<Route> {
     config.protocols.path(Protocol::Chat)?;
     Some(http::rooms(http::Rooms {

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT, and SIGHUP where there is something to read again.
+//! Signals: SIGTERM and SIGINT stop the broker, SIGHUP reloads the TLS certificate.
 
 use std::io;
 
@@ -6,10 +6,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::telemetry::logging;
 
-/// What a shell reports for a process that SIGINT ended; a second signal ends this one the same.
+/// Exit code after a second signal: the one a shell reports for a process ended by SIGINT.
 const CUT_SHORT: i32 = 130;
 
-/// The signal that asks for a reload. Where nobody waits for it, it ends the process as ever.
+/// The stream of SIGHUPs. Without it, the signal keeps its default action and ends the process.
 pub(super) fn hangup() -> io::Result<Signal> {
     signal(SignalKind::hangup())
 }
@@ -22,7 +22,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals over from the system's own way of handling them.
+    /// Replaces the default actions of both signals.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -30,7 +30,7 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal and says which it was.
+    /// Waits for a signal and returns its name.
     pub(super) async fn recv(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -38,11 +38,11 @@ impl Signals {
         }
     }
 
-    /// Ends the process at once if another signal comes.
+    /// Ends the process at once on the next signal.
     pub(super) fn exit_on_next(mut self) {
         tokio::spawn(async move {
             let signal = self.recv().await;
-            tracing::warn!(signal, "a second signal: ending at once");
+            tracing::warn!(signal, "second signal: exiting at once");
             logging::flush();
             std::process::exit(CUT_SHORT);
         });

@@ -1,8 +1,8 @@
-//! What is taken up from disk at the start, if anything is kept there.
+//! Restores the state directory at the start.
 
 use std::sync::Arc;
 
-use super::Error;
+use super::error::Error;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::node::Startup;
@@ -10,7 +10,7 @@ use crate::shard::Settings;
 use crate::state::{Boot, Ending, KeeperGuard, State};
 use crate::telemetry::Instruments;
 
-/// What so many shards begin with, and what looks after their files as long as it is held.
+/// The shards to start with, and the guard of the thread that syncs their files.
 pub(super) fn begin(
     config: &Config,
     shards: usize,
@@ -30,22 +30,22 @@ pub(super) fn begin(
     let (logs, keeper) = state.begin(shards, has_history, instruments, now);
     let keeping = keeper.every(config.state_interval)?;
     let before = match loaded.ending {
-        Ending::Clean if loaded.streams.is_empty() => "left nothing",
-        Ending::Clean => "stopped in good order",
-        Ending::Crashed => "just ended",
-        Ending::Incomplete => "ended so that something may be missing: histories begin anew",
+        Ending::Clean if loaded.streams.is_empty() => "clean shutdown, nothing kept",
+        Ending::Clean => "clean shutdown",
+        Ending::Crashed => "crash",
+        Ending::Incomplete => "crash, something may be missing: histories begin anew",
     };
     if has_history && !loaded.has_history {
-        tracing::info!("histories begin anew: none was kept while --history-limit was 0");
+        tracing::info!("histories begin anew: the previous run kept none (--history-limit 0)");
     }
     let reserved = config.limits.reserved_presence_ids;
     if loaded.take_out(|id| reserved.contains(&id.as_str())) {
         tracing::warn!(
-            "members from before are taken out: their presence ids are reserved where Phoenix is spoken"
+            "removed restored members: their presence ids are reserved while Phoenix is served"
         );
     }
     let streams = loaded.streams.len();
-    // reading took a while: what is left of anyone's time is left from here on
+    // TTLs go on from here: the time spent reading the files doesn't count
     let startup = Startup::restored(settings, loaded, logs, clock.unix(), clock.now());
     tracing::info!(
         dir = %dir.display(),

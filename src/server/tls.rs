@@ -1,4 +1,4 @@
-//! TLS at the door: the certificate in use, and the handshake that comes before any request.
+//! TLS: the current certificate, its reload, and the handshake before any request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use crate::outbound::{Socket as _, TlsSocket};
 use crate::telemetry::Instruments;
 use crate::types::HandshakeFailure;
 
-/// How often the files are read. What is the same twice in a row is complete.
+/// How often the files are read. Content that is the same twice in a row counts as complete.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long a client that is told to use TLS has to take that in.
+/// Time for a plain HTTP client to receive the answer that asks for TLS.
 const CLOSE_NOTIFY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a plain HTTP client is told.
+/// Body of that answer.
 const USE_TLS: &str = "this port speaks TLS: write https:// or wss://\n";
 
 /// The certificate and key in use.
@@ -30,17 +30,17 @@ pub(super) struct Certificate {
     current: Mutex<Arc<ServerConfig>>,
 }
 
-/// Reads a certificate again when it changes.
+/// Reloads the certificate when its files change.
 #[derive(Debug)]
 pub(super) struct Reloader {
     certificate: Arc<Certificate>,
     instruments: Arc<Instruments>,
     before: Found,
-    /// What was acted upon last.
+    /// The content last acted upon.
     known: Found,
 }
 
-/// What is in the files, or why that can't be known.
+/// The files' content, or why it can't be used.
 type Found = Result<TlsPair, String>;
 
 impl Certificate {
@@ -61,8 +61,8 @@ impl Certificate {
         Ok((certificate, reloader))
     }
 
-    /// Does the TLS handshake, which `begins` with the client's first byte; nothing comes of it if the
-    /// client left without a word.
+    /// Does the TLS handshake; `begins` is called at the client's first byte. `None` if the client
+    /// closed the connection without sending any.
     pub(super) async fn accept(
         &self,
         socket: TcpStream,
@@ -72,7 +72,7 @@ impl Certificate {
         match socket.peek(&mut first).await {
             Ok(0) => return Ok(None),
             Ok(_) if first[0].is_ascii_uppercase() => {
-                tracing::debug!("a client speaks plain HTTP, where TLS is spoken");
+                tracing::debug!("plain HTTP on a TLS port");
                 say_use_tls(&socket).await;
                 return Err(HandshakeFailure::Tls);
             }
@@ -81,7 +81,7 @@ impl Certificate {
         }
         let server = Arc::clone(&self.current.lock());
         TlsSocket::accept(socket, server).await.map(Some).map_err(|error| {
-            tracing::debug!(%error, "a TLS handshake failed");
+            tracing::debug!(%error, "TLS handshake failed");
             if error.kind() == std::io::ErrorKind::InvalidData {
                 HandshakeFailure::Tls
             } else {
@@ -91,7 +91,7 @@ impl Certificate {
     }
 }
 
-/// Answers in plain HTTP, as that is what the client understands.
+/// Answers in plain HTTP, the only thing such a client understands.
 async fn say_use_tls(socket: &TcpStream) {
     let answer = format!(
         "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
@@ -102,7 +102,7 @@ async fn say_use_tls(socket: &TcpStream) {
         socket.writable().await?;
         socket.try_write(answer.as_bytes())?;
         socket.shutdown(std::net::Shutdown::Write);
-        // closing over what is unread would take the answer back
+        // closing with unread input would reset the connection and lose the answer
         let mut rest = [0; 1024];
         loop {
             socket.readable().await?;
@@ -114,12 +114,12 @@ async fn say_use_tls(socket: &TcpStream) {
         }
     };
     if let Ok(Err(error)) = tokio::time::timeout(CLOSE_NOTIFY_TIMEOUT, say).await {
-        tracing::debug!(%error, "it didn't wait for the answer");
+        tracing::debug!(%error, "failed to answer a plain HTTP client");
     }
 }
 
 impl Reloader {
-    /// Looks at the files now and then, and when it is asked to.
+    /// Checks the files periodically, and on SIGHUP.
     pub(super) async fn run(mut self, mut asked: Signal) {
         let mut checks = tokio::time::interval(CHECK_INTERVAL);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -151,11 +151,14 @@ impl Reloader {
             Ok(server) => {
                 *self.certificate.current.lock() = server;
                 self.instruments.tls_reloads_ok.increment(1);
-                tracing::info!(file = %files.cert.display(), "the certificate was read again");
+                tracing::info!(file = %files.cert.display(), "certificate reloaded");
             }
             Err(reason) => {
                 self.instruments.tls_reloads_failed.increment(1);
-                tracing::warn!(reason, "the certificate can't be replaced: the one in use stays");
+                tracing::warn!(
+                    reason,
+                    "failed to reload the certificate: the current one stays in use"
+                );
             }
         }
         self.known = found;

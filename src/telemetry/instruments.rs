@@ -1,4 +1,4 @@
-//! The metrics' handles, looked up once so that counting costs one atomic addition.
+//! Handles of the metrics, looked up once so that counting is one atomic addition.
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
@@ -10,7 +10,7 @@ use crate::types::{
     Limit, ResumeOutcome, UpdateCause,
 };
 
-/// Every metric that is counted on the way of a frame.
+/// All metrics that are counted per connection, frame or request.
 #[derive(Debug)]
 pub struct Instruments {
     /// See [`names::CONNECTIONS`].
@@ -47,9 +47,9 @@ pub struct Instruments {
     pub history_bytes: Gauge,
     /// See [`names::HISTORY_DROPPED`].
     pub history_dropped: Labelled<DropCause>,
-    /// See [`names::HISTORY_REQUESTS`]: those answered in full.
+    /// See [`names::HISTORY_REQUESTS`]: answered in full.
     pub histories_ok: Counter,
-    /// See [`names::HISTORY_REQUESTS`]: those that were not.
+    /// See [`names::HISTORY_REQUESTS`]: refused.
     pub histories_refused: Counter,
     /// See [`names::STATE_BYTES`].
     pub state_bytes: Gauge,
@@ -67,13 +67,13 @@ pub struct Instruments {
     pub closed: Labelled<CloseReason>,
     /// See [`names::HANDSHAKE_FAILURES`].
     pub handshake_failures: Labelled<HandshakeFailure>,
-    /// See [`names::TLS_RELOADS`]: those with a pair that could be used.
+    /// See [`names::TLS_RELOADS`]: successful ones.
     pub tls_reloads_ok: Counter,
-    /// See [`names::TLS_RELOADS`]: those that left the old one in use.
+    /// See [`names::TLS_RELOADS`]: failed ones.
     pub tls_reloads_failed: Counter,
-    /// See [`names::COMMANDS`]: those that were followed.
+    /// See [`names::COMMANDS`]: accepted ones.
     pub commands_ok: Labelled<CommandKind>,
-    /// See [`names::COMMANDS`]: those that were not.
+    /// See [`names::COMMANDS`]: refused ones.
     pub commands_refused: Labelled<CommandKind>,
     /// See [`names::LIMIT_REFUSALS`].
     pub limits: Labelled<Limit>,
@@ -85,12 +85,12 @@ pub struct Instruments {
     pub updates: Labelled<UpdateCause>,
 }
 
-/// A counter for each value of a label.
+/// One counter per value of a label.
 #[derive(Debug)]
 pub struct Labelled<K>(Vec<(K, Counter)>);
 
 impl<K: Copy + Into<&'static str>> Labelled<K> {
-    /// A counter for each value, by its label.
+    /// One counter for each variant.
     fn new(counter: impl Fn(&'static str) -> Counter) -> Self
     where
         K: VariantArray,
@@ -104,12 +104,12 @@ impl<K: Copy + Into<&'static str>> Labelled<K> {
 }
 
 impl<K: Copy + PartialEq> Labelled<K> {
-    /// Counts one.
+    /// Adds one.
     pub fn increment(&self, value: K) {
         self.add(value, 1);
     }
 
-    /// Counts some.
+    /// Adds `count`.
     pub fn add(&self, value: K, count: u64) {
         if let Some((_, counter)) = self.0.iter().find(|(known, _)| *known == value) {
             counter.increment(count);
@@ -118,7 +118,7 @@ impl<K: Copy + PartialEq> Labelled<K> {
 }
 
 impl Instruments {
-    /// Looks all of them up, which also makes them visible at zero.
+    /// Looks all of them up, which also exports them at zero.
     pub fn new() -> Self {
         let command =
             |kind, outcome| counter!(names::COMMANDS, "command" => kind, "outcome" => outcome);

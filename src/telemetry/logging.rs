@@ -1,10 +1,10 @@
-//! Log lines to standard error: compact for people, JSON for collectors.
+//! Logs on standard error: compact text for people, JSON for collectors.
 //!
-//! What is logged is decided by one filter, given at the start. `RUST_LOG` isn't asked: there is
-//! one way to set the level.
+//! One filter, set at the start, selects the lines. `RUST_LOG` is ignored: there is one way to set
+//! the level.
 //!
-//! Logging never ends or stops anything, whatever becomes of standard error: lines are
-//! written by a thread (`writer`), and panics are logged like anything else.
+//! Logging never blocks or ends the process, whatever happens to standard error: a thread
+//! (`writer`) writes the lines, and panics are logged like anything else.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal as _};
@@ -19,34 +19,34 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use super::writer::Writer;
 
-/// What goes to standard error once logs are set up.
+/// The writer thread's queue, once logs are set up.
 static STDERR: Writer = Writer::new();
 
-/// How a log line is written.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// For people; coloured on a terminal.
+    /// Compact text, coloured on a terminal.
     Text,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Why logs can't be set up.
+/// Logs can't be set up.
 #[derive(Debug, Error)]
 pub enum LoggingError {
-    /// The filter isn't one.
+    /// The level is no filter.
     #[error("the log level is not a filter: {0}")]
     Level(#[from] ParseError),
-    /// Something in this process logs already.
-    #[error("logs are set up already: {0}")]
+    /// The process has a logger already.
+    #[error("a logger is already set up: {0}")]
     Twice(#[from] TryInitError),
-    /// There is no thread to write them.
-    #[error("the system gives no thread to write logs: {0}")]
+    /// The writer thread can't be started.
+    #[error("failed to start the log writer: {0}")]
     Thread(#[from] io::Error),
 }
 
-/// Sends the process's logs to standard error: what passes `level` (`info`,
-/// `info,broker::http=debug`), written as `format`. Call it once.
+/// Sends the process's logs to standard error: lines that pass `level` (`info`,
+/// `info,broker::http=debug`), in `format`. Call it once.
 pub fn init(level: &str, format: Format) -> Result<(), LoggingError> {
     let ansi = io::stderr().is_terminal();
     subscriber(level, format, ansi, || &STDERR)?.try_init()?;
@@ -56,35 +56,32 @@ pub fn init(level: &str, format: Format) -> Result<(), LoggingError> {
     Ok(())
 }
 
-/// Writes a text to standard error, behind the lines logged so far.
+/// Writes a text to standard error, after the lines logged so far.
 pub fn print(text: &str) {
     STDERR.push(text.as_bytes());
 }
 
-/// Waits until all lines are written, half a second at most. To be called before the process ends.
+/// Waits until all lines are written, at most half a second. Call it before the process ends.
 pub fn flush() {
     STDERR.flush();
 }
 
-/// Number of lines that could not be written since the start.
+/// Number of lines lost since the start.
 pub fn lost_lines() -> u64 {
     STDERR.lost()
 }
 
 fn tell_lost(lines: u64) {
-    tracing::warn!(
-        lines,
-        "log lines were lost: standard error could not be written, or not fast enough"
-    );
+    tracing::warn!(lines, "log lines lost: standard error failed or was too slow");
 }
 
-/// The standard library's own hook would write to standard error itself, and wait for it.
+/// The standard library's hook writes to standard error directly, and could block.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let payload = panic.payload();
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let place = panic.location().map_or_else(String::new, ToString::to_string);
-    let backtrace = Backtrace::capture(); // if RUST_BACKTRACE asks for one
+    let backtrace = Backtrace::capture(); // captured if RUST_BACKTRACE asks for it
     let is_wanted = backtrace.status() == BacktraceStatus::Captured;
     let backtrace = is_wanted.then(|| tracing::field::display(backtrace));
     let thread = std::thread::current();
@@ -109,7 +106,7 @@ where
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
-        .log_internal_errors(false); // it would print them to standard error itself, and panic there
+        .log_internal_errors(false); // it would write errors to standard error directly, and panic there
     Ok(match format {
         Format::Text => Box::new(lines.compact().with_ansi(ansi).with_target(false).finish()),
         Format::Json => Box::new(

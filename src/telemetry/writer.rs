@@ -1,12 +1,12 @@
-//! Writes log lines from a thread of its own, so that logging never holds up whoever logs.
+//! Writes log lines from a thread of its own, so that logging never blocks a task.
 //!
 //! ```text
 //! any task ─ push ─▶ queue, bounded ─▶ thread "log" ─ write ─▶ standard error
 //! ```
 //!
-//! Standard error may block (a pipe whose reader has stopped) or fail (a reader that is gone, a full
-//! disk). Neither reaches the tasks: what can't be written, or no longer fits into the queue, is lost
-//! and counted. Once lines can be written again, one of them says how many were lost.
+//! Standard error may block (a pipe whose reader has stopped) or fail (a closed pipe, a full disk).
+//! Neither affects the tasks: lines that can't be written, or don't fit into the queue, are lost
+//! and counted. Once writing works again, a line reports how many were lost.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -14,32 +14,32 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// Most bytes of lines that wait to be written: far more than a crowd causes at level `debug` while a
-/// collector is busy for a moment.
+/// Maximum size of the queue: far more than a crowd logs at level `debug` while a collector is busy
+/// for a moment.
 const MAX_QUEUED: usize = 4 * 1024 * 1024;
 
-/// How long to wait before writing again to an output that would have to block.
+/// Pause before writing again to an output that would block.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// Longest time that the end of the process waits for the last lines.
+/// Maximum time the end of the process waits for the last lines.
 const MAX_FLUSH: Duration = Duration::from_millis(500);
 
-/// Lines on their way to the output.
+/// Lines waiting for the output.
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Mutex<Queue>,
-    /// There is a line to write.
+    /// Notified when a line is queued.
     pushed: Condvar,
-    /// Nothing is left to write.
+    /// Notified when the queue is empty.
     drained: Condvar,
 }
 
 #[derive(Debug)]
 struct Queue {
     lines: VecDeque<Box<[u8]>>,
-    /// Bytes of the lines, and of the one being written.
+    /// Bytes of the queued lines and the one being written.
     bytes: usize,
-    /// Lines that were not written, since the start.
+    /// Lines lost since the start.
     lost: u64,
 }
 
@@ -49,7 +49,7 @@ impl Writer {
         Self { queue: Mutex::new(queue), pushed: Condvar::new(), drained: Condvar::new() }
     }
 
-    /// Queues a line, or loses it if too much waits already.
+    /// Queues a line, or drops it if the queue is full.
     pub(super) fn push(&self, line: &[u8]) {
         let mut queue = self.queue.lock();
         if queue.bytes + line.len() > MAX_QUEUED {
@@ -61,19 +61,19 @@ impl Writer {
         self.pushed.notify_one();
     }
 
-    /// Waits until everything is written, but not for long.
+    /// Waits until everything is written, for a limited time.
     pub(super) fn flush(&self) {
         let mut queue = self.queue.lock();
         self.drained.wait_while_for(&mut queue, |queue| queue.bytes > 0, MAX_FLUSH);
     }
 
-    /// Number of lines that were lost since the start.
+    /// Number of lines lost since the start.
     pub(super) fn lost(&self) -> u64 {
         self.queue.lock().lost
     }
 
-    /// Writes lines to `out` as they come, each with a `write` of its own: a pipe keeps those of several
-    /// processes apart. `tell_lost` logs how many lines were lost.
+    /// Writes queued lines to `out`, each with a `write` of its own, since a pipe keeps those of
+    /// several processes apart. `tell_lost` logs the number of lost lines.
     pub(super) fn run(&self, mut out: impl Write, tell_lost: impl Fn(u64)) -> ! {
         let (mut told, mut is_torn) = (0, false);
         loop {
@@ -84,7 +84,7 @@ impl Writer {
             queue.lost += u64::from(written.is_err());
             let (is_drained, lost) = (queue.bytes == 0, queue.lost);
             drop(queue);
-            // not in between, where each line written might be one more to write
+            // only when the queue is empty: this adds a line itself
             if is_drained && written.is_ok() && lost > told {
                 tell_lost(lost - told);
                 told = lost;
@@ -93,7 +93,7 @@ impl Writer {
         }
     }
 
-    /// The next line. Its bytes count as queued until it is written.
+    /// Takes the next line. Its bytes count as queued until it is written.
     fn next(&self) -> Box<[u8]> {
         let mut queue = self.queue.lock();
         loop {
@@ -105,7 +105,7 @@ impl Writer {
     }
 }
 
-/// Lines are queued whole: the formatter gives each with one call.
+/// Queues whole lines: the formatter calls `write` once per line.
 impl Write for &Writer {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);
@@ -117,7 +117,7 @@ impl Write for &Writer {
     }
 }
 
-/// Writes a line. If the one before was written in part, this one doesn't go on from there.
+/// Writes a line. A partly written line is not continued by the next one.
 fn write(out: &mut impl Write, line: &[u8], is_torn: &mut bool) -> io::Result<()> {
     if *is_torn {
         write_all(out, b"\n", is_torn)?;

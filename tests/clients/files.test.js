@@ -53,7 +53,7 @@ async function takeAll(s) {
     wire.say({ command: 'subscribe', identifier: IDENTIFIER, presence });
     return wire;
   };
-  const isFull = () => /no connection can be accepted/.test(s.broker.log);
+  const isFull = () => /failed to accept connections/.test(s.broker.log);
   const isIn = (wire) => wire.texts.some((text) => text.includes('confirm_subscription'));
   const taken = [];
   await until(async () => {
@@ -90,7 +90,7 @@ async function isServedWithin(s, bystanders, publisher) {
 
 /** The log says so, and not for every try: it is tried ten times a second. */
 function isTold(s) {
-  const warnings = s.broker.log.match(/no connection can be accepted/g)?.length ?? 0;
+  const warnings = s.broker.log.match(/failed to accept connections/g)?.length ?? 0;
   assert.ok(warnings >= 1 && warnings <= 3, `${warnings} warnings`);
 }
 

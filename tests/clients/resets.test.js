@@ -161,7 +161,7 @@ for (const [when, wait] of [
     assert.deepEqual(await s.broker.exited(), { code: 0, signal: null });
     const waited = performance.now() - since;
     assert.ok(waited < 12_000, `it took ${waited} ms more`); // of the timeout's 30 s
-    assert.match(s.broker.log, /stopped: every connection was told and closed/);
+    assert.match(s.broker.log, /stopped: all connections closed/);
   });
 }
 

@@ -454,7 +454,7 @@ restarting('where Phoenix is spoken from now on, members with a reserved id leav
   assert.deepEqual(await s.http.ids('room'), ['ann', 'constructor', '__proto__', 'lamp']);
   await s.restart('SIGKILL', { protocols: 'action-cable,phoenix' });
   assert.deepEqual(await s.http.ids('room'), ['ann', 'lamp']);
-  await s.broker.logs('members from before are taken out');
+  await s.broker.logs('removed restored members');
   const phoenix = await phoenixIn(s, 'room', 'phoenix');
   await phoenix.sees({ ann: 1, lamp: 1, phoenix: 1 });
   const watcher = await resumed(s, ann);

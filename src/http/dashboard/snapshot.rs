@@ -1,4 +1,4 @@
-//! What a dashboard is told, as server-sent events with JSON.
+//! The dashboard's events, as JSON.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ struct Totals {
     records: usize,
 }
 
-/// Since the start.
+/// Since the broker's start.
 #[derive(Serialize)]
 struct Counts {
     commands: u64,
@@ -64,7 +64,7 @@ struct Member<'a> {
     /// In seconds.
     age: f64,
     devices: usize,
-    /// In how many seconds, if no device is connected.
+    /// Seconds until the member expires, if none of its records is connected.
     leaving: Option<f64>,
 }
 
@@ -82,7 +82,7 @@ struct Missed {
     at: u64,
 }
 
-/// JSON as it came.
+/// JSON as it was received.
 struct Raw<'a>(&'a RawJson);
 
 impl Serialize for Raw<'_> {
@@ -93,7 +93,7 @@ impl Serialize for Raw<'_> {
     }
 }
 
-/// How things are, at a time since the Unix epoch and after a time since the start.
+/// A snapshot, at a time since the Unix epoch and an uptime.
 pub(super) fn snapshot(
     survey: &Survey,
     chosen: Option<(&StreamName, &Attendance)>,
@@ -140,7 +140,7 @@ fn member(attendee: &Attendee) -> Member<'_> {
     }
 }
 
-/// What happened to a member.
+/// A member event.
 pub(super) fn event(change: &PresenceChange, at: Duration) -> Bytes {
     let name = match change.member {
         MemberChange::Joined { .. } => "join",
@@ -151,7 +151,7 @@ pub(super) fn event(change: &PresenceChange, at: Duration) -> Bytes {
     write(name, &Event { id: change.id.as_str(), info, at: milliseconds(at) })
 }
 
-/// How much happened that isn't told.
+/// A count of events that were left out.
 pub(super) fn missed(missed: u64, at: Duration) -> Bytes {
     write("missed", &Missed { missed, at: milliseconds(at) })
 }
@@ -162,7 +162,7 @@ fn milliseconds(at: Duration) -> u64 {
 
 fn write(name: &str, data: &impl Serialize) -> Bytes {
     let data = serde_json::to_string(data).unwrap_or_else(|_| "null".to_owned());
-    // what an info has of these is space between its parts, and would end the line here
+    // JSON from clients can contain line breaks between its parts, which would end the event's line
     let data = data.replace(['\n', '\r'], " ");
     Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
 }

@@ -1,5 +1,5 @@
-//! Clients that poll, between two polls. Such a session takes up no file, only a place among the
-//! connections, and its client may never come back: so where there is no place left, it makes room.
+//! Long-polling clients without a poll under way. Such a session needs no file, only a permit, and
+//! its client may never return; so when all permits are taken, it is evicted.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,28 +8,28 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How long a client that has polled may be absent without making room: a client polls again as soon as it
-/// has its answer, and this is a slow round trip.
+/// How long a client that has polled before can't be evicted: it polls again as soon as it has its
+/// response, and this allows for a slow round trip.
 pub(in crate::net) const MIN_ABSENCE: Duration = Duration::from_secs(1);
 
-/// A session that can be ended, so that another client has its place.
+/// A session that can be evicted.
 pub(in crate::net) trait MakesRoom: fmt::Debug + Send + Sync {
-    /// Ends it, unless its client is back from this absence; whether it did.
+    /// Evicts it, unless its client has polled since; returns whether it did.
     fn give_up(&self, absence: Key, now: Instant) -> bool;
 }
 
-/// Sessions that have no poll under way.
+/// Sessions without a poll under way.
 #[derive(Debug, Default)]
 pub(in crate::net) struct Absent(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// In the order in which they make room.
+    /// In the order of eviction.
     sessions: BTreeMap<Key, (Instant, Arc<dyn MakesRoom>)>,
 }
 
-/// An absence: first those of clients that have not polled yet, each kind in the order in which they began.
+/// Sort key: clients that have not polled yet come first, then by start of the absence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::net) struct Key {
     has_polled: bool,
@@ -37,7 +37,7 @@ pub(in crate::net) struct Key {
 }
 
 impl Absent {
-    /// A session's client is absent from now on.
+    /// Adds a session whose client has no poll under way.
     pub(in crate::net) fn enter(
         &self,
         has_polled: bool,
@@ -51,18 +51,18 @@ impl Absent {
         key
     }
 
-    /// Its client polls, or it has ended.
+    /// Removes a session: its client polls, or it has ended.
     pub(in crate::net) fn remove(&self, key: Key) {
         let session = self.0.lock().sessions.remove(&key);
-        drop(session); // without the lock
+        drop(session); // outside the lock
     }
 
-    /// Whether a session could make room.
+    /// Whether a session could be evicted.
     pub(in crate::net) fn can_make_room(&self, now: Instant) -> bool {
         self.0.lock().first(now).is_some()
     }
 
-    /// Ends the session that makes room first, if there is one.
+    /// Evicts the first session, if there is one.
     pub(in crate::net) fn make_room(&self, now: Instant) -> bool {
         while let Some((key, session)) = self.take_first(now) {
             if session.give_up(key, now) {

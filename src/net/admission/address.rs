@@ -1,4 +1,4 @@
-//! Where a client is: its own address, or what a trusted proxy says of it.
+//! The client's address: the peer's, or the one a trusted proxy reports.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -6,17 +6,17 @@ use warp::http::{HeaderMap, HeaderName};
 
 use crate::config::Proxies;
 
-/// Whom a connection came from, as the listener tells the routes.
+/// The peer's address, in the request's extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
-/// Every proxy adds the address it was reached from to the end.
+/// Every proxy appends the address of its own peer.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The address of the client behind `peer`: the last in `X-Forwarded-For` that isn't a proxy's.
+/// The client's address behind `peer`: the last in `X-Forwarded-For` that isn't a trusted proxy's.
 ///
-/// What stands before it anyone could have written. Something that is no address ends the search:
-/// then the proxy that passed it on is as far as is known.
+/// Anyone could have written what stands before it. An entry that is no address ends the search,
+/// and the proxy that forwarded it counts as the client.
 pub(in crate::net) fn client(peer: IpAddr, headers: &HeaderMap, proxies: &Proxies) -> IpAddr {
     let mut address = peer.to_canonical();
     if !proxies.contain(address) {
@@ -35,7 +35,7 @@ pub(in crate::net) fn client(peer: IpAddr, headers: &HeaderMap, proxies: &Proxie
     address
 }
 
-/// What is counted as one client: an IPv4 address, or an IPv6 network of the size one gets.
+/// The network that counts as one client: an IPv4 address, or an IPv6 /64.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
@@ -46,7 +46,7 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// An address, perhaps with the port some proxies add.
+/// Parses an address, with or without a port.
 fn parse(hop: &[u8]) -> Option<IpAddr> {
     let hop = std::str::from_utf8(hop).ok()?.trim();
     let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);

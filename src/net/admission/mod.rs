@@ -1,4 +1,4 @@
-//! Who gets in: where a client is, how many connections there may be, and who makes room.
+//! Admission of connections: the client's address, limits, and eviction.
 
 pub(super) mod absent;
 pub(super) mod address;

@@ -1,4 +1,4 @@
-//! How many connections there may be, of one address and of all, and how fast they may come.
+//! Limits on connections: per address, in all, and per second.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,58 +11,58 @@ use parking_lot::Mutex;
 use super::absent::Absent;
 use super::address;
 
-/// Beyond this a map that has emptied gives its memory back.
+/// An emptied map with more capacity is shrunk.
 const KEPT_ROOM: usize = 1024;
 
-/// What bounds connections.
+/// Limits on connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
-    /// Most connections at once.
+    /// Maximum number of connections.
     pub connections: usize,
-    /// Most of one address.
+    /// Maximum per address.
     pub per_address: Option<usize>,
-    /// Most in a second.
+    /// Maximum of handshakes per second.
     pub per_second: Option<usize>,
 }
 
 /// Why there is no permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdmissionError {
-    /// There are as many connections as there may be.
+    /// The maximum number of connections is reached.
     Full,
-    /// This address has as many as one may have.
+    /// The maximum per address is reached.
     Address,
-    /// As many have come as may come in a second.
+    /// The maximum per second is reached.
     Rate,
 }
 
-/// Counts connections and lets in no more than there may be.
+/// Counts connections and hands out permits.
 #[derive(Debug)]
 pub(in crate::net) struct Admission {
     limits: ConnectionLimits,
     open: AtomicUsize,
-    /// Only addresses with connections, and only if they are bounded.
+    /// Connections per address; empty if there is no limit.
     by_address: Mutex<HashMap<IpAddr, usize>>,
     rate: Option<Rate>,
 }
 
-/// One connection's place among the allowed number; free again when dropped.
+/// One connection's permit; returned on drop.
 #[derive(Debug)]
 pub struct Permit {
     admission: Arc<Admission>,
-    /// The address it counts against; boxed, as there are many of these and few have one.
+    /// The address it counts for; boxed, as few permits have one.
     address: Option<Box<IpAddr>>,
 }
 
 impl Admission {
-    /// Nobody is in.
+    /// No connections yet.
     pub(in crate::net) fn new(limits: ConnectionLimits) -> Arc<Self> {
         let rate = limits.per_second.map(Rate::new);
         Arc::new(Self { limits, open: AtomicUsize::new(0), by_address: Mutex::default(), rate })
     }
 
-    /// A place for a connection from an address, if there is one. If all are taken and one of those that
-    /// are `absent` makes room, there are more than there may be until that has ended: it takes up no file.
+    /// A permit for an address. If all are taken and an `absent` session can be evicted, the
+    /// maximum is exceeded until that has ended: it needs no file.
     pub(in crate::net) fn admit(
         self: &Arc<Self>,
         address: IpAddr,
@@ -88,7 +88,7 @@ impl Admission {
             *count += 1;
             permit.address = Some(Box::new(address));
         }
-        // last, so that those who are refused anyway don't use it up
+        // last, so that refused connections don't use tokens up
         if self.rate.as_ref().is_some_and(|rate| !rate.take(now)) {
             return Err(AdmissionError::Rate);
         }
@@ -98,7 +98,7 @@ impl Admission {
         Ok(permit)
     }
 
-    /// How many connections are open.
+    /// Number of open connections.
     pub(in crate::net) fn connections(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
@@ -128,18 +128,18 @@ impl Drop for Permit {
     }
 }
 
-/// A token bucket that holds what comes in a second: so many at once after a quiet second, and so
-/// many a second in the long run.
+/// A token bucket with the tokens of one second: as many at once after a quiet second, and as many
+/// per second in the long run.
 #[derive(Debug)]
 struct Rate {
-    /// Between two tokens.
+    /// Time per token.
     interval: Duration,
-    /// When the bucket is full again; none if it is full.
+    /// When the bucket is full again; `None` if it is full.
     full_at: Mutex<Option<Instant>>,
 }
 
 impl Rate {
-    /// The bucket's content.
+    /// The number of tokens.
     const BURST: Duration = Duration::from_secs(1);
 
     fn new(per_second: usize) -> Self {

@@ -1,4 +1,4 @@
-//! From a request to a connection: what the client asks for, whether it may, and the answer.
+//! Handshakes: the request's parameters, the access check, and the response.
 
 mod open;
 mod params;

@@ -1,4 +1,4 @@
-//! What every kind of connection begins with: whether there is room, and who it is.
+//! The part of a handshake that all transports share: admission and access.
 
 use std::net::IpAddr;
 
@@ -12,8 +12,8 @@ use crate::net::context::Context;
 use crate::protocol;
 use crate::types::{Codec, SessionId};
 
-/// Lets a client in, if there is room: who it is shows in what becomes of its connection. Whether its
-/// page may connect has been looked at.
+/// Admits a client, if there is room. Whether its token is valid shows in the connection, which may
+/// be refused later. The page's origin has been checked.
 pub(in crate::net) fn open(
     context: &Context,
     codec: Codec,
@@ -41,12 +41,12 @@ pub(in crate::net) fn open(
     })
 }
 
-/// Whether the page that asks by a plain request may, if one asks.
+/// Checks the origin of a plain HTTP request, if a page made it.
 pub(in crate::net) fn check_origin(context: &Context, headers: &HeaderMap) -> Result<(), Refusal> {
     if cors::may_ask(&context.access, headers) { Ok(()) } else { Err(Refusal::Origin) }
 }
 
-/// A session id that nobody can guess; `None` if the system has no randomness.
+/// A random session id; `None` if the system has no randomness.
 pub(in crate::net) fn random_sid() -> Option<SessionId> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).ok()?;

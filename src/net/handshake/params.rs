@@ -1,4 +1,4 @@
-//! What a client says of itself with its handshake, in the places its protocol has for that.
+//! A client's parameters, from the headers and query of its handshake.
 
 use std::borrow::Cow;
 
@@ -11,17 +11,17 @@ use crate::protocol::phoenix;
 use crate::protocol::query::parameter;
 use crate::types::{Codec, PresenceId, Repeat, SessionId};
 
-/// What a client asks for with its handshake.
+/// A handshake's parameters.
 pub(in crate::net) struct HandshakeParams<'a> {
-    /// What is answered of the subprotocols it offers.
+    /// The negotiated subprotocol.
     pub(in crate::net) subprotocol: Option<&'static str>,
-    /// Its token.
+    /// The token.
     pub(in crate::net) token: Option<Cow<'a, str>>,
-    /// The session it wants back.
+    /// The session to resume.
     pub(in crate::net) resume: Option<SessionId>,
-    /// When it is confirmed a subscription again.
+    /// When repeated subscribes are confirmed.
     pub(in crate::net) repeat: Repeat,
-    /// What it is called, if it may be called anything.
+    /// The presence id to use, unless the token sets one.
     pub(in crate::net) called: Option<PresenceId>,
 }
 
@@ -55,7 +55,7 @@ impl<'a> HandshakeParams<'a> {
                 }
                 Self {
                     subprotocol: phoenix::choose_subprotocol(offered(headers)),
-                    // the client has a token in one of these, by how it connects
+                    // the places where this protocol's clients send a token
                     token: header
                         .or_else(|| {
                             phoenix::token_in_subprotocols(offered(headers)).map(Cow::Owned)
@@ -81,18 +81,18 @@ impl<'a> HandshakeParams<'a> {
     }
 }
 
-/// A header's token. One that isn't text is no good token, but it is one.
+/// A header's token. Bytes that aren't text still count as a token, an invalid one.
 fn token_in(header: &HeaderValue) -> Option<Cow<'_, str>> {
     Some(String::from_utf8_lossy(header.as_bytes())).filter(|token| !token.is_empty())
 }
 
-/// The subprotocols a client offers, in lists.
+/// The subprotocols a client offers, from all header lines.
 fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
     lists.filter_map(|value| value.to_str().ok())
 }
 
-/// The session a client wants back: from the header or the query.
+/// The session to resume, from the header or the query.
 fn session_to_resume(headers: &HeaderMap, query: &str) -> Option<SessionId> {
     let header = headers.get(SESSION_HEADER).and_then(|sid| sid.to_str().ok());
     header

@@ -1,4 +1,4 @@
-//! Why a handshake was refused, and what is answered then.
+//! Refused handshakes and their responses.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -12,14 +12,14 @@ use crate::net::context::Context;
 use crate::protocol::sse::BadQuery;
 use crate::types::HandshakeFailure;
 
-/// Why a handshake was refused.
+/// A refused handshake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::net) enum Refusal {
     #[error("this is a WebSocket endpoint: connect with a WebSocket client")]
     NotWebSocket,
-    #[error("only version 13 of the WebSocket protocol is spoken here")]
+    #[error("only version 13 of the WebSocket protocol is supported")]
     Version,
-    #[error("only version 2 of the Phoenix serializer is spoken here: connect with vsn=2.0.0")]
+    #[error("only version 2 of the Phoenix serializer is supported: connect with vsn=2.0.0")]
     Serializer,
     #[error("Sec-WebSocket-Key has to be 16 bytes in base64")]
     Key,
@@ -34,22 +34,22 @@ pub(in crate::net) enum Refusal {
          --max-connections-per-address"
     )]
     Address,
-    #[error("too many clients connect at this moment: try again in a second")]
+    #[error("too many clients are connecting: try again in a second")]
     Rate,
     #[error("the broker is stopping")]
     Stopping,
-    #[error("{0}: connect with a good token")]
+    #[error("{0}: connect with a valid token")]
     Unauthorized(auth::Refused),
-    /// As Phoenix answers it.
-    #[error("{0}: connect with a good token")]
+    /// Answered with 403, as Phoenix does.
+    #[error("{0}: connect with a valid token")]
     Forbidden(auth::Refused),
-    #[error("this may not be followed: {0}")]
+    #[error("subscription denied: {0}")]
     Rejected(Cow<'static, str>),
     #[error("{0}")]
     TooMuch(Cow<'static, str>),
     #[error(transparent)]
     Query(#[from] BadQuery),
-    #[error("the system gave no random numbers")]
+    #[error("the system has no random numbers")]
     NoRandomness,
 }
 
@@ -89,15 +89,15 @@ impl Refusal {
     }
 }
 
-/// Counts a refusal and says what it means to a client.
+/// Counts a refusal, and returns its status.
 pub(in crate::net) fn note(context: &Context, client: IpAddr, refusal: &Refusal) -> StatusCode {
     let (status, failure) = refusal.meaning();
     context.instruments.handshake_failures.increment(failure);
-    tracing::debug!(%client, reason = %refusal, "a handshake is refused");
+    tracing::debug!(%client, reason = %refusal, "handshake refused");
     status
 }
 
-/// The answer to a request that was refused.
+/// The response to a refused request.
 pub(in crate::net) fn refuse(refusal: &Refusal, status: StatusCode) -> Response {
     let mut response = Response::new(format!("{refusal}\n").into());
     *response.status_mut() = status;

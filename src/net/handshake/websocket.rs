@@ -13,7 +13,7 @@ use warp::reply::Response;
 use super::open::open;
 use super::params::HandshakeParams;
 use super::refusal::{Refusal, note, refuse};
-use crate::methods::only;
+use crate::filters;
 use crate::net::admission::Peer;
 use crate::net::admission::address;
 use crate::net::context::Context;
@@ -21,12 +21,11 @@ use crate::net::http_io::HttpIo;
 use crate::protocol::websocket::accept_key;
 use crate::types::Codec;
 
-/// The route that WebSocket clients of a protocol connect to.
+/// The WebSocket route of a protocol.
 pub fn route(context: Arc<Context>, codec: Codec) -> BoxedFilter<(Response,)> {
-    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    only("GET", "GET")
+    filters::method("GET", "GET")
         .and(warp::header::headers_cloned())
-        .and(query)
+        .and(filters::query())
         .and(warp::ext::get::<Peer>())
         .and(warp::ext::get::<HttpIo>())
         .and(warp::ext::optional::<OnUpgrade>())
@@ -72,13 +71,14 @@ fn accept(
     let subprotocol = params.subprotocol;
     let opening = open(context, codec, client, query, params)?;
     if let (Codec::Phoenix, Err(refused)) = (codec, &opening.admitted) {
-        // its client loses its patience with each handshake that succeeds, and comes back at once
+        // after each successful handshake the client resets its reconnect delay, so a refusal here
+        // would make it reconnect at once
         return Err(Refusal::Forbidden(*refused));
     }
-    tracing::debug!(%client, sid = %opening.sid, "a handshake is followed");
+    tracing::debug!(%client, sid = %opening.sid, "handshake accepted");
     let (tasks, context) = (context.tasks.clone(), Arc::clone(context));
     tasks.spawn(async move {
-        // spawned anew, so that what the handshake needed is let go
+        // a new task, so that the handshake's state is dropped
         if let Ok(upgraded) = upgrade.await {
             opening.start(&context, upgraded);
         }
@@ -97,7 +97,7 @@ fn accept(
     Ok(response)
 }
 
-/// Where the page comes from, if a page asks. Two answers are none.
+/// The request's one `Origin`. Several count as none.
 fn origin(headers: &HeaderMap) -> Option<&str> {
     let mut origins = headers.get_all(header::ORIGIN).into_iter();
     let only = origins.next().filter(|_| origins.next().is_none());

@@ -1,7 +1,7 @@
-//! The client's side of the WebSocket protocol, for a client that has none: reads the broker's frames,
-//! and writes what the client says as frames (RFC 6455 section 5.2).
+//! The client's side of WebSocket framing (RFC 6455 section 5.2), for long-polling clients: parses
+//! the broker's frames, and writes posted messages as frames.
 
-/// The bit of a frame's first byte that ends a message, and the frames of one piece.
+/// First byte: the FIN bit, and opcodes of unfragmented frames with it.
 const FIN: u8 = 0x80;
 const TEXT: u8 = FIN | 0x1;
 const BINARY: u8 = FIN | 0x2;
@@ -9,23 +9,23 @@ const CLOSE: u8 = FIN | 0x8;
 const PING: u8 = FIN | 0x9;
 const PONG: u8 = FIN | 0xA;
 
-/// The bit of the second byte that says there is a mask.
+/// Second byte: the MASK bit.
 const MASKED: u8 = 0x80;
 
-/// Nothing reads these frames but the broker itself, so no mask is needed, only room for one.
+/// A zero mask: only the broker reads these frames.
 const NO_MASK: [u8; 4] = [0; 4];
 
-/// A frame of the broker's.
+/// A frame from the broker.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Frame<'a> {
     Text(&'a [u8]),
     Ping(&'a [u8]),
     Close,
-    /// One that a client doesn't answer.
+    /// A frame that needs no answer.
     Other,
 }
 
-/// What a client says.
+/// A frame to the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
@@ -34,7 +34,7 @@ pub(super) enum Kind {
     Close,
 }
 
-/// The first frame of some bytes and what comes behind it; `None` if it isn't there whole.
+/// Splits the first frame off; `None` if it is incomplete.
 pub(super) fn split(bytes: &[u8]) -> Option<(Frame<'_>, &[u8])> {
     let (&[kind, short], rest) = bytes.split_first_chunk()?;
     let (length, rest) = match short {

@@ -1,14 +1,13 @@
-//! A connection without a wire: what the broker writes waits here for the client's next poll, and what
-//! the client posts waits here for the broker.
+//! An in-memory socket between a connection and its client's requests: frames from the broker wait
+//! for the client's next poll, and posted messages wait for the broker.
 //!
 //! ```text
 //!                    Outbox::send ─▶ to_client ─▶ PollClient::poll   ─▶ GET
 //! Connection ◀── Socket::try_read ◀─ to_broker ◀─ PollClient::post   ◀─ POST
 //! ```
 //!
-//! A client that polls no more is gone: then the connection is at the end of its input, as it would be
-//! with a closed socket. The time for that is the clock's, so that a process that was stopped for a
-//! minute finds its clients still there.
+//! A client that stops polling is gone: the connection then reads the end of its input, as with a
+//! closed socket. The timeout uses the broker's clock, so clients survive a pause of the process.
 
 use std::future::poll_fn;
 use std::io;
@@ -29,30 +28,30 @@ use crate::clock::Clock;
 use crate::net::admission::absent::{Absent, Key, MakesRoom};
 use crate::outbound::Socket;
 
-/// How much waits for the client here; the rest waits in the connection's outbox, which has its own
-/// limit.
+/// Maximum bytes held for the client here. The rest waits in the connection's outbox, which has its
+/// own limit.
 const TO_CLIENT: usize = 64 * 1024;
 
-/// How much waits for the broker before a request that posts has to wait.
+/// Maximum bytes held for the broker. Beyond it, posts wait.
 const TO_BROKER: usize = 64 * 1024;
 
 /// The broker's end.
 #[derive(Debug)]
 pub(super) struct PollSocket {
     client: PollClient,
-    /// By which the client finds it.
+    /// The token by which requests find the client's end.
     entry: Option<Entry<PollClient>>,
     timeout: Mutex<Option<Timeout>>,
 }
 
-/// Goes off when the client may be gone.
+/// Timer for the client's absence.
 #[derive(Debug)]
 struct Timeout {
     at: Instant,
     sleep: Pin<Box<Sleep>>,
 }
 
-/// The client's end, for the requests that come in its name.
+/// The client's end, used by its requests.
 #[derive(Clone, Debug)]
 pub(super) struct PollClient(Arc<Shared>);
 
@@ -62,7 +61,7 @@ struct Shared {
     absent: Arc<Absent>,
     patience: Duration,
     state: Mutex<State>,
-    /// The connection's task.
+    /// Waker of the connection's task.
     owner: AtomicWaker,
 }
 
@@ -70,38 +69,38 @@ struct Shared {
 struct State {
     to_broker: BytesMut,
     to_client: BytesMut,
-    /// What has been taken of a frame whose rest is yet to come.
+    /// Bytes of an incomplete frame.
     partial: BytesMut,
-    /// The answers to pings behind messages: once the client polls again, it has got those.
+    /// Pongs for pings sent after messages: a further poll proves that the client has those.
     pongs: Vec<u8>,
-    /// The number of the latest poll.
+    /// Number of the latest poll.
     poll: u64,
-    /// That poll, while it waits.
+    /// Its waker, while it waits.
     poller: Option<Waker>,
-    /// The requests that wait to post.
+    /// Wakers of waiting posts.
     posters: Vec<Waker>,
-    /// When the client is gone, unless it polls before; none while it polls.
+    /// When the client counts as gone; `None` while it polls.
     gone_at: Option<Instant>,
-    /// Where it stands among those that are absent, while it doesn't poll.
+    /// Entry among the absent clients, while it doesn't poll.
     absence: Option<Key>,
-    /// The broker says no more.
+    /// The broker has shut its sending side down.
     is_ended: bool,
-    /// The broker has let go.
+    /// The broker's end has been dropped.
     is_closed: bool,
 }
 
-/// What a poll brings.
+/// Result of a poll.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Polled {
-    /// Messages, at least one.
+    /// At least one message.
     Messages(Vec<String>),
-    /// Another poll has taken over.
+    /// Another poll has replaced this one.
     Replaced,
-    /// The connection has ended, and everything that was said has been told.
+    /// The connection has ended and all its messages have been delivered.
     Ended,
 }
 
-/// A client that polls: while this lives it is there.
+/// A poll under way: the client counts as present until it is dropped.
 #[derive(Debug)]
 pub(super) struct Polling {
     client: PollClient,
@@ -112,7 +111,8 @@ pub(super) struct Polling {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ended;
 
-/// Both ends. A client that hasn't polled for `patience` is gone, or as soon as its place is needed.
+/// Creates both ends. The client is gone after `patience` without a poll, or as soon as its permit
+/// is needed.
 pub(super) fn pipe(
     clock: &Arc<Clock>,
     absent: &Arc<Absent>,
@@ -138,7 +138,8 @@ impl PollClient {
         Arc::<Shared>::clone(&self.0)
     }
 
-    /// Begins a poll, which replaces any other. A client that is gone stays so: its place may be another's.
+    /// Begins a poll, which replaces any other. A client that is gone stays gone: its permit may be
+    /// in use already.
     pub(super) fn poll(&self) -> Polling {
         let now = self.0.clock.now();
         let mut state = self.0.state.lock();
@@ -155,7 +156,7 @@ impl PollClient {
         Polling { client: self.clone(), number }
     }
 
-    /// Says something to the broker, as soon as it has taken in what was said before.
+    /// Sends a message to the broker, once it has read enough of the earlier ones.
     pub(super) async fn post(&self, kind: Kind, payload: &[u8]) -> Result<(), Ended> {
         let mut frame = Vec::new();
         frames::write(&mut frame, kind, payload);
@@ -178,7 +179,7 @@ impl PollClient {
 }
 
 impl Shared {
-    /// The client is absent no longer, or it doesn't matter any more.
+    /// Removes the client from the absent ones.
     fn is_back(&self, absence: Option<Key>) {
         if let Some(absence) = absence {
             self.absent.remove(absence);
@@ -187,7 +188,7 @@ impl Shared {
 }
 
 impl MakesRoom for Shared {
-    /// Takes the client for gone, unless it is back from this absence.
+    /// Declares the client gone, unless this absence is over.
     fn give_up(&self, absence: Key, now: Instant) -> bool {
         let mut state = self.state.lock();
         let is_absent = state.absence == Some(absence);
@@ -202,19 +203,19 @@ impl MakesRoom for Shared {
 }
 
 impl Polling {
-    /// Waits for something to tell the client. The broker's pings are answered meanwhile.
+    /// Waits for messages. Pings from the broker are answered meanwhile.
     pub(super) async fn messages(&mut self) -> Polled {
         let shared = &self.client.0;
         poll_fn(|task| {
             let mut state = shared.state.lock();
             if state.poll != self.number {
-                return Poll::Ready(Polled::Replaced); // and another one is to be woken
+                return Poll::Ready(Polled::Replaced); // the other one's waker is to be used
             }
             let messages = state.take_messages();
             let is_ended = state.is_ended;
             state.poller = Some(task.waker().clone());
             drop(state);
-            shared.owner.wake(); // there is room, or an answer to a ping
+            shared.owner.wake(); // there is room, or a pong
             match messages.is_empty() {
                 false => Poll::Ready(Polled::Messages(messages)),
                 true if is_ended => Poll::Ready(Polled::Ended),
@@ -245,8 +246,8 @@ impl Drop for Polling {
 }
 
 impl State {
-    /// The messages that have come whole. If there are any, the pings among them are answered with
-    /// the next poll, as that proves that the client has got them.
+    /// Takes the complete messages. If there are any, pings among them are answered with the next
+    /// poll, which proves that the client has the messages.
     fn take_messages(&mut self) -> Vec<String> {
         let (mut messages, mut pongs) = (Vec::new(), Vec::new());
         self.partial.unsplit(std::mem::take(&mut self.to_client));
@@ -264,7 +265,7 @@ impl State {
             self.partial.advance(length);
         }
         if self.partial.is_empty() {
-            self.partial = BytesMut::new(); // while there is nothing, there is no buffer
+            self.partial = BytesMut::new(); // no buffer while it is empty
         }
         if messages.is_empty() || self.is_ended {
             self.to_broker.extend_from_slice(&pongs);
@@ -280,7 +281,7 @@ fn wake(wakers: impl IntoIterator<Item = Waker>) {
 }
 
 impl PollSocket {
-    /// Keeps an entry for as long as the connection lasts.
+    /// Keeps the token's entry until the connection ends.
     pub(super) fn enter(&mut self, entry: Entry<PollClient>) {
         self.entry = Some(entry);
     }
@@ -354,7 +355,7 @@ impl Socket for PollSocket {
             if sleep.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
-            *timeout = None; // the process may have stood still: then there is time left
+            *timeout = None; // after a pause of the process, there may be time left
         }
     }
 

@@ -1,5 +1,5 @@
-//! What a client posts: one message, or a message a line. A binary message is a line of base64, but
-//! only if that is what it begins like; else it is text, and the client hears what is wrong with it.
+//! Bodies of posts: one message per line. A line of base64 that starts like a binary message is
+//! one; everything else is text, and the client gets an error if it is malformed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,23 +10,22 @@ use memchr::memchr;
 use super::frames::Kind;
 use super::pipe::{Ended, PollClient};
 
-/// The first byte of every binary message that a client sends (the client's
-/// `assets/js/phoenix/serializer.js`).
+/// First byte of all binary messages from clients (client: `assets/js/phoenix/serializer.js`).
 const PUSH: u8 = 0;
 
-/// Why what was posted isn't all passed on.
+/// Why a post failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// The connection has ended.
     Ended,
-    /// A message is larger than one may be.
+    /// A message is over the maximum size.
     TooLarge,
-    /// The body breaks off.
+    /// The body is incomplete.
     Malformed,
 }
 
 impl Fault {
-    /// What the client is told.
+    /// The status for the client.
     pub(super) const fn status(self) -> u16 {
         match self {
             Self::Ended => 410,
@@ -36,8 +35,8 @@ impl Fault {
     }
 }
 
-/// Passes messages on as they come in, each as soon as the broker has room for it. No more of them is
-/// kept than the largest message may be.
+/// Passes messages on as they arrive, each as soon as the broker has room for it. At most one
+/// message of the maximum size is buffered.
 pub(super) async fn pass_on<B: Buf>(
     body: impl Stream<Item = Result<B, warp::Error>>,
     to: &PollClient,
@@ -67,7 +66,7 @@ pub(super) async fn pass_on<B: Buf>(
     say(to, &message, is_lines).await
 }
 
-/// A line may hold a binary message in base64, and end in a carriage return.
+/// A line may be a binary message in base64, and may end in a carriage return.
 const fn longest(is_lines: bool, max: usize) -> usize {
     if is_lines { max.div_ceil(3).saturating_mul(4).saturating_add(1) } else { max }
 }

@@ -1,4 +1,4 @@
-//! The route that clients poll.
+//! The routes of long polling.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::pipe::{PollClient, Polled, pipe};
 use super::posted;
 use super::tokens::{Token, Tokens};
 use crate::cors;
-use crate::methods::only;
+use crate::filters;
 use crate::net::admission::{Peer, address};
 use crate::net::context::Context;
 use crate::net::handshake::{self, HandshakeParams, Refusal};
@@ -24,26 +24,26 @@ use crate::net::http_io::HttpIo;
 use crate::protocol::query::parameter;
 use crate::types::Codec;
 
-/// How long a poll waits: half of what the client waits for its answer.
+/// Duration of a poll: half of the client's own timeout.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// How long a client may take to poll again. It does at once; so this is what a bad network may take.
+/// Maximum time between two polls. Clients poll again at once, so this is for slow networks.
 const POLL_TIMEOUT: Duration = Duration::from_secs(15);
 
 const METHODS: &str = "GET, POST, OPTIONS";
 
-/// Where newer clients send the token; older ones have a parameter.
+/// Header in which newer clients send the token; older ones use a query parameter.
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-phoenix-longpoll-token");
 const TOKEN_PARAMETER: &str = "token";
 
-/// What clients that poll are served with.
+/// What the routes need.
 #[derive(Debug)]
 struct Polls {
     context: Arc<Context>,
     tokens: Arc<Tokens<PollClient>>,
 }
 
-/// An answer's body.
+/// A response's body.
 #[derive(Serialize)]
 struct Answer {
     status: u16,
@@ -55,13 +55,12 @@ struct Answer {
     error: Option<String>,
 }
 
-/// The route that clients poll.
+/// The routes of long polling.
 pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
     let polls = Arc::new(Polls { context, tokens: Arc::default() });
-    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    let request = warp::header::headers_cloned().and(query);
+    let request = warp::header::headers_cloned().and(filters::query());
     let polling = Arc::clone(&polls);
-    let get = only("GET", METHODS)
+    let get = filters::method("GET", METHODS)
         .and(request)
         .and(warp::ext::get::<Peer>())
         .and(warp::ext::get::<HttpIo>())
@@ -74,7 +73,7 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
             }
         });
     let posting = Arc::clone(&polls);
-    let post = only("POST", METHODS)
+    let post = filters::method("POST", METHODS)
         .and(request)
         .and(warp::ext::get::<Peer>())
         .and(warp::body::stream())
@@ -86,7 +85,7 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
                 polls.respond(client, &headers, answer)
             }
         });
-    let preflight = only("OPTIONS", METHODS).and(warp::header::headers_cloned()).map(
+    let preflight = filters::method("OPTIONS", METHODS).and(warp::header::headers_cloned()).map(
         move |headers: HeaderMap| {
             cors::preflight(polls.context.access.origins.as_ref(), &headers, METHODS)
         },
@@ -116,7 +115,7 @@ impl Polls {
         })
     }
 
-    /// Opens a connection for a client that has none, or none any more.
+    /// Opens a connection for a client that has none, or whose connection has ended.
     fn open(&self, client: IpAddr, (headers, query): (&HeaderMap, &str)) -> Result<Token, Refusal> {
         let Self { context, tokens } = self;
         let params = HandshakeParams::read(Codec::Phoenix, &context.token, headers, query)?;
@@ -125,7 +124,7 @@ impl Polls {
             return Err(Refusal::Unauthorized(refused));
         }
         let token = handshake::random_sid().ok_or(Refusal::NoRandomness)?;
-        tracing::debug!(%client, sid = %opening.sid, "a client polls");
+        tracing::debug!(%client, sid = %opening.sid, "long polling started");
         let (mut socket, session) = pipe(&context.clock, &context.absent, POLL_TIMEOUT);
         socket.enter(tokens.enter(token, session));
         opening.run(context, Box::new(socket), Vec::new(), Bytes::new());
@@ -162,7 +161,7 @@ impl Polls {
             Ok(answer) => (StatusCode::OK, answer),
             Err(refusal) => {
                 let status = handshake::note(&self.context, client, &refusal);
-                // the client knows these two: it is not wanted, or it is to try again
+                // statuses that the client handles: unauthorized, and try again
                 let is_final = matches!(status.as_u16(), 400..=403 | 426);
                 let known = if is_final { 403 } else { 500 };
                 let status = if is_final { StatusCode::OK } else { status };

@@ -1,4 +1,4 @@
-//! By which token a client that polls finds its connection again.
+//! Tokens by which long-polling clients find their connection.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use parking_lot::Mutex;
 
 use crate::types::SessionId;
 
-/// As hard to guess as a session's id, and told to nobody but the client.
+/// A random token, as hard to guess as a session id, known to its client only.
 pub(super) type Token = SessionId;
 
-/// What is to be found by a token.
+/// Entries by token.
 #[derive(Debug)]
 pub(super) struct Tokens<T>(Mutex<HashMap<Token, T>>);
 
-/// Frees a token when dropped.
+/// Removes an entry on drop.
 #[derive(Debug)]
 pub(super) struct Entry<T> {
     tokens: Arc<Tokens<T>>,
@@ -28,12 +28,12 @@ impl<T> Default for Tokens<T> {
 }
 
 impl<T: Clone> Tokens<T> {
-    /// Finds it.
+    /// Looks an entry up.
     pub(super) fn find(&self, token: Token) -> Option<T> {
         self.0.lock().get(&token).cloned()
     }
 
-    /// Notes it until the entry is dropped.
+    /// Adds an entry, which stays until the guard is dropped.
     pub(super) fn enter(self: &Arc<Self>, token: Token, found: T) -> Entry<T> {
         self.0.lock().insert(token, found);
         Entry { tokens: Arc::clone(self), token }

@@ -1,0 +1,124 @@
+//! The running broker, from its start to its stop.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::gauge;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::error::Error;
+use super::listener::Serving;
+use super::room::Room;
+use super::{settings, state};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::fetch::{self, Fetcher};
+use crate::net::{Context, Heartbeat, Liveness, TokenName};
+use crate::state::KeeperGuard;
+use crate::telemetry::{Instruments, metrics as names};
+
+/// How often expired sessions are removed.
+const SESSIONS_LOOK: Duration = Duration::from_secs(1);
+
+/// The running parts and their stop tokens.
+pub(super) struct Broker {
+    pub(super) context: Arc<Context>,
+    /// The shards' tasks.
+    shards: TaskTracker,
+    shards_stop: CancellationToken,
+    /// Cancelled when a shard's task has panicked.
+    pub(super) shard_failed: CancellationToken,
+    /// Keeps the state's background thread running until the shards have closed their files.
+    _keeping: Option<KeeperGuard>,
+    heartbeat_stop: CancellationToken,
+    heartbeat: TaskTracker,
+}
+
+impl Broker {
+    /// Starts all parts but the listeners.
+    pub(super) fn start(config: &Config, room: &Room) -> Result<Self, Error> {
+        let clock = Clock::new();
+        let instruments = Arc::new(Instruments::new());
+        let (shards, heartbeat) = (TaskTracker::new(), TaskTracker::new());
+        let (shards_stop, heartbeat_stop) = (CancellationToken::new(), CancellationToken::new());
+        // before the state is read: that takes time, and is no pause
+        heartbeat.spawn(Arc::clone(&clock).watch(heartbeat_stop.clone()));
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        gauge!(names::START_TIME).set(clock.unix().as_secs_f64());
+        let shard_failed = CancellationToken::new();
+        let (mut startup, keeping) =
+            state::begin(config, cores, settings::shards(config)?, &clock, &instruments)?;
+        let sessions = std::mem::take(&mut startup.sessions);
+        let router = startup.start(&clock, &instruments, &shards, &shards_stop, &shard_failed);
+        let fetcher = config.presence_fetch_url.clone().map(|url| {
+            let settings = fetch::Settings {
+                url,
+                key: config.access.asking_key(),
+                timeout: config.presence_fetch_timeout,
+                max_size: config.limits.info_size,
+            };
+            Fetcher::start(settings, &clock, &instruments, &shards, &shards_stop)
+        });
+        let fetcher = fetcher.transpose().map_err(Error::Authorities)?;
+        let liveness = Liveness {
+            interval: config.liveness_interval.unwrap_or_default(),
+            timeout: config.liveness_timeout,
+        };
+        let beating = Heartbeat::new(Arc::clone(&clock), liveness);
+        let run = Arc::clone(&beating).run(Arc::clone(&instruments), heartbeat_stop.clone());
+        heartbeat.spawn(run);
+        let settings = settings::connections(config, room);
+        let connections = TaskTracker::new();
+        let token = TokenName::new(&config.access.jwt_param);
+        let access = (config.access.rules(), token, config.trusted_proxies.clone());
+        let ways = (router, fetcher);
+        let context =
+            Context::new(ways, beating, instruments, clock, connections, settings, access);
+        heartbeat.spawn(expire_sessions(Arc::clone(&context), heartbeat_stop.clone()));
+        context.sessions.restore(sessions, context.clock.now());
+        Ok(Self {
+            context,
+            shards,
+            shards_stop,
+            shard_failed,
+            _keeping: keeping,
+            heartbeat_stop,
+            heartbeat,
+        })
+    }
+
+    /// Stops all parts in order, within a timeout.
+    pub(super) async fn stop(self, serving: &Serving, timeout: Duration) {
+        let all_told = async {
+            self.context.stop();
+            // shards first: the leaves that a stop causes are sent to nobody
+            self.shards_stop.cancel();
+            self.shards.close();
+            self.shards.wait().await;
+            self.heartbeat_stop.cancel();
+            self.heartbeat.close();
+            self.heartbeat.wait().await;
+            self.context.tasks.close();
+            self.context.tasks.wait().await;
+            serving.stop.cancel();
+            serving.requests.close();
+            serving.requests.wait().await;
+        };
+        if tokio::time::timeout(timeout, all_told).await.is_err() {
+            let connections = self.context.connections();
+            tracing::warn!(connections, "shutdown timeout over: remaining connections are cut");
+        } else {
+            tracing::info!("stopped: all connections closed");
+        }
+    }
+}
+
+/// Removes expired sessions once a second.
+async fn expire_sessions(context: Arc<Context>, stop: CancellationToken) {
+    let mut interval = tokio::time::interval(SESSIONS_LOOK);
+    while stop.run_until_cancelled(interval.tick()).await.is_some() {
+        context.sessions.expire(context.clock.now());
+    }
+}
