@@ -5,7 +5,7 @@
 
 mod support;
 
-use broker::types::Codec;
+use broker::protocol::{action_cable, phoenix};
 use criterion::{BatchSize, Criterion, Throughput};
 
 use support::codecs::{SPOKEN, decode, encode};
@@ -23,15 +23,15 @@ fn main() {
 
 fn works() -> Vec<Work> {
     let core = [
-        fan_out(Codec::ActionCable, 10_000),
-        fan_out(Codec::Phoenix, 10_000),
-        burst(Codec::ActionCable, 100, 1000),
-        burst(Codec::Phoenix, 100, 1000),
-        churn(Codec::ActionCable, 10),
-        churn(Codec::ActionCable, 1000),
-        churn(Codec::Phoenix, 1000),
-        list(Codec::ActionCable, 10_000),
-        list_after_a_change(Codec::ActionCable, 10_000),
+        fan_out(action_cable::CODEC, 10_000),
+        fan_out(phoenix::CODEC, 10_000),
+        burst(action_cable::CODEC, 100, 1000),
+        burst(phoenix::CODEC, 100, 1000),
+        churn(action_cable::CODEC, 10),
+        churn(action_cable::CODEC, 1000),
+        churn(phoenix::CODEC, 1000),
+        list(action_cable::CODEC, 10_000),
+        list_after_a_change(action_cable::CODEC, 10_000),
         expiry(100_000),
     ];
     let words = SPOKEN.iter().flat_map(decode).chain(SPOKEN.iter().flat_map(encode));

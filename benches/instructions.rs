@@ -31,7 +31,7 @@ use std::sync::Mutex;
 use std::{env, fs, thread};
 
 use anyhow::{Context, bail, ensure};
-use broker::types::Codec;
+use broker::protocol::{action_cable, phoenix};
 use serde::{Deserialize, Serialize};
 
 use support::codecs::{SPOKEN, decode, encode};
@@ -81,15 +81,15 @@ fn main() -> anyhow::Result<ExitCode> {
 
 fn works() -> Vec<Work> {
     let core = [
-        fan_out(Codec::ActionCable, 1000),
-        fan_out(Codec::Phoenix, 1000),
-        burst(Codec::ActionCable, 100, 100),
-        burst(Codec::Phoenix, 100, 100),
-        churn(Codec::ActionCable, 10),
-        churn(Codec::ActionCable, 300),
-        churn(Codec::Phoenix, 300),
-        list(Codec::ActionCable, 1000),
-        list_after_a_change(Codec::ActionCable, 1000),
+        fan_out(action_cable::CODEC, 1000),
+        fan_out(phoenix::CODEC, 1000),
+        burst(action_cable::CODEC, 100, 100),
+        burst(phoenix::CODEC, 100, 100),
+        churn(action_cable::CODEC, 10),
+        churn(action_cable::CODEC, 300),
+        churn(phoenix::CODEC, 300),
+        list(action_cable::CODEC, 1000),
+        list_after_a_change(action_cable::CODEC, 1000),
         expiry(5000),
     ];
     let words = SPOKEN.iter().flat_map(|spoken| {

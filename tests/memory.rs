@@ -7,8 +7,9 @@ mod memory;
 mod settings;
 
 use broker::clock::Clock;
+use broker::protocol::typed;
 use broker::shard::{Input, ResumeSettings, Settings, Shard, SubscriberKey};
-use broker::types::{Arrival, Codec, Grant, GroupKey, Join, SessionId, StreamCommand, StreamName};
+use broker::types::{Arrival, Grant, GroupKey, Join, SessionId, StreamCommand, StreamName};
 use memory::{Scale, Weight, outbox, parked_session};
 use settings::settings;
 
@@ -46,7 +47,7 @@ fn what_a_crowd_took_is_given_back() {
     let mut shard: Shard<u32> = Shard::new(settings, now);
     let mut crowd = |stream: &StreamName| {
         let mut command = |number: u32, command| {
-            let group = GroupKey::new(Codec::Typed, number.to_string().into());
+            let group = GroupKey::new(typed::CODEC, number.to_string().into());
             let key = SubscriberKey { session: SessionId::from_bits(0), group };
             let input = Input::Command { key, recipient: 0, command, reference: None };
             shard.handle(stream, input, now);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use broker::protocol;
 use broker::protocol::sse::Asked;
+use broker::protocol::{action_cable, chat, phoenix, sse, typed};
 use broker::types::{
     Codec, Epoch, GroupKey, Identifier, Listed, Member, MemberChange, Offset, Position,
     PresenceChange, Publication, RecordChange, ServerMessage, StreamName,
@@ -33,7 +34,7 @@ const MEMBERS: u64 = 10;
 pub(crate) const SPOKEN: [Spoken; 5] = [
     Spoken {
         name: "action_cable",
-        codec: Codec::ActionCable,
+        codec: action_cable::CODEC,
         identifier: r#""{\"channel\":\"$pubsub\",\"stream_name\":\"room/1\"}""#,
         commands: &[
             (
@@ -56,7 +57,7 @@ pub(crate) const SPOKEN: [Spoken; 5] = [
     },
     Spoken {
         name: "phoenix",
-        codec: Codec::Phoenix,
+        codec: phoenix::CODEC,
         identifier: r#""room:1""#,
         commands: &[
             (
@@ -71,7 +72,7 @@ pub(crate) const SPOKEN: [Spoken; 5] = [
     },
     Spoken {
         name: "typed",
-        codec: Codec::Typed,
+        codec: typed::CODEC,
         identifier: r#""room""#,
         commands: &[
             (
@@ -83,7 +84,7 @@ pub(crate) const SPOKEN: [Spoken; 5] = [
     },
     Spoken {
         name: "chat",
-        codec: Codec::Chat,
+        codec: chat::CODEC,
         identifier: r#""room""#,
         commands: &[
             ("join", r#"{"type":"join","room":"room","username":"member-1"}"#),
@@ -95,7 +96,7 @@ pub(crate) const SPOKEN: [Spoken; 5] = [
     },
     Spoken {
         name: "sse",
-        codec: Codec::Sse { raw: false },
+        codec: sse::CODEC,
         identifier: r#""{\"channel\":\"$pubsub\",\"stream_name\":\"room/1\"}""#,
         commands: &[],
     },
@@ -115,7 +116,7 @@ pub(crate) fn decode(spoken: &'static Spoken) -> Vec<Work> {
         })
     });
     let mut works: Vec<Work> = works.collect();
-    if matches!(spoken.codec, Codec::Sse { .. }) {
+    if spoken.codec == sse::CODEC {
         works.push(Work::again(("decode", "sse, a query"), 1, || {
             assert!(read_query(QUERY), "{QUERY} should be good");
             || {

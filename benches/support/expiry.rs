@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use broker::clock::Clock;
 use broker::config::defaults;
+use broker::protocol::action_cable;
 use broker::shard::{End, Input, Shard, SubscriberKey};
 use broker::types::{
-    Arrival, Codec, Grant, GroupKey, Identifier, Join, SessionId, StreamCommand, StreamName,
+    Arrival, Grant, GroupKey, Identifier, Join, SessionId, StreamCommand, StreamName,
 };
 
 use super::settings::settings;
@@ -41,7 +42,7 @@ pub(crate) fn expiry(records: u32) -> Work {
 fn shard_with_ended(records: u32) -> (Shard<u32>, Instant) {
     let now = Clock::new().now();
     let mut shard = Shard::new(settings(), now);
-    let group = GroupKey::new(Codec::ActionCable, Identifier::from(r#""room""#));
+    let group = GroupKey::new(action_cable::CODEC, Identifier::from(r#""room""#));
     let subscribe = |join| StreamCommand::Subscribe {
         join,
         history: None,

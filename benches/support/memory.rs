@@ -10,10 +10,11 @@ use broker::clock::Clock;
 use broker::config::defaults;
 use broker::node::Sessions;
 use broker::outbound::{Outbox, Socket};
+use broker::protocol::action_cable;
 use broker::session::Session;
 use broker::shard::{End, Input, Put, Shard, SubscriberKey};
 use broker::types::{
-    Arrival, Codec, Grant, GroupKey, Identifier, Identity, Join, RawJson, SessionId, StreamCommand,
+    Arrival, Grant, GroupKey, Identifier, Identity, Join, RawJson, SessionId, StreamCommand,
     StreamName, Watch,
 };
 
@@ -105,7 +106,7 @@ impl Scale {
 /// An outbox whose socket takes nothing.
 pub(crate) fn outbox(count: u32) -> Weight {
     let mut all = Vec::with_capacity(count as usize);
-    let make = |_| Outbox::new(Box::new(Nowhere), Codec::ActionCable, 1 << 20);
+    let make = |_| Outbox::new(Box::new(Nowhere), action_cable::CODEC, 1 << 20);
     share(measure(|| all.extend((0..count).map(make))), f64::from(count))
 }
 
@@ -143,7 +144,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let now = Clock::new().now();
-        let group = GroupKey::new(Codec::ActionCable, Identifier::from(r#""room""#));
+        let group = GroupKey::new(action_cable::CODEC, Identifier::from(r#""room""#));
         Self { shard: Shard::new(settings(), now), group, now, info: INFO.into() }
     }
 

@@ -12,6 +12,7 @@ use broker::clock::Clock;
 use broker::config::defaults;
 use broker::node::{Router, Startup};
 use broker::outbound::{Outbox, Recipient, Socket};
+use broker::protocol::{action_cable, chat, phoenix, typed};
 use broker::shard::{Input, Put, SubscriberKey};
 use broker::telemetry::Instruments;
 use broker::types::{
@@ -257,10 +258,10 @@ fn join(member: u32, info: &str) -> Join {
 
 fn name_of(codec: Codec) -> &'static str {
     match codec {
-        Codec::ActionCable => "action_cable",
-        Codec::Phoenix => "phoenix",
-        Codec::Typed => "typed",
-        Codec::Chat => "chat",
-        Codec::Sse { .. } => "sse",
+        action_cable::CODEC => "action_cable",
+        phoenix::CODEC => "phoenix",
+        typed::CODEC => "typed",
+        chat::CODEC => "chat",
+        _ => "sse",
     }
 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::auth::{Client, Keys, Streams};
+use broker::protocol::action_cable;
 use broker::protocol::websocket::frame_boundary;
 use broker::protocol::{decode, encode, encode_connection};
 use broker::session::{Action, Session};
 use broker::types::{
-    BadCommand, ClientCommand, Codec, GroupKey, Identifier, Join, JoinRequest, Limits, Listed,
-    Member, Publication, ServerMessage, SessionId, StreamCommand, Target,
+    BadCommand, ClientCommand, GroupKey, Identifier, Join, JoinRequest, Limits, Listed, Member,
+    Publication, ServerMessage, SessionId, StreamCommand, Target,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -26,7 +27,7 @@ pub fn run(data: &[u8]) {
     let limits = Limits { subscriptions: 3, ..Limits::default() };
     let mut session = Session::new(SessionId::from_bits(1), &Client::default());
     for frame in text.split('\n') {
-        let request = decode(Codec::ActionCable, frame, None, Duration::default);
+        let request = decode(action_cable::CODEC, frame, None, Duration::default);
         match &request.command {
             Ok(command) => check_command(frame, command),
             Err(bad) => check_bad(frame, bad),
@@ -173,7 +174,7 @@ fn check_action(action: Action, limits: &Limits) {
         }
         Action::Answer { message, .. } => {
             let mut out = Vec::new();
-            encode_connection(Codec::ActionCable, &message, None, &mut out);
+            encode_connection(action_cable::CODEC, &message, None, &mut out);
             let json: Value = serde_json::from_str(payload(&out)).expect("readable JSON");
             assert!(json["type"].is_string());
         }
@@ -200,7 +201,7 @@ struct Told<'a> {
 /// A message is one frame of JSON with the identifier in it; its `message`.
 fn check_frame(identifier: &Identifier, message: &ServerMessage) -> Option<String> {
     let mut out = Vec::new();
-    let group = GroupKey::new(Codec::ActionCable, identifier.clone());
+    let group = GroupKey::new(action_cable::CODEC, identifier.clone());
     encode(&group, message, None, &mut out);
     let told: Told<'_> = serde_json::from_str(payload(&out)).expect("readable JSON");
     assert_eq!(told.identifier, check_token(identifier.as_str()));

@@ -11,8 +11,8 @@ use broker::auth::{Client, Keys, Streams};
 use broker::protocol::{chat, decode, decode_head, encode, encode_connection};
 use broker::session::{Action, Session};
 use broker::types::{
-    ClientCommand, Codec, CommandKind, GroupKey, IdList, Identifier, Join, JoinRequest, Limits,
-    Listed, Member, MemberChange, PresenceChange, PresenceId, Publication, RawJson, RecordChange,
+    ClientCommand, CommandKind, GroupKey, IdList, Identifier, Join, JoinRequest, Limits, Listed,
+    Member, MemberChange, PresenceChange, PresenceId, Publication, RawJson, RecordChange,
     ServerMessage, SessionId, StreamCommand, Whisper,
 };
 use serde_json::value::RawValue;
@@ -28,9 +28,9 @@ pub fn run(data: &[u8]) {
     let limits = Limits { subscriptions: 3, ..Limits::default() };
     let mut session = Session::new(SessionId::from_bits(1), &Client::default());
     for frame in text.split('\n') {
-        let head = decode_head(Codec::Chat, frame);
+        let head = decode_head(chat::CODEC, frame);
         let called = session.called().cloned();
-        let request = decode(Codec::Chat, frame, called.as_ref(), Duration::default);
+        let request = decode(chat::CODEC, frame, called.as_ref(), Duration::default);
         match &request.command {
             Ok(command) => {
                 check_command(frame, command, called.as_ref(), head.kind);
@@ -132,7 +132,7 @@ fn check_action(action: Action, limits: &Limits) {
         Action::Refuse { identifier, message, .. } => check_error(&identifier, &message),
         Action::Answer { message, .. } => {
             let mut out = Vec::new();
-            encode_connection(Codec::Chat, &message, None, &mut out);
+            encode_connection(chat::CODEC, &message, None, &mut out);
             let json: Value = serde_json::from_str(payload(&out)).expect("readable JSON");
             assert_eq!(json["type"], "error");
             assert!(json["message"].is_string());
@@ -181,7 +181,7 @@ fn check_data(data: &str) {
     let whisper = Whisper { event: Some("typing".into()), data: data.into() };
     let room = Identifier::from("\"a\"");
     let mut out = Vec::new();
-    let group = GroupKey::new(Codec::Chat, room);
+    let group = GroupKey::new(chat::CODEC, room);
     encode(&group, &ServerMessage::Whisper(whisper), None, &mut out);
     if !out.is_empty() {
         let shown = payload(&out);
@@ -193,7 +193,7 @@ fn check_data(data: &str) {
 fn published(data: RawJson) -> String {
     let publication = Publication { stream: "a".into(), data, labels: None, at: 0, position: None };
     let mut out = Vec::new();
-    let group = GroupKey::new(Codec::Chat, "\"a\"".into());
+    let group = GroupKey::new(chat::CODEC, "\"a\"".into());
     encode(&group, &ServerMessage::Publication(Arc::new(publication)), None, &mut out);
     let frame = payload(&out);
     assert!(serde_json::from_str::<&RawValue>(frame).is_ok(), "{frame}");
@@ -202,7 +202,7 @@ fn published(data: RawJson) -> String {
 
 fn frame_of(room: &Identifier, message: &ServerMessage) -> Option<Value> {
     let mut out = Vec::new();
-    encode(&GroupKey::new(Codec::Chat, room.clone()), message, None, &mut out);
+    encode(&GroupKey::new(chat::CODEC, room.clone()), message, None, &mut out);
     if out.is_empty() {
         return None;
     }

@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
-use broker::protocol::{boundary, encode, sse::Asked};
+use broker::protocol::encode;
+use broker::protocol::sse::{self, Asked};
 use broker::types::{
-    ClientCommand, Codec, GroupKey, HistoryRequest, Offset, Position, Publication, ServerMessage,
+    ClientCommand, GroupKey, HistoryRequest, Offset, Position, Publication, ServerMessage,
     StreamName, Target,
 };
 use serde_json::Value;
@@ -60,11 +61,11 @@ fn check_published(stream: &StreamName, data: &[u8]) {
         position: Some(position.clone()),
     };
     let message = ServerMessage::Publication(Arc::new(publication));
-    let [cooked, raw] = [false, true].map(|raw| {
+    let [cooked, raw] = [sse::CODEC, sse::RAW].map(|codec| {
         let mut out = Vec::new();
-        let group = GroupKey::new(Codec::Sse { raw }, "\"a\"".into());
+        let group = GroupKey::new(codec, "\"a\"".into());
         encode(&group, &message, None, &mut out);
-        assert_eq!(boundary(group.codec, &out, 1), out.len(), "it is one event");
+        assert_eq!(codec.transport().boundary(&out, 1), out.len(), "it is one event");
         out
     });
     assert_eq!(cooked, raw);

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::auth::{Client, Keys, Streams};
+use broker::protocol::phoenix;
 use broker::protocol::{decode, decode_head, encode, encode_connection};
 use broker::session::{Action, Session};
 use broker::types::{
-    ClientCommand, Codec, CommandKind, GroupKey, Identifier, JoinRequest, Limits, MemberChange,
+    ClientCommand, CommandKind, GroupKey, Identifier, JoinRequest, Limits, MemberChange,
     MemberRecords, PresenceChange, RawJson, Record, RecordChange, Reference, Request,
     ServerMessage, SessionId, StreamCommand, Target, Watch, Whisper,
 };
@@ -34,7 +35,7 @@ pub fn run(data: &[u8]) {
     let client = Client::default().called(Some("ann".into()));
     let mut session = Session::new(SessionId::from_bits(1), &client);
     for frame in text.split('\n') {
-        let request = decode(Codec::Phoenix, frame, session.called(), || NOW);
+        let request = decode(phoenix::CODEC, frame, session.called(), || NOW);
         check_request(frame, &request);
         let reference = request.reference.clone();
         check_action(session.handle(request, &limits, &streams), reference.as_deref());
@@ -43,7 +44,7 @@ pub fn run(data: &[u8]) {
 }
 
 fn check_request(frame: &str, request: &Request<'_>) {
-    let head = decode_head(Codec::Phoenix, frame);
+    let head = decode_head(phoenix::CODEC, frame);
     assert_eq!(head.reference, request.reference);
     let (kind, identifier) = match &request.command {
         Ok(command) => (command.kind(), command.identifier()),
@@ -140,7 +141,7 @@ fn object(info: &RawJson) -> Option<Map<String, Value>> {
 fn check_action(action: Action, reference: Option<&Reference>) {
     match action {
         Action::Forward { identifier, watch, command, .. } => {
-            let group = GroupKey { codec: Codec::Phoenix, watch, identifier };
+            let group = GroupKey { codec: phoenix::CODEC, watch, identifier };
             let replies = |message| check_answer(&group, &message, reference);
             match command {
                 StreamCommand::Subscribe { join, arrival, .. } => {
@@ -180,12 +181,12 @@ fn check_action(action: Action, reference: Option<&Reference>) {
         }
         Action::Refuse { identifier, message, kind } => {
             assert_ne!(kind, CommandKind::Ping);
-            let group = GroupKey::new(Codec::Phoenix, identifier);
+            let group = GroupKey::new(phoenix::CODEC, identifier);
             check_answer(&group, &message, reference);
         }
         Action::Answer { message, .. } => {
             let mut out = Vec::new();
-            encode_connection(Codec::Phoenix, &message, reference, &mut out);
+            encode_connection(phoenix::CODEC, &message, reference, &mut out);
             let frame: Value = serde_json::from_str(payload(&out)).expect("readable JSON");
             assert_eq!((&frame[0], &frame[2]), (&Value::Null, &json!("phoenix")));
             assert_eq!(frame[3], REPLY);

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use broker::http::publish::{Disconnect, Element, decode};
+use broker::protocol::action_cable;
 use broker::protocol::encode;
 use broker::types::{
-    Codec, GroupKey, Identifier, Labels, PresenceId, Publication, RawJson, ServerMessage,
-    StreamName,
+    GroupKey, Identifier, Labels, PresenceId, Publication, RawJson, ServerMessage, StreamName,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -84,7 +84,7 @@ fn check_told(stream: &StreamName, data: &RawJson, labels: &Labels) {
     };
     let mut frame = Vec::new();
     let message = ServerMessage::Publication(Arc::new(publication));
-    let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"x\""));
+    let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"x\""));
     encode(&group, &message, None, &mut frame);
     assert!(serde_json::from_str::<&RawValue>(payload(&frame)).is_ok());
 }

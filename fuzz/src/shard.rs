@@ -14,12 +14,13 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
+use broker::protocol::action_cable;
 use broker::shard::{
     Delivery, FanOut, GroupKey, HistorySettings, Input, ResumeSettings, Settings, Shard,
     SubscriberKey, Totals,
 };
 use broker::types::{
-    Arrival, Codec, CommandKind, Grant, HistoryRequest, Identifier, Join, Listing, ServerMessage,
+    Arrival, CommandKind, Grant, HistoryRequest, Identifier, Join, Listing, ServerMessage,
     SessionId, StreamCommand, StreamName, Whisper,
 };
 
@@ -180,7 +181,7 @@ impl World {
 
     fn key(&self, connection: usize, name: usize) -> SubscriberKey {
         let identifier = Identifier::from(format!("\"{}\"", name % NAMES));
-        let group = GroupKey::new(Codec::ActionCable, identifier);
+        let group = GroupKey::new(action_cable::CODEC, identifier);
         SubscriberKey { session: self.session(connection), group }
     }
 

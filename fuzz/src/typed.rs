@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::auth::{Client, Keys, Streams};
+use broker::protocol::typed;
 use broker::protocol::typed::DEFAULT_ROOM;
 use broker::protocol::{decode, decode_head, encode, encode_connection};
 use broker::session::{Action, Session};
 use broker::types::{
-    ClientCommand, Codec, CommandKind, GroupKey, Identifier, Join, JoinRequest, Limits, Listed,
-    Member, MemberChange, PresenceChange, PresenceId, RecordChange, ServerMessage, SessionId,
+    ClientCommand, CommandKind, GroupKey, Identifier, Join, JoinRequest, Limits, Listed, Member,
+    MemberChange, PresenceChange, PresenceId, RecordChange, ServerMessage, SessionId,
     StreamCommand, Target,
 };
 use serde_json::{Value, json};
@@ -26,8 +27,8 @@ pub fn run(data: &[u8]) {
     let limits = Limits { subscriptions: 3, ..Limits::default() };
     let mut session = Session::new(SessionId::from_bits(1), &Client::default());
     for frame in text.split('\n') {
-        let head = decode_head(Codec::Typed, frame);
-        let request = decode(Codec::Typed, frame, session.called(), Duration::default);
+        let head = decode_head(typed::CODEC, frame);
+        let request = decode(typed::CODEC, frame, session.called(), Duration::default);
         match &request.command {
             Ok(command) => {
                 check_command(frame, command, head.kind);
@@ -105,7 +106,7 @@ fn check_action(action: Action, limits: &Limits) {
         Action::Refuse { identifier, message, .. } => check_error(&identifier, &message),
         Action::Answer { message, .. } => {
             let mut out = Vec::new();
-            encode_connection(Codec::Typed, &message, None, &mut out);
+            encode_connection(typed::CODEC, &message, None, &mut out);
             let json: Value = serde_json::from_str(payload(&out)).expect("readable JSON");
             assert_eq!(json["type"], "error");
             assert!(json["payload"]["message"].is_string());
@@ -148,7 +149,7 @@ fn check_error(room: &Identifier, message: &ServerMessage) {
 /// A message is one frame of JSON that names its room, unless it is the default one.
 fn check_frame(room: &Identifier, message: &ServerMessage) -> Value {
     let mut out = Vec::new();
-    encode(&GroupKey::new(Codec::Typed, room.clone()), message, None, &mut out);
+    encode(&GroupKey::new(typed::CODEC, room.clone()), message, None, &mut out);
     let json: Value = serde_json::from_str(payload(&out)).expect("readable JSON");
     let name: Value = serde_json::from_str(room.as_str()).expect("a JSON string");
     let named = if name == DEFAULT_ROOM { Value::Null } else { name };

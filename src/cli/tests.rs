@@ -214,7 +214,7 @@ fn anycables_flags_are_ours() {
     let expected = Config {
         host: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port: 8081,
-        protocols: Protocols { cable_path: "/ws".to_owned(), ..Protocols::default() },
+        protocols: Protocols::default().with_path("action-cable", "/ws"),
         max_connections: Some(10),
         api_port: Some(8090),
         metrics_port: Some(8091),
@@ -263,7 +263,7 @@ fn anycables_variables_are_ours() {
         ],
     );
     let expected = Config {
-        protocols: Protocols { cable_path: "/ws".to_owned(), ..Protocols::default() },
+        protocols: Protocols::default().with_path("action-cable", "/ws"),
         presence_ttl: Duration::from_secs(20),
         sessions_ttl: Duration::ZERO,
         api_port: Some(8090),

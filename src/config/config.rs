@@ -106,17 +106,11 @@ impl Config {
         let limits = self.limits;
         let pace = |part: fn(Pace) -> u32| limits.pace.map_or(0, |pace| part(pace) as usize);
         let trusted = !self.trusted_proxies.is_empty();
-        Settings {
+        let mut settings = Settings {
             host: Some(Host(self.host)),
             port: Some(self.port),
             api_port: self.api_port,
             metrics_port: self.metrics_port,
-            protocols: Some(self.protocols.spoken.to_string()),
-            cable_path: Some(self.protocols.cable_path.clone()),
-            phoenix_path: Some(self.protocols.phoenix_path.clone()),
-            typed_path: Some(self.protocols.typed_path.clone()),
-            chat_path: Some(self.protocols.chat_path.clone()),
-            sse_path: Some(self.protocols.sse_path.clone()),
             tls_cert: self.tls.as_ref().map(|files| files.cert.clone()),
             tls_key: self.tls.as_ref().map(|files| files.key.clone()),
             trusted_proxies: trusted.then(|| self.trusted_proxies.to_string()),
@@ -186,7 +180,10 @@ impl Config {
             log_format: Some(self.log_format),
             config: None,
             print_config: None,
-        }
+            ..Settings::default()
+        };
+        self.protocols.to_settings(&mut settings);
+        settings
     }
 
     /// Where clients connect.

@@ -12,21 +12,6 @@ pub const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Where the Action Cable servers people know listen.
 pub const PORT: u16 = 8080;
 
-/// Where Action Cable clients connect unless told otherwise.
-pub const CABLE_PATH: &str = "/cable";
-
-/// What the `Socket` of Phoenix's generated applications is given.
-pub const PHOENIX_PATH: &str = "/socket";
-
-/// The address itself: `websocat ws://127.0.0.1:8080/`.
-pub const TYPED_PATH: &str = "/";
-
-/// What chat rooms are called.
-pub const CHAT_PATH: &str = "/chat";
-
-/// Where AnyCable has its events.
-pub const SSE_PATH: &str = "/events";
-
 /// Only loopback, until it is said that everyone is meant.
 pub const PUBLIC: bool = false;
 

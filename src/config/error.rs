@@ -181,14 +181,14 @@ pub enum ConfigError {
     },
     /// Two protocols at one path.
     #[error(
-        "--{one} and --{other} are the same: choose another path for one, or leave its protocol \
+        "{one} and {other} are the same: choose another path for one, or leave its protocol \
          out of --protocols"
     )]
     SamePath {
         /// The setting of one.
-        one: &'static str,
+        one: String,
         /// The setting of the other.
-        other: &'static str,
+        other: String,
     },
     /// Not a list of protocols.
     #[error("--protocols: {0}")]

@@ -34,7 +34,7 @@ pub use app_url::{AppUrl, BadAppUrl};
 pub use config::Config;
 pub use error::{ConfigError, Plain};
 pub use nearest::nearest;
-pub use protocols::{BadProtocol, Protocol, Protocols, Spoken};
+pub use protocols::{BadProtocol, Protocols};
 pub use proxies::{BadProxy, Proxies};
 pub use secret::Secret;
 pub use settings::{LogFormat, Settings, TimestampPrecision};

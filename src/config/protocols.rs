@@ -3,123 +3,113 @@
 use std::fmt;
 use std::str::FromStr;
 
-use strum::VariantArray as _;
 use thiserror::Error;
 
-use super::defaults;
 use super::error::ConfigError;
 use super::settings::Settings;
-use crate::protocol::phoenix;
-
-/// A protocol clients can speak.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, strum::AsRefStr, strum::IntoStaticStr, strum::VariantArray,
-)]
-#[strum(serialize_all = "kebab-case")]
-pub enum Protocol {
-    /// Action Cable over WebSocket.
-    ActionCable,
-    /// Phoenix Channels over WebSocket and long polling.
-    Phoenix,
-    /// Typed JSON over WebSocket.
-    Typed,
-    /// The chat room over WebSocket.
-    Chat,
-    /// Server-sent events.
-    Sse,
-}
-
-impl Protocol {
-    /// The setting of its path.
-    const fn path_setting(self) -> &'static str {
-        match self {
-            Self::ActionCable => "cable-path",
-            Self::Phoenix => "phoenix-path",
-            Self::Typed => "typed-path",
-            Self::Chat => "chat-path",
-            Self::Sse => "sse-path",
-        }
-    }
-}
+use crate::protocol::{PROTOCOLS, Protocol, action_cable, chat, phoenix, sse, typed};
 
 /// The protocols that are spoken, each with its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protocols {
-    /// Which ones; never none.
-    pub spoken: Spoken,
-    /// The Action Cable WebSocket's path. Starts with a slash, as all do.
-    pub cable_path: String,
-    /// What Phoenix's `Socket` is given; below it are `/websocket` and `/longpoll`.
-    pub phoenix_path: String,
-    /// The typed JSON WebSocket's path.
-    pub typed_path: String,
-    /// The chat room WebSocket's path.
-    pub chat_path: String,
-    /// The event stream's path.
-    pub sse_path: String,
+    chosen: Spoken,
+    /// The path of each of [`PROTOCOLS`]. Starts with a slash.
+    paths: Vec<String>,
 }
 
 impl Default for Protocols {
     fn default() -> Self {
         Self {
-            spoken: Spoken(Protocol::VARIANTS.to_vec()),
-            cable_path: defaults::CABLE_PATH.to_owned(),
-            phoenix_path: defaults::PHOENIX_PATH.to_owned(),
-            typed_path: defaults::TYPED_PATH.to_owned(),
-            chat_path: defaults::CHAT_PATH.to_owned(),
-            sse_path: defaults::SSE_PATH.to_owned(),
+            chosen: Spoken(PROTOCOLS.to_vec()),
+            paths: PROTOCOLS.iter().map(|protocol| protocol.path.to_owned()).collect(),
         }
     }
 }
 
 impl Protocols {
+    /// Those that are spoken, each with its path.
+    pub fn spoken(&self) -> impl Iterator<Item = (&'static Protocol, &str)> {
+        let all = PROTOCOLS.into_iter().zip(&self.paths);
+        all.filter(|(protocol, _)| self.chosen.0.contains(protocol))
+            .map(|(protocol, path)| (protocol, path.as_str()))
+    }
+
     /// A protocol's path, if it is spoken.
-    pub fn path(&self, protocol: Protocol) -> Option<&str> {
-        self.spoken.0.contains(&protocol).then(|| match protocol {
-            Protocol::ActionCable => self.cable_path.as_str(),
-            Protocol::Phoenix => &self.phoenix_path,
-            Protocol::Typed => &self.typed_path,
-            Protocol::Chat => &self.chat_path,
-            Protocol::Sse => &self.sse_path,
-        })
+    pub fn path(&self, protocol: &Protocol) -> Option<&str> {
+        self.spoken().find(|(spoken, _)| *spoken == protocol).map(|(_, path)| path)
+    }
+
+    /// The same with another path for the protocol of a name.
+    #[must_use]
+    pub fn with_path(mut self, name: &str, path: &str) -> Self {
+        for (protocol, place) in PROTOCOLS.into_iter().zip(&mut self.paths) {
+            if protocol.name == name {
+                path.clone_into(place);
+            }
+        }
+        self
     }
 
     /// Presence ids that clients of one of these fail over.
     pub fn reserved_presence_ids(&self) -> &'static [&'static str] {
-        self.path(Protocol::Phoenix).map_or(&[], |_| phoenix::RESERVED_PRESENCE_IDS)
+        let all = self.spoken().flat_map(|(protocol, _)| protocol.reserved_presence_ids).copied();
+        all.collect::<Vec<_>>().leak() // few, and once a process
     }
 
     /// Takes what was set, and checks it.
     pub(super) fn from_settings(settings: &mut Settings) -> Result<Self, ConfigError> {
         let mut protocols = Self::default();
         if let Some(list) = settings.protocols.take() {
-            protocols.spoken = list.parse()?;
+            protocols.chosen = list.parse()?;
         }
-        let paths = [
-            (Protocol::ActionCable, &mut settings.cable_path, &mut protocols.cable_path),
-            (Protocol::Phoenix, &mut settings.phoenix_path, &mut protocols.phoenix_path),
-            (Protocol::Typed, &mut settings.typed_path, &mut protocols.typed_path),
-            (Protocol::Chat, &mut settings.chat_path, &mut protocols.chat_path),
-            (Protocol::Sse, &mut settings.sse_path, &mut protocols.sse_path),
-        ];
-        for (protocol, given, place) in paths {
+        for (protocol, setting, given) in path_settings(settings) {
             let Some(path) = given.take() else { continue };
             if let Err(problem) = check(&path) {
-                return Err(ConfigError::Path { setting: protocol.path_setting(), path, problem });
+                return Err(ConfigError::Path { setting, path, problem });
             }
-            *place = path;
+            protocols = protocols.with_path(protocol.name, &path);
         }
-        for (number, one) in Protocol::VARIANTS.iter().copied().enumerate() {
-            for other in Protocol::VARIANTS.iter().copied().skip(number + 1) {
-                let path = protocols.path(one);
-                if path.is_some() && path == protocols.path(other) {
-                    let (one, other) = (one.path_setting(), other.path_setting());
-                    return Err(ConfigError::SamePath { one, other });
-                }
+        for (number, (one, path)) in protocols.spoken().enumerate() {
+            let mut others = protocols.spoken().skip(number + 1);
+            if let Some((other, _)) = others.find(|(_, other)| *other == path) {
+                let [one, other] = [one, other].map(path_setting);
+                return Err(ConfigError::SamePath { one, other });
             }
         }
         Ok(protocols)
     }
+
+    /// Sets what makes these.
+    pub(super) fn to_settings(&self, settings: &mut Settings) {
+        settings.protocols = Some(self.chosen.to_string());
+        for (protocol, _, place) in path_settings(settings) {
+            let mut all = PROTOCOLS.into_iter().zip(&self.paths);
+            *place = all.find(|(one, _)| *one == protocol).map(|(_, path)| path.clone());
+        }
+    }
+}
+
+/// The settings of paths. A protocol that has none is served at its own.
+fn path_settings(
+    settings: &mut Settings,
+) -> [(&'static Protocol, &'static str, &mut Option<String>); 5] {
+    [
+        (&action_cable::PROTOCOL, "cable-path", &mut settings.cable_path),
+        (&phoenix::PROTOCOL, "phoenix-path", &mut settings.phoenix_path),
+        (&typed::PROTOCOL, "typed-path", &mut settings.typed_path),
+        (&chat::PROTOCOL, "chat-path", &mut settings.chat_path),
+        (&sse::PROTOCOL, "sse-path", &mut settings.sse_path),
+    ]
+}
+
+/// What a person calls a protocol's path.
+fn path_setting(protocol: &Protocol) -> String {
+    let mut settings = Settings::default();
+    let mut all = path_settings(&mut settings).into_iter();
+    all.find(|(one, ..)| *one == protocol).map_or_else(
+        || format!("the path of {}", protocol.name),
+        |(_, setting, _)| format!("--{setting}"),
+    )
 }
 
 /// Endpoints of the broker's own, which no protocol can take.
@@ -144,35 +134,37 @@ fn check(path: &str) -> Result<(), &'static str> {
     })
 }
 
-/// A choice of protocols, in the order of [`Protocol::VARIANTS`].
+/// A choice of protocols, in the order of [`PROTOCOLS`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spoken(Vec<Protocol>);
+struct Spoken(Vec<&'static Protocol>);
 
 /// Something in a list of protocols that is none.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error(
-    "`{0}` is no protocol: choose among action-cable, phoenix, typed, chat and sse, with commas \
-     between them"
-)]
+#[error("`{0}` is no protocol: choose among {names}, with commas between them", names = names())]
 pub struct BadProtocol(String);
+
+fn names() -> String {
+    let [first @ .., last] = PROTOCOLS.map(|protocol| protocol.name);
+    format!("{} and {last}", first.join(", "))
+}
 
 impl FromStr for Spoken {
     type Err = BadProtocol;
 
     fn from_str(text: &str) -> Result<Self, BadProtocol> {
-        let known = |name: &str| Protocol::VARIANTS.iter().copied().find(|it| it.as_ref() == name);
+        let known = |name: &str| PROTOCOLS.into_iter().find(|protocol| protocol.name == name);
         let named = text
             .split(',')
             .map(str::trim)
             .map(|name| known(name).ok_or_else(|| BadProtocol(name.to_owned())));
         let named = named.collect::<Result<Vec<_>, _>>()?;
-        Ok(Self(Protocol::VARIANTS.iter().copied().filter(|it| named.contains(it)).collect()))
+        Ok(Self(PROTOCOLS.into_iter().filter(|protocol| named.contains(protocol)).collect()))
     }
 }
 
 impl fmt::Display for Spoken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.0.iter().map(AsRef::as_ref).collect();
+        let names: Vec<_> = self.0.iter().map(|protocol| protocol.name).collect();
         f.write_str(&names.join(","))
     }
 }
@@ -189,11 +181,11 @@ mod tests {
     fn what_is_off_has_no_path() {
         let protocols = Some("chat, action-cable".to_owned());
         let chosen = from(Settings { protocols, ..Settings::default() }).unwrap();
-        assert_eq!(chosen.spoken.to_string(), "action-cable,chat");
-        assert_eq!(chosen.path(Protocol::Chat), Some("/chat"));
-        assert_eq!(chosen.path(Protocol::Phoenix), None);
+        assert_eq!(chosen.chosen.to_string(), "action-cable,chat");
+        assert_eq!(chosen.path(&chat::PROTOCOL), Some("/chat"));
+        assert_eq!(chosen.path(&phoenix::PROTOCOL), None);
         let all = from(Settings::default()).unwrap();
-        assert!(Protocol::VARIANTS.iter().copied().all(|protocol| all.path(protocol).is_some()));
+        assert!(PROTOCOLS.into_iter().all(|protocol| all.path(protocol).is_some()));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use clap::{Args as _, Command, FromArgMatches as _};
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::action_cable;
 use crate::types::Pace;
 
 fn command() -> Command {
@@ -327,8 +328,8 @@ fn the_cable_has_a_plain_path_of_its_own() {
             config(&["--protocols=action-cable", "--cable-path", path])
                 .unwrap()
                 .protocols
-                .cable_path,
-            path
+                .path(&action_cable::PROTOCOL),
+            Some(path)
         );
     }
     for path in [

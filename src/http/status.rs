@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use strum::VariantArray as _;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
 use super::reply::{answer, authorize, json};
-use crate::config::{Protocol, Protocols, Secret};
+use crate::config::{Protocols, Secret};
 use crate::filters;
 
 /// 200 while the broker serves, 503 during the stop.
@@ -51,10 +50,8 @@ pub fn metrics(
 
 /// A note for people who open the address in a browser; WebSocket handshakes pass to later routes.
 pub fn about(protocols: &Protocols) -> BoxedFilter<(Response,)> {
-    let connect = Protocol::VARIANTS.iter().copied().filter_map(|protocol| {
-        let path = protocols.path(protocol)?;
-        Some(format!("{} at {path}", protocol.as_ref()))
-    });
+    let spoken = protocols.spoken();
+    let connect = spoken.map(|(protocol, path)| format!("{} at {path}", protocol.name));
     // paths have no characters that JSON escapes
     let body = format!(
         r#"{{"message":"broker {} is running","hint":"connect by {}"}}"#,

@@ -18,14 +18,15 @@ use warp::reply::{Reply, Response};
 use super::admission::{Peer, address};
 use super::connections::Opening;
 use super::context::Context;
-use super::handshake::{self, HandshakeParams, Refusal};
+use super::handshake::{self, Refusal};
 use super::http_io::HttpIo;
 use crate::auth;
 use crate::cors;
 use crate::filters;
 use crate::protocol::sse::Asked;
+use crate::protocol::{HandshakeParams, Protocol};
 use crate::session::{Action, Session};
-use crate::types::{Codec, Request, ServerMessage, StreamCommand, StreamName};
+use crate::types::{Request, ServerMessage, StreamCommand, StreamName};
 
 /// Header in which a reconnecting client sends the id of the last event it received.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -36,7 +37,7 @@ const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const METHODS: &str = "GET, OPTIONS";
 
 /// The route of event streams.
-pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
+pub fn route(context: Arc<Context>, protocol: &'static Protocol) -> BoxedFilter<(Response,)> {
     let asking = Arc::clone(&context);
     let preflight = filters::method("OPTIONS", METHODS).and(warp::header::headers_cloned()).map(
         move |headers: HeaderMap| {
@@ -50,8 +51,8 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
         .and(warp::ext::get::<HttpIo>())
         .map(move |headers: HeaderMap, query: String, Peer(peer), http: HttpIo| {
             let client = address::client(peer, &headers, &context.proxies);
-            let mut response =
-                begin(&context, client, (&headers, &query), &http).unwrap_or_else(|refusal| {
+            let mut response = begin(&context, protocol, client, (&headers, &query), &http)
+                .unwrap_or_else(|refusal| {
                     let status = handshake::note(&context, client, &refusal);
                     handshake::refuse(&refusal, status)
                 });
@@ -65,17 +66,17 @@ pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
 
 fn begin(
     context: &Arc<Context>,
+    protocol: &Protocol,
     client: IpAddr,
     (headers, query): (&HeaderMap, &str),
     http: &HttpIo,
 ) -> Result<Response, Refusal> {
     let last = headers.get(LAST_EVENT_ID).map(HeaderValue::as_bytes);
     let asked = Asked::read(query, last)?;
-    let codec = Codec::Sse { raw: asked.raw };
-    let params = HandshakeParams::read(codec, &context.token, headers, query)?;
+    let params = handshake::read_params(protocol, &context.token, headers, query)?;
     let params = HandshakeParams { called: asked.joins_as().cloned(), ..params };
     handshake::check_origin(context, headers)?;
-    let opening = handshake::open(context, codec, client, query, params)?;
+    let opening = handshake::open(context, asked.codec, client, query, params)?;
     let stream = match &opening.admitted {
         Ok(client) => may_follow(context, &asked, client)?,
         Err(refused) => return Err(Refusal::Unauthorized(*refused)),

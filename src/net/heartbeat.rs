@@ -19,7 +19,6 @@ use crate::clock::{BEAT, Clock};
 use crate::outbound::{Outbox, Ping, Recipient};
 use crate::protocol;
 use crate::protocol::action_cable::{Parameters, PingPrecision};
-use crate::protocol::sse::KEEP_ALIVE;
 use crate::telemetry::Instruments;
 use crate::types::{CloseReason, Codec, ConnectionMessage};
 
@@ -186,11 +185,13 @@ impl Heartbeat {
             entry.next_check = beat + IDLE_CHECK_BEATS;
             return 0;
         }
-        if !outbox.codec().is_framed() {
-            // event streams can't answer, but their system acknowledges bytes
+        let transport = outbox.codec().transport();
+        if !transport.has_pings() {
+            // clients can't answer, but their system acknowledges bytes
             entry.next_check = beat + self.interval;
             let is_pinged = (1..=self.interval).contains(&entry.every);
-            return if is_pinged { 0 } else { outbox.send(KEEP_ALIVE, || Bytes::from(KEEP_ALIVE)) };
+            let keep_alive = transport.keep_alive().filter(|_| !is_pinged);
+            return keep_alive.map_or(0, |bytes| outbox.send(bytes, || Bytes::from(bytes)));
         }
         let heard = outbox.heard();
         match entry.asked {

@@ -9,9 +9,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::job::{Ended, Job, Presence, Resume};
 use crate::outbound::Recipient;
+use crate::protocol;
 use crate::session::Session;
 use crate::shard::{Full, Input, Placed, Put, SubscriberKey};
-use crate::types::{Codec, MemberRecords, PresenceId, Publication, RecordList, StreamName};
+use crate::types::{MemberRecords, PresenceId, Publication, RecordList, StreamName};
 
 /// The shards' queues. A stream belongs to one shard, so the inputs of one sender to a stream are
 /// applied in the order in which they were sent.
@@ -67,10 +68,12 @@ impl Router {
 
     /// Ends the subscriptions of a parked session. Returns the inputs whose shard has no room.
     pub fn forget(&self, session: &Session) -> Vec<NoRoom> {
-        let forgotten = session.subscriptions().iter().filter_map(|subscription| {
+        let subscriptions = session.subscriptions().iter();
+        // only sessions of resumable codecs are parked
+        let keys = subscriptions.flat_map(|it| protocol::resumable().map(move |codec| (it, codec)));
+        let forgotten = keys.filter_map(|(subscription, codec)| {
             let stream = subscription.stream.clone();
-            let group = subscription.group(Codec::ActionCable); // only Action Cable's sessions are parked
-            let key = SubscriberKey { session: session.id(), group };
+            let key = SubscriberKey { session: session.id(), group: subscription.group(codec) };
             let shard = self.shard(&stream);
             Self::try_job(shard, Job::Forget { stream, key }).err()
         });

@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
     use crate::outbound::{Outbox, Socket};
-    use crate::types::Codec;
+    use crate::protocol::action_cable;
 
     struct Nowhere;
 
@@ -143,7 +143,7 @@ mod tests {
     }
 
     fn outbox() -> Recipient {
-        Outbox::new(Box::new(Nowhere), Codec::ActionCable, 100)
+        Outbox::new(Box::new(Nowhere), action_cable::CODEC, 100)
     }
 
     /// The names of a client with identifiers, a presence id, or both; 0 is none.

@@ -442,7 +442,7 @@ impl Queue {
     /// Drops all but the rest of a partly written frame.
     fn cut(&mut self, codec: Codec) {
         let rest = self.frames.pop_front().map(|front| {
-            let end = protocol::boundary(codec, &front, self.written);
+            let end = codec.transport().boundary(&front, self.written);
             front.slice(self.written.min(end)..end)
         });
         *self = Self::default();

@@ -247,7 +247,7 @@ mod tests {
 
     use super::*;
     use crate::outbound::Outbox;
-    use crate::types::Codec;
+    use crate::protocol::action_cable;
 
     type Client = StreamOwned<ClientConnection, std::net::TcpStream>;
 
@@ -341,7 +341,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_client_that_reads_nothing_leaves_a_record_here_and_gets_everything_later() {
         let (socket, mut client) = connected(&rustls::version::TLS13).await;
-        let outbox = Outbox::new(Box::new(socket), Codec::ActionCable, u32::MAX);
+        let outbox = Outbox::new(Box::new(socket), action_cable::CODEC, u32::MAX);
         let mut expected = Vec::new();
         let mut stuck = 0;
         for number in 0u32.. {

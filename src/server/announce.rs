@@ -1,9 +1,7 @@
 //! The first log lines: addresses, their protection and the settings in force.
 
-use strum::VariantArray as _;
-
 use super::routes::Addresses;
-use crate::config::{Config, Protocol, Secret};
+use crate::config::{Config, Secret};
 use crate::http::{dashboard, pages};
 
 /// Logs the addresses, their protection and the settings that matter most.
@@ -23,10 +21,7 @@ pub(super) fn ready(
         "broker"
     );
     let access = &config.access;
-    let protocols = || {
-        let all = Protocol::VARIANTS.iter().copied();
-        all.filter_map(|protocol| Some((protocol, config.protocols.path(protocol)?)))
-    };
+    let protocols = || config.protocols.spoken();
     let reach = if config.host.to_canonical().is_loopback() {
         "this machine"
     } else {
@@ -65,7 +60,7 @@ pub(super) fn ready(
         origins,
         "sockets"
     );
-    let each = protocols().map(|(protocol, path)| format!("{} {path}", protocol.as_ref()));
+    let each = protocols().map(|(protocol, path)| format!("{} {path}", protocol.name));
     tracing::info!(at = each.collect::<Vec<_>>().join(", "), "protocols");
     tracing::info!(
         url = format!("http{tls}://{api}/_broadcast"),

@@ -13,12 +13,13 @@ use super::listener::{BindError, Listener, Serving};
 use super::pending::Pending;
 use super::room::Room;
 use crate::clock::Clock;
-use crate::config::{Config, Protocol};
+use crate::config::Config;
 use crate::http;
 use crate::http::dashboard::{Dashboard, Lasting};
 use crate::net::{self, Context, HttpIo};
+use crate::protocol::chat;
 use crate::telemetry::{logging, metrics as names};
-use crate::types::Codec;
+use crate::types::Transport;
 
 type Route = BoxedFilter<(Response,)>;
 
@@ -135,30 +136,20 @@ fn scrape(prometheus: &PrometheusHandle) -> String {
     prometheus.render()
 }
 
-/// The clients' routes: each enabled protocol at its path.
+/// The clients' routes: each enabled protocol over each of its transports, at its path.
 fn clients(config: &Config, context: &Arc<Context>) -> Vec<Route> {
-    let protocols = &config.protocols;
-    let sockets = [
-        (Protocol::ActionCable, Codec::ActionCable, ""),
-        (Protocol::Phoenix, Codec::Phoenix, "/websocket"),
-        (Protocol::Typed, Codec::Typed, ""),
-        (Protocol::Chat, Codec::Chat, ""),
-    ];
-    let mut routes: Vec<Route> = Vec::new();
     // first, since a person may open a socket's path in a browser
-    routes.push(http::about(protocols));
-    for (protocol, codec, below) in sockets {
-        if let Some(path) = protocols.path(protocol) {
-            let route = net::websocket(Arc::clone(context), codec);
+    let mut routes = vec![http::about(&config.protocols)];
+    for (protocol, path) in config.protocols.spoken() {
+        for (transport, below) in protocol.transports {
+            let context = Arc::clone(context);
+            let route = match transport {
+                Transport::WebSocket => net::websocket(context, protocol),
+                Transport::EventStream => net::event_stream(context, protocol),
+                Transport::LongPolling => net::long_polling(context, protocol),
+            };
             routes.push(at(&format!("{path}{below}"), route));
         }
-    }
-    if let Some(path) = protocols.path(Protocol::Phoenix) {
-        let route = net::long_polling(Arc::clone(context));
-        routes.push(at(&format!("{path}/longpoll"), route));
-    }
-    if let Some(path) = protocols.path(Protocol::Sse) {
-        routes.push(at(path, net::event_stream(Arc::clone(context))));
     }
     routes
 }
@@ -166,7 +157,7 @@ fn clients(config: &Config, context: &Arc<Context>) -> Vec<Route> {
 /// The messages of chat rooms, if chat is enabled: served both on the clients' port and on the
 /// API's.
 fn rooms(config: &Config, context: &Arc<Context>) -> Option<Route> {
-    config.protocols.path(Protocol::Chat)?;
+    config.protocols.path(&chat::PROTOCOL)?;
     Some(http::rooms(http::Rooms {
         clock: Arc::clone(&context.clock),
         router: Arc::clone(&context.router),

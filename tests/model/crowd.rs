@@ -4,10 +4,11 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
+use broker::protocol::action_cable;
 use broker::shard::{End, GroupKey, Input, Shard, SubscriberKey, Totals};
 use broker::types::{
-    Arrival, Codec, Grant, Identifier, Join, Listing, MemberList, ServerMessage, SessionId,
-    StreamCommand, StreamName,
+    Arrival, Grant, Identifier, Join, Listing, MemberList, ServerMessage, SessionId, StreamCommand,
+    StreamName,
 };
 
 use crate::replay::replay;
@@ -112,7 +113,7 @@ impl Crowd {
         self.views.push(None);
         let name = self.random.below(NAMES);
         let name = Identifier::from(format!("\"{name}\""));
-        let group = GroupKey::new(Codec::ActionCable, name);
+        let group = GroupKey::new(action_cable::CODEC, name);
         let key = SubscriberKey { session: SessionId::from_bits(recipient.into()), group };
         let place = Place { recipient, key };
         let join = (number < SESSIONS).then(|| Ok(self.join_of(number)));

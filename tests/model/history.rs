@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
+use broker::protocol::action_cable;
 use broker::shard::{
     Delivery, End, FanOut, GroupKey, HistorySettings, Input, ResumeSettings, Settings, Shard,
     SubscriberKey, Totals,
 };
 use broker::types::{
-    Arrival, Codec, Grant, HistoryRequest, Position, ServerMessage, SessionId, StreamCommand,
-    StreamName,
+    Arrival, Grant, HistoryRequest, Position, ServerMessage, SessionId, StreamCommand, StreamName,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -271,7 +271,7 @@ impl World {
         let number = held.unwrap_or_else(|| {
             let bits = self.generations[client] * CLIENTS + client;
             let session = SessionId::from_bits(bits as u128);
-            let group = GroupKey::new(Codec::ActionCable, "\"i\"".into());
+            let group = GroupKey::new(action_cable::CODEC, "\"i\"".into());
             self.followings.push(Following {
                 client,
                 stream,

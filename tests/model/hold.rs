@@ -7,12 +7,13 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
+use broker::protocol::action_cable;
 use broker::shard::{
     Delivery, End, FanOut, GroupKey, HistorySettings, Input, ResumeSettings, Settings, Shard,
     SubscriberKey,
 };
 use broker::types::{
-    Arrival, Codec, Epoch, Grant, HistoryRequest, Identifier, Join, Listing, MemberChange, Offset,
+    Arrival, Epoch, Grant, HistoryRequest, Identifier, Join, Listing, MemberChange, Offset,
     Position, PresenceId, ServerMessage, SessionId, StreamCommand, StreamName, Whisper,
 };
 use proptest::prelude::*;
@@ -136,7 +137,7 @@ fn stream() -> StreamName {
 }
 
 fn key(session: u32) -> SubscriberKey {
-    let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"a\""));
+    let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"a\""));
     SubscriberKey { session: SessionId::from_bits(session.into()), group }
 }
 

@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
+use broker::protocol::action_cable;
 use broker::shard::{End, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey};
 use broker::types::{
-    Arrival, Codec, Grant, GroupKey, Identifier, Join, PresenceId, SessionId, StreamCommand,
-    StreamName,
+    Arrival, Grant, GroupKey, Identifier, Join, PresenceId, SessionId, StreamCommand, StreamName,
 };
 
 /// How many bytes the journals of a shard may take.
@@ -28,7 +28,7 @@ fn name(stream: u32) -> StreamName {
 }
 
 fn key(session: u32) -> SubscriberKey {
-    let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"room\""));
+    let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"room\""));
     SubscriberKey { session: SessionId::from_bits(session.into()), group }
 }
 

@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
+use broker::protocol::action_cable;
 use broker::shard::{Delivery, End, FanOut, GroupKey, Input, Settings, Shard, SubscriberKey};
 use broker::types::{
-    Arrival, Codec, Grant, Identifier, Join, ServerMessage, SessionId, StreamCommand, StreamName,
-    Watch,
+    Arrival, Grant, Identifier, Join, ServerMessage, SessionId, StreamCommand, StreamName, Watch,
 };
 use proptest::prelude::*;
 
@@ -128,7 +128,7 @@ impl World {
     fn key(&mut self, watch: Watch) -> SubscriberKey {
         self.sessions += 1;
         let identifier = Identifier::from("\"crowded\"");
-        let group = GroupKey { codec: Codec::ActionCable, watch, identifier };
+        let group = GroupKey { codec: action_cable::CODEC, watch, identifier };
         SubscriberKey { session: SessionId::from_bits(self.sessions), group }
     }
 

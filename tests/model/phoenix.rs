@@ -11,14 +11,14 @@ use broker::auth::{Client, Streams};
 use broker::clock::Clock;
 use broker::protocol;
 use broker::protocol::websocket::frame_boundary;
+use broker::protocol::{action_cable, phoenix};
 use broker::session::{Action, Session};
 use broker::shard::{
     Delivery, End, FanOut, GroupKey, Input, Put, Restoring, ResumeSettings, Settings, Shard,
     SubscriberKey, Totals,
 };
 use broker::types::{
-    Arrival, Codec, Grant, Identifier, Join, Limits, PresenceId, SessionId, StreamCommand,
-    StreamName,
+    Arrival, Grant, Identifier, Join, Limits, PresenceId, SessionId, StreamCommand, StreamName,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -298,7 +298,7 @@ impl World {
     }
 
     fn cable_key(number: usize) -> SubscriberKey {
-        let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"i\""));
+        let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"i\""));
         SubscriberKey { session: SessionId::from_bits(number as u128), group }
     }
 
@@ -416,23 +416,23 @@ impl World {
     fn say(&mut self, number: usize, frame: &str) {
         let (unix, now) = (self.unix(), self.instant());
         let page = self.pages[number].as_mut().unwrap();
-        let request = protocol::decode(Codec::Phoenix, frame, page.session.called(), || unix);
+        let request = protocol::decode(phoenix::CODEC, frame, page.session.called(), || unix);
         let reference = request.reference.clone();
         let mut out = Vec::new();
         match page.session.handle(request, &Limits::default(), &Streams::default()) {
             Action::Forward { stream, identifier, watch, command } => {
-                let group = GroupKey { codec: Codec::Phoenix, watch, identifier };
+                let group = GroupKey { codec: phoenix::CODEC, watch, identifier };
                 let key = SubscriberKey { session: page.session.id(), group };
                 let input = Input::Command { key, recipient: number, command, reference };
                 self.shard.handle(&stream, input, now);
             }
             Action::Refuse { identifier, message, .. } => {
-                let group = GroupKey::new(Codec::Phoenix, identifier);
+                let group = GroupKey::new(phoenix::CODEC, identifier);
                 protocol::encode(&group, &message, reference.as_deref(), &mut out);
             }
             Action::Answer { message, .. } => {
                 let reference = reference.as_deref();
-                protocol::encode_connection(Codec::Phoenix, &message, reference, &mut out);
+                protocol::encode_connection(phoenix::CODEC, &message, reference, &mut out);
             }
             other @ Action::Nothing(_) => panic!("{other:?}"),
         }
@@ -443,7 +443,7 @@ impl World {
         self.deliver(0, 1);
         let now = self.instant();
         for held in self.page(number).session.end().subscriptions() {
-            let group = held.group(Codec::Phoenix);
+            let group = held.group(phoenix::CODEC);
             let key = SubscriberKey { session: SessionId::from_bits(number as u128), group };
             let input = Input::Ended { key, end: End::at(now) };
             self.shard.handle(&held.stream, input, now);
@@ -680,7 +680,7 @@ fn a_device_that_comes_back_after_a_restart_is_the_same_device() {
     let now = Clock::new().now();
     let mut shard = Shard::<usize>::new(settings(), now);
     shard.keep_changes();
-    let group = GroupKey::new(Codec::Phoenix, Identifier::from("\"room\""));
+    let group = GroupKey::new(phoenix::CODEC, Identifier::from("\"room\""));
     let key =
         |session| SubscriberKey { session: SessionId::from_bits(session), group: group.clone() };
     let join = |shard: &mut Shard<usize>, session| {
@@ -714,11 +714,11 @@ fn who_joins_a_full_stream_watches_and_is_told_why() {
         let frame = format!("[\"1\",\"1\",\"full\",\"phx_join\",{{\"meta\":{info}}}]");
         let client = Client::default().called(Some(id.into()));
         let mut session = Session::new(SessionId::from_bits(id.len() as u128), &client);
-        let request = protocol::decode(Codec::Phoenix, &frame, None, Duration::default);
+        let request = protocol::decode(phoenix::CODEC, &frame, None, Duration::default);
         let reference = request.reference.clone();
         let action = session.handle(request, &Limits::default(), &Streams::default());
         let Action::Forward { stream, identifier, watch, command } = action else { panic!() };
-        let group = GroupKey { codec: Codec::Phoenix, watch, identifier };
+        let group = GroupKey { codec: phoenix::CODEC, watch, identifier };
         let key = SubscriberKey { session: session.id(), group };
         let input = Input::Command { key, recipient: 0, command, reference };
         shard.handle(&stream, input, now);

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
+use broker::protocol::{action_cable, chat};
 use broker::shard::{Destination, End, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey};
 use broker::types::{
     Arrival, Codec, Grant, GroupKey, Identifier, Join, PresenceId, ServerMessage, SessionId,
@@ -24,7 +25,7 @@ const MOST_MEMBERS: usize = 2;
 const MOST_RECORDS: usize = 3;
 
 /// What the clients speak. A chat client leaves an orphan, which the next of its id takes up.
-const CODECS: [Codec; 3] = [Codec::ActionCable, Codec::ActionCable, Codec::Chat];
+const CODECS: [Codec; 3] = [action_cable::CODEC, action_cable::CODEC, chat::CODEC];
 
 /// Which client, in which stream, by which of its subscriptions.
 type Key = (usize, usize, usize);

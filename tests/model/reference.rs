@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
+use broker::protocol::action_cable;
 use broker::shard::{GroupKey, SubscriberKey, Totals};
 use broker::types::{
-    Arrival, Codec, CommandKind, Grant, HistoryRequest, Identifier, Join, JoinCause, LeaveCause,
-    Limit, Listed, Listing, Member, MemberChange, MemberList, PresenceChange, PresenceId,
-    Publication, RawJson, RecordChange, Repeat, ServerMessage, SessionId, StreamCommand,
-    StreamName, UpdateCause, Whisper,
+    Arrival, CommandKind, Grant, HistoryRequest, Identifier, Join, JoinCause, LeaveCause, Limit,
+    Listed, Listing, Member, MemberChange, MemberList, PresenceChange, PresenceId, Publication,
+    RawJson, RecordChange, Repeat, ServerMessage, SessionId, StreamCommand, StreamName,
+    UpdateCause, Whisper,
 };
 
 /// How many streams there are; a subscription's name says which one it is to.
@@ -354,7 +355,7 @@ impl Model {
                 self.lifetimes[stream] = self.subscriptions.len();
             }
             let identifier = Identifier::from(format!("\"{name}\""));
-            let group = GroupKey::new(Codec::ActionCable, identifier);
+            let group = GroupKey::new(action_cable::CODEC, identifier);
             self.subscriptions.push(Subscription {
                 connection,
                 name,

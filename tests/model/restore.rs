@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
 use broker::log::Change;
+use broker::protocol::{action_cable, phoenix};
 use broker::shard::{
     End, GroupKey, HistorySettings, Input, Put, Restoring, ResumeSettings, Settings, Shard,
     SubscriberKey, Totals,
 };
 use broker::types::{
-    Arrival, Codec, Grant, HistoryRequest, Identifier, Join, MemberList, Offset, PresenceId,
-    Publication, ServerMessage, SessionId, StreamCommand, StreamName,
+    Arrival, Grant, HistoryRequest, Identifier, Join, MemberList, Offset, PresenceId, Publication,
+    ServerMessage, SessionId, StreamCommand, StreamName,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -261,7 +262,7 @@ fn name(stream: usize) -> StreamName {
 }
 
 fn key(session: u32) -> SubscriberKey {
-    let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"a\""));
+    let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"a\""));
     SubscriberKey { session: SessionId::from_bits(session.into()), group }
 }
 
@@ -556,12 +557,12 @@ fn a_record_that_was_taken_over_is_as_it_was() {
         let command = StreamCommand::Subscribe { join, history: None, grant, arrival };
         shard.handle(&stream, Input::Command { key, recipient: 0, command, reference: None }, now);
     };
-    join(&mut shard, key(1, Codec::Phoenix), "1");
+    join(&mut shard, key(1, phoenix::CODEC), "1");
     while shard.poll_reply().is_some() {}
-    let ended = Input::Ended { key: key(1, Codec::Phoenix), end: End::at(now) };
+    let ended = Input::Ended { key: key(1, phoenix::CODEC), end: End::at(now) };
     shard.handle(&name(0), ended, now);
-    join(&mut shard, key(2, Codec::ActionCable), "2");
-    join(&mut shard, key(3, Codec::Phoenix), "1");
+    join(&mut shard, key(2, action_cable::CODEC), "2");
+    join(&mut shard, key(3, phoenix::CODEC), "1");
     let infos = |shard: &mut Shard<u32>| {
         let records = shard.records(&name(0));
         let infos = records[0].records.iter().map(|record| record.info.as_str().to_owned());

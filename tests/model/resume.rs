@@ -5,13 +5,14 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
+use broker::protocol::action_cable;
 use broker::shard::{
     Delivery, End, FanOut, GroupKey, HistorySettings, Input, Put, ResumeSettings, Settings, Shard,
     SubscriberKey, Totals,
 };
 use broker::types::{
-    Arrival, Codec, Grant, Identifier, Join, Listing, MemberList, PresenceId, ServerMessage,
-    SessionId, StreamCommand, StreamName,
+    Arrival, Grant, Identifier, Join, Listing, MemberList, PresenceId, ServerMessage, SessionId,
+    StreamCommand, StreamName,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -278,7 +279,7 @@ impl World {
     fn key(client: usize, session: u32) -> SubscriberKey {
         let identifier = Identifier::from(if client.is_multiple_of(2) { "\"a\"" } else { "\"b\"" });
         let session = SessionId::from_bits(session.into());
-        SubscriberKey { session, group: GroupKey::new(Codec::ActionCable, identifier) }
+        SubscriberKey { session, group: GroupKey::new(action_cable::CODEC, identifier) }
     }
 
     fn new_session(&mut self) -> u32 {

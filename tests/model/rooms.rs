@@ -8,6 +8,7 @@ use broker::auth::{Client, Streams};
 use broker::clock::Clock;
 use broker::protocol;
 use broker::protocol::websocket::frame_boundary;
+use broker::protocol::{action_cable, chat, typed};
 use broker::session::{Action, Session};
 use broker::shard::{End, GroupKey, Input, Shard, SubscriberKey, Totals};
 use broker::types::{Codec, Limits, Request, ServerMessage, SessionId};
@@ -65,8 +66,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(What::Typing),
         2 => Just(What::Vanish),
     ];
-    let codec =
-        prop_oneof![2 => Just(Codec::Chat), 2 => Just(Codec::Typed), 1 => Just(Codec::ActionCable)];
+    let codec = prop_oneof![2 => Just(chat::CODEC), 2 => Just(typed::CODEC), 1 => Just(action_cable::CODEC)];
     let step = prop_oneof![
         4 => (0..CLIENTS, codec).prop_map(|(client, codec)| Step::Open { client, codec }),
         12 => (0..CLIENTS, what, 0..NAMES.len())
@@ -190,8 +190,8 @@ impl Room {
                             self.vanish(number);
                             self.clients[client] = None;
                         }
-                        Codec::Chat => self.chat(number, what, NAMES[name]),
-                        Codec::Typed => self.typed(number, what, NAMES[name]),
+                        chat::CODEC => self.chat(number, what, NAMES[name]),
+                        typed::CODEC => self.typed(number, what, NAMES[name]),
                         _ => {}
                     }
                 }
@@ -213,9 +213,9 @@ impl Room {
             expected: Vec::new(),
             answers: Vec::new(),
             expected_answers: 0,
-            follows: codec != Codec::Chat,
+            follows: codec != chat::CODEC,
         });
-        if codec == Codec::ActionCable {
+        if codec == action_cable::CODEC {
             let identifier = json(r#"{"channel":"$pubsub","stream_name":"lobby"}"#);
             self.say(number, &format!(r#"{{"command":"subscribe","identifier":{identifier}}}"#));
         }
@@ -223,7 +223,7 @@ impl Room {
             self.request(number, Request::unnamed(Ok(first)));
             let opened =
                 r#"{"type":"presence.system","payload":{"message":"A new connection opened"}}"#;
-            self.tell(Codec::Typed, None, opened);
+            self.tell(typed::CODEC, None, opened);
         }
         number
     }
@@ -268,12 +268,12 @@ impl Room {
                     let data =
                         format!(r#"{{"username":{user},{content},"timestamp":"{TIMESTAMP}"}}"#);
                     self.tell(
-                        Codec::Chat,
+                        chat::CODEC,
                         None,
                         &format!(r#"{{"type":"message",{room},"data":{data}}}"#),
                     );
                     self.tell(
-                        Codec::Typed,
+                        typed::CODEC,
                         None,
                         &format!(r#"{{"type":"message","payload":{data}}}"#),
                     );
@@ -286,13 +286,13 @@ impl Room {
                 if joined {
                     let not = Some(number);
                     self.tell(
-                        Codec::Chat,
+                        chat::CODEC,
                         not,
                         &format!(r#"{{"type":"typing","username":{user}}}"#),
                     );
                     let payload = format!(r#"{{"username":{user}}}"#);
                     self.tell(
-                        Codec::Typed,
+                        typed::CODEC,
                         not,
                         &format!(r#"{{"type":"whisper","payload":{payload}}}"#),
                     );
@@ -389,7 +389,7 @@ impl Room {
             let user = json(name);
             self.tell_users(&format!(r#"{{"type":"user_left","username":{user}"#));
             let offline = format!(r#"{{"type":"presence.offline","payload":{{"user":{user}}}}}"#);
-            self.tell(Codec::Typed, None, &offline);
+            self.tell(typed::CODEC, None, &offline);
         }
     }
 
@@ -436,7 +436,7 @@ impl Room {
         let user = json(name);
         self.tell_users(&format!(r#"{{"type":"user_joined","username":{user}"#));
         let online = format!(r#"{{"type":"presence.online","payload":{{"user":{user}}}}}"#);
-        self.tell(Codec::Typed, None, &online);
+        self.tell(typed::CODEC, None, &online);
     }
 
     fn tell(&mut self, codec: Codec, except: Option<usize>, frame: &str) {
@@ -446,7 +446,7 @@ impl Room {
     /// Tells the chat's clients, with the users there are.
     fn tell_users(&mut self, frame: &str) {
         let users = list(&self.present);
-        self.tell_frame(Codec::Chat, None, frame, Some(&users));
+        self.tell_frame(chat::CODEC, None, frame, Some(&users));
     }
 
     fn tell_frame(&mut self, codec: Codec, except: Option<usize>, text: &str, users: Option<&str>) {
@@ -511,7 +511,7 @@ impl Room {
         };
         let told: Vec<_> = messages.iter().filter_map(frame).collect();
         let connection = &mut self.connections[number];
-        if connection.codec != Codec::ActionCable {
+        if connection.codec != action_cable::CODEC {
             let before = connection.told.len();
             let Some(expected) = connection.expected.get(before..before + told.len()) else {
                 panic!("connection {number} is told too much: {told:?}");
@@ -527,7 +527,7 @@ impl Room {
     fn check(&self, is_all: bool) {
         for connection in &self.connections {
             let Connection { codec, told, expected, answers, expected_answers, .. } = connection;
-            if *codec != Codec::ActionCable {
+            if *codec != action_cable::CODEC {
                 assert!(!is_all || told.len() == expected.len(), "something is missing");
                 assert_eq!(answers.len(), *expected_answers, "{answers:?}");
             }

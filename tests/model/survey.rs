@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
+use broker::protocol::action_cable;
 use broker::shard::{Attendee, End, Input, Shard, StreamSize, SubscriberKey};
 use broker::types::{
-    Arrival, Codec, Grant, GroupKey, Identifier, Join, MemberChange, SessionId, StreamCommand,
-    StreamName,
+    Arrival, Grant, GroupKey, Identifier, Join, MemberChange, SessionId, StreamCommand, StreamName,
 };
 
 use crate::shard::without_history;
@@ -15,7 +15,7 @@ const TTL: Duration = Duration::from_secs(15);
 const ALL: (usize, usize) = (usize::MAX, usize::MAX);
 
 fn key(session: u128) -> SubscriberKey {
-    let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"i\""));
+    let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"i\""));
     SubscriberKey { session: SessionId::from_bits(session), group }
 }
 

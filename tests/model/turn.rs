@@ -4,10 +4,11 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
+use broker::protocol::{action_cable, chat};
 use broker::shard::{End, Input, Shard, SubscriberKey};
 use broker::types::{
-    Arrival, Codec, Grant, GroupKey, Identifier, Join, MemberChange, PresenceId, ServerMessage,
-    SessionId, StreamCommand, StreamName, Watch,
+    Arrival, Grant, GroupKey, Identifier, Join, MemberChange, PresenceId, ServerMessage, SessionId,
+    StreamCommand, StreamName, Watch,
 };
 
 const SUBSCRIBERS: u32 = 10;
@@ -15,7 +16,7 @@ const MESSAGES: usize = 5;
 
 /// A room's subscribers' key.
 fn key(session: u32) -> SubscriberKey {
-    let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"room\""));
+    let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"room\""));
     SubscriberKey { session: SessionId::from_bits(session.into()), group }
 }
 
@@ -138,7 +139,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The room that everyone has left but one, and now there is a chat's client who has been told so far.
 fn chat_room(now: Instant) -> (Shard<u32>, [StreamName; 2]) {
     let (mut shard, streams) = left_room(now);
-    let group = GroupKey::new(Codec::Chat, Identifier::from("\"room\""));
+    let group = GroupKey::new(chat::CODEC, Identifier::from("\"room\""));
     let key = SubscriberKey { session: SessionId::from_bits(u128::MAX), group };
     let (join, history, arrival) = (None, None, Arrival::default());
     let command = StreamCommand::Subscribe { join, history, grant: Grant::OPEN, arrival };
@@ -155,7 +156,7 @@ fn told_to_chat(shard: &mut Shard<u32>, now: Instant) -> (usize, Vec<usize>) {
     while let Some(slice) = shard.poll_fan_out(100, now) {
         for message in &slice.messages {
             let ServerMessage::Presence(change) = message else { continue };
-            let is_chat = slice.group.codec == Codec::Chat;
+            let is_chat = slice.group.codec == chat::CODEC;
             assert!(is_chat || change.members.is_none(), "only a chat wants it");
             if is_chat && !matches!(change.member, MemberChange::Updated { .. }) {
                 events += 1;
@@ -220,7 +221,7 @@ fn a_list_larger_than_an_answer_may_be_is_not_repeated() {
     let now = Clock::new().now();
     let settings = crate::shard::without_history(TTL);
     let mut shard = Shard::new(broker::shard::Settings { max_answer: 50, ..settings }, now);
-    let group = GroupKey::new(Codec::Chat, Identifier::from("\"room\""));
+    let group = GroupKey::new(chat::CODEC, Identifier::from("\"room\""));
     for session in 0..3 {
         let key =
             SubscriberKey { session: SessionId::from_bits(session.into()), group: group.clone() };

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use broker::log::Change;
+use broker::protocol::action_cable;
 use broker::state::{Boot, Keeper, Loaded, Log, OpenError, State};
 use broker::telemetry::Instruments;
 use broker::types::{
-    Codec, Epoch, Grant, Identifier, Identity, Offset, Position, PresenceId, Publication, RawJson,
-    Rights, SessionId, StreamName, Watch,
+    Epoch, Grant, Identifier, Identity, Offset, Position, PresenceId, Publication, RawJson, Rights,
+    SessionId, StreamName, Watch,
 };
 
 /// The boot of tests that have one only.
@@ -55,7 +56,7 @@ pub(crate) fn joined(stream: &StreamName, session: u128, info: u64) -> [Change; 
         rights: Rights { join: true, whisper: false },
         identity: Identity { identifier: 9, presence_id: 0 },
     };
-    let (codec, stream) = (Codec::ActionCable, stream.clone());
+    let (codec, stream) = (action_cable::CODEC, stream.clone());
     let subscribed = Change::Subscribed {
         stream: stream.clone(),
         session,

@@ -1,7 +1,8 @@
 //! A client that sends more than it may, and one that asks for more than it takes in.
 
+use broker::protocol::action_cable;
 use broker::shard::{End, GroupKey, Input, SubscriberKey};
-use broker::types::{Arrival, Codec, Grant, Identifier, Join, Pace, StreamCommand};
+use broker::types::{Arrival, Grant, Identifier, Join, Pace, StreamCommand};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Frame, identifier, masked, pass, settle, text};
@@ -143,7 +144,7 @@ async fn without_a_limit_anything_goes() {
 /// Members of a room whose connections have ended, so that nobody is told of them.
 async fn populate(broker: &Parts, room: &str, members: usize, info: &str) {
     for number in 0..members {
-        let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"\""));
+        let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"\""));
         let key = SubscriberKey { session: broker.next_session(), group };
         let join = Join { id: format!("user-{number}").into(), info: info.into(), extra: None };
         let command = StreamCommand::Subscribe {

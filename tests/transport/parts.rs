@@ -13,11 +13,12 @@ use broker::net::{
 };
 use broker::node::{Presence, Router, Startup};
 use broker::outbound::{Outbox, Recipient};
+use broker::protocol::action_cable;
 use broker::protocol::action_cable::{Parameters, PingPrecision};
 use broker::session::Session;
 use broker::shard::{HistorySettings, Input, ResumeSettings};
 use broker::telemetry::Instruments;
-use broker::types::{Codec, Limits, Pace, SessionId, StreamName};
+use broker::types::{Limits, Pace, SessionId, StreamName};
 use bytes::Bytes;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::task::JoinHandle;
@@ -162,7 +163,7 @@ impl Parts {
     pub(crate) fn open(&self, pipe: Pipe, ping: Parameters, read: &[u8]) -> Connection {
         let place = self.context.admit(NOBODY).expect("a place");
         let outbox =
-            Outbox::new(Box::new(pipe), Codec::ActionCable, self.context.settings.max_outbox);
+            Outbox::new(Box::new(pipe), action_cable::CODEC, self.context.settings.max_outbox);
         let sid = self.next_session();
         let read = Bytes::copy_from_slice(read);
         let context = Arc::clone(&self.context);
@@ -181,7 +182,7 @@ impl Parts {
 
     /// Someone to tell things who has no connection.
     pub(crate) fn recipient(&self, pipe: Pipe) -> Recipient {
-        Outbox::new(Box::new(pipe), Codec::ActionCable, self.context.settings.max_outbox)
+        Outbox::new(Box::new(pipe), action_cable::CODEC, self.context.settings.max_outbox)
     }
 
     pub(crate) fn next_session(&self) -> SessionId {

@@ -2,6 +2,7 @@
 
 use broker::auth::{Access, Keys, Tokens};
 use broker::net::{HttpIo, Liveness, Peer, long_polling};
+use broker::protocol::phoenix;
 use hyper::body::Body as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
@@ -27,7 +28,7 @@ struct Poller {
 impl Poller {
     /// A client that knows nothing yet.
     fn new(broker: &Parts, query: &str) -> Self {
-        let route = long_polling(broker.context.clone());
+        let route = long_polling(broker.context.clone(), &phoenix::PROTOCOL);
         let query = format!("vsn=2.0.0&{query}");
         Self { route, http: HttpIo::new(), query, token: String::new() }
     }

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use broker::protocol::action_cable;
 use broker::shard::{End, GroupKey, Input, SubscriberKey};
-use broker::types::{Arrival, Codec, Grant, Identifier, SessionId, StreamCommand, StreamName};
+use broker::types::{Arrival, Grant, Identifier, SessionId, StreamCommand, StreamName};
 
 use crate::client::{Client, join, subscribe};
 use crate::parts::{Options, Parts, publication};
@@ -55,7 +56,7 @@ impl Drop for Key {
 
 /// An input that changes nothing.
 fn nothing() -> Input<broker::outbound::Recipient> {
-    let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"\""));
+    let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"\""));
     let key = SubscriberKey { session: SessionId::from_bits(u128::MAX), group };
     Input::Ended { key, end: End::at(broker::clock::Clock::new().now()) }
 }
@@ -85,7 +86,7 @@ async fn a_full_queue_blocks_whoever_needs_it_and_loses_nothing() {
         let door = Arc::clone(&door);
         move || door.pass()
     });
-    let group = GroupKey::new(Codec::ActionCable, Identifier::from("\"\""));
+    let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"\""));
     let subscriber = SubscriberKey { session: broker.next_session(), group };
     let command = StreamCommand::Subscribe {
         join: None,

@@ -1,6 +1,7 @@
 //! A reader of events: the request, and the far end of the connection that it becomes.
 
 use broker::net::{HttpIo, Peer, event_stream};
+use broker::protocol::sse;
 use hyper::body::Body as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
@@ -39,7 +40,7 @@ impl Reader {
 
     /// The answer to a request, and its connection as it is before that is sent.
     pub(crate) async fn request(broker: &Parts, query: &str, last: &str) -> (Response, HttpIo) {
-        let route = warp::service(event_stream(broker.context.clone()));
+        let route = warp::service(event_stream(broker.context.clone(), &sse::PROTOCOL));
         let mut request = Request::get(format!("/events?{query}")).body(String::new()).unwrap();
         if !last.is_empty() {
             request.headers_mut().insert("last-event-id", last.parse().unwrap());

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use broker::node::Resume;
+use broker::protocol::action_cable;
 use broker::shard::{GroupKey, SubscriberKey};
-use broker::types::{Codec, Identifier, SessionId};
+use broker::types::{Identifier, SessionId};
 use serde_json::json;
 
 use crate::client::{Client, identifier, masked, settle, subscribe, text};
@@ -15,7 +16,7 @@ use crate::pipe::pipe;
 async fn resume(broker: &Parts, stream: &str, from: &str) -> Vec<(String, String)> {
     let from = SessionId::parse(from).unwrap();
     let identifier = Identifier::from(json!(identifier(stream)).to_string());
-    let group = GroupKey::new(Codec::ActionCable, identifier);
+    let group = GroupKey::new(action_cable::CODEC, identifier);
     let (near, far) = pipe(1 << 20);
     let (to, recipient) = (broker.next_session(), broker.recipient(near));
     let from = SubscriberKey { session: from, group };

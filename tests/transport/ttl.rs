@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use broker::protocol::action_cable;
 use broker::shard::Input;
 use broker::shard::{GroupKey, SubscriberKey};
-use broker::types::{Arrival, Codec, Grant, Identifier, StreamCommand};
+use broker::types::{Arrival, Grant, Identifier, StreamCommand};
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 
@@ -97,7 +98,7 @@ async fn the_ttl_counts_from_the_end_even_if_the_shard_is_busy() {
         }
     });
     let identifier = Identifier::from("\"busy\"");
-    let group = GroupKey::new(Codec::ActionCable, identifier);
+    let group = GroupKey::new(action_cable::CODEC, identifier);
     let key = SubscriberKey { session: broker.next_session(), group };
     let command = StreamCommand::Subscribe {
         join: None,

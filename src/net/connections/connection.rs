@@ -28,7 +28,7 @@ use crate::session::{self, Action, Session};
 use crate::shard::{Input, SubscriberKey};
 use crate::types::{
     ClientCommand, CloseReason, CommandKind, ConnectionMessage, Extra, GroupKey, Identifier, Limit,
-    Reference, Request, SessionId, StreamName,
+    Reference, Request, SessionId, StreamName, Transport,
 };
 
 /// How much is read at once, into a buffer all connections of a thread share.
@@ -173,7 +173,7 @@ impl Connection {
         let max = client.context.settings.max_message;
         client.context.instruments.received_bytes.increment(bytes.len() as u64);
         client.outbox.hear(client.context.heartbeat.beat());
-        if !client.outbox.codec().is_framed() {
+        if client.outbox.codec().transport() == Transport::EventStream {
             return; // its client has said everything with its request
         }
         let result = self.reader.feed(bytes, max, &mut |event| client.handle(event, out));
@@ -305,9 +305,9 @@ impl Connection {
     /// Ends the session at once: whoever watches it needn't wait for the socket.
     fn begin_end(&mut self, reason: CloseReason) {
         self.client.end_session(reason);
-        let is_framed = self.client.outbox.codec().is_framed();
+        let has_close = self.client.outbox.codec().transport() == Transport::WebSocket;
         let client_closed = match reason {
-            _ if !is_framed => true, // without frames there is none that closes
+            _ if !has_close => true, // without frames there is none that closes
             CloseReason::ClientClosed
             | CloseReason::ClientGone
             | CloseReason::ProtocolError

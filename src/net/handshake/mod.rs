@@ -6,6 +6,6 @@ mod refusal;
 mod websocket;
 
 pub(super) use open::{check_origin, open, random_sid};
-pub(super) use params::HandshakeParams;
+pub(super) use params::read_params;
 pub(super) use refusal::{Refusal, note, refuse};
 pub use websocket::route;

@@ -4,12 +4,11 @@ use std::net::IpAddr;
 
 use warp::http::HeaderMap;
 
-use super::params::HandshakeParams;
 use super::refusal::Refusal;
 use crate::cors;
 use crate::net::connections::Opening;
 use crate::net::context::Context;
-use crate::protocol;
+use crate::protocol::{self, HandshakeParams};
 use crate::types::{Codec, SessionId};
 
 /// Admits a client, if there is room. Whether its token is valid shows in the connection, which may
@@ -19,7 +18,7 @@ pub(in crate::net) fn open(
     codec: Codec,
     client: IpAddr,
     query: &str,
-    params: HandshakeParams<'_>,
+    params: HandshakeParams,
 ) -> Result<Opening, Refusal> {
     if context.is_stopping() {
         return Err(Refusal::Stopping);

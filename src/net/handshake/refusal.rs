@@ -9,6 +9,7 @@ use warp::reply::Response;
 use crate::auth;
 use crate::net::admission::AdmissionError;
 use crate::net::context::Context;
+use crate::protocol::BadOffer;
 use crate::protocol::sse::BadQuery;
 use crate::types::HandshakeFailure;
 
@@ -19,12 +20,10 @@ pub(in crate::net) enum Refusal {
     NotWebSocket,
     #[error("only version 13 of the WebSocket protocol is supported")]
     Version,
-    #[error("only version 2 of the Phoenix serializer is supported: connect with vsn=2.0.0")]
-    Serializer,
     #[error("Sec-WebSocket-Key has to be 16 bytes in base64")]
     Key,
-    #[error("{0}")]
-    Subprotocol(String),
+    #[error(transparent)]
+    Offer(#[from] BadOffer),
     #[error("this origin may not connect: see --allowed-origins")]
     Origin,
     #[error("the broker is full: try again later")]
@@ -69,9 +68,7 @@ impl Refusal {
             Self::NotWebSocket => (StatusCode::UPGRADE_REQUIRED, HandshakeFailure::NotWebSocket),
             Self::Version => (StatusCode::UPGRADE_REQUIRED, HandshakeFailure::Version),
             Self::Key => (StatusCode::BAD_REQUEST, HandshakeFailure::Key),
-            Self::Subprotocol(_) | Self::Serializer => {
-                (StatusCode::BAD_REQUEST, HandshakeFailure::Subprotocol)
-            }
+            Self::Offer(_) => (StatusCode::BAD_REQUEST, HandshakeFailure::Subprotocol),
             Self::Origin => (StatusCode::FORBIDDEN, HandshakeFailure::Origin),
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Full),
             Self::Address => (StatusCode::TOO_MANY_REQUESTS, HandshakeFailure::Address),

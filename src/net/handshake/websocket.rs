@@ -11,18 +11,18 @@ use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
 use super::open::open;
-use super::params::HandshakeParams;
+use super::params::read_params;
 use super::refusal::{Refusal, note, refuse};
 use crate::filters;
 use crate::net::admission::Peer;
 use crate::net::admission::address;
 use crate::net::context::Context;
 use crate::net::http_io::HttpIo;
+use crate::protocol::Protocol;
 use crate::protocol::websocket::accept_key;
-use crate::types::Codec;
 
 /// The WebSocket route of a protocol.
-pub fn route(context: Arc<Context>, codec: Codec) -> BoxedFilter<(Response,)> {
+pub fn route(context: Arc<Context>, protocol: &'static Protocol) -> BoxedFilter<(Response,)> {
     filters::method("GET", "GET")
         .and(warp::header::headers_cloned())
         .and(filters::query())
@@ -31,7 +31,7 @@ pub fn route(context: Arc<Context>, codec: Codec) -> BoxedFilter<(Response,)> {
         .and(warp::ext::optional::<OnUpgrade>())
         .map(move |headers: HeaderMap, query: String, Peer(peer), http: HttpIo, upgrade| {
             let client = address::client(peer, &headers, &context.proxies);
-            match accept(&context, codec, client, (&headers, &query), upgrade) {
+            match accept(&context, protocol, client, (&headers, &query), upgrade) {
                 Ok(response) => {
                     http.defer_writes();
                     response
@@ -44,7 +44,7 @@ pub fn route(context: Arc<Context>, codec: Codec) -> BoxedFilter<(Response,)> {
 
 fn accept(
     context: &Arc<Context>,
-    codec: Codec,
+    protocol: &Protocol,
     client: IpAddr,
     (headers, query): (&HeaderMap, &str),
     upgrade: Option<OnUpgrade>,
@@ -63,16 +63,14 @@ fn accept(
     let key = headers.get(header::SEC_WEBSOCKET_KEY);
     let accept = key.and_then(|key| accept_key(key.as_bytes())).ok_or(Refusal::Key)?;
     let accept = HeaderValue::try_from(accept).map_err(|_| Refusal::Key)?;
-    let params = HandshakeParams::read(codec, &context.token, headers, query)?;
+    let params = read_params(protocol, &context.token, headers, query)?;
     let origins = context.access.origins.as_ref();
     if origins.is_some_and(|allowed| !allowed.allow(origin(headers))) {
         return Err(Refusal::Origin);
     }
     let subprotocol = params.subprotocol;
-    let opening = open(context, codec, client, query, params)?;
-    if let (Codec::Phoenix, Err(refused)) = (codec, &opening.admitted) {
-        // after each successful handshake the client resets its reconnect delay, so a refusal here
-        // would make it reconnect at once
+    let opening = open(context, protocol.codec, client, query, params)?;
+    if let (true, Err(refused)) = (protocol.refuses_by_status, &opening.admitted) {
         return Err(Refusal::Forbidden(*refused));
     }
     tracing::debug!(%client, sid = %opening.sid, "handshake accepted");

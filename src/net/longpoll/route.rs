@@ -19,10 +19,10 @@ use crate::cors;
 use crate::filters;
 use crate::net::admission::{Peer, address};
 use crate::net::context::Context;
-use crate::net::handshake::{self, HandshakeParams, Refusal};
+use crate::net::handshake::{self, Refusal};
 use crate::net::http_io::HttpIo;
+use crate::protocol::Protocol;
 use crate::protocol::query::parameter;
-use crate::types::Codec;
 
 /// Duration of a poll: half of the client's own timeout.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -40,6 +40,7 @@ const TOKEN_PARAMETER: &str = "token";
 #[derive(Debug)]
 struct Polls {
     context: Arc<Context>,
+    protocol: &'static Protocol,
     tokens: Arc<Tokens<PollClient>>,
 }
 
@@ -55,9 +56,9 @@ struct Answer {
     error: Option<String>,
 }
 
-/// The routes of long polling.
-pub fn route(context: Arc<Context>) -> BoxedFilter<(Response,)> {
-    let polls = Arc::new(Polls { context, tokens: Arc::default() });
+/// The routes of long polling for a protocol.
+pub fn route(context: Arc<Context>, protocol: &'static Protocol) -> BoxedFilter<(Response,)> {
+    let polls = Arc::new(Polls { context, protocol, tokens: Arc::default() });
     let request = warp::header::headers_cloned().and(filters::query());
     let polling = Arc::clone(&polls);
     let get = filters::method("GET", METHODS)
@@ -117,9 +118,9 @@ impl Polls {
 
     /// Opens a connection for a client that has none, or whose connection has ended.
     fn open(&self, client: IpAddr, (headers, query): (&HeaderMap, &str)) -> Result<Token, Refusal> {
-        let Self { context, tokens } = self;
-        let params = HandshakeParams::read(Codec::Phoenix, &context.token, headers, query)?;
-        let opening = handshake::open(context, Codec::Phoenix, client, query, params)?;
+        let Self { context, protocol, tokens } = self;
+        let params = handshake::read_params(protocol, &context.token, headers, query)?;
+        let opening = handshake::open(context, protocol.codec, client, query, params)?;
         if let Err(refused) = opening.admitted {
             return Err(Refusal::Unauthorized(refused));
         }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 
 use crate::log::Change;
+use crate::protocol;
 use crate::types::{
-    Codec, Epoch, Grant, Identifier, Identity, Label, Offset, Position, PresenceId, Publication,
-    RawJson, Rights, SessionId, StreamName, Watch,
+    Epoch, Grant, Identifier, Identity, Label, Offset, Position, PresenceId, Publication, RawJson,
+    Rights, SessionId, StreamName, Watch,
 };
 
 /// What a file consists of.
@@ -74,14 +75,7 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
             };
             begin(tag, stream, out);
             id(*session, out);
-            out.push(match codec {
-                Codec::ActionCable => 0,
-                Codec::Phoenix => 1,
-                Codec::Typed => 2,
-                Codec::Chat => 3,
-                Codec::Sse { raw: false } => 4,
-                Codec::Sse { raw: true } => 5,
-            });
+            out.push(codec.number());
             text(identifier.as_str(), out);
             let Grant { rights: Rights { join, whisper }, identity } = grant;
             out.push(u8::from(*join) * JOIN + u8::from(*whisper) * WHISPER);
@@ -255,14 +249,9 @@ fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
         tag::SUBSCRIBED | tag::SUBSCRIBED_TO => Change::Subscribed {
             stream,
             session: fields.id()?,
-            codec: match fields.array()? {
-                [0] => Codec::ActionCable,
-                [1] => Codec::Phoenix,
-                [2] => Codec::Typed,
-                [3] => Codec::Chat,
-                [4] => Codec::Sse { raw: false },
-                [5] => Codec::Sse { raw: true },
-                _ => return None,
+            codec: {
+                let [number] = fields.array()?;
+                protocol::codec(number)?
             },
             watch: match kind {
                 tag::SUBSCRIBED_TO => Watch::Occupancy,

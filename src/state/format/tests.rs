@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::log::Change;
+use crate::protocol::{action_cable, chat, phoenix, sse, typed};
 use crate::types::{
     Codec, Extra, Grant, Identifier, Identity, Label, Labels, Offset, Position, Publication,
     RawJson, Rights, SessionId, Watch,
@@ -51,11 +52,12 @@ fn labels() -> impl Strategy<Value = Labels> {
 
 fn group() -> impl Strategy<Value = (Codec, Watch)> {
     let codec = prop_oneof![
-        Just(Codec::ActionCable),
-        Just(Codec::Phoenix),
-        Just(Codec::Typed),
-        Just(Codec::Chat),
-        any::<bool>().prop_map(|raw| Codec::Sse { raw }),
+        Just(action_cable::CODEC),
+        Just(phoenix::CODEC),
+        Just(typed::CODEC),
+        Just(chat::CODEC),
+        Just(sse::CODEC),
+        Just(sse::RAW),
     ];
     (codec, prop_oneof![Just(Watch::Members), Just(Watch::Occupancy)])
 }

@@ -5,20 +5,7 @@ use std::io::Write as _;
 
 use crate::types::Extra;
 
-use super::websocket;
 use crate::types::RawJson;
-
-/// What a text frame without a payload has.
-const EMPTY_FRAME: usize = 2;
-
-/// Appends a text frame of what `body` appends; nothing if that is nothing.
-pub(super) fn text_frame(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    websocket::write_text(out, body);
-    if out.len() == start + EMPTY_FRAME {
-        out.truncate(start);
-    }
-}
 
 /// Appends a text as a JSON string.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
@@ -61,15 +48,6 @@ pub(super) fn data(out: &mut Vec<u8>, extra: &Extra) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_empty_body_is_no_frame() {
-        let mut out = b"before".to_vec();
-        text_frame(&mut out, |_| {});
-        assert_eq!(out, b"before");
-        text_frame(&mut out, |out| out.push(b'a'));
-        assert_eq!(out, b"before\x81\x01a");
-    }
 
     #[test]
     fn an_array_of_strings() {

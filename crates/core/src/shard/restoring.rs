@@ -200,7 +200,7 @@ impl<R: Destination> Shard<R> {
             let group = groups.get(&(*session, identifier.clone()));
             let group = group.map(|(group, _)| group.clone());
             let is_orphan = group.is_none() || !resumable;
-            let codec = Codec::ActionCable; // of a connection that is gone, it only names the record
+            let codec = Codec::GONE; // it only names the record
             let group = group.unwrap_or_else(|| GroupKey::new(codec, identifier.clone()));
             let owner = SubscriberKey { session: *session, group };
             let Some(stream) = self.streams.get_mut(index as usize) else { continue };

@@ -1,49 +1,130 @@
-//! What connections speak, and what makes subscribers alike.
+//! How subscribers are spoken to, and what makes them a group.
 
 use super::Identifier;
 
-/// Which wire protocol a connection speaks.
+/// How messages travel to a client, and by that what is put around each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Codec {
-    /// Action Cable in JSON, base and extended alike: they differ in name only.
-    ActionCable,
-    /// Phoenix Channels, version 2 of the serializer.
-    Phoenix,
-    /// JSON objects with a `type` and a `payload`.
-    Typed,
-    /// The chat room's flat JSON.
-    Chat,
-    /// Server-sent events.
-    Sse {
-        /// Only what is published, without anything around it.
-        raw: bool,
-    },
+pub enum Transport {
+    /// A WebSocket: a text frame each.
+    WebSocket,
+    /// A stream of server-sent events: an event each.
+    EventStream,
+    /// Answers to requests that wait: an item of a list each.
+    LongPolling,
+}
+
+impl Transport {
+    /// Whether the client answers native pings, which proves what it has got.
+    pub const fn has_pings(self) -> bool {
+        matches!(self, Self::WebSocket)
+    }
+}
+
+/// What a protocol's clients can do or need, as far as it makes a difference to streams and
+/// connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Capabilities(u8);
+
+impl Capabilities {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// A client can take over an earlier session, as it is told its sid.
+    pub const RESUMES: Self = Self(1);
+    /// Clients expect a ping of the protocol's own.
+    pub const PINGS: Self = Self(1 << 1);
+    /// Clients are told of each device of a member, not only of the member.
+    pub const RECORDS: Self = Self(1 << 2);
+    /// Several presence events make one message.
+    pub const MERGES_EVENTS: Self = Self(1 << 3);
+    /// A presence event comes with the list of all members.
+    pub const REPEATS_MEMBERS: Self = Self(1 << 4);
+    /// Clients learn from nothing but the close code whether to connect again.
+    pub const CLOSE_CODES: Self = Self(1 << 5);
+
+    /// These and others.
+    #[must_use]
+    pub const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    const fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
+    const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// How a subscriber is spoken to: in which wire format, over which transport, and what that implies.
+///
+/// It is small, as each group of subscribers has one. What stands behind its number is in the registry
+/// of protocols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Codec {
+    number: u8,
+    transport: Transport,
+    capabilities: Capabilities,
 }
 
 impl Codec {
-    /// Whether a client can take an earlier session over: it is told its sid.
+    /// Of a connection that is gone, where it doesn't matter any more.
+    pub const GONE: Self = Self::new(u8::MAX, Capabilities::NONE);
+
+    /// The codec of a number, over a WebSocket.
+    pub const fn new(number: u8, capabilities: Capabilities) -> Self {
+        Self { number, transport: Transport::WebSocket, capabilities }
+    }
+
+    /// The same over another transport. Where no ping proves what arrived, no session is resumed.
+    #[must_use]
+    pub const fn over(self, transport: Transport) -> Self {
+        let capabilities = if transport.has_pings() {
+            self.capabilities
+        } else {
+            self.capabilities.without(Capabilities::RESUMES)
+        };
+        Self { transport, capabilities, ..self }
+    }
+
+    /// The number that files on disk have for it, whatever the transport. It never changes.
+    pub const fn number(self) -> u8 {
+        self.number
+    }
+
+    /// How messages travel.
+    pub const fn transport(self) -> Transport {
+        self.transport
+    }
+
+    /// Whether a client can take an earlier session over.
     pub const fn resumes(self) -> bool {
-        matches!(self, Self::ActionCable)
+        self.capabilities.has(Capabilities::RESUMES)
     }
 
-    /// Whether it is WebSocket frames that its messages travel in.
-    pub const fn is_framed(self) -> bool {
-        !matches!(self, Self::Sse { .. })
-    }
-
-    /// Whether its clients expect a ping of the protocol's own.
+    /// Whether clients expect a ping of the protocol's own.
     pub const fn pings(self) -> bool {
-        matches!(self, Self::ActionCable | Self::Sse { .. })
+        self.capabilities.has(Capabilities::PINGS)
     }
 
-    /// Whether it tells all members whenever one comes or goes.
-    pub const fn repeats_members(self) -> bool {
-        matches!(self, Self::Chat)
+    /// Whether clients are told of each device of a member.
+    pub const fn tells_records(self) -> bool {
+        self.capabilities.has(Capabilities::RECORDS)
     }
 
-    /// Whether several events of presence make one message.
+    /// Whether several presence events make one message.
     pub const fn merges_events(self) -> bool {
-        matches!(self, Self::Phoenix)
+        self.capabilities.has(Capabilities::MERGES_EVENTS)
+    }
+
+    /// Whether a presence event comes with the list of all members.
+    pub const fn repeats_members(self) -> bool {
+        self.capabilities.has(Capabilities::REPEATS_MEMBERS)
+    }
+
+    /// Whether clients learn from the close code alone whether to connect again.
+    pub const fn goes_by_close_code(self) -> bool {
+        self.capabilities.has(Capabilities::CLOSE_CODES)
     }
 }
 
@@ -62,10 +143,10 @@ impl Watch {
     pub const ALL: [Self; 2] = [Self::Members, Self::Occupancy];
 }
 
-/// What makes subscribers of a stream a group: they are told the same in the same words.
+/// What makes subscribers of a stream a group: equal, they are told the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GroupKey {
-    /// What they speak.
+    /// How they are spoken to.
     pub codec: Codec,
     /// What they want to know of presence.
     pub watch: Watch,

@@ -18,7 +18,7 @@ mod sharing;
 
 pub use cause::{DropCause, FetchOutcome, JoinCause, LeaveCause, ResumeOutcome, UpdateCause};
 pub use close::CloseReason;
-pub use codec::{Codec, GroupKey, Reference, Watch};
+pub use codec::{Capabilities, Codec, GroupKey, Reference, Transport, Watch};
 pub use command::{
     Arrival, BadCommand, ClientCommand, CommandKind, Head, HistoryRequest, Join, JoinRequest,
     Listing, NOT_PRESENT, Repeat, Request, StreamCommand, Target,

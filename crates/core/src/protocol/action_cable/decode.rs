@@ -17,7 +17,7 @@ use crate::types::{
 };
 
 /// Reads one frame.
-pub fn decode(text: &str) -> Result<ClientCommand<'_>, BadCommand<'_>> {
+pub(super) fn decode(text: &str) -> Result<ClientCommand<'_>, BadCommand<'_>> {
     let (kind, frame) = open(text)?;
     if kind == CommandKind::Ping {
         return Ok(ClientCommand::Ping);
@@ -33,7 +33,7 @@ pub fn decode(text: &str) -> Result<ClientCommand<'_>, BadCommand<'_>> {
 }
 
 /// Reads of a frame only which command it is and about which subscription.
-pub fn decode_head(text: &str) -> Head<'_> {
+pub(super) fn decode_head(text: &str) -> Head<'_> {
     let (kind, identifier) = match open(text) {
         Ok((kind, frame)) => (kind, frame.identifier()),
         Err(BadCommand { kind, identifier, .. }) => (kind, identifier),

@@ -7,7 +7,11 @@ use crate::types::{
 };
 
 /// Appends a message about a subscription; nothing if the protocol has no frame for it.
-pub fn encode(identifier: &Identifier, message: &ServerMessage, out: &mut Vec<u8>) {
+pub(in crate::protocol) fn encode(
+    identifier: &Identifier,
+    message: &ServerMessage,
+    out: &mut Vec<u8>,
+) {
     match message {
         ServerMessage::Confirmed => about(out, "confirm_subscription", identifier),
         ServerMessage::Rejected(_) => about(out, "reject_subscription", identifier),
@@ -54,7 +58,7 @@ pub fn encode(identifier: &Identifier, message: &ServerMessage, out: &mut Vec<u8
 
 /// Appends what a presence frame holds; nothing for what isn't about presence, or what others don't
 /// notice.
-pub fn encode_presence(message: &ServerMessage, out: &mut Vec<u8>) {
+pub(in crate::protocol) fn encode_presence(message: &ServerMessage, out: &mut Vec<u8>) {
     match message {
         ServerMessage::Presence(change) => event(out, &change.id, &change.member, &change.extra),
         ServerMessage::Missed { id, change, extra } => event(out, id, change, extra),
@@ -110,7 +114,7 @@ fn write_members(members: &MemberList, out: &mut Vec<u8>) {
 }
 
 /// Appends a message about the connection.
-pub fn encode_connection(message: &ConnectionMessage, out: &mut Vec<u8>) {
+pub(in crate::protocol) fn encode_connection(message: &ConnectionMessage, out: &mut Vec<u8>) {
     match message {
         ConnectionMessage::Welcome { sid, restored } => {
             append(out, format_args!("{{\"type\":\"welcome\",\"sid\":\"{sid}\""));

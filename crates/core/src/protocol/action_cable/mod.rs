@@ -8,11 +8,72 @@ mod decode;
 mod encode;
 mod parameters;
 
-pub use decode::{decode, decode_head, target};
-pub use encode::{encode, encode_connection, encode_presence, encode_presence_info};
-pub use parameters::{
-    Parameters, PingPrecision, choose_subprotocol, repeat, token_in_subprotocols,
+pub use decode::target;
+pub use encode::encode_presence_info;
+pub use parameters::{Parameters, PingPrecision, choose_subprotocol, token_in_subprotocols};
+
+pub(super) use encode::{encode, encode_connection, encode_presence};
+
+use std::time::Duration;
+
+use super::registry::{Protocol, WireFormat};
+use crate::types::{
+    Capabilities, Codec, ConnectionMessage, GroupKey, Head, PresenceId, Reference, Request,
+    ServerMessage, Transport,
 };
+
+/// How its clients are spoken to.
+pub const CODEC: Codec = Codec::new(0, Capabilities::RESUMES.and(Capabilities::PINGS));
+
+/// Its row among the protocols.
+pub static PROTOCOL: Protocol = Protocol {
+    name: "action-cable",
+    path: "/cable",
+    transports: &[(Transport::WebSocket, "")],
+    codec: CODEC,
+    variants: &[],
+    format: &Format,
+    handshake: Some(parameters::handshake),
+    refuses_by_status: false,
+    reserved_presence_ids: &[],
+};
+
+struct Format;
+
+impl WireFormat for Format {
+    fn decode<'a>(
+        &self,
+        text: &'a str,
+        _called: Option<&PresenceId>,
+        _now: &dyn Fn() -> Duration,
+    ) -> Request<'a> {
+        Request::unnamed(decode::decode(text))
+    }
+
+    fn decode_head<'a>(&self, text: &'a str) -> Head<'a> {
+        decode::decode_head(text)
+    }
+
+    fn encode(
+        &self,
+        group: &GroupKey,
+        message: &ServerMessage,
+        _reference: Option<&Reference>,
+        out: &mut Vec<u8>,
+    ) {
+        encode(&group.identifier, message, out);
+    }
+
+    fn encode_connection(
+        &self,
+        _codec: Codec,
+        message: &ConnectionMessage,
+        _reference: Option<&Reference>,
+        out: &mut Vec<u8>,
+    ) {
+        encode_connection(message, out);
+    }
+}
 
 /// The subprotocols, the default first.
 pub const SUBPROTOCOLS: [&str; 2] = ["actioncable-v1-json", "actioncable-v1-ext-json"];
@@ -52,7 +113,7 @@ pub fn is_frame_type(name: &str) -> bool {
 }
 
 /// The parameter in which a client names the session it wants back.
-pub const SESSION_PARAMETER: &str = "sid";
+const SESSION_PARAMETER: &str = "sid";
 
 /// The header in which it may do that, too.
-pub const SESSION_HEADER: &str = "x-anycable-restore-sid";
+const SESSION_HEADER: &str = "x-anycable-restore-sid";

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{SUBPROTOCOLS, TOKEN_SUBPROTOCOL, UNSUPPORTED};
+use super::{SESSION_HEADER, SESSION_PARAMETER, SUBPROTOCOLS, TOKEN_SUBPROTOCOL, UNSUPPORTED};
+use crate::protocol::handshake::{BadOffer, HandshakeParams, Offer};
 use crate::protocol::query::parameter;
-use crate::types::Repeat;
+use crate::types::{Repeat, SessionId};
 
 /// How finely a ping's timestamp tells the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -67,6 +68,23 @@ impl Parameters {
     }
 }
 
+/// Finds in a handshake what the client asks for.
+pub(super) fn handshake(offer: &Offer<'_>) -> Result<HandshakeParams, BadOffer> {
+    let subprotocols = || offer.subprotocols.iter().copied();
+    let subprotocol =
+        choose_subprotocol(subprotocols()).map_err(|error| BadOffer(error.to_string()))?;
+    let header = (offer.header)(SESSION_HEADER);
+    Ok(HandshakeParams {
+        subprotocol,
+        token: token_in_subprotocols(subprotocols()).map(str::to_owned),
+        resume: header
+            .and_then(|sid| SessionId::parse(&sid))
+            .or_else(|| SessionId::parse(&parameter(offer.query, SESSION_PARAMETER)?)),
+        repeat: repeat(subprotocol, subprotocols()),
+        called: None,
+    })
+}
+
 /// The subprotocol for a connection from what its client offers, in the client's order; the
 /// default if it offers none. `Err` if it offers only others.
 pub fn choose_subprotocol<'a>(
@@ -90,7 +108,7 @@ pub fn choose_subprotocol<'a>(
 /// `@anycable/core` repeats a subscribe after 5 s and unsubscribes at a confirmation that it doesn't wait for
 /// (`action_cable/index.js`). `@rails/actioncable` repeats it every 500 ms until it is confirmed, also for a second
 /// element of a page with the same identifier (`subscription_guarantor.js`).
-pub fn repeat<'a>(chosen: Option<&str>, offered: impl IntoIterator<Item = &'a str>) -> Repeat {
+fn repeat<'a>(chosen: Option<&str>, offered: impl IntoIterator<Item = &'a str>) -> Repeat {
     let [base, _] = SUBPROTOCOLS;
     let mut names = offered.into_iter().flat_map(|list| list.split(',')).map(str::trim);
     let is_rails = chosen == Some(base) && names.any(|name| name == UNSUPPORTED);

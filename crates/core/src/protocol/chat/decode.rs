@@ -17,7 +17,7 @@ use crate::types::{
 };
 
 /// Reads one frame of a client that is called something or not.
-pub fn decode<'a>(
+pub(super) fn decode<'a>(
     text: &'a str,
     called: Option<&PresenceId>,
     now: Duration,
@@ -31,7 +31,7 @@ pub fn decode<'a>(
 }
 
 /// Reads of a frame only what it takes to refuse it.
-pub fn decode_head(text: &str) -> Head<'_> {
+pub(super) fn decode_head(text: &str) -> Head<'_> {
     let (kind, identifier) = match open(text) {
         Ok((kind, frame)) => (kind, frame.room().ok().map(|room| room.identifier)),
         Err(BadCommand { kind, identifier, .. }) => (kind, identifier),

@@ -5,9 +5,69 @@ mod decode;
 mod encode;
 mod message;
 
-pub use decode::{decode, decode_head};
-pub use encode::{encode, encode_connection};
 pub use message::encode_history;
+
+use std::time::Duration;
+
+use super::registry::{Protocol, WireFormat};
+use crate::types::{
+    Capabilities, Codec, ConnectionMessage, GroupKey, Head, PresenceId, Reference, Request,
+    ServerMessage, Transport,
+};
+
+/// How its clients are spoken to.
+pub const CODEC: Codec =
+    Codec::new(3, Capabilities::REPEATS_MEMBERS.and(Capabilities::CLOSE_CODES));
+
+/// Its row among the protocols.
+pub static PROTOCOL: Protocol = Protocol {
+    name: "chat",
+    path: "/chat",
+    transports: &[(Transport::WebSocket, "")],
+    codec: CODEC,
+    variants: &[],
+    format: &Format,
+    handshake: None,
+    refuses_by_status: false,
+    reserved_presence_ids: &[],
+};
+
+struct Format;
+
+impl WireFormat for Format {
+    fn decode<'a>(
+        &self,
+        text: &'a str,
+        called: Option<&PresenceId>,
+        now: &dyn Fn() -> Duration,
+    ) -> Request<'a> {
+        Request::unnamed(decode::decode(text, called, now()))
+    }
+
+    fn decode_head<'a>(&self, text: &'a str) -> Head<'a> {
+        decode::decode_head(text)
+    }
+
+    fn encode(
+        &self,
+        group: &GroupKey,
+        message: &ServerMessage,
+        _reference: Option<&Reference>,
+        out: &mut Vec<u8>,
+    ) {
+        encode::encode(&group.identifier, message, out);
+    }
+
+    fn encode_connection(
+        &self,
+        _codec: Codec,
+        message: &ConnectionMessage,
+        _reference: Option<&Reference>,
+        out: &mut Vec<u8>,
+    ) {
+        encode::encode_connection(message, out);
+    }
+}
 
 /// What somebody is called who gives no name.
 pub const GUEST: &str = "Guest";

@@ -3,14 +3,18 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
+use crate::protocol::handshake::{BadOffer, HandshakeParams, Offer};
+use crate::protocol::query::parameter;
+use crate::types::PresenceId;
+
 /// The parameter that names the version of the serializer.
-pub const VERSION_PARAMETER: &str = "vsn";
+const VERSION_PARAMETER: &str = "vsn";
 
 /// The parameter by which a client says who it is, where anyone may be anybody.
-pub const USER_PARAMETER: &str = "user_id";
+const USER_PARAMETER: &str = "user_id";
 
 /// The header in which a client that polls sends its `authToken`.
-pub const TOKEN_HEADER: &str = "x-phoenix-authtoken";
+const TOKEN_HEADER: &str = "x-phoenix-authtoken";
 
 /// The subprotocol a client offers along with its token.
 const SUBPROTOCOL: &str = "phoenix";
@@ -18,15 +22,36 @@ const SUBPROTOCOL: &str = "phoenix";
 /// A subprotocol that is none but carries a token.
 const TOKEN_SUBPROTOCOL: &str = "base64url.bearer.phx.";
 
+/// Finds in a handshake what the client asks for.
+pub(super) fn handshake(offer: &Offer<'_>) -> Result<HandshakeParams, BadOffer> {
+    let version = parameter(offer.query, VERSION_PARAMETER);
+    if version.is_none_or(|version| !version.starts_with("2.")) {
+        let bad = "only version 2 of the Phoenix serializer is supported: connect with vsn=2.0.0";
+        return Err(BadOffer(bad.to_owned()));
+    }
+    let subprotocols = || offer.subprotocols.iter().copied();
+    let called = parameter(offer.query, USER_PARAMETER).filter(|id| !id.is_empty());
+    Ok(HandshakeParams {
+        subprotocol: choose_subprotocol(subprotocols()),
+        // the client has a token in one of these, by how it connects
+        token: token_in_subprotocols(subprotocols()).or_else(|| {
+            let token = (offer.header)(TOKEN_HEADER)?.into_owned();
+            Some(token).filter(|token| !token.is_empty())
+        }),
+        called: called.map(|id| PresenceId::from(&*id)),
+        ..HandshakeParams::default()
+    })
+}
+
 /// The subprotocol for a connection from what its client offers; a client without a token offers
 /// none, and others are left unanswered.
-pub fn choose_subprotocol<'a>(offered: impl IntoIterator<Item = &'a str>) -> Option<&'static str> {
+fn choose_subprotocol<'a>(offered: impl IntoIterator<Item = &'a str>) -> Option<&'static str> {
     names(offered).any(|name| name == SUBPROTOCOL).then_some(SUBPROTOCOL)
 }
 
 /// The token among the subprotocols that a client offers. The client calls it base64url, and writes
 /// the other alphabet.
-pub fn token_in_subprotocols<'a>(offered: impl IntoIterator<Item = &'a str>) -> Option<String> {
+fn token_in_subprotocols<'a>(offered: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let encoded = names(offered).find_map(|name| name.strip_prefix(TOKEN_SUBPROTOCOL))?;
     let encoded = encoded.trim_end_matches('=');
     let bytes = STANDARD_NO_PAD.decode(encoded).or_else(|_| URL_SAFE_NO_PAD.decode(encoded));

@@ -25,7 +25,7 @@ use crate::types::{
 const LONGEST_REFERENCE: usize = 64;
 
 /// Reads one frame, received at a time since the Unix epoch.
-pub fn decode(text: &str, now: impl FnOnce() -> Duration) -> Request<'_> {
+pub(super) fn decode(text: &str, now: impl FnOnce() -> Duration) -> Request<'_> {
     let (Head { reference, kind, identifier }, opened) = open(text);
     let command = match (opened, identifier) {
         (Ok(Opened { event: Event::Heartbeat, .. }), _) => Ok(ClientCommand::Ping),
@@ -37,7 +37,7 @@ pub fn decode(text: &str, now: impl FnOnce() -> Duration) -> Request<'_> {
 }
 
 /// Reads of a frame only which command it is and about which subscription.
-pub fn decode_head(text: &str) -> Head<'_> {
+pub(super) fn decode_head(text: &str) -> Head<'_> {
     open(text).0
 }
 

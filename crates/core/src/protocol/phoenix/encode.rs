@@ -1,4 +1,4 @@
-//! Messages → frames for the client.
+//! Messages → texts for the client.
 //!
 //! A client drops a frame that has the `join_ref` of an earlier subscription, so what answers a request
 //! has the request's, and what all are told has none.
@@ -7,11 +7,12 @@ use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use super::{ERROR, HEARTBEAT_TOPIC, OCCUPANCY, is_reserved};
+use crate::protocol;
 use crate::protocol::meta;
-use crate::protocol::write::{append, string, text_frame};
+use crate::protocol::write::{append, string};
 use crate::types::{
-    ConnectionMessage, Extra, Identifier, PresenceChange, PresenceId, RawJson, RecordChange,
-    RecordList, Reference, ServerMessage,
+    ConnectionMessage, Extra, GroupKey, Identifier, PresenceChange, PresenceId, RawJson,
+    RecordChange, RecordList, Reference, ServerMessage,
 };
 
 /// The event of a publication that the application gave no other name.
@@ -21,7 +22,7 @@ const PUBLICATION: &str = "message";
 const WHISPER: &str = "whisper";
 
 /// Appends a message about a subscription; nothing if the protocol has no frame for it.
-pub fn encode(
+pub(super) fn encode(
     identifier: &Identifier,
     message: &ServerMessage,
     reference: Option<&Reference>,
@@ -80,15 +81,18 @@ pub fn encode(
     }
 }
 
-/// Appends messages in a row to those who are told of members: events of presence that follow upon
-/// each other as one.
-pub fn encode_run(
-    identifier: &Identifier,
+/// Appends messages in a row to those who are told of members, each framed: events of presence that
+/// follow upon each other as one.
+pub(super) fn encode_run(
+    group: &GroupKey,
     messages: &[ServerMessage],
     reference: Option<&Reference>,
     out: &mut Vec<u8>,
 ) {
     let mut changes: Vec<&PresenceChange> = Vec::new();
+    let write_diff = |changes: &[&PresenceChange], out: &mut Vec<u8>| {
+        group.codec.transport().frame(out, |out| write_diff(&group.identifier, changes, out));
+    };
     for message in messages {
         match message {
             ServerMessage::Presence(change) => changes.push(change),
@@ -108,17 +112,17 @@ pub fn encode_run(
             | ServerMessage::Refused(_)
             | ServerMessage::HistoryConfirmed
             | ServerMessage::HistoryRejected => {
-                write_diff(identifier, &changes, out);
+                write_diff(&changes, out);
                 changes.clear();
-                encode(identifier, message, reference, out);
+                protocol::encode(group, message, reference, out);
             }
         }
     }
-    write_diff(identifier, &changes, out);
+    write_diff(&changes, out);
 }
 
 /// Appends a message about the connection; nothing if the protocol has no frame for it.
-pub fn encode_connection(
+pub(super) fn encode_connection(
     message: &ConnectionMessage,
     reference: Option<&Reference>,
     out: &mut Vec<u8>,
@@ -156,14 +160,12 @@ impl<'a> About<'a> {
         Self { subscription: None, request: None, topic: identifier.as_str() }
     }
 
-    /// Appends a frame whose payload `body` appends. The event's name needs no escapes.
+    /// Appends a message whose payload `body` appends. The event's name needs no escapes.
     fn event(self, out: &mut Vec<u8>, event: &str, body: impl FnOnce(&mut Vec<u8>)) {
-        text_frame(out, |out| {
-            self.open(out);
-            append(out, format_args!("\"{event}\","));
-            body(out);
-            out.push(b']');
-        });
+        self.open(out);
+        append(out, format_args!("\"{event}\","));
+        body(out);
+        out.push(b']');
     }
 
     fn open(self, out: &mut Vec<u8>) {
@@ -199,15 +201,13 @@ fn broadcast(
     out: &mut Vec<u8>,
 ) {
     let event = if is_reserved(event) { otherwise } else { event };
-    text_frame(out, |out| {
-        About::all(identifier).open(out);
-        string(out, event);
-        out.push(b',');
-        // a client that logs looks into the payload
-        let data = if data.as_str() == "null" { "{}" } else { data.as_str() };
-        out.extend_from_slice(data.as_bytes());
-        out.push(b']');
-    });
+    About::all(identifier).open(out);
+    string(out, event);
+    out.push(b',');
+    // a client that logs looks into the payload
+    let data = if data.as_str() == "null" { "{}" } else { data.as_str() };
+    out.extend_from_slice(data.as_bytes());
+    out.push(b']');
 }
 
 fn write_state(out: &mut Vec<u8>, members: &RecordList) {

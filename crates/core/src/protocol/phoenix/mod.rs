@@ -9,11 +9,81 @@ mod connecting;
 mod decode;
 mod encode;
 
-pub use connecting::{
-    TOKEN_HEADER, USER_PARAMETER, VERSION_PARAMETER, choose_subprotocol, token_in_subprotocols,
+use std::time::Duration;
+
+use super::registry::{Protocol, WireFormat};
+use crate::types::{
+    Capabilities, Codec, ConnectionMessage, GroupKey, Head, PresenceId, Reference, Request,
+    ServerMessage, Transport,
 };
-pub use decode::{decode, decode_head};
-pub use encode::{encode, encode_connection, encode_run};
+
+/// How its clients are spoken to.
+pub const CODEC: Codec = Codec::new(
+    1,
+    Capabilities::RECORDS.and(Capabilities::MERGES_EVENTS).and(Capabilities::CLOSE_CODES),
+);
+
+/// Its row among the protocols.
+pub static PROTOCOL: Protocol = Protocol {
+    name: "phoenix",
+    path: "/socket", // as in the applications that Phoenix generates
+    transports: &[(Transport::WebSocket, "/websocket"), (Transport::LongPolling, "/longpoll")],
+    codec: CODEC,
+    variants: &[],
+    format: &Format,
+    handshake: Some(connecting::handshake),
+    // after each successful handshake the client resets its reconnect delay, so a refusal after it
+    // would make it reconnect at once
+    refuses_by_status: true,
+    reserved_presence_ids: RESERVED_PRESENCE_IDS,
+};
+
+struct Format;
+
+impl WireFormat for Format {
+    fn decode<'a>(
+        &self,
+        text: &'a str,
+        _called: Option<&PresenceId>,
+        now: &dyn Fn() -> Duration,
+    ) -> Request<'a> {
+        decode::decode(text, now)
+    }
+
+    fn decode_head<'a>(&self, text: &'a str) -> Head<'a> {
+        decode::decode_head(text)
+    }
+
+    fn encode(
+        &self,
+        group: &GroupKey,
+        message: &ServerMessage,
+        reference: Option<&Reference>,
+        out: &mut Vec<u8>,
+    ) {
+        encode::encode(&group.identifier, message, reference, out);
+    }
+
+    fn encode_run(
+        &self,
+        group: &GroupKey,
+        messages: &[ServerMessage],
+        reference: Option<&Reference>,
+        out: &mut Vec<u8>,
+    ) {
+        encode::encode_run(group, messages, reference, out);
+    }
+
+    fn encode_connection(
+        &self,
+        _codec: Codec,
+        message: &ConnectionMessage,
+        reference: Option<&Reference>,
+        out: &mut Vec<u8>,
+    ) {
+        encode::encode_connection(message, reference, out);
+    }
+}
 
 /// The topic of heartbeats, as its token: nobody can join it.
 const HEARTBEAT_TOPIC: &str = "\"phoenix\"";
@@ -27,7 +97,7 @@ const ERROR: &str = "broker:error";
 /// Presence ids that pages can't bear. `Presence` of npm `phoenix` before 1.8.9 keeps who is there in a
 /// plain object, and takes what that has from the start (`Object.prototype`) for members with metas:
 /// CVE-2026-56812.
-pub const RESERVED_PRESENCE_IDS: &[&str] = &[
+const RESERVED_PRESENCE_IDS: &[&str] = &[
     "__defineGetter__",
     "__defineSetter__",
     "__lookupGetter__",

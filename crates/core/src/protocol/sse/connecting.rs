@@ -5,11 +5,13 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::position::EventId;
+use super::{CODEC, RAW};
 use crate::protocol::action_cable::{self, PUBSUB_CHANNEL, TURBO_CHANNEL};
 use crate::protocol::plain;
 use crate::protocol::query::Query;
 use crate::types::{
-    Arrival, ClientCommand, HistoryRequest, JoinRequest, Listing, PresenceId, StreamName, Watch,
+    Arrival, ClientCommand, Codec, HistoryRequest, JoinRequest, Listing, PresenceId, StreamName,
+    Watch,
 };
 
 /// The parameters that name what to follow; the first that is there counts. Both AnyCable's, and the
@@ -43,8 +45,8 @@ enum Names {
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Only what is published, without anything around it.
-    pub raw: bool,
+    /// How the client is to be spoken to.
+    pub codec: Codec,
     /// The Action Cable identifier that asks for the same, as a JSON string.
     identifier: String,
     watch: Watch,
@@ -85,7 +87,7 @@ impl Asked {
         };
         let lists = value(query, "presence")?.as_deref() == Some("list");
         Ok(Self {
-            raw: flag(query, "raw")?,
+            codec: if flag(query, "raw")? { RAW } else { CODEC },
             identifier,
             watch,
             since: since(query)?,
@@ -320,7 +322,8 @@ mod tests {
             }
         }
         for (value, raw) in [("1", true), ("true", true), ("0", false), ("", false)] {
-            assert_eq!(ask(&format!("stream=a&raw={value}")).raw, raw);
+            let codec = if raw { RAW } else { CODEC };
+            assert_eq!(ask(&format!("stream=a&raw={value}")).codec, codec);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{KEEP_ALIVE, event, position};
+use super::{event, position};
 use crate::protocol::action_cable;
 use crate::types::{ConnectionMessage, Identifier, RawJson, ServerMessage};
 
@@ -10,9 +10,17 @@ use crate::types::{ConnectionMessage, Identifier, RawJson, ServerMessage};
 /// no longer time that all of them take, and no other way to tell them.
 const NEVER: &[u8] = b"31536000000";
 
+/// A line that is no event to anyone.
+const COMMENT: &[u8] = b":\n";
+
 /// Appends a message about a subscription; nothing if the protocol has no event for it. A raw stream
 /// has only what is published and whispered.
-pub fn encode(identifier: &Identifier, message: &ServerMessage, raw: bool, out: &mut Vec<u8>) {
+pub(super) fn encode(
+    identifier: &Identifier,
+    message: &ServerMessage,
+    raw: bool,
+    out: &mut Vec<u8>,
+) {
     let kind = match message {
         ServerMessage::Publication(publication) => {
             payload(out, &publication.data);
@@ -21,11 +29,10 @@ pub fn encode(identifier: &Identifier, message: &ServerMessage, raw: bool, out: 
                 position::write(out, at, &publication.stream);
                 out.push(b'\n');
             }
-            return event::end(out);
+            return;
         }
         ServerMessage::Whisper(whisper) => {
-            payload(out, &whisper.data);
-            return event::end(out);
+            return payload(out, &whisper.data);
         }
         ServerMessage::Confirmed => "confirm_subscription",
         ServerMessage::Rejected(_) => "reject_subscription",
@@ -54,30 +61,24 @@ pub fn encode(identifier: &Identifier, message: &ServerMessage, raw: bool, out: 
             action_cable::encode(identifier, message, out);
         }
     });
-    event::end(out);
 }
 
 /// Appends a message about the connection.
-pub fn encode_connection(message: &ConnectionMessage, raw: bool, out: &mut Vec<u8>) {
+pub(super) fn encode_connection(message: &ConnectionMessage, raw: bool, out: &mut Vec<u8>) {
     let kind = match message {
-        ConnectionMessage::Ping { .. } if raw => return out.extend_from_slice(KEEP_ALIVE),
+        ConnectionMessage::Ping { .. } if raw => return out.extend_from_slice(COMMENT),
         ConnectionMessage::Welcome { .. } => "welcome",
         ConnectionMessage::Ping { .. } => "ping",
         ConnectionMessage::Disconnect { .. } => "disconnect",
         // the client has said nothing, and an event of the name `error` would be taken for another
         ConnectionMessage::Error { .. } | ConnectionMessage::Pong => return,
     };
-    let mut fields = Vec::new();
     if !raw {
-        event::field(&mut fields, "event", kind.as_bytes());
-        event::data(&mut fields, |out| action_cable::encode_connection(message, out));
+        event::field(out, "event", kind.as_bytes());
+        event::data(out, |out| action_cable::encode_connection(message, out));
     }
     if matches!(message, ConnectionMessage::Disconnect { reconnect: false, .. }) {
-        event::field(&mut fields, "retry", NEVER);
-    }
-    if !fields.is_empty() {
-        out.extend_from_slice(&fields);
-        event::end(out);
+        event::field(out, "retry", NEVER);
     }
 }
 
@@ -102,12 +103,14 @@ mod tests {
     use super::*;
     use crate::types::{
         CloseReason, LeaveCause, Listed, Member, MemberChange, Offset, Position, PresenceChange,
-        Publication, RecordChange, SessionId, Whisper,
+        Publication, RecordChange, SessionId, Transport, Whisper,
     };
 
     fn events(message: &ServerMessage, raw: bool) -> String {
         let mut out = Vec::new();
-        encode(&Identifier::from(r#""{\"a\":1}""#), message, raw, &mut out);
+        Transport::EventStream.frame(&mut out, |out| {
+            encode(&Identifier::from(r#""{\"a\":1}""#), message, raw, out);
+        });
         String::from_utf8(out).unwrap()
     }
 
@@ -187,7 +190,8 @@ mod tests {
         let connection = |message: ConnectionMessage| {
             [false, true].map(|raw| {
                 let mut out = Vec::new();
-                encode_connection(&message, raw, &mut out);
+                let body = |out: &mut _| encode_connection(&message, raw, out);
+                Transport::EventStream.frame(&mut out, body);
                 String::from_utf8(out).unwrap()
             })
         };

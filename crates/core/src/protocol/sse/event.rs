@@ -1,4 +1,4 @@
-//! One event as text: fields in lines, and an empty line at the end.
+//! One event as text: fields in lines. The transport ends it with an empty line.
 
 use memchr::{memchr2, memmem};
 
@@ -35,11 +35,6 @@ pub(super) fn data(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'\n');
 }
 
-/// Ends an event.
-pub(super) fn end(out: &mut Vec<u8>) {
-    out.push(b'\n');
-}
-
 /// The end of the event that byte `at` of `events` stands in; `at` itself where one begins.
 ///
 /// ```
@@ -63,11 +58,14 @@ mod tests {
 
     use super::super::tests::Parser;
     use super::*;
+    use crate::types::Transport;
 
     fn written(text: &str) -> String {
-        let mut out = b"event: x\n".to_vec();
-        data(&mut out, |out| out.extend_from_slice(text.as_bytes()));
-        end(&mut out);
+        let mut out = Vec::new();
+        Transport::EventStream.frame(&mut out, |out| {
+            field(out, "event", b"x");
+            data(out, |out| out.extend_from_slice(text.as_bytes()));
+        });
         String::from_utf8(out).unwrap()
     }
 

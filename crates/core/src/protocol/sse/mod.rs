@@ -10,18 +10,79 @@ mod event;
 mod position;
 
 pub use connecting::{Asked, BadQuery};
-pub use encode::{encode, encode_connection};
 pub use event::event_boundary;
 
-use crate::types::{BadCommand, ClientCommand, CommandKind};
+use std::time::Duration;
+
+use super::registry::{Protocol, WireFormat};
+use crate::types::{
+    BadCommand, Capabilities, Codec, CommandKind, ConnectionMessage, GroupKey, Head, PresenceId,
+    Reference, Request, ServerMessage, Transport,
+};
+
+/// How its clients are spoken to.
+pub const CODEC: Codec = Codec::new(4, Capabilities::PINGS).over(Transport::EventStream);
+
+/// How they are spoken to who want only what is published, without anything around it.
+pub const RAW: Codec = Codec::new(5, Capabilities::PINGS).over(Transport::EventStream);
+
+/// Its row among the protocols.
+pub static PROTOCOL: Protocol = Protocol {
+    name: "sse",
+    path: "/events", // where AnyCable has its events
+    transports: &[(Transport::EventStream, "")],
+    codec: CODEC,
+    variants: &[RAW],
+    format: &Format,
+    handshake: None,
+    refuses_by_status: true,
+    reserved_presence_ids: &[],
+};
 
 /// What keeps the connection in use and is no event to anyone.
-pub const KEEP_ALIVE: &[u8] = b":\n\n";
+pub(super) const KEEP_ALIVE: &[u8] = b":\n\n";
 
-/// Nothing can be said over a stream of events.
-pub fn decode(_text: &str) -> Result<ClientCommand<'_>, BadCommand<'_>> {
-    let reason = "nothing can be said over a stream of events".into();
-    Err(BadCommand { kind: CommandKind::Unknown, identifier: None, reason })
+struct Format;
+
+impl WireFormat for Format {
+    fn decode<'a>(
+        &self,
+        _text: &'a str,
+        _called: Option<&PresenceId>,
+        _now: &dyn Fn() -> Duration,
+    ) -> Request<'a> {
+        let reason = "nothing can be said over a stream of events".into();
+        let kind = CommandKind::Unknown;
+        Request::unnamed(Err(BadCommand { kind, identifier: None, reason }))
+    }
+
+    fn decode_head<'a>(&self, _text: &'a str) -> Head<'a> {
+        Head { reference: None, kind: CommandKind::Unknown, identifier: None }
+    }
+
+    fn encode(
+        &self,
+        group: &GroupKey,
+        message: &ServerMessage,
+        _reference: Option<&Reference>,
+        out: &mut Vec<u8>,
+    ) {
+        encode::encode(&group.identifier, message, is_raw(group.codec), out);
+    }
+
+    fn encode_connection(
+        &self,
+        codec: Codec,
+        message: &ConnectionMessage,
+        _reference: Option<&Reference>,
+        out: &mut Vec<u8>,
+    ) {
+        encode::encode_connection(message, is_raw(codec), out);
+    }
+}
+
+fn is_raw(codec: Codec) -> bool {
+    codec.number() == RAW.number()
 }
 
 #[cfg(test)]

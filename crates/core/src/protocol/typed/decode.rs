@@ -14,7 +14,7 @@ use crate::types::{
 };
 
 /// Reads one frame.
-pub fn decode(text: &str) -> Result<ClientCommand<'_>, BadCommand<'_>> {
+pub(super) fn decode(text: &str) -> Result<ClientCommand<'_>, BadCommand<'_>> {
     let (kind, payload) = open(text)?;
     let bad = |reason: Cow<'static, str>| BadCommand { kind, identifier: None, reason };
     let payload = Payload::read(payload).map_err(|reason| bad(reason.into()))?;
@@ -45,7 +45,7 @@ pub fn decode(text: &str) -> Result<ClientCommand<'_>, BadCommand<'_>> {
 }
 
 /// Reads of a frame only what it takes to refuse it.
-pub fn decode_head(text: &str) -> Head<'_> {
+pub(super) fn decode_head(text: &str) -> Head<'_> {
     let (kind, identifier) = match open(text) {
         Ok((kind, payload)) => {
             let room = Payload::read(payload).ok().and_then(|payload| payload.room().ok());
@@ -57,7 +57,7 @@ pub fn decode_head(text: &str) -> Head<'_> {
 }
 
 /// Opening a socket is following the default room, and everyone there is told.
-pub fn follow_default_room() -> ClientCommand<'static> {
+pub(super) fn follow_default_room() -> ClientCommand<'static> {
     let room =
         Room { identifier: DEFAULT_IDENTIFIER.into(), target: Target::Public(DEFAULT_ROOM.into()) };
     follow(room, None, None)

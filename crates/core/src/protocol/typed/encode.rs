@@ -8,7 +8,7 @@ use crate::types::{
 };
 
 /// Appends a message about a room; nothing if the protocol has no frame for it.
-pub fn encode(room: &Identifier, message: &ServerMessage, out: &mut Vec<u8>) {
+pub(super) fn encode(room: &Identifier, message: &ServerMessage, out: &mut Vec<u8>) {
     match message {
         ServerMessage::Publication(publication) => said(out, MESSAGE, room, &publication.data),
         ServerMessage::Whisper(whisper) => said(out, WHISPER, room, &whisper.data),
@@ -41,7 +41,7 @@ pub fn encode(room: &Identifier, message: &ServerMessage, out: &mut Vec<u8>) {
 }
 
 /// Appends a message about the connection.
-pub fn encode_connection(message: &ConnectionMessage, out: &mut Vec<u8>) {
+pub(super) fn encode_connection(message: &ConnectionMessage, out: &mut Vec<u8>) {
     match message {
         ConnectionMessage::Error { reason, .. } => error(out, None, reason),
         ConnectionMessage::Disconnect { reason, .. } => {

@@ -5,8 +5,70 @@
 mod decode;
 mod encode;
 
-pub use decode::{decode, decode_head, follow_default_room};
-pub use encode::{encode, encode_connection};
+use std::time::Duration;
+
+use super::registry::{Protocol, WireFormat};
+use crate::types::{
+    Capabilities, ClientCommand, Codec, ConnectionMessage, GroupKey, Head, PresenceId, Reference,
+    Request, ServerMessage, Transport,
+};
+
+/// How its clients are spoken to.
+pub const CODEC: Codec = Codec::new(2, Capabilities::CLOSE_CODES);
+
+/// Its row among the protocols.
+pub static PROTOCOL: Protocol = Protocol {
+    name: "typed",
+    path: "/", // the address itself: `websocat ws://127.0.0.1:8080/`
+    transports: &[(Transport::WebSocket, "")],
+    codec: CODEC,
+    variants: &[],
+    format: &Format,
+    handshake: None,
+    refuses_by_status: false,
+    reserved_presence_ids: &[],
+};
+
+struct Format;
+
+impl WireFormat for Format {
+    fn decode<'a>(
+        &self,
+        text: &'a str,
+        _called: Option<&PresenceId>,
+        _now: &dyn Fn() -> Duration,
+    ) -> Request<'a> {
+        Request::unnamed(decode::decode(text))
+    }
+
+    fn decode_head<'a>(&self, text: &'a str) -> Head<'a> {
+        decode::decode_head(text)
+    }
+
+    fn decode_connecting(&self) -> Option<ClientCommand<'static>> {
+        Some(decode::follow_default_room())
+    }
+
+    fn encode(
+        &self,
+        group: &GroupKey,
+        message: &ServerMessage,
+        _reference: Option<&Reference>,
+        out: &mut Vec<u8>,
+    ) {
+        encode::encode(&group.identifier, message, out);
+    }
+
+    fn encode_connection(
+        &self,
+        _codec: Codec,
+        message: &ConnectionMessage,
+        _reference: Option<&Reference>,
+        out: &mut Vec<u8>,
+    ) {
+        encode::encode_connection(message, out);
+    }
+}
 
 /// The room that is meant where none is named.
 pub const DEFAULT_ROOM: &str = "lobby";

@@ -31,6 +31,8 @@ pub use key::accept_key;
 pub use reader::Reader;
 pub use writer::{write_close, write_ping, write_pong, write_text};
 
+pub(super) use writer::EMPTY_FRAME;
+
 /// What came from the client. Borrows from the bytes fed, or from what was kept of earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {

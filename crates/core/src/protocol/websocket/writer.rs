@@ -13,6 +13,9 @@ const PONG: u8 = FIN | 0xA;
 /// A header with the length in seven bits.
 const SHORT_HEADER: usize = 2;
 
+/// A text frame without a payload.
+pub(in crate::protocol) const EMPTY_FRAME: usize = SHORT_HEADER;
+
 /// Appends a text frame whose payload `body` appends; it must do nothing else to the buffer.
 ///
 /// The header precedes a length that isn't known yet, so room is left for the shortest one, and a

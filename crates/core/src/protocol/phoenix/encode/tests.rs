@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::super::CODEC;
 use super::*;
+use crate::protocol::polled;
 use crate::types::{
     CloseReason, CommandKind, Label, LeaveCause, MemberChange, MemberRecords, Publication, Record,
-    SessionId, Whisper,
+    SessionId, Transport, Whisper,
 };
 
 const ROOM: &str = r#""room:\"é\"""#;
@@ -14,32 +16,23 @@ fn reference(subscription: Option<&str>, request: Option<&str>) -> Reference {
     Reference { subscription: subscription.map(Into::into), request: request.map(Into::into) }
 }
 
-/// The texts in frames that are all short.
-fn texts(frames: &[u8]) -> Vec<String> {
-    let (mut texts, mut rest) = (Vec::new(), frames);
-    while let [0x81, length, after @ ..] = rest {
-        let (header, length) = match length {
-            126 => (2, usize::from(u16::from_be_bytes([after[0], after[1]]))),
-            length => (0, usize::from(*length)),
-        };
-        let (text, others) = after[header..].split_at(length);
+fn frame(message: &ServerMessage, reference: Option<&Reference>) -> String {
+    let mut out = Vec::new();
+    encode(&Identifier::from(ROOM), message, reference, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+fn run(messages: &[ServerMessage]) -> Vec<String> {
+    let group = GroupKey::new(CODEC.over(Transport::LongPolling), Identifier::from(ROOM));
+    let mut out = Vec::new();
+    encode_run(&group, messages, None, &mut out);
+    let (mut texts, mut rest) = (Vec::new(), &*out);
+    while let Some((text, others)) = polled::split(rest) {
         texts.push(String::from_utf8(text.to_vec()).unwrap());
         rest = others;
     }
     assert!(rest.is_empty());
     texts
-}
-
-fn frame(message: &ServerMessage, reference: Option<&Reference>) -> String {
-    let mut out = Vec::new();
-    encode(&Identifier::from(ROOM), message, reference, &mut out);
-    texts(&out).join("\n")
-}
-
-fn run(messages: &[ServerMessage]) -> Vec<String> {
-    let mut out = Vec::new();
-    encode_run(&Identifier::from(ROOM), messages, None, &mut out);
-    texts(&out)
 }
 
 fn added(id: &str, reference: u64, info: &str) -> ServerMessage {
@@ -217,7 +210,7 @@ fn frames_about_the_connection() {
     let told = |message: ConnectionMessage, reference: Option<&Reference>| {
         let mut out = Vec::new();
         encode_connection(&message, reference, &mut out);
-        texts(&out).join("\n")
+        String::from_utf8(out).unwrap()
     };
     assert_eq!(
         told(ConnectionMessage::Pong, Some(&asked)),
