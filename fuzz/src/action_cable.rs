@@ -178,6 +178,7 @@ fn check_action(action: Action, limits: &Limits) {
             let json: Value = serde_json::from_str(payload(&out)).expect("readable JSON");
             assert!(json["type"].is_string());
         }
+        Action::Ask { .. } | Action::Wait => panic!("nobody is asked"),
         Action::Nothing(_) => {}
     }
 }

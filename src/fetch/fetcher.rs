@@ -43,6 +43,11 @@ impl Fetcher {
         Ok(Arc::new(Self { questions, timeout, instruments: Arc::clone(instruments) }))
     }
 
+    /// How long an answer takes at most.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// What the application says of somebody in a stream; nothing if it doesn't say it in time.
     pub async fn ask(self: Arc<Self>, stream: StreamName, id: PresenceId) -> Extra {
         let asked = async {

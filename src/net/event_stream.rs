@@ -130,8 +130,10 @@ fn may_follow(
             Err(Refusal::TooMuch(reason))
         }
         Action::Forward { stream, .. } => Ok(stream),
-        Action::Refuse { .. } | Action::Answer { .. } | Action::Nothing(_) => {
-            Err(Refusal::Rejected("the stream would have no events".into()))
-        }
+        Action::Refuse { .. }
+        | Action::Answer { .. }
+        | Action::Ask { .. }
+        | Action::Wait
+        | Action::Nothing(_) => Err(Refusal::Rejected("the stream would have no events".into())),
     }
 }

@@ -80,14 +80,17 @@ impl Router {
         forgotten.collect()
     }
 
-    /// Waits until a stream has applied all earlier inputs, or the broker stops.
-    pub async fn follow(&self, stream: StreamName) {
-        self.presence(stream, false).await.ok(); // an error means the stop
+    /// Waits until all shards have applied all earlier inputs, or the broker stops.
+    pub async fn follow(&self) {
+        self.settle_shards(self.shards.iter()).await.ok(); // an error means the stop
     }
 
     /// Waits until the publications to these streams are on disk, if a state directory is in use.
     pub async fn settle(&self, streams: &[StreamName]) -> Result<(), Stopped> {
         let count = self.shards.len();
+        if !self.keeps {
+            return Ok(());
+        }
         let places: BTreeSet<usize> =
             streams.iter().map(|stream| shard_of(stream, count)).collect();
         self.settle_shards(places.into_iter().filter_map(|place| self.shards.get(place))).await
@@ -95,16 +98,13 @@ impl Router {
 
     /// Waits until all earlier inputs are on disk, if a state directory is in use.
     pub async fn settle_all(&self) -> Result<(), Stopped> {
-        self.settle_shards(self.shards.iter()).await
+        if self.keeps { self.settle_shards(self.shards.iter()).await } else { Ok(()) }
     }
 
     async fn settle_shards(
         &self,
         shards: impl Iterator<Item = &mpsc::Sender<Job>>,
     ) -> Result<(), Stopped> {
-        if !self.keeps {
-            return Ok(());
-        }
         let mut answers = Vec::new();
         for shard in shards {
             let (answer, answered) = oneshot::channel();

@@ -36,12 +36,6 @@ impl CountRecords for Outbox {
     fn remove_record(&self) {
         self.records.fetch_sub(1, Ordering::Relaxed);
     }
-
-    fn departed(&self) {
-        if self.departing.fetch_sub(1, Ordering::Release) == 1 {
-            self.owner.wake();
-        }
-    }
 }
 
 /// The sending half of a connection; any task may use it.
@@ -59,8 +53,6 @@ pub struct Outbox {
     limit: u32,
     /// Number of the client's records, in all streams.
     records: AtomicU32,
-    /// Number of its commands under way that may remove a record.
-    departing: AtomicU32,
     questions: AtomicU8,
     codec: Codec,
 }
@@ -110,7 +102,6 @@ impl Outbox {
             progress: AtomicU32::new(0),
             limit,
             records: AtomicU32::new(0),
-            departing: AtomicU32::new(0),
             questions: AtomicU8::new(0),
             codec,
         })
@@ -369,16 +360,6 @@ impl Outbox {
     /// Counts a query with a large reply on its way to a shard.
     pub fn ask(&self) {
         self.questions.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts a command that may remove a record on its way to a shard.
-    pub fn depart(&self) {
-        self.departing.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Number of such commands under way.
-    pub fn departing(&self) -> usize {
-        self.departing.load(Ordering::Acquire) as usize
     }
 
     /// Whether so many queries are under way that reading should stop.

@@ -9,6 +9,7 @@ import { cableTo, follow, recordPresence } from './support/anycable.js';
 import { Application, byName } from './support/application.js';
 import { freePort } from './support/broker.js';
 import { certificate } from './support/certificate.js';
+import { Http } from './support/http.js';
 import { LATE, until } from './support/patience.js';
 import { phoenixIn } from './support/phoenix.js';
 import { scenario } from './support/scenario.js';
@@ -142,6 +143,124 @@ asking('while one waits, others do not', async (asked) => {
   sayNow();
   assert.deepEqual((await watcher.hearsPresence(ROOM, 'join')).data, known('slow'));
 });
+
+const ROOMS = Array.from({ length: 20 }, (_, number) => `room-${number}`);
+
+asking('joins of a connection are asked about together', async (asked) => {
+  await sleep(300);
+  return byName(asked);
+}, async (s) => {
+  const ann = await s.socket();
+  const since = performance.now();
+  for (const room of ROOMS) ann.send({ command: 'subscribe', identifier: identify(room), presence: { id: 'ann' } });
+  for (const room of ROOMS) {
+    assert.deepEqual((await ann.hearsPresence(identify(room), 'join')).data, known('ann'));
+  }
+  const took = performance.now() - since;
+  assert.ok(took < 2000 + LATE, `${took} ms`);
+  await outcomes(s, 'fetched', ROOMS.length);
+});
+
+asking('a join that waits holds up no other subscription of its connection', async (asked) => {
+  if (asked.ids.includes('slow')) await new Promise(() => {});
+  return byName(asked);
+}, async (s) => {
+  const [watcher, other] = await s.subscriber('other');
+  const ann = await s.socket();
+  await ann.subscribe('other');
+  const room = await ann.subscribe('room');
+  ann.join(room, 'slow', 1);
+  ann.whisper(room, 'behind');
+  ann.join(other, 'ann', 1);
+  ann.whisper(other, 'not behind');
+  assert.equal((await watcher.hearsPresence(other, 'join')).id, 'ann');
+  await watcher.hears({ identifier: other, message: 'not behind' });
+  await ann.hearsPresence(other, 'join');
+  assert.deepEqual((await ann.list(other)).map(({ id }) => id), ['ann']);
+  await ann.settle();
+  ann.unsubscribe(other);
+  assert.equal((await watcher.hearsPresence(other, 'leave')).id, 'ann');
+  assert.deepEqual(await s.http.users('room').then(({ total }) => total), 0);
+  ann.hearsNothing('the other one waits');
+});
+
+asking('what comes behind a join that waits keeps its order', async (asked) => {
+  await sleep(300);
+  return byName(asked);
+}, async (s) => {
+  const [watcher] = await s.subscriber('room');
+  const ann = await s.socket();
+  const subscribe = (id) => ann.send({ command: 'subscribe', identifier: ROOM, presence: { id, info: 1 } });
+  subscribe('ann');
+  ann.whisper(ROOM, 'first');
+  ann.unsubscribe(ROOM);
+  subscribe('bob');
+  ann.leave(ROOM);
+  ann.join(ROOM, 'cid', 1);
+  ann.whisper(ROOM, 'last');
+  const said = [];
+  while (said.at(-1) !== 'last') {
+    const { message } = await watcher.hears({ identifier: ROOM });
+    said.push(message.id ? `${message.type} ${message.id}` : message);
+  }
+  assert.deepEqual(said, ['join ann', 'first', 'leave ann', 'join bob', 'leave bob', 'join cid', 'last']);
+  await ann.settle(ROOM);
+  const told = ann.unheard.map(({ type, message }) => (message ? `${message.type} ${message.id ?? message.reason}` : type));
+  const confirmed = 'confirm_subscription';
+  assert.deepEqual(told, [confirmed, 'join ann', confirmed, 'join bob', 'leave bob', 'join cid']);
+});
+
+asking('what waits is bounded, and comes when there is room', async (asked) => {
+  await sleep(500);
+  return byName(asked);
+}, async (s) => {
+  const [watcher] = await s.subscriber('room');
+  const [ann] = await s.subscriber('room');
+  ann.join(ROOM, 'ann', 1);
+  const texts = Array.from({ length: 500 }, (_, number) => `${number}`.padEnd(1000));
+  for (const text of texts) ann.whisper(ROOM, text);
+  assert.equal((await watcher.hearsPresence(ROOM, 'join')).id, 'ann');
+  for (const text of texts) assert.equal((await watcher.hears({ identifier: ROOM })).message, text);
+});
+
+asking('a session that is resumed while the application is asked has joined', async (asked) => {
+  await sleep(500);
+  return byName(asked);
+}, async (s) => {
+  const [watcher] = await s.subscriber('room');
+  const [ann] = await s.subscriber('room');
+  ann.join(ROOM, 'ann', 1);
+  ann.whisper(ROOM, 'behind');
+  await s.application.asked(1);
+  const back = await s.open(`/cable?sid=${ann.sid}`); // the broker thinks that the first one is there still
+  const { restored_ids } = await back.hears({ type: 'welcome' });
+  assert.deepEqual(restored_ids, [ROOM]);
+  assert.deepEqual((await watcher.hearsPresence(ROOM, 'join')).data, known('ann'));
+  await watcher.hears({ message: 'behind' });
+  assert.deepEqual((await back.list(ROOM)).map(({ data }) => data), [known('ann')]);
+  await watcher.settle(ROOM);
+  watcher.hearsNothing('it never left');
+});
+
+asking('of a client that the application ends nothing more is followed', async (asked) => {
+  await sleep(500);
+  return byName(asked);
+}, async (s) => {
+  const watcher = await s.socket(`/cable?jid=${token({ ext: JSON.stringify({ user: 2 }) })}`);
+  const identifier = await watcher.subscribe('room');
+  const ann = await s.socket(`/cable?jid=${token({ ext: JSON.stringify({ user: 1 }) })}`);
+  await ann.subscribe('room');
+  ann.join(identifier, 'ann', 1);
+  ann.whisper(identifier, 'behind');
+  await s.application.asked(1);
+  const command = { command: 'disconnect', payload: { identifier: JSON.stringify({ user: 1 }) } };
+  const http = new Http(s.broker.origin, derive('broadcast-cable'));
+  assert.equal((await http.post('/_broadcast', command)).json.disconnected, 1);
+  await ann.hears({ type: 'disconnect' });
+  await sleep(600);
+  await watcher.settle(identifier);
+  watcher.hearsNothing('neither the join nor what came behind it');
+}, { secret: SECRET, 'public-streams': true });
 
 asking('an application that takes too long is not waited for', () => undefined, async (s) => {
   const [watcher] = await s.subscriber('room');

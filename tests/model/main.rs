@@ -24,4 +24,5 @@ mod rooms;
 mod session;
 mod shard;
 mod survey;
+mod tickets;
 mod turn;

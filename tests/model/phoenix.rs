@@ -434,7 +434,9 @@ impl World {
                 let reference = reference.as_deref();
                 protocol::encode_connection(phoenix::CODEC, &message, reference, &mut out);
             }
-            other @ Action::Nothing(_) => panic!("{other:?}"),
+            other @ (Action::Nothing(_) | Action::Ask { .. } | Action::Wait) => {
+                panic!("{other:?}")
+            }
         }
         page.receive(&out);
     }

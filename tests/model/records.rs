@@ -95,8 +95,6 @@ impl Destination for Connection {
     fn remove_record(&self) {
         self.0.set(self.0.get().checked_sub(1).expect("it has none"));
     }
-
-    fn departed(&self) {}
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -486,7 +486,9 @@ impl Room {
                 connection.answers.extend(text(&out));
             }
             Action::Nothing(_) => {} // leaving where one isn't
-            other @ Action::Refuse { .. } => panic!("{other:?}"),
+            other @ (Action::Refuse { .. } | Action::Ask { .. } | Action::Wait) => {
+                panic!("{other:?}")
+            }
         }
     }
 

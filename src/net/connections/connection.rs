@@ -5,7 +5,7 @@
 //! handshake left behind (`readable()` would keep the handshake's task alive).
 
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::net::Shutdown;
 use std::ops::ControlFlow;
@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::answers::{Answers, Blocked, input};
 use super::ending::Ending;
 use super::throttle::{Throttle, Verdict};
 use crate::auth;
@@ -25,10 +26,9 @@ use crate::outbound::{Recipient, Registration};
 use crate::protocol;
 use crate::protocol::websocket::{self, Event, Reader, Violation};
 use crate::session::{self, Action, Session};
-use crate::shard::{Input, SubscriberKey};
 use crate::types::{
-    ClientCommand, CloseReason, CommandKind, ConnectionMessage, Extra, GroupKey, Identifier, Limit,
-    Reference, Request, SessionId, StreamName, Transport,
+    ClientCommand, CloseReason, CommandKind, ConnectionMessage, GroupKey, Identifier, Limit,
+    Reference, Request, SessionId, Transport,
 };
 
 /// How much is read at once, into a buffer all connections of a thread share.
@@ -62,18 +62,20 @@ struct Client {
     outbox: Recipient,
     session: Session,
     throttle: Throttle,
-    waits: Option<Box<Wait>>,
+    waits: Option<Box<Waits>>,
     _permit: Permit,
     registration: Option<Box<Registration>>,
 }
 
-/// Why nothing more is followed, for now or for good.
-enum Wait {
-    /// For room in a shard, or for what the application says: nothing more is read until an input
-    /// is passed on.
-    Blocked(Pin<Box<dyn Future<Output = ()> + Send>>),
+/// What a connection waits for, apart from what its client sends.
+#[derive(Default)]
+struct Waits {
+    /// For room in a shard: nothing more is read until an input is passed on.
+    blocked: Option<Blocked>,
+    /// For those whom the session has asked.
+    answers: Answers,
     /// For the end of the socket.
-    Ending(End),
+    end: Option<End>,
 }
 
 /// The time from the decision to close to the end of the socket.
@@ -207,9 +209,11 @@ impl Connection {
             if self.client.outbox.closing().is_some() {
                 return Poll::Ready(Ok(()));
             }
-            if let Some(Wait::Blocked(blocked)) = self.client.waits.as_deref_mut() {
-                ready!(blocked.as_mut().poll(task));
-                self.client.waits = None;
+            if self.client.waits.is_some() || self.client.session.is_asking() {
+                let mut out = Vec::new();
+                let waits = self.client.poll_waits(task, &mut out);
+                self.client.send(&out);
+                ready!(waits);
             }
             if self.client.outbox.has_too_many_queries() {
                 return Poll::Pending; // the shard that takes a question wakes it
@@ -239,12 +243,12 @@ impl Connection {
     }
 
     fn poll_end(&mut self, task: &mut Task<'_>) -> Poll<()> {
-        let Some(mut wait) = self.client.waits.take() else { return Poll::Ready(()) };
-        let over = match &mut *wait {
-            Wait::Ending(end) => self.poll_ending(task, end),
-            Wait::Blocked(_) => Poll::Ready(()),
+        let Some(mut waits) = self.client.waits.take() else { return Poll::Ready(()) };
+        let over = match &mut waits.end {
+            Some(end) => self.poll_ending(task, end),
+            None => Poll::Ready(()),
         };
-        self.client.waits = Some(wait);
+        self.client.waits = Some(waits);
         over
     }
 
@@ -324,8 +328,8 @@ impl Connection {
             | CloseReason::Remote { .. } => false,
         };
         let timeout = Box::pin(tokio::time::sleep(CLOSE_TIMEOUT));
-        let end = End { timeout, client_closed, half_closed: false };
-        self.client.waits = Some(Box::new(Wait::Ending(end)));
+        let end = Some(End { timeout, client_closed, half_closed: false });
+        self.client.waits = Some(Box::new(Waits { end, ..Waits::default() }));
     }
 }
 
@@ -373,7 +377,7 @@ impl Drop for Connection {
 
 impl Client {
     fn is_ending(&self) -> bool {
-        matches!(self.waits.as_deref(), Some(Wait::Ending(_)))
+        self.waits.as_ref().is_some_and(|waits| waits.end.is_some())
     }
 
     fn handle(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> ControlFlow<()> {
@@ -458,12 +462,57 @@ impl Client {
 
     fn request(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> ControlFlow<()> {
         let reference = request.reference.clone();
-        let Context { settings, access, instruments, .. } = &*self.context;
+        let Context { settings, access, .. } = &*self.context;
         let action = self.session.handle(request, &settings.limits, &access.streams);
-        if let Some(limit) = self.session.take_exceeded() {
-            instruments.limits.increment(limit);
+        self.count_exceeded();
+        self.act(action, reference, out)?;
+        if !self.session.is_asking() {
+            return ControlFlow::Continue(());
         }
-        self.act(action, reference, out)
+        self.go_on(out)?;
+        if self.session.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Goes on with what has its answer.
+    fn go_on(&mut self, out: &mut Vec<u8>) -> ControlFlow<()> {
+        let context = Arc::clone(&self.context);
+        let Context { settings, access, .. } = &*context;
+        while let Some(due) = self.session.poll_action(&settings.limits, &access.streams) {
+            self.count_exceeded();
+            self.act(due.0, due.1, out)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Goes on with what waits for somebody else. Pending as long as nothing more is to be read.
+    fn poll_waits(&mut self, task: &mut Task<'_>, out: &mut Vec<u8>) -> Poll<()> {
+        loop {
+            if let Some(waits) = &mut self.waits
+                && let Some(blocked) = &mut waits.blocked
+            {
+                ready!(blocked.as_mut().poll(task));
+                waits.blocked = None;
+            }
+            if self.outbox.has_too_many_queries() {
+                return Poll::Pending; // the shard that takes a question wakes it
+            }
+            if self.go_on(out).is_break() {
+                continue;
+            }
+            let Some(waits) = &mut self.waits else { return Poll::Ready(()) };
+            match waits.answers.poll_next(task) {
+                Poll::Ready(Some((ticket, verdict))) => self.session.answer(ticket, verdict),
+                Poll::Ready(None) => self.waits = None,
+                Poll::Pending if self.session.is_full() => return Poll::Pending,
+                Poll::Pending => return Poll::Ready(()),
+            }
+        }
+    }
+
+    fn count_exceeded(&mut self) {
+        if let Some(limit) = self.session.take_exceeded() {
+            self.context.instruments.limits.increment(limit);
+        }
     }
 
     fn act(
@@ -475,25 +524,14 @@ impl Client {
         let codec = self.outbox.codec();
         let instruments = &self.context.instruments;
         match action {
-            Action::Forward { stream, identifier, watch, mut command } => {
-                let who = command.join_mut().map(|join| join.id.clone());
-                let waits = who.is_some() && self.may_be_full();
-                if command.departs() {
-                    self.outbox.depart();
-                }
+            Action::Forward { stream, identifier, watch, command } => {
                 let group = GroupKey { codec, watch, identifier };
-                let key = SubscriberKey { session: self.session.id(), group };
-                let recipient = Arc::clone(&self.outbox);
-                if command.asks_for_much() {
-                    recipient.ask();
+                let input = input(self.session.id(), group, &self.outbox, command, reference);
+                if let Err(waiting) = self.context.router.try_send(stream, input) {
+                    self.waits.get_or_insert_default().blocked = Some(Box::pin(waiting.wait()));
+                    return ControlFlow::Break(());
                 }
-                let input = Input::Command { key, recipient, command, reference };
-                let asks = self.context.fetcher.as_ref().zip(who);
-                let asked = asks.map(|(it, who)| Arc::clone(it).ask(stream.clone(), who));
-                if waits || asked.is_some() {
-                    return self.pass_on_later(stream, input, waits, asked);
-                }
-                if self.pass_on(stream, input).is_break() || self.outbox.has_too_many_queries() {
+                if self.outbox.has_too_many_queries() {
                     return ControlFlow::Break(());
                 }
             }
@@ -509,61 +547,13 @@ impl Client {
                 outcome.increment(kind);
                 protocol::encode_connection(codec, &message, reference.as_deref(), out);
             }
+            Action::Ask { ticket, question } => {
+                self.waits.get_or_insert_default().answers.ask(&self.context, ticket, question);
+            }
+            Action::Wait => {}
             Action::Nothing(kind) => instruments.commands_ok.increment(kind),
         }
         ControlFlow::Continue(())
-    }
-
-    /// Passes an input on; if its shard has no room for it, nothing more is read until it has.
-    fn pass_on(&mut self, stream: StreamName, input: Input<Recipient>) -> ControlFlow<()> {
-        match self.context.router.try_send(stream, input) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(waiting) => {
-                self.waits = Some(Box::new(Wait::Blocked(Box::pin(waiting.wait()))));
-                ControlFlow::Break(())
-            }
-        }
-    }
-
-    /// Whether a join could be refused for the number of records. Which one is must not depend on
-    /// which shard is quicker.
-    fn may_be_full(&self) -> bool {
-        let (departing, max) = (self.outbox.departing(), self.context.settings.limits.records);
-        self.session.subscriptions().len() + departing > max
-    }
-
-    /// Passes a join on with what the application says of who joins; if it `waits`, behind the leaves
-    /// before it and ahead of everything else. Until then nothing more is read.
-    fn pass_on_later(
-        &mut self,
-        stream: StreamName,
-        mut input: Input<Recipient>,
-        waits: bool,
-        asked: Option<impl Future<Output = Extra> + Send + 'static>,
-    ) -> ControlFlow<()> {
-        let (router, outbox) = (Arc::clone(&self.context.router), Arc::clone(&self.outbox));
-        let blocked = Box::pin(async move {
-            if waits {
-                // the last to be followed wakes the connection's task, which polls this
-                let is_over = || outbox.departing() == 0 || outbox.closing().is_some();
-                poll_fn(|_| if is_over() { Poll::Ready(()) } else { Poll::Pending }).await;
-            }
-            if let (Some(asked), Input::Command { command, .. }) = (asked, &mut input) {
-                let extra = asked.await;
-                if let Some(join) = command.join_mut() {
-                    join.extra = extra;
-                }
-            }
-            let behind = waits.then(|| stream.clone());
-            if let Err(waiting) = router.try_send(stream, input) {
-                waiting.wait().await;
-            }
-            if let Some(stream) = behind {
-                router.follow(stream).await;
-            }
-        });
-        self.waits = Some(Box::new(Wait::Blocked(blocked)));
-        ControlFlow::Break(())
     }
 
     fn send(&self, frames: &[u8]) {
@@ -586,18 +576,14 @@ impl Client {
         let (session, outbox) = (self.session.end(), Arc::clone(&self.outbox));
         let registration = self.registration.take();
         let ending = Ending { session, outbox, registration, reason, at: clock.now() };
-        match self.waits.take().map(|wait| *wait) {
-            Some(Wait::Blocked(blocked)) if !matches!(reason, CloseReason::Remote { .. }) => {
-                // it goes before the end, wherever it waits
-                let context = Arc::clone(&self.context);
-                self.context.tasks.spawn(async move {
-                    blocked.await;
-                    ending.tell(&context);
-                });
-            }
-            // of a client that the application ends, nothing more is followed
-            Some(Wait::Blocked(_) | Wait::Ending(_)) | None => ending.tell(&self.context),
+        let Waits { blocked, answers, .. } = self.waits.take().map(|it| *it).unwrap_or_default();
+        // of a client that the application ends, nothing more is followed
+        let is_over = matches!(reason, CloseReason::Remote { .. });
+        if is_over || (blocked.is_none() && !ending.session.is_asking()) {
+            return ending.tell(&self.context);
         }
+        let context = Arc::clone(&self.context);
+        self.context.tasks.spawn(ending.follow(context, blocked, answers));
     }
 }
 

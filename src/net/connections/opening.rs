@@ -69,7 +69,8 @@ impl Opening {
         if resume.is_some() {
             to.hold();
         }
-        let mut session = Session::new(sid, &client).repeating(repeat);
+        let asks = context.fetcher.is_some();
+        let mut session = Session::new(sid, &client).repeating(repeat).asking(asks);
         // before it claims a session, so that who ends all of a user's finds it
         let names = client.names(session.identity());
         let registration = context.identities.register(names, &outbox);

@@ -3,6 +3,16 @@
 //! A client's command comes in, an [`Action`] comes out: something for a stream's shard, or an
 //! answer that needs no stream. What a client is told about a subscription it holds always comes
 //! from the stream's shard, so that it stands in the stream's order.
+//!
+//! What somebody else has to say first is a question with a [`Ticket`]: it goes out as an action,
+//! and its answer comes back as an input ([`Session::answer`]). Meanwhile the commands about that
+//! subscription wait here, in order; those about others don't ([`tickets`]).
+
+mod refusals;
+mod tickets;
+
+pub use refusals::{check_presence, refuse_excess};
+pub use tickets::{Question, Ticket, Verdict};
 
 use std::borrow::Cow;
 use std::hash::BuildHasher;
@@ -14,9 +24,11 @@ use thin_vec::ThinVec;
 use crate::auth::{Client, JoinsAs, Rights, Streams};
 use crate::types::{
     Arrival, BadCommand, ClientCommand, Codec, CommandKind, ConnectionMessage, Grant, GroupKey,
-    Head, Identifier, Identity, Join, JoinRequest, Limit, Limits, NOT_PRESENT, PresenceId,
-    Reference, Repeat, Request, ServerMessage, SessionId, StreamCommand, StreamName, Target, Watch,
+    Identifier, Identity, Join, JoinRequest, Limit, Limits, NOT_PRESENT, PresenceId, Reference,
+    Repeat, Request, ServerMessage, SessionId, StreamCommand, StreamName, Target, Watch,
 };
+use refusals::{NO_SUBSCRIPTION, check_id, error, may_speak, refuse, unknown};
+use tickets::Tickets;
 
 /// A session's state, as small as its subscriptions.
 #[derive(Debug)]
@@ -24,12 +36,32 @@ pub struct Session {
     id: SessionId,
     /// Whom it was given to.
     identity: Identity,
-    joins: JoinsAs,
+    /// See [`Session::called`].
+    called: Option<PresenceId>,
     subscriptions: ThinVec<Subscription>,
+    /// The questions that are out, and what waits for their answers.
+    tickets: Option<Box<Tickets>>,
+    /// How many commands that may take a record away aren't known to have been followed.
+    departed: u32,
+    names: Names,
+    /// Whether the application is asked who joins.
+    asks: bool,
     /// Whether it is confirmed again what it subscribes to again.
     repeat: Repeat,
     /// The limit for which the last command was refused.
     exceeded: Option<Limit>,
+}
+
+// Every connection has one.
+const _: () = assert!(size_of::<Session>() <= 72);
+
+/// Which names a client may go by: [`JoinsAs`] without the name it goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Names {
+    Any,
+    /// That by which it is called alone.
+    One,
+    None,
 }
 
 /// A name a client gave to its following of a stream.
@@ -54,7 +86,7 @@ pub struct Subscription {
 const _: () = assert!(size_of::<Subscription>() <= 48);
 
 /// What is to be done about a command.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// The stream's shard decides and answers.
     Forward {
@@ -83,6 +115,16 @@ pub enum Action {
         /// What to tell.
         message: ConnectionMessage,
     },
+    /// Have a question answered, by [`Session::answer`].
+    Ask {
+        /// What the answer is for.
+        ticket: Ticket,
+        /// What is asked.
+        question: Question,
+    },
+    /// Nothing yet: the command waits for an answer, and [`Session::poll_action`] gives what is to be
+    /// done about it.
+    Wait,
     /// Nothing: the command was its own purpose.
     Nothing(CommandKind),
 }
@@ -97,9 +139,13 @@ impl Subscription {
 impl Session {
     /// A client's session, without subscriptions.
     pub fn new(id: SessionId, client: &Client) -> Self {
-        let (identity, joins) = (client.identity(), client.joins.clone());
-        let (subscriptions, repeat) = (ThinVec::new(), Repeat::default());
-        Self { id, identity, joins, subscriptions, repeat, exceeded: None }
+        let (names, called) = match &client.joins {
+            JoinsAs::Anyone => (Names::Any, None),
+            JoinsAs::Called(id) => (Names::Any, Some(id)),
+            JoinsAs::Only(id) => (Names::One, Some(id)),
+            JoinsAs::Nobody => (Names::None, None),
+        };
+        Self { names, called: called.cloned(), ..Self::restored(id, client.identity()) }
     }
 
     /// The same session of a client that makes something else of a second confirmation.
@@ -108,11 +154,27 @@ impl Session {
         Self { repeat, ..self }
     }
 
+    /// The same session, which asks the application about who joins, or doesn't.
+    #[must_use]
+    pub fn asking(self, asks: bool) -> Self {
+        Self { asks, ..self }
+    }
+
     /// A session from before, without its subscriptions yet. Nobody joins through it: whoever
     /// resumes it gets a session of its own.
     pub fn restored(id: SessionId, identity: Identity) -> Self {
-        let (joins, subscriptions) = (JoinsAs::Nobody, ThinVec::new());
-        Self { id, identity, joins, subscriptions, repeat: Repeat::default(), exceeded: None }
+        Self {
+            id,
+            identity,
+            called: None,
+            subscriptions: ThinVec::new(),
+            tickets: None,
+            departed: 0,
+            names: Names::None,
+            asks: false,
+            repeat: Repeat::default(),
+            exceeded: None,
+        }
     }
 
     /// Gives a session from before a subscription back.
@@ -143,12 +205,13 @@ impl Session {
         &self.subscriptions
     }
 
-    /// Ends the session: what is left follows nothing.
+    /// Ends the session: what is left follows nothing, and asks nothing.
     #[must_use]
     pub fn end(&mut self) -> Self {
         Self {
-            joins: self.joins.clone(),
+            called: self.called.clone(),
             subscriptions: std::mem::take(&mut self.subscriptions),
+            tickets: self.tickets.take(),
             ..*self
         }
     }
@@ -163,10 +226,7 @@ impl Session {
     /// Who the client is where it doesn't say: whom its token or its handshake names, or as whom it joined
     /// last.
     pub fn called(&self) -> Option<&PresenceId> {
-        match &self.joins {
-            JoinsAs::Called(id) | JoinsAs::Only(id) => Some(id),
-            JoinsAs::Anyone | JoinsAs::Nobody => None,
-        }
+        self.called.as_ref()
     }
 
     /// The limit for which the last command was refused here, if it was for one.
@@ -174,8 +234,15 @@ impl Session {
         self.exceeded.take()
     }
 
-    /// Decides about a client's request.
+    /// Decides about a client's request. Take what [`Session::poll_action`] has afterwards.
     pub fn handle(&mut self, request: Request<'_>, limits: &Limits, streams: &Streams) -> Action {
+        if self.has_to_wait(&request, limits) {
+            return self.wait(request, limits);
+        }
+        self.decide(request, limits, streams)
+    }
+
+    fn decide(&mut self, request: Request<'_>, limits: &Limits, streams: &Streams) -> Action {
         let Request { reference, command } = request;
         let reference = reference.as_ref();
         let command = match command {
@@ -214,32 +281,27 @@ impl Session {
                     let grant = Grant { rights, identity: self.identity };
                     Ok(StreamCommand::Subscribe { join, history, grant, arrival })
                 };
-                self.forward(kind, &identifier, reference, subscribe)
+                let action = self.forward(kind, &identifier, reference, subscribe);
+                self.ask_first(action, reference, limits)
             }
             ClientCommand::Unsubscribe { identifier } => {
                 let Some(at) = self.position(&identifier) else {
                     return unknown(kind, &identifier, reference);
                 };
+                self.departed = self.departed.saturating_add(1);
                 let Subscription { identifier, stream, watch, .. } = self.take_out(at);
                 Action::Forward { stream, identifier, watch, command: StreamCommand::Unsubscribe }
             }
             ClientCommand::Join { identifier, join } => {
-                let command = match self.check_join(&identifier, join, limits) {
-                    Ok(join) => StreamCommand::Join(join),
-                    Err(reason) => StreamCommand::RefusePresence(kind, reason),
-                };
-                self.forward(kind, &identifier, reference, |_| Ok(command))
+                self.join(&identifier, (join, StreamCommand::Join), reference, limits)
             }
             ClientCommand::Update { identifier, join } => {
-                let command = match self.check_join(&identifier, join, limits) {
-                    Ok(join) => StreamCommand::Update(join),
-                    Err(reason) => StreamCommand::RefusePresence(kind, reason),
-                };
-                self.forward(kind, &identifier, reference, |_| Ok(command))
+                self.join(&identifier, (join, StreamCommand::Update), reference, limits)
             }
             ClientCommand::Leave { identifier, id } => {
                 if let Some(held) = self.held_mut(&identifier) {
                     held.has_asked = false;
+                    self.departed = self.departed.saturating_add(1);
                 }
                 self.forward(kind, &identifier, reference, |_| Ok(StreamCommand::Leave(id)))
             }
@@ -275,6 +337,22 @@ impl Session {
             ClientCommand::Ping => Action::Answer { kind, message: ConnectionMessage::Pong },
             ClientCommand::Pong => Action::Nothing(kind),
         }
+    }
+
+    /// Passes a join on, or an update, if the client may join so.
+    fn join(
+        &mut self,
+        identifier: &str,
+        (join, command): (JoinRequest, fn(Join) -> StreamCommand),
+        reference: Option<&Arc<Reference>>,
+        limits: &Limits,
+    ) -> Action {
+        let command = match self.check_join(identifier, join, limits) {
+            Ok(join) => command(join),
+            Err(reason) => StreamCommand::RefusePresence(CommandKind::Join, reason),
+        };
+        let action = self.forward(CommandKind::Join, identifier, reference, |_| Ok(command));
+        self.ask_first(action, reference, limits)
     }
 
     /// Finds the stream a new subscription leads to and notes it, if it may. What was confirmed
@@ -365,19 +443,18 @@ impl Session {
         limits: &Limits,
     ) -> Result<(), Cow<'static, str>> {
         let Some(author) = author else { return Ok(()) };
-        if self.position(identifier).is_none() || matches!(self.joins, JoinsAs::Nobody) {
+        if self.position(identifier).is_none() || self.names == Names::None {
             return Err(NOT_PRESENT.into());
         }
         if let Err((limit, reason)) = check_id(author, limits) {
             self.exceeded = limit;
             return Err(reason);
         }
-        match &self.joins {
-            JoinsAs::Anyone | JoinsAs::Called(_) => Ok(()),
-            JoinsAs::Only(id) if id == author => Ok(()),
-            JoinsAs::Only(_) | JoinsAs::Nobody => {
+        match self.names {
+            Names::One if self.called.as_ref() != Some(author) => {
                 Err("the name is not the one of the token".into())
             }
+            Names::Any | Names::One | Names::None => Ok(()),
         }
     }
 
@@ -460,23 +537,22 @@ impl Session {
             self.exceeded = limit;
             return Err(reason);
         }
-        match &self.joins {
-            JoinsAs::Anyone | JoinsAs::Called(_) => {}
-            JoinsAs::Only(id) if *id == join.id => {}
-            JoinsAs::Only(_) => return Err("the presence id is not the one of the token".into()),
-            JoinsAs::Nobody => return Err("there is no token that gives a presence id".into()),
+        match self.names {
+            Names::One if self.called.as_ref() != Some(&join.id) => {
+                return Err("the presence id is not the one of the token".into());
+            }
+            Names::None => return Err("there is no token that gives a presence id".into()),
+            Names::Any | Names::One => {}
         }
         // of two names given one after the other, a stream refuses the second
         let held = self.held_mut(identifier);
         let had_asked = held.is_some_and(|held| std::mem::replace(&mut held.has_asked, true));
-        if let (JoinsAs::Anyone | JoinsAs::Called(_), false) = (&self.joins, had_asked) {
-            self.joins = JoinsAs::Called(join.id.clone());
+        if self.names == Names::Any && !had_asked {
+            self.called = Some(join.id.clone());
         }
         Ok(join)
     }
 }
-
-const NO_SUBSCRIPTION: &str = "there is no such subscription";
 
 /// So many subscriptions are found by their identifiers alone.
 const FEW: usize = 4;
@@ -487,105 +563,6 @@ const FEW: usize = 4;
 fn digest(identifier: &str) -> u16 {
     static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
     HASHER.hash_one(identifier) as u16
-}
-
-/// Refuses a command because the client sends more than it may: at once, not in its stream's turn.
-///
-/// A subscription is not rejected, as that would be for good: without an answer that they know,
-/// stock clients ask again after a while.
-pub fn refuse_excess(head: &Head<'_>) -> Action {
-    let reason = "too many commands: send fewer, or wait";
-    if head.kind == CommandKind::Subscribe && head.reference.is_none() {
-        return error(head.kind, reason);
-    }
-    refuse(head.kind, head.identifier.as_deref(), head.reference.as_ref(), reason.into())
-}
-
-/// What becomes of a command about a subscription that the session doesn't hold.
-fn unknown(kind: CommandKind, identifier: &str, reference: Option<&Arc<Reference>>) -> Action {
-    match (kind, reference) {
-        (CommandKind::Unsubscribe, None) => Action::Nothing(kind),
-        (CommandKind::Unsubscribe, Some(_)) => {
-            Action::Refuse { kind, identifier: identifier.into(), message: ServerMessage::Done }
-        }
-        (CommandKind::Join | CommandKind::Leave | CommandKind::Presence, _) | (_, Some(_)) => {
-            let message = ServerMessage::NotSubscribed;
-            Action::Refuse { kind, identifier: identifier.into(), message }
-        }
-        (_, None) => refuse(kind, Some(identifier), None, NO_SUBSCRIPTION.into()),
-    }
-}
-
-/// The refusal that fits a command: the one its client waits for, where there is one.
-fn refuse(
-    kind: CommandKind,
-    identifier: Option<&str>,
-    reference: Option<&Arc<Reference>>,
-    reason: Cow<'static, str>,
-) -> Action {
-    let Some(identifier) = identifier.map(Identifier::from) else {
-        return error(kind, reason);
-    };
-    let message = match kind {
-        CommandKind::Subscribe => ServerMessage::Rejected(reason),
-        _ if reference.is_some() => ServerMessage::Refused(reason),
-        CommandKind::Join | CommandKind::Leave | CommandKind::Presence => {
-            ServerMessage::Refused(reason)
-        }
-        CommandKind::History => ServerMessage::HistoryRejected,
-        CommandKind::Unsubscribe
-        | CommandKind::Whisper
-        | CommandKind::Publish
-        | CommandKind::Perform
-        | CommandKind::Ping
-        | CommandKind::Pong
-        | CommandKind::Unknown => return error(kind, reason),
-    };
-    Action::Refuse { kind, identifier, message }
-}
-
-fn error(kind: CommandKind, reason: impl Into<Cow<'static, str>>) -> Action {
-    let reason = reason.into();
-    Action::Answer { kind, message: ConnectionMessage::Error { command: kind, reason } }
-}
-
-/// Whether a subscription's client may speak to the others.
-const fn may_speak(rights: Rights) -> Result<(), &'static str> {
-    if rights.whisper { Ok(()) } else { Err("this subscription may not whisper") }
-}
-
-/// Whether an id and an info are such as may be; if not, what is wrong, and for which limit.
-pub fn check_presence(
-    join: &Join,
-    limits: &Limits,
-) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
-    check_id(&join.id, limits)?;
-    let (size, most) = (join.info.as_str().len(), limits.info_size);
-    if size > most {
-        let reason = format!("the presence info has {size} bytes, at most {most} are allowed");
-        return Err((Some(Limit::PresenceInfoSize), reason.into()));
-    }
-    Ok(())
-}
-
-/// Whether an id is one that may be, likewise.
-fn check_id(id: &PresenceId, limits: &Limits) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
-    if id.as_str().is_empty() {
-        return Err((None, "the presence id is empty".into()));
-    }
-    if limits.reserved_presence_ids.contains(&id.as_str()) {
-        let reason = format!(
-            "the presence id {id} is reserved: every JavaScript object has a property of that name, and \
-             pages with npm phoenix before 1.8.9 fail over it; choose another one"
-        );
-        return Err((None, reason.into()));
-    }
-    let (length, most) = (id.as_str().chars().count(), limits.presence_id_length);
-    if length > most {
-        let reason = format!("the presence id has {length} characters, at most {most} are allowed");
-        return Err((Some(Limit::PresenceIdLength), reason.into()));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -12,9 +12,6 @@ pub trait Destination: Clone {
 
     /// The client has one record less.
     fn remove_record(&self);
-
-    /// A command of the client that may take a record away has been followed.
-    fn departed(&self);
 }
 
 /// A connection that counts its client's records; shared, it is a [`Destination`].
@@ -24,9 +21,6 @@ pub trait CountRecords {
 
     /// See [`Destination::remove_record`].
     fn remove_record(&self);
-
-    /// See [`Destination::departed`].
-    fn departed(&self);
 }
 
 impl<T: CountRecords> Destination for Arc<T> {
@@ -36,10 +30,6 @@ impl<T: CountRecords> Destination for Arc<T> {
 
     fn remove_record(&self) {
         T::remove_record(self);
-    }
-
-    fn departed(&self) {
-        T::departed(self);
     }
 }
 
@@ -52,8 +42,6 @@ macro_rules! unlimited {
             }
 
             fn remove_record(&self) {}
-
-            fn departed(&self) {}
         }
     )*};
 }

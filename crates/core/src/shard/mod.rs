@@ -377,10 +377,7 @@ impl<R: Destination> Shard<R> {
                     self.list_ahead(stream, key, listing);
                 }
             }
-            StreamCommand::Unsubscribe => {
-                self.give_up(name, key, now);
-                recipient.departed();
-            }
+            StreamCommand::Unsubscribe => self.give_up(name, key, now),
             StreamCommand::Join(join) => {
                 let Some(stream) = self.find(name) else { return };
                 if self.join(stream, key, join, JoinCause::Joined, now) {
@@ -399,7 +396,6 @@ impl<R: Destination> Shard<R> {
                 {
                     self.done(stream, key);
                 }
-                recipient.departed();
             }
             StreamCommand::List(listing) => {
                 let Some(stream) = self.find(name) else { return };

@@ -170,3 +170,10 @@ pub struct Reference {
     /// The request's.
     pub request: Option<Box<str>>,
 }
+
+impl Reference {
+    /// What it weighs, in bytes.
+    pub fn weight(&self) -> usize {
+        [&self.subscription, &self.request].into_iter().flatten().map(|text| text.len()).sum()
+    }
+}

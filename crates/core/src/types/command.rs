@@ -19,6 +19,39 @@ impl<'a> Request<'a> {
     pub const fn unnamed(command: Result<ClientCommand<'a>, BadCommand<'a>>) -> Self {
         Self { reference: None, command }
     }
+
+    /// The client's key for the subscription it is about, if it is about one.
+    pub fn identifier(&self) -> Option<&str> {
+        match &self.command {
+            Ok(command) => command.identifier(),
+            Err(bad) => bad.identifier.as_deref(),
+        }
+    }
+
+    /// What it weighs, in bytes of its texts.
+    pub fn weight(&self) -> usize {
+        let reference = self.reference.as_ref().map_or(0, |reference| reference.weight());
+        let command = match &self.command {
+            Ok(command) => command.weight(),
+            Err(bad) => bad.reason.len(),
+        };
+        reference + self.identifier().map_or(0, str::len) + command
+    }
+
+    /// The same request, apart from the frame it came in.
+    pub fn into_owned(self) -> Request<'static> {
+        let command = match self.command {
+            Ok(command) => Ok(command.into_owned()),
+            Err(BadCommand { kind, identifier, reason }) => {
+                Err(BadCommand { kind, identifier: identifier.map(owned), reason })
+            }
+        };
+        Request { reference: self.reference, command }
+    }
+}
+
+fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
+    Cow::Owned(text.into_owned())
 }
 
 /// As much of a request as it takes to refuse it.
@@ -140,6 +173,64 @@ impl ClientCommand<'_> {
         }
     }
 
+    /// What its texts weigh, in bytes, without the identifier.
+    fn weight(&self) -> usize {
+        let id = |id: &Option<PresenceId>| id.as_ref().map_or(0, |id| id.as_str().len());
+        match self {
+            Self::Subscribe { target, history, join, .. } => {
+                let join = join.iter().flatten().map(JoinRequest::weight).sum::<usize>();
+                target.weight() + history.iter().map(HistoryRequest::weight).sum::<usize>() + join
+            }
+            Self::Join { join, .. } | Self::Update { join, .. } => join.weight(),
+            Self::Leave { id: who, .. } => id(who),
+            Self::History { request, .. } => request.weight(),
+            Self::Whisper { whisper, author, .. } => {
+                let event = whisper.event.as_ref().map_or(0, |event| event.len());
+                event + whisper.data.as_str().len() + id(author)
+            }
+            Self::Publish { data, author, .. } => data.as_str().len() + id(author),
+            Self::Unsubscribe { .. }
+            | Self::Presence { .. }
+            | Self::Perform { .. }
+            | Self::Ping
+            | Self::Pong => 0,
+        }
+    }
+
+    /// The same command, apart from the frame it came in.
+    pub fn into_owned(self) -> ClientCommand<'static> {
+        type Owned = ClientCommand<'static>;
+        match self {
+            Self::Subscribe { identifier, target, history, join, watch, arrival } => {
+                let identifier = owned(identifier);
+                Owned::Subscribe { identifier, target, history, join, watch, arrival }
+            }
+            Self::Unsubscribe { identifier } => {
+                Owned::Unsubscribe { identifier: owned(identifier) }
+            }
+            Self::Join { identifier, join } => Owned::Join { identifier: owned(identifier), join },
+            Self::Update { identifier, join } => {
+                Owned::Update { identifier: owned(identifier), join }
+            }
+            Self::Leave { identifier, id } => Owned::Leave { identifier: owned(identifier), id },
+            Self::Presence { identifier, listing } => {
+                Owned::Presence { identifier: owned(identifier), listing }
+            }
+            Self::History { identifier, request } => {
+                Owned::History { identifier: owned(identifier), request }
+            }
+            Self::Whisper { identifier, whisper, author } => {
+                Owned::Whisper { identifier: owned(identifier), whisper, author }
+            }
+            Self::Publish { identifier, data, at, author } => {
+                Owned::Publish { identifier: owned(identifier), data, at, author }
+            }
+            Self::Perform { identifier } => Owned::Perform { identifier: owned(identifier) },
+            Self::Ping => Owned::Ping,
+            Self::Pong => Owned::Pong,
+        }
+    }
+
     /// Which of the commands it is.
     pub const fn kind(&self) -> CommandKind {
         match self {
@@ -223,6 +314,20 @@ pub enum Target {
     Invalid(String),
 }
 
+impl Target {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Public(name) => name.as_str().len(),
+            Self::SignedFor { name, signed } => name.as_str().len() + signed.len(),
+            Self::Signed(text)
+            | Self::Turbo(text)
+            | Self::CableReady(text)
+            | Self::Channel(text)
+            | Self::Invalid(text) => text.len(),
+        }
+    }
+}
+
 /// A client's wish to become present.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinRequest {
@@ -230,6 +335,12 @@ pub struct JoinRequest {
     pub id: Option<PresenceId>,
     /// What others see of them; `null` when the client gave none.
     pub info: RawJson,
+}
+
+impl JoinRequest {
+    fn weight(&self) -> usize {
+        self.info.as_str().len() + self.id.as_ref().map_or(0, |id| id.as_str().len())
+    }
 }
 
 /// Becoming present.
@@ -292,6 +403,13 @@ pub struct HistoryRequest {
     pub positions: Vec<(StreamName, Position)>,
 }
 
+impl HistoryRequest {
+    fn weight(&self) -> usize {
+        let each = |(name, _): &(StreamName, Position)| name.as_str().len() + size_of::<Position>();
+        self.positions.iter().map(each).sum()
+    }
+}
+
 /// Why a client may say nothing under a name.
 pub const NOT_PRESENT: &str = "only who has joined may say something here: join first";
 
@@ -343,7 +461,7 @@ pub enum StreamCommand {
 
 impl StreamCommand {
     /// Who becomes present by it, if somebody may.
-    pub fn join_mut(&mut self) -> Option<&mut Join> {
+    pub const fn join(&self) -> Option<&Join> {
         match self {
             Self::Join(join)
             | Self::Update(join)
@@ -359,18 +477,20 @@ impl StreamCommand {
         }
     }
 
-    /// Whether it may take a record away.
-    pub const fn departs(&self) -> bool {
+    /// Likewise, to say more of them.
+    pub fn join_mut(&mut self) -> Option<&mut Join> {
         match self {
-            Self::Leave(_) | Self::Unsubscribe => true,
+            Self::Join(join)
+            | Self::Update(join)
+            | Self::Subscribe { join: Some(Ok(join)), .. } => Some(join),
             Self::Subscribe { .. }
-            | Self::Join(_)
-            | Self::Update(_)
+            | Self::Unsubscribe
+            | Self::Leave(_)
             | Self::List(_)
             | Self::History(_)
             | Self::Whisper { .. }
             | Self::Publish { .. }
-            | Self::RefusePresence(..) => false,
+            | Self::RefusePresence(..) => None,
         }
     }
 

@@ -1,0 +1,119 @@
+//! What a session refuses, and how it says so.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::Action;
+use crate::auth::Rights;
+use crate::types::{
+    CommandKind, ConnectionMessage, Head, Identifier, Join, Limit, Limits, PresenceId, Reference,
+    ServerMessage,
+};
+
+pub(super) const NO_SUBSCRIPTION: &str = "there is no such subscription";
+
+/// Refuses a command because the client sends more than it may: at once, not in its stream's turn.
+///
+/// A subscription is not rejected, as that would be for good: without an answer that they know,
+/// stock clients ask again after a while.
+pub fn refuse_excess(head: &Head<'_>) -> Action {
+    let reason = "too many commands: send fewer, or wait";
+    if head.kind == CommandKind::Subscribe && head.reference.is_none() {
+        return error(head.kind, reason);
+    }
+    refuse(head.kind, head.identifier.as_deref(), head.reference.as_ref(), reason.into())
+}
+
+/// What becomes of a command about a subscription that the session doesn't hold.
+pub(super) fn unknown(
+    kind: CommandKind,
+    identifier: &str,
+    reference: Option<&Arc<Reference>>,
+) -> Action {
+    match (kind, reference) {
+        (CommandKind::Unsubscribe, None) => Action::Nothing(kind),
+        (CommandKind::Unsubscribe, Some(_)) => {
+            Action::Refuse { kind, identifier: identifier.into(), message: ServerMessage::Done }
+        }
+        (CommandKind::Join | CommandKind::Leave | CommandKind::Presence, _) | (_, Some(_)) => {
+            let message = ServerMessage::NotSubscribed;
+            Action::Refuse { kind, identifier: identifier.into(), message }
+        }
+        (_, None) => refuse(kind, Some(identifier), None, NO_SUBSCRIPTION.into()),
+    }
+}
+
+/// The refusal that fits a command: the one its client waits for, where there is one.
+pub(super) fn refuse(
+    kind: CommandKind,
+    identifier: Option<&str>,
+    reference: Option<&Arc<Reference>>,
+    reason: Cow<'static, str>,
+) -> Action {
+    let Some(identifier) = identifier.map(Identifier::from) else {
+        return error(kind, reason);
+    };
+    let message = match kind {
+        CommandKind::Subscribe => ServerMessage::Rejected(reason),
+        _ if reference.is_some() => ServerMessage::Refused(reason),
+        CommandKind::Join | CommandKind::Leave | CommandKind::Presence => {
+            ServerMessage::Refused(reason)
+        }
+        CommandKind::History => ServerMessage::HistoryRejected,
+        CommandKind::Unsubscribe
+        | CommandKind::Whisper
+        | CommandKind::Publish
+        | CommandKind::Perform
+        | CommandKind::Ping
+        | CommandKind::Pong
+        | CommandKind::Unknown => return error(kind, reason),
+    };
+    Action::Refuse { kind, identifier, message }
+}
+
+pub(super) fn error(kind: CommandKind, reason: impl Into<Cow<'static, str>>) -> Action {
+    let reason = reason.into();
+    Action::Answer { kind, message: ConnectionMessage::Error { command: kind, reason } }
+}
+
+/// Whether a subscription's client may speak to the others.
+pub(super) const fn may_speak(rights: Rights) -> Result<(), &'static str> {
+    if rights.whisper { Ok(()) } else { Err("this subscription may not whisper") }
+}
+
+/// Whether an id and an info are such as may be; if not, what is wrong, and for which limit.
+pub fn check_presence(
+    join: &Join,
+    limits: &Limits,
+) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
+    check_id(&join.id, limits)?;
+    let (size, most) = (join.info.as_str().len(), limits.info_size);
+    if size > most {
+        let reason = format!("the presence info has {size} bytes, at most {most} are allowed");
+        return Err((Some(Limit::PresenceInfoSize), reason.into()));
+    }
+    Ok(())
+}
+
+/// Whether an id is one that may be, likewise.
+pub(super) fn check_id(
+    id: &PresenceId,
+    limits: &Limits,
+) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
+    if id.as_str().is_empty() {
+        return Err((None, "the presence id is empty".into()));
+    }
+    if limits.reserved_presence_ids.contains(&id.as_str()) {
+        let reason = format!(
+            "the presence id {id} is reserved: every JavaScript object has a property of that name, and \
+             pages with npm phoenix before 1.8.9 fail over it; choose another one"
+        );
+        return Err((None, reason.into()));
+    }
+    let (length, most) = (id.as_str().chars().count(), limits.presence_id_length);
+    if length > most {
+        let reason = format!("the presence id has {length} characters, at most {most} are allowed");
+        return Err((Some(Limit::PresenceIdLength), reason.into()));
+    }
+    Ok(())
+}

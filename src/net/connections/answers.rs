@@ -1,0 +1,79 @@
+//! Who answers what a session asks.
+//!
+//! ```text
+//! Action::Ask { ticket, question } ─▶ Answers ─▶ the application, or the streams' shards
+//!          Session::answer(ticket, verdict) ◀─ polled by the connection's task
+//! ```
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+
+use crate::net::context::Context;
+use crate::outbound::Recipient;
+use crate::session::{Question, Ticket, Verdict};
+use crate::shard::{Input, SubscriberKey};
+use crate::types::{GroupKey, Reference, SessionId, StreamCommand};
+
+/// Something that waits for room in a shard.
+pub(super) type Blocked = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+type Answer = Pin<Box<dyn Future<Output = (Ticket, Verdict)> + Send>>;
+
+/// The answers that are out.
+#[derive(Default)]
+pub(super) struct Answers(FuturesUnordered<Answer>);
+
+impl Answers {
+    /// Asks whoever knows.
+    pub(super) fn ask(&mut self, context: &Context, ticket: Ticket, question: Question) {
+        self.0.push(match question {
+            Question::Presence { stream, id } => {
+                let fetcher = context.fetcher.clone();
+                Box::pin(async move {
+                    let extra = match fetcher {
+                        Some(fetcher) => fetcher.ask(stream, id).await,
+                        None => None,
+                    };
+                    (ticket, Verdict::Presence(extra))
+                })
+            }
+            Question::Followed => {
+                let router = Arc::clone(&context.router);
+                Box::pin(async move {
+                    router.follow().await;
+                    (ticket, Verdict::Followed)
+                })
+            }
+        });
+    }
+
+    /// The next that comes; `None` if none is out.
+    pub(super) fn poll_next(&mut self, task: &mut Task<'_>) -> Poll<Option<(Ticket, Verdict)>> {
+        self.0.poll_next_unpin(task)
+    }
+
+    /// Likewise.
+    pub(super) async fn next(&mut self) -> Option<(Ticket, Verdict)> {
+        self.0.next().await
+    }
+}
+
+/// What a session forwards to a stream, for its shard.
+pub(super) fn input(
+    session: SessionId,
+    group: GroupKey,
+    outbox: &Recipient,
+    command: StreamCommand,
+    reference: Option<Arc<Reference>>,
+) -> Input<Recipient> {
+    if command.asks_for_much() {
+        outbox.ask();
+    }
+    let (key, recipient) = (SubscriberKey { session, group }, Arc::clone(outbox));
+    Input::Command { key, recipient, command, reference }
+}
