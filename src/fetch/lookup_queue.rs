@@ -12,6 +12,9 @@ use crate::types::{Extra, FetchOutcome, PresenceId, StreamName};
 /// How many ids one request asks about.
 pub(super) const MAX_AT_ONCE: usize = 100;
 
+/// How many requests about one stream are under way: who joins it meanwhile is asked about together.
+const MAX_OF_A_STREAM: usize = 4;
+
 /// How many ids wait for a request. Each has a connection that waits for it, or had one a timeout ago.
 const MAX_WAITING: usize = 1 << 16;
 
@@ -48,6 +51,8 @@ pub(super) struct LookupQueue {
     turns: VecDeque<StreamName>,
     /// How many ids that are.
     count: usize,
+    /// How many requests are under way about each stream that has one.
+    under_way: HashMap<StreamName, usize, RandomState>,
     kept: HashMap<Key, (Instant, Extra), RandomState>,
     /// The answers from the oldest on, with when they are no longer good.
     ends: VecDeque<(Instant, Key)>,
@@ -89,9 +94,15 @@ impl LookupQueue {
         self.count >= MAX_AT_ONCE && self.queued.values().any(|ids| ids.len() >= MAX_AT_ONCE)
     }
 
-    /// Whom to ask about next, in one stream. Nobody waits any more for those who are left out.
+    /// Whom to ask about next, in one stream that hasn't as many requests as it may have. Nobody waits any
+    /// more for those who are left out.
     pub(super) fn next(&mut self) -> Option<(StreamName, Vec<PresenceId>)> {
-        while let Some(stream) = self.turns.pop_front() {
+        for _ in 0..self.turns.len() {
+            let stream = self.turns.pop_front()?;
+            if self.under_way.get(&stream).is_some_and(|requests| *requests >= MAX_OF_A_STREAM) {
+                self.turns.push_back(stream);
+                continue;
+            }
             let mut ids = self.queued.remove(&stream).unwrap_or_default();
             let before = ids.len();
             ids.retain(|id| {
@@ -113,6 +124,7 @@ impl LookupQueue {
                 self.turns.push_back(stream.clone());
             }
             if !ids.is_empty() {
+                *self.under_way.entry(stream.clone()).or_default() += 1;
                 return Some((stream, ids));
             }
         }
@@ -128,6 +140,12 @@ impl LookupQueue {
         now: Instant,
     ) {
         self.tidy(now);
+        if let Some(requests) = self.under_way.get_mut(stream) {
+            *requests -= 1;
+            if *requests == 0 {
+                self.under_way.remove(stream);
+            }
+        }
         for id in ids {
             let key = (stream.clone(), id);
             let answer = match &mut said {
@@ -276,6 +294,32 @@ mod tests {
         assert_eq!(answer(&mut lookups, now), [format!("{}", 2 * MAX_AT_ONCE)]);
         assert!(asked.iter_mut().all(|asked| told(asked).is_some()));
         assert!(lookups.next().is_none() && lookups.queued.is_empty() && lookups.count == 0);
+    }
+
+    #[test]
+    fn a_stream_has_so_many_requests_under_way_and_others_have_theirs() {
+        let (mut lookups, now) = (LookupQueue::default(), Clock::new().now());
+        let mut asked = Vec::new();
+        let mut requests: Vec<_> = (0..MAX_OF_A_STREAM)
+            .map(|number| {
+                asked.push(ask(&mut lookups, &format!("{number}"), now));
+                lookups.next().unwrap()
+            })
+            .collect();
+        asked.push(ask(&mut lookups, "more", now));
+        assert_eq!(lookups.next(), None, "it waits for one of them");
+        asked.push(ask_in(&mut lookups, "other", "x", now));
+        asked.push(ask(&mut lookups, "most", now));
+        assert_eq!(lookups.next().unwrap().0, "other".into());
+        let (stream, ids) = requests.pop().unwrap();
+        lookups.settle(&stream, ids, Err(FetchOutcome::Failed), now);
+        assert_eq!(lookups.next().unwrap().1, ["more".into(), "most".into()]);
+        let other = ("other".into(), vec!["x".into()]);
+        let more = ("room".into(), vec!["more".into(), "most".into()]);
+        for (stream, ids) in requests.into_iter().chain([other, more]) {
+            lookups.settle(&stream, ids, Err(FetchOutcome::Failed), now);
+        }
+        assert!(lookups.under_way.is_empty() && lookups.waiters.is_empty());
     }
 
     #[test]

@@ -19,8 +19,9 @@ use super::lookup_queue::{LookupQueue, Question};
 use crate::clock::Clock;
 use crate::types::{Extra, PresenceId, StreamName};
 
-/// How many requests are under way at most.
-const MAX_REQUESTS: usize = 4;
+/// How many requests are under way at most: those of a page that comes back to its streams soon have their
+/// answers, and the application is asked no more at a time than it serves.
+const MAX_REQUESTS: usize = 16;
 
 /// How long questions gather while a request is under way.
 const GATHER: Duration = Duration::from_millis(10);
