@@ -1,9 +1,9 @@
-//! AnyCable's spellings, so that a deployment can be switched by replacing the binary.
+//! AnyCable's flags and variables, so that a deployment can switch by replacing the binary.
 //!
-//! Any flag of ours may be spelled with underscores. A flag of AnyCable's is the same as one of
-//! ours, or says what happens anyway, or is refused with the reason: what AnyCable would have kept
-//! out because of it must not come in here. The same holds for its variables. [`FLAGS`] knows the
-//! flags of AnyCable 1.6.
+//! All our flags may be spelled with underscores. An AnyCable flag maps to one of ours, or asks for
+//! what the broker does anyway, or is refused with a reason: a protection that it would have set
+//! must not be dropped silently. The same holds for its variables. [`FLAGS`] has the flags of
+//! AnyCable 1.6.
 
 use std::ffi::OsString;
 use std::iter::Peekable;
@@ -11,28 +11,28 @@ use std::iter::Peekable;
 use super::command::command;
 use super::refusal::Refusal;
 
-/// What a flag of AnyCable's is here.
+/// Meaning of an AnyCable flag here.
 #[derive(Clone, Copy)]
 enum Meaning {
     /// The setting of this name.
     Same(&'static str),
     /// A switch that sets this setting to this value.
     Sets(&'static str, &'static str),
-    /// A switch; in this position it says what happens anyway, in the other it is refused.
+    /// A switch. This position is what the broker does anyway; the other is refused.
     Switch(&'static [bool], &'static str),
-    /// With one of these values, with `none` or empty, it says what happens anyway; with others it
-    /// is refused.
+    /// One of these values, `none` or an empty value is what the broker does anyway; others are
+    /// refused.
     Value(&'static [&'static str], &'static str),
 }
 
-/// What a flag or variable, with its value, comes to.
+/// Meaning of a flag or variable with its value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Given {
-    /// The setting of ours of this name, with the value given or with this one.
+    /// A setting of this name, with the given value or with this one.
     Setting(String, Option<&'static str>),
-    /// What happens anyway.
+    /// What the broker does anyway.
     NothingNew,
-    /// Something that the broker doesn't do, and this is why.
+    /// Something the broker doesn't do, with the reason.
     Meaningless(&'static str),
 }
 
@@ -51,9 +51,9 @@ const NO_DURABLE_STREAMS: &str = "durable streams are not served, see --sse-path
 const CLEARTEXT: &str = "names have to be signed, so leave it out";
 const RENAMED_TURBO: &str = "write --turbo-streams and --turbo-streams-secret instead";
 const RENAMED_CABLE_READY: &str = "write --cable-ready and --cable-ready-secret instead";
-const NO_KNOB: &str = "there is nothing of the kind to tune, so leave it out";
+const NO_KNOB: &str = "the broker has nothing of the kind to tune, so leave it out";
 
-/// AnyCable's flags, dashes for underscores, and what they are here.
+/// AnyCable's flags, with dashes for underscores.
 const FLAGS: &[(&[&str], Meaning)] = &[
     (&["path"], Same("cable-path")),
     (&["max-conn"], Same("max-connections")),
@@ -208,13 +208,13 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     ),
 ];
 
-/// The files AnyCable reads without being told to, the first of them that is there.
+/// Files that AnyCable reads by default; it takes the first that exists.
 const FILES: [&str; 2] = ["./anycable.toml", "/etc/anycable/anycable.toml"];
 
-/// The flag by which AnyCable is told to read none of them.
+/// AnyCable's flag to read neither.
 const IGNORE_FILES: &str = "ignore-config-path";
 
-/// Values by which AnyCable says that a setting of ours is not set.
+/// Values with which AnyCable leaves a setting unset.
 const UNSET: &[(&str, &str)] = &[
     ("api-port", "0"),
     ("metrics-port", "0"),
@@ -224,14 +224,14 @@ const UNSET: &[(&str, &str)] = &[
     ("secret", "none"),
     ("jwt-secret", "none"),
     ("streams-secret", "none"),
-    // there a client without a token is left to the application, here there is only the token
+    // in AnyCable the application decides about clients without a token; here only the token does
     ("enforce-jwt", "false"),
     ("enforce-jwt", "0"),
     ("enforce-jwt", "f"),
 ];
 
-/// What AnyCable's `name` (dashes for underscores) with `value`, if it has one, comes to; none if
-/// there is no such flag, AnyCable's or ours.
+/// Meaning of AnyCable's flag `name` (with dashes for underscores) with its value; `None` for
+/// unknown flags.
 pub(super) fn given(name: &str, value: Option<&str>) -> Option<Given> {
     if is_own(name) {
         return Some(same(name, value));
@@ -261,8 +261,8 @@ fn same(setting: &str, value: Option<&str>) -> Given {
     }
 }
 
-/// Refuses to start beside a file that AnyCable would read, unless `args` say to ignore it: a secret in
-/// it would have kept clients out.
+/// Refuses to start beside a file that AnyCable would read, unless `args` say to ignore it: it
+/// could hold a secret that kept clients out.
 pub(super) fn check_files(
     args: &[OsString],
     is_there: impl Fn(&str) -> bool,
@@ -281,7 +281,7 @@ pub(super) fn check_files(
     }
 }
 
-/// Rewrites AnyCable's flags to ours. What it doesn't know it leaves to the parser.
+/// Rewrites AnyCable's flags to ours. Unknown ones are left to the parser.
 pub(super) fn arguments(args: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
     let mut args = args.into_iter().peekable();
     let mut ours: Vec<OsString> = args.next().into_iter().collect();
@@ -299,18 +299,18 @@ pub(super) fn arguments(args: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
     Ok(ours)
 }
 
-/// A flag as it was written.
+/// A flag as given.
 struct Spelled<'a> {
-    /// With its dashes, without its value.
+    /// With dashes in front, without its value.
     flag: &'a str,
     /// Without dashes in front, with dashes for underscores.
     name: String,
-    /// What follows the `=`.
+    /// The value after `=`.
     value: Option<&'a str>,
 }
 
 impl<'a> Spelled<'a> {
-    /// `--presence_ttl=15`; Go's flags may start with one dash.
+    /// Splits `--presence_ttl=15`. Go's flags may start with one dash.
     fn read(arg: &'a str) -> Option<Self> {
         let (flag, value) = match arg.split_once('=') {
             Some((flag, value)) => (flag, Some(value)),
@@ -322,12 +322,12 @@ impl<'a> Spelled<'a> {
     }
 
     fn is_ours(&self) -> bool {
-        // spelled alike by both, and AnyCable's word for no secret
+        // the same name in both, and AnyCable's value for none
         let unset = self.name == "secret" && self.value == Some("none");
         !unset && self.flag.strip_prefix("--") == Some(self.name.as_str()) && is_own(&self.name)
     }
 
-    /// Whether it stands alone where it has no `=`.
+    /// Whether it is a switch, without a value in the next argument.
     fn is_switch(&self) -> bool {
         let own = |arg: &clap::Arg| {
             arg.get_long() == Some(self.name.as_str()) && arg.get_num_args() == Some((0..=1).into())
@@ -338,7 +338,7 @@ impl<'a> Spelled<'a> {
     }
 }
 
-/// What is passed to the parser for `spelled`.
+/// The arguments that replace `spelled`.
 fn argument(
     spelled: &Spelled<'_>,
     arg: &OsString,
@@ -373,7 +373,7 @@ fn argument(
     }
 }
 
-/// Why `given`, a flag or a variable as it was spelled, is refused.
+/// The refusal of `given`, a flag or variable as it was spelled.
 pub(super) fn meaningless(given: &str, name: &str, value: Option<&str>, reason: &str) -> Refusal {
     Refusal(match value.filter(|_| is_choice(name)) {
         Some(value) => format!("{given}={value} has no meaning here: {reason}"),
@@ -381,7 +381,7 @@ pub(super) fn meaningless(given: &str, name: &str, value: Option<&str>, reason: 
     })
 }
 
-/// Whether it is the value that has no meaning. Other values aren't repeated: some are keys.
+/// Whether the error repeats the value. Others aren't repeated, since they may be secrets.
 fn is_choice(name: &str) -> bool {
     match meaning(name) {
         Some(Value(values, _)) => !values.is_empty(),
@@ -390,7 +390,7 @@ fn is_choice(name: &str) -> bool {
     }
 }
 
-/// Whether it is a setting of ours. `config` isn't: AnyCable's file has other keys.
+/// Whether it is one of our settings. `config` isn't: AnyCable's file has other keys.
 fn is_own(name: &str) -> bool {
     name != "config" && command().get_arguments().any(|arg| arg.get_long() == Some(name))
 }
@@ -399,7 +399,7 @@ fn meaning(name: &str) -> Option<Meaning> {
     FLAGS.iter().find(|(names, _)| names.contains(&name)).map(|(_, meaning)| *meaning)
 }
 
-/// Reads what Go reads as a boolean.
+/// Parses Go's booleans.
 fn boolean(value: &str) -> Option<bool> {
     match value.to_ascii_lowercase().as_str() {
         "1" | "t" | "true" => Some(true),

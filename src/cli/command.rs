@@ -4,7 +4,7 @@ use clap::{Args as _, Command};
 
 use crate::config::Settings;
 
-/// The wrap of `--help` where the terminal is wider.
+/// Maximum width of `--help`.
 const HELP_WIDTH: usize = 100;
 
 const ABOUT: &str =
@@ -25,12 +25,12 @@ Durations are written 15s, 2m 30s, 500ms or as bare seconds; sizes 64KiB, 1MiB o
 Flags win over BROKER_ variables, those over the file, the file over the defaults.
 AnyCable's spellings work too: --presence_ttl=15, ANYCABLE_PRESENCE_TTL=15.";
 
-/// The command: [`Settings`] as flags. It reads no environment by itself; the variables' names
-/// are there for `--help`.
+/// The command with [`Settings`] as flags. The variables' names are for `--help` only; the command
+/// reads no environment.
 pub(super) fn command() -> Command {
     let command = Command::new("broker")
         .version(env!("CARGO_PKG_VERSION"))
-        .after_help("`broker --help` says more about each.")
+        .after_help("See `broker --help` for details.")
         .after_long_help(EXAMPLES)
         .max_term_width(HELP_WIDTH);
     Settings::augment_args(command)
@@ -39,12 +39,12 @@ pub(super) fn command() -> Command {
         .mut_args(|arg| arg.hide_env_values(true))
 }
 
-/// The command with its flags alone, blind to the process's environment.
+/// The command without variables.
 pub(super) fn flags_only() -> Command {
     command().mut_args(|arg| arg.env(None::<&'static str>))
 }
 
-/// The short help leaves out the variables: each is the flag's name with `BROKER_` in front.
+/// The help. The short one omits the variables: each is the flag's name prefixed with `BROKER_`.
 pub(super) fn help(short: bool) -> String {
     let mut command = command().mut_args(|arg| arg.hide_env(short));
     if short { command.render_help().to_string() } else { command.render_long_help().to_string() }

@@ -1,9 +1,9 @@
-//! Environment variables → two layers of settings, and what to warn about.
+//! Environment variables as two layers of settings, and warnings about others.
 //!
-//! A variable's value goes through the parser of its flag, so that both are read alike. Empty is
-//! unset. AnyCable's variables are taken as its flags are, and refused as those are, also with our
-//! beginning: `BROKER_RPC_HOST`. Variables nobody here knows are reported in the log, not refused: other programs, and Kubernetes for a service named
-//! `broker`, set some with the same beginning.
+//! A variable's value goes through the parser of its flag. An empty variable is unset. AnyCable's
+//! variables are treated like its flags, also when prefixed with `BROKER_` (`BROKER_RPC_HOST`).
+//! Unknown variables are logged rather than refused: other programs set some with the same prefix,
+//! and so does Kubernetes for a service named `broker`.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -18,16 +18,16 @@ use crate::config::nearest;
 const OURS: &str = "BROKER_";
 const THEIRS: &str = "ANYCABLE_";
 
-/// Variables by which AnyCable, and what is beside it, is led to another server, and the flag each is.
+/// Variables of AnyCable and the tools around it that name another server, and their flags.
 const ELSEWHERE: [(&str, &str); 2] = [("REDIS_URL", "redis-url"), ("NATS_SERVERS", "nats-servers")];
 
-/// What the environment says.
+/// Settings from the environment.
 pub(super) struct Environment {
-    /// By `BROKER_` variables.
+    /// From `BROKER_` variables.
     pub(super) broker: ArgMatches,
-    /// By `ANYCABLE_` variables.
+    /// From `ANYCABLE_` variables.
     pub(super) anycable: ArgMatches,
-    /// About variables that say nothing here.
+    /// Warnings about unknown variables.
     pub(super) warnings: Vec<String>,
 }
 
@@ -97,14 +97,14 @@ fn theirs(
     layer.parse()
 }
 
-/// The variables of one kind as flags.
+/// The variables of one prefix, as flags.
 #[derive(Default)]
 struct Layer<'a> {
     flags: BTreeMap<String, (&'a str, OsString)>,
 }
 
 impl<'a> Layer<'a> {
-    /// Takes `variable` for `flag`, if the flag takes the value.
+    /// Adds a variable, if its flag accepts the value.
     fn add(&mut self, variable: &'a str, flag: &str, value: &OsStr) -> Result<(), Refusal> {
         let mut argument = OsString::from(format!("--{flag}="));
         argument.push(value);
@@ -119,7 +119,7 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// All of them together.
+    /// Parses all of them together.
     fn parse(self) -> Result<ArgMatches, Refusal> {
         let arguments = self.flags.into_values().map(|(_, argument)| argument);
         flags_only()
@@ -128,7 +128,7 @@ impl<'a> Layer<'a> {
     }
 }
 
-/// Refuses a variable of ours by the name of a setting of AnyCable's that asks for more than there is.
+/// Refuses a `BROKER_` variable named like an AnyCable setting that the broker can't honour.
 fn refuse_meaningless(variable: &str, value: &OsStr) -> Result<(), Refusal> {
     let (Some(flag), value) = (flag_behind(OURS, variable), value.to_string_lossy()) else {
         return Ok(());
@@ -139,13 +139,14 @@ fn refuse_meaningless(variable: &str, value: &OsStr) -> Result<(), Refusal> {
     }
 }
 
-/// Why a variable is refused. Where the application reads it, too, it can't be taken away.
+/// The refusal of a variable. The application may need it too, so it can be unset for the broker
+/// alone.
 fn meaningless(variable: &str, flag: &str, value: &str, reason: &str) -> Refusal {
     let reason = format!("{reason}; {variable}= (empty) unsets it for the broker alone");
     anycable::meaningless(variable, flag, Some(value), &reason)
 }
 
-/// The flag that a variable of AnyCable's is.
+/// AnyCable's flag for a variable.
 fn flag_of(variable: &str) -> Option<String> {
     match ELSEWHERE.iter().find(|(name, _)| *name == variable) {
         Some((_, flag)) => Some((*flag).to_owned()),
@@ -158,8 +159,8 @@ fn flag_behind(prefix: &str, variable: &str) -> Option<String> {
     Some(variable.strip_prefix(prefix)?.to_lowercase().replace('_', "-"))
 }
 
-/// Whether Kubernetes put it there, as it does in each pod for a service named `broker`, or
-/// `broker-api`: `BROKER_PORT=tcp://10.0.0.1:8080`, `BROKER_SERVICE_HOST`, `BROKER_PORT_8080_TCP`.
+/// Whether Kubernetes set it, as it does in each pod for a service named `broker` or `broker-api`:
+/// `BROKER_PORT=tcp://10.0.0.1:8080`, `BROKER_SERVICE_HOST`, `BROKER_PORT_8080_TCP`.
 fn by_kubernetes(variable: &str, value: &OsStr) -> bool {
     let address = |v: &str| ["tcp://", "udp://", "sctp://"].iter().any(|it| v.starts_with(it));
     variable.starts_with("BROKER_SERVICE_")

@@ -1,11 +1,11 @@
-//! What can't be done, in one sentence: which flag or variable, what is wrong, what to do.
+//! Errors of the command line, one sentence each: the flag or variable, the problem, what to do.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::command::command;
 use crate::config::{ConfigError, nearest};
 
-/// The sentence told to the person who started the program.
+/// The sentence for the person who started the program.
 #[derive(Debug)]
 pub(super) struct Refusal(pub(super) String);
 
@@ -15,7 +15,7 @@ impl From<ConfigError> for Refusal {
     }
 }
 
-/// Why the flags can't be read.
+/// Why the flags aren't accepted.
 pub(super) fn flag(error: &clap::Error) -> Refusal {
     let flag = name(error).unwrap_or_else(|| "the command line".to_owned());
     let kind = error.kind();
@@ -34,7 +34,7 @@ pub(super) fn flag(error: &clap::Error) -> Refusal {
     })
 }
 
-/// Why the value of the environment variable `variable` can't be read.
+/// Why an environment variable's value isn't accepted.
 pub(super) fn variable(variable: &str, error: &clap::Error) -> Refusal {
     Refusal(match value(error) {
         Some(value) => format!("{variable}={value}: {}", problem(error)),
@@ -79,13 +79,13 @@ fn unknown(flag: &str) -> String {
     }
 }
 
-/// `--port` of clap's `--port <PORT>`.
+/// `--port`, from clap's `--port <PORT>`.
 fn name(error: &clap::Error) -> Option<String> {
     let Some(ContextValue::String(usage)) = error.get(ContextKind::InvalidArg) else { return None };
     usage.split(['=', ' ', '[']).next().map(str::to_owned)
 }
 
-/// The value that was given, if one was.
+/// The given value, if there was one.
 fn value(error: &clap::Error) -> Option<&str> {
     match error.get(ContextKind::InvalidValue) {
         Some(ContextValue::String(value)) if !value.is_empty() => Some(value),

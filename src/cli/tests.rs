@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use std::ffi::OsString;
+
+use super::refusal::Refusal;
 use super::*;
 use crate::config::{Access, Protocols, Secret, TimestampPrecision};
+use crate::config::{Config, LogFormat};
 
 fn told(args: &[&str], env: &[(&str, &str)]) -> Outcome {
     let args = std::iter::once(&"broker").chain(args).map(OsString::from);
@@ -116,7 +120,7 @@ fn a_variable_is_refused_by_its_own_name() {
         ("ANYCABLE_MAX_CONN", "-1", "ANYCABLE_MAX_CONN=-1: not a whole number"),
         ("BROKER_STATE_INTERVAL", "0", "--state-interval 0s is below"),
         ("BROKER_SECRET", "none", "--secret is `none`"),
-        ("ANYCABLE_ENFORCE_JWT", "true", "--enforce-jwt would protect or open nothing"),
+        ("ANYCABLE_ENFORCE_JWT", "true", "--enforce-jwt has no effect"),
     ] {
         let refusal = refusal(&[], &[(name, value)]);
         assert!(refusal.starts_with(sentence), "{refusal}");
@@ -347,7 +351,7 @@ fn anycables_flags_without_meaning_are_refused() {
         (&["--streams_presence=false"], "--streams_presence=false has no meaning here: "),
         (&["--ssl_cert=/c"], "--tls-cert needs --tls-key"),
         (&["--secret"], "--secret needs a value"),
-        (&["--enforce_jwt"], "--enforce-jwt would protect or open nothing without a secret"),
+        (&["--enforce_jwt"], "--enforce-jwt has no effect without a secret"),
         (
             &["--turbo_rails_key=hidden"],
             "--turbo_rails_key has no meaning here: write --turbo-streams",

@@ -1,4 +1,4 @@
-//! Who may connect, follow, publish and read: the secrets and what follows from them.
+//! Access control: the secrets, the keys derived from them, and what they protect.
 
 use std::net::IpAddr;
 
@@ -7,65 +7,65 @@ use super::secret::{self, Secret};
 use super::settings::Settings;
 use crate::auth::{self, Keys, Origins, Streams, Tokens};
 
-/// What the key of publishing is derived over, as AnyCable and its clients do.
+/// Purpose of the key for publishing; the same as in AnyCable and its clients.
 const PUBLISHING: &str = "broadcast-cable";
-/// What the key of the API is derived over.
+/// Purpose of the key for the API.
 const READING: &str = "api-cable";
-/// What the key of the metrics is derived over.
+/// Purpose of the key for the metrics.
 const SCRAPING: &str = "metrics-cable";
 
-/// What the key is derived over that the application knows the broker by.
+/// Purpose of the key that the broker sends to the application.
 const ASKING: &str = "presence-fetch";
 
-/// The shortest secret that isn't remarked on, in bytes: 16 random ones can't be guessed.
+/// Minimum length of a secret without a warning, in bytes: 16 random ones can't be guessed.
 const SHORTEST_SECRET: usize = 16;
 
-/// The settings that protect.
+/// The settings of access control.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// Whether everyone who can reach it is meant.
+    /// Whether the broker is open to everyone.
     pub public: bool,
-    /// What the application and the broker share; what has no secret of its own uses it.
+    /// The secret shared with the application; the default of the more specific ones.
     pub secret: Option<Secret>,
-    /// What tokens are signed with.
+    /// Secret that tokens are signed with.
     pub jwt_secret: Option<Secret>,
-    /// Under which parameter a token comes.
+    /// Name of the token's parameter.
     pub jwt_param: String,
-    /// Whom a token has to be made for.
+    /// Required audience of tokens.
     pub jwt_audience: Option<String>,
-    /// Who has to have made it.
+    /// Required issuer of tokens.
     pub jwt_issuer: Option<String>,
-    /// Whether a client needs a token; by the other settings if it isn't said.
+    /// Whether clients need a token; `None` follows from the other settings.
     pub enforce_jwt: Option<bool>,
-    /// The claim that holds a client's presence id.
+    /// Claim with the client's presence id.
     pub presence_id_claim: Option<String>,
-    /// What stream names are signed with.
+    /// Secret that stream names are signed with.
     pub streams_secret: Option<Secret>,
-    /// Whether streams are open by their plain names, too.
+    /// Whether unsigned stream names are allowed, too.
     pub public_streams: bool,
-    /// Whether a signed name allows whispers.
+    /// Whether whispers are allowed on signed streams.
     pub streams_whisper: bool,
-    /// Whether Turbo's stream names are taken.
+    /// Whether Turbo's stream names are accepted.
     pub turbo_streams: bool,
-    /// What they are signed with.
+    /// Secret that Turbo signs with.
     pub turbo_streams_secret: Option<Secret>,
-    /// Whether CableReady's stream names are taken.
+    /// Whether CableReady's stream names are accepted.
     pub cable_ready: bool,
-    /// What they are signed with.
+    /// Secret that CableReady signs with.
     pub cable_ready_secret: Option<Secret>,
-    /// Which pages may connect.
+    /// Origins of pages that may connect.
     pub allowed_origins: Option<Origins>,
-    /// What a publisher must know, if it is not derived.
+    /// Key for publishing, unless derived.
     pub broadcast_key: Option<Secret>,
-    /// What a caller of the API must know, if it is not derived.
+    /// Key for the API, unless derived.
     pub api_key: Option<Secret>,
-    /// What Prometheus must know, if it is not derived.
+    /// Key for the metrics, unless derived.
     pub metrics_key: Option<Secret>,
 }
 
 impl Access {
-    /// The parameter AnyCable's clients use.
+    /// The parameter of AnyCable's clients.
     pub const JWT_PARAM: &str = "jid";
 
     pub(super) fn from_settings(settings: &mut Settings) -> Result<Self, ConfigError> {
@@ -111,7 +111,7 @@ impl Access {
         Ok(access)
     }
 
-    /// A protection that is asked for and would not be there is refused.
+    /// Refuses settings that ask for protection without a secret.
     fn check(&self) -> Result<(), ConfigError> {
         let tokens = self.token_secret().is_some();
         for (setting, is_set) in [
@@ -135,8 +135,7 @@ impl Access {
         Ok(())
     }
 
-    /// Whether everything that is served at an address that others reach is meant for them, or
-    /// protected.
+    /// Refuses addresses beyond loopback unless they are protected or meant to be public.
     pub(super) fn check_reached_at(&self, host: IpAddr) -> Result<(), ConfigError> {
         if self.public || self.secret.is_some() {
             return Ok(());
@@ -153,8 +152,7 @@ impl Access {
         Err(ConfigError::NotKeyed { host, open, missing })
     }
 
-    /// The settings of secrets and keys that are short enough to be guessed, or have such a one
-    /// among several.
+    /// Names of the settings whose secrets, or one of several, are short enough to be guessed.
     pub(super) fn guessable(&self) -> impl Iterator<Item = &'static str> {
         let all = [
             ("secret", &self.secret),
@@ -172,7 +170,7 @@ impl Access {
             .map(|(setting, _)| setting)
     }
 
-    /// What decides about connections and subscriptions.
+    /// The rules for connections and subscriptions.
     pub fn rules(&self) -> auth::Access {
         let keys = |secret: Option<&Secret>| Keys::new(secret.into_iter().flat_map(Secret::each));
         let enabled = |on: bool, secret| if on { keys(secret) } else { None };
@@ -200,44 +198,44 @@ impl Access {
         auth::Access { tokens, token_required: self.is_token_required(), origins, streams }
     }
 
-    /// Whether a client without a token is refused.
+    /// Whether clients need a token.
     pub fn is_token_required(&self) -> bool {
         self.token_secret().is_some() && self.enforce_jwt.unwrap_or(!self.public)
     }
 
-    /// Whether a stream is open to whoever knows its name: if that is said, or nothing protects.
+    /// Whether unsigned stream names are allowed: by the setting, or because there is no secret.
     pub fn are_streams_public(&self) -> bool {
         let secrets = [&self.secret, &self.jwt_secret, &self.streams_secret];
         self.public || self.public_streams || secrets.iter().all(|secret| secret.is_none())
     }
 
-    /// What opens publishing. In public mode no key is derived for it, as AnyCable does.
+    /// The key for publishing. As in AnyCable, none is derived in public mode.
     pub fn publishing_key(&self) -> Option<Secret> {
         let derived = || if self.public { None } else { self.derived(PUBLISHING) };
         self.broadcast_key.clone().or_else(derived)
     }
 
-    /// What opens the API.
+    /// The key for the API.
     pub fn reading_key(&self) -> Option<Secret> {
         self.api_key.clone().or_else(|| self.derived(READING))
     }
 
-    /// What opens the metrics.
+    /// The key for the metrics.
     pub fn scraping_key(&self) -> Option<Secret> {
         self.metrics_key.clone().or_else(|| self.derived(SCRAPING))
     }
 
-    /// What the application knows the broker by, when it is asked.
+    /// The key that the broker sends to the application.
     pub fn asking_key(&self) -> Option<Secret> {
         self.derived(ASKING)
     }
 
-    /// What tokens are signed with.
+    /// The secret of tokens.
     pub fn token_secret(&self) -> Option<&Secret> {
         self.jwt_secret.as_ref().or(self.secret.as_ref())
     }
 
-    /// What stream names are signed with.
+    /// The secret of stream names.
     pub fn stream_secret(&self) -> Option<&Secret> {
         self.streams_secret.as_ref().or(self.secret.as_ref())
     }
@@ -255,7 +253,7 @@ impl Access {
     }
 }
 
-/// A name that is the same in a query and, with `X-` in front, as a header.
+/// Whether a name works both as a query parameter and, prefixed with `X-`, as a header.
 fn is_parameter(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }

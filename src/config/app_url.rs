@@ -1,4 +1,4 @@
-//! The address of something in the application.
+//! A URL of the application.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use hyper::Uri;
 use thiserror::Error;
 
-/// An address that can be asked: `http` or `https`.
+/// An `http` or `https` URL.
 ///
 /// ```
 /// use broker::config::AppUrl;
@@ -21,13 +21,13 @@ pub struct AppUrl {
     uri: Uri,
 }
 
-/// Why an address can't be asked. Completes a sentence that starts with the setting.
+/// Why a URL isn't accepted. Completes a sentence that starts with the setting.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BadAppUrl {
-    /// Something else than an address.
-    #[error("`{0}` is no address: write it like http://127.0.0.1:3000/presence")]
+    /// Not a URL.
+    #[error("`{0}` is not a URL: write it like http://127.0.0.1:3000/presence")]
     NotOne(String),
-    /// A name and a password.
+    /// It has a user name or password.
     #[error(
         "it has a name or a password in it, which wouldn't be sent: the application knows the \
          broker by the key derived from the --secret"
@@ -36,12 +36,12 @@ pub enum BadAppUrl {
 }
 
 impl AppUrl {
-    /// The whole address, without what follows a `#`.
+    /// The whole URL, without its fragment.
     pub fn uri(&self) -> &Uri {
         &self.uri
     }
 
-    /// Whether TLS is spoken there.
+    /// Whether it is `https`.
     pub fn is_https(&self) -> bool {
         self.uri.scheme_str() == Some("https")
     }

@@ -1,4 +1,4 @@
-//! What the rest of the program reads, and its defaults.
+//! The validated configuration, and its defaults.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -15,89 +15,89 @@ use super::tls::TlsFiles;
 use super::value::{ByteSize, Host, HumanDuration};
 use crate::types::{Limits, Pace};
 
-/// Everything that can be set, checked and in the type it means.
+/// All settings, validated and in their final types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The address every listener binds.
+    /// Address of all listeners.
     pub host: IpAddr,
-    /// The clients' port; 0 is any free one.
+    /// Port for clients; 0 picks a free one.
     pub port: u16,
-    /// A port of their own for publishing and the API.
+    /// Separate port for publishing and the API.
     pub api_port: Option<u16>,
-    /// A port of its own for `/metrics`.
+    /// Separate port for `/metrics`.
     pub metrics_port: Option<u16>,
-    /// What is spoken, and where.
+    /// Protocols and their paths.
     pub protocols: Protocols,
-    /// The certificate of every listener; none speaks plain HTTP.
+    /// TLS certificate of all listeners; `None` is plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// Whose word counts about where a client is.
+    /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Proxies,
-    /// Who may do what.
+    /// Access control.
     pub access: Access,
-    /// How long a member stays after its connection ended; zero is not at all.
+    /// How long a member stays after its connection ended; zero removes it at once.
     pub presence_ttl: Duration,
-    /// How often those who only count the members are told, at most. Never zero.
+    /// Minimum interval between counts for clients that only count members. Never zero.
     pub occupancy_interval: Duration,
-    /// Where the application is asked about those who join; none asks nobody.
+    /// URL for presence lookups; `None` disables them.
     pub presence_fetch_url: Option<AppUrl>,
-    /// How long a join waits for that. Never zero.
+    /// Maximum time a join waits for its lookup. Never zero.
     pub presence_fetch_timeout: Duration,
-    /// Most members of a stream; none is any number.
+    /// Maximum number of members of a stream; `None` is unlimited.
     pub max_members: Option<usize>,
-    /// Publications a stream keeps; 0 is none.
+    /// Number of publications kept per stream; 0 keeps none.
     pub history_limit: usize,
     /// How long a publication is kept. Never zero.
     pub history_ttl: Duration,
-    /// Most bytes that all kept publications take.
+    /// Maximum memory of all kept publications, in bytes.
     pub history_max_bytes: usize,
-    /// How long a session outlives its connection; zero is not at all.
+    /// How long a session outlives its connection; zero disables resuming.
     pub sessions_ttl: Duration,
-    /// Where state is kept on disk; none keeps nothing.
+    /// State directory; `None` keeps no state on disk.
     pub state_dir: Option<PathBuf>,
-    /// How often state is synced. Never zero.
+    /// Interval between syncs of state. Never zero.
     pub state_interval: Duration,
-    /// Bounds on what clients send.
+    /// Limits on clients' commands.
     pub limits: Limits,
-    /// Between Action Cable ping messages; none sends none.
+    /// Interval of Action Cable's ping messages; `None` sends none.
     pub ping_interval: Option<Duration>,
-    /// The unit of a ping message's timestamp.
+    /// Unit of their timestamp.
     pub ping_timestamp_precision: TimestampPrecision,
-    /// Silence before a native ping; none never asks.
+    /// Silence before a liveness ping; `None` disables the check.
     pub liveness_interval: Option<Duration>,
-    /// Silence after the native ping until the connection is given up. Never zero.
+    /// Silence after it before the connection is closed. Never zero.
     pub liveness_timeout: Duration,
-    /// In which a request's whole head must arrive. Never zero.
+    /// Maximum time for a request's head to arrive. Never zero.
     pub handshake_timeout: Duration,
-    /// From being asked to stop to the end; zero is at once.
+    /// Maximum time for the stop; zero ends the process at once.
     pub shutdown_timeout: Duration,
-    /// Most connections at a time; none is as many as the open-file limit allows.
+    /// Maximum number of connections; `None` is what the open-file limit allows.
     pub max_connections: Option<usize>,
-    /// Most connections of one address; none is any number.
+    /// Maximum number of connections of one address; `None` is unlimited.
     pub max_connections_per_address: Option<usize>,
-    /// Most handshakes in a second; none is any number.
+    /// Maximum number of handshakes per second; `None` is unlimited.
     pub max_handshakes_per_second: Option<usize>,
-    /// Largest message of a client, in bytes.
+    /// Maximum size of a message from a client, in bytes.
     pub max_message_size: usize,
-    /// Most bytes waiting for one client. At least [`Self::max_message_size`].
+    /// Maximum size of an outbox, in bytes. At least [`Self::max_message_size`].
     pub max_outbox_size: usize,
-    /// Largest list or history told to one client, in bytes.
+    /// Maximum size of a list or history for one client, in bytes.
     pub max_answer_size: usize,
-    /// Largest request body, in bytes.
+    /// Maximum size of a request's body, in bytes.
     pub max_body_size: usize,
-    /// Largest request head, in bytes.
+    /// Maximum size of a request's head, in bytes.
     pub max_header_size: usize,
     /// Whether the examples are served.
     pub examples: bool,
     /// Whether the dashboard is served.
     pub dashboard: bool,
-    /// A filter for `tracing`, valid as such.
+    /// A valid `tracing` filter.
     pub log_level: String,
-    /// How log lines are written.
+    /// Format of log lines.
     pub log_format: LogFormat,
 }
 
 impl Config {
-    /// The settings that would make this configuration, each one given.
+    /// The settings that result in this configuration, all set.
     pub fn to_settings(&self) -> Settings {
         let key_file = |key: &Option<Secret>| key.as_ref()?.file().map(Path::to_path_buf);
         let key_text = |key: &Option<Secret>| key.clone().filter(|key| key.file().is_none());
@@ -186,22 +186,22 @@ impl Config {
         settings
     }
 
-    /// Where clients connect.
+    /// Address for clients.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::new(self.host, self.port)
     }
 
-    /// Where publishers and callers of the API connect, if not at [`Self::address`].
+    /// Address for publishing and the API, if not [`Self::address`].
     pub fn api_address(&self) -> Option<SocketAddr> {
         self.api_port.map(|port| SocketAddr::new(self.host, port))
     }
 
-    /// Where metrics are read, if not at [`Self::address`].
+    /// Address for the metrics, if not [`Self::address`].
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_port.map(|port| SocketAddr::new(self.host, port))
     }
 
-    /// What is valid and yet worth a line in the log, one sentence each.
+    /// Warnings for the log about valid but risky settings, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let reachable = !self.host.to_canonical().is_loopback();
         let open = |key: Option<Secret>| reachable && key.is_none();
@@ -222,13 +222,13 @@ impl Config {
         }
         if open(access.publishing_key()) {
             warnings.push(format!(
-                "whoever can reach {} may publish: set a --broadcast-key unless that is meant",
+                "publishing is open to everyone who can reach {}: set a --broadcast-key unless that is intended",
                 self.host
             ));
         }
         if open(access.reading_key()) {
             warnings.push(format!(
-                "whoever can reach {} may ask who is present: set an --api-key unless that is meant",
+                "the presence API is open to everyone who can reach {}: set an --api-key unless that is intended",
                 self.host
             ));
         }

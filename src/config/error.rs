@@ -1,4 +1,4 @@
-//! Why a configuration is refused: one sentence each, naming the setting and what to do.
+//! Configuration errors, one sentence each: the setting, the problem, what to do.
 
 use std::fmt;
 use std::io;
@@ -11,46 +11,46 @@ use super::app_url::BadAppUrl;
 use super::proxies::BadProxy;
 use crate::auth::BadOrigin;
 
-/// Why no [`Config`](super::Config) came of the settings.
+/// Why the settings aren't a valid [`Config`](super::Config).
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// Anyone could connect, and nobody said so.
+    /// Open access beyond loopback without `--public`.
     #[error(
         "--host {host} would serve everyone who can reach it: pass --secret to protect it, \
-         --public if everyone is meant, or keep --host 127.0.0.1"
+         --public if that is intended, or keep --host 127.0.0.1"
     )]
     NotLoopback {
-        /// The address asked for.
+        /// The configured address.
         host: IpAddr,
     },
-    /// Clients need a token, and the rest would be open to everyone.
+    /// Clients need a token, but publishing or the API would be open beyond loopback.
     #[error(
-        "--host {host} would let everyone who can reach it {open}: pass {missing} beside the \
-         --jwt-secret, or --secret, from which all keys follow"
+        "--host {host} would let everyone who can reach it {open}: pass {missing} besides the \
+         --jwt-secret, or --secret, from which all keys are derived"
     )]
     NotKeyed {
-        /// The address asked for.
+        /// The configured address.
         host: IpAddr,
-        /// What everyone could do.
+        /// What would be open.
         open: &'static str,
-        /// The keys that would prevent it.
+        /// The keys that protect it.
         missing: &'static str,
     },
-    /// A protection that rests on a secret, without one.
-    #[error("--{setting} would protect or open nothing without a secret: pass --secret or --{of}")]
+    /// A setting that needs a secret, without one.
+    #[error("--{setting} has no effect without a secret: pass --secret or --{of}")]
     NoSecret {
         /// The setting.
         setting: &'static str,
-        /// The secret of its own it could have.
+        /// The specific secret it could have.
         of: &'static str,
     },
-    /// A name that is empty.
+    /// An empty name.
     #[error("--{setting} is empty: write a name, or leave it out")]
     EmptyName {
         /// The setting.
         setting: &'static str,
     },
-    /// A name that is no parameter's and no header's.
+    /// A name that can't be a header's.
     #[error(
         "--jwt-param `{param}` has characters a header's name can't have: use letters, digits, - and _"
     )]
@@ -58,22 +58,22 @@ pub enum ConfigError {
         /// The name given.
         param: String,
     },
-    /// A page for everyone that shows everyone.
+    /// A dashboard that is open beyond loopback.
     #[error(
-        "--dashboard would show everyone who can reach it who is present: set an --api-key, which it \
-         then asks for, or a --secret to derive one from, or keep --host 127.0.0.1"
+        "--dashboard would show all members to everyone who can reach it: set an --api-key, or a \
+         --secret to derive it from, or keep --host 127.0.0.1"
     )]
     OpenDashboard,
-    /// A list of origins that is none.
+    /// An invalid list of origins.
     #[error("--allowed-origins: {0}")]
     Origins(#[from] BadOrigin),
-    /// A list of proxies that is none.
+    /// An invalid list of proxies.
     #[error("--trusted-proxies: {0}")]
     Proxies(#[from] BadProxy),
-    /// An address at which the application can't be asked.
+    /// An invalid URL for presence lookups.
     #[error("--presence-fetch-url: {0}")]
     AppUrl(#[from] BadAppUrl),
-    /// A certificate without a key, or the other way round.
+    /// A certificate without a key, or a key without a certificate.
     #[error("--tls-{given} needs --tls-{missing}: give both, or neither for plain HTTP")]
     TlsHalf {
         /// The one given.
@@ -81,7 +81,7 @@ pub enum ConfigError {
         /// The other.
         missing: &'static str,
     },
-    /// A file of TLS's that can't be read.
+    /// An unreadable certificate or key file.
     #[error("--{setting} {} can't be read ({}): check the path and its permissions", file.display(), Plain(source))]
     TlsFile {
         /// The setting.
@@ -91,19 +91,19 @@ pub enum ConfigError {
         /// Why not.
         source: io::Error,
     },
-    /// A file without a certificate.
+    /// A certificate file without a certificate.
     #[error("--tls-cert {} holds no certificate: it has to be PEM, the server's own first", file.display())]
     NoCertificate {
         /// The file.
         file: PathBuf,
     },
-    /// A file without a private key.
+    /// A key file without a private key.
     #[error("--tls-key {} holds no private key: it has to be PEM, without a passphrase", file.display())]
     NoPrivateKey {
         /// The file.
         file: PathBuf,
     },
-    /// A key of another certificate.
+    /// A key that isn't the certificate's.
     #[error(
         "--tls-key {} is not the key of the certificate in {}: give a certificate and its own key",
         key.display(), cert.display()
@@ -114,7 +114,7 @@ pub enum ConfigError {
         /// The key's.
         key: PathBuf,
     },
-    /// A certificate or a key that rustls doesn't take.
+    /// A certificate or key that rustls refuses.
     #[error("--tls-cert {} with --tls-key {} can't be used: {source}", cert.display(), key.display())]
     TlsUnusable {
         /// The certificate's file.
@@ -124,7 +124,7 @@ pub enum ConfigError {
         /// Why not.
         source: rustls::Error,
     },
-    /// A value beyond its bounds.
+    /// A value out of bounds.
     #[error("--{setting} {given} is {side} {bound}: {reason}")]
     OutOfRange {
         /// Which setting.
@@ -138,7 +138,7 @@ pub enum ConfigError {
         /// Why the bound is there.
         reason: &'static str,
     },
-    /// A message that would never fit.
+    /// An outbox that can't hold a message.
     #[error(
         "--max-outbox-size {outbox} is below --max-message-size {message}: one message would \
          overflow it, so raise the first or lower the second"
@@ -149,7 +149,7 @@ pub enum ConfigError {
         /// The message.
         message: super::ByteSize,
     },
-    /// A bucket that nothing fills.
+    /// A burst without a rate.
     #[error(
         "--max-commands-burst {burst} limits nothing without --max-commands-per-second: set that, \
          or leave both out"
@@ -158,7 +158,7 @@ pub enum ConfigError {
         /// The bucket.
         burst: usize,
     },
-    /// A bucket that overflows as it is filled.
+    /// A burst below the rate.
     #[error(
         "--max-commands-burst {burst} is below --max-commands-per-second {per_second}: a second's \
          commands may come at once, so raise the first or lower the second"
@@ -169,7 +169,7 @@ pub enum ConfigError {
         /// The rate.
         per_second: u32,
     },
-    /// A path no request can have.
+    /// An invalid path.
     #[error("--{setting} `{path}` {problem}")]
     Path {
         /// The setting.
@@ -179,7 +179,7 @@ pub enum ConfigError {
         /// What is wrong and what to do.
         problem: &'static str,
     },
-    /// Two protocols at one path.
+    /// Two protocols at the same path.
     #[error(
         "{one} and {other} are the same: choose another path for one, or leave its protocol \
          out of --protocols"
@@ -190,25 +190,25 @@ pub enum ConfigError {
         /// The setting of the other.
         other: String,
     },
-    /// Not a list of protocols.
+    /// An invalid list of protocols.
     #[error("--protocols: {0}")]
     Protocols(#[from] super::BadProtocol),
-    /// Not a filter for logs.
+    /// An invalid log filter.
     #[error(
-        "--log-level `{level}` is no level: write error, warn, info, debug, trace or off, or \
+        "--log-level `{level}` is not a level: write error, warn, info, debug, trace or off, or \
          `info,broker::http=debug`"
     )]
     LogLevel {
         /// The text given.
         level: String,
     },
-    /// A key and a file with a key.
+    /// Both a key and a file with a key.
     #[error("--{setting} and --{setting}-file are both given: keep one")]
     KeyTwice {
         /// The setting.
         setting: &'static str,
     },
-    /// A key that can't be sent.
+    /// A key that isn't valid in a header.
     #[error(
         "--{setting}{from} {problem}", from = FromFile(file.as_deref())
     )]
@@ -220,7 +220,7 @@ pub enum ConfigError {
         /// What is wrong and what to do.
         problem: &'static str,
     },
-    /// A file that should hold a key and can't be read.
+    /// An unreadable key file.
     #[error("--{setting}-file {} can't be read ({}): check the path and its permissions", file.display(), Plain(source))]
     KeyFile {
         /// The setting.
@@ -230,7 +230,7 @@ pub enum ConfigError {
         /// Why not.
         source: io::Error,
     },
-    /// The configuration file can't be read.
+    /// An unreadable configuration file.
     #[error("the configuration file {} can't be read ({}): check --config", file.display(), Plain(source))]
     Unreadable {
         /// The file.
@@ -238,7 +238,7 @@ pub enum ConfigError {
         /// Why not.
         source: io::Error,
     },
-    /// The configuration file is no TOML.
+    /// A configuration file that isn't TOML.
     #[error("{}, line {line}: not TOML: {problem}", file.display())]
     Syntax {
         /// The file.
@@ -248,7 +248,7 @@ pub enum ConfigError {
         /// What the parser says.
         problem: String,
     },
-    /// A key in the configuration file that isn't a setting.
+    /// An unknown key in the configuration file.
     #[error("{}, line {line}: `{key}` {hint}", file.display())]
     UnknownKey {
         /// The file.
@@ -260,7 +260,7 @@ pub enum ConfigError {
         /// What to do.
         hint: String,
     },
-    /// A value in the configuration file that its key can't have.
+    /// An invalid value in the configuration file.
     #[error("{}, line {line}: {key}: {problem}", file.display())]
     Value {
         /// The file.
@@ -274,7 +274,7 @@ pub enum ConfigError {
     },
 }
 
-/// ` in FILE`, if there is one.
+/// `-file FILE`, if there is one.
 struct FromFile<'a>(Option<&'a Path>);
 
 impl fmt::Display for FromFile<'_> {
@@ -283,7 +283,7 @@ impl fmt::Display for FromFile<'_> {
     }
 }
 
-/// An operating system's error without its number, as part of a sentence.
+/// A system error without its number, as part of a sentence.
 #[derive(Debug)]
 pub struct Plain<'a>(pub &'a io::Error);
 

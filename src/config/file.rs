@@ -1,7 +1,7 @@
 //! A TOML file → [`Settings`].
 //!
-//! The text is parsed once for where each key stands and once for its values; then each key is
-//! read by itself, so that whatever is wrong can be told with its line and its name.
+//! The text is parsed once for the lines of the keys and once for their values. Each value is then
+//! read by itself, so that errors can name line and key.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ impl Settings {
         read(file)
     }
 
-    /// Reads the text of a configuration file, which errors call `file`.
+    /// Parses a configuration file's text; errors refer to it as `file`.
     pub fn from_toml(file: &Path, text: &str) -> Result<Self, ConfigError> {
         parse(file, text)
     }
@@ -73,7 +73,7 @@ fn parse(file: &Path, text: &str) -> Result<Settings, ConfigError> {
     Settings::deserialize(settings).map_err(|e| syntax(&e))
 }
 
-/// The keys a file may have: the flags but the two that are about files.
+/// Allowed keys: all flags but `config` and `print-config`.
 fn names() -> Vec<String> {
     let command = Settings::augment_args(clap::Command::new("broker"));
     let names = command.get_arguments().filter_map(clap::Arg::get_long);
@@ -90,7 +90,7 @@ fn unknown(name: &str, names: &[String]) -> String {
     }
 }
 
-/// What to do with a table: `[presence]` and below it `ttl` is `presence-ttl`.
+/// Hint for a table: `ttl` in `[presence]` is written `presence-ttl`.
 fn tabled(name: &str, table: &toml::Value, names: &[String]) -> String {
     let within = table.as_table().into_iter().flat_map(toml::Table::keys);
     let meant = within
@@ -104,7 +104,7 @@ fn tabled(name: &str, table: &toml::Value, names: &[String]) -> String {
     )
 }
 
-/// The deserializer's words for types, in words for people.
+/// Replaces the deserializer's type names in an error.
 fn plain(message: &str) -> String {
     message
         .replace("expected u16", "expected a whole number from 0 to 65535")

@@ -1,5 +1,5 @@
-//! What the broker was told, in two steps: [`Settings`] as people write them, then one validated
-//! [`Config`] that the rest of the program reads.
+//! Configuration in two steps: [`Settings`] as people write them, then one validated [`Config`]
+//! that the rest of the program reads.
 //!
 //! ```text
 //! flags ─┐
@@ -7,8 +7,8 @@
 //! file  ─┘ read_file
 //! ```
 //!
-//! Flags win over environment over file over [`defaults`]. Nothing after this module parses a
-//! duration, reads a key or asks whether a port makes sense.
+//! Flags win over environment over file over [`defaults`]. Only this module parses durations, reads
+//! keys and checks bounds.
 
 mod access;
 mod app_url;

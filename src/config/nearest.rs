@@ -1,6 +1,6 @@
-//! What was probably meant by a name that isn't known.
+//! Suggestions for misspelled names.
 
-/// The one of `names` a person probably meant by `name`.
+/// The one of `names` that `name` is probably a misspelling of.
 pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let alike = |other: &str| strsim::jaro_winkler(name, other);
     names
@@ -11,5 +11,5 @@ pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, other)| other)
 }
 
-/// How like a name must be to be suggested: a letter or two off, not just the same beginning.
+/// Minimum similarity of a suggestion: one or two letters differ, not just the ending.
 const ALIKE: f64 = 0.88;

@@ -1,7 +1,7 @@
 //! [`Config`] → TOML that `--config` reads back.
 //!
-//! Every setting is written in the order of `--help`; the ones that are unset, and keys, which
-//! aren't shown, are comments in their place.
+//! Settings are written in the order of `--help`. Unset ones and secrets, which aren't shown, are
+//! comments.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use super::config::Config;
 use super::settings::{SecretSetting, Settings};
 
 impl Config {
-    /// The configuration as a file for `--config`. Keys aren't shown.
+    /// The configuration as a file for `--config`, without secrets.
     pub fn to_toml(&self) -> String {
         toml(self)
     }

@@ -1,4 +1,4 @@
-//! Which protocols are spoken, and at which paths.
+//! Enabled protocols and their paths.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use super::error::ConfigError;
 use super::settings::Settings;
 use crate::protocol::{PROTOCOLS, Protocol, action_cable, chat, phoenix, sse, typed};
 
-/// The protocols that are spoken, each with its path.
+/// The enabled protocols, each with its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protocols {
     chosen: Spoken,
@@ -27,19 +27,19 @@ impl Default for Protocols {
 }
 
 impl Protocols {
-    /// Those that are spoken, each with its path.
+    /// The enabled protocols, each with its path.
     pub fn spoken(&self) -> impl Iterator<Item = (&'static Protocol, &str)> {
         let all = PROTOCOLS.into_iter().zip(&self.paths);
         all.filter(|(protocol, _)| self.chosen.0.contains(protocol))
             .map(|(protocol, path)| (protocol, path.as_str()))
     }
 
-    /// A protocol's path, if it is spoken.
+    /// A protocol's path, if it is enabled.
     pub fn path(&self, protocol: &Protocol) -> Option<&str> {
         self.spoken().find(|(spoken, _)| *spoken == protocol).map(|(_, path)| path)
     }
 
-    /// The same with another path for the protocol of a name.
+    /// Replaces the path of the protocol with this name.
     #[must_use]
     pub fn with_path(mut self, name: &str, path: &str) -> Self {
         for (protocol, place) in PROTOCOLS.into_iter().zip(&mut self.paths) {
@@ -50,13 +50,13 @@ impl Protocols {
         self
     }
 
-    /// Presence ids that clients of one of these fail over.
+    /// Presence ids that break clients of an enabled protocol.
     pub fn reserved_presence_ids(&self) -> &'static [&'static str] {
         let all = self.spoken().flat_map(|(protocol, _)| protocol.reserved_presence_ids).copied();
         all.collect::<Vec<_>>().leak() // few, and once a process
     }
 
-    /// Takes what was set, and checks it.
+    /// Validates the settings.
     pub(super) fn from_settings(settings: &mut Settings) -> Result<Self, ConfigError> {
         let mut protocols = Self::default();
         if let Some(list) = settings.protocols.take() {
@@ -79,7 +79,7 @@ impl Protocols {
         Ok(protocols)
     }
 
-    /// Sets what makes these.
+    /// The settings that result in these.
     pub(super) fn to_settings(&self, settings: &mut Settings) {
         settings.protocols = Some(self.chosen.to_string());
         for (protocol, _, place) in path_settings(settings) {
@@ -89,7 +89,7 @@ impl Protocols {
     }
 }
 
-/// The settings of paths. A protocol that has none is served at its own.
+/// The settings of paths. A protocol without one is served at its default path.
 fn path_settings(
     settings: &mut Settings,
 ) -> [(&'static Protocol, &'static str, &mut Option<String>); 5] {
@@ -102,7 +102,7 @@ fn path_settings(
     ]
 }
 
-/// What a person calls a protocol's path.
+/// The name of a protocol's path in errors.
 fn path_setting(protocol: &Protocol) -> String {
     let mut settings = Settings::default();
     let mut all = path_settings(&mut settings).into_iter();
@@ -112,13 +112,13 @@ fn path_setting(protocol: &Protocol) -> String {
     )
 }
 
-/// Endpoints of the broker's own, which no protocol can take.
+/// The broker's own endpoints, which can't be protocols' paths.
 const TAKEN: [&str; 6] = ["/_broadcast", "/api", "/dashboard", "/examples", "/health", "/metrics"];
 
 fn check(path: &str) -> Result<(), &'static str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
     Err(if path.contains(',') {
-        "names several paths: one is served, so keep one"
+        "names several paths: only one can be served, so keep one"
     } else if !path.starts_with('/') {
         "doesn't start with a slash: write it like /cable"
     } else if !path.bytes().all(plain) {
@@ -128,19 +128,19 @@ fn check(path: &str) -> Result<(), &'static str> {
     } else if TAKEN.iter().any(|taken| {
         path.strip_prefix(taken).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }) {
-        "is an endpoint of the broker's own: choose another"
+        "is one of the broker's own endpoints: choose another"
     } else {
         return Ok(());
     })
 }
 
-/// A choice of protocols, in the order of [`PROTOCOLS`].
+/// A set of protocols, in the order of [`PROTOCOLS`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Spoken(Vec<&'static Protocol>);
 
-/// Something in a list of protocols that is none.
+/// An unknown name in a list of protocols.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{0}` is no protocol: choose among {names}, with commas between them", names = names())]
+#[error("`{0}` is not a protocol: choose among {names}, separated by commas", names = names())]
 pub struct BadProtocol(String);
 
 fn names() -> String {
@@ -193,8 +193,8 @@ mod tests {
         let names = |protocols: &str| {
             from(Settings { protocols: Some(protocols.to_owned()), ..Settings::default() })
         };
-        assert!(names("").unwrap_err().contains("`` is no protocol"));
-        assert!(names("chat,pusher").unwrap_err().contains("`pusher` is no protocol"));
+        assert!(names("").unwrap_err().contains("`` is not a protocol"));
+        assert!(names("chat,pusher").unwrap_err().contains("`pusher` is not a protocol"));
         let chat_path = Some("/cable".to_owned());
         let same = Settings { chat_path: chat_path.clone(), ..Settings::default() };
         assert!(from(same).unwrap_err().contains("--cable-path and --chat-path"));

@@ -1,4 +1,4 @@
-//! Whose word counts about where a request comes from.
+//! Trusted proxies.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use thiserror::Error;
 
-/// The proxies in front of the broker: addresses and networks.
+/// The trusted proxies: addresses and networks.
 ///
 /// ```
 /// use broker::config::Proxies;
@@ -20,7 +20,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies(Vec<IpNet>);
 
-/// Something in a list of proxies that is none.
+/// An invalid entry in a list of proxies.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "`{0}` is neither an address nor a network: write them like 10.0.0.0/8,192.0.2.7, with commas \
@@ -29,13 +29,13 @@ pub struct Proxies(Vec<IpNet>);
 pub struct BadProxy(String);
 
 impl Proxies {
-    /// Whether it is one of them.
+    /// Whether an address is a trusted proxy's.
     pub fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,5 +1,4 @@
-//! A key or secret that must not be told: nothing prints it, and comparing it takes the same time
-//! whatever is guessed.
+//! Secrets and keys: never printed, and compared in constant time.
 
 use std::fmt;
 use std::io::{self, Read as _};
@@ -10,11 +9,11 @@ use serde::Deserialize;
 use super::error::ConfigError;
 use crate::auth;
 
-/// The largest file a key is read from.
+/// Maximum size of a file with a key.
 const MAX_KEY_SIZE: u64 = 4096;
 
-/// A key, and the file it was read from, if it was. It may be several, the one in use first and
-/// those before it behind: with commas between them, or a line each in a file.
+/// A secret and the file it was read from, if any. It may be several, the current one first:
+/// comma-separated, or one per line of a file.
 ///
 /// ```
 /// use broker::config::Secret;
@@ -31,18 +30,18 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// Whether `candidate` is one of the keys. Takes the same time wherever they differ.
+    /// Whether `candidate` is one of the secrets, in constant time.
     pub fn matches(&self, candidate: &[u8]) -> bool {
         self.each().fold(false, |found, key| found | auth::same(key.as_bytes(), candidate))
     }
 
-    /// The keys themselves, the one in use first. Never log them.
+    /// The secrets, the current one first. Never log them.
     pub fn each(&self) -> impl Iterator<Item = &str> {
         let between = if self.file.is_some() { '\n' } else { ',' };
         self.text.split(between).map(|key| key.trim_end_matches('\r'))
     }
 
-    /// The key for one purpose that follows from each.
+    /// The keys for one purpose, derived from each secret.
     #[must_use]
     pub fn derive(&self, purpose: &str) -> Self {
         let derived: Vec<String> = self.each().map(|key| auth::derive(key, purpose)).collect();
@@ -85,7 +84,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Reads a secret, or several. A key has to fit into an `Authorization` header, too.
+/// Reads one or several secrets. They must be valid in an `Authorization` header.
 pub(super) fn read(
     setting: &'static str,
     given: Option<Secret>,

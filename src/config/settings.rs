@@ -1,9 +1,9 @@
-//! The settings as people write them: every one optional, from flags, environment or file.
+//! The settings as people write them, all optional, from flags, environment or file.
 //!
-//! One struct is all three: its fields are the flags, their `env` names the environment, and the
-//! file's keys are the flags' names. What a setting means, its unit and its default are told
-//! once, here, and shown by `--help`; the defaults themselves are in [`defaults`](super::defaults)
-//! and a test holds the two together.
+//! One struct serves all three: its fields are the flags, their `env` is the variable, and the
+//! file's keys are the flags' names. The comments are the text of `--help` and name the defaults,
+//! which are defined in [`defaults`](super::defaults); a test compares the two. A test writes
+//! `docs/CONFIGURATION.md` and `config/broker.toml` from the same comments.
 
 use std::path::PathBuf;
 
@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::secret::Secret;
 use super::value::{ByteSize, Host, HumanDuration, count, port, switch};
 
-const WHERE: &str = "Where it listens";
-const WHO: &str = "Who may do what";
+const WHERE: &str = "Listening";
+const WHO: &str = "Access";
 const PRESENCE: &str = "Presence";
 const HISTORY: &str = "History";
 const RESTARTS: &str = "Sessions and restarts";
@@ -24,7 +24,7 @@ const PAGES: &str = "Pages";
 const LOG: &str = "Logs";
 const FILE: &str = "Configuration";
 
-/// How fine the timestamp in an Action Cable ping is.
+/// Unit of the timestamp in an Action Cable ping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum TimestampPrecision {
     /// Whole seconds, as Rails sends them.
@@ -41,53 +41,53 @@ pub enum TimestampPrecision {
     Nanoseconds,
 }
 
-/// How log lines are written.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// A line for people.
+    /// Text for people.
     Text,
-    /// A JSON object a line, for collectors.
+    /// A JSON object per line, for collectors.
     Json,
 }
 
-/// All settings, each one as it was given or not at all.
+/// All settings, each as given, or `None`.
 #[derive(Clone, Debug, Default, PartialEq, Args, Serialize, Deserialize)]
 #[group(skip)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Settings {
     /// IP address to listen on, or `localhost` [default: 127.0.0.1]
     ///
-    /// Any but a loopback address is refused unless a --secret protects what is served, or
-    /// --public says that everyone who can reach it is meant. 0.0.0.0 is every IPv4 address of the machine, :: every address.
+    /// Addresses other than loopback are refused unless a --secret protects the broker, or --public
+    /// opens it to everyone. 0.0.0.0 is every IPv4 address of the machine, :: every address.
     #[arg(long, env = "BROKER_HOST", value_name = "ADDRESS", help_heading = WHERE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Host>,
 
-    /// Port for clients, and for everything that has no port of its own [default: 8080]
+    /// Port for clients, and for everything without a port of its own [default: 8080]
     ///
-    /// 0 takes any free port; the log says which.
+    /// 0 picks a free port; the log says which.
     #[arg(long, env = "BROKER_PORT", value_name = "PORT", value_parser = port, help_heading = WHERE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
 
-    /// Port for publishing and the presence API, when clients must not reach them
+    /// Separate port for publishing and the presence API
     ///
-    /// Unset, they are served on --port. 0 takes any free port.
+    /// Unset, they are served on --port. 0 picks a free port.
     #[arg(long, env = "BROKER_API_PORT", value_name = "PORT", value_parser = port, help_heading = WHERE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_port: Option<u16>,
 
-    /// Port for /metrics, when clients must not reach it
+    /// Separate port for /metrics
     ///
-    /// Unset, it is served on --port. 0 takes any free port.
+    /// Unset, it is served on --port. 0 picks a free port.
     #[arg(long, env = "BROKER_METRICS_PORT", value_name = "PORT", value_parser = port, help_heading = WHERE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_port: Option<u16>,
 
-    /// What clients may speak, with commas between [default: action-cable,phoenix,typed,chat,sse]
+    /// Protocols for clients, comma-separated [default: action-cable,phoenix,typed,chat,sse]
     ///
-    /// All on --port, each at its path. What is left out isn't served and costs nothing.
+    /// All are served on --port, each at its path. A protocol that isn't listed costs nothing.
     #[arg(long, env = "BROKER_PROTOCOLS", value_name = "NAMES", help_heading = WHERE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocols: Option<String>,
@@ -99,31 +99,31 @@ pub struct Settings {
 
     /// Path of Phoenix Channels, as given to Phoenix's `Socket` [default: /socket]
     ///
-    /// Below it are /websocket and, for clients that can't have one, /longpoll.
+    /// Clients add /websocket or /longpoll to it.
     #[arg(long, env = "BROKER_PHOENIX_PATH", value_name = "PATH", help_heading = WHERE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phoenix_path: Option<String>,
 
-    /// Path of the WebSocket for typed JSON [default: /]
+    /// Path of the typed JSON WebSocket [default: /]
     #[arg(long, env = "BROKER_TYPED_PATH", value_name = "PATH", help_heading = WHERE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub typed_path: Option<String>,
 
-    /// Path of the chat room's WebSocket [default: /chat]
+    /// Path of the chat room WebSocket [default: /chat]
     #[arg(long, env = "BROKER_CHAT_PATH", value_name = "PATH", help_heading = WHERE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_path: Option<String>,
 
-    /// Path of the streams of server-sent events [default: /events]
+    /// Path of server-sent events [default: /events]
     #[arg(long, env = "BROKER_SSE_PATH", value_name = "PATH", help_heading = WHERE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sse_path: Option<String>,
 
-    /// Certificate to speak TLS with: a PEM file with the full chain
+    /// TLS certificate: a PEM file with the full chain
     ///
-    /// The server's certificate comes first, then the intermediates. Every port then speaks TLS (1.2
-    /// and 1.3), and nothing else. It is read again on SIGHUP and within seconds when it changes;
-    /// connections stay. Needs --tls-key.
+    /// The server's certificate comes first, then the intermediates. All ports then speak TLS (1.2
+    /// and 1.3) only. The file is reloaded on SIGHUP, and within seconds when it changes;
+    /// connections stay open. Needs --tls-key.
     #[arg(long, env = "BROKER_TLS_CERT", value_name = "FILE", help_heading = WHERE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cert: Option<PathBuf>,
@@ -133,97 +133,97 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<PathBuf>,
 
-    /// Proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8,192.0.2.7
+    /// Proxies whose X-Forwarded-For is trusted, such as 10.0.0.0/8,192.0.2.7
     ///
-    /// A client's address is then the last in that header that isn't one of theirs. From anyone else
-    /// the header is ignored.
+    /// The client's address is the last one in that header that isn't a trusted proxy's. The header
+    /// is ignored in requests from other addresses.
     #[arg(long, env = "BROKER_TRUSTED_PROXIES", value_name = "NETWORKS", help_heading = WHERE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trusted_proxies: Option<String>,
 
-    /// Serve everyone who can reach it [default: false]
+    /// Serve everyone who can reach the port [default: false]
     ///
-    /// No token is needed, and every stream is open to whoever knows its name. With a --secret, tokens
-    /// that are given are checked and the API and metrics need their keys; publishing needs one only if
-    /// it has a --broadcast-key.
+    /// No token is needed, and all streams are public. With a --secret, tokens that are sent are
+    /// checked, and the API and the metrics need their keys; publishing needs one only if there is
+    /// a --broadcast-key.
     #[arg(long, env = "BROKER_PUBLIC", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public: Option<bool>,
 
-    /// Secret shared with the application: tokens, signed streams and keys rest on it
+    /// Secret shared with the application, for tokens, signed stream names and keys
     ///
-    /// With it a client needs a token, a stream name its signature, and publishing, the API and
-    /// metrics the keys derived from it. Several, with commas between them or a line each in the file,
-    /// are all accepted, so that one can be replaced; the first is the one in use. A flag shows in the
-    /// process list: prefer the environment or the file. The same holds for every secret and key below.
+    /// Clients then need a token and signed stream names; publishing, the API and the metrics need
+    /// keys derived from the secret. Several secrets, comma-separated or one per line in the file,
+    /// are all accepted, so that one can be replaced; the first is the current one. Prefer the
+    /// environment or the file: flags show in the process list. The same holds for every secret and
+    /// key below.
     #[arg(long, env = "BROKER_SECRET", value_name = "SECRET", help_heading = WHO)]
     #[serde(skip_serializing)]
     pub secret: Option<Secret>,
 
-    /// File that holds the --secret
+    /// File with the --secret
     #[arg(long, env = "BROKER_SECRET_FILE", value_name = "FILE", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_file: Option<PathBuf>,
 
-    /// Secret that tokens are signed with, if not the --secret
+    /// Secret that tokens are signed with; unset, the --secret
     #[arg(long, env = "BROKER_JWT_SECRET", value_name = "SECRET", help_heading = WHO)]
     #[serde(skip_serializing)]
     pub jwt_secret: Option<Secret>,
 
-    /// File that holds the --jwt-secret
+    /// File with the --jwt-secret
     #[arg(long, env = "BROKER_JWT_SECRET_FILE", value_name = "FILE", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt_secret_file: Option<PathBuf>,
 
-    /// Name under which a token comes: ?jid=TOKEN, or header X-JID [default: jid]
+    /// Name of the token's parameter: ?jid=TOKEN, or header X-JID [default: jid]
     ///
-    /// Or as a subprotocol, anycable-token.TOKEN, whatever the name.
+    /// A token can also be sent as the subprotocol anycable-token.TOKEN, whatever the name.
     #[arg(long, env = "BROKER_JWT_PARAM", value_name = "NAME", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt_param: Option<String>,
 
-    /// Audience a token must have been made for: its claim `aud`
+    /// Required audience of tokens, the claim `aud`
     #[arg(long, env = "BROKER_JWT_AUDIENCE", value_name = "NAME", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt_audience: Option<String>,
 
-    /// Issuer a token must come from: its claim `iss`
+    /// Required issuer of tokens, the claim `iss`
     #[arg(long, env = "BROKER_JWT_ISSUER", value_name = "NAME", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt_issuer: Option<String>,
 
-    /// Whether a client needs a token
+    /// Whether clients need a token
     ///
-    /// Unset, it does with a secret and without --public. A token that is given must be good in any
+    /// Unset, they do if there is a secret and no --public. An invalid token is refused in any
     /// case.
     #[arg(long, env = "BROKER_ENFORCE_JWT", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforce_jwt: Option<bool>,
 
-    /// Claim of the token that is the client's presence id, such as `sub`
+    /// Claim of the token with the client's presence id, such as `sub`
     ///
-    /// `ext.user` is the identifier `user` in the claim `ext`. A client that joins under another id
-    /// is refused, and one whose token has no such claim can't join. Unset, a client may join under
-    /// any id.
+    /// `ext.user` is the identifier `user` in the claim `ext`. Joins under another id are refused,
+    /// and so are joins of clients without that claim. Unset, clients may join under any id.
     #[arg(long, env = "BROKER_PRESENCE_ID_CLAIM", value_name = "CLAIM", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presence_id_claim: Option<String>,
 
-    /// Secret that stream names are signed with, if not the --secret
+    /// Secret that stream names are signed with; unset, the --secret
     #[arg(long, env = "BROKER_STREAMS_SECRET", value_name = "SECRET", help_heading = WHO)]
     #[serde(skip_serializing)]
     pub streams_secret: Option<Secret>,
 
-    /// File that holds the --streams-secret
+    /// File with the --streams-secret
     #[arg(long, env = "BROKER_STREAMS_SECRET_FILE", value_name = "FILE", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams_secret_file: Option<PathBuf>,
 
-    /// Open every stream to whoever knows its name, beside signed ones [default: false]
+    /// Allow subscriptions by unsigned names, besides signed ones [default: false]
     ///
-    /// Without any secret that is so anyway.
+    /// Without a secret they are always allowed.
     #[arg(long, env = "BROKER_PUBLIC_STREAMS", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -231,148 +231,152 @@ pub struct Settings {
 
     /// Allow whispers on signed streams [default: false]
     ///
-    /// Public streams always have them.
+    /// They are always allowed on public streams.
     #[arg(long, env = "BROKER_STREAMS_WHISPER", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams_whisper: Option<bool>,
 
-    /// Take the signed stream names of Turbo [default: false]
+    /// Accept Turbo's signed stream names [default: false]
     #[arg(long, env = "BROKER_TURBO_STREAMS", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turbo_streams: Option<bool>,
 
-    /// Secret that Turbo signs with, if not the --streams-secret
+    /// Secret that Turbo signs with; unset, the --streams-secret
     #[arg(long, env = "BROKER_TURBO_STREAMS_SECRET", value_name = "SECRET", help_heading = WHO)]
     #[serde(skip_serializing)]
     pub turbo_streams_secret: Option<Secret>,
 
-    /// File that holds the --turbo-streams-secret
+    /// File with the --turbo-streams-secret
     #[arg(long, env = "BROKER_TURBO_STREAMS_SECRET_FILE", value_name = "FILE", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turbo_streams_secret_file: Option<PathBuf>,
 
-    /// Take the signed stream names of CableReady [default: false]
+    /// Accept CableReady's signed stream names [default: false]
     #[arg(long, env = "BROKER_CABLE_READY", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cable_ready: Option<bool>,
 
-    /// Secret that CableReady signs with, if not the --streams-secret
+    /// Secret that CableReady signs with; unset, the --streams-secret
     #[arg(long, env = "BROKER_CABLE_READY_SECRET", value_name = "SECRET", help_heading = WHO)]
     #[serde(skip_serializing)]
     pub cable_ready_secret: Option<Secret>,
 
-    /// File that holds the --cable-ready-secret
+    /// File with the --cable-ready-secret
     #[arg(long, env = "BROKER_CABLE_READY_SECRET_FILE", value_name = "FILE", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cable_ready_secret_file: Option<PathBuf>,
 
     /// Hosts whose pages may connect, such as app.example.io,*.example.io
     ///
-    /// A port counts if it is not the scheme's own (localhost:3000), a scheme if it is written
-    /// (`https://app.example.io`). A WebSocket without an Origin is refused, too. Unset, every page may.
+    /// Add a port if it isn't the scheme's default (localhost:3000), and a scheme to allow no other
+    /// (`https://app.example.io`). WebSockets without an Origin are then refused, too. Unset, all
+    /// pages may connect.
     #[arg(long, env = "BROKER_ALLOWED_ORIGINS", value_name = "HOSTS", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_origins: Option<String>,
 
-    /// Key a publisher must send: `Authorization: Bearer KEY`
+    /// Key for publishing: `Authorization: Bearer KEY`
     ///
-    /// Unset, it is derived from the --secret; without one, whoever reaches the port may publish.
+    /// Unset, it is derived from the --secret; without a secret, publishing is open.
     #[arg(long, env = "BROKER_BROADCAST_KEY", value_name = "KEY", help_heading = WHO)]
     #[serde(skip_serializing)]
     pub broadcast_key: Option<Secret>,
 
-    /// File that holds the --broadcast-key
+    /// File with the --broadcast-key
     #[arg(long, env = "BROKER_BROADCAST_KEY_FILE", value_name = "FILE", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broadcast_key_file: Option<PathBuf>,
 
-    /// Key a caller of /api must send: `Authorization: Bearer KEY`
+    /// Key for /api: `Authorization: Bearer KEY`
     ///
-    /// Unset, it is derived from the --secret; without one, whoever reaches the port may ask.
+    /// Unset, it is derived from the --secret; without a secret, the API is open.
     #[arg(long, env = "BROKER_API_KEY", value_name = "KEY", help_heading = WHO)]
     #[serde(skip_serializing)]
     pub api_key: Option<Secret>,
 
-    /// File that holds the --api-key
+    /// File with the --api-key
     #[arg(long, env = "BROKER_API_KEY_FILE", value_name = "FILE", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
 
-    /// Key a reader of /metrics must send: `Authorization: Bearer KEY`
+    /// Key for /metrics: `Authorization: Bearer KEY`
     ///
-    /// Unset, it is derived from the --secret; without one, whoever reaches the port may read.
+    /// Unset, it is derived from the --secret; without a secret, the metrics are open.
     #[arg(long, env = "BROKER_METRICS_KEY", value_name = "KEY", help_heading = WHO)]
     #[serde(skip_serializing)]
     pub metrics_key: Option<Secret>,
 
-    /// File that holds the --metrics-key
+    /// File with the --metrics-key
     #[arg(long, env = "BROKER_METRICS_KEY_FILE", value_name = "FILE", help_heading = WHO)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_key_file: Option<PathBuf>,
 
-    /// How long a member stays after its connection ended, however it ended [default: 15s]
+    /// How long a member stays after its connection ended [default: 15s]
     ///
-    /// A client that comes back within it stays present, and nobody sees that it was away. Connected
-    /// clients don't expire. 0s removes at once; at most 1day.
+    /// A client that reconnects within this time produces no leave and no join. Members with a
+    /// connection don't expire. 0s removes them at once; at most 1day.
     #[arg(long, env = "BROKER_PRESENCE_TTL", value_name = "DURATION", help_heading = PRESENCE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presence_ttl: Option<HumanDuration>,
 
-    /// How often clients that only count the members are told, at most [default: 1s]
+    /// Minimum interval between counts for clients that only count members [default: 1s]
     ///
-    /// For rooms of tens of thousands: a number now and then instead of every join and leave. A client
-    /// asks for it with the subscription.
+    /// For rooms of tens of thousands: a number now and then instead of every join and leave.
+    /// Clients ask for it when they subscribe.
     #[arg(long, env = "BROKER_OCCUPANCY_INTERVAL", value_name = "DURATION", help_heading = PRESENCE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub occupancy_interval: Option<HumanDuration>,
 
-    /// Where the application is asked what it knows of those who join
+    /// URL for presence lookups: the application's data about joining members
     ///
-    /// Such as `http://127.0.0.1:3000/presence`: their names, to be shown beside the info they give
-    /// themselves. With a --secret, it is sent a key derived from it. `https` trusts the system's
-    /// certificate authorities, or those in `SSL_CERT_FILE`.
+    /// Such as `http://127.0.0.1:3000/presence`. The data, such as names, is shown beside the info
+    /// that clients send themselves. With a --secret, requests carry a key derived from it. `https`
+    /// trusts the system's certificate authorities, or those in `SSL_CERT_FILE`. Unset, there are
+    /// no lookups.
     #[arg(long, env = "BROKER_PRESENCE_FETCH_URL", value_name = "URL", help_heading = PRESENCE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presence_fetch_url: Option<String>,
 
-    /// How long a join waits for what the application knows, at most [default: 1s]
+    /// Maximum time a join waits for its presence lookup [default: 1s]
     ///
-    /// Without an answer by then it goes on without one.
+    /// After that, it succeeds without the application's data.
     #[arg(long, env = "BROKER_PRESENCE_FETCH_TIMEOUT", value_name = "DURATION", help_heading = PRESENCE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presence_fetch_timeout: Option<HumanDuration>,
 
-    /// Longest presence id, in characters [default: 128]
+    /// Maximum length of a presence id, in characters [default: 128]
     #[arg(long, env = "BROKER_MAX_PRESENCE_ID_LENGTH", value_name = "COUNT", value_parser = count, help_heading = PRESENCE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_presence_id_length: Option<usize>,
 
-    /// Largest presence info, in bytes of its JSON [default: 4KiB]
+    /// Maximum size of a presence info, in bytes of JSON [default: 4KiB]
     ///
-    /// It is repeated in every join and in every list of members.
+    /// Every join and every list of members repeats it.
     #[arg(long, env = "BROKER_MAX_PRESENCE_INFO_SIZE", value_name = "SIZE", help_heading = PRESENCE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_presence_info_size: Option<ByteSize>,
 
-    /// Most members of a stream [default: 100000]
+    /// Maximum number of members of a stream [default: 100000]
     ///
-    /// One more is refused; further sessions of a member are not. 0 is any number.
+    /// Further joins are refused, but not further sessions of a member. 0 is unlimited.
     #[arg(long, env = "BROKER_MAX_MEMBERS", value_name = "COUNT", value_parser = count, help_heading = PRESENCE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_members: Option<usize>,
 
-    /// Most subscriptions through which one client is present [default: 1000]
+    /// Maximum number of presence records of one client [default: 1000]
+    ///
+    /// A client has one record for each subscription through which it has joined.
     #[arg(long, env = "BROKER_MAX_RECORDS", value_name = "COUNT", value_parser = count, help_heading = PRESENCE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_records: Option<usize>,
 
-    /// Publications a stream keeps for clients that were away [default: 100]
+    /// Number of publications kept per stream [default: 100]
     ///
-    /// A client that comes back asks for what it missed and gets all of it, or is told that it
-    /// can't be had. 0 keeps none.
+    /// A reconnecting client asks for the publications it missed, and gets either all of them or a
+    /// refusal. 0 keeps none.
     #[arg(long, env = "BROKER_HISTORY_LIMIT", value_name = "COUNT", value_parser = count, help_heading = HISTORY)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_limit: Option<usize>,
@@ -382,179 +386,180 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_ttl: Option<HumanDuration>,
 
-    /// Most memory that all kept publications take [default: 256MiB]
+    /// Maximum memory of all kept publications [default: 256MiB]
     ///
-    /// Beyond it the oldest go first, of whichever stream.
+    /// Beyond it, the oldest publications of all streams are dropped first.
     #[arg(long, env = "BROKER_HISTORY_MAX_BYTES", value_name = "SIZE", help_heading = HISTORY)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_max_bytes: Option<ByteSize>,
 
     /// How long a session outlives its connection [default: 5m]
     ///
-    /// A client that comes back within it and names its session goes on where it was, with all its
-    /// subscriptions. 0s ends every session with its connection; at most 1day.
+    /// A client that reconnects within this time can resume its session, with all subscriptions. 0s
+    /// disables resuming; at most 1day.
     #[arg(long, env = "BROKER_SESSIONS_TTL", value_name = "DURATION", help_heading = RESTARTS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sessions_ttl: Option<HumanDuration>,
 
-    /// Directory for what should survive a restart: sessions, members and histories
+    /// Directory for state that survives restarts: sessions, members and histories
     ///
-    /// It is made if it isn't there, and is for one broker alone. Unset, nothing is kept on disk,
-    /// and a restart empties every stream.
+    /// It is created if needed, and must not be shared with another broker. Unset, nothing is on
+    /// disk, and a restart empties all streams.
     #[arg(long, env = "BROKER_STATE_DIR", value_name = "DIR", help_heading = RESTARTS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_dir: Option<PathBuf>,
 
-    /// How often state on disk is made to survive a power loss [default: 1s]
+    /// How often state is synced to disk [default: 1s]
     ///
-    /// A power loss takes at most what was said since. The end of the process alone takes nothing.
+    /// A power loss can lose the changes since the last sync. A crash of the process loses nothing.
     #[arg(long, env = "BROKER_STATE_INTERVAL", value_name = "DURATION", help_heading = RESTARTS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_interval: Option<HumanDuration>,
 
-    /// How often an Action Cable client is sent a ping message [default: 3s]
+    /// Interval of Action Cable's ping messages [default: 3s]
     ///
-    /// Rails' own client reconnects when it hears nothing for 6s. 0 sends none.
+    /// Rails' client reconnects after 6s without one. 0 sends none.
     #[arg(long, env = "BROKER_PING_INTERVAL", value_name = "DURATION", help_heading = PINGS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ping_interval: Option<HumanDuration>,
 
-    /// Unit of the timestamp in a ping message [default: s]
+    /// Unit of the timestamp in ping messages [default: s]
     #[arg(long, env = "BROKER_PING_TIMESTAMP_PRECISION", value_name = "UNIT", help_heading = PINGS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ping_timestamp_precision: Option<TimestampPrecision>,
 
-    /// Silence after which a client is asked for a sign of life [default: 20s]
+    /// Silence of a client before a liveness ping [default: 20s]
     ///
-    /// It is a native WebSocket ping, which every client answers by itself. 0 never asks, and a
-    /// vanished client then stays for hours.
+    /// It is a native WebSocket ping, which all clients answer by themselves. 0 disables the check;
+    /// a vanished client then stays connected for hours.
     #[arg(long, env = "BROKER_LIVENESS_INTERVAL", value_name = "DURATION", help_heading = PINGS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub liveness_interval: Option<HumanDuration>,
 
-    /// Silence after that ping until the connection is given up [default: 10s]
+    /// Silence after a liveness ping before the connection is closed [default: 10s]
     ///
-    /// A member whose machine vanished is gone after --liveness-interval, --liveness-timeout and
+    /// A member whose machine vanished leaves after --liveness-interval, --liveness-timeout and
     /// --presence-ttl together.
     #[arg(long, env = "BROKER_LIVENESS_TIMEOUT", value_name = "DURATION", help_heading = PINGS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub liveness_timeout: Option<HumanDuration>,
 
-    /// Time in which a request's whole head must arrive [default: 10s]
+    /// Maximum time for a request's head to arrive [default: 10s]
     #[arg(long, env = "BROKER_HANDSHAKE_TIMEOUT", value_name = "DURATION", help_heading = PINGS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handshake_timeout: Option<HumanDuration>,
 
-    /// Time to tell the clients and end when asked to stop [default: 5s]
+    /// Maximum time for closing all connections at the stop [default: 5s]
     ///
-    /// 0s ends at once.
+    /// 0s ends the process at once.
     #[arg(long, env = "BROKER_SHUTDOWN_TIMEOUT", value_name = "DURATION", help_heading = PINGS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shutdown_timeout: Option<HumanDuration>,
 
-    /// Most connections at a time [default: 0]
+    /// Maximum number of connections [default: 0]
     ///
-    /// 0 is as many as the process may open files, less some for requests. One more is answered
-    /// with HTTP 503.
+    /// 0 is what the open-file limit allows, less some for requests. Further connections are
+    /// answered with HTTP 503.
     #[arg(long, env = "BROKER_MAX_CONNECTIONS", value_name = "COUNT", value_parser = count, help_heading = LIMITS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<usize>,
 
-    /// Most connections of one address at a time [default: 0]
+    /// Maximum number of connections of one address [default: 0]
     ///
-    /// 0 is any number. One more is answered with HTTP 429. An IPv6 address counts as its /64. Behind
-    /// a proxy, name it in --trusted-proxies: otherwise all clients have its address.
+    /// 0 is unlimited. Further connections are answered with HTTP 429. An IPv6 address counts as
+    /// its /64. List proxies in --trusted-proxies: otherwise all their clients share an address.
     #[arg(long, env = "BROKER_MAX_CONNECTIONS_PER_ADDRESS", value_name = "COUNT", value_parser = count, help_heading = LIMITS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections_per_address: Option<usize>,
 
-    /// Most handshakes accepted in a second, over all clients [default: 0]
+    /// Maximum number of handshakes per second, over all clients [default: 0]
     ///
-    /// 0 is any number. As many may come at once after a quiet second; one more is answered with HTTP
-    /// 503. A restart brings everyone back at once, so leave room for that.
+    /// 0 is unlimited. A burst of as many is allowed after a quiet second; further ones are
+    /// answered with HTTP 503. Leave room for a restart, after which all clients reconnect.
     #[arg(long, env = "BROKER_MAX_HANDSHAKES_PER_SECOND", value_name = "COUNT", value_parser = count, help_heading = LIMITS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_handshakes_per_second: Option<usize>,
 
-    /// Most subscriptions of one client [default: 1000]
+    /// Maximum number of subscriptions of one client [default: 1000]
     #[arg(long, env = "BROKER_MAX_SUBSCRIPTIONS", value_name = "COUNT", value_parser = count, help_heading = LIMITS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_subscriptions: Option<usize>,
 
-    /// Most commands of one client in a second, on average [default: 0]
+    /// Maximum number of commands of one client per second, on average [default: 0]
     ///
-    /// Every message and control frame counts. What is more is refused, and a client that sends more
-    /// than twice as much is ended with close code 1008. 0 is any number; for the internet, 50 does.
+    /// Every message and control frame counts. Further commands are refused, and a client that
+    /// sends more than twice as many is closed with code 1008. 0 is unlimited; on the internet, 50
+    /// is enough.
     #[arg(long, env = "BROKER_MAX_COMMANDS_PER_SECOND", value_name = "COUNT", value_parser = count, help_heading = LIMITS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_commands_per_second: Option<usize>,
 
-    /// Most commands of one client at once [default: 0]
+    /// Maximum burst of commands of one client [default: 0]
     ///
-    /// 0 is those of four seconds. At least those of one.
+    /// 0 is the commands of four seconds; the minimum is those of one.
     #[arg(long, env = "BROKER_MAX_COMMANDS_BURST", value_name = "COUNT", value_parser = count, help_heading = LIMITS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_commands_burst: Option<usize>,
 
-    /// Largest message of a client [default: 64KiB]
+    /// Maximum size of a message from a client [default: 64KiB]
     ///
-    /// A larger one ends the connection with close code 1009.
+    /// A larger one closes the connection with code 1009.
     #[arg(long, env = "BROKER_MAX_MESSAGE_SIZE", value_name = "SIZE", help_heading = LIMITS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_message_size: Option<ByteSize>,
 
-    /// Most bytes that may wait for one slow client [default: 1MiB]
+    /// Maximum size of a slow client's outbox [default: 1MiB]
     ///
-    /// With more waiting, the connection is ended as too slow. It must hold a message of
+    /// A connection whose outbox overflows is closed as too slow. An outbox must hold a message of
     /// --max-message-size.
     #[arg(long, env = "BROKER_MAX_OUTBOX_SIZE", value_name = "SIZE", help_heading = LIMITS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_outbox_size: Option<ByteSize>,
 
-    /// Largest list of members, or history, told to one client [default: 8MiB]
+    /// Maximum size of a list of members, or a history, for one client [default: 8MiB]
     ///
-    /// In bytes of its ids, infos or messages. It may wait whole for a client that reads slowly. A
-    /// larger one is refused.
+    /// In bytes of ids, infos or messages. It may be queued besides the outbox. Larger ones are
+    /// refused.
     #[arg(long, env = "BROKER_MAX_ANSWER_SIZE", value_name = "SIZE", help_heading = LIMITS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_answer_size: Option<ByteSize>,
 
-    /// Largest body of a publish request [default: 1MiB]
+    /// Maximum size of a publish request's body [default: 1MiB]
     #[arg(long, env = "BROKER_MAX_BODY_SIZE", value_name = "SIZE", help_heading = LIMITS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body_size: Option<ByteSize>,
 
-    /// Largest head of a request, cookies included [default: 16KiB]
+    /// Maximum size of a request's head, cookies included [default: 16KiB]
     ///
     /// At least 8KiB.
     #[arg(long, env = "BROKER_MAX_HEADER_SIZE", value_name = "SIZE", help_heading = LIMITS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_header_size: Option<ByteSize>,
 
-    /// Longest stream name, in bytes [default: 1KiB]
+    /// Maximum size of a stream name, in bytes [default: 1KiB]
     #[arg(long, env = "BROKER_MAX_STREAM_NAME_SIZE", value_name = "SIZE", help_heading = LIMITS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_stream_name_size: Option<ByteSize>,
 
-    /// Longest subscription identifier, in bytes [default: 4KiB]
+    /// Maximum size of a subscription identifier, in bytes of JSON [default: 4KiB]
     ///
-    /// Counted in its JSON form. It is repeated in every frame of the subscription.
+    /// Every frame of the subscription repeats it.
     #[arg(long, env = "BROKER_MAX_IDENTIFIER_SIZE", value_name = "SIZE", help_heading = LIMITS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_identifier_size: Option<ByteSize>,
 
-    /// Serve an example to try in a browser: a chat room at /examples/chat/ [default: false]
+    /// Serve an example: a chat room at /examples/chat/ [default: false]
     ///
-    /// It is a client like any other and may do no more than those.
+    /// It is a client without special rights.
     #[arg(long, env = "BROKER_EXAMPLES", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", help_heading = PAGES)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub examples: Option<bool>,
 
-    /// Serve a page at /dashboard that shows streams and members live [default: false]
+    /// Serve a page at /dashboard with live streams and members [default: false]
     ///
-    /// It asks for the --api-key, or the one derived from the --secret, and needs none where the
-    /// broker has neither and listens on loopback. It is served where the API is.
+    /// It needs the --api-key, or the key derived from the --secret, and none if there is neither
+    /// and the broker listens on loopback. It is served with the API.
     #[arg(long, env = "BROKER_DASHBOARD", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", help_heading = PAGES)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -567,32 +572,32 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_level: Option<String>,
 
-    /// Lines for people or JSON for collectors [default: text]
+    /// Text for people or JSON for collectors [default: text]
     ///
-    /// They go to standard error.
+    /// Logs go to standard error.
     #[arg(long, env = "BROKER_LOG_FORMAT", value_name = "FORMAT", help_heading = LOG)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_format: Option<LogFormat>,
 
-    /// TOML file to read; its keys are the names of these flags
+    /// TOML file with settings; its keys are the names of these flags
     ///
-    /// What a flag or the environment says wins over the file.
+    /// Flags and environment variables win over the file.
     #[arg(long, env = "BROKER_CONFIG", value_name = "FILE", help_heading = FILE)]
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
-    /// Print the configuration that results, as a file for --config, and end
+    /// Print the resulting configuration, as a file for --config, and exit
     #[arg(long, env = "BROKER_PRINT_CONFIG", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = FILE)]
     #[serde(skip)]
     pub print_config: Option<bool>,
 }
 
-/// A secret of the settings: its flag's name, what was given, and the file given instead.
+/// A secret: its flag's name, its value, and the file given instead.
 pub(super) type SecretSetting<'a> = (&'static str, &'a mut Option<Secret>, &'a mut Option<PathBuf>);
 
 impl Settings {
-    /// Everything that is secret, in the order of [`Access`](super::Access)' needs.
+    /// All secrets, in the order in which [`Access`](super::Access) takes them.
     pub fn secrets(&mut self) -> [SecretSetting<'_>; 8] {
         [
             ("secret", &mut self.secret, &mut self.secret_file),

@@ -1,4 +1,4 @@
-//! The certificate and its key: PEM files → what rustls serves with.
+//! The TLS certificate and key: from PEM files to rustls's configuration.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -12,19 +12,19 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::error::ConfigError;
 use super::settings::Settings;
 
-/// The largest file that is read. A chain of certificates is a few KiB.
+/// Maximum size of a file. Certificate chains are a few KiB.
 const LARGEST: u64 = 1024 * 1024;
 
-/// Where the certificate and its key are.
+/// The files of the certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
     /// The full chain: the server's certificate first, then the intermediates.
     pub cert: PathBuf,
-    /// Its private key.
+    /// The private key.
     pub key: PathBuf,
 }
 
-/// What the two files hold.
+/// Contents of the two files.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TlsPair {
     cert: Vec<u8>,
@@ -43,14 +43,14 @@ impl TlsFiles {
         Ok(Some(files))
     }
 
-    /// What is in them now.
+    /// Reads both files.
     pub fn read(&self) -> Result<TlsPair, ConfigError> {
         Ok(TlsPair { cert: read("tls-cert", &self.cert)?, key: read("tls-key", &self.key)? })
     }
 }
 
 impl TlsPair {
-    /// What rustls needs to serve with this pair, which `files` held: TLS 1.2 and 1.3, HTTP/1.1.
+    /// The configuration for rustls: TLS 1.2 and 1.3, HTTP/1.1. Errors refer to `files`.
     pub fn server(&self, files: &TlsFiles) -> Result<Arc<ServerConfig>, ConfigError> {
         let certs = CertificateDer::pem_slice_iter(&self.cert).collect::<Result<Vec<_>, _>>();
         let certs = certs.unwrap_or_default();
@@ -74,7 +74,8 @@ impl TlsPair {
             .with_single_cert(certs, key)
             .map_err(unusable)?;
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // clients that come back, all at once perhaps, are spared the costly part of the handshake
+        // session tickets spare reconnecting clients, often a crowd, the expensive part of the
+        // handshake
         server.ticketer = ring::Ticketer::new().map_err(unusable)?;
         Ok(Arc::new(server))
     }

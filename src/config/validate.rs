@@ -1,4 +1,4 @@
-//! [`Settings`] → [`Config`]: defaults filled in, bounds and conflicts checked, keys read.
+//! [`Settings`] → [`Config`]: applies defaults, checks bounds and conflicts, reads files with keys.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -16,39 +16,39 @@ use super::tls::TlsFiles;
 use super::value::{ByteSize, HumanDuration};
 use crate::types::{Limits, Pace};
 
-/// The shortest interval or timeout. Less would be a busy loop over every connection.
+/// Minimum of intervals and timeouts: less would be a busy loop over all connections.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
-/// The longest interval or timeout. Beyond it, 0 (none) is meant.
+/// Maximum of intervals and timeouts: beyond it, 0 (none) is meant.
 const MAX_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// The shortest time to answer over a network.
+/// Minimum time for an answer over a network.
 const MIN_FETCH_TIMEOUT: Duration = Duration::from_millis(10);
-/// The longest time for somebody who joins not to be shown.
+/// Maximum time a join may wait.
 const MAX_FETCH_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest TTL. Each ended session is kept that long.
+/// Maximum TTL: each ended session is kept that long.
 const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
-/// The smallest message limit: a subscribe with a short stream name must fit.
+/// Minimum message size: a subscribe with a short stream name must fit.
 const MIN_MESSAGE_SIZE: usize = 128;
-/// The smallest body limit: a small publication must fit.
+/// Minimum body size: a small publication must fit.
 const MIN_BODY_SIZE: usize = 1024;
-/// The smallest buffer the HTTP parser works with.
+/// Minimum buffer of the HTTP parser.
 const MIN_HEADER_SIZE: usize = 8 * 1024;
-/// The largest head: each connection may hold one before anything is known of it.
+/// Maximum size of a head: each connection may hold one before it is authenticated.
 const MAX_HEADER_SIZE: usize = 1024 * 1024;
-/// The largest of the other sizes: a buffer of it is taken at once.
+/// Maximum of the other sizes: a buffer of that size may be allocated at once.
 const MAX_SIZE: usize = 256 * 1024 * 1024;
-/// The largest memory for histories.
+/// Maximum memory of histories.
 const MAX_HISTORY_SIZE: usize = 1 << 42;
-/// The largest count a setting may have; more is a slip of the finger.
+/// Maximum of counts; more is a typing error.
 const MAX_COUNT: usize = 1_000_000_000;
-/// The highest rate of commands; more is a slip of the finger.
+/// Maximum rate of commands; more is a typing error.
 const MAX_COMMAND_RATE: u32 = 1_000_000;
 
-const TOO_SHORT: &str = "so short it would only make work";
-const TOO_SHORT_BUT_ZERO: &str = "so short it would only make work; 0 turns it off";
+const TOO_SHORT: &str = "so short that it would only waste CPU time";
+const TOO_SHORT_BUT_ZERO: &str = "so short that it would only waste CPU time; 0 turns it off";
 const ZERO_TURNS_OFF: &str = "use 0 to turn it off";
 
 impl Config {
-    /// Fills in the defaults, checks everything and reads the files that hold keys.
+    /// Applies the defaults, checks everything and reads the files with keys.
     ///
     /// ```
     /// use broker::config::{Config, Settings};
@@ -164,7 +164,7 @@ fn config(settings: Settings) -> Result<Config, ConfigError> {
     })
 }
 
-/// The sizes of a message and of an outbox, which has to hold one.
+/// The sizes of a message and of an outbox, which must hold one.
 fn message_and_outbox(
     settings: &Settings,
     default: &Config,
@@ -230,7 +230,7 @@ fn limits(
     })
 }
 
-/// The rate of a token bucket, and its size.
+/// The rate and size of the token bucket of commands.
 fn pace(
     rate: Option<usize>,
     burst: Option<usize>,
@@ -265,7 +265,7 @@ fn commands(setting: &'static str, given: usize, max: u32) -> Result<u32, Config
     bounded(setting, given, (1, ZERO_TURNS_OFF), max)
 }
 
-/// A time after the end of a connection.
+/// A TTL after the end of a connection.
 fn session_ttl(
     setting: &'static str,
     given: Option<HumanDuration>,
@@ -310,7 +310,7 @@ fn header_size(given: Option<ByteSize>, default: usize) -> Result<usize, ConfigE
     bounded("max-header-size", given, min, max).map(|s| s.0)
 }
 
-/// `value`, if it lies within the two bounds, each told with its reason.
+/// `value`, if it is within both bounds; each bound has its reason.
 fn bounded<T: PartialOrd + Display>(
     setting: &'static str,
     value: T,
@@ -336,7 +336,7 @@ fn bounded<T: PartialOrd + Display>(
     }
 }
 
-/// An interval that 0 turns off.
+/// An interval that 0 disables.
 fn interval(
     setting: &'static str,
     given: Option<HumanDuration>,
@@ -401,7 +401,7 @@ fn count(
     bounded(setting, given.unwrap_or(default), (1, "nobody could do anything"), max)
 }
 
-/// How many connections there may be: at a time, of an address, in a second.
+/// Limits on connections: in all, per address, per second.
 fn admission(settings: &Settings, default: &Config) -> Result<[Option<usize>; 3], ConfigError> {
     Ok([
         count_or_any("max-connections", settings.max_connections, default.max_connections)?,
@@ -418,7 +418,7 @@ fn admission(settings: &Settings, default: &Config) -> Result<[Option<usize>; 3]
     ])
 }
 
-/// A count that 0 lifts.
+/// A count for which 0 is unlimited.
 fn count_or_any(
     setting: &'static str,
     given: Option<usize>,
@@ -431,13 +431,13 @@ fn count_or_any(
     }
 }
 
-/// The dashboard shows everyone who is present: to this machine alone, or to who has the key.
+/// Refuses a dashboard that is open to other machines without a key.
 fn dashboard(wanted: bool, is_guarded: bool) -> Result<bool, ConfigError> {
     if wanted && !is_guarded { Err(ConfigError::OpenDashboard) } else { Ok(wanted) }
 }
 
-/// Refuses a bare word that isn't a level, too: as a directive it would be a module's name, and
-/// a slip of the finger (`inof`) would turn everything else off.
+/// Refuses unknown bare words: as a directive they would name a module, and a typing error (`inof`)
+/// would turn everything else off.
 fn log_level(level: String) -> Result<String, ConfigError> {
     let spans = level.contains('[');
     let known = |word: &str| word.contains('=') || word.parse::<LevelFilter>().is_ok();

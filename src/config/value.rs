@@ -1,4 +1,4 @@
-//! What a person writes for a setting, read once into the type it means.
+//! Parsers and types of settings' values.
 //!
 //! The same types serve all three sources: flags and environment come in by [`FromStr`], the
 //! file by [`Deserialize`], and `--print-config` writes them back in a form both read.
@@ -12,7 +12,7 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
-/// Why a value can't be read. Completes a sentence that starts with the setting and the value.
+/// Why a value isn't accepted. Completes a sentence that starts with the setting and the value.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ValueError {
     /// Not a duration.
