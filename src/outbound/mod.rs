@@ -13,5 +13,5 @@ mod tls;
 pub use delivery_tracker::{Ping, Unasked};
 pub use identities::{Disconnected, Identities, Registration};
 pub use outbox::{Outbox, Recipient};
-pub use socket::Socket;
+pub use socket::{Message, Socket};
 pub use tls::TlsSocket;

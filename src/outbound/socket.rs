@@ -3,8 +3,27 @@
 use std::io::{self, Read as _};
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+
+/// A whole message from a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Text, of which nobody has checked yet that it is UTF-8.
+    Text(Bytes),
+    /// Anything else.
+    Binary(Bytes),
+}
+
+impl Message {
+    /// Its bytes.
+    pub fn payload(&self) -> &Bytes {
+        match self {
+            Self::Text(payload) | Self::Binary(payload) => payload,
+        }
+    }
+}
 
 /// A non-blocking byte stream, shared by the tasks that write and the task that reads.
 ///
@@ -12,6 +31,12 @@ use tokio::net::TcpStream;
 pub trait Socket: Send + Sync + 'static {
     /// Reads available bytes; `WouldBlock` if there are none, `Ok(0)` at the end.
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Takes the next message, on transports whose clients send whole messages rather than bytes:
+    /// there, reading only tells the end.
+    fn try_receive(&self) -> Option<Message> {
+        None
+    }
 
     /// Writes what fits; `WouldBlock` if nothing does.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;

@@ -227,6 +227,19 @@ scenario('a binary message ends its session, and costs nobody else', {}, async (
   await settle(s, LOBBY, bob);
 });
 
+scenario('text that is no UTF-8 ends its session, and costs nobody else', {}, async (s) => {
+  const bob = await phoenixIn(s, LOBBY, 'bob');
+  const ann = await begin(s);
+  await ann.post(['1', '1', LOBBY, 'phx_join', {}]);
+  await bob.sees({ bob: 1, ann: 1 });
+  const body = Buffer.from('["1","2","lobby","say",{"a":"\xff"}]', 'latin1');
+  const { json } = await s.http.request(ann.url, { method: 'POST', body });
+  assert.equal(json.status, 200);
+  await until(async () => (await ann.poll()).status === 410, 'the session is over');
+  await s.counts({ 'broker_connections_closed_total{reason="invalid_text"}': 1 });
+  await settle(s, LOBBY, bob);
+});
+
 scenario('a client that speaks another version is refused in words it knows', {}, async (s) => {
   const { json } = await s.http.request('/socket/longpoll?user_id=ann&vsn=1.0.0');
   assert.equal(json.status, 403);

@@ -22,7 +22,7 @@ use super::throttle::{Throttle, Verdict};
 use crate::auth;
 use crate::net::admission::Permit;
 use crate::net::context::Context;
-use crate::outbound::{Recipient, Registration};
+use crate::outbound::{Message, Recipient, Registration};
 use crate::protocol;
 use crate::protocol::websocket::{self, Event, Reader, Violation};
 use crate::session::{self, Action, Session};
@@ -182,6 +182,38 @@ impl Connection {
         self.check(result, out);
     }
 
+    /// Takes in posted messages, until the client has to wait; whether there were any.
+    fn take_posts(&mut self) -> bool {
+        let (mut out, mut taken) = (Vec::new(), 0);
+        while taken < READ_BUFFER
+            && let Some(message) = self.client.outbox.socket().try_receive()
+        {
+            let client = &mut self.client;
+            taken += message.payload().len().max(1);
+            client.context.instruments.received_bytes.increment(message.payload().len() as u64);
+            let is_too_big = message.payload().len() > client.context.settings.max_message;
+            let event = match &message {
+                _ if is_too_big => Err(Violation::TooBig),
+                Message::Text(text) => {
+                    str::from_utf8(text).map(Event::Text).map_err(|_| Violation::InvalidText)
+                }
+                Message::Binary(_) => Ok(Event::Binary),
+            };
+            let flow = match event {
+                Ok(event) => client.handle(event, &mut out),
+                Err(violation) => {
+                    self.check(Err(violation), &mut out);
+                    ControlFlow::Break(())
+                }
+            };
+            if flow.is_break() {
+                break;
+            }
+        }
+        self.client.send(&out);
+        taken > 0
+    }
+
     /// Goes on with what was left when a shard had no room.
     fn resume(&mut self, out: &mut Vec<u8>) {
         let client = &mut self.client;
@@ -225,6 +257,10 @@ impl Connection {
                 continue;
             }
             ready!(self.client.outbox.socket().poll_read_ready(task))?;
+            if self.client.outbox.codec().transport() == Transport::LongPolling && self.take_posts()
+            {
+                continue;
+            }
             SCRATCH.with_borrow_mut(|(buffer, out)| {
                 let read = match self.client.outbox.socket().try_read(buffer) {
                     Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -288,6 +324,7 @@ impl Connection {
 
     /// Reads on, but only for the client's own close frame. Whether the socket is at its end.
     fn discard(&mut self, buffer: &mut [u8], out: &mut Vec<u8>, end: &mut End) -> bool {
+        while self.client.outbox.socket().try_receive().is_some() {}
         match self.client.outbox.socket().try_read(buffer) {
             Ok(0) => true,
             Ok(read) => {

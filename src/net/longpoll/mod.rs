@@ -14,7 +14,6 @@
 //! The connection is the same as over a WebSocket, but its socket is a
 //! [`PollSocket`](pipe::PollSocket).
 
-mod frames;
 mod pipe;
 mod posted;
 mod route;

@@ -1,14 +1,15 @@
-//! An in-memory socket between a connection and its client's requests: frames from the broker wait
+//! An in-memory socket between a connection and its client's requests: messages from the broker wait
 //! for the client's next poll, and posted messages wait for the broker.
 //!
 //! ```text
-//!                    Outbox::send ─▶ to_client ─▶ PollClient::poll   ─▶ GET
-//! Connection ◀── Socket::try_read ◀─ to_broker ◀─ PollClient::post   ◀─ POST
+//!                      Outbox::send ─▶ to_client ─▶ PollClient::poll   ─▶ GET
+//! Connection ◀── Socket::try_receive ◀─ to_broker ◀─ PollClient::post  ◀─ POST
 //! ```
 //!
 //! A client that stops polling is gone: the connection then reads the end of its input, as with a
 //! closed socket. The timeout uses the broker's clock, so clients survive a pause of the process.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
@@ -22,11 +23,11 @@ use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Sleep;
 
-use super::frames::{self, Frame, Kind};
 use super::tokens::Entry;
 use crate::clock::Clock;
 use crate::net::admission::absent::{Absent, Key, MakesRoom};
-use crate::outbound::Socket;
+use crate::outbound::{Message, Socket};
+use crate::protocol::polled;
 
 /// Maximum bytes held for the client here. The rest waits in the connection's outbox, which has its
 /// own limit.
@@ -34,6 +35,9 @@ const TO_CLIENT: usize = 64 * 1024;
 
 /// Maximum bytes held for the broker. Beyond it, posts wait.
 const TO_BROKER: usize = 64 * 1024;
+
+/// Bytes of a held message beside its payload.
+const MESSAGE: usize = 64;
 
 /// The broker's end.
 #[derive(Debug)]
@@ -67,12 +71,12 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    to_broker: BytesMut,
+    to_broker: VecDeque<Message>,
+    /// Size of those, in bytes.
+    to_broker_size: usize,
     to_client: BytesMut,
-    /// Bytes of an incomplete frame.
+    /// Bytes of an incomplete message.
     partial: BytesMut,
-    /// Pongs for pings sent after messages: a further poll proves that the client has those.
-    pongs: Vec<u8>,
     /// Number of the latest poll.
     poll: u64,
     /// Its waker, while it waits.
@@ -146,8 +150,6 @@ impl PollClient {
         state.poll += 1;
         state.gone_at = state.gone_at.filter(|at| *at <= now);
         let absence = state.absence.take();
-        let pongs = std::mem::take(&mut state.pongs);
-        state.to_broker.extend_from_slice(&pongs);
         let (number, replaced) = (state.poll, state.poller.take());
         drop(state);
         self.0.is_back(absence);
@@ -157,19 +159,24 @@ impl PollClient {
     }
 
     /// Sends a message to the broker, once it has read enough of the earlier ones.
-    pub(super) async fn post(&self, kind: Kind, payload: &[u8]) -> Result<(), Ended> {
-        let mut frame = Vec::new();
-        frames::write(&mut frame, kind, payload);
+    pub(super) async fn post(&self, message: Message) -> Result<(), Ended> {
+        let mut message = Some(message);
         poll_fn(|task| {
             let mut state = self.0.state.lock();
-            if state.is_ended {
+            if state.is_closed || state.is_ended && state.is_told() {
                 return Poll::Ready(Err(Ended));
             }
-            if state.to_broker.len() >= TO_BROKER {
+            if state.is_ended {
+                return Poll::Ready(Ok(())); // nobody reads it, but the client is to poll for the rest
+            }
+            if state.to_broker_size >= TO_BROKER {
                 state.posters.push(task.waker().clone());
                 return Poll::Pending;
             }
-            state.to_broker.extend_from_slice(&frame);
+            if let Some(message) = message.take() {
+                state.to_broker_size += message.payload().len() + MESSAGE;
+                state.to_broker.push_back(message);
+            }
             Poll::Ready(Ok(()))
         })
         .await?;
@@ -203,7 +210,7 @@ impl MakesRoom for Shared {
 }
 
 impl Polling {
-    /// Waits for messages. Pings from the broker are answered meanwhile.
+    /// Waits for messages.
     pub(super) async fn messages(&mut self) -> Polled {
         let shared = &self.client.0;
         poll_fn(|task| {
@@ -215,7 +222,7 @@ impl Polling {
             let is_ended = state.is_ended;
             state.poller = Some(task.waker().clone());
             drop(state);
-            shared.owner.wake(); // there is room, or a pong
+            shared.owner.wake(); // there is room
             match messages.is_empty() {
                 false => Poll::Ready(Polled::Messages(messages)),
                 true if is_ended => Poll::Ready(Polled::Ended),
@@ -246,33 +253,24 @@ impl Drop for Polling {
 }
 
 impl State {
-    /// Takes the complete messages. If there are any, pings among them are answered with the next
-    /// poll, which proves that the client has the messages.
+    /// Takes the complete messages.
     fn take_messages(&mut self) -> Vec<String> {
-        let (mut messages, mut pongs) = (Vec::new(), Vec::new());
+        let mut messages = Vec::new();
         self.partial.unsplit(std::mem::take(&mut self.to_client));
-        while let Some((frame, behind)) = frames::split(&self.partial) {
-            match frame {
-                Frame::Text(text) => messages.push(String::from_utf8_lossy(text).into_owned()),
-                Frame::Ping(payload) => frames::write(&mut pongs, Kind::Pong, payload),
-                Frame::Close => {
-                    self.is_ended = true;
-                    frames::write(&mut pongs, Kind::Close, &[]);
-                }
-                Frame::Other => {}
-            }
+        while let Some((text, behind)) = polled::split(&self.partial) {
+            messages.push(String::from_utf8_lossy(text).into_owned());
             let length = self.partial.len() - behind.len();
             self.partial.advance(length);
         }
         if self.partial.is_empty() {
             self.partial = BytesMut::new(); // no buffer while it is empty
         }
-        if messages.is_empty() || self.is_ended {
-            self.to_broker.extend_from_slice(&pongs);
-        } else {
-            self.pongs.extend_from_slice(&pongs);
-        }
         messages
+    }
+
+    /// Whether the client has everything that was said so far.
+    fn is_told(&self) -> bool {
+        self.to_client.is_empty() && self.partial.is_empty()
     }
 }
 
@@ -296,21 +294,23 @@ impl PollSocket {
 }
 
 impl Socket for PollSocket {
-    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn try_read(&self, _buffer: &mut [u8]) -> io::Result<usize> {
+        let state = self.state();
+        let is_over = state.is_closed || self.is_gone(&state);
+        if is_over { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    }
+
+    fn try_receive(&self) -> Option<Message> {
         let mut state = self.state();
+        let message = state.to_broker.pop_front()?;
+        state.to_broker_size -= message.payload().len() + MESSAGE;
         if state.to_broker.is_empty() {
-            let is_over = state.is_closed || self.is_gone(&state);
-            return if is_over { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
-        }
-        let size = state.to_broker.len().min(buffer.len());
-        state.to_broker.copy_to_slice(buffer.get_mut(..size).unwrap_or_default());
-        if state.to_broker.is_empty() {
-            state.to_broker = BytesMut::new();
+            state.to_broker = VecDeque::new();
         }
         let posters = std::mem::take(&mut state.posters);
         drop(state);
         wake(posters);
-        Ok(size)
+        Some(message)
     }
 
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -393,11 +393,12 @@ impl Drop for PollSocket {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use futures_util::future::FutureExt as _;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::protocol::websocket::{write_close, write_ping, write_text};
+    use crate::types::Transport;
 
     const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -407,14 +408,13 @@ mod tests {
 
     fn text(payload: &str) -> Vec<u8> {
         let mut out = Vec::new();
-        write_text(&mut out, |out| out.extend_from_slice(payload.as_bytes()));
+        let body = |out: &mut Vec<u8>| out.extend_from_slice(payload.as_bytes());
+        Transport::LongPolling.frame(&mut out, body);
         out
     }
 
-    fn ping() -> Vec<u8> {
-        let mut out = Vec::new();
-        write_ping(&mut out, b"p");
-        out
+    fn message(payload: &'static [u8]) -> Message {
+        Message::Text(Bytes::from_static(payload))
     }
 
     fn now(polling: &mut Polling) -> Option<Polled> {
@@ -425,17 +425,9 @@ mod tests {
         Polled::Messages(messages.iter().map(|&text| text.to_owned()).collect())
     }
 
-    fn read(pipe: &PollSocket) -> Vec<u8> {
-        let mut buffer = [0; 100];
-        let read = pipe.try_read(&mut buffer).unwrap_or_default();
-        buffer[..read].to_vec()
-    }
-
     async fn until_readable(pipe: &PollSocket) {
         poll_fn(|task| pipe.poll_read_ready(task)).await.unwrap();
     }
-
-    const PONG: [u8; 7] = [0x8A, 0x81, 0, 0, 0, 0, b'p'];
 
     #[tokio::test(start_paused = true)]
     async fn what_is_said_between_polls_comes_with_the_next() {
@@ -461,22 +453,6 @@ mod tests {
         tokio::task::yield_now().await;
         pipe.try_write(&text("a")).unwrap();
         assert_eq!(poll.await.unwrap(), messages(&["a"]));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_ping_is_answered_at_once_but_behind_messages_with_the_next_poll() {
-        let (pipe, client) = ends();
-        pipe.try_write(&ping()).unwrap();
-        assert!(read(&pipe).is_empty(), "nobody polls");
-        let mut poll = client.poll();
-        assert_eq!(now(&mut poll), None);
-        assert_eq!(read(&pipe), PONG);
-        pipe.try_write(&[text("a"), ping()].concat()).unwrap();
-        assert_eq!(now(&mut poll), Some(messages(&["a"])));
-        drop(poll);
-        assert!(read(&pipe).is_empty());
-        let _poll = client.poll();
-        assert_eq!(read(&pipe), PONG);
     }
 
     #[tokio::test(start_paused = true)]
@@ -531,36 +507,49 @@ mod tests {
         assert!(until_readable(&pipe).now_or_never().is_some());
     }
 
+    /// As large a payload as the broker takes before it has to read.
+    const LARGE: &[u8] = &[b'x'; TO_BROKER];
+
     #[tokio::test(start_paused = true)]
     async fn all_that_wait_to_post_do() {
         let (pipe, client) = ends();
-        client.post(Kind::Text, &vec![b'x'; TO_BROKER]).await.unwrap();
+        client.post(message(LARGE)).await.unwrap();
         let posts = [0; 3].map(|_| {
             let client = client.clone();
-            tokio::spawn(async move { client.post(Kind::Text, b"x").await })
+            tokio::spawn(async move { client.post(message(b"x")).await })
         });
         tokio::task::yield_now().await;
-        while pipe.try_read(&mut [0; 10_000]).is_ok() {}
+        assert_eq!(pipe.try_receive(), Some(message(LARGE)));
+        assert_eq!(pipe.try_receive(), None);
         for post in posts {
             post.await.unwrap().unwrap();
         }
+        assert_eq!([(); 4].map(|()| pipe.try_receive().is_some()), [true, true, true, false]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_posted_waits_for_room() {
         let (pipe, client) = ends();
-        let payload = vec![b'x'; TO_BROKER];
-        client.post(Kind::Text, &payload).await.unwrap();
-        let second = client.post(Kind::Text, &payload);
+        client.post(message(LARGE)).await.unwrap();
+        let second = client.post(message(LARGE));
         tokio::pin!(second);
         assert_eq!(second.as_mut().now_or_never(), None);
-        let mut taken = 0;
-        while taken < TO_BROKER {
-            taken += pipe.try_read(&mut [0; 10_000]).unwrap();
-        }
+        assert!(until_readable(&pipe).now_or_never().is_some());
+        assert!(pipe.try_receive().is_some());
         second.await.unwrap();
         pipe.shutdown(Shutdown::Both);
-        assert_eq!(client.post(Kind::Text, b"").await, Err(Ended));
+        assert_eq!(client.post(message(b"x")).await, Err(Ended));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_messages_count_for_more_than_their_bytes() {
+        let (_pipe, client) = ends();
+        let mut posted = 0;
+        while let Some(Ok(())) = client.post(message(b"x")).now_or_never() {
+            posted += 1;
+        }
+        assert_eq!(posted, TO_BROKER.div_ceil(MESSAGE + 1));
+        assert!(size_of::<Message>() <= MESSAGE);
     }
 
     #[tokio::test(start_paused = true)]
@@ -588,14 +577,13 @@ mod tests {
     async fn the_end_comes_behind_what_was_said() {
         let (pipe, client) = ends();
         pipe.try_write(&text("a")).unwrap();
-        let mut close = Vec::new();
-        write_close(&mut close, 1001, "");
-        pipe.try_write(&close).unwrap();
+        pipe.shutdown(Shutdown::Write);
+        assert_eq!(client.post(message(b"x")).await, Ok(()), "the client isn't sent away yet");
+        assert_eq!(pipe.try_receive(), None);
         let mut poll = client.poll();
         assert_eq!(now(&mut poll), Some(messages(&["a"])));
-        assert_eq!(read(&pipe), [0x88, 0x80, 0, 0, 0, 0], "the client closes too");
         assert_eq!(now(&mut poll), Some(Polled::Ended));
-        assert_eq!(client.post(Kind::Text, b"").await, Err(Ended));
+        assert_eq!(client.post(message(b"x")).await, Err(Ended));
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,12 +3,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt, pin_mut};
 use memchr::memchr;
 
-use super::frames::Kind;
 use super::pipe::{Ended, PollClient};
+use crate::outbound::Message;
 
 /// First byte of all binary messages from clients (client: `assets/js/phoenix/serializer.js`).
 const PUSH: u8 = 0;
@@ -74,21 +74,19 @@ const fn longest(is_lines: bool, max: usize) -> usize {
 async fn say(to: &PollClient, message: &[u8], is_line: bool) -> Result<(), Fault> {
     let ended = |Ended| Fault::Ended;
     let message = message.strip_suffix(b"\r").filter(|_| is_line).unwrap_or(message);
-    match message.first() {
-        None => Ok(()),
-        Some(_) if !is_line => to.post(Kind::Text, message).await.map_err(ended),
-        Some(_) => match STANDARD.decode(message) {
-            Ok(bytes) if bytes.first() == Some(&PUSH) => {
-                to.post(Kind::Binary, &bytes).await.map_err(ended)
-            }
-            Ok(_) | Err(_) => to.post(Kind::Text, message).await.map_err(ended),
-        },
+    if message.is_empty() {
+        return Ok(());
     }
+    let decoded = if is_line { STANDARD.decode(message).ok() } else { None };
+    let message = match decoded.filter(|bytes| bytes.first() == Some(&PUSH)) {
+        Some(bytes) => Message::Binary(bytes.into()),
+        None => Message::Text(Bytes::copy_from_slice(message)),
+    };
+    to.post(message).await.map_err(ended)
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use futures_util::stream;
     use std::sync::Arc;
     use std::time::Duration;
@@ -97,28 +95,18 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::outbound::Socket as _;
-    use crate::protocol::websocket::{Event, Reader};
 
     /// What the broker gets of a body that comes in these parts.
     async fn posted(parts: &[&'static str], is_lines: bool) -> (Result<(), Fault>, Vec<String>) {
         let (pipe, client) = pipe(&Clock::new(), &Arc::default(), Duration::from_secs(1));
         let parts = parts.iter().map(|part| Ok(Bytes::from_static(part.as_bytes())));
         let result = pass_on(stream::iter(parts), &client, is_lines, 12).await;
-        let mut buffer = [0; 1000];
-        let read = pipe.try_read(&mut buffer).unwrap_or_default();
-        let mut events = Vec::new();
-        let read = &mut buffer[..read];
-        Reader::new()
-            .feed(read, usize::MAX, &mut |event| {
-                events.push(match event {
-                    Event::Text(text) => text.to_owned(),
-                    other @ (Event::Binary | Event::Ping(_) | Event::Pong(_) | Event::Close(_)) => {
-                        format!("{other:?}")
-                    }
-                });
-                std::ops::ControlFlow::Continue(())
-            })
-            .unwrap();
+        let messages = std::iter::from_fn(|| pipe.try_receive());
+        let events = messages.map(|message| match message {
+            Message::Text(text) => String::from_utf8(text.to_vec()).unwrap(),
+            Message::Binary(_) => "Binary".to_owned(),
+        });
+        let events = events.collect();
         (result, events)
     }
 

@@ -23,6 +23,7 @@ use crate::net::handshake::{self, Refusal};
 use crate::net::http_io::HttpIo;
 use crate::protocol::Protocol;
 use crate::protocol::query::parameter;
+use crate::types::Transport;
 
 /// Duration of a poll: half of the client's own timeout.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -120,7 +121,8 @@ impl Polls {
     fn open(&self, client: IpAddr, (headers, query): (&HeaderMap, &str)) -> Result<Token, Refusal> {
         let Self { context, protocol, tokens } = self;
         let params = handshake::read_params(protocol, &context.token, headers, query)?;
-        let opening = handshake::open(context, protocol.codec, client, query, params)?;
+        let codec = protocol.codec.over(Transport::LongPolling);
+        let opening = handshake::open(context, codec, client, query, params)?;
         if let Err(refused) = opening.admitted {
             return Err(Refusal::Unauthorized(refused));
         }
