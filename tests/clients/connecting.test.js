@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { pass, within } from './support/patience.js';
 import { scenario } from './support/scenario.js';
-import { Socket, identify } from './support/socket.js';
-import { TEXT, frame, handshake } from './support/wire.js';
+import { Socket } from './support/socket.js';
+import { TEXT, frame, handshake, joinsWithHandshake } from './support/wire.js';
 
 const BASE = 'actioncable-v1-json';
 const EXTENDED = 'actioncable-v1-ext-json';
@@ -42,17 +42,7 @@ scenario('a client that offers only subprotocols nobody here speaks is refused',
   await assert.rejects(open, /HTTP 400/);
 });
 
-scenario('frames that arrive in one packet with the handshake are followed', {}, async (s) => {
-  const identifier = identify('room');
-  const early = Buffer.concat([
-    frame(TEXT, JSON.stringify({ command: 'subscribe', identifier })),
-    frame(TEXT, JSON.stringify({ command: 'join', identifier, presence: { id: 'ann' } })),
-  ]);
-  const wire = await s.upgraded(early);
-  await wire.hears(TEXT, '"welcome"');
-  await wire.hears(TEXT, 'confirm_subscription');
-  await wire.hears(TEXT, '"join"');
-});
+scenario('frames that arrive in one packet with the handshake are followed', {}, joinsWithHandshake);
 
 scenario('a handshake that arrives byte by byte is a handshake', {}, async (s) => {
   const wire = await s.wire();

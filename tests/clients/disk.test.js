@@ -1,31 +1,21 @@
 // A broker whose disk is full: it serves on, and writes its state anew as soon as it can.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ROOM, fault } from './support/fault.js';
+import { fillDisk } from './support/hog.js';
 
 const DIR = mkdtempSync(join(tmpdir(), 'broker-disk-'));
 process.once('exit', () => rmSync(DIR, { recursive: true, force: true }));
-
-/** Takes all the room there is. */
-function fill(path) {
-  for (let size = 1 << 20; size > 0; size >>= 1) {
-    try {
-      for (;;) writeFileSync(path, Buffer.alloc(size), { flag: 'a' });
-    } catch (error) {
-      assert.equal(error.code, 'ENOSPC');
-    }
-  }
-}
 
 const failing = (metrics) => metrics.get('broker_state_failing');
 
 fault('a full disk under the state directory costs nobody anything, and heals', { 'state-dir': DIR, 'history-ttl': '3s' }, async (s, bystanders) => {
   assert.equal(failing(await s.http.metrics()), 0);
   const hog = join(s.broker.within(DIR), 'hog');
-  fill(hog);
+  fillDisk(hog);
   for (let n = 0; n < 200; n += 1) await s.http.publish(`stream/${n}`, 'x'.repeat(1000));
   await s.metrics((metrics) => failing(metrics) > 0, 'it is told that state is not on disk');
   await bystanders.areServed();

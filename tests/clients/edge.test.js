@@ -11,7 +11,7 @@ scenario('an address has so many connections, and one more is refused with 429',
   const { response } = await refusal(s);
   assert.equal(response.statusCode, 429);
   assert.match(response.body, /--max-connections-per-address/);
-  await failures(s, 'address', 1);
+  await s.failures('address', 1);
   assert.equal((await s.http.request('/health')).status, 200, 'HTTP is answered all the same');
   await one.close();
   await s.roomFor(() => s.socket());
@@ -66,7 +66,7 @@ scenario('handshakes beyond the rate are refused with 503 and told when to come'
     assert.equal(response.headers['retry-after'], '1');
   }
   assert.match(refused[0].response.body, /try again in a second/);
-  await failures(s, 'rate', refused.length);
+  await s.failures('rate', refused.length);
   assert.equal((await s.http.request('/health')).status, 200, 'HTTP is answered all the same');
   await pass(1000);
   await s.socket();
@@ -118,8 +118,4 @@ async function refusal(s, headers = {}) {
     return error;
   }
   throw new Error('it was not refused');
-}
-
-function failures(s, reason, count) {
-  return s.counts({ [`broker_handshake_failures_total{reason="${reason}"}`]: count });
 }

@@ -3,12 +3,13 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { constants, mkdtempSync, openSync, readSync, readdirSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { constants, mkdtempSync, openSync, readSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import tls from 'node:tls';
 import { Pair, certificate } from './support/certificate.js';
 import { ROOM } from './support/fault.js';
+import { fillDisk } from './support/hog.js';
 import { BEGINNING, LATE, pass, until, within } from './support/patience.js';
 import { scenario } from './support/scenario.js';
 import { TEXT } from './support/wire.js';
@@ -72,17 +73,6 @@ async function outgrowTheDisk(s) {
 }
 
 const SMALL = { disk: { dir: STATE, size: '1m' } };
-
-/** Takes all the room there is. */
-function fill(path) {
-  for (let size = 1 << 16; size > 0; size >>= 1) {
-    try {
-      for (;;) writeFileSync(path, Buffer.alloc(size), { flag: 'a' });
-    } catch (error) {
-      assert.equal(error.code, 'ENOSPC');
-    }
-  }
-}
 
 const FILES = 150;
 const PLENTY = { 'max-connections': 10_000, 'handshake-timeout': '60s' };
@@ -197,7 +187,7 @@ const VERBOSE = { 'state-dir': STATE, 'log-level': 'debug' };
 scenario('a log on the full disk that the state is on ends nothing', VERBOSE, async (s) => {
   const [reader, identifier] = await s.subscriber(ROOM);
   for (let n = 0; n < 50; n += 1) {
-    fill(join(s.broker.within(STATE), 'hog'));
+    fillDisk(join(s.broker.within(STATE), 'hog'));
     await s.http.publish(ROOM, n);
     await reader.hears({ identifier, message: n });
     await (await s.socket()).close(); // there is something to log

@@ -5,25 +5,19 @@
 // things, far below what an unbounded queue would come to.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { crowd } from './support/crowd.js';
 import { until, within } from './support/patience.js';
 import { scenario } from './support/scenario.js';
 import { identify } from './support/socket.js';
+import { memory } from './support/vitals.js';
 import { TEXT, frame } from './support/wire.js';
 
 const MIB = 1024 * 1024;
 
-/** The broker's resident memory in bytes: what it has (`VmRSS`), what it had at most (`VmHWM`). */
-function memory(s, field) {
-  const status = readFileSync(`/proc/${s.broker.pid}/status`, 'utf8');
-  return Number(status.match(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm'))[1]) * 1024;
-}
-
 /** How far resident memory has risen at most, in MiB. */
 function watchMemory(s) {
-  const before = memory(s, 'VmRSS');
-  return () => (memory(s, 'VmHWM') - before) / MIB;
+  const before = memory(s.broker, 'VmRSS');
+  return () => (memory(s.broker, 'VmHWM') - before) / MIB;
 }
 
 function assertRise(t, rise, most) {

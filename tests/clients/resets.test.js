@@ -7,7 +7,7 @@ import { pass, within } from './support/patience.js';
 import { scenario } from './support/scenario.js';
 import { identify } from './support/socket.js';
 import { restingVitals, returnsTo } from './support/vitals.js';
-import { BINARY, CLOSE, CONTINUATION, PING, TEXT, frame, handshake } from './support/wire.js';
+import { BINARY, CLOSE, CONTINUATION, PING, TEXT, commandFrame, frame, handshake, wrote } from './support/wire.js';
 
 /** How many do the same at the same time. */
 const AT_ONCE = 50;
@@ -17,10 +17,9 @@ const IDENTIFIER = identify(ROOM);
 const GOODBYE = frame(CLOSE, Buffer.from([3, 232]));
 const POST = 'POST /_broadcast HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n';
 
-const text = (command) => frame(TEXT, JSON.stringify(command));
-const subscribe = text({ command: 'subscribe', identifier: IDENTIFIER });
-const join = (id) => text({ command: 'join', identifier: IDENTIFIER, presence: { id } });
-const list = text({ command: 'presence', identifier: IDENTIFIER });
+const subscribe = commandFrame({ command: 'subscribe', identifier: IDENTIFIER });
+const join = (id) => commandFrame({ command: 'join', identifier: IDENTIFIER, presence: { id } });
+const list = commandFrame({ command: 'presence', identifier: IDENTIFIER });
 const long = frame(TEXT, JSON.stringify({ command: 'ping', pad: 'x'.repeat(5000) }));
 
 /** A WebSocket that follows the room. */
@@ -48,23 +47,23 @@ async function publishMuch(s, count = 10) {
 /** Each brings one connection into a state in which it is reset then. */
 const STATES = {
   'that said nothing': (s) => s.wire(),
-  'within its request line': async (s) => said(await s.wire(), 'GET /ca'),
-  'within its headers': async (s) => said(await s.wire(), 'GET /cable HTTP/1.1\r\nHost: x\r\nUpgr'),
-  'within a request’s body': async (s) => said(await s.wire(), `${POST}{"stream":`),
-  'before the answer to its request': async (s) => said(await s.wire(), 'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n'),
-  'before the answer to its handshake': async (s) => said(await s.wire(), handshake(s.broker.origin)),
+  'within its request line': async (s) => wrote(await s.wire(), 'GET /ca'),
+  'within its headers': async (s) => wrote(await s.wire(), 'GET /cable HTTP/1.1\r\nHost: x\r\nUpgr'),
+  'within a request’s body': async (s) => wrote(await s.wire(), `${POST}{"stream":`),
+  'before the answer to its request': async (s) => wrote(await s.wire(), 'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n'),
+  'before the answer to its handshake': async (s) => wrote(await s.wire(), handshake(s.broker.origin)),
   'right after the 101': (s) => s.upgraded(),
-  'within a frame’s header': async (s) => said(await s.upgraded(), long.subarray(0, 3)),
-  'within a frame': async (s) => said(await s.upgraded(), long.subarray(0, 2000)),
+  'within a frame’s header': async (s) => wrote(await s.upgraded(), long.subarray(0, 3)),
+  'within a frame': async (s) => wrote(await s.upgraded(), long.subarray(0, 2000)),
   'within a message in fragments': async (s) =>
-    said(await s.upgraded(), frame(TEXT, '{"command"', { fin: false }), frame(PING, 'x'), frame(CONTINUATION, ':', { fin: false })),
+    wrote(await s.upgraded(), frame(TEXT, '{"command"', { fin: false }), frame(PING, 'x'), frame(CONTINUATION, ':', { fin: false })),
   'that is subscribed': (s) => follower(s),
   'with its handshake, subscription and join in one packet': async (s, id) =>
-    said(await s.wire(), handshake(s.broker.origin), subscribe, join(id)),
-  'right after its join': async (s, id) => said(await follower(s), join(id)),
+    wrote(await s.wire(), handshake(s.broker.origin), subscribe, join(id)),
+  'right after its join': async (s, id) => wrote(await follower(s), join(id)),
   'that is present': (s, id) => member(s, id),
-  'whose list is on its way': async (s, id) => said(await member(s, id), list),
-  'that has begun to close': async (s, id) => said(await member(s, id), GOODBYE),
+  'whose list is on its way': async (s, id) => wrote(await member(s, id), list),
+  'that has begun to close': async (s, id) => wrote(await member(s, id), GOODBYE),
   'instead of the answer to a close frame': async (s, id) => {
     const wire = await member(s, id);
     wire.polite = false;
@@ -79,11 +78,6 @@ const STATES = {
     return wire;
   },
 };
-
-function said(wire, ...bytes) {
-  for (const some of bytes) wire.write(some);
-  return wire;
-}
 
 for (const [state, reach] of Object.entries(STATES)) {
   fault(`nothing is left of a connection ${state} when it is reset`, {}, async (s, bystanders) => {
@@ -122,7 +116,7 @@ fault('nothing is left of connections that are reset within a fan-out', {}, asyn
 }, { mebibytes: 16 });
 
 fault('nothing is left of connections that are reset while their commands wait', {}, async (s, bystanders) => {
-  const question = text({ command: 'presence', identifier: IDENTIFIER, data: { return_records: false } });
+  const question = commandFrame({ command: 'presence', identifier: IDENTIFIER, data: { return_records: false } });
   const questions = Buffer.concat(Array(1000).fill(question));
   let deepest = 0;
   await rounds(s, bystanders, ROUNDS, async (round) => {

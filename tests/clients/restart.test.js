@@ -13,7 +13,7 @@ import { LATE, pass, until } from './support/patience.js';
 import { phoenixIn } from './support/phoenix.js';
 import { eventsOf } from './support/replay.js';
 import { scenario } from './support/scenario.js';
-import { SECRET, derive, identifySigned, token } from './support/sign.js';
+import { SECRET, derive, identifySigned, jid, token } from './support/sign.js';
 import { Socket, identify } from './support/socket.js';
 import { typedTo } from './support/typed.js';
 
@@ -380,8 +380,6 @@ for (const how of HOW) {
 }
 
 const SECURE = { secret: SECRET, 'public-streams': true, 'presence-id-claim': 'sub' };
-const jid = (user, sub = user) => `jid=${token({ ext: JSON.stringify({ user }), sub })}`;
-
 for (const how of HOW) {
   restarting(`${how}: only whom a session was given to takes it over`, SECURE, async (s) => {
     const ann = await s.socket(`/cable?${jid('ann')}`);

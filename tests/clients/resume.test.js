@@ -6,13 +6,13 @@ import { Http } from './support/http.js';
 import { pass, until } from './support/patience.js';
 import { eventsOf, replay } from './support/replay.js';
 import { scenario } from './support/scenario.js';
-import { SECRET, derive, token } from './support/sign.js';
+import { SECRET, derive, jid } from './support/sign.js';
 import { Socket, identify } from './support/socket.js';
 import { Tunnel } from './support/tunnel.js';
 
 /** Connects and asks for a session; gives the socket and its welcome. */
 async function resume(s, sid, { query = '', ...options } = {}) {
-  const socket = await s.open(`/cable?sid=${sid}${query}`, options);
+  const socket = await s.open(`/cable?sid=${sid}&${query}`, options);
   const welcome = await socket.hears({ type: 'welcome' });
   socket.sid = welcome.sid;
   return [socket, welcome];
@@ -160,10 +160,8 @@ scenario('a session without subscriptions is not worth it', {}, async (s) => {
 });
 
 const SECURE = { secret: SECRET, 'public-streams': true, 'presence-id-claim': 'sub' };
-const jid = (user, sub = user) => `&jid=${token({ ext: JSON.stringify({ user }), sub })}`;
-
 scenario('only whom a session was given to takes it over', SECURE, async (s) => {
-  const ann = await s.socket(`/cable?x=1${jid('ann')}`);
+  const ann = await s.socket(`/cable?${jid('ann')}`);
   const room = await ann.subscribe('room');
   ann.join(room, 'ann', 1);
   await ann.settle(room);
@@ -184,7 +182,7 @@ scenario('only whom a session was given to takes it over', SECURE, async (s) => 
 });
 
 scenario('a remote disconnect ends sessions for good, parked ones too', SECURE, async (s) => {
-  const [here, away] = await Promise.all([1, 2].map(() => s.socket(`/cable?x=1${jid('ann')}`)));
+  const [here, away] = await Promise.all([1, 2].map(() => s.socket(`/cable?${jid('ann')}`)));
   for (const socket of [here, away]) await socket.subscribe('room');
   away.terminate();
   const http = new Http(s.broker.origin, derive('broadcast-cable'));
@@ -204,11 +202,11 @@ scenario('a remote disconnect in the middle of a resume is none too early', SECU
   const payload = { identifier: JSON.stringify({ user: 'ann' }), reconnect: true };
   const rooms = Array.from({ length: 900 }, (_, n) => identify(`room/${n}`));
   for (let round = 0; round < 10; round += 1) {
-    const ann = await s.socket(`/cable?x=1${jid('ann')}`);
+    const ann = await s.socket(`/cable?${jid('ann')}`);
     for (const identifier of rooms) ann.send({ command: 'subscribe', identifier });
     for (const identifier of rooms.slice(-8)) await ann.settle(identifier);
     if (round % 2) await ann.close();
-    const back = await s.open(`/cable?sid=${ann.sid}${jid('ann')}`);
+    const back = await s.open(`/cable?sid=${ann.sid}&${jid('ann')}`);
     assert.equal((await http.post('/_broadcast', { command: 'disconnect', payload })).status, 201);
     const { restored } = await back.hears({ type: 'welcome' });
     if (restored) await back.hears({ type: 'disconnect', reason: 'remote' }); // else it came later

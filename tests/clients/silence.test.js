@@ -6,14 +6,13 @@ import assert from 'node:assert/strict';
 import { BYSTANDERS, ROOM, fault, rounds } from './support/fault.js';
 import { until, within } from './support/patience.js';
 import { identify } from './support/socket.js';
-import { CLOSE, CONTINUATION, TEXT, frame, handshake } from './support/wire.js';
+import { CLOSE, CONTINUATION, TEXT, commandFrame, frame, handshake, wrote } from './support/wire.js';
 
 const IDENTIFIER = identify(ROOM);
 const AT_ONCE = 20;
 const ROUNDS = 4;
 
-const text = (command) => frame(TEXT, JSON.stringify(command));
-const enter = (id) => text({ command: 'subscribe', identifier: IDENTIFIER, presence: { id } });
+const enter = (id) => commandFrame({ command: 'subscribe', identifier: IDENTIFIER, presence: { id } });
 
 /** A WebSocket that is present, and stays open when the broker closes its side. */
 async function member(s, id) {
@@ -37,21 +36,16 @@ async function publishMuch(s, count, from = 0) {
 /** What a client has said when it closes its side and then says and does nothing more. */
 const SILENCES = {
   'after nothing': (s) => s.wire({ allowHalfOpen: true }),
-  'within its headers': async (s) => said(await s.wire({ allowHalfOpen: true }), 'GET /cable HTTP/1.1\r\n'),
+  'within its headers': async (s) => wrote(await s.wire({ allowHalfOpen: true }), 'GET /cable HTTP/1.1\r\n'),
   'within a request’s body': async (s) =>
-    said(await s.wire({ allowHalfOpen: true }), 'POST /_broadcast HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{'),
-  'after its handshake': async (s) => said(await s.wire({ allowHalfOpen: true }), handshake(s.broker.origin)),
-  'within a frame': async (s, id) => said(await member(s, id), enter('x').subarray(0, 20)),
+    wrote(await s.wire({ allowHalfOpen: true }), 'POST /_broadcast HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{'),
+  'after its handshake': async (s) => wrote(await s.wire({ allowHalfOpen: true }), handshake(s.broker.origin)),
+  'within a frame': async (s, id) => wrote(await member(s, id), enter('x').subarray(0, 20)),
   'within a message in fragments': async (s, id) =>
-    said(await member(s, id), frame(TEXT, '{', { fin: false }), frame(CONTINUATION, '"', { fin: false })),
+    wrote(await member(s, id), frame(TEXT, '{', { fin: false }), frame(CONTINUATION, '"', { fin: false })),
   'when it is present': (s, id) => member(s, id),
-  'after a close frame': async (s, id) => said(await member(s, id), frame(CLOSE, Buffer.from([3, 232]))),
+  'after a close frame': async (s, id) => wrote(await member(s, id), frame(CLOSE, Buffer.from([3, 232]))),
 };
-
-function said(wire, ...bytes) {
-  for (const some of bytes) wire.write(some);
-  return wire;
-}
 
 for (const [when, reach] of Object.entries(SILENCES)) {
   fault(`a client that half-closes ${when} and falls silent is let go`, {}, async (s, bystanders) => {

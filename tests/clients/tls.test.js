@@ -1,7 +1,6 @@
 // Everything over TLS: the handshake, what hides behind it, and the change of certificates.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import tls from 'node:tls';
 import { WebSocket } from 'ws';
@@ -10,8 +9,9 @@ import { Pair, certificate } from './support/certificate.js';
 import { eventsIn } from './support/events.js';
 import { pass, until, within } from './support/patience.js';
 import { scenario } from './support/scenario.js';
-import { Socket, identify } from './support/socket.js';
-import { CLOSE, TEXT, frame } from './support/wire.js';
+import { Socket } from './support/socket.js';
+import { memory } from './support/vitals.js';
+import { CLOSE, TEXT, frame, joinsWithHandshake } from './support/wire.js';
 
 const FIRST = certificate();
 const SECOND = certificate();
@@ -83,7 +83,7 @@ for (const version of ['TLSv1.2', 'TLSv1.3']) {
 
 scenario('a client that speaks HTTP/2 alone is a failure of TLS', TLS, async (s) => {
   await assert.rejects(peek(s, { ALPNProtocols: ['h2'] }), /no application protocol/i);
-  await failures(s, 'tls', 1);
+  await s.failures('tls', 1);
 });
 
 for (const version of ['TLSv1.2', 'TLSv1.3']) {
@@ -98,17 +98,7 @@ for (const version of ['TLSv1.2', 'TLSv1.3']) {
   });
 }
 
-scenario('frames that arrive in one record with the handshake are followed', TLS, async (s) => {
-  const identifier = identify('room');
-  const early = Buffer.concat([
-    frame(TEXT, JSON.stringify({ command: 'subscribe', identifier })),
-    frame(TEXT, JSON.stringify({ command: 'join', identifier, presence: { id: 'ann' } })),
-  ]);
-  const wire = await s.upgraded(early);
-  await wire.hears(TEXT, '"welcome"');
-  await wire.hears(TEXT, 'confirm_subscription');
-  await wire.hears(TEXT, '"join"');
-});
+scenario('frames that arrive in one record with the handshake are followed', TLS, joinsWithHandshake);
 
 const ROOMY = { ...TLS, 'max-outbox-size': '64MiB' }; // for a listener that is slower than the broker
 scenario('many commands in a few records are followed, each and in order', ROOMY, async (s) => {
@@ -148,13 +138,13 @@ scenario('slow readers over TLS are ended as too slow, and cost what their outbo
     await slow.hears(TEXT, 'confirm_subscription');
     slow.socket.pause();
   }
-  const before = memory(s.broker);
+  const before = memory(s.broker, 'VmRSS');
   const pad = 'x'.repeat(60_000);
   let [sent, most] = [0, 0];
   await until(async () => {
     for (let n = 0; n < 10; n += 1) await s.http.publish('room', { n: (sent += 1), pad });
     await reader.settle(identifier);
-    most = Math.max(most, memory(s.broker));
+    most = Math.max(most, memory(s.broker, 'VmRSS'));
     return (await s.http.metrics()).get('broker_outbox_overflows_total') === SLOW;
   }, 'the slow clients are ended', 30_000);
   for (let n = 1; n <= sent; n += 1) await reader.hears({ identifier, message: { n, pad } });
@@ -173,7 +163,7 @@ scenario('half a TLS handshake, and none, are ended in time', { ...TLS, 'handsha
     return within(new Promise((resolve) => socket.once('close', resolve)), 'the end');
   });
   await Promise.all(halves);
-  await failures(s, 'timeout', halves.length);
+  await s.failures('timeout', halves.length);
 });
 
 scenario('plain HTTP where TLS is spoken is told so', TLS, async (s) => {
@@ -181,7 +171,7 @@ scenario('plain HTTP where TLS is spoken is told so', TLS, async (s) => {
   assert.equal(answer.status, 400);
   assert.equal(await answer.text(), 'this port speaks TLS: write https:// or wss://\n');
   await assert.rejects(Socket.open(`ws://${s.broker.origin}/cable`), /HTTP 400/);
-  await failures(s, 'tls', 2);
+  await s.failures('tls', 2);
 });
 
 scenario('what is neither TLS nor HTTP is a failure of TLS', TLS, async (s) => {
@@ -190,12 +180,12 @@ scenario('what is neither TLS nor HTTP is a failure of TLS', TLS, async (s) => {
   socket.resume();
   socket.write('\u0000\u0001 nonsense of some length, and more of it');
   await within(new Promise((resolve) => socket.once('close', resolve)), 'the end');
-  await failures(s, 'tls', 1);
+  await s.failures('tls', 1);
 });
 
 scenario('TLS where plain HTTP is spoken fails at once', {}, async (s) => {
   await assert.rejects(peek(s, { ca: FIRST.cert }), /wrong version number|packet length|EPROTO/i);
-  await failures(s, 'malformed', 1);
+  await s.failures('malformed', 1);
 });
 
 for (const how of ['on SIGHUP', 'by itself']) {
@@ -268,14 +258,4 @@ function peek(s, options = {}) {
     });
   });
   return within(shaken, 'a TLS handshake');
-}
-
-function failures(s, reason, count) {
-  return s.counts({ [`broker_handshake_failures_total{reason="${reason}"}`]: count });
-}
-
-/** The memory a process has, in bytes. */
-function memory(broker) {
-  const status = readFileSync(`/proc/${broker.pid}/status`, 'utf8');
-  return 1024 * Number(status.match(/^VmRSS:\s+(\d+) kB$/m)[1]);
 }

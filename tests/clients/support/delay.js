@@ -1,8 +1,8 @@
 // A TCP proxy before the broker that passes everything on, but what the broker says later: a slow line.
 
 import { connect, createServer } from 'node:net';
-import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { listen } from './listening.js';
 
 /** How much later, in ms, is `delay`; it may be changed, and what is under way comes first. */
 export async function slowLine(s, delay = 0) {
@@ -25,12 +25,6 @@ export async function slowLine(s, delay = 0) {
       sockets.add(socket);
     }
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  s.cleanup(() => {
-    server.close();
-    for (const socket of sockets) socket.destroy();
-  });
-  line.url = `ws://127.0.0.1:${server.address().port}/cable`;
+  line.url = `ws://127.0.0.1:${await listen(s, server, sockets)}/cable`;
   return line;
 }

@@ -1,7 +1,7 @@
 // A proxy that passes requests on and WebSockets not, as some offices have it.
 
-import { once } from 'node:events';
 import http from 'node:http';
+import { listen } from './listening.js';
 
 /** Starts one before the broker; `upgrade` does what it does to a WebSocket's handshake. */
 export async function proxyTo(s, upgrade) {
@@ -22,11 +22,5 @@ export async function proxyTo(s, upgrade) {
     socket.on('error', () => {});
     socket.on('close', () => sockets.delete(socket));
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  s.cleanup(() => {
-    server.close();
-    for (const socket of sockets) socket.destroy();
-  });
-  return `ws://127.0.0.1:${server.address().port}`;
+  return `ws://127.0.0.1:${await listen(s, server, sockets)}`;
 }

@@ -167,6 +167,11 @@ class Scenario {
     return this.counts({ broker_connections: count });
   }
 
+  /** Waits until that many handshakes have failed for a reason. */
+  async failures(reason, count) {
+    return this.counts({ [`broker_handshake_failures_total{reason="${reason}"}`]: count });
+  }
+
   /** The orderly end of a scenario that went well. */
   async end() {
     this.close();

@@ -18,6 +18,9 @@ export function token(claims = {}, { secret = SECRET, alg = 'HS256', header = {}
   return `${message}.${tag.update(message).digest('base64url')}`;
 }
 
+/** The query's part with a token of a user. */
+export const jid = (user, sub = user) => `jid=${token({ ext: JSON.stringify({ user }), sub })}`;
+
 /** A signed stream name; `content` is the name, or `{ stream, rights }`. */
 export function sign(content, secret = SECRET) {
   const encoded = Buffer.from(JSON.stringify(content)).toString('base64');

@@ -18,22 +18,20 @@ const GAUGES = {
 
 const MIB = 1024 * 1024;
 
-/** What the system says of a process' memory, in bytes. */
-function status(pid, what) {
+/**
+ * Memory of a process in bytes, a field of its status: what it has without mapped files (`RssAnon`), with
+ * them (`VmRSS`), the most it had (`VmHWM`).
+ */
+export function memory({ pid }, field = 'RssAnon') {
   const text = readFileSync(`/proc/${pid}/status`, 'utf8');
-  return Number(text.match(new RegExp(`^${what}:\\s+(\\d+) kB$`, 'm'))[1]) * 1024;
-}
-
-/** Memory in use, that of mapped files left out, in bytes. */
-export function memory({ pid }) {
-  return status(pid, 'RssAnon');
+  return Number(text.match(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm'))[1]) * 1024;
 }
 
 /** From now on; gives what tells how much more memory than now was ever in use since, in bytes. */
-export function watchPeak({ pid }) {
-  writeFileSync(`/proc/${pid}/clear_refs`, '5'); // what was in use before is forgotten
-  const before = status(pid, 'VmRSS');
-  return () => status(pid, 'VmHWM') - before;
+export function watchPeak(process) {
+  writeFileSync(`/proc/${process.pid}/clear_refs`, '5'); // what was in use before is forgotten
+  const before = memory(process, 'VmRSS');
+  return () => memory(process, 'VmHWM') - before;
 }
 
 /** What a scenario's broker takes up now. */

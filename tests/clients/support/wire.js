@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import tls from 'node:tls';
 import { BEGINNING, Inbox, PATIENCE, within } from './patience.js';
+import { identify } from './socket.js';
 
 export const TEXT = 1;
 export const BINARY = 2;
@@ -30,6 +31,9 @@ export function frame(opcode, payload = '', { fin = true, reserved = 0, masked =
   const mask = randomBytes(4);
   return Buffer.concat([Buffer.from(head), mask, body.map((byte, at) => byte ^ mask[at % 4])]);
 }
+
+/** A command as a text frame. */
+export const commandFrame = (command) => frame(TEXT, JSON.stringify(command));
 
 /** The request that opens a WebSocket, with some headers changed, or left out by `null`. */
 export function handshake(origin, headers = {}, request = 'GET /cable HTTP/1.1') {
@@ -189,4 +193,23 @@ export class Wire {
   reset() {
     this.socket.resetAndDestroy();
   }
+}
+
+/** A connection over which these bytes have been written. */
+export function wrote(wire, ...bytes) {
+  for (const some of bytes) wire.write(some);
+  return wire;
+}
+
+/** Somebody upgrades, subscribes and joins in one write, and all of it is answered. */
+export async function joinsWithHandshake(s) {
+  const identifier = identify('room');
+  const early = [
+    commandFrame({ command: 'subscribe', identifier }),
+    commandFrame({ command: 'join', identifier, presence: { id: 'ann' } }),
+  ];
+  const wire = await s.upgraded(Buffer.concat(early));
+  await wire.hears(TEXT, '"welcome"');
+  await wire.hears(TEXT, 'confirm_subscription');
+  await wire.hears(TEXT, '"join"');
 }
