@@ -1,19 +1,19 @@
-//! A connection's identifiers in one spelling, so that they can be compared as the JSON they are.
+//! Normalization of connection identifiers, so that they compare as JSON values.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::value::RawValue;
 
-/// How deeply identifiers may be nested: deeper ones are compared as text.
+/// Maximum nesting depth; deeper identifiers are compared as text.
 const MAX_DEPTH: usize = 32;
 
-/// How many zeros a number ends in at most; with more it has an exponent.
+/// Maximum number of trailing zeros; longer numbers are written with an exponent.
 const MAX_ZEROS: i64 = 20;
 
-/// The spelling that all texts of one JSON value have in common: no spaces, keys in order (of equal
-/// ones the last), one form of each string and number. Numbers keep every digit, and 1.0 is 1. A text
-/// that isn't JSON stays what it is.
+/// The canonical form of a JSON value: no spaces, sorted keys (the last of duplicates), one form of
+/// each string and number. Numbers keep all digits, and 1.0 is 1. Text that isn't JSON stays
+/// unchanged.
 pub fn canonical(identifiers: &str) -> Box<str> {
     let mut out = String::with_capacity(identifiers.len());
     let value = serde_json::from_str(identifiers).ok();
@@ -60,7 +60,7 @@ fn write(value: &RawValue, depth: usize, out: &mut String) -> Option<()> {
     Some(())
 }
 
-/// Appends the significant digits of a number and where its point is.
+/// Appends a number's significant digits and the position of its point.
 fn write_number(json: &str, out: &mut String) -> Option<()> {
     let (mantissa, exponent) = json.split_once(['e', 'E']).unwrap_or((json, "0"));
     let (sign, digits) = match mantissa.strip_prefix('-') {

@@ -1,4 +1,4 @@
-//! Secrets shared with the application, and HMAC with them.
+//! Secrets shared with the application, and HMACs with them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use hmac::{Hmac, Mac};
 use sha2::{Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq as _;
 
-/// The secrets of one purpose, at least one. The first signs, each of them verifies: so a secret
-/// can be replaced while what was signed with the old one is still about.
+/// The secrets for one purpose, at least one. The first signs and all verify, so a secret can be
+/// replaced while signatures by the old one are in use.
 #[derive(Clone)]
 pub struct Keys(Arc<[Box<[u8]>]>);
 
-/// The hash functions HMAC is used with.
+/// Hash functions for HMAC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hash {
     Sha256,
@@ -22,13 +22,13 @@ pub(super) enum Hash {
 }
 
 impl Keys {
-    /// Takes the secrets over; `None` if there are none.
+    /// Keys of these secrets; `None` if there are none.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let keys: Arc<[Box<[u8]>]> = secrets.into_iter().map(|key| key.as_bytes().into()).collect();
         if keys.is_empty() { None } else { Some(Self(keys)) }
     }
 
-    /// Whether `tag` is the message's HMAC by one of the secrets.
+    /// Whether `tag` is the message's HMAC with one of the secrets.
     pub(super) fn verify(&self, hash: Hash, message: &[u8], tag: &[u8]) -> bool {
         let verify = match hash {
             Hash::Sha256 => is_tag::<Hmac<Sha256>>,
@@ -38,12 +38,12 @@ impl Keys {
         self.0.iter().any(|key| verify(key, message, tag))
     }
 
-    /// The message's HMAC-SHA256 by the first secret, in hexadecimal.
+    /// The message's HMAC-SHA256 with the first secret, in hexadecimal.
     pub fn sign(&self, message: &str) -> String {
         self.0.first().map_or_else(String::new, |key| hex_hmac(key, message))
     }
 
-    /// Whether `tag` is what [`Self::sign`] writes, by one of the secrets.
+    /// Whether `tag` is [`Self::sign`]'s result with one of the secrets.
     pub fn is_signed(&self, message: &str, tag: &str) -> bool {
         self.0.iter().any(|key| same(hex_hmac(key, message).as_bytes(), tag.as_bytes()))
     }
@@ -55,7 +55,7 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// The key for one purpose that follows from a secret: hexadecimal HMAC-SHA256 over the purpose's
+/// The key for one purpose, derived from a secret: the hexadecimal HMAC-SHA256 of the purpose's
 /// name.
 ///
 /// ```
@@ -67,7 +67,7 @@ pub fn derive(secret: &str, purpose: &str) -> String {
     hex_hmac(secret.as_bytes(), purpose)
 }
 
-/// Whether two keys are the same, in a time that tells nothing but their lengths.
+/// Whether two keys are equal, in a time that depends on their lengths only.
 pub fn same(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }

@@ -1,16 +1,16 @@
-//! Which pages may connect: the `Origin` header against a list of hosts.
+//! Allowed origins: the `Origin` header against a list of hosts.
 //!
-//! A browser sends the header and no page can change it, so the list keeps other sites' pages
-//! from using a visitor's cookies and network. It keeps no program out that isn't a browser.
+//! Browsers send the header and pages can't change it, so the list keeps other sites' pages from
+//! using a visitor's cookies and network. It stops no program other than a browser.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A list of origins, as people write it: hosts separated by commas.
+/// A list of origins as people write it: comma-separated hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origins(Vec<Pattern>);
 
-/// An entry that is none.
+/// An invalid entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is no origin: write a host (`app.example.io`, `*.example.io`, `localhost:3000`), with https:// in front if only that is meant"
@@ -23,21 +23,21 @@ struct Pattern {
     hosts: Hosts,
 }
 
-/// Hosts, with a port where it is not the scheme's own.
+/// Hosts, with a port unless it is the scheme's default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Hosts {
     All,
     /// `example.io`
     One(String),
-    /// `*.example.io`: those below it.
+    /// `*.example.io`: its subdomains.
     Below(String),
-    /// `*example.io`: it and those below it.
+    /// `*example.io`: the host and its subdomains.
     With(String),
 }
 
 impl Origins {
-    /// Whether a request with this `Origin` may connect. One without is none of a browser, and
-    /// only `*` lets it in.
+    /// Whether a request with this `Origin` may connect. A request without one comes from no
+    /// browser, and only `*` allows it.
     pub fn allow(&self, origin: Option<&str>) -> bool {
         let origin = origin.map(str::to_ascii_lowercase);
         let parts = origin.as_deref().and_then(|origin| origin.split_once("://"));
@@ -51,21 +51,21 @@ impl Origins {
         })
     }
 
-    /// Whether pages of this host, as a request's `Host` names it, may connect by some scheme.
+    /// Whether pages of this host, as in a request's `Host`, are allowed with some scheme.
     pub fn allow_host(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         is_host(&host) && self.0.iter().any(|pattern| pattern.hosts.have(&host))
     }
 }
 
-/// Whether it is a URL's scheme (RFC 3986, section 3.1).
+/// Whether it is a URL scheme (RFC 3986, section 3.1).
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// Whether it is a host as an origin has it: a name or an address, with a port or without, and
-/// nothing of a URL's other parts (`evil.io#.example.io`).
+/// Whether it is an origin's host: a name or address, with or without a port, and no other parts of
+/// a URL (`evil.io#.example.io`).
 fn is_host(text: &str) -> bool {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),

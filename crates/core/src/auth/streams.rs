@@ -1,9 +1,9 @@
-//! Which streams a client may follow, and what it may do there.
+//! Resolves identifiers to streams, and the rights there.
 //!
-//! A signed name is `BASE64--HEX`: the base64 of JSON and the hexadecimal HMAC-SHA256 of that
-//! base64, as Rails' `MessageVerifier` and AnyCable write it (its Ruby SDK in the alphabet that is safe
-//! in addresses, in which the base64 may have dashes of its own). The JSON is the stream's name, or an
-//! object with the name and the rights that go with it.
+//! A signed name is `BASE64--HEX`: the base64 of JSON, and the hexadecimal HMAC-SHA256 of that
+//! base64, as written by Rails' `MessageVerifier` and AnyCable (its Ruby SDK uses the URL-safe
+//! alphabet, in which the base64 may contain dashes). The JSON is the stream's name, or an object
+//! with the name and its rights.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -12,58 +12,58 @@ use serde::Deserialize;
 use super::Keys;
 use crate::types::{Rights, StreamName, Target};
 
-/// What may be followed.
+/// The streams that clients may subscribe to.
 #[derive(Clone, Debug)]
 pub struct Streams {
-    /// Whether a stream is open to whoever knows its name.
+    /// Whether unsigned names are allowed.
     pub public: bool,
-    /// Whether a signed name that doesn't say otherwise allows whispers.
+    /// Whether signed names without explicit rights allow whispers.
     pub whisper: bool,
-    /// By what signed names are signed.
+    /// Secrets of signed names.
     pub signed: Option<Keys>,
-    /// By what Turbo's are.
+    /// Secrets of Turbo's names.
     pub turbo: Option<Keys>,
-    /// By what CableReady's are.
+    /// Secrets of CableReady's names.
     pub cable_ready: Option<Keys>,
 }
 
-/// Why a stream may not be followed.
+/// Subscription denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StreamError {
-    /// Its name is not signed.
+    /// The name is not signed.
     #[error("the stream's name has to be signed")]
     Unsigned,
-    /// Names signed for this purpose aren't taken.
+    /// No secret for this kind of name.
     #[error("there is no secret to check the signature with")]
     NoKey,
     /// Signed with another secret, or changed since.
     #[error("the stream name's signature is wrong")]
     Signature,
-    /// What is signed is no name.
+    /// The signed content is not a name.
     #[error("what is signed is no stream name")]
     Malformed,
-    /// What is signed is the name of another stream than the one that is asked for.
+    /// The signed name is another stream's.
     #[error("the signed name is not the name of this stream")]
     OtherName,
-    /// The name doesn't carry the right to follow it.
+    /// The name lacks the right to subscribe.
     #[error("the signed name doesn't allow to subscribe")]
     NoRight,
-    /// A channel of the application's, and there is no way to ask it.
+    /// An application channel, which can't be resolved.
     #[error("there is no backend that knows the channel")]
     Channel,
-    /// The identifier leads nowhere.
+    /// The identifier has no stream.
     #[error("the identifier names no stream")]
     Invalid,
 }
 
-/// What is signed.
+/// The signed content.
 enum Signed {
     Name(String),
     WithRights(WithRights),
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)] // what isn't understood may be a restriction
+#[serde(deny_unknown_fields)] // an unknown field may be a restriction
 struct WithRights {
     stream: String,
     rights: Vec<Right>,
@@ -78,14 +78,14 @@ enum Right {
 }
 
 impl Default for Streams {
-    /// All streams are open, as there is no secret.
+    /// All streams are public, as there is no secret.
     fn default() -> Self {
         Self { public: true, whisper: false, signed: None, turbo: None, cable_ready: None }
     }
 }
 
 impl Streams {
-    /// The stream an identifier leads to, and what its subscriber may do.
+    /// The stream an identifier resolves to, and the subscriber's rights.
     pub fn resolve(&self, target: Target) -> Result<(StreamName, Rights), StreamError> {
         match target {
             Target::Public(stream) if self.public => {
@@ -119,7 +119,7 @@ impl Streams {
     }
 }
 
-/// Turbo and CableReady update pages; their streams have neither presence nor whispers.
+/// Turbo's and CableReady's streams update pages; they have neither presence nor whispers.
 fn listen_only(keys: Option<&Keys>, name: &str) -> Result<(StreamName, Rights), StreamError> {
     match verified(keys, name)? {
         Signed::Name(stream) => named(stream, Rights { join: false, whisper: false }),
@@ -135,7 +135,8 @@ fn verified(keys: Option<&Keys>, name: &str) -> Result<Signed, StreamError> {
     }
     let json = STANDARD.decode(encoded).or_else(|_| URL_SAFE.decode(encoded));
     let json = json.map_err(|_| StreamError::Malformed)?;
-    // by how it begins: serde would take an array for an object, and applications sign arrays, too
+    // decided by the first character: serde would accept an array for an object, and applications
+    // sign arrays, too
     let signed = match json.trim_ascii_start().first() {
         Some(b'"') => serde_json::from_slice(&json).map(Signed::Name),
         Some(b'{') => serde_json::from_slice(&json).map(Signed::WithRights),

@@ -1,7 +1,7 @@
-//! JSON Web Tokens (RFC 7519), signed with HMAC and nothing else.
+//! JSON Web Tokens (RFC 7519) signed with HMAC; no other algorithm is supported.
 //!
-//! The algorithm a token names picks the hash function of an HMAC, never another kind of key: a
-//! token that names `none`, RSA or anything unknown is refused before its signature is looked at.
+//! The algorithm in a token's header only picks the hash function. A token with `none`, RSA or an
+//! unknown algorithm is refused before its signature is checked.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,10 +13,10 @@ use super::keys::Hash;
 use super::{Client, JoinsAs, Keys, canonical};
 use crate::types::PresenceId;
 
-/// The claim that holds a connection's identifiers, a JSON object as a string.
+/// The claim with a connection's identifiers, a JSON object as a string.
 const IDENTIFIERS: &str = "ext";
 
-/// How tokens are checked.
+/// The rules by which tokens are checked.
 #[derive(Clone, Debug)]
 pub struct Tokens {
     keys: Keys,
@@ -25,35 +25,35 @@ pub struct Tokens {
     presence_id: Option<Box<str>>,
 }
 
-/// Why a token is not good.
+/// Why a token is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Not three parts of base64 with JSON in them.
+    /// Not three parts of base64 with JSON.
     #[error("the token is malformed")]
     Malformed,
-    /// Not HMAC.
+    /// The algorithm is not HMAC.
     #[error("the token's algorithm is none of HS256, HS384 and HS512")]
     Algorithm,
-    /// Another kind of token, or one with extensions that must be understood.
+    /// Another type of token, or one with critical extensions.
     #[error("the token is of another type than JWT, or has critical extensions")]
     Type,
     /// Signed with another secret, or changed since.
     #[error("the token's signature is wrong")]
     Signature,
-    /// Its time is over.
+    /// Expired.
     #[error("the token has expired")]
     Expired,
-    /// Its time has not come.
+    /// Not valid yet.
     #[error("the token is not valid yet")]
     NotYet,
-    /// Made for somebody else.
+    /// Issued for another audience.
     #[error("the token is for another audience")]
     Audience,
-    /// Made by somebody else.
+    /// Issued by another issuer.
     #[error("the token is from another issuer")]
     Issuer,
-    /// A claim that is not what it should be.
-    #[error("the token says in no claim who it is about")]
+    /// A required claim is missing or malformed.
+    #[error("the token has no claim with the client's identity")]
     Nobody,
 }
 
@@ -67,40 +67,39 @@ struct Header<'a> {
 }
 
 impl Tokens {
-    /// Tokens signed with one of these keys.
+    /// Rules for tokens signed with one of these keys.
     pub const fn new(keys: Keys) -> Self {
         Self { keys, audience: None, issuer: None, presence_id: None }
     }
 
-    /// Only those whose claim `aud` is or has this.
+    /// Requires this audience, the claim `aud`.
     #[must_use]
     pub fn with_audience(mut self, audience: &str) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
-    /// Only those whose claim `iss` is this.
+    /// Requires this issuer, the claim `iss`.
     #[must_use]
     pub fn with_issuer(mut self, issuer: &str) -> Self {
         self.issuer = Some(issuer.into());
         self
     }
 
-    /// Takes the presence id of a client from this claim, or, for `ext.NAME`, from this
-    /// identifier.
+    /// Takes the client's presence id from this claim, or for `ext.NAME` from this identifier.
     #[must_use]
     pub fn with_presence_id(mut self, claim: &str) -> Self {
         self.presence_id = Some(claim.into());
         self
     }
 
-    /// Who has no token.
+    /// A client without a token.
     pub(super) fn nobody(&self) -> Client {
         let joins = if self.presence_id.is_some() { JoinsAs::Nobody } else { JoinsAs::Anyone };
         Client { identifier: None, joins }
     }
 
-    /// Checks a token at `now`, in seconds of the Unix epoch, and says whose it is.
+    /// Checks a token at `now`, in seconds of the Unix epoch, and returns its client.
     pub fn verify(&self, token: &str, now: u64) -> Result<Client, TokenError> {
         let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
         let (header, claims) = message.split_once('.').ok_or(TokenError::Malformed)?;
@@ -135,8 +134,8 @@ impl Tokens {
         Ok(())
     }
 
-    /// A token has to say who it is about, in `ext` or in the claim of the presence id: one that
-    /// was made for something else with the same secret opens nothing here.
+    /// A token must identify the client, in `ext` or in the presence id's claim: tokens signed for
+    /// other purposes with the same secret are refused.
     fn client(&self, claims: &Map<String, Value>) -> Result<Client, TokenError> {
         let identifier = match claims.get(IDENTIFIERS) {
             Some(Value::String(text)) => Some(text.as_str()),
@@ -164,7 +163,7 @@ impl Tokens {
     }
 }
 
-/// A claim as a presence id: text, or a whole number, which clients write as text.
+/// A claim as a presence id: text, or a whole number as text.
 fn presence_id(claim: &Value) -> Option<PresenceId> {
     match claim {
         Value::String(text) if !text.is_empty() => Some(text.as_str().into()),
@@ -179,7 +178,7 @@ fn presence_id(claim: &Value) -> Option<PresenceId> {
 }
 
 fn algorithm(header: &[u8]) -> Result<Hash, TokenError> {
-    // what serde skips, it takes for text unseen
+    // serde skips such values as text without checking them
     let header = std::str::from_utf8(header).map_err(|_| TokenError::Malformed)?;
     let header: Header<'_> = serde_json::from_str(header).map_err(|_| TokenError::Malformed)?;
     let hash = match &*header.alg {
@@ -192,7 +191,7 @@ fn algorithm(header: &[u8]) -> Result<Hash, TokenError> {
     if is_jwt && header.crit.is_none() { Ok(hash) } else { Err(TokenError::Type) }
 }
 
-/// `exp` and `nbf` (RFC 7519 section 4.1.4, 4.1.5), without leeway.
+/// `exp` and `nbf` (RFC 7519 sections 4.1.4 and 4.1.5), without leeway.
 fn check_time(claims: &Map<String, Value>, now: u64) -> Result<(), TokenError> {
     let date = |name: &str| match claims.get(name) {
         None => Ok(None),

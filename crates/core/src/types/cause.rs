@@ -1,6 +1,6 @@
-//! Why presence changed.
+//! Causes and outcomes, as metrics label them.
 
-/// Why a record went.
+/// Why a record was removed.
 #[derive(
     Clone,
     Copy,
@@ -14,17 +14,17 @@
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum LeaveCause {
-    /// The client said so.
+    /// The client's leave command.
     Left,
-    /// The client gave up the subscription.
+    /// The client's unsubscribe.
     Unsubscribed,
-    /// The connection ended and nobody came back within the TTL.
+    /// The TTL after the connection's end is over.
     Expired,
-    /// The application said so.
+    /// Removed by the application.
     Kicked,
 }
 
-/// How a member arrived.
+/// How a member joined.
 #[derive(
     Clone,
     Copy,
@@ -38,15 +38,15 @@ pub enum LeaveCause {
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum JoinCause {
-    /// By a command of its own.
+    /// By a join command.
     Joined,
     /// As part of subscribing.
     Subscribed,
-    /// The application said so.
+    /// By the application.
     Put,
 }
 
-/// Why others see a member differently.
+/// Why a member's info changed.
 #[derive(
     Clone,
     Copy,
@@ -60,13 +60,13 @@ pub enum JoinCause {
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum UpdateCause {
-    /// A session, or the application, set another info.
+    /// A session or the application set another info.
     Changed,
-    /// The session that had set the info went; an earlier one's shows again.
+    /// The session whose info was visible left; an earlier session's info is visible again.
     Departed,
 }
 
-/// What became of the wish to resume a session.
+/// Result of an attempt to resume a session.
 #[derive(
     Clone,
     Copy,
@@ -80,17 +80,17 @@ pub enum UpdateCause {
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum ResumeOutcome {
-    /// All it followed moved to the new connection.
+    /// All subscriptions moved to the new connection.
     Resumed,
-    /// Some of it did; the rest was missed for too long and has to be followed anew.
+    /// Some did; the others missed too much and start anew.
     Partly,
-    /// There is no such session, or no longer.
+    /// No such session, or it has expired.
     Unknown,
-    /// The session was given to somebody else.
+    /// The session belongs to another identity.
     Denied,
 }
 
-/// Why a publication is no longer kept.
+/// Why a publication was dropped from its history.
 #[derive(
     Clone,
     Copy,
@@ -104,15 +104,15 @@ pub enum ResumeOutcome {
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum DropCause {
-    /// Its stream has kept as many that are newer.
+    /// The history is at its limit.
     Limit,
-    /// It has been kept long enough.
+    /// Its TTL is over.
     Expired,
-    /// All histories together took too much memory, and it was the oldest.
+    /// All histories together are at their memory limit, and it was the oldest.
     Memory,
 }
 
-/// How it went to ask the application about somebody who joins.
+/// Result of a presence lookup.
 #[derive(
     Clone,
     Copy,
@@ -126,14 +126,14 @@ pub enum DropCause {
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum FetchOutcome {
-    /// It was asked, and answered.
+    /// The application answered.
     Fetched,
-    /// It had answered a moment ago.
+    /// It had answered shortly before.
     Cached,
-    /// It didn't answer in time.
+    /// No answer in time.
     Timeout,
-    /// It couldn't be reached, or refused to answer.
+    /// Unreachable, or an error status.
     Failed,
-    /// What it answered can't be understood.
+    /// A malformed answer.
     Invalid,
 }

@@ -1,6 +1,6 @@
 //! Why a connection ended.
 
-/// How a connection ended, as metrics, logs and (where the client can be told) the wire say it.
+/// Why a connection ended, as used in metrics, logs and, where possible, on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::AsRefStr, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum CloseReason {
@@ -8,37 +8,37 @@ pub enum CloseReason {
     ClientClosed,
     /// The socket ended or was reset without a close frame.
     ClientGone,
-    /// Nothing came from the client for too long, not even an answer to a ping.
+    /// No bytes from the client for too long, not even a pong.
     NoPong,
-    /// The client reads slower than it is sent to, and its outbox overflowed.
+    /// The client read too slowly, and its outbox overflowed.
     TooSlow,
-    /// The client sends far more commands than it may.
+    /// The client sent far more commands than allowed.
     TooFast,
-    /// The broker stops.
+    /// The broker is stopping.
     ServerRestart,
-    /// The client broke RFC 6455.
+    /// The client violated RFC 6455.
     ProtocolError,
     /// A text message was not UTF-8.
     InvalidText,
-    /// A binary message, where the protocol has only text.
+    /// A binary message where only text is allowed.
     UnsupportedData,
     /// A message over the size limit.
     MessageTooBig,
-    /// There is no good token.
+    /// No valid token.
     Unauthorized,
-    /// The token's time is over.
+    /// The token has expired.
     TokenExpired,
-    /// Another connection has taken the session over.
+    /// Another connection has resumed the session.
     Resumed,
-    /// The application said so.
+    /// Closed by the application.
     Remote {
-        /// Whether the client should come back.
+        /// Whether the client should reconnect.
         reconnect: bool,
     },
 }
 
 impl CloseReason {
-    /// Every reason, for metrics that must exist before they count.
+    /// All reasons, for metrics that are exported from the start.
     pub const ALL: [Self; 15] = [
         Self::ClientClosed,
         Self::ClientGone,
@@ -57,8 +57,8 @@ impl CloseReason {
         Self::Remote { reconnect: true },
     ];
 
-    /// The WebSocket close code for clients that are told by it alone whether to come back, as
-    /// Phoenix's: 1000 is not to.
+    /// The close code for clients that decide by it alone whether to reconnect, as Phoenix's do:
+    /// 1000 means not to.
     pub const fn telling_close_code(self) -> u16 {
         match self {
             Self::NoPong | Self::TooSlow | Self::Remote { reconnect: true } => 1012,
@@ -77,7 +77,7 @@ impl CloseReason {
         }
     }
 
-    /// The WebSocket close code that goes with it (RFC 6455 section 7.4.1).
+    /// The reason's WebSocket close code (RFC 6455 section 7.4.1).
     pub const fn close_code(self) -> u16 {
         match self {
             Self::ClientClosed

@@ -1,26 +1,26 @@
-//! What clients ask for, whatever protocol they say it in.
+//! Commands of clients, in terms that all protocols share.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{Extra, Grant, Position, PresenceId, RawJson, Reference, StreamName, Watch, Whisper};
 
-/// What a client sent: a command, and the client's name for it if it has one.
+/// A decoded frame: a command, and the client's reference for it, if any.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// By which the client knows the answer.
+    /// The client's reference, returned with the reply.
     pub reference: Option<Arc<Reference>>,
-    /// What it asks for.
+    /// The command, or why there is none.
     pub command: Result<ClientCommand<'a>, BadCommand<'a>>,
 }
 
 impl<'a> Request<'a> {
-    /// A request without a name.
+    /// A request without a reference.
     pub const fn unnamed(command: Result<ClientCommand<'a>, BadCommand<'a>>) -> Self {
         Self { reference: None, command }
     }
 
-    /// The client's key for the subscription it is about, if it is about one.
+    /// The identifier of the command's subscription, if it has one.
     pub fn identifier(&self) -> Option<&str> {
         match &self.command {
             Ok(command) => command.identifier(),
@@ -28,7 +28,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// What it weighs, in bytes of its texts.
+    /// Size of its texts, in bytes.
     pub fn weight(&self) -> usize {
         let reference = self.reference.as_ref().map_or(0, |reference| reference.weight());
         let command = match &self.command {
@@ -38,7 +38,7 @@ impl<'a> Request<'a> {
         reference + self.identifier().map_or(0, str::len) + command
     }
 
-    /// The same request, apart from the frame it came in.
+    /// A copy that doesn't borrow from the frame.
     pub fn into_owned(self) -> Request<'static> {
         let command = match self.command {
             Ok(command) => Ok(command.into_owned()),
@@ -57,80 +57,80 @@ fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
 /// As much of a request as it takes to refuse it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Head<'a> {
-    /// By which the client knows the answer.
+    /// The client's reference.
     pub reference: Option<Arc<Reference>>,
-    /// Which command it is.
+    /// The kind of command.
     pub kind: CommandKind,
-    /// The subscription it is about, if it names one.
+    /// The identifier, if the frame has one.
     pub identifier: Option<Cow<'a, str>>,
 }
 
-/// A client's wish, decoded but not yet allowed. Borrows from the frame it came in.
+/// A decoded command, not yet authorized. Borrows from the frame.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ClientCommand<'a> {
-    /// Follow the stream the identifier leads to.
+    /// Subscribe to the stream that the identifier resolves to.
     Subscribe {
         /// The client's key for the subscription.
         identifier: Cow<'a, str>,
-        /// What the identifier asks for.
+        /// The stream that the identifier asks for.
         target: Target,
-        /// What the client missed.
+        /// The history to send along.
         history: Option<HistoryRequest>,
-        /// Join as part of subscribing; `Err` says why that part was unreadable. Without an id,
-        /// neither its own nor the connection's, it is left out.
+        /// Join as part of subscribing; `Err` is why that part was malformed. Left out if neither
+        /// it nor the connection has a presence id.
         join: Option<Result<JoinRequest, Cow<'static, str>>>,
-        /// What it wants to know of presence.
+        /// What to send about presence.
         watch: Watch,
-        /// What it is told on its arrival.
+        /// Options of the subscription's start.
         arrival: Arrival,
     },
-    /// Stop following.
+    /// Unsubscribe.
     Unsubscribe {
         /// The client's key for the subscription.
         identifier: Cow<'a, str>,
     },
-    /// Become present in the subscription's stream.
+    /// Join the subscription's stream.
     Join {
         /// The client's key for the subscription.
         identifier: Cow<'a, str>,
-        /// Under which id and with which info.
+        /// Presence id and info.
         join: JoinRequest,
     },
-    /// Be present differently, as who has joined already.
+    /// Change the info of a member that has joined.
     Update {
         /// The client's key for the subscription.
         identifier: Cow<'a, str>,
-        /// Under which id and with which info.
+        /// Presence id and info.
         join: JoinRequest,
     },
-    /// Stop being present through this subscription.
+    /// Leave the stream.
     Leave {
         /// The client's key for the subscription.
         identifier: Cow<'a, str>,
-        /// Who leaves, if the client says it; nobody else does.
+        /// The presence id that leaves; a mismatch is ignored.
         id: Option<PresenceId>,
     },
-    /// Ask who is present.
+    /// List the members.
     Presence {
         /// The client's key for the subscription.
         identifier: Cow<'a, str>,
-        /// How much of it.
+        /// How much to list.
         listing: Listing,
     },
-    /// Ask for what was missed.
+    /// Send the history since a point.
     History {
         /// The client's key for the subscription.
         identifier: Cow<'a, str>,
-        /// Since when.
+        /// The point.
         request: HistoryRequest,
     },
-    /// Say something to the stream's other subscribers; it isn't kept.
+    /// Send a message to the stream's other subscribers, without keeping it.
     Whisper {
         /// The client's key for the subscription.
         identifier: Cow<'a, str>,
-        /// What to say.
+        /// The message.
         whisper: Whisper,
-        /// Who says it, if the client tells.
+        /// The author's presence id, if the client names one.
         author: Option<PresenceId>,
     },
     /// Publish a message to the stream.
@@ -139,24 +139,24 @@ pub enum ClientCommand<'a> {
         identifier: Cow<'a, str>,
         /// The message.
         data: RawJson,
-        /// When it came, in milliseconds of the Unix epoch.
+        /// Time of arrival, in milliseconds of the Unix epoch.
         at: u64,
-        /// Who says it, if the client tells.
+        /// The author's presence id, if the client names one.
         author: Option<PresenceId>,
     },
-    /// An action for the application's backend.
+    /// Perform an action of an application channel.
     Perform {
         /// The client's key for the subscription.
         identifier: Cow<'a, str>,
     },
-    /// Is anyone there?
+    /// A ping by the client.
     Ping,
-    /// I am here.
+    /// A pong by the client.
     Pong,
 }
 
 impl ClientCommand<'_> {
-    /// The client's key for the subscription it is about, if it is about one.
+    /// The identifier of the command's subscription, if it has one.
     pub fn identifier(&self) -> Option<&str> {
         match self {
             Self::Subscribe { identifier, .. }
@@ -173,7 +173,7 @@ impl ClientCommand<'_> {
         }
     }
 
-    /// What its texts weigh, in bytes, without the identifier.
+    /// Size of its texts without the identifier, in bytes.
     fn weight(&self) -> usize {
         let id = |id: &Option<PresenceId>| id.as_ref().map_or(0, |id| id.as_str().len());
         match self {
@@ -197,7 +197,7 @@ impl ClientCommand<'_> {
         }
     }
 
-    /// The same command, apart from the frame it came in.
+    /// A copy that doesn't borrow from the frame.
     pub fn into_owned(self) -> ClientCommand<'static> {
         type Owned = ClientCommand<'static>;
         match self {
@@ -231,7 +231,7 @@ impl ClientCommand<'_> {
         }
     }
 
-    /// Which of the commands it is.
+    /// The kind of command.
     pub const fn kind(&self) -> CommandKind {
         match self {
             Self::Subscribe { .. } => CommandKind::Subscribe,
@@ -249,7 +249,7 @@ impl ClientCommand<'_> {
     }
 }
 
-/// The commands by name.
+/// Kinds of commands, as metrics label them.
 #[derive(
     Clone,
     Copy,
@@ -286,31 +286,31 @@ pub enum CommandKind {
     Ping,
     /// See [`ClientCommand::Pong`].
     Pong,
-    /// Anything that isn't a command.
+    /// Not a command.
     Unknown,
 }
 
-/// What an identifier asks for.
+/// The stream that an identifier asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A stream by its plain name.
+    /// A plain name.
     Public(StreamName),
-    /// A stream by a name the application signed.
+    /// A signed name.
     Signed(String),
-    /// A stream by its plain name, which the application has to have signed too.
+    /// A plain name, with the signature that may be required for it.
     SignedFor {
         /// The plain name.
         name: StreamName,
-        /// The signed one.
+        /// The signed name.
         signed: String,
     },
-    /// A stream by a name that Turbo signed.
+    /// A name signed by Turbo.
     Turbo(String),
-    /// A stream by a name that CableReady signed.
+    /// A name signed by CableReady.
     CableReady(String),
-    /// A channel of the application's, which only its backend can resolve.
+    /// An application channel, which only a backend could resolve.
     Channel(String),
-    /// Nothing that could be understood; why.
+    /// Malformed; the reason.
     Invalid(String),
 }
 
@@ -328,12 +328,12 @@ impl Target {
     }
 }
 
-/// A client's wish to become present.
+/// A request to join.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinRequest {
-    /// As whom; without it, as who the connection is.
+    /// The presence id; without one, the connection's.
     pub id: Option<PresenceId>,
-    /// What others see of them; `null` when the client gave none.
+    /// The info for others; `null` if the client gave none.
     pub info: RawJson,
 }
 
@@ -343,63 +343,63 @@ impl JoinRequest {
     }
 }
 
-/// Becoming present.
+/// A join.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Join {
-    /// Who.
+    /// The presence id.
     pub id: PresenceId,
-    /// What others see of them; `null` when the client gave none.
+    /// The info for others; `null` if the client gave none.
     pub info: RawJson,
-    /// What the application says of them. Without it that of before stays.
+    /// The application's data. `None` keeps the previous.
     pub extra: Extra,
 }
 
-/// How much to tell of who is present.
+/// How much a list of members contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listing {
-    /// How many.
+    /// Their number only.
     Count,
-    /// Who.
+    /// The members.
     Members,
-    /// Who, with each record.
+    /// The members with their records.
     Records,
 }
 
-/// What a subscriber is told on its arrival, besides the confirmation.
+/// Options of a subscription's start, besides the confirmation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arrival {
-    /// Who is present before it joins.
+    /// List the members before the join.
     pub list_before: Option<Listing>,
-    /// Who is present once it has joined; its own join is told after that.
+    /// List the members after the join; the subscriber's own join event follows.
     pub list_after: Option<Listing>,
-    /// Everyone is told that somebody has come, whether they join or not; not if they are there
-    /// already.
+    /// Announce a new subscriber to all others, whether it joins or not; repeated subscribes aren't
+    /// announced.
     pub is_announced: bool,
-    /// The subscription of the same name that this one ends.
+    /// A subscription of the same name that this one replaces.
     pub ends: Option<Arc<Reference>>,
-    /// Whether it is confirmed though it was confirmed before.
+    /// Whether a repeated subscribe is confirmed again.
     pub repeat: Repeat,
 }
 
-/// When a subscription that was confirmed is confirmed again, by what its client makes of that.
+/// When a repeated subscribe is confirmed again, as clients react differently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Repeat {
-    /// Always: each subscribe has an answer of its own.
+    /// Always: the client expects a reply to each subscribe.
     #[default]
     Always,
-    /// Some seconds later: the client repeats a subscribe until it is confirmed, be it only that the
-    /// confirmation is on its way.
+    /// Only some seconds after the first confirmation: the client repeats its subscribe until it is
+    /// confirmed, even while the confirmation is under way.
     Later,
-    /// Never: the client gives up what it didn't expect to be confirmed.
+    /// Never: the client gives up on an unexpected confirmation.
     Never,
 }
 
-/// What a client asks of a stream's history.
+/// A request for history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HistoryRequest {
-    /// Everything since this time, in seconds of the Unix epoch.
+    /// All publications since a time, in seconds of the Unix epoch.
     pub since: Option<u64>,
-    /// Everything after these positions.
+    /// All publications after these positions.
     pub positions: Vec<(StreamName, Position)>,
 }
 
@@ -410,49 +410,49 @@ impl HistoryRequest {
     }
 }
 
-/// Why a client may say nothing under a name.
+/// The refusal of a message from a client that hasn't joined.
 pub const NOT_PRESENT: &str = "only who has joined may say something here: join first";
 
-/// What a session, having checked the client's right to it, asks of a stream.
+/// An authorized command for a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamCommand {
-    /// Follow the stream, and perhaps join it in the same breath.
+    /// Subscribe, and join if asked to.
     Subscribe {
-        /// Become present too; `Err` says why the client may not.
+        /// The join; `Err` is why it is refused.
         join: Option<Result<Join, Cow<'static, str>>>,
-        /// Tell first what was missed.
+        /// The history to send along.
         history: Option<HistoryRequest>,
-        /// What the subscriber may do, and who it is.
+        /// The subscriber's rights and identity.
         grant: Grant,
-        /// What it is told on its arrival.
+        /// Options of the subscription's start.
         arrival: Arrival,
     },
-    /// Stop following.
+    /// Unsubscribe.
     Unsubscribe,
-    /// Become present.
+    /// Join.
     Join(Join),
-    /// Be present differently, if it has joined already.
+    /// Change the info, if the client has joined.
     Update(Join),
-    /// Stop being present, if it is under this id that one was.
+    /// Leave, if the client has joined under this id.
     Leave(Option<PresenceId>),
-    /// Tell who is present.
+    /// List the members.
     List(Listing),
-    /// Tell what was missed.
+    /// Send history.
     History(HistoryRequest),
-    /// Tell the other subscribers.
+    /// Send a message to the other subscribers.
     Whisper {
-        /// What.
+        /// The message.
         whisper: Whisper,
-        /// Only somebody who is present may.
+        /// Whether the author must be a member.
         members_only: bool,
     },
     /// Publish a message.
     Publish {
         /// The message.
         data: RawJson,
-        /// When it came, in milliseconds of the Unix epoch.
+        /// Time of arrival, in milliseconds of the Unix epoch.
         at: u64,
-        /// Only somebody who is present may.
+        /// Whether the author must be a member.
         members_only: bool,
     },
     /// Refuse a presence command, in its turn.
@@ -460,7 +460,7 @@ pub enum StreamCommand {
 }
 
 impl StreamCommand {
-    /// Who becomes present by it, if somebody may.
+    /// The join that the command carries, if it has one.
     pub const fn join(&self) -> Option<&Join> {
         match self {
             Self::Join(join)
@@ -477,7 +477,7 @@ impl StreamCommand {
         }
     }
 
-    /// Likewise, to say more of them.
+    /// The same, for adding the application's data.
     pub fn join_mut(&mut self) -> Option<&mut Join> {
         match self {
             Self::Join(join)
@@ -494,7 +494,7 @@ impl StreamCommand {
         }
     }
 
-    /// Whether its answer can be large.
+    /// Whether the reply may be large.
     pub fn asks_for_much(&self) -> bool {
         match self {
             Self::List(listing) => *listing != Listing::Count,
@@ -512,7 +512,7 @@ impl StreamCommand {
         }
     }
 
-    /// Whether it changes nothing and asks for an answer that can be large.
+    /// Whether it changes nothing and its reply may be large.
     pub const fn is_question(&self) -> bool {
         match self {
             Self::List(_) | Self::History(_) => true,
@@ -528,13 +528,13 @@ impl StreamCommand {
     }
 }
 
-/// A frame that holds no command that could be followed.
+/// A malformed frame.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BadCommand<'a> {
-    /// The command it was, as far as it could be told.
+    /// The kind of command, as far as it could be decoded.
     pub kind: CommandKind,
-    /// The subscription it was about, if it named one.
+    /// The identifier, if the frame has one.
     pub identifier: Option<Cow<'a, str>>,
-    /// What is wrong with it, for the client's developer.
+    /// The error, for the client's developer.
     pub reason: Cow<'static, str>,
 }

@@ -1,18 +1,18 @@
-//! What a subscription was given.
+//! What a subscription was granted.
 
 use super::{Identity, Rights};
 
-/// What a subscription was given, so that it can be taken up again without asking anew.
+/// What a subscription was granted, kept so that it can be resumed without another check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// What the subscriber may do.
+    /// The subscriber's rights.
     pub rights: Rights,
-    /// Whom the session was given to. Whoever else comes doesn't get the subscription.
+    /// Owner of the session. Only the same identity can resume the subscription.
     pub identity: Identity,
 }
 
 impl Grant {
-    /// To anyone, for everything.
+    /// For anyone, with all rights.
     pub const OPEN: Self =
         Self { rights: Rights { join: true, whisper: true }, identity: Identity::ANYONE };
 }

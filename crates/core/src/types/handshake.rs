@@ -1,6 +1,6 @@
-//! Why a connection never became a WebSocket.
+//! Why a handshake failed.
 
-/// What was wrong with a handshake, as metrics and logs say it.
+/// Why a handshake failed, as used in metrics and logs.
 #[derive(
     Clone,
     Copy,
@@ -19,35 +19,35 @@ pub enum HandshakeFailure {
     NotWebSocket,
     /// A version of the WebSocket protocol other than 13.
     Version,
-    /// A `Sec-WebSocket-Key` that is none.
+    /// An invalid `Sec-WebSocket-Key`.
     Key,
-    /// Only subprotocols that aren't spoken here.
+    /// No supported subprotocol.
     Subprotocol,
-    /// A page of an origin that isn't among the allowed ones.
+    /// The page's origin is not allowed.
     Origin,
-    /// As many connections as there may be.
+    /// The maximum number of connections is reached.
     Full,
-    /// As many connections of one address as there may be.
+    /// The maximum number of connections of the address is reached.
     Address,
-    /// As many handshakes in a second as there may be.
+    /// The maximum number of handshakes per second is reached.
     Rate,
-    /// The broker stops.
+    /// The broker is stopping.
     Stopping,
-    /// Its token or what it asks for isn't good, where a refused client hears of it by its request's
-    /// answer.
+    /// The token is invalid or the subscription denied, where the client learns it from the
+    /// response to its request.
     Unauthorized,
     /// The request's head didn't arrive in time.
     Timeout,
-    /// What arrived is not TLS, or the two agreed on nothing.
+    /// Not TLS, or no agreement on version or certificate.
     Tls,
-    /// It waited while others needed its place.
+    /// Evicted while others needed its slot.
     Crowded,
-    /// What arrived is not HTTP, or its head is too large, or its query makes no sense.
+    /// Not HTTP, or the head is too large, or the query is invalid.
     Malformed,
-    /// The connection ended before the request did.
+    /// The connection ended within the request.
     Incomplete,
     /// The system had no file or memory for the connection.
     Accept,
-    /// The system refused something else.
+    /// The system refused another resource.
     System,
 }

@@ -1,4 +1,4 @@
-//! Newtypes for the things that are named, so that one can't be passed for another.
+//! Newtypes for names and ids, so that they can't be confused.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ macro_rules! shared_text {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The text itself.
+            /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
 
-            /// The same text, if possible in the memory where others have it already.
+            /// The same text, sharing memory with equal texts if possible.
             #[must_use]
             pub fn shared(text: &str) -> Self {
                 Self(sharing::share(text))
@@ -51,7 +51,7 @@ macro_rules! shared_text {
 }
 
 shared_text! {
-    /// A named target of publications: a topic, a room. Any text but the empty one.
+    /// The name of a stream, the target of publications: a topic, a room. Never empty.
     StreamName
 }
 
@@ -65,42 +65,41 @@ shared_text! {
 }
 
 shared_text! {
-    /// Who is present: what the client calls a user, whatever number of sessions they have.
+    /// Presence id: the client's id for a user, who may have several sessions.
     PresenceId
 }
 
 shared_text! {
-    /// Valid JSON that passes through as the bytes it came in.
+    /// Valid JSON, passed through byte for byte.
     RawJson
 }
 
-/// What the application says of a member beside its info: a JSON object, if it says anything. Eight
-/// bytes where it doesn't.
+/// The application's data about a member, a JSON object. `None` takes eight bytes.
 pub type Extra = Option<Box<RawJson>>;
 
-/// One client's connection state, known to the client as its `sid`.
+/// The id of a session, which the client knows as its `sid`.
 ///
-/// 128 random bits: it can't be guessed, so knowing one is proof of having been told.
+/// 128 random bits: it can't be guessed, so knowing it proves that the broker gave it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId {
-    // two halves, as a `u128` has everything that holds one padded to sixteen bytes
+    // two halves: a `u128` would pad everything that contains it to sixteen bytes
     high: u64,
     low: u64,
 }
 
 impl SessionId {
-    /// Makes an id of 128 random bits.
+    /// An id from 128 random bits.
     #[expect(clippy::cast_possible_truncation, reason = "each is one half")]
     pub const fn from_bits(bits: u128) -> Self {
         Self { high: (bits >> 64) as u64, low: bits as u64 }
     }
 
-    /// The bits it was made of.
+    /// Its bits.
     pub fn to_bits(self) -> u128 {
         (u128::from(self.high) << 64) | u128::from(self.low)
     }
 
-    /// Reads the form [`fmt::Display`] writes: 32 lowercase hexadecimal digits.
+    /// Parses the [`fmt::Display`] form: 32 lowercase hexadecimal digits.
     ///
     /// ```
     /// use broker_core::types::SessionId;
@@ -127,30 +126,29 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// What the application calls those whose connections it ends, as digests: whoever goes by one of
-/// these is meant.
+/// Digests by which the application selects connections to close: either matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// Of the identifiers the application gave them.
+    /// Of the token's identifiers.
     pub identifier: Option<u64>,
-    /// Of the presence id that their token or their handshake gave them.
+    /// Of the presence id from the token or the handshake.
     pub presence_id: Option<u64>,
 }
 
-/// Whom a session was given to: a digest of what the client's token says about it.
+/// A session's owner: digests of the identity in the client's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
-    /// Of the identifiers the application gave the connection.
+    /// Of the token's identifiers.
     pub identifier: u64,
-    /// Of the presence id it is bound to.
+    /// Of the presence id that the token sets.
     pub presence_id: u64,
 }
 
 impl Identity {
-    /// Anyone: the token, if there was one, says nothing about who it is.
+    /// Anyone: there is no token, or it has no identity.
     pub const ANYONE: Self = Self { identifier: 0, presence_id: 0 };
 
-    /// Whether whoever it is goes by one of these names.
+    /// Whether one of these names selects it.
     pub fn goes_by(self, names: Names) -> bool {
         names.identifier == Some(self.identifier) || names.presence_id == Some(self.presence_id)
     }

@@ -1,36 +1,36 @@
-//! What one client may ask for. Every limit is a setting; these are the defaults and why.
+//! Limits on clients' commands. All are settings; these are the defaults, with reasons.
 
-/// Bounds on what a client sends, apart from the size of a message.
+/// Limits on what a client sends, besides the size of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest presence id, in characters.
+    /// Maximum length of a presence id, in characters.
     pub presence_id_length: usize,
-    /// Presence ids that may not be, as clients of a protocol that is spoken fail over them.
+    /// Presence ids that are refused, since they break clients of an enabled protocol.
     pub reserved_presence_ids: &'static [&'static str],
-    /// Largest presence info, in bytes of JSON.
+    /// Maximum size of a presence info, in bytes of JSON.
     pub info_size: usize,
-    /// Longest stream name, in bytes.
+    /// Maximum size of a stream name, in bytes.
     pub stream_name_size: usize,
-    /// Longest subscription identifier, in bytes of its JSON form.
+    /// Maximum size of a subscription identifier, in bytes of JSON.
     pub identifier_size: usize,
-    /// Most subscriptions of one session.
+    /// Maximum number of a session's subscriptions.
     pub subscriptions: usize,
-    /// Most presence records of one session.
+    /// Maximum number of a session's presence records.
     pub records: usize,
-    /// How fast one connection may send; none is as fast as it likes.
+    /// Maximum rate of commands; `None` is unlimited.
     pub pace: Option<Pace>,
 }
 
-/// How fast a client may send: messages and control frames alike.
+/// Rate of a client's messages and control frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// So many a second.
+    /// Per second.
     pub per_second: u32,
-    /// So many at once; at least those of a second.
+    /// Burst; at least those of a second.
     pub burst: u32,
 }
 
-/// A limit for which commands are refused, by the setting that it is.
+/// A limit for which commands are refused, named like its setting.
 #[derive(
     Clone,
     Copy,
@@ -44,44 +44,44 @@ pub struct Pace {
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum Limit {
-    /// Commands that one connection sends in a time.
+    /// Rate of commands.
     CommandsPerSecond,
-    /// Subscriptions of one session.
+    /// Subscriptions of a session.
     Subscriptions,
-    /// The length of a subscription's identifier.
+    /// Size of an identifier.
     IdentifierSize,
-    /// The length of a stream's name.
+    /// Size of a stream name.
     StreamNameSize,
-    /// The length of a presence id.
+    /// Length of a presence id.
     PresenceIdLength,
-    /// The size of a presence info.
+    /// Size of a presence info.
     PresenceInfoSize,
-    /// Presence records of one session.
+    /// Presence records of a session.
     Records,
-    /// Members of one stream.
+    /// Members of a stream.
     Members,
-    /// The size of a list or a history.
+    /// Size of a list or history.
     AnswerSize,
 }
 
 impl Limits {
     /// Room for a UUID, an e-mail address or a global id.
     pub const PRESENCE_ID_LENGTH: usize = 128;
-    /// A name, a picture's address and some state. It is repeated in every list and every join.
+    /// A name, an avatar's URL and some state. Every list and every join repeats it.
     pub const INFO_SIZE: usize = 4096;
     /// Room for a signed global id with its parameters.
     pub const STREAM_NAME_SIZE: usize = 1024;
-    /// A channel name with its parameters or a signed stream name; it is repeated in every frame.
+    /// A channel name with its parameters, or a signed stream name. Every frame repeats it.
     pub const IDENTIFIER_SIZE: usize = 4096;
-    /// Far more than a page has; low enough that one client can't fill the memory with them.
+    /// Far more than a page needs; low enough that one client can't exhaust the memory.
     pub const SUBSCRIPTIONS: usize = 1000;
-    /// One for each subscription: a page may be present wherever it follows.
+    /// One per subscription: a page may be present in all streams it follows.
     pub const RECORDS: usize = Self::SUBSCRIPTIONS;
-    /// A drawing surface sends a cursor sixty times a second, a server on behalf of its users far
-    /// more: what is too fast only the application knows, and stricter than it no default may be.
+    /// No default: a drawing surface sends a cursor sixty times a second, a server on behalf of its
+    /// users far more. Only the application knows what is too fast.
     pub const PACE: Option<Pace> = None;
-    /// How many seconds' worth may come at once, if nothing else is said: the commands of a page
-    /// that connects again, and those that a bad network delivers late.
+    /// Default burst, in seconds of the rate: the commands of a page that reconnects, or that a bad
+    /// network delivers late.
     pub const BURST_SECONDS: u32 = 4;
 }
 

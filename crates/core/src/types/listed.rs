@@ -1,11 +1,11 @@
-//! A list that is told as it is, again and again until its next change.
+//! A list that is encoded once and reused until it changes.
 
 use std::ops::Deref;
 use std::sync::OnceLock;
 
-/// A list, and the text it was told in.
+/// A list and its encoded text.
 ///
-/// Most lists change before they are told twice, so only the second time is the text kept.
+/// Most lists change before their second use, so the text is kept only from the second use on.
 #[derive(Debug, Default)]
 pub struct Listed<T> {
     list: T,
@@ -14,12 +14,12 @@ pub struct Listed<T> {
 }
 
 impl<T> Listed<T> {
-    /// A list that hasn't been told.
+    /// A list without a text yet.
     pub fn new(list: T) -> Self {
         Self { list, told: OnceLock::new(), text: OnceLock::new() }
     }
 
-    /// Appends its text. There is one text of a list: all that call this must `write` the same.
+    /// Appends the encoded list. All callers must pass the same `write`.
     pub fn tell(&self, out: &mut Vec<u8>, write: impl FnOnce(&T, &mut Vec<u8>)) {
         if let Some(text) = self.text.get() {
             return out.extend_from_slice(text);

@@ -1,4 +1,4 @@
-//! What clients are told, whatever protocol it is told in.
+//! Messages to clients, in terms that all protocols share.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,65 +8,65 @@ use super::{
     SessionId, StreamName,
 };
 
-/// Something a subscriber is told about its subscription. Cheap to clone: payloads are shared.
+/// A message to a subscriber. Cheap to clone: payloads are shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerMessage {
-    /// The subscription stands.
+    /// The subscription is confirmed.
     Confirmed,
-    /// The subscription doesn't stand; why.
+    /// The subscription is rejected; the reason.
     Rejected(Cow<'static, str>),
-    /// The subscription is over.
+    /// The subscription has ended.
     Ended,
-    /// A command that has a reference was followed, and there is nothing else to say about it.
+    /// Success of a command with a reference, if there is no other reply.
     Done,
     /// There is no such subscription.
     NotSubscribed,
-    /// A message published to the stream.
+    /// A publication.
     Publication(Arc<Publication>),
     /// A message from another subscriber.
     Whisper(Whisper),
     /// Somebody has subscribed.
     Arrived,
-    /// Someone's presence changed.
+    /// A presence event.
     Presence(Arc<PresenceChange>),
-    /// What became of a member while the subscriber was away.
+    /// A change of a member while the subscriber was away.
     Missed {
-        /// Whose presence changed.
+        /// The member.
         id: PresenceId,
-        /// How it is different now.
+        /// The change.
         change: MemberChange,
-        /// What the application says of it.
+        /// The application's data.
         extra: Extra,
     },
-    /// Who is present, on request.
+    /// A list of members, on request.
     PresenceList(Arc<Listed<MemberList>>),
-    /// How many are present, on request.
+    /// The number of members, on request.
     PresenceCount(usize),
-    /// Who is present with each record, on request.
+    /// A list of members with their records, on request.
     PresenceRecords(Arc<RecordList>),
-    /// How many are present now, for those who only count.
+    /// The number of members, for subscribers that only count.
     Occupancy(usize),
-    /// A command about a subscription was refused; why.
+    /// A command was refused; the reason.
     Refused(Cow<'static, str>),
-    /// All that was missed has been sent.
+    /// The requested history has been sent.
     HistoryConfirmed,
-    /// What was missed can't be told.
+    /// The requested history is not available.
     HistoryRejected,
 }
 
 impl ServerMessage {
-    /// Whether nobody waits for it: somebody is gone who was gone long before.
+    /// Whether it may be delayed: an expired member.
     pub fn can_wait(&self) -> bool {
         let Self::Presence(change) = self else { return false };
         matches!(change.record, RecordChange::Removed { cause: LeaveCause::Expired, .. })
     }
 
-    /// Whether it is told to those alone who are told of each member.
+    /// Whether only subscribers to all presence events get it.
     pub fn is_of_members(&self) -> bool {
         matches!(self, Self::Presence(_) | Self::Missed { .. })
     }
 
-    /// Whether it tells of a member that came, left or changed.
+    /// Whether it is a presence event.
     pub fn is_event(&self) -> bool {
         match self {
             Self::Presence(change) => change.member != MemberChange::Unchanged,
@@ -89,7 +89,7 @@ impl ServerMessage {
         }
     }
 
-    /// Roughly the memory it takes, in bytes.
+    /// Approximate memory, in bytes.
     pub fn weight(&self) -> usize {
         let payload = match self {
             Self::Publication(publication) => publication.length(),
@@ -133,56 +133,56 @@ fn length(extra: &Extra) -> usize {
     extra.as_ref().map_or(0, |extra| extra.as_str().len())
 }
 
-/// Something a connection is told that is about no subscription.
+/// A message about the connection rather than a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConnectionMessage {
     /// The connection is ready.
     Welcome {
-        /// The session it holds.
+        /// Its session.
         sid: SessionId,
-        /// What it has taken over from the session it resumes; nothing if it is new.
+        /// What was resumed; `None` for a new session.
         restored: Vec<Identifier>,
     },
-    /// The broker is there.
+    /// A ping of the protocol.
     Ping {
-        /// Time of the ping, in the connection's own precision.
+        /// Its timestamp, in the connection's precision.
         timestamp: u64,
     },
-    /// The answer to a client's ping.
+    /// The reply to a client's ping.
     Pong,
-    /// A frame that could not be followed.
+    /// An error about a frame.
     Error {
-        /// The command it was, as far as it could be told.
+        /// The kind of command, as far as it could be decoded.
         command: CommandKind,
-        /// What is wrong with it.
+        /// The reason.
         reason: Cow<'static, str>,
     },
     /// The connection is about to be closed.
     Disconnect {
         /// Why.
         reason: CloseReason,
-        /// Whether the client should come back.
+        /// Whether the client should reconnect.
         reconnect: bool,
     },
 }
 
-/// A message accepted for a stream.
+/// A message published to a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
-    /// The stream it was published to.
+    /// The stream.
     pub stream: StreamName,
-    /// The payload: the JSON the application sent, byte for byte.
+    /// The payload: the publisher's JSON, byte for byte.
     pub data: RawJson,
-    /// How clients are to take it, if the application said so.
+    /// Event name and broadcast type, if given.
     pub labels: Labels,
     /// When it was accepted, in milliseconds of the Unix epoch.
     pub at: u64,
-    /// Where it stands in the stream's history, if the stream keeps one.
+    /// Its position in the history, if it is kept.
     pub position: Option<Position>,
 }
 
 impl Publication {
-    /// The memory that its texts take, in bytes.
+    /// Memory of its texts, in bytes.
     pub fn length(&self) -> usize {
         let labels = self.labels.as_deref().map_or(0, |Label { event, frame_type }| {
             let texts = [event, frame_type].into_iter().flatten();
@@ -192,15 +192,15 @@ impl Publication {
     }
 }
 
-/// What a publication is labelled with; eight bytes where it isn't.
+/// Labels of a publication; eight bytes if there are none.
 pub type Labels = Option<Box<Label>>;
 
-/// How clients are to take a publication, by their protocol's own names.
+/// Labels of a publication for specific protocols.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Label {
-    /// The event of Phoenix.
+    /// The event's name for Phoenix.
     pub event: Option<Arc<str>>,
-    /// The `type` of Action Cable's frame.
+    /// The frame's `type` for Action Cable.
     pub frame_type: Option<Arc<str>>,
 }
 
@@ -212,65 +212,63 @@ impl Label {
     }
 }
 
-/// A message from a subscriber to the others.
+/// A message from one subscriber to the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Whisper {
-    /// What kind of event it is, if the client said so.
+    /// The event's name, if the client gave one.
     pub event: Option<Arc<str>>,
     /// The payload.
     pub data: RawJson,
 }
 
-/// One record of a stream's presence changed, and what that did to its member.
+/// A change of one record, and its effect on the member.
 ///
-/// Protocols that count people look at `member`; protocols that show every device look at
-/// `record`.
+/// Protocols that show members use `member`; those that show devices use `record`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PresenceChange {
-    /// Whose record.
+    /// The member.
     pub id: PresenceId,
     /// The record's reference, unique within the stream.
     pub reference: u64,
-    /// What happened to the record.
+    /// The change of the record.
     pub record: RecordChange,
-    /// What that means for the member.
+    /// The effect on the member.
     pub member: MemberChange,
-    /// What the application says of the member, with the info that others see of it; the last if it
-    /// is gone.
+    /// The application's data for the member's info; the last if the member is gone.
     pub extra: Extra,
-    /// Who is present after it and all that is told along with it, for a subscriber whose protocol
-    /// repeats that; if it isn't too much.
+    /// The members after all changes that are sent together, for protocols that repeat the list,
+    /// unless it is too large.
     pub members: Option<Arc<Listed<IdList>>>,
 }
 
-/// What happened to a record.
+/// A change of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordChange {
-    /// It is new.
+    /// Added.
     Added {
         /// Its info.
         info: RawJson,
     },
-    /// Its info changed.
+    /// Changed.
     Updated {
         /// The new info.
         info: RawJson,
-        /// The reference it had before.
+        /// Its previous reference.
         previous: u64,
-        /// The info it had before.
+        /// Its previous info.
         before: RawJson,
     },
-    /// It is gone.
+    /// Removed.
     Removed {
         /// Its last info.
         info: RawJson,
-        /// Why it went.
+        /// The cause.
         cause: LeaveCause,
     },
 }
 
 impl RecordChange {
-    /// The record's info, the last one if it is gone.
+    /// The record's info; the last if it is removed.
     pub fn info(&self) -> &RawJson {
         match self {
             Self::Added { info } | Self::Updated { info, .. } | Self::Removed { info, .. } => info,
@@ -278,27 +276,27 @@ impl RecordChange {
     }
 }
 
-/// What a record's change did to the member it belongs to.
+/// A record change's effect on its member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberChange {
-    /// The first record: the member is present now.
+    /// The first record: the member has joined.
     Joined {
-        /// What others see of the member.
+        /// The info that others see.
         info: RawJson,
     },
-    /// What others see of the member is different now.
+    /// The info that others see has changed.
     Updated {
-        /// What they see.
+        /// The new info.
         info: RawJson,
     },
-    /// The last record went: the member is present no more.
+    /// The last record was removed: the member has left.
     Left,
-    /// Nothing that others would notice.
+    /// Nothing visible to others.
     Unchanged,
 }
 
 impl MemberChange {
-    /// Whether there is one member more now, or one less.
+    /// Whether the number of members changed.
     pub const fn comes_or_goes(&self) -> bool {
         match self {
             Self::Joined { .. } | Self::Left => true,
@@ -306,7 +304,7 @@ impl MemberChange {
         }
     }
 
-    /// What others see of the member now, if it is news.
+    /// The info that others see, if it changed.
     pub fn info(&self) -> Option<&RawJson> {
         match self {
             Self::Joined { info } | Self::Updated { info } => Some(info),
@@ -315,26 +313,26 @@ impl MemberChange {
     }
 }
 
-/// A stream's members in order of arrival.
+/// A stream's members, in order of arrival.
 pub type MemberList = Vec<Member>;
 
-/// One who is present.
+/// A member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Who.
+    /// The presence id.
     pub id: PresenceId,
-    /// What others see of them.
+    /// The info that others see.
     pub info: RawJson,
-    /// What the application says of them.
+    /// The application's data.
     pub extra: Extra,
 }
 
-/// The presence ids of a stream's members in order of arrival.
+/// The presence ids of a stream's members, in order of arrival.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdList {
     /// The ids.
     pub ids: Vec<PresenceId>,
-    /// Bytes of all of them.
+    /// Their total size in bytes.
     pub size: usize,
 }
 
@@ -346,24 +344,24 @@ impl FromIterator<PresenceId> for IdList {
     }
 }
 
-/// A stream's members in order of arrival, with their records.
+/// A stream's members with their records, in order of arrival.
 pub type RecordList = Vec<MemberRecords>;
 
-/// One who is present, with each of their records.
+/// A member with its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberRecords {
-    /// Who.
+    /// The presence id.
     pub id: PresenceId,
-    /// The records in the order of their last change: the info of the last is the member's.
+    /// The records in the order of their last change; the member's info is that of the last.
     pub records: Vec<Record>,
-    /// What the application says of them.
+    /// The application's data.
     pub extra: Extra,
 }
 
-/// One session's membership.
+/// One session's membership in a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Its reference, unique within the stream; another one after each change.
+    /// Its reference, unique within the stream; it changes with the info.
     pub reference: u64,
     /// Its info.
     pub info: RawJson,

@@ -1,6 +1,6 @@
-//! The vocabulary every layer shares: ids, what clients ask for, what they are told, and limits.
+//! The terms that all layers share: ids, commands, messages, limits.
 //!
-//! Nothing here does anything; nothing here knows a wire format, a socket or a clock.
+//! Plain data, independent of wire formats, sockets and clocks.
 
 mod cause;
 mod close;

@@ -1,14 +1,14 @@
-//! Where a publication stands in a stream's history.
+//! Positions of publications in a stream's history.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// A lifetime of a stream's history. Offsets of different epochs can't be compared.
+/// One lifetime of a stream's history. Offsets of different epochs aren't comparable.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Epoch(Arc<str>);
 
 impl Epoch {
-    /// The text itself.
+    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -30,11 +30,11 @@ impl fmt::Display for Epoch {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Offset(pub u64);
 
-/// A place in a stream's history.
+/// A position in a stream's history.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Position {
-    /// The lifetime of the history.
+    /// The epoch.
     pub epoch: Epoch,
-    /// The place within it.
+    /// The offset.
     pub offset: Offset,
 }

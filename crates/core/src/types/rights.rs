@@ -1,10 +1,10 @@
-//! What a subscriber may do.
+//! Rights of a subscriber.
 
-/// What a subscriber may do besides listening.
+/// Rights of a subscriber besides receiving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rights {
-    /// Become present.
+    /// To join.
     pub join: bool,
-    /// Speak to the other subscribers.
+    /// To whisper.
     pub whisper: bool,
 }

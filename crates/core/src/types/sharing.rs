@@ -1,8 +1,8 @@
-//! One allocation for a text that many connections hold.
+//! Shares one allocation among equal texts.
 //!
-//! Clients that follow the same stream send the same name and the same identifier, each in a frame
-//! of its own. Every thread remembers the texts it has seen last, so that most of them end up with
-//! the same copy. It is only about memory: what isn't remembered is copied once more.
+//! Clients of a stream send its name and identifier in their own frames. Each thread remembers
+//! recent texts, so that most copies share memory. A text that isn't remembered is only copied once
+//! more.
 
 use std::cell::RefCell;
 use std::hash::BuildHasher;
@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-/// How many texts a thread remembers: one for each slot that their hashes fall into.
+/// Number of texts that a thread remembers, one per slot of their hashes.
 const SLOTS: usize = 2048;
 
-/// Longer ones aren't worth being held on to when nobody else needs them any more.
+/// Longer texts aren't kept: they would waste memory once unused.
 const LONGEST: usize = 256;
 
 thread_local! {
@@ -26,7 +26,7 @@ struct Seen {
     slots: Vec<Option<Arc<str>>>,
 }
 
-/// A copy of a text, the one that others have if possible.
+/// A copy of a text, shared if possible.
 pub(super) fn share(text: &str) -> Arc<str> {
     if text.len() > LONGEST {
         return text.into();
