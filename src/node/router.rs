@@ -68,11 +68,11 @@ impl Router {
 
     /// Ends the subscriptions of a parked session. Returns the inputs whose shard has no room.
     pub fn forget(&self, session: &Session) -> Vec<NoRoom> {
-        let subscriptions = session.subscriptions().iter();
         // only sessions of resumable codecs are parked
-        let keys = subscriptions.flat_map(|it| protocol::resumable().map(move |codec| (it, codec)));
-        let forgotten = keys.filter_map(|(subscription, codec)| {
-            let stream = subscription.stream.clone();
+        let keys =
+            session.streams().flat_map(|it| protocol::resumable().map(move |codec| (it, codec)));
+        let forgotten = keys.filter_map(|((subscription, stream), codec)| {
+            let stream = stream.clone();
             let key = SubscriberKey { session: session.id(), group: subscription.group(codec) };
             let shard = self.shard(&stream);
             Self::try_job(shard, Job::Forget { stream, key }).err()

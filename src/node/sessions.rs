@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::outbound::Recipient;
-use crate::session::Session;
+use crate::session::{Session, Subscription};
 use crate::types::{CloseReason, Identity, Names, SessionId};
 
 /// Maximum weight of all parked sessions, in subscriptions with a short identifier: 64 to 128 MiB
@@ -234,7 +234,9 @@ impl State {
 /// Weight of a parked session, in subscriptions with a short identifier.
 fn weight(session: &Session) -> usize {
     let weigh = |identifier: &str| 1 + identifier.len() / IDENTIFIER_UNIT;
-    session.subscriptions().iter().map(|held| weigh(held.identifier.as_str())).sum()
+    let streams = |held: &Subscription| held.streams().count().max(1);
+    let subscriptions = session.subscriptions().iter();
+    subscriptions.map(|held| streams(held) * weigh(held.identifier.as_str())).sum()
 }
 
 #[cfg(test)]

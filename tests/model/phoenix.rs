@@ -444,11 +444,11 @@ impl World {
     fn vanish(&mut self, number: usize) {
         self.deliver(0, 1);
         let now = self.instant();
-        for held in self.page(number).session.end().subscriptions() {
+        for (held, stream) in self.page(number).session.end().streams() {
             let group = held.group(phoenix::CODEC);
             let key = SubscriberKey { session: SessionId::from_bits(number as u128), group };
             let input = Input::Ended { key, end: End::at(now) };
-            self.shard.handle(&held.stream, input, now);
+            self.shard.handle(stream, input, now);
         }
         let page = self.page(number);
         page.join_ref = None;

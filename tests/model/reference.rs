@@ -382,9 +382,9 @@ impl Model {
             },
         );
         let is_confirmed = match (repeat, self.subscriptions[number].confirmed) {
+            (Repeat::Elsewhere, _) | (Repeat::Never, Some(_)) => false,
             (Repeat::Always, _) | (_, None) => true,
             (Repeat::Later, Some(at)) => self.now >= (at / 100 + 1) * 100 + 5000,
-            (Repeat::Never, Some(_)) => false,
         };
         self.counted.commands.push((CommandKind::Subscribe, true));
         if is_confirmed {

@@ -403,11 +403,11 @@ impl Room {
     fn vanish(&mut self, number: usize) {
         self.deliver(0, 1);
         let end = End::at(self.instant());
-        for held in self.connections[number].session.end().subscriptions() {
+        for (held, stream) in self.connections[number].session.end().streams() {
             let group = held.group(self.connections[number].codec);
             let key = SubscriberKey { session: SessionId::from_bits(number as u128), group };
             self.shard.handle(
-                &held.stream,
+                stream,
                 Input::Ended { key, end },
                 self.start + Duration::from_millis(self.now),
             );

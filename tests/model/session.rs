@@ -50,9 +50,8 @@ proptest! {
         let ended = session.end();
         let number = ended.subscriptions().len();
         let ended: BTreeMap<String, String> = ended
-            .subscriptions()
-            .iter()
-            .map(|Subscription { identifier, stream, .. }| {
+            .streams()
+            .map(|(Subscription { identifier, .. }, stream)| {
                 (identifier.as_str().to_owned(), stream.as_str().to_owned())
             })
             .collect();

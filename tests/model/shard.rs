@@ -69,7 +69,7 @@ impl ReferenceStateMachine for Steps {
             4 => presence().prop_map(|presence| Some(Ok(presence))),
             1 => Just(Some(Err(()))),
         ];
-        let repeat = select(vec![Repeat::Always, Repeat::Later, Repeat::Never]);
+        let repeat = select(vec![Repeat::Always, Repeat::Later, Repeat::Never, Repeat::Elsewhere]);
         let command = select(vec![
             Command::Unsubscribe,
             Command::Leave,

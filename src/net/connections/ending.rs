@@ -82,10 +82,10 @@ impl Ending {
         let resumable =
             outbox.codec().resumes() && !is_over(reason) && context.sessions.end(&session);
         let goodbye = (!outbox.is_closed()).then(|| Arc::new(Goodbye(Arc::clone(&outbox))));
-        let ended = session.subscriptions().iter().map(|subscription| {
+        let ended = session.streams().map(|(subscription, stream)| {
             let group = subscription.group(outbox.codec());
             let key = SubscriberKey { session: session.id(), group };
-            let (stream, outbox) = (subscription.stream.clone(), Arc::clone(&outbox));
+            let (stream, outbox) = (stream.clone(), Arc::clone(&outbox));
             Ended { stream, key, outbox, at, resumable, goodbye: goodbye.clone() }
         });
         let waiting: Vec<_> =

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::net::context::Context;
-use crate::node::{Claim, Resume};
+use crate::node::{Claim, Ended, Resume};
 use crate::outbound::Recipient;
-use crate::session::Session;
+use crate::session::{Session, Subscription};
 use crate::shard::SubscriberKey;
-use crate::types::{Identifier, Identity, ResumeOutcome, SessionId};
+use crate::types::{Identifier, Identity, ResumeOutcome, SessionId, StreamName};
 
 /// How long to wait for the end of the connection that has the session still. It takes no longer
 /// than its shards need to take in the last command.
@@ -55,18 +55,28 @@ pub(super) async fn take_over(
     };
     let (from, to) = (earlier.id(), session.id());
     let mut answers = Vec::new();
-    for held in earlier.subscriptions() {
+    for (held, stream) in earlier.streams() {
         let from = SubscriberKey { session: from, group: held.group(outbox.codec()) };
         let resume = Resume { from, to, recipient: Arc::clone(outbox) };
-        answers.push(context.router.resume(held.stream.clone(), resume).await.ok());
+        answers.push(context.router.resume(stream.clone(), resume).await.ok());
     }
-    let asked = answers.len();
-    let mut taken = Vec::with_capacity(asked);
+    let mut moved = Vec::with_capacity(answers.len());
     for answer in answers {
-        taken.push(match answer {
+        moved.push(match answer {
             Some(answer) => answer.await.unwrap_or_default(),
             None => false,
         });
+    }
+    let mut moved = moved.into_iter();
+    let asked = earlier.subscriptions().len();
+    let mut taken = Vec::with_capacity(asked);
+    for held in earlier.subscriptions() {
+        let streams: Vec<(&StreamName, bool)> = held.streams().zip(moved.by_ref()).collect();
+        let is_whole = streams.iter().all(|(_, moved)| *moved);
+        taken.push(is_whole);
+        for (stream, _) in streams.into_iter().filter(|(_, moved)| *moved && !is_whole) {
+            give_up(context, (held, stream), to, outbox).await;
+        }
     }
     session.take_over(earlier, taken);
     let restored: Vec<_> =
@@ -80,3 +90,22 @@ pub(super) async fn take_over(
     tracing::debug!(%from, %to, outcome = outcome.as_ref(), of = asked, "a session is resumed");
     restored
 }
+
+/// Ends the part of a subscription that was moved when its other streams could not be: its client
+/// subscribes anew.
+async fn give_up(
+    context: &Context,
+    (held, stream): (&Subscription, &StreamName),
+    session: SessionId,
+    outbox: &Recipient,
+) {
+    let key = SubscriberKey { session, group: held.group(outbox.codec()) };
+    let (stream, outbox, at) = (stream.clone(), Arc::clone(outbox), context.clock.now());
+    let ended = Ended { stream, key, outbox, at, resumable: false, goodbye: None };
+    if let Err(waiting) = context.router.try_end(ended) {
+        waiting.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,25 +9,26 @@
 //! subscription wait here, in order; those about others don't ([`tickets`]).
 
 mod refusals;
+mod subscription;
 mod tickets;
 
 pub use refusals::{check_presence, refuse_excess};
+pub use subscription::Subscription;
 pub use tickets::{Question, Ticket, Verdict};
 
 use std::borrow::Cow;
-use std::hash::BuildHasher;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use foldhash::fast::RandomState;
 use thin_vec::ThinVec;
 
 use crate::auth::{Client, JoinsAs, Rights, Streams};
 use crate::types::{
-    Arrival, BadCommand, ClientCommand, Codec, CommandKind, ConnectionMessage, Grant, GroupKey,
-    Identifier, Identity, Join, JoinRequest, Limit, Limits, NOT_PRESENT, PresenceId, Reference,
-    Repeat, Request, ServerMessage, SessionId, StreamCommand, StreamName, Target, Watch,
+    Arrival, BadCommand, ClientCommand, CommandKind, ConnectionMessage, Grant, Identifier,
+    Identity, Join, JoinRequest, Limit, Limits, NOT_PRESENT, PresenceId, Reference, Repeat,
+    Request, ServerMessage, SessionId, StreamCommand, StreamName, Target, Watch,
 };
-use refusals::{NO_SUBSCRIPTION, check_id, error, may_speak, refuse, unknown};
+use refusals::{NO_SUBSCRIPTION, check_id, error, may_speak, nowhere, refuse, unknown};
+use subscription::digest;
 use tickets::Tickets;
 
 /// A session's state, as small as its subscriptions.
@@ -63,27 +64,6 @@ enum Names {
     One,
     None,
 }
-
-/// A name a client gave to its following of a stream.
-#[derive(Debug)]
-pub struct Subscription {
-    /// The client's name for it.
-    pub identifier: Identifier,
-    /// What it follows.
-    pub stream: StreamName,
-    /// What it is told about presence.
-    pub watch: Watch,
-    /// By what the client knows it, where following the stream again is another one.
-    reference: Option<Arc<Reference>>,
-    rights: Rights,
-    /// Its client has asked to join through it. Whether it is present its stream knows.
-    has_asked: bool,
-    /// Of its identifier: see [`digest`].
-    digest: u16,
-}
-
-// Every connection has one or more of them.
-const _: () = assert!(size_of::<Subscription>() <= 48);
 
 /// What is to be done about a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,13 +109,6 @@ pub enum Action {
     Nothing(CommandKind),
 }
 
-impl Subscription {
-    /// Whom its stream knows it among, if its client speaks so.
-    pub fn group(&self, codec: Codec) -> GroupKey {
-        GroupKey { codec, watch: self.watch, identifier: self.identifier.clone() }
-    }
-}
-
 impl Session {
     /// A client's session, without subscriptions.
     pub fn new(id: SessionId, client: &Client) -> Self {
@@ -177,7 +150,7 @@ impl Session {
         }
     }
 
-    /// Gives a session from before a subscription back.
+    /// Gives a session from before a subscription back, or a stream more of one.
     pub fn restore(
         &mut self,
         identifier: Identifier,
@@ -185,9 +158,10 @@ impl Session {
         watch: Watch,
         rights: Rights,
     ) {
-        let (reference, has_asked, digest) = (None, false, digest(identifier.as_str()));
-        let held = Subscription { identifier, stream, watch, reference, rights, has_asked, digest };
-        self.subscriptions.push(held);
+        match self.held_mut(identifier.as_str()) {
+            Some(held) => held.add(stream, rights),
+            None => self.subscriptions.push(Subscription::new(identifier, stream, watch, rights)),
+        }
     }
 
     /// What the client knows it by.
@@ -203,6 +177,12 @@ impl Session {
     /// What it follows.
     pub fn subscriptions(&self) -> &[Subscription] {
         &self.subscriptions
+    }
+
+    /// The streams it follows, each with the subscription that leads to it.
+    pub fn streams(&self) -> impl Iterator<Item = (&Subscription, &StreamName)> {
+        let subscriptions = self.subscriptions.iter();
+        subscriptions.flat_map(|held| held.streams().map(move |stream| (held, stream)))
     }
 
     /// Ends the session: what is left follows nothing, and asks nothing.
@@ -277,8 +257,9 @@ impl Session {
                 }
                 let ends = self.refer(&identifier, reference, watch);
                 let arrival = Arrival { ends, repeat: self.repeat, ..arrival };
+                let identity = self.identity;
                 let subscribe = |rights| {
-                    let grant = Grant { rights, identity: self.identity };
+                    let grant = Grant { rights, identity };
                     Ok(StreamCommand::Subscribe { join, history, grant, arrival })
                 };
                 let action = self.forward(kind, &identifier, reference, subscribe);
@@ -289,8 +270,10 @@ impl Session {
                     return unknown(kind, &identifier, reference);
                 };
                 self.departed = self.departed.saturating_add(1);
-                let Subscription { identifier, stream, watch, .. } = self.take_out(at);
-                Action::Forward { stream, identifier, watch, command: StreamCommand::Unsubscribe }
+                let command = |_| Ok(StreamCommand::Unsubscribe);
+                let action = self.forward(kind, &identifier, reference, command);
+                self.take_out(at);
+                action
             }
             ClientCommand::Join { identifier, join } => {
                 self.join(&identifier, (join, StreamCommand::Join), reference, limits)
@@ -387,12 +370,10 @@ impl Session {
         // as others have them, who follow the same stream
         let (identifier, stream) =
             (Identifier::shared(identifier), StreamName::shared(stream.as_str()));
-        let (reference, has_asked, digest) = (None, false, digest(identifier.as_str()));
-        let held = Subscription { identifier, stream, watch, reference, rights, has_asked, digest };
         if self.subscriptions.is_empty() {
             self.subscriptions.reserve_exact(1); // most sessions never have a second one
         }
-        self.subscriptions.push(held);
+        self.subscriptions.push(Subscription::new(identifier, stream, watch, rights));
         Ok(())
     }
 
@@ -427,7 +408,7 @@ impl Session {
     /// may watch where it may not join.
     fn joins_unasked(&self, identifier: &str) -> bool {
         let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
-        self.called().is_some() && held.is_some_and(|held| held.rights.join)
+        self.called().is_some() && held.is_some_and(Subscription::may_join)
     }
 
     /// As whom a client wants to join.
@@ -461,30 +442,31 @@ impl Session {
     /// Passes a command on to the stream of a subscription the session holds, if the rights there
     /// are enough for it.
     fn forward(
-        &self,
+        &mut self,
         kind: CommandKind,
         identifier: &str,
         reference: Option<&Arc<Reference>>,
         command: impl FnOnce(Rights) -> Result<StreamCommand, &'static str>,
     ) -> Action {
         let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
-        match held {
-            Some(Subscription { identifier, stream, watch, rights, .. }) => {
-                match command(*rights) {
-                    Ok(command) => {
-                        let (stream, identifier) = (stream.clone(), identifier.clone());
-                        Action::Forward { stream, identifier, watch: *watch, command }
-                    }
-                    Err(denied) => {
-                        refuse(kind, Some(identifier.as_str()), reference, denied.into())
-                    }
-                }
-            }
-            None => unknown(kind, identifier, reference),
+        let Some(held) = held else { return unknown(kind, identifier, reference) };
+        let Some((stream, rights)) = held.stream_for(kind) else {
+            return nowhere(kind, identifier, reference);
+        };
+        let command = match command(rights) {
+            Ok(command) => command,
+            Err(denied) => return refuse(kind, Some(identifier), reference, denied.into()),
+        };
+        let (identifier, watch) = (held.identifier.clone(), held.watch);
+        let action = Action::Forward { stream: stream.clone(), identifier, watch, command };
+        let others = held.others(&action);
+        if !others.is_empty() {
+            self.tickets.get_or_insert_default().add(others);
         }
+        action
     }
 
-    fn refuse(&self, bad: BadCommand<'_>, reference: Option<&Arc<Reference>>) -> Action {
+    fn refuse(&mut self, bad: BadCommand<'_>, reference: Option<&Arc<Reference>>) -> Action {
         let BadCommand { kind, identifier, reason } = bad;
         match (kind, identifier) {
             // a bad command about a subscription that stands is refused in the stream's order
@@ -505,12 +487,11 @@ impl Session {
         self.subscriptions.iter().position(|held| held.digest == digest && is_it(held))
     }
 
-    fn take_out(&mut self, at: usize) -> Subscription {
-        let held = self.subscriptions.swap_remove(at);
+    fn take_out(&mut self, at: usize) {
+        self.subscriptions.swap_remove(at);
         if self.subscriptions.len() < self.subscriptions.capacity() / 4 {
             self.subscriptions.shrink_to_fit();
         }
-        held
     }
 
     fn held_mut(&mut self, identifier: &str) -> Option<&mut Subscription> {
@@ -530,7 +511,7 @@ impl Session {
         let id = self.wanted(&join).ok_or(nobody)?;
         let join = Join { id, info: join.info, extra: None };
         let held = self.held_mut(identifier).ok_or(NO_SUBSCRIPTION)?;
-        if !held.rights.join {
+        if !held.may_join() {
             return Err("this subscription may not join".into());
         }
         if let Err((limit, reason)) = check_presence(&join, limits) {
@@ -556,14 +537,6 @@ impl Session {
 
 /// So many subscriptions are found by their identifiers alone.
 const FEW: usize = 4;
-
-/// Some bits of an identifier's hash, by which most others are told from it: a client may have given a
-/// thousand long ones that differ at their end. No client knows how they come about.
-#[expect(clippy::cast_possible_truncation, reason = "any bits of a hash are as good")]
-fn digest(identifier: &str) -> u16 {
-    static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
-    HASHER.hash_one(identifier) as u16
-}
 
 #[cfg(test)]
 mod tests;

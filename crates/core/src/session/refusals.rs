@@ -43,6 +43,34 @@ pub(super) fn unknown(
     }
 }
 
+/// What becomes of a command about a subscription that leads to no stream.
+pub(super) fn nowhere(
+    kind: CommandKind,
+    identifier: &str,
+    reference: Option<&Arc<Reference>>,
+) -> Action {
+    match kind {
+        CommandKind::Subscribe => Action::Refuse {
+            kind,
+            identifier: identifier.into(),
+            message: ServerMessage::Confirmed,
+        },
+        CommandKind::Unsubscribe => unknown(kind, identifier, reference),
+        CommandKind::Join
+        | CommandKind::Leave
+        | CommandKind::Presence
+        | CommandKind::History
+        | CommandKind::Whisper
+        | CommandKind::Publish
+        | CommandKind::Perform
+        | CommandKind::Ping
+        | CommandKind::Pong
+        | CommandKind::Unknown => {
+            refuse(kind, Some(identifier), reference, "this subscription has no stream".into())
+        }
+    }
+}
+
 /// The refusal that fits a command: the one its client waits for, where there is one.
 pub(super) fn refuse(
     kind: CommandKind,

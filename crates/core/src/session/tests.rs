@@ -185,15 +185,7 @@ fn rights_are_those_of_the_subscription() {
     let action = visitor.handle(request(following(None)), &Limits::default(), &streams);
     assert!(matches!(action, Action::Refuse { message: ServerMessage::Rejected(_), .. }));
     let watch = Rights { join: false, whisper: false };
-    visitor.subscriptions.push(Subscription {
-        identifier: "i".into(),
-        stream: "room".into(),
-        watch: Watch::Members,
-        reference: None,
-        rights: watch,
-        has_asked: false,
-        digest: digest("i"),
-    });
+    visitor.subscriptions.push(Subscription::new("i".into(), "room".into(), Watch::Members, watch));
     assert_eq!(refused(&join(&mut visitor, "ann")), Some("this subscription may not join"));
     let whisper = ClientCommand::Whisper {
         identifier: "i".into(),
@@ -307,15 +299,12 @@ mod named {
     fn who_may_only_watch_does() {
         let mut ann = session(JoinsAs::Only("ann".into()));
         let rights = Rights { join: false, whisper: false };
-        ann.subscriptions.push(Subscription {
-            identifier: "i".into(),
-            stream: "room".into(),
-            watch: Watch::Members,
-            reference: None,
+        ann.subscriptions.push(Subscription::new(
+            "i".into(),
+            "room".into(),
+            Watch::Members,
             rights,
-            has_asked: false,
-            digest: digest("i"),
-        });
+        ));
         let action = say(&mut ann, (Some("1"), "1"), following(Some(as_whom(None))));
         let Action::Forward { command, .. } = action else { panic!("{action:?}") };
         assert!(matches!(command, StreamCommand::Subscribe { join: None, .. }), "{command:?}");

@@ -61,6 +61,13 @@ pub enum Verdict {
 /// What is to be done, and by what the client knows the answer, if by anything.
 type Due = (Action, Option<Arc<Reference>>);
 
+/// What waits for an answer, and what other streams of the subscription are to do with it.
+#[derive(Debug)]
+struct Held {
+    due: Due,
+    others: VecDeque<Due>,
+}
+
 /// What waits for answers. There is none where nothing does.
 #[derive(Debug, Default)]
 pub(super) struct Tickets {
@@ -83,7 +90,7 @@ pub(super) struct Tickets {
 struct Line {
     identifier: Identifier,
     /// What goes on when a ticket's answer is there.
-    held: Option<(Ticket, Due)>,
+    held: Option<(Ticket, Held)>,
     /// Each with its place among those of all lines.
     waiting: VecDeque<(u64, Request<'static>)>,
 }
@@ -94,7 +101,7 @@ struct Alone {
     next: Step,
     /// The question that is out, if one is.
     ticket: Option<Ticket>,
-    join: Due,
+    join: Held,
 }
 
 /// What is to be done next about a join that goes alone.
@@ -117,14 +124,15 @@ impl Session {
             match alone.next {
                 Step::FollowBefore => (self.departed, alone.next) = (0, Step::AskPresence),
                 Step::AskPresence => {
-                    fill(&mut alone.join, verdict);
+                    fill(&mut alone.join.due, verdict);
                     alone.next = Step::Forward;
                 }
                 Step::Forward | Step::FollowIt => tickets.alone = None,
             }
-        } else if let Some(mut due) = tickets.take_held(ticket) {
+        } else if let Some(Held { mut due, others }) = tickets.take_held(ticket) {
             fill(&mut due, verdict);
             tickets.due.push_back(due);
+            tickets.due.extend(others);
         }
     }
 
@@ -161,10 +169,11 @@ impl Session {
     pub fn stop_asking(&mut self) {
         self.asks = false;
         let Some(tickets) = self.tickets.as_deref_mut() else { return };
-        let held = tickets.lines.iter_mut().filter_map(|line| line.held.take());
-        tickets.due.extend(held.map(|(_, due)| due));
-        if let Some(alone) = tickets.alone.take().filter(|alone| alone.next != Step::FollowIt) {
-            tickets.due.push_back(alone.join);
+        let held = tickets.lines.iter_mut().filter_map(|line| Some(line.held.take()?.1));
+        let alone = tickets.alone.take().filter(|alone| alone.next != Step::FollowIt);
+        for Held { due, others } in held.chain(alone.map(|alone| alone.join)) {
+            tickets.due.push_back(due);
+            tickets.due.extend(others);
         }
     }
 
@@ -200,12 +209,13 @@ impl Session {
         }
         let (identifier, due) = (identifier.clone(), (action, reference.cloned()));
         let tickets = self.tickets.get_or_insert_default();
+        let held = Held { due, others: std::mem::take(&mut tickets.due) };
         if goes_alone {
-            tickets.alone = Some(Alone { next: Step::FollowBefore, ticket: None, join: due });
+            tickets.alone = Some(Alone { next: Step::FollowBefore, ticket: None, join: held });
             return Action::Wait;
         }
         let ticket = tickets.give();
-        tickets.hold(identifier, (ticket, due));
+        tickets.hold(identifier, (ticket, held));
         Action::Ask { ticket, question }
     }
 
@@ -236,7 +246,7 @@ impl Session {
         let alone = tickets.alone.as_mut().filter(|alone| alone.ticket.is_none())?;
         let question = match alone.next {
             Step::FollowBefore | Step::FollowIt => Some(Question::Followed),
-            Step::AskPresence => presence(&alone.join.0).filter(|_| self.asks),
+            Step::AskPresence => presence(&alone.join.due.0).filter(|_| self.asks),
             Step::Forward => None,
         };
         if let Some(question) = question {
@@ -245,11 +255,17 @@ impl Session {
             return Some((Action::Ask { ticket, question }, None));
         }
         alone.next = Step::FollowIt;
-        Some(std::mem::replace(&mut alone.join, (Action::Wait, None)))
+        tickets.due.append(&mut alone.join.others);
+        Some(std::mem::replace(&mut alone.join.due, (Action::Wait, None)))
     }
 }
 
 impl Tickets {
+    /// Adds what other streams of a subscription are to do about a command that one of them answers.
+    pub(super) fn add(&mut self, others: Vec<Action>) {
+        self.due.extend(others.into_iter().map(|action| (action, None)));
+    }
+
     /// Whether a request about a subscription has to wait.
     fn holds(&self, identifier: &str) -> bool {
         self.is_barred
@@ -274,7 +290,7 @@ impl Tickets {
         }
     }
 
-    fn hold(&mut self, identifier: Identifier, held: (Ticket, Due)) {
+    fn hold(&mut self, identifier: Identifier, held: (Ticket, Held)) {
         match self.lines.iter_mut().find(|line| line.identifier == identifier) {
             Some(line) => line.held = Some(held),
             None => {
@@ -283,10 +299,10 @@ impl Tickets {
         }
     }
 
-    fn take_held(&mut self, ticket: Ticket) -> Option<Due> {
+    fn take_held(&mut self, ticket: Ticket) -> Option<Held> {
         let is_it = |line: &&mut Line| line.held.as_ref().is_some_and(|held| held.0 == ticket);
         let line = self.lines.iter_mut().find(is_it)?;
-        line.held.take().map(|(_, due)| due)
+        line.held.take().map(|(_, held)| held)
     }
 
     /// Takes out the first that has to wait no longer. One that goes alone has to as long as an answer

@@ -500,6 +500,7 @@ impl<R: Destination> Shard<R> {
                 !is_again || self.now >= self.ticks.began(since + 1) + CONFIRMATION_ARRIVES
             }
             Repeat::Never => !is_again,
+            Repeat::Elsewhere => false,
         };
         if !is_awaited {
             return false;

@@ -392,6 +392,8 @@ pub enum Repeat {
     Later,
     /// Never: the client gives up on an unexpected confirmation.
     Never,
+    /// Not even once: another stream of the same subscription does that.
+    Elsewhere,
 }
 
 /// A request for history.

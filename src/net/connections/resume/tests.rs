@@ -1,0 +1,128 @@
+//! A session is taken over with all the streams of its subscriptions, or anew.
+
+use std::io;
+use std::net::Shutdown;
+use std::task::{Context as Task, Poll};
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::*;
+use crate::auth::{self, Access};
+use crate::clock::Clock;
+use crate::config::Proxies;
+use crate::net::{ConnectionLimits, Heartbeat, Liveness, Settings, TokenName};
+use crate::node::Startup;
+use crate::outbound::{Outbox, Socket};
+use crate::protocol::action_cable::{self, Parameters, PingPrecision};
+use crate::shard::{self, HistorySettings, Input, ResumeSettings};
+use crate::telemetry::Instruments;
+use crate::types::{Arrival, Grant, GroupKey, Limits, Rights, StreamCommand, Watch};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Notes what it is sent.
+#[derive(Clone, Default)]
+struct Wire(Arc<Mutex<Vec<u8>>>);
+
+impl Socket for Wire {
+    fn try_read(&self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn poll_read_ready(&self, _: &mut Task<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+    fn poll_write_ready(&self, _: &mut Task<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn has_input(&self) -> bool {
+        false
+    }
+    fn shutdown(&self, _: Shutdown) {}
+}
+
+fn start() -> Arc<Context> {
+    let (clock, tasks, stop) = (Clock::new(), TaskTracker::new(), CancellationToken::new());
+    let instruments = Arc::new(Instruments::new());
+    let streams = shard::Settings {
+        presence_ttl: MINUTE,
+        occupancy_interval: MINUTE,
+        resume: ResumeSettings { ttl: MINUTE, longest_doubt: MINUTE },
+        max_members: usize::MAX,
+        max_records: usize::MAX,
+        max_answer: usize::MAX,
+        history: HistorySettings { limit: 0, ttl: MINUTE, max_bytes: 0 },
+        seed: 0,
+    };
+    let shards = Startup::empty(2, streams, clock.now());
+    let router = shards.start(&clock, &instruments, &tasks, &stop, &stop);
+    let liveness = Liveness { interval: Duration::ZERO, timeout: MINUTE };
+    let heartbeat = Heartbeat::new(Arc::clone(&clock), liveness);
+    let settings = Settings {
+        limits: Limits::default(),
+        max_message: 1000,
+        max_outbox: 1000,
+        connection_limits: ConnectionLimits { connections: 1, per_address: None, per_second: None },
+        sessions_ttl: MINUTE,
+        ping: Parameters { ping_interval: MINUTE, ping_precision: PingPrecision::Seconds },
+    };
+    let access = (Access::default(), TokenName::new("jid"), Proxies::default());
+    Context::new((router, None), heartbeat, instruments, clock, tasks, settings, access)
+}
+
+#[tokio::test]
+async fn a_subscription_comes_along_with_all_its_streams_or_not_at_all() {
+    let context = start();
+    let (from, to) = (SessionId::from_bits(1), SessionId::from_bits(2));
+    let rights = Rights { join: true, whisper: true };
+    let mut parked = Session::restored(from, Identity::ANYONE);
+    let old = Outbox::new(Box::new(Wire::default()), action_cable::CODEC, 1000);
+    for (identifier, stream, is_there) in [
+        ("\"whole\"", "a", true),
+        ("\"whole\"", "b", true),
+        ("\"part\"", "c", true),
+        ("\"part\"", "gone", false),
+        ("\"part\"", "d", true),
+    ] {
+        parked.restore(identifier.into(), stream.into(), Watch::Members, rights);
+        let key = || {
+            let group = GroupKey::new(action_cable::CODEC, identifier.into());
+            SubscriberKey { session: from, group }
+        };
+        let (grant, arrival) = (Grant::OPEN, Arrival::default());
+        let command = StreamCommand::Subscribe { join: None, history: None, grant, arrival };
+        let recipient = Arc::clone(&old);
+        let input = Input::Command { key: key(), recipient, command, reference: None };
+        if is_there {
+            context.router.try_send(stream.into(), input).unwrap();
+            let (stream, outbox, at) = (stream.into(), Arc::clone(&old), context.clock.now());
+            let ended = Ended { stream, key: key(), outbox, at, resumable: true, goodbye: None };
+            context.router.try_end(ended).unwrap();
+        }
+    }
+    context.sessions.restore([parked], context.clock.now());
+
+    let wire = Wire::default();
+    let outbox = Outbox::new(Box::new(wire.clone()), action_cable::CODEC, 1000);
+    let mut session = Session::new(to, &auth::Client::default());
+    let claim = claim(&context, from, Identity::ANYONE).unwrap();
+    let restored = take_over(&context, claim, &mut session, &outbox).await;
+    assert_eq!(restored, ["\"whole\"".into()]);
+    for stream in ["a", "b", "c", "d"] {
+        let data = format!("\"in {stream}\"").as_str().into();
+        let publication =
+            Input::Publish { data, labels: None, at: 0, except: None, is_transient: false };
+        context.router.publish(stream.into(), publication).await.unwrap();
+    }
+    for _ in 0..2 {
+        context.router.follow().await; // once they have been told, too
+    }
+    let told = String::from_utf8_lossy(&wire.0.lock()).into_owned();
+    let heard = ["a", "b", "c", "d"].map(|stream| told.contains(&format!("\"in {stream}\"")));
+    assert_eq!(heard, [true, true, false, false], "{told}");
+}
