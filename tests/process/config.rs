@@ -92,7 +92,7 @@ impl Setting {
 const SEE: [(&str, &str); 5] = [
     ("tls-cert", "DEPLOYMENT.md#tls"),
     ("allowed-origins", "AUTHENTICATION.md#origins"),
-    ("presence-fetch-url", "PRESENCE.md#what-the-application-knows"),
+    ("presence-fetch-url", "PRESENCE.md#presence-lookups"),
     ("state-dir", "RELIABILITY.md#what-survives-a-restart"),
     ("dashboard", "DASHBOARD.md"),
 ];
