@@ -10,7 +10,13 @@ use flate2::read::GzDecoder;
 use tar::Archive;
 
 #[expect(unreachable_pub, reason = "the fuzzers' library is only a module here")]
-#[expect(clippy::indexing_slicing, clippy::panic, reason = "a target fails by panicking")]
+#[expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a target fails by panicking"
+)]
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
 

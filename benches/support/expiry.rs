@@ -29,7 +29,7 @@ pub(crate) fn expiry(records: u32) -> Work {
             let mut told = 0;
             while shard.totals().records > 0 {
                 shard.handle_timeout(over);
-                while let Some(slice) = shard.poll_fan_out(SLICE, over) {
+                while let Some(slice) = shard.commit(|_| ()).poll_fan_out(SLICE, over) {
                     told += slice.messages.len();
                 }
                 shard.take_counts();
@@ -78,7 +78,7 @@ fn shard_with_ended(records: u32) -> (Shard<u32>, Instant) {
 
 /// Tells everyone everything.
 fn settle(shard: &mut Shard<u32>, now: Instant) {
-    while shard.poll_reply().is_some() {}
-    while shard.poll_fan_out(SLICE, now).is_some() {}
+    while shard.commit(|_| ()).poll_reply().is_some() {}
+    while shard.commit(|_| ()).poll_fan_out(SLICE, now).is_some() {}
     shard.take_counts();
 }

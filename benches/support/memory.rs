@@ -150,7 +150,8 @@ impl World {
 
     fn put(&mut self, stream: &StreamName, number: u32) {
         let put = Put { join: self.join_of(number), ttl: None, at: 0 };
-        drop(self.shard.put(stream, put, self.now).expect("a place"));
+        let placed = self.shard.put(stream, put, self.now);
+        drop(self.shard.commit(|_| ()).open(placed).expect("a place"));
         self.settle();
     }
 
@@ -193,8 +194,8 @@ impl World {
 
     /// Tells everyone everything, so that nothing waits that is no part of what is weighed.
     fn settle(&mut self) {
-        while self.shard.poll_reply().is_some() {}
-        while self.shard.poll_fan_out(usize::MAX, self.now).is_some() {}
+        while self.shard.commit(|_| ()).poll_reply().is_some() {}
+        while self.shard.commit(|_| ()).poll_fan_out(usize::MAX, self.now).is_some() {}
         drop(self.shard.take_counts());
     }
 }

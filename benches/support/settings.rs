@@ -1,6 +1,7 @@
 //! What holds for a shard that nobody has configured.
 
 use broker::config::defaults;
+use broker::log::LogId;
 use broker::shard::{HistorySettings, ResumeSettings, Settings};
 
 /// The settings of a broker without arguments, but that it takes as many members as there are.
@@ -20,6 +21,6 @@ pub(crate) fn settings() -> Settings {
             ttl: defaults::HISTORY_TTL,
             max_bytes: defaults::HISTORY_MAX_BYTES,
         },
-        seed: 0,
+        log: LogId(0),
     }
 }

@@ -7,6 +7,8 @@
 
 pub mod action_cable;
 pub mod chat;
+#[path = "../../tests/model/equal.rs"]
+mod equal;
 pub mod events;
 pub mod flags;
 pub mod handshake;
@@ -15,6 +17,7 @@ pub mod phoenix;
 pub mod publication;
 #[path = "../../tests/model/replay.rs"]
 mod replay;
+pub mod replicas;
 pub mod settings;
 pub mod shard;
 pub mod state;
@@ -28,7 +31,7 @@ pub mod websocket;
 pub type Run = fn(&[u8]);
 
 /// Every target by its name, which its binary and its corpus have too.
-pub const TARGETS: [(&str, Run); 16] = [
+pub const TARGETS: [(&str, Run); 17] = [
     // what clients send
     ("handshake", handshake::run),
     ("origins", origins::run),
@@ -50,6 +53,7 @@ pub const TARGETS: [(&str, Run); 16] = [
     ("state", state::run),
     // what becomes of it
     ("shard", shard::run),
+    ("replicas", replicas::run),
 ];
 
 /// The text of an input, for decoders of text.

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
+use broker::log::LogId;
 use broker::protocol::action_cable;
 use broker::shard::{
     Delivery, FanOut, GroupKey, HistorySettings, Input, ResumeSettings, Settings, Shard,
@@ -123,7 +124,7 @@ impl World {
                     max_records: usize::MAX,
                     max_answer: usize::MAX,
                     history,
-                    seed: 7,
+                    log: LogId(7),
                 },
                 zero,
             ),
@@ -375,7 +376,9 @@ impl World {
     }
 
     fn take_replies(&mut self) {
-        while let Some(Delivery { recipient, group, messages, .. }) = self.shard.poll_reply() {
+        while let Some(Delivery { recipient, group, messages, .. }) =
+            self.shard.commit(|_| ()).poll_reply()
+        {
             assert_eq!(group, self.followers[recipient].key.group);
             assert!(!messages.is_empty());
             for message in &messages {
@@ -393,7 +396,8 @@ impl World {
         self.take_replies();
         let most = most % 4 + 1;
         for _ in 0..slices {
-            let Some(slice) = self.shard.poll_fan_out(most, self.at(self.now)) else {
+            let now = self.at(self.now);
+            let Some(slice) = self.shard.commit(|_| ()).poll_fan_out(most, now) else {
                 self.check_all_told();
                 return true;
             };
@@ -468,8 +472,8 @@ impl World {
         let mut members = 0;
         for stream in 0..STREAMS {
             let ids = self.ids(stream);
-            let list = self.shard.members(&name(stream));
-            assert_eq!(self.shard.member_count(&name(stream)), list.len());
+            let list = self.shard.commit(|_| ()).members(&name(stream));
+            assert_eq!(self.shard.commit(|_| ()).member_count(&name(stream)), list.len());
             assert_eq!(list.iter().map(|member| member.id.as_str()).collect::<BTreeSet<_>>(), ids);
             assert_eq!(list.len(), ids.len(), "nobody is there twice");
             members += ids.len();
@@ -514,7 +518,7 @@ impl World {
     fn check_all_told(&mut self) {
         for follower in self.followers.iter().filter(|follower| follower.is_held) {
             assert!(follower.due.is_empty(), "{:?} are missing", follower.due);
-            let there = self.shard.members(&name(follower.stream));
+            let there = self.shard.commit(|_| ()).members(&name(follower.stream));
             follower.view.check(&there);
         }
     }
@@ -532,9 +536,9 @@ impl World {
         assert_eq!(self.shard.totals(), Totals::default());
         assert_eq!(self.shard.poll_timeout(), None);
         assert!(!self.shard.is_crowded());
-        assert!(
-            !self.shard.has_replies() && self.shard.poll_fan_out(9, self.at(self.now)).is_none()
-        );
+        let now = self.at(self.now);
+        assert!(!self.shard.has_replies());
+        assert!(self.shard.commit(|_| ()).poll_fan_out(9, now).is_none());
     }
 }
 

@@ -2,17 +2,19 @@
 //! to so that they aren't turned down for those: a header's fields, frames' payloads.
 //!
 //! Whatever is there, no more memory is taken than goes with the file's length; what is read before
-//! a cut is a part of what is read without it, and a cut is never taken for damage; and what was
-//! read can be written and read again.
+//! a cut is a part of what is read without it, and a cut is never taken for damage; what was read
+//! can be written and read again; and a shard takes it up, and another one what that has of it.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
-use broker::log::Change;
+use broker::clock::Clock;
+use broker::log::{Change, Entry, LogId, Owner, Subscription};
+use broker::shard::{HistorySettings, Restoring, ResumeSettings, Settings, Shard};
 use broker::state::format::{
-    Basis, Boot, Decoded, Entry, Fault, Header, HeaderError, Reader, decode, encode, encode_closed,
-    encode_complete, encode_without_history,
+    Basis, Boot, Decoded, Fault, Header, HeaderError, Item, Reader, decode, encode, encode_mark,
 };
-use broker::types::{Epoch, Identifier, RawJson};
+use broker::types::{Epoch, Extra, Identifier, PresenceId, RawJson, StreamName};
 use serde_json::value::RawValue;
 
 const HEAD: Header = Header {
@@ -22,6 +24,7 @@ const HEAD: Header = Header {
     shard: 1,
     generation: 4,
     basis: Basis::Generation { number: 3, length: 900 },
+    log: LogId(5),
 };
 
 /// What a header begins with, whatever it says, and what it ends with.
@@ -30,9 +33,6 @@ const CRC: usize = 4;
 
 /// Bytes that a file of none takes.
 const LEAST: usize = 1024;
-
-/// Where a file has its version: older ones are read and not written.
-const VERSION_AT: std::ops::Range<usize> = 8..12;
 
 pub fn run(data: &[u8]) {
     let Some((&how, bytes)) = data.split_first() else { return };
@@ -54,15 +54,12 @@ pub fn run(data: &[u8]) {
     };
     check_memory(memory.bytes_max, &decoded, file.len());
     let header = HEAD.encode().len();
-    let rewritten = decoded.header.encode();
-    if rewritten[VERSION_AT] == file[VERSION_AT] {
-        assert_eq!(rewritten, file[..header], "there is one way to write a header");
+    assert_eq!(decoded.header.encode(), file[..header], "there is one way to write a header");
+    for item in &decoded.items {
+        check(item);
     }
-    for entry in &decoded.entries {
-        check(entry);
-    }
-    let end = decoded.entries.iter().position(|entry| *entry == Entry::Closed);
-    assert!(end.is_none_or(|end| end + 1 == decoded.entries.len()), "something follows the end");
+    let end = decoded.items.iter().position(|item| *item == Item::Closed);
+    assert!(end.is_none_or(|end| end + 1 == decoded.items.len()), "something follows the end");
     let ends = ends(&file, &decoded);
     for cut in cuts(&ends, file.len(), how / 4) {
         check_cut(&file, cut, &ends, &decoded);
@@ -72,6 +69,7 @@ pub fn run(data: &[u8]) {
     }
     check_trickle(&file, &decoded, how / 4);
     check_again(&decoded);
+    check_restored(&decoded);
 }
 
 /// A file of `[a header's fields, frames…]`.
@@ -109,10 +107,10 @@ fn frames(mut bytes: &[u8]) -> Vec<u8> {
 fn check_memory(most: u64, decoded: &Decoded, length: usize) {
     let entries = match decoded.fault {
         Some(Fault::Damaged) => length / 2, // what was read of the frame is not in the result
-        Some(Fault::Short | Fault::Unreadable(_)) | None => decoded.entries.len(),
+        Some(Fault::Short | Fault::Unreadable(_)) | None => decoded.items.len(),
     };
     // twice, in a frame's list and in the file's, which grow by doubling
-    let allowed = LEAST + 8 * length + 6 * entries * size_of::<Entry>();
+    let allowed = LEAST + 8 * length + 6 * entries * size_of::<Item>();
     assert!(most <= allowed as u64, "{most} bytes for a file of {length}, {allowed} are allowed");
 }
 
@@ -120,13 +118,13 @@ fn check_memory(most: u64, decoded: &Decoded, length: usize) {
 fn ends(file: &[u8], decoded: &Decoded) -> Vec<(usize, usize)> {
     let mut reader = Reader::new(file).expect("a header");
     let at = |reader: &Reader<&[u8]>| usize::try_from(reader.length()).expect("a length");
-    let (mut ends, mut entries) = (vec![(at(&reader), 0)], Vec::new());
+    let (mut ends, mut items) = (vec![(at(&reader), 0)], Vec::new());
     while let Ok(Some(frame)) = reader.read() {
         assert!(!frame.is_empty(), "a frame holds something");
-        entries.extend(frame);
-        ends.push((at(&reader), entries.len()));
+        items.extend(frame);
+        ends.push((at(&reader), items.len()));
     }
-    assert_eq!((entries, reader.length()), (decoded.entries.clone(), decoded.length));
+    assert_eq!((items, reader.length()), (decoded.items.clone(), decoded.length));
     let is_whole = decoded.length == file.len() as u64;
     assert_eq!(decoded.fault.is_none(), is_whole, "{:?}", decoded.fault);
     ends
@@ -144,10 +142,10 @@ fn cuts(ends: &[(usize, usize)], length: usize, offset: usize) -> Vec<usize> {
 /// What is cut off within what can be read leaves the frames before the cut.
 fn check_cut(file: &[u8], cut: usize, ends: &[(usize, usize)], whole: &Decoded) {
     let before = ends.iter().rfind(|(end, _)| *end <= cut);
-    let &(end, entries) = before.expect("the header is before it");
+    let &(end, items) = before.expect("the header is before it");
     let decoded = decode(&file[..cut]).expect("a header");
     assert_eq!(decoded.length, end as u64);
-    assert_eq!(decoded.entries, whole.entries[..entries]);
+    assert_eq!(decoded.items, whole.items[..items]);
     match decoded.fault {
         None => assert_eq!(cut, end, "the cut wasn't noticed"),
         Some(Fault::Short) => assert_ne!(cut, end, "nothing is missing"),
@@ -160,24 +158,24 @@ fn check_trickle(file: &[u8], whole: &Decoded, pieces: usize) {
     let read = |fails_at| {
         let trickle = Trickle { rest: file, piece: 1 + pieces, left: fails_at, interrupted: false };
         let mut reader = Reader::new(trickle).ok()?;
-        let mut entries = Vec::new();
+        let mut items = Vec::new();
         loop {
             match reader.read() {
-                Ok(Some(frame)) => entries.extend(frame),
-                Ok(None) => return Some((entries, reader.length(), None)),
-                Err(fault) => return Some((entries, reader.length(), Some(fault))),
+                Ok(Some(frame)) => items.extend(frame),
+                Ok(None) => return Some((items, reader.length(), None)),
+                Err(fault) => return Some((items, reader.length(), Some(fault))),
             }
         }
     };
-    let (entries, length, fault) = read(usize::MAX).expect("a header");
-    assert_eq!((&entries, length), (&whole.entries, whole.length));
+    let (items, length, fault) = read(usize::MAX).expect("a header");
+    assert_eq!((&items, length), (&whole.items, whole.length));
     assert_eq!(fault.map(|it| it.to_string()), whole.fault.as_ref().map(ToString::to_string));
 
     let fails_at = file.len() * (1 + pieces) / 65;
-    let Some((entries, length, fault)) = read(fails_at) else {
+    let Some((items, length, fault)) = read(fails_at) else {
         return assert!(fails_at < HEAD.encode().len());
     };
-    assert!(whole.entries.starts_with(&entries) && length <= fails_at as u64);
+    assert!(whole.items.starts_with(&items) && length <= fails_at as u64);
     let is_before = fails_at as u64 <= whole.length;
     assert!(!is_before || matches!(fault, Some(Fault::Unreadable(_))), "{fault:?}");
 }
@@ -207,32 +205,67 @@ impl Read for Trickle<'_> {
 }
 
 /// What was read is good for what is made of it.
-fn check(entry: &Entry) {
-    let Entry::Change(change) = entry else { return };
-    assert!(!change.stream().as_str().is_empty());
+fn check(item: &Item) {
+    let Item::Entry(Entry { stream, change, .. }) = item else { return };
+    assert!(!stream.as_str().is_empty());
     match change {
-        Change::Began { epoch, .. } => check_epoch(epoch),
-        Change::Published(publication) => {
-            check_json(&publication.data);
-            if let Some(position) = &publication.position {
-                check_epoch(&position.epoch);
+        Change::Snapshot { epoch, .. } => check_epoch(epoch),
+        Change::Published { data, author, .. } => {
+            check_json(data);
+            author.iter().for_each(check_subscription);
+        }
+        Change::Whispered { whisper, author, .. } => {
+            check_json(&whisper.data);
+            author.iter().for_each(check_subscription);
+        }
+        Change::Kept { data, .. } => check_json(data),
+        Change::Joined { by, id, info, extra, .. } => {
+            check_subscription(by);
+            check_member(id, info, extra);
+        }
+        Change::Put { id, info, extra, .. } => check_member(id, info, extra),
+        Change::Record { owner, id, info, extra } => {
+            match owner {
+                Owner::Subscription { by, .. } => check_subscription(by),
+                Owner::Application { until } => assert_ne!(*until, Some(0), "that is for good"),
+                Owner::Orphan { .. } => {}
             }
+            check_member(id, info, extra);
         }
-        Change::Joined { identifier, id, info, .. } => {
-            check_identifier(identifier);
-            check_json(info);
-            assert!(!id.as_str().is_empty());
+        Change::Left { by, id } => {
+            check_subscription(by);
+            id.iter().for_each(check_id);
         }
-        Change::Subscribed { identifier, .. }
-        | Change::Unsubscribed { identifier, .. }
-        | Change::Left { identifier, .. }
-        | Change::Resumed { identifier, .. } => check_identifier(identifier),
-        Change::Put { id, info, .. } => {
-            check_json(info);
-            assert!(!id.as_str().is_empty());
+        Change::Subscribed { by, .. }
+        | Change::Unsubscribed { by }
+        | Change::Ended { by, .. }
+        | Change::Lapsed { by }
+        | Change::Resumed { from: by, .. }
+        | Change::Resumable { by, .. } => check_subscription(by),
+        Change::Kicked { id } | Change::Expired { id, .. } | Change::Noted { id, .. } => {
+            check_id(id);
         }
-        Change::Gone { id, .. } | Change::Withdrawn { id, .. } => assert!(!id.as_str().is_empty()),
-        Change::Forgotten { .. } | Change::JournalTruncated { .. } => {}
+        Change::Began { .. }
+        | Change::Forgotten { .. }
+        | Change::Arrived
+        | Change::Restarted { .. } => {}
+    }
+}
+
+fn check_subscription(by: &Subscription) {
+    check_identifier(&by.identifier);
+}
+
+fn check_id(id: &PresenceId) {
+    assert!(!id.as_str().is_empty());
+}
+
+fn check_member(id: &PresenceId, info: &RawJson, extra: &Extra) {
+    check_id(id);
+    check_json(info);
+    if let Some(extra) = extra {
+        let json: serde_json::Value = serde_json::from_str(extra.as_str()).expect("JSON");
+        assert!(json.is_object() && extra.as_str().starts_with('{'));
     }
 }
 
@@ -255,24 +288,75 @@ fn check_epoch(epoch: &Epoch) {
 /// It is written as what it was read as.
 fn check_again(decoded: &Decoded) {
     let mut file = decoded.header.encode();
-    let turns = decoded.entries.chunk_by(|a, b| change(a).is_some() && change(b).is_some());
+    let turns = decoded.items.chunk_by(|a, b| entry(a).is_some() && entry(b).is_some());
     for turn in turns {
         match &turn[0] {
-            Entry::Change(_) => encode(turn.iter().filter_map(change), &mut file),
-            Entry::Complete { forgotten } => encode_complete(*forgotten, &mut file),
-            Entry::WithoutHistory => encode_without_history(&mut file),
-            Entry::Closed => encode_closed(&mut file),
+            Item::Entry(_) => encode(turn.iter().filter_map(entry), &mut file),
+            mark @ (Item::Complete { .. } | Item::WithoutHistory | Item::Closed) => {
+                encode_mark(mark, &mut file);
+            }
         }
     }
     let again = decode(&file).expect("a header");
     assert!(again.fault.is_none(), "{:?}", again.fault);
     assert_eq!(again.length, file.len() as u64);
-    assert_eq!((again.header, &again.entries), (decoded.header, &decoded.entries));
+    assert_eq!((again.header, &again.items), (decoded.header, &decoded.items));
 }
 
-fn change(entry: &Entry) -> Option<&Change> {
-    match entry {
-        Entry::Change(change) => Some(change),
-        Entry::Complete { .. } | Entry::WithoutHistory | Entry::Closed => None,
+fn entry(item: &Item) -> Option<&Entry> {
+    match item {
+        Item::Entry(entry) => Some(entry),
+        Item::Complete { .. } | Item::WithoutHistory | Item::Closed => None,
     }
+}
+
+const UNIX: u64 = 1_700_000_000_000;
+
+/// A shard takes all of it up, and another one the streams that this one has then.
+fn check_restored(decoded: &Decoded) {
+    let mut streams: Vec<(&StreamName, Vec<Entry>)> = Vec::new();
+    for entry in decoded.items.iter().filter_map(entry) {
+        match streams.iter_mut().find(|(name, _)| *name == &entry.stream) {
+            Some((_, entries)) => entries.push(entry.clone()),
+            None => streams.push((&entry.stream, vec![entry.clone()])),
+        }
+    }
+    let ttl = Duration::from_secs(60);
+    let history = HistorySettings { limit: 3, ttl, max_bytes: 1 << 20 };
+    let resume = ResumeSettings { ttl, longest_doubt: Duration::from_secs(1) };
+    let settings = Settings {
+        presence_ttl: ttl,
+        occupancy_interval: ttl,
+        resume,
+        max_members: usize::MAX,
+        max_records: usize::MAX,
+        max_answer: usize::MAX,
+        history,
+        log: decoded.header.log,
+    };
+    let now = Clock::new().now();
+    let at = Restoring { unix: UNIX, complete: true, has_history: true, now };
+    let mut first: Shard<()> = Shard::new(settings, now);
+    first.keep_entries();
+    let names: Vec<&StreamName> = streams.iter().map(|(name, _)| *name).collect();
+    for (_, entries) in streams {
+        first.restore(entries, at);
+    }
+    let mut second: Shard<()> = Shard::new(settings, now);
+    let (snapshot, end) = first.commit(|_| ()).snapshot(0, usize::MAX);
+    assert_eq!(end, None);
+    for name in names {
+        let of_stream = snapshot.iter().filter(|entry| entry.stream == *name);
+        second.restore(of_stream.cloned().collect::<Vec<_>>(), at);
+        let (first, second) = (first.commit(|_| ()), second.commit(|_| ()));
+        assert_eq!(first.members(name), second.members(name));
+        assert_eq!(first.publications(name), second.publications(name));
+    }
+    assert_eq!(first.totals(), second.totals());
+    for shard in [&mut first, &mut second] {
+        while let Some(due) = shard.poll_timeout().filter(|due| *due <= now + 2 * ttl) {
+            shard.handle_timeout(due);
+        }
+    }
+    assert_eq!(first.totals(), second.totals());
 }

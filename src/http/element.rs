@@ -274,7 +274,7 @@ mod tests {
             (&with(r#""broadcast_type":{}"#), "`meta.broadcast_type` is an object: send a string"),
             (&with(r#""broadcast_type":"ping""#), "take another name"),
             (r#"[{"stream":"a","data":"1"},{"stream":5}]"#, "element 1"),
-            (r#"{"command":"dance"}"#, "no command"),
+            (r#"{"command":"dance"}"#, "unknown command"),
             (r#"{"command":"disconnect"}"#, "`payload` is missing"),
             (
                 r#"{"command":"disconnect","payload":["a"]}"#,

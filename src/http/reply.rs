@@ -7,8 +7,8 @@ use warp::reply::Response;
 
 use crate::config::Secret;
 use crate::filters::MethodNotAllowed;
+use crate::log::Void;
 use crate::node::Stopped;
-use crate::shard::Full;
 use crate::telemetry::metrics::HTTP_REQUESTS;
 
 /// A refused request.
@@ -40,7 +40,7 @@ pub(super) enum Refusal {
     #[error("no such member: nobody is present under this id")]
     Absent,
     #[error(transparent)]
-    Full(#[from] Full),
+    Void(#[from] Void),
     #[error(transparent)]
     Method(#[from] MethodNotAllowed),
 }
@@ -55,7 +55,7 @@ impl Refusal {
             Self::Stopping | Self::Dashboards(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Origin | Self::OtherHost => StatusCode::FORBIDDEN,
             Self::NotFound(_) | Self::Absent => StatusCode::NOT_FOUND,
-            Self::Full(_) => StatusCode::CONFLICT,
+            Self::Void(_) => StatusCode::CONFLICT,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
         }
     }

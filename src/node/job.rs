@@ -6,8 +6,9 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::question::Question;
+use crate::log::Void;
 use crate::outbound::Recipient;
-use crate::shard::{Full, Input, Placed, Put, SubscriberKey};
+use crate::shard::{Input, Placed, Put, SubscriberKey};
 use crate::types::{
     Listed, MemberList, MemberRecords, PresenceId, Publication, RecordList, SessionId, StreamName,
 };
@@ -34,7 +35,7 @@ pub(super) enum Job {
     Put {
         stream: StreamName,
         put: Put,
-        answer: oneshot::Sender<Result<Placed, Full>>,
+        answer: oneshot::Sender<Result<Placed, Void>>,
     },
     /// Answered with the number of removed records.
     Kick {

@@ -8,10 +8,11 @@ use foldhash::fast::FixedState;
 use tokio::sync::{mpsc, oneshot};
 
 use super::job::{Ended, Job, Presence, Resume};
+use crate::log::Void;
 use crate::outbound::Recipient;
 use crate::protocol;
 use crate::session::Session;
-use crate::shard::{Full, Input, Placed, Put, SubscriberKey};
+use crate::shard::{Input, Placed, Put, SubscriberKey};
 use crate::types::{MemberRecords, PresenceId, Publication, RecordList, StreamName};
 
 /// The shards' queues. A stream belongs to one shard, so the inputs of one sender to a stream are
@@ -148,7 +149,7 @@ impl Router {
     }
 
     /// Puts a record of the application.
-    pub async fn put(&self, stream: StreamName, put: Put) -> Result<Result<Placed, Full>, Stopped> {
+    pub async fn put(&self, stream: StreamName, put: Put) -> Result<Result<Placed, Void>, Stopped> {
         self.ask(stream, |stream, answer| Job::Put { stream, put, answer }).await
     }
 

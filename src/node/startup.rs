@@ -32,13 +32,12 @@ pub struct Startup {
 }
 
 impl Startup {
-    /// Shards without streams, with seeds of their own and a share of the memory each.
+    /// Shards without streams, with a share of the memory each.
     pub fn empty(shards: usize, settings: Settings, now: Instant) -> Self {
         let count = shards.max(1);
-        let shards = (0..count).map(|number| {
+        let shards = (0..count).map(|_| {
             let mut settings = settings;
             settings.history.max_bytes /= count;
-            settings.seed = settings.seed.wrapping_add(number as u64);
             (Shard::new(settings, now), None)
         });
         Self { shards: shards.collect(), settings, sessions: Vec::new() }
@@ -59,19 +58,21 @@ impl Startup {
         let has_history = complete && loaded.has_history && settings.history.limit > 0;
         let forgotten = if has_history { loaded.forgotten } else { unix };
         for ((shard, log), kept) in startup.shards.iter_mut().zip(logs) {
-            shard.keep_changes();
+            shard.keep_entries();
+            shard.restore_position(loaded.next);
             shard.restore_forgotten(forgotten);
             *log = Some(kept);
         }
         let count = startup.shards.len();
-        for (stream, changes) in loaded.streams {
+        for (stream, entries) in loaded.streams {
             if let Some((shard, _)) = startup.shards.get_mut(shard_of(&stream, count)) {
-                shard.restore(changes, Restoring { unix, complete, has_history, now });
+                shard.restore(entries, Restoring { unix, complete, has_history, now });
             }
         }
         let mut sessions: HashMap<SessionId, Session, RandomState> = HashMap::default();
-        for (shard, _) in &mut startup.shards {
-            shard.take_changes(); // all of it is written anew
+        for (shard, log) in &mut startup.shards {
+            // until all is written anew, it is the restart that what comes next builds on
+            shard.commit(|entries| log.iter_mut().for_each(|log| log.append(entries, now)));
             shard.take_counts();
             for (stream, key, grant) in shard.resumable() {
                 let identifier = key.group.identifier.clone();

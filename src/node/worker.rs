@@ -20,7 +20,7 @@ use super::timer::Timer;
 use crate::clock::Clock;
 use crate::outbound::{Ping, Recipient};
 use crate::protocol;
-use crate::shard::{Delivery, End, FanOut, Input, Shard};
+use crate::shard::{Delivery, End, FanOut, Input, Output, Shard};
 use crate::state::Log;
 use crate::telemetry::Instruments;
 use crate::types::{GroupKey, ServerMessage, Watch};
@@ -41,8 +41,8 @@ const REPLY_BYTES_A_TURN: usize = 1024 * 1024;
 /// Replies to one subscriber go in one write up to here.
 const REPLIES_A_WRITE: usize = 64 * 1024;
 
-/// How many changes are written of the streams, when all are, before other tasks get their turn.
-const CHANGES_A_TURN: usize = 1024;
+/// How many entries are written of the streams, when all are, before other tasks get their turn.
+const ENTRIES_A_TURN: usize = 1024;
 
 /// How many bytes the names of a subscription may have that are repeated in one write. What is said is
 /// bounded by the shard; a name can be far longer than that.
@@ -122,6 +122,7 @@ impl Worker {
             }
             stopping = stop.is_cancelled();
             let now = self.clock.now();
+            self.shard.set_unix(unix_millis(&self.clock));
             self.unyielded = 0;
             for job in jobs.drain(..) {
                 self.apply(job, now);
@@ -143,9 +144,14 @@ impl Worker {
             behind = self.reply(now) || self.fan_out(now);
             behind |= self.shard.is_expiring();
             behind |= self.write_streams(now);
-            self.onlookers.tell(&mut self.shard);
+            self.tell_onlookers(now);
             self.meter.count(&mut self.shard, &self.queue, &self.clock);
         }
+    }
+
+    fn tell_onlookers(&mut self, now: Instant) {
+        let Self { shard, log, onlookers, .. } = self;
+        onlookers.tell(&mut commit(shard, log.as_mut(), now));
     }
 
     /// Waits for inputs, for a deadline or for the stop.
@@ -176,19 +182,13 @@ impl Worker {
         }
     }
 
-    /// Writes what has changed, before anyone is told of it: then the end of this process loses
-    /// nothing that anyone knows.
-    fn keep(&mut self, now: Instant) {
-        let Some(log) = &mut self.log else { return };
-        let changes = self.shard.take_changes();
-        if !changes.is_empty() {
-            log.append(&changes, now);
-        }
+    fn output(&mut self, now: Instant) -> Output<'_, Recipient> {
+        commit(&mut self.shard, self.log.as_mut(), now)
     }
 
     /// Writes some of the streams to a log that begins; whether there are more.
     fn write_streams(&mut self, now: Instant) -> bool {
-        self.keep(now);
+        self.output(now);
         let Some(log) = &mut self.log else { return false };
         if log.wants_snapshot(now) {
             log.begin_snapshot(now);
@@ -197,11 +197,11 @@ impl Worker {
         if !log.is_in_snapshot() {
             return false;
         }
-        let (changes, next) = self.shard.snapshot(self.written, CHANGES_A_TURN);
-        log.append(&changes, now);
+        let (entries, next) = self.shard.commit(|_| ()).snapshot(self.written, ENTRIES_A_TURN);
+        log.append(&entries, now);
         self.written = next.unwrap_or_default();
         if next.is_none() {
-            log.end_snapshot(self.shard.forgotten(), now);
+            log.end_snapshot(self.shard.forgotten(), self.shard.next_position(), now);
         }
         log.is_in_snapshot()
     }
@@ -216,35 +216,31 @@ impl Worker {
             Job::Input(_, Input::Command { recipient, command, .. })
                 if command.is_question() && recipient.closing().is_some() => {}
             Job::Input(stream, input) => self.shard.handle(&stream, input, now),
+            // whoever asked may be gone
             Job::Presence { stream, records, answer } => {
-                self.keep(now);
+                let output = self.output(now);
                 let presence = Presence {
-                    total: self.shard.member_count(&stream),
-                    members: records.then(|| self.shard.members(&stream)),
+                    total: output.member_count(&stream),
+                    members: records.then(|| output.members(&stream)),
                 };
-                drop(answer.send(presence)); // whoever asked may be gone
+                drop(answer.send(presence));
             }
             Job::Records { stream, answer } => {
-                self.keep(now);
-                answer.send(self.shard.records(&stream)).ok(); // whoever asked may be gone
+                answer.send(self.output(now).records(&stream)).ok();
             }
             Job::Member { stream, id, answer } => {
-                self.keep(now);
-                answer.send(self.shard.member(&stream, &id)).ok(); // whoever asked may be gone
+                answer.send(self.output(now).member(&stream, &id)).ok();
             }
             Job::Put { stream, put, answer } => {
                 let placed = self.shard.put(&stream, put, now);
-                self.keep(now);
-                answer.send(placed).ok(); // whoever asked may be gone
+                answer.send(self.output(now).open(placed)).ok();
             }
             Job::Kick { stream, id, answer } => {
                 let records = self.shard.kick(&stream, &id, now);
-                self.keep(now);
-                answer.send(records).ok(); // whoever asked may be gone
+                answer.send(self.output(now).open(records)).ok();
             }
             Job::History { stream, answer } => {
-                self.keep(now);
-                drop(answer.send(self.shard.publications(&stream))); // likewise
+                drop(answer.send(self.output(now).publications(&stream)));
             }
             Job::Ended(Ended { stream, key, outbox, at, resumable, goodbye }) => {
                 if goodbye.is_some() {
@@ -258,19 +254,20 @@ impl Worker {
             }
             Job::Forget { stream, key } => self.shard.forget_parked(&stream, &key),
             Job::Question(question) => {
-                self.keep(now);
-                self.onlookers.answer(question, &mut self.shard, self.meter.tally(), now);
+                let Self { shard, log, onlookers, meter, .. } = self;
+                let output = commit(shard, log.as_mut(), now);
+                onlookers.answer(question, output, meter.tally(), now);
             }
             Job::Settle { answer } => {
-                self.keep(now);
-                answer.send(()).ok(); // whoever asked may be gone
+                self.output(now);
+                answer.send(()).ok();
             }
             Job::Resume { stream, resume: Resume { from, to, recipient }, answer } => {
                 let fits = |bytes| recipient.reserve(bytes);
                 let to = (to, Recipient::clone(&recipient));
                 let resumed = self.shard.resume(&stream, &from, to, fits, now);
                 while self.reply(now) {}
-                answer.send(resumed).ok(); // whoever asked may be gone
+                answer.send(self.output(now).open(resumed)).ok();
             }
         }
     }
@@ -278,12 +275,11 @@ impl Worker {
     /// Tells single subscribers what is theirs, small replies to one of them in one write, and no
     /// more than a turn's worth; whether there are more.
     fn reply(&mut self, now: Instant) -> bool {
-        self.keep(now);
         let mut to: Option<Recipient> = None;
         let mut events = false;
         let (mut replies, mut bytes) = (0, 0);
         while replies < REPLIES_A_TURN && bytes < REPLY_BYTES_A_TURN {
-            let Some(delivery) = self.shard.poll_reply() else {
+            let Some(delivery) = self.output(now).poll_reply() else {
                 break;
             };
             let Delivery { recipient, group, messages, reference } = delivery;
@@ -343,10 +339,9 @@ impl Worker {
 
     /// Tells a turn's number of subscribers what they lack; whether there are more.
     fn fan_out(&mut self, now: Instant) -> bool {
-        self.keep(now);
         let mut left = SOCKETS_A_TURN;
         while left > 0 {
-            let Some(slice) = self.shard.poll_fan_out(left, now) else { return false };
+            let Some(slice) = self.output(now).poll_fan_out(left, now) else { return false };
             left -= slice.recipients.len().min(left);
             self.send_slice(slice, now);
         }
@@ -434,4 +429,22 @@ impl Worker {
         }
         self.empty_buffer();
     }
+}
+
+/// What a shard has to say, once what has happened is written: then the end of this process loses
+/// nothing that anyone knows.
+fn commit<'a>(
+    shard: &'a mut Shard<Recipient>,
+    log: Option<&mut Log>,
+    now: Instant,
+) -> Output<'a, Recipient> {
+    shard.commit(|entries| {
+        if let Some(log) = log {
+            log.append(entries, now);
+        }
+    })
+}
+
+fn unix_millis(clock: &Clock) -> u64 {
+    u64::try_from(clock.unix().as_millis()).unwrap_or(u64::MAX)
 }

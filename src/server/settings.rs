@@ -5,14 +5,15 @@ use std::io;
 use super::error::Error;
 use super::room::Room;
 use crate::config::{Config, TimestampPrecision};
+use crate::log::LogId;
 use crate::net::{ConnectionLimits, Settings};
 use crate::protocol::action_cable::{Parameters, PingPrecision};
 use crate::shard;
 
 /// The shards' settings.
 pub(super) fn shards(config: &Config) -> Result<shard::Settings, Error> {
-    let mut seed = [0; 8];
-    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    let mut log = [0; 8];
+    getrandom::fill(&mut log).map_err(io::Error::other)?;
     Ok(shard::Settings {
         max_members: config.max_members.unwrap_or(usize::MAX),
         max_records: config.limits.records,
@@ -31,7 +32,7 @@ pub(super) fn shards(config: &Config) -> Result<shard::Settings, Error> {
             ttl: config.history_ttl,
             max_bytes: config.history_max_bytes,
         },
-        seed: u64::from_ne_bytes(seed),
+        log: LogId(u64::from_ne_bytes(log)),
     })
 }
 

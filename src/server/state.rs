@@ -14,7 +14,7 @@ use crate::telemetry::Instruments;
 pub(super) fn begin(
     config: &Config,
     shards: usize,
-    settings: Settings,
+    mut settings: Settings,
     clock: &Clock,
     instruments: &Arc<Instruments>,
 ) -> Result<(Startup, Option<KeeperGuard>), Error> {
@@ -27,7 +27,10 @@ pub(super) fn begin(
         tracing::warn!("{warning}");
     }
     let has_history = settings.history.limit > 0;
-    let (logs, keeper) = state.begin(shards, has_history, instruments, now);
+    let is_whole = loaded.ending != Ending::Incomplete && loaded.has_history;
+    // else clients may know of entries that are lost, and what is named after theirs must be another's
+    settings.log = loaded.log.filter(|_| is_whole).unwrap_or(settings.log);
+    let (logs, keeper) = state.begin(shards, has_history, settings.log, instruments, now);
     let keeping = keeper.every(config.state_interval)?;
     let before = match loaded.ending {
         Ending::Clean if loaded.streams.is_empty() => "clean shutdown, nothing kept",

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use super::directory::{Directory, MarkName, Name};
 use super::format::Boot;
 use super::load::Earlier;
+use crate::log::LogId;
 use crate::telemetry::Instruments;
 
 /// What the logs of a run and its keeper have in common.
@@ -22,6 +23,8 @@ pub(super) struct Disk {
     pub(super) directory: Directory,
     pub(super) boot: Boot,
     pub(super) run: u64,
+    /// The log that this run's entries belong to.
+    pub(super) log: LogId,
     /// Whether publications are kept at all in this run.
     pub(super) has_history: bool,
     pub(super) instruments: Arc<Instruments>,

@@ -15,9 +15,9 @@ use std::io::BufReader;
 use indexmap::IndexMap;
 
 use super::directory::{Directory, MarkName, Name};
-use super::format::{Basis, Boot, Entry, Fault, Header, HeaderError, Mark, Reader};
-use crate::log::Change;
-use crate::types::{PresenceId, StreamName};
+use super::format::{Basis, Boot, Fault, Header, HeaderError, Item, Mark, Reader};
+use crate::log::{Change, Entry, LogId, Position};
+use crate::types::{MemberEvent, PresenceId, StreamName};
 
 /// How much is read at once, in bytes.
 const BUFFER: usize = 256 * 1024;
@@ -25,8 +25,12 @@ const BUFFER: usize = 256 * 1024;
 /// What is known from before.
 #[derive(Debug)]
 pub struct Loaded {
-    /// Each stream's changes in order, from a [`Change::Began`] on.
-    pub streams: IndexMap<StreamName, Vec<Change>>,
+    /// The log that all entries belong to, if it can go on: all of it is here that anyone was told.
+    pub log: Option<LogId>,
+    /// The position after all entries of what is here.
+    pub next: Position,
+    /// Each stream's entries in order, from a [`Change::Snapshot`] or [`Change::Began`] on.
+    pub streams: IndexMap<StreamName, Vec<Entry>>,
     /// When the newest publication of a stream that isn't here was made, in milliseconds of the
     /// Unix epoch; 0 if there was none.
     pub forgotten: u64,
@@ -43,11 +47,12 @@ impl Loaded {
     /// Takes the members of some presence ids out, as if they had left; whether there were any.
     pub fn take_out(&mut self, is_theirs: impl Fn(&PresenceId) -> bool) -> bool {
         let mut found = false;
-        for change in self.streams.values_mut().flatten() {
-            if let Change::Joined { stream, id, .. } | Change::Put { stream, id, .. } = change
+        for entry in self.streams.values_mut().flatten() {
+            if let Change::Joined { id, .. } | Change::Put { id, .. } | Change::Record { id, .. } =
+                &entry.change
                 && is_theirs(id)
             {
-                *change = Change::Gone { stream: stream.clone(), id: id.clone() };
+                entry.change = Change::Noted { id: id.clone(), event: MemberEvent::Left };
                 found = true;
             }
         }
@@ -94,7 +99,7 @@ struct Run {
 struct Read {
     name: Name,
     header: Header,
-    entries: Vec<Entry>,
+    items: Vec<Item>,
     length: u64,
     fault: Option<Fault>,
     /// Whether nothing before it is needed.
@@ -112,6 +117,8 @@ pub(super) fn load(directory: &Directory, boot: Boot) -> std::io::Result<(Loaded
         files: names.iter().map(|&name| Earlier { name, damaged: false }).collect(),
         marks: marks.iter().map(|&name| (name, directory.read_mark(name))).collect(),
         loaded: Loaded {
+            log: None,
+            next: Position(1),
             streams: IndexMap::new(),
             forgotten: 0,
             has_history: true,
@@ -166,7 +173,10 @@ impl Loader<'_> {
                     continue;
                 }
                 Err(
-                    reason @ (HeaderError::Foreign | HeaderError::Newer(_) | HeaderError::Damaged),
+                    reason @ (HeaderError::Foreign
+                    | HeaderError::Older(_)
+                    | HeaderError::Newer(_)
+                    | HeaderError::Damaged),
                 ) => {
                     self.set_aside(name, &reason.to_string());
                     continue;
@@ -187,20 +197,20 @@ impl Loader<'_> {
     fn read(&self, name: Name) -> Result<Read, HeaderError> {
         let file = self.directory.read(name).map_err(HeaderError::Unreadable)?;
         let mut reader = Reader::new(BufReader::with_capacity(BUFFER, file))?;
-        let mut entries = Vec::new();
+        let mut items = Vec::new();
         let fault = loop {
             match reader.read() {
-                Ok(Some(frame)) => entries.extend(frame),
+                Ok(Some(frame)) => items.extend(frame),
                 Ok(None) => break None,
                 Err(fault) => break Some(fault),
             }
         };
         let (header, length) = (*reader.header(), reader.length());
-        let whole = |entry: &Entry| matches!(entry, Entry::Complete { .. });
-        let complete = header.basis == Basis::Nothing || entries.iter().any(whole);
-        let blank = entries.iter().all(|entry| *entry == Entry::WithoutHistory);
-        let closed = entries.last() == Some(&Entry::Closed);
-        Ok(Read { name, header, entries, length, fault, complete, blank, closed })
+        let whole = |item: &Item| matches!(item, Item::Complete { .. });
+        let complete = header.basis == Basis::Nothing || items.iter().any(whole);
+        let blank = items.iter().all(|item| *item == Item::WithoutHistory);
+        let closed = items.last() == Some(&Item::Closed);
+        Ok(Read { name, header, items, length, fault, complete, blank, closed })
     }
 
     fn apply_run(&mut self, run: Run, ended_in: Boot, has_base: bool) {
@@ -229,8 +239,9 @@ impl Loader<'_> {
                     break; // what comes after a gap makes no sense, unless all is written anew
                 }
             }
-            for entry in std::mem::take(&mut read.entries) {
-                self.apply(entry);
+            let log = read.header.log;
+            for item in std::mem::take(&mut read.items) {
+                self.apply(item, log);
             }
             before = Some(read);
         }
@@ -239,26 +250,31 @@ impl Loader<'_> {
         }
     }
 
-    fn apply(&mut self, entry: Entry) {
-        let streams = &mut self.loaded.streams;
-        match entry {
-            Entry::Change(Change::Forgotten { stream, lost }) => {
-                streams.swap_remove(&stream);
-                self.loaded.forgotten = self.loaded.forgotten.max(lost);
-            }
-            Entry::Change(change @ Change::Began { .. }) => {
-                streams.insert(change.stream().clone(), vec![change]);
-            }
-            Entry::Change(change) => {
-                if let Some(changes) = streams.get_mut(change.stream()) {
-                    changes.push(change);
+    fn apply(&mut self, item: Item, log: LogId) {
+        let loaded = &mut self.loaded;
+        match item {
+            Item::Entry(entry) => {
+                if loaded.log.is_some_and(|before| before != log) {
+                    loaded.ending = Ending::Incomplete; // what was lost was told of in the other log
+                }
+                loaded.log = Some(log);
+                loaded.next = loaded.next.max(entry.position.next());
+                let stream = entry.stream.clone();
+                if let Change::Forgotten { lost } = entry.change {
+                    loaded.streams.swap_remove(&stream);
+                    loaded.forgotten = loaded.forgotten.max(lost);
+                } else if let Change::Snapshot { .. } | Change::Began { .. } = entry.change {
+                    loaded.streams.insert(stream, vec![entry]);
+                } else if let Some(entries) = loaded.streams.get_mut(&stream) {
+                    entries.push(entry);
                 }
             }
-            Entry::Complete { forgotten } => {
-                self.loaded.forgotten = self.loaded.forgotten.max(forgotten);
+            Item::Complete { forgotten, next } => {
+                loaded.forgotten = loaded.forgotten.max(forgotten);
+                loaded.next = loaded.next.max(next);
             }
-            Entry::WithoutHistory => self.loaded.has_history = false,
-            Entry::Closed => {}
+            Item::WithoutHistory => loaded.has_history = false,
+            Item::Closed => {}
         }
     }
 

@@ -1,4 +1,4 @@
-//! A shard's log: the changes it applied, written before anyone is told of them.
+//! A shard's log: the entries it applied, written before anyone is told of them.
 //!
 //! ```text
 //! append ── one write ──→ file of this generation, then the mark    in the shard's turn
@@ -22,9 +22,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::directory::{MarkName, Name};
-use super::format::{self, Basis, Header, Mark};
+use super::format::{self, Basis, Header, Item, Mark};
 use super::keeper::{Disk, Written};
-use crate::log::Change;
+use crate::log::{Entry, Position};
 
 /// A file below this is not worth a snapshot.
 const SMALL: u64 = 16 * 1024 * 1024;
@@ -92,9 +92,9 @@ impl Log {
 
     /// Writes what was applied, in one write. What doesn't reach the file is lost with all that
     /// was there, until the next snapshot.
-    pub fn append<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>, now: Instant) {
+    pub fn append(&mut self, entries: &[Entry], now: Instant) {
         if matches!(self.mode, Mode::Writing(_)) {
-            format::encode(changes, &mut self.buffer);
+            format::encode(entries, &mut self.buffer);
             self.write(now);
         }
     }
@@ -125,7 +125,7 @@ impl Log {
     }
 
     /// Whether a snapshot is under way: each stream is to be appended as if it began now, a
-    /// [`Change::Began`] first, and then [`Self::end_snapshot`] called. A log that begins on top of
+    /// [`Change::Snapshot`](crate::log::Change::Snapshot) first, and then [`Self::end_snapshot`] called. A log that begins on top of
     /// earlier ones begins like that.
     pub fn is_in_snapshot(&self) -> bool {
         matches!(&self.mode, Mode::Writing(Writing { snapshot: true, .. }))
@@ -159,12 +159,13 @@ impl Log {
     }
 
     /// Ends a snapshot: all streams have been appended. `forgotten` is when the newest publication
-    /// of a stream that isn't there was made, in milliseconds of the Unix epoch.
-    pub fn end_snapshot(&mut self, forgotten: u64, now: Instant) {
+    /// of a stream that isn't there was made, in milliseconds of the Unix epoch, and `next` the position
+    /// of the entry after all that have been.
+    pub fn end_snapshot(&mut self, forgotten: u64, next: Position, now: Instant) {
         if !self.is_in_snapshot() {
             return; // it failed meanwhile
         }
-        format::encode_complete(forgotten, &mut self.buffer);
+        format::encode_mark(&Item::Complete { forgotten, next }, &mut self.buffer);
         self.write(now);
         if let Mode::Writing(writing) = &mut self.mode {
             writing.snapshot = false;
@@ -179,7 +180,7 @@ impl Log {
         if self.is_failing() {
             return;
         }
-        format::encode_closed(&mut self.buffer);
+        format::encode_mark(&Item::Closed, &mut self.buffer);
         self.write(now);
         let files = self.disk.tail(self.shard, |tail| tail.files.clone()).unwrap_or_default();
         let synced = files.iter().try_for_each(|written| written.file.sync_all());
@@ -230,11 +231,18 @@ impl Log {
         self.generation += 1;
         let generation = self.generation;
         let name = Name { run, shard, generation };
-        let header =
-            Header { boot: disk.boot, run, shards: disk.shards(), shard, generation, basis };
+        let header = Header {
+            boot: disk.boot,
+            run,
+            shards: disk.shards(),
+            shard,
+            generation,
+            basis,
+            log: disk.log,
+        };
         let mut header = header.encode();
         if !disk.has_history {
-            format::encode_without_history(&mut header);
+            format::encode_mark(&Item::WithoutHistory, &mut header);
         }
         let file = disk.directory.create(name)?;
         let length = header.len() as u64;

@@ -38,6 +38,7 @@ pub use keeper::{Keeper, KeeperGuard};
 pub use load::{Ending, Loaded};
 pub use log::Log;
 
+use crate::log::LogId;
 use crate::telemetry::Instruments;
 use directory::Directory;
 use format::Basis;
@@ -76,6 +77,7 @@ impl State {
         self,
         shards: usize,
         has_history: bool,
+        log: LogId,
         instruments: &Arc<Instruments>,
         now: Instant,
     ) -> (Vec<Log>, Keeper) {
@@ -90,6 +92,7 @@ impl State {
             directory,
             boot,
             run: before.run.saturating_add(1),
+            log,
             has_history,
             instruments: Arc::clone(instruments),
             earlier: Mutex::new(before.files),
@@ -112,7 +115,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (state, _) = State::open(dir.path(), Boot::from_bits(1)).unwrap();
         #[expect(clippy::disallowed_methods, reason = "any instant will do")]
-        let (logs, keeper) = state.begin(3, true, &Arc::new(Instruments::new()), Instant::now());
+        let (logs, keeper) =
+            state.begin(3, true, LogId(1), &Arc::new(Instruments::new()), Instant::now());
         assert_eq!(logs.len(), 3);
         for tail in &keeper.disk.tails {
             assert!(tail.lock().files.iter().all(|file| file.synced == Some(file.length)));

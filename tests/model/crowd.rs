@@ -170,7 +170,7 @@ impl Crowd {
     }
 
     fn replies(&mut self) {
-        while let Some(delivery) = self.shard.poll_reply() {
+        while let Some(delivery) = self.shard.commit(|_| ()).poll_reply() {
             for message in &delivery.messages {
                 self.receive(delivery.recipient, message);
             }
@@ -179,7 +179,9 @@ impl Crowd {
 
     /// Whether there was one.
     fn slice(&mut self, most: usize) -> bool {
-        let Some(slice) = self.shard.poll_fan_out(most, self.now) else { return false };
+        let Some(slice) = self.shard.commit(|_| ()).poll_fan_out(most, self.now) else {
+            return false;
+        };
         for (recipient, has) in slice.recipients {
             for message in &slice.messages[has..] {
                 self.receive(recipient, message);
@@ -208,7 +210,7 @@ impl Crowd {
             let most = 1 + self.random.below(9);
             self.slice(most)
         } {}
-        let members = self.shard.members(&self.stream);
+        let members = self.shard.commit(|_| ()).members(&self.stream);
         for place in self.places.iter().flatten() {
             if let Some(view) = &self.views[place.recipient as usize] {
                 assert_eq!(*view, **members);
@@ -226,7 +228,7 @@ impl Crowd {
             let input = Input::Ended { key: place.key, end: End::at(self.now) };
             self.shard.handle(&self.stream, input, self.now);
         }
-        assert!(!self.shard.members(&self.stream).is_empty());
+        assert!(!self.shard.commit(|_| ()).members(&self.stream).is_empty());
         self.now += TTL;
         self.shard.handle_timeout(self.now);
         assert_eq!(self.shard.totals(), Totals::default());

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
+use broker::log::LogId;
 use broker::protocol::action_cable;
 use broker::shard::{
     Delivery, End, FanOut, GroupKey, HistorySettings, Input, ResumeSettings, Settings, Shard,
@@ -141,7 +142,7 @@ impl World {
             max_records: usize::MAX,
             max_answer: usize::MAX,
             history: settings,
-            seed: 7,
+            log: LogId(7),
         };
         let start = Clock::new().now();
         Self {
@@ -366,7 +367,9 @@ impl World {
     }
 
     fn take_replies(&mut self) {
-        while let Some(Delivery { recipient, messages, .. }) = self.shard.poll_reply() {
+        while let Some(Delivery { recipient, messages, .. }) =
+            self.shard.commit(|_| ()).poll_reply()
+        {
             for message in &messages {
                 self.receive(recipient as usize, message);
             }
@@ -376,8 +379,9 @@ impl World {
     fn fan_out(&mut self, slices: usize) {
         self.take_replies();
         for _ in 0..slices {
+            let now = self.instant();
             let Some(FanOut { messages, recipients, .. }) =
-                self.shard.poll_fan_out(2, self.instant())
+                self.shard.commit(|_| ()).poll_fan_out(2, now)
             else {
                 let mut held = self.followings.iter().filter(|following| following.is_held);
                 assert!(held.all(|f| f.received == f.told.len()), "something was not told");
@@ -424,7 +428,7 @@ fn weights() -> (usize, usize) {
         max_records: usize::MAX,
         max_answer: usize::MAX,
         history,
-        seed: 0,
+        log: LogId(0),
     };
     let mut shard = Shard::<u32>::new(settings, Clock::new().now());
     let mut publish = || {

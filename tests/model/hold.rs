@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
+use broker::log::LogId;
 use broker::protocol::action_cable;
 use broker::shard::{
     Delivery, End, FanOut, GroupKey, HistorySettings, Input, ResumeSettings, Settings, Shard,
@@ -17,6 +18,8 @@ use broker::types::{
     Position, PresenceId, ServerMessage, SessionId, StreamCommand, StreamName, Whisper,
 };
 use proptest::prelude::*;
+
+use crate::door::Door as _;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -159,7 +162,7 @@ impl World {
                 ttl: Duration::from_secs(3600),
                 max_bytes: usize::MAX,
             },
-            seed: 1,
+            log: LogId(1),
         };
         let mut world = Self {
             shard: Shard::new(settings, now),
@@ -215,7 +218,8 @@ impl World {
                 };
                 self.shard.handle(&stream(), input, self.now);
             }
-            Step::Join(joins) if *joins == (self.shard.member_count(&stream()) > 0) => {}
+            Step::Join(joins)
+                if *joins == (self.shard.commit(|_| ()).member_count(&stream()) > 0) => {}
             Step::Join(joins) => {
                 let join = Join { id: PresenceId::from("bob"), info: "1".into(), extra: None };
                 let join =
@@ -232,7 +236,9 @@ impl World {
             Step::Resume if !self.is_connected => {
                 let (from, to) = (key(self.session), self.session + 1);
                 let session = SessionId::from_bits(to.into());
-                assert!(self.shard.resume(&stream(), &from, (session, to), |_| true, self.now));
+                let resumed =
+                    self.shard.resume(&stream(), &from, (session, to), |_| true, self.now);
+                assert!(self.shard.open(resumed));
                 (self.session, self.is_connected) = (to, true);
                 self.resumed = self.now;
                 self.said = Said::Nothing;
@@ -281,11 +287,14 @@ impl World {
     }
 
     fn deliver(&mut self, slices: usize) {
-        while let Some(Delivery { recipient, messages, .. }) = self.shard.poll_reply() {
+        while let Some(Delivery { recipient, messages, .. }) =
+            self.shard.commit(|_| ()).poll_reply()
+        {
             self.receive(recipient, &messages);
         }
         for _ in 0..slices {
-            let Some(FanOut { messages, recipients, .. }) = self.shard.poll_fan_out(1, self.now)
+            let Some(FanOut { messages, recipients, .. }) =
+                self.shard.commit(|_| ()).poll_fan_out(1, self.now)
             else {
                 break;
             };
@@ -353,7 +362,7 @@ impl World {
                 self.next += 1;
             }
             assert_eq!(self.next, self.published + 1, "everything has come");
-            assert_eq!(self.members, Some(self.shard.member_count(&stream())));
+            assert_eq!(self.members, Some(self.shard.commit(|_| ()).member_count(&stream())));
         }
         // what was kept for someone is given back, which only shows in what a shard is made of
         assert!(format!("{:#?}", self.shard).contains("messages: []"), "{:#?}", self.shard);

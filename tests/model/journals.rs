@@ -10,6 +10,8 @@ use broker::types::{
     Arrival, Grant, GroupKey, Identifier, Join, PresenceId, SessionId, StreamCommand, StreamName,
 };
 
+use crate::door::Door as _;
+
 /// How many bytes the journals of a shard may take.
 const BOUND: usize = 16 * 1024 * 1024;
 /// A change takes more than the id in it.
@@ -47,14 +49,15 @@ impl World {
         let (key, recipient, reference) = (key(stream), stream, None);
         let subscribe = Input::Command { key: key.clone(), recipient, command, reference };
         self.shard.handle(&name(stream), subscribe, self.now);
-        while self.shard.poll_reply().is_some() {}
+        while self.shard.commit(|_| ()).poll_reply().is_some() {}
         let end = End { at: self.now, doubt: None, resumable: true };
         self.shard.handle(&name(stream), Input::Ended { key, end }, self.now);
     }
 
     fn resumes(&mut self, stream: u32) -> bool {
         let to = (SessionId::from_bits(u128::from(stream) + 1000), stream);
-        self.shard.resume(&name(stream), &key(stream), to, |_| true, self.now)
+        let resumed = self.shard.resume(&name(stream), &key(stream), to, |_| true, self.now);
+        self.shard.open(resumed)
     }
 
     /// Somebody comes and goes, again and again.
@@ -62,8 +65,10 @@ impl World {
         for change in 0..changes / 2 {
             let id = PresenceId::from(format!("{change:ID$}"));
             let join = Join { id: id.clone(), info: "1".into(), extra: None };
-            self.shard.put(&name(stream), Put { join, ttl: None, at: 0 }, self.now).expect("room");
-            self.shard.kick(&name(stream), &id, self.now);
+            let placed = self.shard.put(&name(stream), Put { join, ttl: None, at: 0 }, self.now);
+            self.shard.open(placed).expect("room");
+            let gone = self.shard.kick(&name(stream), &id, self.now);
+            self.shard.open(gone);
         }
         self.now += Duration::from_millis(200);
     }

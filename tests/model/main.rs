@@ -9,6 +9,8 @@
 )]
 
 mod crowd;
+mod door;
+mod equal;
 mod history;
 mod hold;
 mod journals;
@@ -18,6 +20,7 @@ mod presence;
 mod records;
 mod reference;
 mod replay;
+mod replicas;
 mod restore;
 mod resume;
 mod rooms;

@@ -43,7 +43,7 @@ proptest! {
         world.deliver();
         world.pass(INTERVAL);
         world.deliver();
-        let present = world.shard.member_count(&stream());
+        let present = world.shard.commit(|_| ()).member_count(&stream());
         for counter in &world.counters {
             prop_assert_eq!(counter.total, Some(present), "the last number is the one that is");
         }
@@ -113,10 +113,10 @@ impl World {
                 let key = self.key(Watch::Occupancy);
                 self.counters.push(Counter { total: None, told: Vec::new() });
                 self.subscribe(&key, self.counters.len() - 1, None);
-                while let Some(reply) = self.shard.poll_reply() {
+                while let Some(reply) = self.shard.commit(|_| ()).poll_reply() {
                     self.receive(reply.recipient, &reply.messages, false);
                 }
-                let present = self.shard.member_count(&stream());
+                let present = self.shard.commit(|_| ()).member_count(&stream());
                 let told = self.counters.last().and_then(|counter| counter.total);
                 assert_eq!(told, Some(present), "it is told at once");
             }
@@ -158,19 +158,23 @@ impl World {
     }
 
     fn deliver(&mut self) {
-        while let Some(Delivery { recipient, messages, .. }) = self.shard.poll_reply() {
+        while let Some(Delivery { recipient, messages, .. }) =
+            self.shard.commit(|_| ()).poll_reply()
+        {
             self.receive(recipient, &messages, true);
         }
-        while let Some(FanOut { messages, recipients, .. }) = self.shard.poll_fan_out(8, self.now) {
+        while let Some(FanOut { messages, recipients, .. }) =
+            self.shard.commit(|_| ()).poll_fan_out(8, self.now)
+        {
             for (recipient, has) in recipients {
                 self.receive(recipient, &messages[has..], true);
             }
         }
-        self.delivered = self.shard.member_count(&stream());
+        self.delivered = self.shard.commit(|_| ()).member_count(&stream());
     }
 
     fn receive(&mut self, recipient: usize, messages: &[ServerMessage], later: bool) {
-        let present = self.shard.member_count(&stream());
+        let present = self.shard.commit(|_| ()).member_count(&stream());
         let (fewest, most) = (self.delivered.min(present), self.delivered.max(present));
         let Some(counter) = self.counters.get_mut(recipient) else { return };
         for message in messages {

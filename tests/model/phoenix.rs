@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use broker::auth::{Client, Streams};
 use broker::clock::Clock;
+use broker::log::LogId;
 use broker::protocol;
 use broker::protocol::websocket::frame_boundary;
 use broker::protocol::{action_cable, phoenix};
@@ -24,6 +25,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::Value;
 
+use crate::door::Door as _;
 use crate::presence::{Presence, references};
 use crate::shard::without_history;
 
@@ -266,7 +268,8 @@ impl World {
             Step::Put { user, info } => {
                 let join = Join { id: id(user).into(), info: INFOS[info].into(), extra: None };
                 let put = Put { join, ttl: None, at: 0 };
-                self.shard.put(&topic(), put, self.instant()).unwrap();
+                let placed = self.shard.put(&topic(), put, self.instant());
+                self.shard.open(placed).unwrap();
                 let info = INFOS[info].to_owned();
                 let is_there = |it: &Record| it.owner == Owner::Application && it.user == id(user);
                 if let Some(at) = self.records.iter().position(is_there) {
@@ -277,7 +280,8 @@ impl World {
                 }
             }
             Step::Kick(user) => {
-                self.shard.kick(&topic(), &id(user).into(), self.instant());
+                let gone = self.shard.kick(&topic(), &id(user).into(), self.instant());
+                self.shard.open(gone);
                 self.records.retain(|record| record.user != id(user));
             }
             Step::Publish => {
@@ -511,14 +515,18 @@ impl World {
     }
 
     fn deliver(&mut self, slices: usize, most: usize) {
-        while let Some(Delivery { recipient, group, messages, reference }) = self.shard.poll_reply()
+        while let Some(Delivery { recipient, group, messages, reference }) =
+            self.shard.commit(|_| ()).poll_reply()
         {
             let mut out = Vec::new();
             protocol::encode_run(&group, &messages, reference.as_deref(), &mut out);
             self.receive(recipient, &out);
         }
         for _ in 0..slices {
-            let Some(slice) = self.shard.poll_fan_out(most, self.instant()) else { break };
+            let now = self.instant();
+            let Some(slice) = self.shard.commit(|_| ()).poll_fan_out(most, now) else {
+                break;
+            };
             let FanOut { group, messages, recipients } = slice;
             for (recipient, has) in recipients {
                 let mut out = Vec::new();
@@ -540,7 +548,7 @@ impl World {
         for record in &self.records {
             expected.entry(record.user).or_default().push(&record.info);
         }
-        let listed = self.shard.records(&topic());
+        let listed = self.shard.commit(|_| ()).records(&topic());
         let listed = listed.iter().map(|member| {
             let infos = member.records.iter().map(|record| record.info.as_str());
             (member.id.as_str(), infos.collect::<Vec<_>>())
@@ -552,14 +560,14 @@ impl World {
     /// answered.
     fn check_clients(&mut self) {
         self.pass_interval();
-        let listed = self.shard.records(&topic());
+        let listed = self.shard.commit(|_| ()).records(&topic());
         let metas = |member: &broker::types::MemberRecords| -> Vec<String> {
             let references = member.records.iter().map(|record| format!("{:x}", record.reference));
             references.collect()
         };
         let there: BTreeMap<String, Vec<String>> =
             listed.iter().map(|member| (member.id.to_string(), metas(member))).collect();
-        let total = self.shard.member_count(&topic()) as u64;
+        let total = self.shard.commit(|_| ()).member_count(&topic()) as u64;
         for page in self.pages.iter().flatten() {
             let answered = page.answers.keys().collect::<Vec<_>>();
             if page.is_in() && page.is_counting {
@@ -681,7 +689,7 @@ impl Page {
 fn a_device_that_comes_back_after_a_restart_is_the_same_device() {
     let now = Clock::new().now();
     let mut shard = Shard::<usize>::new(settings(), now);
-    shard.keep_changes();
+    shard.keep_entries();
     let group = GroupKey::new(phoenix::CODEC, Identifier::from("\"room\""));
     let key =
         |session| SubscriberKey { session: SessionId::from_bits(session), group: group.clone() };
@@ -694,9 +702,9 @@ fn a_device_that_comes_back_after_a_restart_is_the_same_device() {
     };
     join(&mut shard, 1);
     join(&mut shard, 2);
-    let mut next = Shard::<usize>::new(Settings { seed: 1, ..settings() }, now);
+    let mut next = Shard::<usize>::new(Settings { log: LogId(1), ..settings() }, now);
     next.restore(
-        shard.take_changes(),
+        shard.take_entries(),
         Restoring { unix: 0, complete: true, has_history: true, now },
     );
     assert_eq!(next.totals().records, 2);
@@ -704,7 +712,7 @@ fn a_device_that_comes_back_after_a_restart_is_the_same_device() {
     assert_eq!(next.totals().records, 2, "it has taken the place of one");
     next.handle_timeout(now + Duration::from_millis(TTL));
     assert_eq!(next.totals().records, 1, "the other one has gone");
-    assert_eq!(next.records(&topic())[0].records.len(), 1);
+    assert_eq!(next.commit(|_| ()).records(&topic())[0].records.len(), 1);
 }
 
 #[test]
@@ -725,7 +733,9 @@ fn who_joins_a_full_stream_watches_and_is_told_why() {
         let input = Input::Command { key, recipient: 0, command, reference };
         shard.handle(&stream, input, now);
         let mut out = Vec::new();
-        while let Some(Delivery { group, messages, reference, .. }) = shard.poll_reply() {
+        while let Some(Delivery { group, messages, reference, .. }) =
+            shard.commit(|_| ()).poll_reply()
+        {
             protocol::encode_run(&group, &messages, reference.as_deref(), &mut out);
         }
         let mut told = Vec::new();

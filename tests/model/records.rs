@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
+use broker::log::LogId;
 use broker::protocol::{action_cable, chat};
 use broker::shard::{Destination, End, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey};
 use broker::types::{
@@ -14,6 +15,8 @@ use broker::types::{
 };
 use proptest::prelude::*;
 use proptest::sample::select;
+
+use crate::door::Door as _;
 
 const SHARDS: usize = 2;
 const STREAMS: usize = 4;
@@ -154,7 +157,7 @@ impl World {
             ..crate::shard::without_history(Duration::from_secs(TTL))
         };
         let mut world = Self {
-            shards: [0, 1].map(|seed| Shard::new(Settings { seed, ..settings }, start)),
+            shards: [0, 1].map(|log| Shard::new(Settings { log: LogId(log), ..settings }, start)),
             start,
             now: 0,
             sessions: 0,
@@ -225,7 +228,9 @@ impl World {
             Step::Put(stream, id) => {
                 let put = Put { join: join(id), ttl: None, at: 0 };
                 let now = self.instant();
-                let placed = self.shards[stream % SHARDS].put(&name(stream), put, now);
+                let shard = &mut self.shards[stream % SHARDS];
+                let placed = shard.put(&name(stream), put, now);
+                let placed = shard.open(placed);
                 assert_eq!(placed.is_ok(), self.has_room(stream, id));
                 let is_its = |record: &Record| {
                     (record.stream, record.id, record.holder) == (stream, id, Holder::Application)
@@ -237,7 +242,9 @@ impl World {
             }
             Step::Kick(stream, id) => {
                 let now = self.instant();
-                self.shards[stream % SHARDS].kick(&name(stream), &IDS[id].into(), now);
+                let shard = &mut self.shards[stream % SHARDS];
+                let gone = shard.kick(&name(stream), &IDS[id].into(), now);
+                shard.open(gone);
                 self.records.retain(|record| (record.stream, record.id) != (stream, id));
             }
             Step::End(client) if self.clients[client].connection.is_some() => self.end(client),
@@ -300,7 +307,7 @@ impl World {
         let shard = &mut self.shards[key.1 % SHARDS];
         shard.handle(&name(key.1), input, now);
         let mut reasons = Vec::new();
-        while let Some(delivery) = shard.poll_reply() {
+        while let Some(delivery) = shard.commit(|_| ()).poll_reply() {
             reasons.extend(delivery.messages.into_iter().filter_map(|message| match message {
                 ServerMessage::Refused(reason) => Some(reason.into_owned()),
                 _ => None,
@@ -348,7 +355,8 @@ impl World {
                 let to = (SessionId::from_bits(self.sessions as u128), connection.clone());
                 let shard = &mut self.shards[key.1 % SHARDS];
                 let is_moved = shard.resume(&name(key.1), &Self::key(key, from), to, |_| true, now);
-                while shard.poll_reply().is_some() {}
+                let is_moved = shard.open(is_moved);
+                while shard.commit(|_| ()).poll_reply().is_some() {}
                 assert_eq!(is_moved, in_time);
                 is_moved
             };
@@ -373,7 +381,7 @@ impl World {
             while shard.poll_timeout().is_some_and(|due| due <= now) {
                 shard.handle_timeout(now);
             }
-            while shard.poll_fan_out(100, now).is_some() {}
+            while shard.commit(|_| ()).poll_fan_out(100, now).is_some() {}
         }
         self.records.retain(|record| record.deadline.is_none_or(|deadline| deadline > self.now));
     }

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::log::Change;
+use broker::log::{Change, Entry, LogId};
 use broker::protocol::{action_cable, phoenix};
 use broker::shard::{
-    End, GroupKey, HistorySettings, Input, Put, Restoring, ResumeSettings, Settings, Shard,
+    End, GroupKey, HistorySettings, Input, Output, Put, Restoring, ResumeSettings, Settings, Shard,
     SubscriberKey, Totals,
 };
 use broker::types::{
@@ -21,6 +21,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
+use crate::door::Door as _;
 use crate::replay::{apply, extra};
 
 const STREAMS: usize = 2;
@@ -40,7 +41,7 @@ const SETTINGS: Settings = Settings {
     max_records: usize::MAX,
     max_answer: usize::MAX,
     history: HistorySettings { limit: 3, ttl: HISTORY_TTL, max_bytes: usize::MAX },
-    seed: 7,
+    log: LogId(7),
 };
 
 #[test]
@@ -63,7 +64,7 @@ fn what_the_application_put_has_what_is_left_of_its_time() {
         for changes in by_stream(&world.kept).into_values() {
             next.restore(changes, at);
         }
-        let members = next.members(&name(0));
+        let members = next.commit(|_| ()).members(&name(0));
         assert_eq!(members.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), there);
         assert_eq!(next.totals().records, there.len());
     }
@@ -236,9 +237,11 @@ struct World {
     unix: u64,
     clients: [Client; CLIENTS],
     sessions: u32,
-    kept: Vec<Change>,
+    /// What has happened and isn't kept yet.
+    happened: Vec<Entry>,
+    kept: Vec<Entry>,
     /// A snapshot under way: what it has written, the place it is at, and its slices.
-    snapshot: Option<(Vec<Change>, usize, usize)>,
+    snapshot: Option<(Vec<Entry>, usize, usize)>,
     published: u32,
     /// The application's records, each with when it goes, if it does by itself.
     put: BTreeMap<(usize, usize), Option<u64>>,
@@ -270,13 +273,14 @@ impl World {
     fn new() -> Self {
         let now = Clock::new().now();
         let mut shard = Shard::new(SETTINGS, now);
-        shard.keep_changes();
+        shard.keep_entries();
         Self {
             shard,
             now,
             unix: 1_000_000,
             clients: Default::default(),
             sessions: 0,
+            happened: Vec::new(),
             kept: Vec::new(),
             snapshot: None,
             published: 0,
@@ -287,7 +291,13 @@ impl World {
         }
     }
 
+    fn output(&mut self) -> Output<'_, u32> {
+        let happened = &mut self.happened;
+        self.shard.commit(|entries| happened.extend_from_slice(entries))
+    }
+
     fn step(&mut self, step: &Step) {
+        self.shard.set_unix(self.unix);
         match *step {
             Step::Subscribe { client, stream } => {
                 if self.clients[client].session.is_none() {
@@ -337,13 +347,15 @@ impl World {
                     Join { id: PUT_IDS[id].into(), info: INFOS[info].into(), extra: extra(info) };
                 let ttl = ttl.map(Duration::from_millis);
                 let put = Put { join, ttl, at: self.unix };
-                let placed = self.shard.put(&name(stream), put, self.now).unwrap();
+                let placed = self.shard.put(&name(stream), put, self.now);
+                let placed = self.output().open(placed).unwrap();
                 let until = ttl.map(|ttl| self.unix + u64::try_from(ttl.as_millis()).unwrap());
                 let before = self.put.insert((stream, id), until);
                 assert_eq!(placed.is_new, before.is_none());
             }
             Step::Kick { stream, id } => {
-                self.shard.kick(&name(stream), &PUT_IDS[id].into(), self.now);
+                let gone = self.shard.kick(&name(stream), &PUT_IDS[id].into(), self.now);
+                self.output().open(gone);
                 self.put.remove(&(stream, id));
             }
             Step::Churn { stream, changes } => {
@@ -352,7 +364,8 @@ impl World {
                     let info = self.churned.to_string().as_str().into();
                     let join = Join { id: "bot".into(), info, extra: None };
                     let put = Put { join, ttl: None, at: self.unix };
-                    self.shard.put(&name(stream), put, self.now).unwrap();
+                    let placed = self.shard.put(&name(stream), put, self.now);
+                    self.output().open(placed).unwrap();
                 }
             }
             Step::End { client, resumable } => self.end(client, resumable),
@@ -367,8 +380,9 @@ impl World {
             }
             Step::Restart => self.restart(),
         }
-        while self.shard.poll_reply().is_some() {}
-        while self.shard.poll_fan_out(100, self.now).is_some() {}
+        while self.output().poll_reply().is_some() {}
+        let now = self.now;
+        while self.output().poll_fan_out(100, now).is_some() {}
         self.keep();
     }
 
@@ -378,7 +392,7 @@ impl World {
         let unix = self.unix;
         self.put.retain(|_, until| until.is_none_or(|until| until > unix));
         for stream in 0..STREAMS {
-            let members = self.shard.members(&name(stream));
+            let members = self.output().members(&name(stream));
             let is_there = |id: usize| members.iter().any(|it| it.id.as_str() == PUT_IDS[id]);
             for id in (0..PUT_IDS.len()).filter(|id| self.put.contains_key(&(stream, *id))) {
                 assert!(is_there(id), "{} has time left", PUT_IDS[id]);
@@ -407,7 +421,7 @@ impl World {
         };
         for stream in (0..STREAMS).filter(|stream| follows[*stream]) {
             let end = End { at: self.now, doubt: None, resumable };
-            while self.shard.poll_reply().is_some() {}
+            while self.output().poll_reply().is_some() {}
             self.shard.handle(&name(stream), Input::Ended { key: key(session), end }, self.now);
         }
         self.lose(client, resumable);
@@ -415,7 +429,7 @@ impl World {
 
     /// A client's connection is no more; it has been told everything.
     fn lose(&mut self, client: usize, resumable: bool) {
-        let seen = [0, 1].map(|stream| self.shard.members(&name(stream)).to_vec());
+        let seen = [0, 1].map(|stream| self.output().members(&name(stream)).to_vec());
         let Client { session, follows, .. } = self.clients[client];
         let earlier = session.filter(|_| resumable);
         self.clients[client] = Client { session: None, earlier, follows, seen };
@@ -433,7 +447,8 @@ impl World {
         let mut taken = [false; STREAMS];
         for stream in (0..STREAMS).filter(|stream| follows[*stream]) {
             let (from, to) = (key(earlier), (to, session));
-            taken[stream] = self.shard.resume(&name(stream), &from, to, |_| true, self.now);
+            let resumed = self.shard.resume(&name(stream), &from, to, |_| true, self.now);
+            taken[stream] = self.output().open(resumed);
             if taken[stream] {
                 self.resumed += 1;
                 self.sees_who_is_there(stream, &mut seen[stream]);
@@ -447,7 +462,7 @@ impl World {
 
     /// Who was resumed and is told what it missed shows who is there.
     fn sees_who_is_there(&mut self, stream: usize, seen: &mut MemberList) {
-        while let Some(delivery) = self.shard.poll_reply() {
+        while let Some(delivery) = self.output().poll_reply() {
             for message in &delivery.messages {
                 let ServerMessage::Missed { id, change, extra } = message else {
                     panic!("{message:?} is not what it missed");
@@ -455,7 +470,7 @@ impl World {
                 apply(seen, id, (change, extra), false);
             }
         }
-        let mut there = self.shard.members(&name(stream)).to_vec();
+        let mut there = self.output().members(&name(stream)).to_vec();
         there.sort_by(|a, b| a.id.cmp(&b.id));
         seen.sort_by(|a, b| a.id.cmp(&b.id));
         assert_eq!(*seen, there, "a resumed client of stream {stream}");
@@ -463,11 +478,12 @@ impl World {
 
     /// Writes down what changed, and a slice of the snapshot that is under way.
     fn keep(&mut self) {
-        let changes = self.shard.take_changes();
-        self.kept.extend(changes.iter().cloned());
+        self.output();
+        let entries = std::mem::take(&mut self.happened);
+        self.kept.extend(entries.iter().cloned());
         if let Some((written, place, most)) = &mut self.snapshot {
-            written.extend(changes);
-            let (slice, next) = self.shard.snapshot(*place, *most);
+            written.extend(entries);
+            let (slice, next) = self.shard.commit(|_| ()).snapshot(*place, *most);
             written.extend(slice);
             match next {
                 Some(next) => *place = next,
@@ -481,9 +497,10 @@ impl World {
         self.expire();
         self.keep();
         let streams = by_stream(&self.kept);
-        let mut next = Shard::new(Settings { seed: 8, ..SETTINGS }, self.now);
-        next.keep_changes();
+        let mut next = Shard::new(Settings { log: LogId(8), ..SETTINGS }, self.now);
+        next.keep_entries();
         next.restore_forgotten(self.shard.forgotten());
+        next.restore_position(self.shard.next_position());
         let at = Restoring { unix: self.unix, complete: true, has_history: true, now: self.now };
         for changes in streams.into_values() {
             next.restore(changes, at);
@@ -491,9 +508,10 @@ impl World {
         next.take_counts();
         self.compare(&mut next);
         self.shard = next;
+        self.happened.clear();
         // all of it is kept anew, in slices of one stream
-        self.kept = next_snapshot(&self.shard);
-        self.shard.take_changes();
+        self.kept = next_snapshot(&mut self.shard);
+        self.shard.take_entries();
         self.snapshot = None;
         for client in 0..CLIENTS {
             if self.clients[client].session.is_some() {
@@ -511,7 +529,7 @@ impl World {
         assert_eq!(Totals { streams: expected.streams, ..is }, expected);
         for stream in 0..STREAMS {
             let stream = name(stream);
-            assert_eq!(next.members(&stream), self.shard.members(&stream));
+            assert_eq!(next.commit(|_| ()).members(&stream), self.output().members(&stream));
             assert_eq!(
                 history(next, &stream, self.now),
                 history(&mut self.shard, &stream, self.now)
@@ -525,15 +543,17 @@ impl World {
         }
         for stream in 0..STREAMS {
             for id in PUT_IDS {
-                self.shard.kick(&name(stream), &id.into(), self.now);
+                let gone = self.shard.kick(&name(stream), &id.into(), self.now);
+                self.output().open(gone);
             }
         }
         self.now += HISTORY_TTL;
         for _ in 0..3 {
             self.shard.handle_timeout(self.now);
         }
-        while self.shard.poll_reply().is_some() {}
-        while self.shard.poll_fan_out(100, self.now).is_some() {}
+        while self.output().poll_reply().is_some() {}
+        let now = self.now;
+        while self.output().poll_fan_out(100, now).is_some() {}
         assert_eq!(self.shard.totals(), Totals::default());
         self.keep();
         assert!(by_stream(&self.kept).is_empty(), "what is forgotten is not kept");
@@ -545,7 +565,7 @@ impl World {
 fn a_record_that_was_taken_over_is_as_it_was() {
     let now = Clock::new().now();
     let mut shard = Shard::<u32>::new(SETTINGS, now);
-    shard.keep_changes();
+    shard.keep_entries();
     let stream = name(0);
     let key = |session, codec| SubscriberKey {
         session: SessionId::from_bits(session),
@@ -558,23 +578,22 @@ fn a_record_that_was_taken_over_is_as_it_was() {
         shard.handle(&stream, Input::Command { key, recipient: 0, command, reference: None }, now);
     };
     join(&mut shard, key(1, phoenix::CODEC), "1");
-    while shard.poll_reply().is_some() {}
+    let mut kept = shard.take_entries();
+    while shard.commit(|_| ()).poll_reply().is_some() {}
     let ended = Input::Ended { key: key(1, phoenix::CODEC), end: End::at(now) };
     shard.handle(&name(0), ended, now);
     join(&mut shard, key(2, action_cable::CODEC), "2");
     join(&mut shard, key(3, phoenix::CODEC), "1");
+    kept.extend(shard.take_entries());
     let infos = |shard: &mut Shard<u32>| {
-        let records = shard.records(&name(0));
+        let records = shard.commit(|_| ()).records(&name(0));
         let infos = records[0].records.iter().map(|record| record.info.as_str().to_owned());
-        (shard.members(&name(0))[0].info.clone(), infos.collect::<Vec<_>>())
+        (shard.commit(|_| ()).members(&name(0))[0].info.clone(), infos.collect::<Vec<_>>())
     };
     let seen = infos(&mut shard);
     assert_eq!(seen, ("1".into(), vec!["2".to_owned(), "1".to_owned()]), "the last to join");
     let mut restored = Shard::<u32>::new(SETTINGS, now);
-    restored.restore(
-        shard.take_changes(),
-        Restoring { unix: 0, complete: true, has_history: true, now },
-    );
+    restored.restore(kept, Restoring { unix: 0, complete: true, has_history: true, now });
     assert_eq!(infos(&mut restored), seen);
 }
 
@@ -590,34 +609,34 @@ fn a_record_that_nobody_can_resume_is_taken_over() {
         shard.handle(&name(0), Input::Command { key, recipient, command, reference }, now);
     };
     let mut shard = Shard::<u32>::new(SETTINGS, now);
-    shard.keep_changes();
+    shard.keep_entries();
     join(&mut shard, 1);
-    let changes = shard.take_changes();
+    let entries = shard.take_entries();
     let none = ResumeSettings { ttl: Duration::ZERO, ..SETTINGS.resume };
     for (complete, resume, records) in
         [(true, SETTINGS.resume, 2), (false, SETTINGS.resume, 1), (true, none, 1)]
     {
         let mut restored = Shard::<u32>::new(Settings { resume, ..SETTINGS }, now);
         let at = Restoring { unix: 0, complete, has_history: complete, now };
-        restored.restore(changes.clone(), at);
+        restored.restore(entries.clone(), at);
         join(&mut restored, 2);
         assert_eq!(restored.totals().records, records, "{complete}, {resume:?}");
-        assert_eq!(restored.members(&name(0)).len(), 1);
+        assert_eq!(restored.commit(|_| ()).members(&name(0)).len(), 1);
     }
 }
 
-/// The changes that count, as they are read from disk: what was said last of a stream's beginning.
-fn by_stream(changes: &[Change]) -> BTreeMap<StreamName, Vec<Change>> {
-    let mut streams: BTreeMap<StreamName, Vec<Change>> = BTreeMap::new();
-    for change in changes {
-        match change {
-            Change::Forgotten { stream, .. } => drop(streams.remove(stream)),
-            Change::Began { stream, .. } => {
-                streams.insert(stream.clone(), vec![change.clone()]);
+/// The entries that count, as they are read from disk: what was said last of a stream's beginning.
+fn by_stream(entries: &[Entry]) -> BTreeMap<StreamName, Vec<Entry>> {
+    let mut streams: BTreeMap<StreamName, Vec<Entry>> = BTreeMap::new();
+    for entry in entries {
+        match &entry.change {
+            Change::Forgotten { .. } => drop(streams.remove(&entry.stream)),
+            Change::Began { .. } | Change::Snapshot { .. } => {
+                streams.insert(entry.stream.clone(), vec![entry.clone()]);
             }
             _ => {
-                if let Some(stream) = streams.get_mut(change.stream()) {
-                    stream.push(change.clone());
+                if let Some(stream) = streams.get_mut(&entry.stream) {
+                    stream.push(entry.clone());
                 }
             }
         }
@@ -625,11 +644,11 @@ fn by_stream(changes: &[Change]) -> BTreeMap<StreamName, Vec<Change>> {
     streams
 }
 
-fn next_snapshot(shard: &Shard<u32>) -> Vec<Change> {
+fn next_snapshot(shard: &mut Shard<u32>) -> Vec<Entry> {
     let (mut all, mut place) = (Vec::new(), 0);
     loop {
-        let (changes, next) = shard.snapshot(place, 1);
-        all.extend(changes);
+        let (entries, next) = shard.commit(|_| ()).snapshot(place, 1);
+        all.extend(entries);
         match next {
             Some(next) => place = next,
             None => return all,
@@ -653,7 +672,7 @@ fn history(shard: &mut Shard<u32>, stream: &StreamName, now: Instant) -> Vec<(Of
         shard.handle(stream, input, now);
     }
     let mut told = Vec::new();
-    while let Some(delivery) = shard.poll_reply() {
+    while let Some(delivery) = shard.commit(|_| ()).poll_reply() {
         if delivery.recipient != u32::MAX {
             continue; // what somebody was kept from
         }

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
+use broker::log::LogId;
 use broker::protocol::action_cable;
 use broker::shard::{
     Delivery, End, FanOut, GroupKey, HistorySettings, Input, Put, ResumeSettings, Settings, Shard,
@@ -18,6 +19,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::strategy::ValueTree as _;
 
+use crate::door::Door as _;
 use crate::replay::{apply, extra};
 
 /// How many clients there are. They share presence ids.
@@ -260,7 +262,7 @@ impl World {
             max_records: usize::MAX,
             max_answer: usize::MAX,
             history: HistorySettings { limit: 0, ttl: Duration::from_secs(1), max_bytes: 0 },
-            seed: 0,
+            log: LogId(0),
         };
         Self {
             shard: Shard::new(settings, start),
@@ -355,11 +357,13 @@ impl World {
                     extra: extra(info),
                 };
                 let put = Put { join, ttl: ttl.map(Duration::from_millis), at: 0 };
-                self.shard.put(&stream(), put, self.now).expect("room");
+                let placed = self.shard.put(&stream(), put, self.now);
+                self.shard.open(placed).expect("room");
             }
             Step::Kick(id) => {
-                self.shard.kick(&stream(), &IDS[id].into(), self.now);
-                assert_eq!(self.shard.member(&stream(), &IDS[id].into()), None);
+                let gone = self.shard.kick(&stream(), &IDS[id].into(), self.now);
+                self.shard.open(gone);
+                assert_eq!(self.shard.commit(|_| ()).member(&stream(), &IDS[id].into()), None);
             }
             Step::Cut { client, arrived, earlier, unnoticed } => {
                 self.cut(client, arrived, earlier, unnoticed);
@@ -401,12 +405,13 @@ impl World {
         let Some(earlier) = self.clients[client].earlier.take() else { return };
         let session = self.new_session();
         let (from, to) = (Self::key(client, earlier.session), SessionId::from_bits(session.into()));
-        let there = self.shard.members(&stream());
+        let there = self.shard.commit(|_| ()).members(&stream());
         self.shard.take_counts();
         let resumed = self.shard.resume(&stream(), &from, (to, session), |_| true, self.now);
+        let resumed = self.shard.open(resumed);
         let counts = self.shard.take_counts();
         assert!(counts.joins.is_empty() && counts.leaves.is_empty() && counts.updates.is_empty());
-        assert_eq!(self.shard.members(&stream()), there, "a resume is no event");
+        assert_eq!(self.shard.commit(|_| ()).members(&stream()), there, "a resume is no event");
         self.deliver(0);
         if resumed {
             self.resumed += 1;
@@ -420,12 +425,15 @@ impl World {
     }
 
     fn deliver(&mut self, slices: usize) {
-        while let Some(Delivery { recipient, messages, .. }) = self.shard.poll_reply() {
+        while let Some(Delivery { recipient, messages, .. }) =
+            self.shard.commit(|_| ()).poll_reply()
+        {
             let messages = messages.into_iter().map(|message| (message, self.now));
             self.written[recipient as usize].extend(messages);
         }
         for _ in 0..slices {
-            let Some(FanOut { messages, recipients, .. }) = self.shard.poll_fan_out(2, self.now)
+            let Some(FanOut { messages, recipients, .. }) =
+                self.shard.commit(|_| ()).poll_fan_out(2, self.now)
             else {
                 break;
             };
@@ -464,7 +472,7 @@ impl World {
     /// Everything arrives, and everyone sees who is there.
     fn settle(&mut self) {
         self.deliver(usize::MAX);
-        let there = self.shard.members(&stream());
+        let there = self.shard.commit(|_| ()).members(&stream());
         for client in 0..CLIENTS {
             let Some(session) = self.clients[client].connection else { continue };
             self.take_in(client, session, usize::MAX);

@@ -493,11 +493,14 @@ impl Room {
     }
 
     fn deliver(&mut self, slices: usize, most: usize) {
-        while let Some(delivery) = self.shard.poll_reply() {
+        while let Some(delivery) = self.shard.commit(|_| ()).poll_reply() {
             self.receive(delivery.recipient, &delivery.group, &delivery.messages);
         }
         for _ in 0..slices {
-            let Some(slice) = self.shard.poll_fan_out(most, self.instant()) else { break };
+            let now = self.instant();
+            let Some(slice) = self.shard.commit(|_| ()).poll_fan_out(most, now) else {
+                break;
+            };
             for (recipient, has) in slice.recipients {
                 self.receive(recipient, &slice.group, &slice.messages[has..]);
             }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
+use broker::log::{LogId, Void};
 use broker::shard::{
-    Delivery, End, FanOut, Full, HistorySettings, Input, Placed, Put, ResumeSettings, Settings,
-    Shard, Totals,
+    Delivery, End, FanOut, HistorySettings, Input, Placed, Put, ResumeSettings, Settings, Shard,
+    Totals,
 };
 use broker::types::{
     Join, MemberList, PresenceChange, PresenceId, RawJson, RecordChange, Repeat, ServerMessage,
@@ -16,6 +17,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
+use crate::door::Door as _;
 use crate::reference::{
     CONNECTIONS, Command, Given, Model, NAMES, Presence, STREAMS, Step, stream_name,
 };
@@ -42,7 +44,7 @@ pub(crate) fn without_history(presence_ttl: Duration) -> Settings {
         max_records: usize::MAX,
         max_answer,
         history,
-        seed: 0,
+        log: LogId(0),
     }
 }
 
@@ -215,8 +217,8 @@ impl StateMachineTest for Real {
         }
         assert_eq!(real.shard.totals(), Totals::default());
         assert_eq!(real.shard.poll_timeout(), None);
-        while real.shard.poll_reply().is_some() {}
-        assert!(real.shard.poll_fan_out(100, real.now).is_none(), "told to nobody");
+        while real.shard.commit(|_| ()).poll_reply().is_some() {}
+        assert!(real.shard.commit(|_| ()).poll_fan_out(100, real.now).is_none(), "told to nobody");
     }
 }
 
@@ -247,7 +249,8 @@ impl Real {
                 return self.put(model, stream, &presence, ttl, is_new);
             }
             Given::Kick { stream, id, records } => {
-                assert_eq!(self.shard.kick(&stream_name(stream), &id, self.now), records);
+                let gone = self.shard.kick(&stream_name(stream), &id, self.now);
+                assert_eq!(self.shard.open(gone), records);
                 return;
             }
         };
@@ -265,14 +268,18 @@ impl Real {
         let (ttl, id) = (ttl.map(Duration::from_millis), join.id.clone());
         let put = Put { join: join.clone(), ttl, at: 0 };
         let placed = self.shard.put(&stream_name(stream), put, self.now);
+        let placed = self.shard.open(placed);
         assert_eq!(placed.as_ref().map(|placed| placed.is_new).ok(), is_new);
         match placed {
             Ok(Placed { member, .. }) => {
                 assert_eq!(member.id, id);
                 assert!(member.records.iter().any(|record| record.info == join.info));
-                assert_eq!(self.shard.member(&stream_name(stream), &id), Some(member));
+                assert_eq!(
+                    self.shard.commit(|_| ()).member(&stream_name(stream), &id),
+                    Some(member)
+                );
             }
-            Err(Full(most)) => assert_eq!(most, model.max_members),
+            Err(void) => assert_eq!(void, Void::Full(model.max_members)),
         }
     }
 
@@ -284,7 +291,9 @@ impl Real {
     }
 
     fn take_replies(&mut self, model: &Model) {
-        while let Some(Delivery { recipient, group, messages, .. }) = self.shard.poll_reply() {
+        while let Some(Delivery { recipient, group, messages, .. }) =
+            self.shard.commit(|_| ()).poll_reply()
+        {
             let number = recipient as usize;
             assert_eq!(group, model.subscriptions[number].key.group);
             assert!(!messages.is_empty());
@@ -300,7 +309,7 @@ impl Real {
     fn fan_out(&mut self, model: &Model, slices: usize, most: usize) {
         self.take_replies(model);
         for _ in 0..slices {
-            let Some(slice) = self.shard.poll_fan_out(most, self.now) else {
+            let Some(slice) = self.shard.commit(|_| ()).poll_fan_out(most, self.now) else {
                 return self.check_all_told(model);
             };
             let FanOut { group, messages, recipients } = slice;
@@ -367,7 +376,7 @@ impl Real {
         for (received, subscription) in self.received.iter().zip(&model.subscriptions) {
             if subscription.is_held {
                 assert_eq!(received.messages, subscription.told.len(), "a message is missing");
-                let there = self.shard.members(&stream_name(subscription.stream));
+                let there = self.shard.commit(|_| ()).members(&stream_name(subscription.stream));
                 assert!(received.seen.as_ref().is_none_or(|seen| *seen == **there));
             }
         }
@@ -384,9 +393,9 @@ impl Real {
         assert_eq!(self.shard.poll_timeout(), model.next_deadline().map(|due| self.at(due)));
         for stream in 0..STREAMS {
             let (name, list) = (stream_name(stream), model.list(stream));
-            assert_eq!(self.shard.member_count(&name), list.len());
-            assert_eq!(**self.shard.members(&name), list);
-            let records = self.shard.records(&name);
+            assert_eq!(self.shard.commit(|_| ()).member_count(&name), list.len());
+            assert_eq!(**self.shard.commit(|_| ()).members(&name), list);
+            let records = self.shard.commit(|_| ()).records(&name);
             let infos = records.iter().map(|member| {
                 let infos = member.records.iter().map(|record| record.info.clone());
                 (member.id.clone(), infos.collect())

@@ -57,12 +57,12 @@ impl World {
     }
 
     fn settle(&mut self) {
-        while self.shard.poll_reply().is_some() {}
-        while self.shard.poll_fan_out(usize::MAX, self.now).is_some() {}
+        while self.shard.commit(|_| ()).poll_reply().is_some() {}
+        while self.shard.commit(|_| ()).poll_fan_out(usize::MAX, self.now).is_some() {}
     }
 
-    fn attendance(&self, stream: &str, most: (usize, usize)) -> Vec<Attendee> {
-        self.shard.attendance(&stream.into(), most, self.now)
+    fn attendance(&mut self, stream: &str, most: (usize, usize)) -> Vec<Attendee> {
+        self.shard.commit(|_| ()).attendance(&stream.into(), most, self.now)
     }
 
     fn happened(&mut self) -> Vec<(String, String, MemberChange)> {
@@ -70,7 +70,7 @@ impl World {
             let change: &broker::types::PresenceChange = &change;
             (stream.to_string(), change.id.to_string(), change.member.clone())
         };
-        self.shard.take_observed().into_iter().map(told).collect()
+        self.shard.commit(|_| ()).take_observed().into_iter().map(told).collect()
     }
 }
 
@@ -88,7 +88,7 @@ fn the_largest_streams_are_found_whatever_is_looked_at_in_a_turn() {
     for many in [1, 3, 19, 1000] {
         let (mut found, mut next) = (Vec::new(), Some(0));
         while let Some(place) = next {
-            let (sizes, more) = world.shard.largest(place, many, 3);
+            let (sizes, more) = world.shard.commit(|_| ()).largest(place, many, 3);
             found.extend(sizes);
             StreamSize::keep_largest(&mut found, 3);
             next = more;
@@ -127,10 +127,14 @@ fn who_is_present_is_told_with_how() {
     let expected = [attendee("ann", "3", 6, 2, None), attendee("bob", "2", 1, 1, Some(14))];
     assert_eq!(world.attendance("a", ALL), expected);
     world.end("a", 3);
-    let leave = |world: &World| -> Vec<_> {
+    let leave = |world: &mut World| -> Vec<_> {
         world.attendance("a", ALL).iter().map(|attendee| attendee.leaves_in).collect()
     };
-    assert_eq!(leave(&world), [Some(TTL), Some(Duration::from_secs(14))], "the last one counts");
+    assert_eq!(
+        leave(&mut world),
+        [Some(TTL), Some(Duration::from_secs(14))],
+        "the last one counts"
+    );
 
     // who comes again is new
     world.pass(TTL);
@@ -157,7 +161,7 @@ fn only_what_happens_where_somebody_looks_is_noted() {
     let mut world = World::new();
     world.follow("a", 1, Some(("ann", "1")));
     assert_eq!(world.happened(), []);
-    world.shard.observe(["a".into()]);
+    world.shard.commit(|_| ()).observe(["a".into()]);
     world.follow("a", 2, Some(("bob", "2")));
     world.follow("a", 3, Some(("bob", "2"))); // nothing that anyone would see
     world.follow("b", 2, Some(("bob", "2")));
@@ -172,7 +176,7 @@ fn only_what_happens_where_somebody_looks_is_noted() {
     ];
     assert_eq!(world.happened(), expected);
     assert_eq!(world.happened(), [], "it is told once");
-    world.shard.observe([]);
+    world.shard.commit(|_| ()).observe([]);
     world.follow("a", 5, Some(("cem", "1")));
     assert_eq!(world.happened(), []);
 }

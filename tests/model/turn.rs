@@ -11,6 +11,8 @@ use broker::types::{
     StreamCommand, StreamName, Watch,
 };
 
+use crate::door::Door as _;
+
 const SUBSCRIBERS: u32 = 10;
 const MESSAGES: usize = 5;
 
@@ -49,7 +51,7 @@ fn what_is_said_in_a_turn_is_one_write_to_each() {
             subscribe(&mut shard, stream, session, false, now);
         }
     }
-    while shard.poll_reply().is_some() {}
+    while shard.commit(|_| ()).poll_reply().is_some() {}
     for round in 0..3 {
         for stream in &streams {
             for _ in 0..MESSAGES {
@@ -57,7 +59,7 @@ fn what_is_said_in_a_turn_is_one_write_to_each() {
             }
         }
         let mut writes = 0;
-        while let Some(slice) = shard.poll_fan_out(3, now) {
+        while let Some(slice) = shard.commit(|_| ()).poll_fan_out(3, now) {
             assert_eq!(slice.messages.len(), MESSAGES, "in round {round}");
             writes += slice.recipients.len();
         }
@@ -80,8 +82,8 @@ fn left_room(now: Instant) -> (Shard<u32>, [StreamName; 2]) {
         let end = End { at: now, doubt: None, resumable: false };
         shard.handle(&streams[0], Input::Ended { key: key(session), end }, now);
     }
-    while shard.poll_reply().is_some() {}
-    while shard.poll_fan_out(100, now).is_some() {}
+    while shard.commit(|_| ()).poll_reply().is_some() {}
+    while shard.commit(|_| ()).poll_fan_out(100, now).is_some() {}
     (shard, streams)
 }
 
@@ -92,21 +94,21 @@ fn who_runs_out_at_once_is_told_in_one_write_and_others_do_not_wait_for_it() {
     let later = now + TTL;
     shard.handle_timeout(later);
     assert!(shard.is_expiring(), "more of them than one turn's");
-    assert!(shard.poll_fan_out(100, later).is_none(), "it can wait");
+    assert!(shard.commit(|_| ()).poll_fan_out(100, later).is_none(), "it can wait");
 
     publish(&mut shard, &other, later);
-    let slice = shard.poll_fan_out(100, later).expect("it can't wait");
+    let slice = shard.commit(|_| ()).poll_fan_out(100, later).expect("it can't wait");
     assert!(matches!(slice.messages[..], [ServerMessage::Publication(_)]));
-    assert!(shard.poll_fan_out(100, later).is_none());
+    assert!(shard.commit(|_| ()).poll_fan_out(100, later).is_none());
 
     while shard.is_expiring() {
         shard.handle_timeout(later);
     }
-    let slice = shard.poll_fan_out(100, later).expect("all are gone");
+    let slice = shard.commit(|_| ()).poll_fan_out(100, later).expect("all are gone");
     assert_eq!(slice.messages.len(), MEMBERS as usize);
-    assert!(shard.poll_fan_out(100, later).is_none());
+    assert!(shard.commit(|_| ()).poll_fan_out(100, later).is_none());
     publish(&mut shard, &room, later);
-    assert_eq!(shard.poll_fan_out(100, later).expect("as ever").messages.len(), 1);
+    assert_eq!(shard.commit(|_| ()).poll_fan_out(100, later).expect("as ever").messages.len(), 1);
 }
 
 #[test]
@@ -116,21 +118,24 @@ fn they_wait_for_what_is_in_a_hurry_in_their_stream_and_not_for_long() {
     let later = now + TTL;
     shard.handle_timeout(later);
     publish(&mut shard, &room, later);
-    let slice = shard.poll_fan_out(100, later).expect("it comes behind them");
+    let slice = shard.commit(|_| ()).poll_fan_out(100, later).expect("it comes behind them");
     assert!(matches!(
         slice.messages[..],
         [.., ServerMessage::Presence(_), ServerMessage::Publication(_)]
     ));
-    assert!(shard.poll_fan_out(100, later).is_none());
+    assert!(shard.commit(|_| ()).poll_fan_out(100, later).is_none());
 
     shard.handle_timeout(later);
-    assert!(shard.poll_fan_out(100, later).is_none());
-    assert!(shard.poll_fan_out(100, later + Duration::from_millis(50)).is_some(), "long enough");
+    assert!(shard.commit(|_| ()).poll_fan_out(100, later).is_none());
+    assert!(
+        shard.commit(|_| ()).poll_fan_out(100, later + Duration::from_millis(50)).is_some(),
+        "long enough"
+    );
 
     shard.handle_timeout(later);
-    assert!(shard.poll_fan_out(100, later).is_none());
+    assert!(shard.commit(|_| ()).poll_fan_out(100, later).is_none());
     shard.hurry();
-    assert!(shard.poll_fan_out(100, later).is_some(), "no time left");
+    assert!(shard.commit(|_| ()).poll_fan_out(100, later).is_some(), "no time left");
 }
 
 /// How long changes wait for more in a room of this size where somebody is told all members with them.
@@ -151,9 +156,9 @@ fn chat_room(now: Instant) -> (Shard<u32>, [StreamName; 2]) {
 /// What the chat's client is told now: of how many who came or went, and how many members of the lists
 /// beside them.
 fn told_to_chat(shard: &mut Shard<u32>, now: Instant) -> (usize, Vec<usize>) {
-    while shard.poll_reply().is_some() {}
+    while shard.commit(|_| ()).poll_reply().is_some() {}
     let (mut events, mut lists) = (0, Vec::new());
-    while let Some(slice) = shard.poll_fan_out(100, now) {
+    while let Some(slice) = shard.commit(|_| ()).poll_fan_out(100, now) {
         for message in &slice.messages {
             let ServerMessage::Presence(change) = message else { continue };
             let is_chat = slice.group.codec == chat::CODEC;
@@ -174,7 +179,7 @@ fn a_crowd_that_goes_is_one_list() {
     assert_eq!(told_to_chat(&mut shard, now), (0, vec![]));
     let later = now + TTL;
     let mut turns = 0;
-    while !shard.members(&"room".into()).is_empty() {
+    while !shard.commit(|_| ()).members(&"room".into()).is_empty() {
         shard.handle_timeout(later);
         turns += 1;
     }
@@ -248,10 +253,11 @@ fn no_more_run_out_than_can_be_told() {
         let info = format!("\"{}\"", "a".repeat(2000)).as_str().into();
         let put =
             broker::shard::Put { join: Join { id, info, extra: None }, ttl: Some(TTL), at: 0 };
-        shard.put(&room, put, now).expect("room for it");
+        let placed = shard.put(&room, put, now);
+        shard.open(placed).expect("room for it");
     }
-    while shard.poll_reply().is_some() {}
-    while shard.poll_fan_out(100, now).is_some() {}
+    while shard.commit(|_| ()).poll_reply().is_some() {}
+    while shard.commit(|_| ()).poll_fan_out(100, now).is_some() {}
     let later = now + TTL;
     let (mut turns, mut told) = (0, 0);
     while shard.is_expiring() || told == 0 {
@@ -260,7 +266,7 @@ fn no_more_run_out_than_can_be_told() {
         }
         turns += 1;
         let mut waiting = 0;
-        while let Some(slice) = shard.poll_fan_out(100, later) {
+        while let Some(slice) = shard.commit(|_| ()).poll_fan_out(100, later) {
             told += slice.messages.len();
             waiting += slice.messages.iter().map(ServerMessage::weight).sum::<usize>();
         }
@@ -286,9 +292,9 @@ fn who_only_counts_is_not_walked_over_for_each_member() {
         shard.handle(&room, Input::Command { key, recipient, command, reference }, now);
     }
     let told = |shard: &mut Shard<u32>| {
-        while shard.poll_reply().is_some() {}
+        while shard.commit(|_| ()).poll_reply().is_some() {}
         let mut told: Vec<(usize, usize)> = Vec::new();
-        while let Some(slice) = shard.poll_fan_out(100, now) {
+        while let Some(slice) = shard.commit(|_| ()).poll_fan_out(100, now) {
             assert_eq!(slice.group.watch, Watch::Occupancy);
             told.extend(slice.recipients.iter().map(|(_, has)| (slice.messages.len(), *has)));
         }
@@ -297,7 +303,8 @@ fn who_only_counts_is_not_walked_over_for_each_member() {
     let put = |shard: &mut Shard<u32>, id: &str| {
         let join = Join { id: id.into(), info: "1".into(), extra: None };
         let put = broker::shard::Put { join, ttl: None, at: 0 };
-        shard.put(&room, put, now).expect("room");
+        let placed = shard.put(&room, put, now);
+        shard.open(placed).expect("room");
     };
     put(&mut shard, "ann");
     assert_eq!(told(&mut shard).len(), SUBSCRIBERS as usize, "the number");

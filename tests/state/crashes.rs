@@ -10,13 +10,13 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use broker::log::Change;
-use broker::state::{Boot, Ending, Keeper, Log};
+use broker::log::{Change, Entry, LogId, Owner, Position};
+use broker::state::{Boot, Ending, Keeper, Loaded, Log};
 use broker::types::{SessionId, StreamName};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::view::{self, Views, apply_all, dump, identifier, joined, published};
+use super::view::{self, Places, Views, apply_all, dump, joined, published, subscription};
 
 /// A directory's logs and marks. By name, each log comes before its mark, as it is written.
 type Image = BTreeMap<String, Vec<u8>>;
@@ -51,11 +51,16 @@ struct Sim {
     boot: u128,
     logs: Vec<Log>,
     keeper: Keeper,
+    log: LogId,
+    /// Where each shard's log goes on.
+    places: Vec<Places>,
     told: Views,
-    epochs: u64,
+    begun: u64,
     /// What each shard's snapshot has yet to write.
     snapshots: Vec<Option<BTreeSet<StreamName>>>,
-    /// Whether what was loaded was incomplete, and the files that say so still count.
+    /// Whether each shard's log stands without those of earlier runs.
+    complete: Vec<bool>,
+    /// Whether what was loaded was incomplete.
     tainted: bool,
     image: Image,
     durable: Image,
@@ -132,9 +137,12 @@ impl Sim {
             boot: 1,
             logs,
             keeper,
+            log: view::LOG,
+            places: vec![Places::new(), Places::new()],
             told: Views::new(),
-            epochs: 0,
+            begun: 0,
             snapshots: vec![None; 2],
+            complete: vec![true; 2],
             tainted: false,
             durable: image.clone(),
             image,
@@ -147,54 +155,51 @@ impl Sim {
     }
 
     /// Writes and then knows.
-    fn tell(&mut self, stream: &StreamName, changes: &[Change]) {
+    fn tell(&mut self, stream: &StreamName, changes: impl IntoIterator<Item = Change>) {
         let shard = self.shard_of(stream);
-        self.logs[shard].append(changes, Instant::now());
-        apply_all(&mut self.told, changes);
+        let entries = self.places[shard].entries(stream.as_str(), changes);
+        self.logs[shard].append(&entries, Instant::now());
+        apply_all(&mut self.told, &entries);
+    }
+
+    /// Whether the files that say that something is missing still count.
+    fn is_tainted(&self) -> bool {
+        self.tainted && !self.complete.iter().all(|complete| *complete)
     }
 
     fn step(&mut self, step: &Step) {
-        let before = self.told.clone();
+        let before = Before::of(self);
         let name = |n: u8| StreamName::from(["a", "b", "c", "d"][usize::from(n % 4)]);
         match *step {
             Step::Publish(stream) => {
                 let stream = name(stream);
-                let mut changes = self.begun(&stream);
-                let mut views = self.told.clone();
-                apply_all(&mut views, &changes);
-                changes.push(published(&stream, &views[&stream]));
-                self.tell(&stream, &changes);
+                let changes = self.begun(&stream).into_iter().chain([published()]);
+                self.tell(&stream, changes);
             }
             Step::Join(stream, session) => {
                 let stream = name(stream);
-                let mut changes = self.begun(&stream);
                 let info = self.image.values().map(|bytes| bytes.len() as u64).sum();
-                changes.extend(joined(&stream, session.into(), info));
-                self.tell(&stream, &changes);
+                let changes = self.begun(&stream).into_iter().chain(joined(session.into(), info));
+                self.tell(&stream, changes);
             }
             Step::Leave(stream, session) => {
-                let (stream, session) = (name(stream), SessionId::from_bits(session.into()));
-                if self.is_present(&stream, session) {
-                    let (stream, identifier) = (stream.clone(), identifier());
-                    let left = Change::Left { stream, session, identifier };
-                    let (stream, identifier) = (left.stream().clone(), view::identifier());
-                    let gone = Change::Unsubscribed { stream, session, identifier };
-                    self.tell(&gone.stream().clone(), &[left, gone]);
+                let (stream, by) = (name(stream), subscription(session.into()));
+                if self.is_present(&stream, by.session) {
+                    let left = Change::Left { by: by.clone(), id: None };
+                    self.tell(&stream, [left, Change::Unsubscribed { by }]);
                 }
             }
             Step::Resume(stream, from, to) => {
-                let stream = name(stream);
-                let [from, to] = [from, to].map(|bits| SessionId::from_bits(bits.into()));
-                if self.is_present(&stream, from) && from != to {
-                    let (stream, identifier) = (stream.clone(), identifier());
-                    let resumed = Change::Resumed { stream, identifier, from, to };
-                    self.tell(&resumed.stream().clone(), &[resumed]);
+                let (stream, from) = (name(stream), subscription(from.into()));
+                let to = SessionId::from_bits(to.into());
+                if self.is_present(&stream, from.session) && from.session != to {
+                    self.tell(&stream, [Change::Resumed { from, to }]);
                 }
             }
             Step::Forget(stream) => {
                 let stream = name(stream);
                 if self.told.contains_key(&stream) {
-                    self.tell(&stream, &[Change::Forgotten { stream: stream.clone(), lost: 5 }]);
+                    self.tell(&stream, [Change::Forgotten { lost: 5 }]);
                 }
             }
             Step::BeginSnapshot(shard) => {
@@ -219,21 +224,18 @@ impl Sim {
         }
     }
 
-    fn begun(&mut self, stream: &StreamName) -> Vec<Change> {
-        if self.told.contains_key(stream) {
-            return Vec::new();
-        }
-        self.epochs += 1;
-        vec![view::began(stream.as_str(), &format!("e{}", self.epochs))]
+    fn begun(&mut self, stream: &StreamName) -> Option<Change> {
+        self.begun += 1; // so that no two are alike
+        (!self.told.contains_key(stream)).then_some(Change::Began { lost: self.begun })
     }
 
     fn is_present(&self, stream: &StreamName, session: SessionId) -> bool {
+        let is_theirs = |entry: &Entry| match &entry.change {
+            Change::Record { owner: Owner::Subscription { by, .. }, .. } => by.session == session,
+            _ => false,
+        };
         let view = self.told.get(stream);
-        view.is_some_and(|view| {
-            dump(stream, view)
-                .iter()
-                .any(|c| matches!(c, Change::Joined { session: s, .. } if *s == session))
-        })
+        view.is_some_and(|view| dump(stream, view, &Places::new()).iter().any(is_theirs))
     }
 
     fn streams_of(&self, shard: usize) -> BTreeSet<StreamName> {
@@ -244,17 +246,19 @@ impl Sim {
         let Some(left) = &mut self.snapshots[shard] else { return };
         if let Some(stream) = left.pop_first() {
             if let Some(view) = self.told.get(&stream) {
-                self.logs[shard].append(&dump(&stream, view), Instant::now());
+                let entries = dump(&stream, view, &self.places[shard]);
+                self.logs[shard].append(&entries, Instant::now());
             }
         } else {
-            self.logs[shard].end_snapshot(5, Instant::now());
+            self.logs[shard].end_snapshot(5, self.places[shard].0, Instant::now());
             self.snapshots[shard] = None;
+            self.complete[shard] = true;
         }
         assert_eq!(self.logs[shard].is_in_snapshot(), self.snapshots[shard].is_some());
     }
 
     /// A crash anywhere since the step before leaves what was known before it or after it.
-    fn check(&mut self, before: &Views) {
+    fn check(&mut self, before: &Before) {
         let image = image(self.dir.path());
         let elsewhere = tempfile::tempdir().unwrap();
         for cut in between(&self.image, &image) {
@@ -262,14 +266,31 @@ impl Sim {
             let loaded = view::load(elsewhere.path(), Boot::from_bits(self.boot));
             let found = view::views(&loaded);
             assert!(
-                found == *before || found == self.told,
-                "{found:?}\n{before:?}\n{:?}",
+                found == before.told || found == self.told,
+                "{found:?}\n{:?}\n{:?}",
+                before.told,
                 self.told
             );
-            assert!(self.tainted || loaded.ending <= Ending::Crashed, "{:?}", loaded.warnings);
+            assert!(before.tainted || loaded.ending <= Ending::Crashed, "{:?}", loaded.warnings);
+            if loaded.ending <= Ending::Crashed {
+                self.check_log(&loaded, before.told.keys().len(), &before.places);
+            }
             assert_eq!(self::image(elsewhere.path()), cut, "files of its own are left as they are");
         }
         self.image = image;
+    }
+
+    /// The log goes on behind all that anyone was told of it; or, if nothing of it is left, another one
+    /// may begin.
+    fn check_log(&self, loaded: &Loaded, streams: usize, places: &[Position]) {
+        match loaded.log {
+            Some(log) => {
+                assert_eq!(log, self.log);
+                let behind = places.iter().all(|place| *place <= loaded.next);
+                assert!(behind, "{:?} is not behind all of {places:?}", loaded.next);
+            }
+            None => assert_eq!(streams, 0, "they are of a log"),
+        }
     }
 
     /// What may be left by a power loss: anything from what was synced to what was written.
@@ -327,25 +348,40 @@ impl Sim {
         match how {
             How::Stop | How::Crash => {
                 assert_eq!(found, self.told);
-                let worst = if how == How::Stop && !self.tainted && self.all_complete() {
+                let worst = if how == How::Stop && !self.is_tainted() && self.all_complete() {
                     Ending::Clean
                 } else {
                     Ending::Crashed
                 };
-                assert!(self.tainted || loaded.ending <= worst, "{:?}", loaded.ending);
+                let is_incomplete = loaded.ending == Ending::Incomplete;
+                assert_eq!(is_incomplete, self.is_tainted(), "{:?}", loaded.warnings);
+                if !is_incomplete {
+                    assert!(loaded.ending <= worst, "{:?}", loaded.ending);
+                    self.check_log(&loaded, self.told.len(), &self.next_places());
+                }
             }
-            How::PowerLoss(_) => self.check_power_loss(&found, loaded.ending),
+            How::PowerLoss(_) => self.check_power_loss(&found, &loaded),
         }
         self.told = found;
         self.tainted = loaded.ending == Ending::Incomplete;
-        (self.logs, self.keeper) = view::begin(state, shards);
+        // as the broker does
+        let log = loaded.log.filter(|_| !self.tainted);
+        self.log = log.unwrap_or(LogId(self.log.0 + 1));
+        self.places = (0..shards).map(|_| Places(loaded.next)).collect();
+        (self.logs, self.keeper) = view::begin_log(state, shards, self.log);
         let image = image(self.dir.path());
         self.snapshots = (0..shards)
             .map(|shard| self.logs[shard].is_in_snapshot().then(|| self.streams_of(shard)))
             .collect();
+        self.complete = self.snapshots.iter().map(Option::is_none).collect();
         (self.image, self.durable) = (image.clone(), image);
         self.since = vec![self.told.clone()];
-        self.check(&self.told.clone());
+        let now = Before::of(self);
+        self.check(&now);
+    }
+
+    fn next_places(&self) -> Vec<Position> {
+        self.places.iter().map(|places| places.0).collect()
     }
 
     fn all_complete(&self) -> bool {
@@ -354,14 +390,31 @@ impl Sim {
 
     /// Each stream is as it was at some moment since the last sync; if that isn't the last one, it is
     /// said that something is missing.
-    fn check_power_loss(&self, found: &Views, ending: Ending) {
+    fn check_power_loss(&self, found: &Views, loaded: &Loaded) {
         let streams: BTreeSet<&StreamName> =
             found.keys().chain(self.since.iter().flat_map(Views::keys)).collect();
         for stream in streams {
             let was = |views: &Views| views.get(stream) == found.get(stream);
             assert!(self.since.iter().any(was), "{stream}: {:?} never was", found.get(stream));
         }
-        assert!(*found == self.told || ending == Ending::Incomplete, "something is missing");
+        if loaded.ending != Ending::Incomplete {
+            assert_eq!(*found, self.told, "something is missing");
+            self.check_log(loaded, self.told.len(), &self.next_places());
+        }
+    }
+}
+
+/// What was known before a step.
+struct Before {
+    told: Views,
+    places: Vec<Position>,
+    tainted: bool,
+}
+
+impl Before {
+    fn of(sim: &Sim) -> Self {
+        let (told, places) = (sim.told.clone(), sim.next_places());
+        Self { told, places, tainted: sim.is_tainted() }
     }
 }
 
@@ -415,6 +468,24 @@ fn a_power_loss_leaves_no_gap_between_generations() {
     }
 }
 
+#[test]
+fn a_log_goes_on_behind_streams_that_a_snapshot_leaves_out() {
+    let mut sim = Sim::new();
+    for step in [
+        Step::Publish(0), // known by the other shard, whose log isn't as long
+        Step::Publish(B),
+        Step::Publish(B),
+        Step::Forget(B),
+        Step::BeginSnapshot(THEIRS),
+        Step::GoOn(THEIRS), // there is nothing to write
+        Step::Pass,
+        Step::Restart { shards: 1, how: How::Crash },
+        Step::Publish(B),
+    ] {
+        sim.step(&step);
+    }
+}
+
 /// Cuts each file anywhere, or puts zeros in the place of its end: what is there still is what was told,
 /// or it is said that something is missing.
 fn lose_ends(sim: &Sim, mut random: u64) {
@@ -440,6 +511,7 @@ fn lose_ends(sim: &Sim, mut random: u64) {
             let loaded = view::load(elsewhere.path(), Boot::from_bits(sim.boot));
             if loaded.ending != Ending::Incomplete {
                 assert_eq!(view::views(&loaded), sim.told, "{name} lost something");
+                sim.check_log(&loaded, sim.told.len(), &sim.next_places());
             }
         }
     }

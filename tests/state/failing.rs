@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use broker::log::Change;
 use broker::state::{Ending, Keeper, Log, State};
 use broker::telemetry::Instruments;
-use broker::types::StreamName;
 
-use super::view::{self, BOOT, Views, apply, began, dump, published};
+use super::view::{self, BOOT, LOG, Places, Views, apply, began, dump, published};
 
 /// Set in the process that may mount.
 const INSIDE: &str = "BROKER_TEST_MAY_MOUNT";
@@ -81,6 +80,7 @@ fn where_mounting_is_allowed(test: &str, body: impl FnOnce()) {
 struct Sim {
     logs: Vec<Log>,
     keeper: Keeper,
+    places: Places,
     told: Views,
     now: Instant,
 }
@@ -90,28 +90,29 @@ impl Sim {
         let (state, loaded) = view::open(dir, BOOT);
         let told = view::views(&loaded);
         let now = Instant::now();
-        let (logs, keeper) = state.begin(shards, true, &Arc::new(Instruments::new()), now);
-        (Self { logs, keeper, told, now }, loaded.ending)
+        let (logs, keeper) = state.begin(shards, true, LOG, &Arc::new(Instruments::new()), now);
+        let places = Places(loaded.next);
+        (Self { logs, keeper, places, told, now }, loaded.ending)
     }
 
-    fn tell(&mut self, log: usize, change: &Change) {
-        self.logs[log].append([change], self.now);
-        apply(&mut self.told, change);
+    fn tell(&mut self, log: usize, stream: &str, change: Change) {
+        let entry = self.places.entry(stream, change);
+        self.logs[log].append(std::slice::from_ref(&entry), self.now);
+        apply(&mut self.told, &entry);
     }
 
     fn publish(&mut self, log: usize, stream: &str) {
-        let stream = StreamName::from(stream);
-        self.tell(log, &published(&stream, &self.told[&stream]));
+        self.tell(log, stream, published());
     }
 
     /// Writes all streams of a shard anew, those whose names begin with its letter.
     fn write_anew(&mut self, log: usize, letter: &str) {
         for (stream, view) in &self.told {
             if stream.as_str().starts_with(letter) {
-                self.logs[log].append(&dump(stream, view), self.now);
+                self.logs[log].append(&dump(stream, view, &self.places), self.now);
             }
         }
-        self.logs[log].end_snapshot(0, self.now);
+        self.logs[log].end_snapshot(0, self.places.0, self.now);
     }
 }
 
@@ -125,8 +126,8 @@ fn a_full_disk_leaves_nothing_stale_and_heals() {
     where_mounting_is_allowed("failing::a_full_disk_leaves_nothing_stale_and_heals", || {
         let disk = Disk::mount(256);
         let (mut sim, _) = Sim::start(&disk.path(), 2);
-        sim.tell(0, &began("a", "e"));
-        sim.tell(1, &began("b", "e"));
+        sim.tell(0, "a", began());
+        sim.tell(1, "b", began());
         sim.publish(1, "b");
         let filler = disk.fill();
         // what the file system has set aside for the file already is not the end
@@ -170,7 +171,7 @@ fn a_disk_that_is_full_at_the_start_is_no_reason_not_to() {
         || {
             let disk = Disk::mount(256);
             let (mut sim, _) = Sim::start(&disk.path(), 1);
-            sim.tell(0, &began("a", "e"));
+            sim.tell(0, "a", began());
             drop(sim);
             let filler = disk.fill();
             let (mut sim, ending) = Sim::start(&disk.path(), 1);
@@ -196,7 +197,7 @@ fn no_room_for_a_new_generation_leaves_the_old_one() {
     where_mounting_is_allowed("failing::no_room_for_a_new_generation_leaves_the_old_one", || {
         let disk = Disk::mount(256);
         let (mut sim, _) = Sim::start(&disk.path(), 1);
-        sim.tell(0, &began("a", "e"));
+        sim.tell(0, "a", began());
         let filler = disk.fill();
         sim.logs[0].begin_snapshot(sim.now);
         assert!(!sim.logs[0].is_failing() && !sim.logs[0].is_in_snapshot());
@@ -220,7 +221,7 @@ fn a_directory_that_is_removed_is_made_anew() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("state");
     let (mut sim, _) = Sim::start(&dir, 1);
-    sim.tell(0, &began("a", "e"));
+    sim.tell(0, "a", began());
     fs::remove_dir_all(&dir).unwrap();
     sim.publish(0, "a");
     assert!(!sim.logs[0].is_failing(), "the system says nothing of it");
@@ -244,7 +245,7 @@ fn a_run_that_fails_before_it_is_complete_takes_what_it_stands_on() {
     let dir = parent.path().join("state");
     let (mut sim, _) = Sim::start(&dir, 1);
     for stream in ["a", "b"] {
-        sim.tell(0, &began(stream, "e"));
+        sim.tell(0, stream, began());
     }
     drop(sim);
     let (mut sim, _) = Sim::start(&dir, 2);
@@ -278,7 +279,7 @@ fn a_run_that_fails_before_it_is_complete_takes_what_it_stands_on() {
 fn the_keeper_works_by_itself_and_stops() {
     let dir = tempfile::tempdir().unwrap();
     let (mut sim, _) = Sim::start(dir.path(), 1);
-    sim.tell(0, &began("a", "e"));
+    sim.tell(0, "a", began());
     sim.logs[0].begin_snapshot(sim.now);
     sim.write_anew(0, "a");
     assert_eq!(state_files(dir.path()).len(), 2);

@@ -8,31 +8,40 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
-use broker::state::format::{self, Entry};
-use broker::state::{Boot, Ending, Loaded, OpenError, State};
+use broker::log::{Change, LogId, Position};
+use broker::state::format::{self, Item};
+use broker::state::{Boot, Ending, Loaded, Log, OpenError, State};
 use broker::telemetry::Instruments;
 
-use super::view::{self, BOOT, Views, apply, apply_all, began, joined, published};
+use super::view::{self, BOOT, LOG, Places, Views, apply_all, began, joined, published};
 
-/// A directory in which a broker with two shards wrote two streams and ended without notice.
-fn written(dir: &Path) -> Views {
+/// A directory in which a broker with two shards wrote two streams and ended without notice; and
+/// where its log goes on.
+fn written(dir: &Path) -> (Views, Places) {
     let (state, _) = view::open(dir, BOOT);
     let (mut logs, _keeper) = view::begin(state, 2);
-    let mut views = Views::new();
-    for (log, stream) in logs.iter_mut().zip(["a", "b"]) {
-        let mut tell = |changes: &[broker::log::Change]| {
-            log.append(changes, Instant::now());
-            apply_all(&mut views, changes);
-        };
-        tell(&[began(stream, "e")]);
-        tell(&joined(&stream.into(), 1, 2));
+    let (mut views, mut places) = (Views::new(), Places::new());
+    let mut tell = |log: usize, stream: &str, changes: &[Change]| {
+        let entries = places.entries(stream, changes.iter().cloned());
+        logs[log].append(&entries, Instant::now());
+        apply_all(&mut views, &entries);
+    };
+    for (log, stream) in ["a", "b"].iter().enumerate() {
+        tell(log, stream, &[began()]);
+        tell(log, stream, &joined(1, 2));
     }
     for _ in 0..3 {
-        let next = published(&"a".into(), &views[&"a".into()]);
-        logs[0].append([&next], Instant::now());
-        apply(&mut views, &next);
+        tell(0, "a", &[published()]);
     }
-    views
+    (views, places)
+}
+
+/// Writes all that was found to a run that begins, with one shard.
+fn write_anew(log: &mut Log, found: &Views, places: &Places) {
+    for (stream, view) in found {
+        log.append(&view::dump(stream, view, places), Instant::now());
+    }
+    log.end_snapshot(0, places.0, Instant::now());
 }
 
 fn aside(file: &Path) -> PathBuf {
@@ -57,14 +66,18 @@ fn what_is_foreign_or_newer_is_set_aside_and_the_rest_is_used() {
         (b"#!/bin/sh".to_vec(), "it is not a state file"),
         (
             flipped(bytes.clone(), 8, 8),
-            "a newer version of the broker wrote it (format 11, this one reads up to 3)",
+            "a newer version of the broker wrote it (format 12, this one reads 4)",
+        ),
+        (
+            flipped(bytes.clone(), 8, 7),
+            "an earlier version of the broker wrote it (format 3, this one reads 4)",
         ),
         (flipped(bytes, 20, 1), "its first bytes are damaged"),
         (elsewhere, "it is another file than its name says"),
     ];
     for (bytes, reason) in cases {
         let dir = tempfile::tempdir().unwrap();
-        let views = written(dir.path());
+        let (views, _) = written(dir.path());
         let second = view::files(dir.path())[1].clone();
         fs::write(&second, &bytes).unwrap();
         let loaded = view::load(dir.path(), BOOT);
@@ -81,7 +94,7 @@ fn what_is_foreign_or_newer_is_set_aside_and_the_rest_is_used() {
 #[test]
 fn other_files_are_nobodys_business() {
     let dir = tempfile::tempdir().unwrap();
-    let views = written(dir.path());
+    let (views, _) = written(dir.path());
     fs::create_dir(dir.path().join("lost+found")).unwrap();
     fs::write(dir.path().join("notes.log"), "mine").unwrap();
     let loaded = view::load(dir.path(), BOOT);
@@ -93,7 +106,7 @@ fn other_files_are_nobodys_business() {
 #[test]
 fn a_damaged_file_is_used_up_to_there_and_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let views = written(dir.path());
+    let (views, _) = written(dir.path());
     let file = view::files(dir.path())[0].clone();
     let mut bytes = fs::read(&file).unwrap();
     let last = bytes.len() - 3;
@@ -107,11 +120,8 @@ fn a_damaged_file_is_used_up_to_there_and_kept() {
     assert_eq!(found[&"b".into()], views[&"b".into()]);
     assert_eq!(fs::read(&file).unwrap(), bytes, "it is still needed");
 
-    let (mut logs, keeper) = view::begin(state, 1);
-    for (stream, view) in &found {
-        logs[0].append(&view::dump(stream, view), Instant::now());
-    }
-    logs[0].end_snapshot(0, Instant::now());
+    let (mut logs, keeper) = view::begin_log(state, 1, LogId(6));
+    write_anew(&mut logs[0], &found, &Places(loaded.next));
     keeper.pass();
     assert!(!file.exists());
     assert_eq!(fs::read(aside(&file)).unwrap(), bytes);
@@ -126,11 +136,11 @@ fn a_damaged_file_is_used_up_to_there_and_kept() {
 fn half_a_frame_is_told_by_the_boot() {
     for (boot, ending) in [(BOOT, Ending::Crashed), (Boot::from_bits(2), Ending::Incomplete)] {
         let dir = tempfile::tempdir().unwrap();
-        let views = written(dir.path());
+        let (views, mut places) = written(dir.path());
         let file = view::files(dir.path())[0].clone();
         let mut bytes = fs::read(&file).unwrap();
         let whole = bytes.len();
-        format::encode([&published(&"a".into(), &views[&"a".into()])], &mut bytes);
+        format::encode([&places.entry("a", published())], &mut bytes);
         for cut in [whole + 1, whole + 20, bytes.len() - 1] {
             fs::write(&file, &bytes[..cut]).unwrap();
             let loaded = view::load(dir.path(), boot);
@@ -144,12 +154,10 @@ fn half_a_frame_is_told_by_the_boot() {
 #[test]
 fn a_file_that_lost_its_end_is_used_up_to_there_and_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let views = written(dir.path());
+    let (_, places) = written(dir.path());
     let file = view::files(dir.path())[0].clone();
     let bytes = fs::read(&file).unwrap();
-    let mut before = views[&"a".into()].clone();
-    before.head -= 1;
-    let last = published(&"a".into(), &before);
+    let last = Places(Position(places.0.0 - 1)).entry("a", published());
     let mut frame = Vec::new();
     format::encode([&last], &mut frame);
     assert!(bytes.ends_with(&frame));
@@ -178,16 +186,13 @@ fn a_file_that_lost_its_end_is_used_up_to_there_and_kept() {
 #[test]
 fn marks_go_with_their_logs() {
     let dir = tempfile::tempdir().unwrap();
-    let views = written(dir.path());
+    let (views, places) = written(dir.path());
     let marks = || view::files_of(dir.path(), &["mark"]).len();
     assert_eq!(marks(), 2);
     let (state, _) = view::open(dir.path(), BOOT);
     let (mut logs, keeper) = view::begin(state, 1);
     assert_eq!(marks(), 3);
-    for (stream, view) in &views {
-        logs[0].append(&view::dump(stream, view), Instant::now());
-    }
-    logs[0].end_snapshot(0, Instant::now());
+    write_anew(&mut logs[0], &views, &places);
     keeper.pass();
     assert_eq!((marks(), view::files(dir.path()).len()), (1, 1));
     for file in view::files(dir.path()) {
@@ -206,7 +211,7 @@ fn a_stop_in_good_order_is_known_in_any_boot() {
     let dir = tempfile::tempdir().unwrap();
     let (state, _) = view::open(dir.path(), BOOT);
     let (mut logs, keeper) = view::begin(state, 2);
-    logs[1].append([&began("b", "e")], Instant::now());
+    logs[1].append(&[Places::new().entry("b", began())], Instant::now());
     for log in logs {
         log.close(Instant::now());
     }
@@ -217,7 +222,107 @@ fn a_stop_in_good_order_is_known_in_any_boot() {
     }
     let file = view::files(dir.path())[1].clone();
     let decoded = format::decode(&fs::read(file).unwrap()).unwrap();
-    assert_eq!(decoded.entries.last(), Some(&Entry::Closed));
+    assert_eq!(decoded.items.last(), Some(&Item::Closed));
+}
+
+/// Files of format 3, which has entries of another kind behind a shorter header.
+#[test]
+fn files_of_an_earlier_version_are_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    for shard in [0_u32, 1] {
+        let mut bytes = b"brokerst".to_vec();
+        bytes.extend(3_u32.to_le_bytes());
+        bytes.extend(1_u128.to_le_bytes());
+        bytes.extend(1_u64.to_le_bytes());
+        bytes.extend([2, shard].map(u32::to_le_bytes).concat());
+        bytes.extend(1_u64.to_le_bytes());
+        bytes.extend([0; 1 + 8 + 8]);
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        let mark = format::Mark { generation: 1, length: bytes.len() as u64 };
+        fs::write(dir.path().join(format!("00000001-{shard:03}-000001.log")), &bytes).unwrap();
+        fs::write(dir.path().join(format!("00000001-{shard:03}.mark")), mark.encode()).unwrap();
+    }
+    let files = view::files(dir.path());
+    let (state, loaded) = view::open(dir.path(), BOOT);
+    assert_eq!((loaded.ending, loaded.streams.len()), (Ending::Incomplete, 0));
+    assert_eq!((loaded.log, loaded.next), (None, Position(1)));
+    let sentence = |file: &PathBuf| {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        format!(
+            "the state file {name} is not used: an earlier version of the broker wrote it (format \
+             3, this one reads 4); it is {name}.aside now"
+        )
+    };
+    let mut sentences: Vec<String> = files.iter().map(sentence).collect();
+    sentences.sort();
+    let mut warnings = loaded.warnings.clone();
+    warnings.sort();
+    assert_eq!(warnings, sentences);
+    assert!(files.iter().all(|file| !file.exists() && aside(file).exists()));
+
+    // of which the next run says nothing more, once it has written what there is
+    let (mut logs, keeper) = view::begin(state, 1);
+    assert_eq!(view::files(dir.path())[0].file_name().unwrap(), "00000002-000-000001.log");
+    write_anew(&mut logs[0], &Views::new(), &Places::new());
+    keeper.pass();
+    drop((logs, keeper));
+    let loaded = view::load(dir.path(), BOOT);
+    assert_eq!((loaded.ending, loaded.warnings), (Ending::Crashed, vec![]));
+    assert!(files.iter().all(|file| aside(file).exists()));
+}
+
+#[test]
+fn a_log_goes_on_behind_all_its_entries() {
+    for closes in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (views, mut places) = written(dir.path());
+        for run in 2.. {
+            let (state, loaded) = view::open(dir.path(), BOOT);
+            let ending = if closes && run > 3 { Ending::Clean } else { Ending::Crashed };
+            assert_eq!((loaded.log, loaded.next, loaded.ending), (Some(LOG), places.0, ending));
+            if run == 5 {
+                break;
+            }
+            let (mut logs, keeper) = view::begin(state, 1);
+            // what changes nothing that is kept has a place, too
+            let entries = places.entries("a", [published(), Change::Kicked { id: "ann".into() }]);
+            logs[0].append(&entries, Instant::now());
+            if run > 2 {
+                write_anew(&mut logs[0], &views, &places);
+                keeper.pass();
+            }
+            for log in logs {
+                if closes {
+                    log.close(Instant::now());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn two_logs_that_meet_are_no_log_to_go_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let (views, _) = written(dir.path());
+    let other = LogId(6);
+    let (state, loaded) = view::open(dir.path(), BOOT);
+    assert_eq!(loaded.ending, Ending::Crashed);
+    let (mut logs, keeper) = view::begin_log(state, 1, other);
+    // nothing has been said in it yet
+    let loaded = view::peek(dir.path());
+    assert_eq!((loaded.log, loaded.ending), (Some(LOG), Ending::Crashed));
+    let mut next = Places(loaded.next);
+    logs[0].append(&[next.entry("a", published())], Instant::now());
+    let loaded = view::peek(dir.path());
+    assert_eq!((loaded.next, loaded.ending), (next.0, Ending::Incomplete));
+    // until what is written in it stands alone
+    write_anew(&mut logs[0], &views, &next);
+    let loaded = view::peek(dir.path());
+    assert_eq!((loaded.log, loaded.next, loaded.ending), (Some(other), next.0, Ending::Crashed));
+    keeper.pass();
+    drop((logs, keeper));
+    let loaded = view::load(dir.path(), BOOT);
+    assert_eq!((loaded.log, view::views(&loaded)), (Some(other), views));
 }
 
 #[test]
@@ -225,14 +330,14 @@ fn what_was_forgotten_is_not_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let (state, _) = view::open(dir.path(), BOOT);
     let (mut logs, keeper) = view::begin(state, 1);
-    let forgotten = broker::log::Change::Forgotten { stream: "a".into(), lost: 7 };
-    logs[0].append([&began("a", "e"), &forgotten], Instant::now());
+    let forgotten = Change::Forgotten { lost: 7 };
+    logs[0].append(&Places::new().entries("a", [began(), forgotten]), Instant::now());
     drop((logs, keeper));
     let (state, loaded) = view::open(dir.path(), BOOT);
     assert_eq!((loaded.forgotten, loaded.streams.len()), (7, 0));
     let (mut logs, keeper) = view::begin(state, 1);
     assert!(logs[0].is_in_snapshot(), "it is still to be written, though no stream is");
-    logs[0].end_snapshot(7, Instant::now());
+    logs[0].end_snapshot(7, loaded.next, Instant::now());
     keeper.pass();
     assert_eq!(view::files(dir.path()).len(), 1);
     drop((logs, keeper));
@@ -246,7 +351,7 @@ fn a_run_without_history_is_known_until_a_later_one_is_complete() {
     let run = |has_history| {
         let (state, loaded) = view::open(dir.path(), BOOT);
         let (logs, keeper) =
-            state.begin(2, has_history, &Arc::new(Instruments::new()), Instant::now());
+            state.begin(2, has_history, LOG, &Arc::new(Instruments::new()), Instant::now());
         (loaded.has_history, logs, keeper)
     };
     let (knows, ..) = run(false); // which ends before it has written anything
@@ -255,9 +360,9 @@ fn a_run_without_history_is_known_until_a_later_one_is_complete() {
         let (knows, mut logs, keeper) = run(has_history);
         assert!(!knows, "one run had none");
         for log in &mut logs {
-            log.end_snapshot(0, Instant::now());
+            log.end_snapshot(0, Position(1), Instant::now());
             log.begin_snapshot(Instant::now()); // a later file says so, too
-            log.end_snapshot(0, Instant::now());
+            log.end_snapshot(0, Position(1), Instant::now());
         }
         keeper.pass();
         drop((logs, keeper));

@@ -12,4 +12,5 @@
 mod crashes;
 mod failing;
 mod files;
+mod restarts;
 mod view;

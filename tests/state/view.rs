@@ -1,4 +1,4 @@
-//! What changes yield: a naive stand-in for the shards.
+//! What entries yield: a naive stand-in for the shards.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,17 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker::log::Change;
+use broker::log::{Change, Entry, LogId, Origin, Owner, Position, Subscription};
 use broker::protocol::action_cable;
 use broker::state::{Boot, Keeper, Loaded, Log, OpenError, State};
 use broker::telemetry::Instruments;
 use broker::types::{
-    Epoch, Grant, Identifier, Identity, Offset, Position, PresenceId, Publication, RawJson, Rights,
-    SessionId, StreamName, Watch,
+    Epoch, Grant, Identity, JoinCause, Offset, PresenceId, RawJson, Rights, SessionId, StreamName,
+    Watch,
 };
 
 /// The boot of tests that have one only.
 pub(crate) const BOOT: Boot = Boot::from_bits(1);
+
+/// The log of tests that have one only.
+pub(crate) const LOG: LogId = LogId(5);
 
 /// What is known of one stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +28,7 @@ pub(crate) struct View {
     pub(crate) head: u64,
     lost: u64,
     publications: Vec<u64>,
-    subscriptions: BTreeMap<(SessionId, Identifier), Option<(PresenceId, RawJson)>>,
+    subscriptions: BTreeMap<(SessionId, String), Option<(PresenceId, RawJson)>>,
     /// The application's.
     put: BTreeMap<PresenceId, (RawJson, Option<u64>)>,
 }
@@ -33,54 +36,76 @@ pub(crate) struct View {
 /// What is known of all.
 pub(crate) type Views = BTreeMap<StreamName, View>;
 
-pub(crate) fn identifier() -> Identifier {
-    r#""room""#.into()
+/// Gives changes their places in a log.
+#[derive(Debug)]
+pub(crate) struct Places(pub(crate) Position);
+
+impl Places {
+    pub(crate) fn new() -> Self {
+        Self(Position(1))
+    }
+
+    pub(crate) fn entry(&mut self, stream: &str, change: Change) -> Entry {
+        let position = self.0;
+        self.0 = position.next();
+        Entry { position, at: 7, origin: Origin::default(), stream: stream.into(), change }
+    }
+
+    pub(crate) fn entries(
+        &mut self,
+        stream: &str,
+        changes: impl IntoIterator<Item = Change>,
+    ) -> Vec<Entry> {
+        changes.into_iter().map(|change| self.entry(stream, change)).collect()
+    }
 }
 
-pub(crate) fn began(stream: &str, epoch: &str) -> Change {
-    let (stream, epoch) = (stream.into(), epoch.into());
-    Change::Began { stream, epoch, head: Offset(0), lost: 0 }
+pub(crate) fn subscription(session: u128) -> Subscription {
+    Subscription { session: SessionId::from_bits(session), identifier: r#""room""#.into() }
 }
 
-pub(crate) fn published(stream: &StreamName, view: &View) -> Change {
-    let position = Position { epoch: view.epoch.clone(), offset: Offset(view.head + 1) };
-    let (stream, data) = (stream.clone(), RawJson::from(view.head.to_string()));
-    Change::Published(
-        Publication { stream, data, labels: None, at: 7, position: Some(position) }.into(),
-    )
+pub(crate) fn began() -> Change {
+    Change::Began { lost: 0 }
 }
 
-pub(crate) fn joined(stream: &StreamName, session: u128, info: u64) -> [Change; 2] {
-    let session = SessionId::from_bits(session);
+pub(crate) fn published() -> Change {
+    let (data, labels, except, author) = ("1".into(), None, None, None);
+    Change::Published { data, labels, at: 7, except, is_kept: true, author }
+}
+
+pub(crate) fn joined(session: u128, info: u64) -> [Change; 2] {
     let grant = Grant {
         rights: Rights { join: true, whisper: false },
         identity: Identity { identifier: 9, presence_id: 0 },
     };
-    let (codec, stream) = (action_cable::CODEC, stream.clone());
-    let subscribed = Change::Subscribed {
-        stream: stream.clone(),
-        session,
-        codec,
-        watch: Watch::Members,
-        identifier: identifier(),
-        grant,
+    let (codec, watch) = (action_cable::CODEC, Watch::Members);
+    let joined = Change::Joined {
+        by: subscription(session),
+        id: "ann".into(),
+        info: info.to_string().into(),
+        extra: None,
+        cause: JoinCause::Joined,
+        is_update: false,
+        max_members: usize::MAX,
     };
-    let (id, info) = ("ann".into(), info.to_string().into());
-    [
-        subscribed,
-        Change::Joined { stream, session, identifier: identifier(), id, info, extra: None },
-    ]
+    [Change::Subscribed { by: subscription(session), codec, watch, grant }, joined]
 }
 
-/// Applies a change to what was known; panics if it makes no sense.
-pub(crate) fn apply(views: &mut Views, change: &Change) {
-    let stream = change.stream().clone();
-    match change {
-        Change::Began { epoch, head, lost, .. } => {
-            let (publications, subscriptions) = (Vec::new(), BTreeMap::new());
-            let (epoch, head, lost) = (epoch.clone(), head.0, *lost);
-            let put = BTreeMap::new();
-            views.insert(stream, View { epoch, head, lost, publications, subscriptions, put });
+/// Applies an entry to what was known; panics if it makes no sense.
+pub(crate) fn apply(views: &mut Views, entry: &Entry) {
+    let stream = entry.stream.clone();
+    let new = |epoch, head, lost| {
+        let (publications, subscriptions, put) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        View { epoch, head, lost, publications, subscriptions, put }
+    };
+    match &entry.change {
+        Change::Began { lost } => {
+            let view = new(LOG.epoch(entry.position), 0, *lost);
+            assert!(views.insert(stream, view).is_none(), "it had begun");
+            return;
+        }
+        Change::Snapshot { epoch, head, lost, .. } => {
+            views.insert(stream, new(epoch.clone(), head.0, *lost));
             return;
         }
         Change::Forgotten { .. } => {
@@ -90,95 +115,97 @@ pub(crate) fn apply(views: &mut Views, change: &Change) {
         _ => {}
     }
     let view = views.get_mut(&stream).unwrap();
-    match change {
-        Change::Published(publication) => {
-            let position = publication.position.as_ref().unwrap();
-            assert_eq!(position.epoch, view.epoch);
-            if position.offset.0 > view.head {
-                assert_eq!(position.offset.0, view.head + 1, "a gap");
-                view.head += 1;
-            }
-            view.publications.push(position.offset.0);
+    let key = |by: &Subscription| (by.session, by.identifier.to_string());
+    match &entry.change {
+        Change::Published { is_kept: true, .. } | Change::Kept { .. } => {
+            view.head += 1;
+            view.publications.push(view.head);
         }
-        Change::Subscribed { session, identifier, .. } => {
-            view.subscriptions.entry((*session, identifier.clone())).or_default();
+        Change::Subscribed { by, .. } | Change::Resumable { by, .. } => {
+            view.subscriptions.entry(key(by)).or_default();
         }
-        Change::Unsubscribed { session, identifier, .. } => {
-            view.subscriptions.remove(&(*session, identifier.clone())).unwrap();
+        Change::Unsubscribed { by } => drop(view.subscriptions.remove(&key(by)).unwrap()),
+        Change::Joined { by, id, info, .. } => {
+            *view.subscriptions.get_mut(&key(by)).unwrap() = Some((id.clone(), info.clone()));
         }
-        Change::Joined { session, identifier, id, info, .. } => {
-            let record = view.subscriptions.get_mut(&(*session, identifier.clone())).unwrap();
-            *record = Some((id.clone(), info.clone()));
+        Change::Record { owner: Owner::Subscription { by, ended: None }, id, info, .. } => {
+            view.subscriptions.insert(key(by), Some((id.clone(), info.clone())));
         }
-        Change::Left { session, identifier, .. } => {
-            let record = view.subscriptions.get_mut(&(*session, identifier.clone())).unwrap();
-            record.take().unwrap();
+        Change::Left { by, .. } => {
+            view.subscriptions.get_mut(&key(by)).unwrap().take().unwrap();
         }
-        Change::Resumed { identifier, from, to, .. } => {
-            let record = view.subscriptions.remove(&(*from, identifier.clone())).unwrap();
-            view.subscriptions.insert((*to, identifier.clone()), record);
+        Change::Resumed { from, to } => {
+            let record = view.subscriptions.remove(&key(from)).unwrap();
+            view.subscriptions.insert((*to, from.identifier.to_string()), record);
         }
-        Change::Put { id, info, until, .. } => {
+        Change::Put { id, info, until, .. }
+        | Change::Record { owner: Owner::Application { until }, id, info, .. } => {
             view.put.insert(id.clone(), (info.clone(), *until));
         }
-        Change::Withdrawn { id, .. } => drop(view.put.remove(id).unwrap()),
-        Change::Gone { .. } | Change::JournalTruncated { .. } => {}
-        Change::Began { .. } | Change::Forgotten { .. } => unreachable!(),
+        Change::Kicked { id } => drop(view.put.remove(id).unwrap()),
+        other => panic!("{other:?} is nothing that these tests do"),
     }
 }
 
-pub(crate) fn apply_all(views: &mut Views, changes: &[Change]) {
-    for change in changes {
-        apply(views, change);
+pub(crate) fn apply_all(views: &mut Views, entries: &[Entry]) {
+    for entry in entries {
+        apply(views, entry);
     }
 }
 
-/// The changes that yield what is known of a stream.
-pub(crate) fn dump(stream: &StreamName, view: &View) -> Vec<Change> {
-    let (epoch, head) = (view.epoch.clone(), Offset(view.head));
-    let mut changes = vec![Change::Began { stream: stream.clone(), epoch, head, lost: view.lost }];
-    for offset in &view.publications {
-        let position = Position { epoch: view.epoch.clone(), offset: Offset(*offset) };
-        let (stream, data) = (stream.clone(), "null".into());
-        let publication =
-            Publication { stream, data, labels: None, at: 7, position: Some(position) };
-        changes.push(Change::Published(publication.into()));
-    }
-    for ((session, identifier), record) in &view.subscriptions {
-        let [subscribed, _] = joined(stream, session.to_bits(), 0);
-        changes.push(subscribed);
+/// The entries that yield what is known of a stream, all in the place of the last one of their log.
+pub(crate) fn dump(stream: &StreamName, view: &View, places: &Places) -> Vec<Entry> {
+    let position = Position(places.0.0 - 1);
+    let (epoch, lost, journal) = (view.epoch.clone(), view.lost, Position(1));
+    let head = Offset(view.head - view.publications.len() as u64);
+    let mut changes = vec![Change::Snapshot { epoch, head, lost, journal }];
+    let kept = || Change::Kept { data: "1".into(), labels: None, at: 7 };
+    changes.extend(view.publications.iter().map(|_| kept()));
+    for ((session, _), record) in &view.subscriptions {
+        let by = subscription(session.to_bits());
         if let Some((id, info)) = record {
-            let (id, info) = (id.clone(), info.clone());
-            let (stream, identifier) = (stream.clone(), identifier.clone());
-            changes.push(Change::Joined {
-                stream,
-                session: *session,
-                identifier,
-                id,
-                info,
-                extra: None,
-            });
+            let (owner, id) = (Owner::Subscription { by: by.clone(), ended: None }, id.clone());
+            changes.push(Change::Record { owner, id, info: info.clone(), extra: None });
         }
+        let [subscribed, _] = joined(session.to_bits(), 0);
+        let Change::Subscribed { codec, watch, grant, .. } = subscribed else { unreachable!() };
+        let (grant, known) = (Some(grant), None);
+        changes.push(Change::Resumable { by, codec, watch, grant, known });
     }
     for (id, (info, until)) in &view.put {
-        let (stream, id, info) = (stream.clone(), id.clone(), info.clone());
-        changes.push(Change::Put { stream, id, info, extra: None, until: *until });
+        let (owner, id) = (Owner::Application { until: *until }, id.clone());
+        changes.push(Change::Record { owner, id, info: info.clone(), extra: None });
     }
-    changes
+    let entry = |change| {
+        let (stream, origin) = (stream.clone(), Origin::default());
+        Entry { position, at: 7, origin, stream, change }
+    };
+    changes.into_iter().map(entry).collect()
 }
 
 pub(crate) fn views(loaded: &Loaded) -> Views {
     let mut views = Views::new();
-    for (stream, changes) in &loaded.streams {
-        assert!(matches!(changes.first(), Some(Change::Began { .. })), "{changes:?}");
-        assert!(changes.iter().all(|change| change.stream() == stream), "{changes:?}");
-        apply_all(&mut views, changes);
+    for (stream, entries) in &loaded.streams {
+        let begins = matches!(
+            entries.first(),
+            Some(Entry { change: Change::Began { .. } | Change::Snapshot { .. }, .. })
+        );
+        assert!(begins, "{entries:?}");
+        for entry in entries {
+            assert_eq!(entry.stream, *stream);
+            assert!(entry.position < loaded.next, "{:?} is not behind {entry:?}", loaded.next);
+        }
+        apply_all(&mut views, entries);
     }
     views
 }
 
 pub(crate) fn begin(state: State, shards: usize) -> (Vec<Log>, Keeper) {
-    state.begin(shards, true, &Arc::new(Instruments::new()), Instant::now())
+    begin_log(state, shards, LOG)
+}
+
+pub(crate) fn begin_log(state: State, shards: usize, log: LogId) -> (Vec<Log>, Keeper) {
+    state.begin(shards, true, log, &Arc::new(Instruments::new()), Instant::now())
 }
 
 /// A directory's logs, in order.
@@ -215,4 +242,18 @@ pub(crate) fn open(dir: &Path, boot: Boot) -> (State, Loaded) {
 /// Loads what is in a directory, and leaves it alone otherwise.
 pub(crate) fn load(dir: &Path, boot: Boot) -> Loaded {
     open(dir, boot).1
+}
+
+/// A copy of what a broker that goes on has written so far.
+pub(crate) fn copy(dir: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in files_of(dir, &["log", "mark"]) {
+        fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
+    }
+    copy
+}
+
+/// Loads what a broker that goes on has written so far.
+pub(crate) fn peek(dir: &Path) -> Loaded {
+    load(copy(dir).path(), BOOT)
 }

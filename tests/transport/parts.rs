@@ -8,6 +8,7 @@ use std::time::Duration;
 use broker::auth::{self, Access};
 use broker::clock::Clock;
 use broker::config::Proxies;
+use broker::log::LogId;
 use broker::net::{
     Connection, ConnectionLimits, Context, Heartbeat, Liveness, Settings, TokenName,
 };
@@ -102,7 +103,7 @@ impl Parts {
             max_records: usize::MAX,
             max_answer: options.max_answer,
             history,
-            seed: 0,
+            log: LogId(0),
         };
         let router = Startup::empty(options.shards, streams, clock.now()).start(
             &clock,
@@ -195,7 +196,13 @@ impl Parts {
     }
 
     pub(crate) async fn publish(&self, stream: &str, data: &str) {
-        self.router.publish(stream.into(), publication(data)).await.expect("a shard");
+        self.router.publish(stream.into(), self.publication(data)).await.expect("a shard");
+    }
+
+    /// Something that is published now.
+    pub(crate) fn publication(&self, data: &str) -> Input<Recipient> {
+        let at = self.context.clock.unix().as_millis().try_into().expect("a time");
+        Input::Publish { data: data.into(), labels: None, at, except: None, is_transient: false }
     }
 
     pub(crate) async fn presence(&self, stream: &str) -> Vec<String> {
@@ -228,8 +235,4 @@ impl Parts {
             assert_eq!(self.metric(&format!("broker_{gauge}")), 0, "{gauge}");
         }
     }
-}
-
-pub(crate) fn publication(data: &str) -> Input<Recipient> {
-    Input::Publish { data: data.into(), labels: None, at: 0, except: None, is_transient: false }
 }

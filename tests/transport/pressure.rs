@@ -8,7 +8,7 @@ use broker::shard::{End, GroupKey, Input, SubscriberKey};
 use broker::types::{Arrival, Grant, Identifier, SessionId, StreamCommand, StreamName};
 
 use crate::client::{Client, join, subscribe};
-use crate::parts::{Options, Parts, publication};
+use crate::parts::{Options, Parts};
 use crate::pipe::pipe;
 
 /// A door that a shard waits at while it is shut.
@@ -105,7 +105,7 @@ async fn a_full_queue_blocks_whoever_needs_it_and_loses_nothing() {
 
     let key = Key(Arc::clone(&door));
     door.shut();
-    broker.router.publish("slow".into(), publication("1")).await.expect("a shard");
+    broker.router.publish("slow".into(), broker.publication("1")).await.expect("a shard");
     until("the shard stands at the door", || door.state().is_waited_at).await;
     while broker.router.try_send("slow".into(), nothing()).is_ok() {}
     let is_full =

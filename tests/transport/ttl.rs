@@ -13,7 +13,7 @@ use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 
 use crate::client::{Client, pass, settle};
-use crate::parts::{Options, Parts, QUIET, SECOND, publication};
+use crate::parts::{Options, Parts, QUIET, SECOND};
 use crate::pipe::pipe;
 
 fn leave(id: &str) -> (String, String) {
@@ -118,7 +118,7 @@ async fn the_ttl_counts_from_the_end_even_if_the_shard_is_busy() {
     pass(2).await;
     settle().await;
     assert_eq!(watcher.events(), [leave("bob")]);
-    broker.router.publish("room".into(), publication("1")).await.expect("a shard");
+    broker.router.publish("room".into(), broker.publication("1")).await.expect("a shard");
 }
 
 #[tokio::test(start_paused = true)]

@@ -133,6 +133,7 @@ impl World {
         let (session, to) = (self.session(connection), self.followers.len());
         let now = self.at(self.now);
         let resumed = self.shard.resume(&name(stream), &key, (session, to), |_| true, now);
+        let resumed = self.shard.commit(|_| ()).open(resumed);
         assert!(!self.count(), "a resume is no event");
         if !resumed {
             let is_sure = parked.is_sure && self.now <= parked.deadline;
@@ -148,7 +149,7 @@ impl World {
             (record.follower, record.deadline) = (to, None);
         }
         self.take_replies();
-        let there = self.shard.members(&name(stream));
+        let there = self.shard.commit(|_| ()).members(&name(stream));
         self.followers[to].view.check(&there);
         // it says something, so that it is no longer kept from what is said
         self.followers[to].answers += 1;

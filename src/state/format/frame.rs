@@ -2,14 +2,14 @@
 
 use std::io::{self, Read};
 
-use super::entry::{self, Entry, Fields};
-use super::header::{self, Header, HeaderError};
-use crate::log::Change;
+use super::header::{self, Fields, Header, HeaderError};
+use super::item::{self, Item};
+use crate::log::Entry;
 
 /// How long a frame's header is, in bytes.
 const LENGTH: usize = 8 + 4 + 4;
 
-/// A frame takes no more changes once it is this long. A turn that fits is read whole or not at
+/// A frame takes no more entries once it is this long. A turn that fits is read whole or not at
 /// all.
 const FRAME: usize = 1024 * 1024;
 
@@ -17,7 +17,7 @@ const FRAME: usize = 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// It ends within a frame: what wrote it was cut off there.
-    #[error("it ends within a change")]
+    #[error("it ends within an entry")]
     Short,
     /// What is there was not written so.
     #[error("it is damaged")]
@@ -27,47 +27,39 @@ pub enum Fault {
     Unreadable(io::Error),
 }
 
-/// Appends frames with the changes, in order.
+/// Appends frames with the entries, in order.
 ///
 /// ```
-/// use broker::state::format::{Basis, Boot, Entry, Header, decode, encode};
-/// use broker::log::Change;
-/// let (boot, basis) = (Boot::from_bits(7), Basis::Nothing);
-/// let header = Header { boot, run: 1, shards: 2, shard: 0, generation: 1, basis };
-/// let change = Change::Forgotten { stream: "room".into(), lost: 0 };
+/// use broker::log::{Change, Entry, LogId, Origin, Position};
+/// use broker::state::format::{Basis, Boot, Header, Item, decode, encode};
+/// let (boot, basis, log) = (Boot::from_bits(7), Basis::Nothing, LogId(5));
+/// let header = Header { boot, run: 1, shards: 2, shard: 0, generation: 1, basis, log };
+/// let (stream, origin) = ("room".into(), Origin::default());
+/// let change = Change::Forgotten { lost: 0 };
+/// let entry = Entry { position: Position(9), at: 1_700_000_000_000, origin, stream, change };
 /// let mut file = header.encode();
-/// encode([&change], &mut file);
+/// encode([&entry], &mut file);
 /// let decoded = decode(&file)?;
-/// assert_eq!(decoded.entries, [Entry::Change(change)]);
+/// assert_eq!(decoded.items, [Item::Entry(entry)]);
 /// # Ok::<(), broker::state::format::HeaderError>(())
 /// ```
-pub fn encode<'a>(changes: impl IntoIterator<Item = &'a Change>, out: &mut Vec<u8>) {
-    let mut changes = changes.into_iter().peekable();
-    while changes.peek().is_some() {
+pub fn encode<'a>(entries: impl IntoIterator<Item = &'a Entry>, out: &mut Vec<u8>) {
+    let mut entries = entries.into_iter().peekable();
+    while entries.peek().is_some() {
         framed(out, |out| {
             let start = out.len();
             while out.len() - start < FRAME
-                && let Some(change) = changes.next()
+                && let Some(entry) = entries.next()
             {
-                entry::encode(change, out);
+                item::encode_entry(entry, out);
             }
         });
     }
 }
 
-/// Appends a frame that says that all streams have been written; see [`Entry::Complete`].
-pub fn encode_complete(forgotten: u64, out: &mut Vec<u8>) {
-    framed(out, |out| entry::encode_complete(forgotten, out));
-}
-
-/// Appends a frame that says that no publications are kept; see [`Entry::WithoutHistory`].
-pub fn encode_without_history(out: &mut Vec<u8>) {
-    framed(out, entry::encode_without_history);
-}
-
-/// Appends the frame that ends a file; see [`Entry::Closed`].
-pub fn encode_closed(out: &mut Vec<u8>) {
-    framed(out, entry::encode_closed);
+/// Appends a frame with an item: a mark.
+pub fn encode_mark(item: &Item, out: &mut Vec<u8>) {
+    framed(out, |out| item::encode(item, out));
 }
 
 /// Reads a file frame by frame.
@@ -101,11 +93,11 @@ impl<R: Read> Reader<R> {
         self.length
     }
 
-    /// The next frame's entries; none at the end. After a fault there is nothing more to read.
+    /// The next frame's items; none at the end. After a fault there is nothing more to read.
     ///
     /// What is taken from memory is bounded by what is there to read, whatever a frame says of its
     /// length.
-    pub fn read(&mut self) -> Result<Option<Vec<Entry>>, Fault> {
+    pub fn read(&mut self) -> Result<Option<Vec<Item>>, Fault> {
         if !self.fill(LENGTH as u64)? {
             return Ok(None);
         }
@@ -119,10 +111,10 @@ impl<R: Read> Reader<R> {
         if crc != crc32fast::hash(&self.payload) {
             return Err(Fault::Damaged);
         }
-        let entries = entry::decode(&self.payload).ok_or(Fault::Damaged)?;
-        self.closed = entries.last() == Some(&Entry::Closed);
+        let items = item::decode(&self.payload).ok_or(Fault::Damaged)?;
+        self.closed = items.last() == Some(&Item::Closed);
         self.length = self.length.saturating_add(LENGTH as u64).saturating_add(length);
-        Ok(Some(entries))
+        Ok(Some(items))
     }
 
     /// How much memory it holds, in bytes.

@@ -2,15 +2,15 @@
 
 use std::io;
 
-use super::entry::Fields;
+use crate::log::LogId;
 
-/// The version that is written, and the newest that is read.
-pub const VERSION: u32 = 3;
+/// The version that is written, and the only one that is read.
+pub const VERSION: u32 = 4;
 
 const MAGIC: &[u8; 8] = b"brokerst";
 
 /// How long it is, in bytes.
-pub(super) const LENGTH: usize = 8 + 4 + 16 + 8 + 4 + 4 + 8 + 1 + 8 + 8 + 4;
+pub(super) const LENGTH: usize = 8 + 4 + 16 + 8 + 4 + 4 + 8 + 1 + 8 + 8 + 8 + 4;
 
 /// One run of the machine, from power on to off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +44,10 @@ pub struct Header {
     pub shard: u32,
     /// Which of the shard's files in that run it is, counted up.
     pub generation: u64,
-    /// What its changes come on top of.
+    /// What its entries come on top of.
     pub basis: Basis,
+    /// The log that its entries belong to.
+    pub log: LogId,
 }
 
 /// What came before a file.
@@ -75,8 +77,11 @@ pub enum HeaderError {
     /// Something else has this name.
     #[error("it is not a state file")]
     Foreign,
+    /// An earlier version of the broker wrote it.
+    #[error("an earlier version of the broker wrote it (format {0}, this one reads {VERSION})")]
+    Older(u32),
     /// A later version of the broker wrote it.
-    #[error("a newer version of the broker wrote it (format {0}, this one reads up to {VERSION})")]
+    #[error("a newer version of the broker wrote it (format {0}, this one reads {VERSION})")]
     Newer(u32),
     /// It changed after it was written.
     #[error("its first bytes are damaged")]
@@ -106,6 +111,7 @@ impl Header {
         out.push(basis);
         out.extend(u64::to_le_bytes(number));
         out.extend(u64::to_le_bytes(length));
+        out.extend(self.log.0.to_le_bytes());
         out.extend(crc32fast::hash(&out).to_le_bytes());
         out
     }
@@ -120,7 +126,8 @@ impl Header {
         let version = u32::from_le_bytes(fields.array().ok_or(HeaderError::Short)?);
         match version {
             0 => return Err(HeaderError::Damaged),
-            1..=VERSION => {}
+            1..VERSION => return Err(HeaderError::Older(version)),
+            VERSION => {}
             newer => return Err(HeaderError::Newer(newer)),
         }
         let whole = bytes.get(..LENGTH).ok_or(HeaderError::Short)?;
@@ -152,6 +159,18 @@ impl Header {
                     _ => return None,
                 }
             },
+            log: LogId(u64::from_le_bytes(fields.array()?)),
         })
+    }
+}
+
+/// What is left of some bytes.
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+
+impl Fields<'_> {
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*array)
     }
 }

@@ -3,7 +3,7 @@
 //! A log that lost its end looks like one that a crash ended there, so what it should hold is said
 //! elsewhere.
 
-use super::entry::Fields;
+use super::header::Fields;
 
 /// How long it is, in bytes.
 const LENGTH: usize = 8 + 8 + 4;

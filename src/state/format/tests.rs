@@ -1,15 +1,18 @@
 //! What is written is read again, whatever is cut off; hostile bytes do no harm.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::log::Change;
+use crate::log::{
+    Change, Due, Entry, Known, LogId, NodeId, Origin, Owner, Parking, Position, Subscription,
+};
 use crate::protocol::{action_cable, chat, phoenix, sse, typed};
 use crate::types::{
-    Codec, Extra, Grant, Identifier, Identity, Label, Labels, Offset, Position, Publication,
-    RawJson, Rights, SessionId, Watch,
+    Codec, Epoch, Extra, Grant, Identifier, Identity, JoinCause, Label, Labels, MemberEvent,
+    Offset, PresenceId, RawJson, Rights, SessionId, StreamName, Watch, Whisper,
 };
 
 const HEAD: Header = Header {
@@ -19,6 +22,7 @@ const HEAD: Header = Header {
     shard: 1,
     generation: 4,
     basis: Basis::Generation { number: 3, length: 900 },
+    log: LogId(0x1234_5678_9abc_def0),
 };
 
 fn json() -> impl Strategy<Value = RawJson> {
@@ -30,6 +34,11 @@ fn json() -> impl Strategy<Value = RawJson> {
     .prop_map(RawJson::from)
 }
 
+fn extra() -> impl Strategy<Value = Extra> {
+    let object = "[a-z]{0,9}".prop_map(|text| RawJson::from(format!("{{\"a\":\"{text}\"}}")));
+    prop::option::of(object.prop_map(Box::new))
+}
+
 fn identifier() -> impl Strategy<Value = Identifier> {
     any::<String>().prop_map(|text| Identifier::from(serde_json::to_string(&text).unwrap()))
 }
@@ -38,11 +47,24 @@ fn session() -> impl Strategy<Value = SessionId> {
     any::<u128>().prop_map(SessionId::from_bits)
 }
 
+fn subscription() -> impl Strategy<Value = Subscription> {
+    (session(), identifier()).prop_map(|(session, identifier)| Subscription { session, identifier })
+}
+
+fn author() -> impl Strategy<Value = Option<Subscription>> {
+    prop::option::of(subscription())
+}
+
+fn stream() -> impl Strategy<Value = StreamName> {
+    "\\PC{1,9}".prop_map(StreamName::from)
+}
+
+fn id() -> impl Strategy<Value = PresenceId> {
+    "\\PC{1,9}".prop_map(PresenceId::from)
+}
+
 fn position() -> impl Strategy<Value = Position> {
-    ("[a-z0-9]{1,9}", any::<u64>()).prop_map(|(epoch, offset)| Position {
-        epoch: epoch.as_str().into(),
-        offset: Offset(offset),
-    })
+    any::<u64>().prop_map(Position)
 }
 
 fn labels() -> impl Strategy<Value = Labels> {
@@ -62,78 +84,252 @@ fn group() -> impl Strategy<Value = (Codec, Watch)> {
     (codec, prop_oneof![Just(Watch::Members), Just(Watch::Occupancy)])
 }
 
-fn change() -> impl Strategy<Value = Change> {
-    let stream = || "\\PC{1,9}".prop_map(|name: String| name.into());
-    let whose = || (stream(), session(), identifier());
+fn grant() -> impl Strategy<Value = Grant> {
+    any::<(bool, bool, u64, u64)>().prop_map(|(join, whisper, identifier, presence_id)| Grant {
+        rights: Rights { join, whisper },
+        identity: Identity { identifier, presence_id },
+    })
+}
+
+fn known() -> impl Strategy<Value = Known> {
+    (position(), position()).prop_map(|(surely, perhaps)| Known { surely, perhaps })
+}
+
+fn parking() -> impl Strategy<Value = Option<Box<Parking>>> {
+    let parking =
+        (group(), known()).prop_map(|((codec, watch), known)| Parking { codec, watch, known });
+    prop::option::of(parking.prop_map(Box::new))
+}
+
+fn cause() -> impl Strategy<Value = JoinCause> {
+    prop_oneof![Just(JoinCause::Joined), Just(JoinCause::Subscribed), Just(JoinCause::Put)]
+}
+
+fn due() -> impl Strategy<Value = Due> {
+    prop_oneof![position().prop_map(Due::Ended), any::<u64>().prop_map(Due::Until)]
+}
+
+fn owner() -> impl Strategy<Value = Owner> {
     prop_oneof![
-        (stream(), position(), any::<u64>()).prop_map(|(stream, at, lost)| {
-            Change::Began { stream, epoch: at.epoch, head: at.offset, lost }
-        }),
-        (stream(), any::<u64>()).prop_map(|(stream, lost)| Change::Forgotten { stream, lost }),
-        (stream(), json(), labels(), any::<u64>(), prop::option::of(position())).prop_map(
-            |(stream, data, labels, at, position)| {
-                Change::Published(Publication { stream, data, labels, at, position }.into())
-            }
-        ),
-        (whose(), group(), any::<(bool, bool, u64, u64)>()).prop_map(
-            |(whose, (codec, watch), (join, whisper, identifier, presence_id))| {
-                let identity = Identity { identifier, presence_id };
-                let (stream, session, identifier) = whose;
-                let grant = Grant { rights: Rights { join, whisper }, identity };
-                Change::Subscribed { stream, session, codec, watch, identifier, grant }
-            }
-        ),
-        whose().prop_map(|(stream, session, identifier)| {
-            Change::Unsubscribed { stream, session, identifier }
-        }),
-        (whose(), "\\PC{1,9}", json(), extra()).prop_map(
-            |((stream, session, identifier), id, info, extra)| {
-                Change::Joined { stream, session, identifier, id: id.into(), info, extra }
-            }
-        ),
-        whose().prop_map(|(stream, session, identifier)| {
-            Change::Left { stream, session, identifier }
-        }),
-        (whose(), session()).prop_map(|((stream, from, identifier), to)| {
-            Change::Resumed { stream, identifier, from, to }
-        }),
-        (stream(), "\\PC{1,9}").prop_map(|(stream, id)| Change::Gone { stream, id: id.into() }),
-        stream().prop_map(|stream| Change::JournalTruncated { stream }),
-        (stream(), "\\PC{1,9}", json(), extra(), any::<Option<u64>>()).prop_map(
-            |(stream, id, info, extra, until)| {
-                Change::Put { stream, id: id.into(), info, extra, until }
-            }
-        ),
-        (stream(), "\\PC{1,9}")
-            .prop_map(|(stream, id)| Change::Withdrawn { stream, id: id.into() }),
+        (subscription(), prop::option::of(position()))
+            .prop_map(|(by, ended)| Owner::Subscription { by, ended }),
+        position().prop_map(|ended| Owner::Orphan { ended }),
+        prop::option::of(1..u64::MAX).prop_map(|until| Owner::Application { until }),
     ]
 }
 
-fn extra() -> impl Strategy<Value = Extra> {
-    let object = "[a-z]{0,9}".prop_map(|text| RawJson::from(format!("{{\"a\":\"{text}\"}}")));
-    prop::option::of(object.prop_map(Box::new))
+fn event() -> impl Strategy<Value = MemberEvent> {
+    prop_oneof![Just(MemberEvent::Joined), Just(MemberEvent::Updated), Just(MemberEvent::Left)]
+}
+
+/// What happens to a stream as a whole, and what is said there.
+fn of_streams() -> impl Strategy<Value = Change> {
+    let epoch = "[!#-\\[\\]-~]{1,9}".prop_map(|text| Epoch::from(&*text));
+    prop_oneof![
+        any::<u64>().prop_map(|lost| Change::Began { lost }),
+        any::<u64>().prop_map(|lost| Change::Forgotten { lost }),
+        (epoch, any::<(u64, u64)>(), position()).prop_map(|(epoch, (head, lost), journal)| {
+            Change::Snapshot { epoch, head: Offset(head), lost, journal }
+        }),
+        (json(), labels(), any::<(u64, bool)>(), prop::option::of(session()), author()).prop_map(
+            |(data, labels, (at, is_kept), except, author)| {
+                Change::Published { data, labels, at, except, is_kept, author }
+            }
+        ),
+        (prop::option::of("\\PC{1,9}"), json(), session(), author()).prop_map(
+            |(event, data, from, author)| {
+                let whisper = Whisper { event: event.map(Into::into), data };
+                Change::Whispered { whisper, from, author }
+            }
+        ),
+        Just(Change::Arrived),
+        (json(), labels(), any::<u64>()).prop_map(|(data, labels, at)| Change::Kept {
+            data,
+            labels,
+            at
+        }),
+    ]
+}
+
+/// What happens to members.
+fn of_members() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        (subscription(), id(), json(), extra(), cause(), any::<(bool, usize)>()).prop_map(
+            |(by, id, info, extra, cause, (is_update, max_members))| {
+                Change::Joined { by, id, info, extra, cause, is_update, max_members }
+            }
+        ),
+        (subscription(), prop::option::of(id())).prop_map(|(by, id)| Change::Left { by, id }),
+        (id(), json(), extra(), any::<(Option<u64>, usize)>()).prop_map(
+            |(id, info, extra, (until, max_members))| {
+                Change::Put { id, info, extra, until, max_members }
+            }
+        ),
+        id().prop_map(|id| Change::Kicked { id }),
+        (id(), position(), due()).prop_map(|(id, record, due)| Change::Expired { id, record, due }),
+        (owner(), id(), json(), extra()).prop_map(|(owner, id, info, extra)| Change::Record {
+            owner,
+            id,
+            info,
+            extra
+        }),
+        (id(), event()).prop_map(|(id, event)| Change::Noted { id, event }),
+    ]
+}
+
+/// What happens to subscriptions.
+fn of_subscriptions() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        (subscription(), group(), grant()).prop_map(|(by, (codec, watch), grant)| {
+            Change::Subscribed { by, codec, watch, grant }
+        }),
+        subscription().prop_map(|by| Change::Unsubscribed { by }),
+        (subscription(), any::<Duration>(), parking())
+            .prop_map(|(by, ttl, parking)| Change::Ended { by, ttl, parking }),
+        subscription().prop_map(|by| Change::Lapsed { by }),
+        (subscription(), session()).prop_map(|(from, to)| Change::Resumed { from, to }),
+        (any::<Duration>(), any::<bool>())
+            .prop_map(|(ttl, resumable)| Change::Restarted { ttl, resumable }),
+        (subscription(), group(), prop::option::of(grant()), prop::option::of(known())).prop_map(
+            |(by, (codec, watch), grant, known)| {
+                Change::Resumable { by, codec, watch, grant, known }
+            }
+        ),
+    ]
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    let change = prop_oneof![of_streams(), of_members(), of_subscriptions()];
+    (position(), any::<u64>(), any::<(u64, u64)>(), stream(), change).prop_map(
+        |(position, at, (node, request), stream, change)| {
+            let origin = Origin { node: NodeId(node), request };
+            Entry { position, at, origin, stream, change }
+        },
+    )
 }
 
 /// A file of turns, and what it holds.
-fn file(turns: &[Vec<Change>], closed: bool) -> (Vec<u8>, Vec<Entry>) {
-    let (mut file, mut entries) = (HEAD.encode(), Vec::new());
+fn file(turns: &[Vec<Entry>], closed: bool) -> (Vec<u8>, Vec<Item>) {
+    let (mut file, mut items) = (HEAD.encode(), Vec::new());
     for turn in turns {
         encode(turn, &mut file);
-        entries.extend(turn.iter().cloned().map(Entry::Change));
+        items.extend(turn.iter().cloned().map(Item::Entry));
     }
-    encode_without_history(&mut file);
-    entries.push(Entry::WithoutHistory);
-    encode_complete(5, &mut file);
-    entries.push(Entry::Complete { forgotten: 5 });
-    if closed {
-        encode_closed(&mut file);
-        entries.push(Entry::Closed);
+    let marks =
+        [Item::WithoutHistory, Item::Complete { forgotten: 5, next: Position(9) }, Item::Closed];
+    for mark in marks.into_iter().filter(|mark| closed || *mark != Item::Closed) {
+        encode_mark(&mark, &mut file);
+        items.push(mark);
     }
-    (file, entries)
+    (file, items)
 }
 
-fn turns() -> impl Strategy<Value = Vec<Vec<Change>>> {
-    prop::collection::vec(prop::collection::vec(change(), 0..4), 0..4)
+fn turns() -> impl Strategy<Value = Vec<Vec<Entry>>> {
+    prop::collection::vec(prop::collection::vec(entry(), 0..4), 0..4)
+}
+
+/// An entry of a stream, early in its log.
+fn of_a(change: Change) -> Entry {
+    let (position, origin) = (Position(3), Origin::default());
+    Entry { position, at: 5, origin, stream: "a".into(), change }
+}
+
+fn ann() -> Subscription {
+    Subscription { session: SessionId::from_bits(1 << 64 | 2), identifier: r#""i""#.into() }
+}
+
+fn published(data: &str) -> Change {
+    let (data, labels) = (data.into(), Label::new(Some("e".into()), None));
+    Change::Published { data, labels, at: 6, except: None, is_kept: true, author: Some(ann()) }
+}
+
+fn joined(identifier: &str, id: &str, info: &str, extra: Option<&str>) -> Change {
+    Change::Joined {
+        by: Subscription { identifier: identifier.into(), ..ann() },
+        id: id.into(),
+        info: info.into(),
+        extra: extra.map(|extra| Box::new(extra.into())),
+        cause: JoinCause::Subscribed,
+        is_update: false,
+        max_members: 9,
+    }
+}
+
+fn snapshot(epoch: &str) -> Change {
+    Change::Snapshot { epoch: epoch.into(), head: Offset(7), lost: 8, journal: Position(2) }
+}
+
+fn record(owner: Owner, extra: Option<&str>) -> Change {
+    let extra = extra.map(|extra| Box::new(extra.into()));
+    Change::Record { owner, id: "ann".into(), info: "1".into(), extra }
+}
+
+/// One change of each kind, in the order of their numbers.
+fn every_kind() -> Vec<Change> {
+    let (codec, watch, grant) = (sse::RAW, Watch::Occupancy, Grant::OPEN);
+    let (by, id, ttl) = (ann(), PresenceId::from("ann"), Duration::new(1, 2));
+    let known = Known { surely: Position(1), perhaps: Position(2) };
+    let whisper = Whisper { event: Some("e".into()), data: "2".into() };
+    vec![
+        Change::Began { lost: 4 },
+        Change::Forgotten { lost: 4 },
+        published("1"),
+        Change::Whispered { whisper, from: by.session, author: None },
+        Change::Arrived,
+        joined(r#""i""#, "ann", "{}", Some("{}")),
+        Change::Left { by: by.clone(), id: Some(id.clone()) },
+        Change::Put {
+            id: id.clone(),
+            info: "1".into(),
+            extra: None,
+            until: Some(300),
+            max_members: 9,
+        },
+        Change::Kicked { id: id.clone() },
+        Change::Expired { id: id.clone(), record: Position(2), due: Due::Ended(Position(1)) },
+        Change::Subscribed { by: by.clone(), codec, watch, grant },
+        Change::Unsubscribed { by: by.clone() },
+        Change::Ended {
+            by: by.clone(),
+            ttl,
+            parking: Some(Box::new(Parking { codec, watch, known })),
+        },
+        Change::Lapsed { by: by.clone() },
+        Change::Resumed { from: by.clone(), to: SessionId::from_bits(9) },
+        Change::Restarted { ttl, resumable: true },
+        snapshot("e"),
+        Change::Kept { data: "[]".into(), labels: Label::new(None, Some("t".into())), at: 7 },
+        record(Owner::Subscription { by: by.clone(), ended: Some(Position(1)) }, Some("{}")),
+        Change::Resumable { by, codec, watch, grant: Some(grant), known: Some(known) },
+        Change::Noted { id, event: MemberEvent::Updated },
+    ]
+}
+
+/// A change's number in a file.
+fn number(change: &Change) -> u8 {
+    match change {
+        Change::Began { .. } => 0,
+        Change::Forgotten { .. } => 1,
+        Change::Published { .. } => 2,
+        Change::Whispered { .. } => 3,
+        Change::Arrived => 4,
+        Change::Joined { .. } => 5,
+        Change::Left { .. } => 6,
+        Change::Put { .. } => 7,
+        Change::Kicked { .. } => 8,
+        Change::Expired { .. } => 9,
+        Change::Subscribed { .. } => 10,
+        Change::Unsubscribed { .. } => 11,
+        Change::Ended { .. } => 12,
+        Change::Lapsed { .. } => 13,
+        Change::Resumed { .. } => 14,
+        Change::Restarted { .. } => 15,
+        Change::Snapshot { .. } => 16,
+        Change::Kept { .. } => 17,
+        Change::Record { .. } => 18,
+        Change::Resumable { .. } => 19,
+        Change::Noted { .. } => 20,
+    }
 }
 
 /// A frame around any bytes.
@@ -164,34 +360,69 @@ fn a_header_says_what_it_is() {
         changed[at] ^= 0x10;
         assert!(Header::decode(&changed).is_err(), "{at}");
     }
-    let mut newer = bytes.clone();
-    newer[8..12].copy_from_slice(&(VERSION + 1).to_le_bytes());
-    let refused = Header::decode(&newer);
-    assert!(matches!(refused, Err(HeaderError::Newer(version)) if version == VERSION + 1));
+    let of_version = |version: u32| {
+        let mut header = bytes.clone();
+        header[8..12].copy_from_slice(&version.to_le_bytes());
+        Header::decode(&header)
+    };
+    for version in [VERSION + 1, u32::MAX] {
+        assert!(matches!(of_version(version), Err(HeaderError::Newer(met)) if met == version));
+    }
+    for version in 1..VERSION {
+        assert!(matches!(of_version(version), Err(HeaderError::Older(met)) if met == version));
+    }
+    assert!(matches!(of_version(0), Err(HeaderError::Damaged)));
     assert!(matches!(Header::decode(b"hello"), Err(HeaderError::Foreign)));
     assert!(matches!(Header::decode(&[0; 100]), Err(HeaderError::Foreign)));
     let nobody = Header { shard: 2, ..HEAD }.encode();
     assert!(matches!(Header::decode(&nobody), Err(HeaderError::Damaged)));
 }
 
+/// A header of format 3, shorter than one of this, and a frame of its entries.
 #[test]
-fn a_file_of_a_version_before_is_read() {
-    let frame = framed(&[3, 1, b'a', 5, 0, 1, b'1', 10, 1, b'a', 6, 0, 1, b'e', 1, b'2']);
-    let publication = |at, event: Option<&str>, data: &str| {
-        let labels = Label::new(event.map(Into::into), None);
-        let (stream, data) = ("a".into(), data.into());
-        let publication = Publication { stream, data, labels, at, position: None };
-        Entry::Change(Change::Published(publication.into()))
-    };
-    for version in 1..VERSION {
-        let mut header = HEAD.encode();
-        header[8..12].copy_from_slice(&version.to_le_bytes());
-        let (checked, crc) = header.split_last_chunk_mut().unwrap();
-        *crc = crc32fast::hash(checked).to_le_bytes();
-        let decoded = decode(&[header, frame.clone()].concat()).unwrap();
-        assert!(decoded.fault.is_none(), "{version}: {:?}", decoded.fault);
-        assert_eq!(decoded.entries, [publication(5, None, "1"), publication(6, Some("e"), "2")]);
+fn a_file_of_a_version_before_is_told_by_its_first_bytes() {
+    let mut header = b"brokerst".to_vec();
+    header.extend(3_u32.to_le_bytes());
+    header.extend([0; 16 + 8 + 4 + 4 + 8 + 1 + 8 + 8]);
+    header.extend(crc32fast::hash(&header).to_le_bytes());
+    let file = [header, framed(&[3, 1, b'a', 5, 0, 1, b'1'])].concat();
+    for length in [file.len(), 12] {
+        let error = decode(&file[..length]).unwrap_err();
+        assert!(matches!(error, HeaderError::Older(3)), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "an earlier version of the broker wrote it (format 3, this one reads 4)"
+        );
     }
+}
+
+/// What is on disk must be read by the next version, too: a failure means that [`VERSION`] goes up.
+#[test]
+fn each_kind_is_written_as_ever() {
+    let kinds = every_kind();
+    assert!(kinds.iter().map(number).eq(0..21), "one of each");
+    let mut all = HEAD.encode();
+    for change in kinds {
+        let (mut frame, number) = (Vec::new(), number(&change));
+        let entry = of_a(change);
+        encode([&entry], &mut frame);
+        let begin = [0, 3, 5, 0, 0, 1, b'a', number];
+        assert_eq!(frame[16..][..begin.len()], begin, "{entry:?}");
+        assert_eq!(decoded(&frame).items, [Item::Entry(entry)]);
+        all.extend(frame);
+    }
+    for (mark, bytes) in [
+        (Item::Complete { forgotten: 300, next: Position(4) }, &[1, 0xac, 2, 4][..]),
+        (Item::WithoutHistory, &[2]),
+        (Item::Closed, &[3]),
+    ] {
+        let mut frame = Vec::new();
+        encode_mark(&mark, &mut frame);
+        assert_eq!(frame[16..], *bytes, "{mark:?}");
+        assert_eq!(decoded(&frame).items, [mark]);
+        all.extend(frame);
+    }
+    assert_eq!((all.len(), crc32fast::hash(&all)), (821, 3_689_029_545), "the bytes are others");
 }
 
 #[test]
@@ -203,31 +434,59 @@ fn a_boot_that_is_unknown_is_no_other() {
 
 #[test]
 fn what_is_invalid_is_damage() {
-    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
-    let gone = |stream: &[u8], id: &[u8]| framed(&[&[9], stream, id].concat());
-    assert_eq!(decoded(&gone(&text("a"), &text("b"))).entries.len(), 1);
-    let joined = |identifier: &str, info: &str| {
-        let id = text("ann");
-        framed(&[&[6], &*text("a"), &[0; 16], &*text(identifier), &id, &*text(info)].concat())
+    let entry = |stream: &str, change| {
+        let mut frame = Vec::new();
+        encode([&Entry { stream: stream.into(), ..of_a(change) }], &mut frame);
+        frame
     };
-    assert_eq!(decoded(&joined(r#""i""#, "{}")).entries.len(), 1);
+    let kicked = |id: &str| Change::Kicked { id: id.into() };
+    let put = |extra: &str| {
+        let (info, extra) = ("1".into(), Some(Box::new(extra.into())));
+        Change::Put { id: "ann".into(), info, extra, until: None, max_members: 9 }
+    };
+    let application = |until| Owner::Application { until };
     for (what, bytes) in [
-        ("an empty stream", gone(&text(""), &text("b"))),
-        ("an empty id", gone(&text("a"), &text(""))),
-        ("no UTF-8", gone(&[1, 0xff], &text("b"))),
-        ("a text longer than the frame", gone(&text("a"), &[200, 1, b'b'])),
-        ("a length of no number", gone(&text("a"), &[0xff; 11])),
-        ("an unknown kind", framed(&[77, 1, b'a'])),
-        ("half an entry", framed(&[9, 1])),
+        ("a kick", entry("a", kicked("b"))),
+        ("an epoch", entry("a", snapshot("e"))),
+        ("a publication", entry("a", published(" [1] "))),
+        ("a join", entry("a", joined(r#""i""#, "ann", "{}", Some(r#"{"a":1}"#)))),
+        ("a put", entry("a", put("{}"))),
+        ("a record for good", entry("a", record(application(None), None))),
+    ] {
+        let decoded = decoded(&bytes);
+        assert_eq!((decoded.items.len(), decoded.fault.is_none()), (1, true), "{what}");
+    }
+    // a payload that is as long as it says, but for what it says of itself
+    let kick = |text: &[u8]| framed(&[&[0, 3, 5, 0, 0, 1, b'a', 8], text].concat());
+    assert_eq!(decoded(&kick(b"\x01b")).items.len(), 1);
+    for (what, bytes) in [
+        ("an empty stream", entry("", kicked("b"))),
+        ("an empty id", entry("a", kicked(""))),
+        ("no UTF-8", kick(&[1, 0xff])),
+        ("a text longer than the frame", kick(&[200, 1, b'b'])),
+        ("a text longer than memory", kick(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1])),
+        ("a length of no number", kick(&[0xff; 11])),
+        ("half an entry", kick(&[])),
+        ("an unknown kind of change", framed(&[0, 3, 5, 0, 0, 1, b'a', 21])),
+        ("an unknown kind of item", framed(&[4])),
         ("an empty frame", framed(&[])),
-        ("an identifier that is no string", joined("1", "{}")),
-        ("an identifier in another spelling", joined(r#""\u0061""#, "{}")),
-        ("info that is no JSON", joined(r#""i""#, "{")),
-        ("a time of no kind", framed(&[12, 1, b'a', 1, b'b', 1, b'1', 0, 2])),
-        ("what is said that is no object", framed(&[12, 1, b'a', 1, b'b', 1, b'1', 1, b'1', 0])),
-        ("an epoch with a quote", framed(&[1, 1, b'a', 1, b'"', 0, 0])),
-        ("more after the end", framed(&[129, 129])),
-        ("a frame after the end", [framed(&[129]), framed(&[128, 0])].concat()),
+        ("an identifier that is no string", entry("a", joined("1", "ann", "{}", None))),
+        ("an identifier in another spelling", entry("a", joined(r#""\u0061""#, "ann", "{}", None))),
+        ("an empty id that joins", entry("a", joined(r#""i""#, "", "{}", None))),
+        ("info that is no JSON", entry("a", joined(r#""i""#, "ann", "{", None))),
+        ("data that is no JSON", entry("a", published("1 2"))),
+        ("no data", entry("a", published(""))),
+        ("what is said that is no object", entry("a", joined(r#""i""#, "ann", "1", Some("[]")))),
+        ("the same, put", entry("a", put(r#""{}""#))),
+        ("an object with more before it", entry("a", put(" {}"))),
+        ("an object that doesn't end", entry("a", put("{"))),
+        ("the same of a record", entry("a", record(application(None), Some("1")))),
+        ("an application's record of no time", entry("a", record(application(Some(0)), None))),
+        ("an epoch with a quote", entry("a", snapshot("\""))),
+        ("an epoch with a space", entry("a", snapshot("e e"))),
+        ("no epoch", entry("a", snapshot(""))),
+        ("more after the end", framed(&[3, 3])),
+        ("a frame after the end", [framed(&[3]), framed(&[2])].concat()),
     ] {
         let decoded = decoded(&bytes);
         assert!(matches!(decoded.fault, Some(Fault::Damaged)), "{what}: {decoded:?}");
@@ -249,40 +508,41 @@ fn a_length_that_lies_takes_no_memory() {
 #[test]
 fn a_large_turn_is_several_frames() {
     let data = RawJson::from(format!("\"{}\"", "a".repeat(600_000)));
-    let publication = |at| Publication {
-        stream: "a".into(),
+    let publication = |at| Change::Published {
         data: data.clone(),
         labels: None,
         at,
-        position: None,
+        except: None,
+        is_kept: true,
+        author: None,
     };
-    let turn: Vec<Change> = (0..5).map(|at| Change::Published(publication(at).into())).collect();
-    let (file, entries) = file(&[turn], true);
-    assert_eq!(decode(&file).unwrap().entries, entries);
+    let turn: Vec<Entry> = (0..5).map(|at| of_a(publication(at))).collect();
+    let (file, items) = file(&[turn], true);
+    assert_eq!(decode(&file).unwrap().items, items);
     let cut = decode(&file[..2_000_000]).unwrap();
-    assert_eq!(cut.entries, entries[..2]);
+    assert_eq!(cut.items, items[..2]);
     assert!(matches!(cut.fault, Some(Fault::Short)));
 }
 
 proptest! {
     #[test]
     fn what_is_written_is_read(turns in turns(), closed: bool) {
-        let (file, entries) = file(&turns, closed);
+        let (file, items) = file(&turns, closed);
         let decoded = decode(&file).unwrap();
         prop_assert!(decoded.fault.is_none(), "{:?}", decoded.fault);
         prop_assert_eq!(decoded.header, HEAD);
         prop_assert_eq!(decoded.length, file.len() as u64);
-        prop_assert_eq!(decoded.entries, entries);
+        prop_assert_eq!(decoded.items, items);
     }
 
     #[test]
     fn what_is_cut_is_read_up_to_there(turns in turns(), closed: bool, cut: prop::sample::Index) {
-        let (file, entries) = file(&turns, closed);
+        let (file, items) = file(&turns, closed);
         let least = HEAD.encode().len();
         let cut = least + cut.index(file.len() - least);
         let decoded = decode(&file[..cut]).unwrap();
-        prop_assert!(entries.starts_with(&decoded.entries));
-        prop_assert!(decoded.entries.len() < entries.len());
+        prop_assert!(items.starts_with(&decoded.items));
+        prop_assert!(decoded.items.len() < items.len());
         prop_assert!(decoded.length <= cut as u64);
         // a fault exactly if the cut is within a frame, and never for damage
         prop_assert_eq!(decoded.fault.is_some(), decoded.length < cut as u64);
@@ -291,22 +551,29 @@ proptest! {
 
     #[test]
     fn what_is_changed_is_found(turns in turns(), at: prop::sample::Index, bit in 0..8u8) {
-        let (mut file, entries) = file(&turns, true);
+        let (mut file, items) = file(&turns, true);
         let at = at.index(file.len());
         file[at] ^= 1 << bit;
         if let Ok(decoded) = decode(&file) {
             prop_assert!(matches!(decoded.fault, Some(Fault::Damaged)), "{:?}", decoded.fault);
-            prop_assert!(entries.starts_with(&decoded.entries));
+            prop_assert!(items.starts_with(&decoded.items));
         }
     }
 
+    /// What is hostile within a frame is read as something that can be written, or not at all.
     #[test]
     fn hostile_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         drop(decode(&bytes));
         drop(decoded(&bytes));
-        drop(decoded(&framed(&bytes)));
-        for kind in 0..17 {
-            drop(decoded(&framed(&[&[kind], &*bytes].concat())));
+        let entry = |kind| [0, 3, 5, 0, 0, 1, b'a', kind];
+        let begins = (0..22).map(|kind| entry(kind).to_vec()).chain((0..5).map(|kind| vec![kind]));
+        for begin in begins.chain([vec![]]) {
+            let items = decoded(&framed(&[&begin, &*bytes].concat())).items;
+            let mut again = Vec::new();
+            for item in &items {
+                encode_mark(item, &mut again);
+            }
+            prop_assert_eq!(decoded(&again).items, items);
         }
     }
 }

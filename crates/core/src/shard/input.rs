@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::log::Subscription;
 use crate::types::{GroupKey, Labels, RawJson, Reference, SessionId, StreamCommand};
 
 /// Who a subscriber is within its stream.
@@ -12,6 +13,13 @@ pub struct SubscriberKey {
     pub session: SessionId,
     /// Whose words it is told in.
     pub group: GroupKey,
+}
+
+impl SubscriberKey {
+    /// The same, for the log.
+    pub(crate) fn subscription(&self) -> Subscription {
+        Subscription { session: self.session, identifier: self.group.identifier.clone() }
+    }
 }
 
 /// Something that happens to a stream.

@@ -11,8 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::types::{
-    Epoch, HistoryRequest, Labels, Offset, Position, Publication, RawJson, ServerMessage,
-    StreamName,
+    Epoch, HistoryRequest, Offset, Position, Publication, ServerMessage, StreamName,
 };
 
 /// How much is kept, and for how long.
@@ -27,12 +26,9 @@ pub struct HistorySettings {
 }
 
 /// One stream's history.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct History {
-    epoch: Epoch,
-    /// The offset of the last publication; 0 before the first.
-    head: u64,
-    /// The last publications, their offsets without gaps up to `head`.
+    /// The last publications, their offsets without gaps up to the stream's newest.
     kept: VecDeque<Kept>,
     /// When the newest publication that isn't kept was made, in milliseconds of the Unix epoch.
     /// From then on, nothing is missing.
@@ -53,14 +49,9 @@ pub(crate) struct TooLarge;
 const OVERHEAD: usize = size_of::<Kept>() + size_of::<Publication>();
 
 impl History {
-    /// An empty history that goes on behind an offset.
-    pub(crate) fn behind(epoch: Epoch, head: Offset, lost: u64) -> Self {
-        Self { epoch, head: head.0, kept: VecDeque::new(), lost }
-    }
-
     /// An empty history, before which publications up to `lost` may have been.
-    pub(crate) fn new(epoch: Epoch, lost: u64) -> Self {
-        Self { epoch, head: 0, kept: VecDeque::new(), lost }
+    pub(crate) fn new(lost: u64) -> Self {
+        Self { kept: VecDeque::new(), lost }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -72,51 +63,19 @@ impl History {
         self.kept.len()
     }
 
-    /// The offset of the last publication.
-    pub(crate) fn head(&self) -> Offset {
-        Offset(self.head)
-    }
-
     /// When the newest publication that isn't kept was made.
     pub(crate) fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// Gives a publication its position and keeps it until it expires.
-    pub(crate) fn append(
-        &mut self,
-        stream: &StreamName,
-        (data, labels): (RawJson, Labels),
-        at: u64,
-        expires: Instant,
-    ) -> Arc<Publication> {
-        self.head += 1;
-        let position = Position { epoch: self.epoch.clone(), offset: Offset(self.head) };
-        let publication = Arc::new(Publication {
-            stream: stream.clone(),
-            data,
-            labels,
-            at,
-            position: Some(position),
-        });
-        self.kept.push_back(Kept { publication: Arc::clone(&publication), expires });
-        publication
+    /// Keeps a publication until it expires.
+    pub(crate) fn keep(&mut self, publication: Arc<Publication>, expires: Instant) {
+        self.kept.push_back(Kept { publication, expires });
     }
 
-    /// Keeps a publication that was made before.
-    pub(crate) fn restore(&mut self, publication: Arc<Publication>, expires: Instant) {
-        let Some(position) = &publication.position else { return };
-        if position.offset.0 == self.head + 1 {
-            self.head += 1;
-            self.kept.push_back(Kept { publication, expires });
-        }
-    }
-
-    /// What there was before the publications that are kept, and these.
-    pub(crate) fn parts(&self) -> (Epoch, Offset, u64, impl Iterator<Item = &Arc<Publication>>) {
-        let before = Offset(self.head - self.kept.len() as u64);
-        let kept = self.kept.iter().map(|kept| &kept.publication);
-        (self.epoch.clone(), before, self.lost, kept)
+    /// The publications that are kept.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &Arc<Publication>> {
+        self.kept.iter().map(|kept| &kept.publication)
     }
 
     /// The newest of the publications that are kept whose payloads have so many bytes together,
@@ -152,15 +111,15 @@ impl History {
     /// of payload than that.
     pub(crate) fn answer(
         &self,
-        stream: &StreamName,
+        (stream, head): (&StreamName, Head<'_>),
         request: &HistoryRequest,
         up_to: Offset,
         most: usize,
     ) -> Result<Vec<ServerMessage>, TooLarge> {
         let position = request.positions.iter().find(|(name, _)| name == stream);
         let missed = match (position, request.since) {
-            (Some((_, position)), _) => self.after(position),
-            (None, Some(since)) => self.since(since),
+            (Some((_, position)), _) => self.after(head, position),
+            (None, Some(since)) => self.since(head, since),
             (None, None) => None,
         };
         let Some(first) = missed else { return Ok(vec![ServerMessage::HistoryRejected]) };
@@ -177,24 +136,34 @@ impl History {
     }
 
     /// The first offset after a position; `None` if what follows it isn't all here.
-    fn after(&self, position: &Position) -> Option<Offset> {
-        let first_kept = self.head + 1 - self.kept.len() as u64;
+    fn after(&self, head: Head<'_>, position: &Position) -> Option<Offset> {
+        let Head { epoch, offset } = head;
+        let first_kept = offset.0.saturating_add(1).saturating_sub(self.kept.len() as u64);
         let next = position.offset.0.checked_add(1)?;
         let complete =
-            position.epoch == self.epoch && position.offset.0 <= self.head && next >= first_kept;
+            Some(&position.epoch) == epoch && position.offset <= offset && next >= first_kept;
         complete.then_some(Offset(next))
     }
 
     /// The first offset since a time in seconds; `None` if not all since then is here.
-    fn since(&self, seconds: u64) -> Option<Offset> {
+    fn since(&self, head: Head<'_>, seconds: u64) -> Option<Offset> {
         let from = seconds.saturating_mul(1000);
         if self.lost > 0 && self.lost >= from {
             return None;
         }
         let first = self.kept.iter().find(|kept| kept.publication.at >= from);
         let first = first.and_then(|kept| kept.publication.position.as_ref());
-        Some(first.map_or(Offset(self.head + 1), |position| position.offset))
+        Some(first.map_or(Offset(head.offset.0.saturating_add(1)), |position| position.offset))
     }
+}
+
+/// Where a stream's history has got to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head<'a> {
+    /// The lifetime of the history, if it has begun.
+    pub(crate) epoch: Option<&'a Epoch>,
+    /// The offset of the newest publication.
+    pub(crate) offset: Offset,
 }
 
 /// The memory that keeping a publication takes.
@@ -210,6 +179,8 @@ mod tests {
 
     struct Fixture {
         history: History,
+        epoch: Epoch,
+        head: Offset,
         start: Instant,
     }
 
@@ -217,19 +188,29 @@ mod tests {
     fn of(count: u64) -> Fixture {
         #[expect(clippy::disallowed_methods, reason = "any instant will do")]
         let start = Instant::now();
-        let mut history = History::new("e".into(), 0);
+        let (mut history, epoch) = (History::new(0), Epoch::from("e"));
         for n in 1..=count {
-            let data = RawJson::from(n.to_string());
-            history.append(&"a".into(), (data, None), n * 1000, start + LATER);
+            let position = Some(Position { epoch: epoch.clone(), offset: Offset(n) });
+            let (stream, data, at) = ("a".into(), n.to_string().into(), n * 1000);
+            let publication = Publication { stream, data, labels: None, at, position };
+            history.keep(Arc::new(publication), start + LATER);
         }
-        Fixture { history, start }
+        Fixture { history, epoch, head: Offset(count), start }
     }
 
     impl Fixture {
+        fn answer(
+            &self,
+            request: &HistoryRequest,
+            up_to: Offset,
+            most: usize,
+        ) -> Result<Vec<ServerMessage>, TooLarge> {
+            let head = Head { epoch: Some(&self.epoch), offset: self.head };
+            self.history.answer((&"a".into(), head), request, up_to, most)
+        }
+
         fn ask(&self, request: &HistoryRequest) -> Result<Vec<u64>, ()> {
-            let head = self.history.head();
-            let mut answer =
-                self.history.answer(&"a".into(), request, head, usize::MAX).expect("no limit");
+            let mut answer = self.answer(request, self.head, usize::MAX).expect("no limit");
             match answer.pop() {
                 Some(ServerMessage::HistoryConfirmed) => Ok(answer
                     .iter()
@@ -294,7 +275,7 @@ mod tests {
     fn nothing_beyond_what_follows_live() {
         let fixture = of(5);
         let request = HistoryRequest { since: Some(0), positions: vec![] };
-        let answer = |most| fixture.history.answer(&"a".into(), &request, Offset(2), most);
+        let answer = |most| fixture.answer(&request, Offset(2), most);
         assert_eq!(answer(2).unwrap().len(), 3, "two publications and the confirmation");
         assert!(answer(1).is_err(), "more than may be told at once");
         assert_eq!(fixture.history.next_expiry(), Some(fixture.start + LATER));

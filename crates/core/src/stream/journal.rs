@@ -1,8 +1,7 @@
 //! What became of a stream's members lately, for subscribers that were cut off and come back.
 //!
 //! What was written into a socket that then broke may have arrived or not. So what a subscriber
-//! knew when its connection ended is a range: all entries before `surely`, and perhaps more, up to
-//! `perhaps`. From there [`Journal::missed`] finds what to tell it, so that it sees the members as
+//! knew when its connection ended is a range ([`Known`]). From there [`Journal::missed`] finds what to tell it, so that it sees the members as
 //! they are now. What it may have got already can come again; applied twice it changes nothing.
 
 use std::collections::{HashMap, VecDeque};
@@ -11,7 +10,8 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 
 use super::pages::is_roomy;
-use crate::types::PresenceId;
+use crate::log::{Known, Position};
+use crate::types::{MemberEvent, PresenceId};
 
 /// How many entries a stream keeps. Who missed more does better to ask for the list.
 pub(crate) const LONGEST: usize = 1000;
@@ -24,56 +24,33 @@ pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    /// The number of the first entry; they are counted from the stream's beginning.
-    start: u64,
-    entries: VecDeque<Entry>,
-    /// The entries before this number have been told to everyone.
-    told: u64,
+    /// All that became of members from this position on is noted.
+    start: Position,
+    /// In order of their positions.
+    entries: VecDeque<Noted>,
+    /// The position after the last one ever noted.
+    end: Position,
+    /// The entries before this position have been told to everyone.
+    told: Position,
     /// By which tick everyone had been told of the last entry that is no longer kept.
     dropped: Option<u32>,
     /// Roughly the bytes that the entries take.
     weight: usize,
 }
 
-/// What happened to a member, as others saw it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    Joined,
-    Updated,
-    Left,
-}
-
 #[derive(Debug)]
-struct Entry {
+struct Noted {
+    position: Position,
     id: PresenceId,
-    event: Event,
+    event: MemberEvent,
     /// By which tick everyone had been told of it.
     told: u32,
 }
 
-impl Entry {
+impl Noted {
     fn weight(&self) -> usize {
         // half of what entries have room for may be free, and the id has its counts
         2 * size_of::<Self>() + self.id.as_str().len() + 2 * size_of::<usize>()
-    }
-}
-
-/// What a subscriber knew of a stream's members when its connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Known {
-    /// It has got every entry before this number.
-    surely: u64,
-    /// It may have got those before this number.
-    perhaps: u64,
-}
-
-impl Known {
-    /// Nothing is known of what it got.
-    pub(crate) const NOTHING: Self = Self { surely: 0, perhaps: u64::MAX };
-
-    /// The same, if what brought it up from an earlier state may not have arrived.
-    pub(crate) fn or_as_before(self, earlier: Self) -> Self {
-        Self { surely: self.surely.min(earlier.surely), ..self }
     }
 }
 
@@ -98,9 +75,30 @@ impl Ticks {
 }
 
 impl Journal {
-    /// The number that the next entry gets.
-    pub(crate) fn end(&self) -> u64 {
-        self.start + self.entries.len() as u64
+    /// A journal of what happens from a position on; of what was before, not everyone has been told.
+    pub(crate) fn from(start: Position) -> Self {
+        let dropped = (start > Position(0)).then_some(UNTOLD);
+        Self { start, dropped, ..Self::default() }
+    }
+
+    /// The position after the last one noted.
+    pub(crate) fn end(&self) -> Position {
+        self.end
+    }
+
+    /// From where on everything is here that somebody may lack who can still be resumed: all, unless
+    /// something was dropped that not everyone had been told of before a time.
+    pub(crate) fn start(&self, ticks: Ticks, since: Instant) -> Position {
+        if self.dropped.is_some_and(|dropped| dropped >= ticks.at(since)) {
+            self.entries.front().map_or(self.end, |entry| entry.position)
+        } else {
+            Position(0)
+        }
+    }
+
+    /// What is noted, in order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (Position, &PresenceId, MemberEvent)> {
+        self.entries.iter().map(|entry| (entry.position, &entry.id, entry.event))
     }
 
     /// Roughly the bytes that it takes.
@@ -110,7 +108,7 @@ impl Journal {
 
     /// When everyone had been told the oldest entry: now, if that is yet to be. `None` if there is none.
     pub(crate) fn oldest(&self, ticks: Ticks, now: Instant) -> Option<Instant> {
-        let Entry { told, .. } = self.entries.front()?;
+        let Noted { told, .. } = self.entries.front()?;
         Some(if *told == UNTOLD { now } else { ticks.began(*told) })
     }
 
@@ -120,43 +118,29 @@ impl Journal {
     }
 
     /// Notes what became of a member. The oldest entries go if they are too many.
-    pub(crate) fn note(&mut self, id: PresenceId, event: Event) {
+    pub(crate) fn note(&mut self, position: Position, id: PresenceId, event: MemberEvent) {
         if self.entries.len() == LONGEST {
             self.drop_first();
         }
-        let entry = Entry { id, event, told: UNTOLD };
+        let entry = Noted { position, id, event, told: UNTOLD };
+        self.end = position.next();
         self.weight += entry.weight();
         self.entries.push_back(entry);
     }
 
-    /// Everyone has been told the entries before a number.
-    pub(crate) fn told(&mut self, up_to: u64, ticks: Ticks, now: Instant) {
+    /// Everyone has been told the entries before a position.
+    pub(crate) fn told(&mut self, up_to: Position, ticks: Ticks, now: Instant) {
         let tick = ticks.at(now);
         if self.dropped == Some(UNTOLD) && up_to >= self.start {
             self.dropped = Some(tick);
         }
-        for number in self.told.max(self.start)..up_to {
-            if let Some(entry) = self.entry_mut(number) {
-                entry.told = tick;
-            }
+        let told = self.told;
+        let first = self.entries.partition_point(|entry| entry.position < told);
+        let news = self.entries.iter_mut().skip(first);
+        for entry in news.take_while(|entry| entry.position < up_to) {
+            entry.told = tick;
         }
-        self.told = self.told.max(up_to);
-    }
-
-    /// Whether entries were dropped that not everyone had been told of before a time.
-    pub(crate) fn is_truncated(&self, ticks: Ticks, since: Instant) -> bool {
-        self.dropped.is_some_and(|dropped| dropped >= ticks.at(since))
-    }
-
-    /// Counts an entry as dropped, of which not everyone has been told.
-    pub(crate) fn truncate(&mut self) {
-        self.start += 1;
-        self.dropped = Some(UNTOLD);
-    }
-
-    /// The members that left, each at least once.
-    pub(crate) fn gone(&self) -> impl Iterator<Item = &PresenceId> {
-        self.entries.iter().filter(|entry| entry.event == Event::Left).map(|entry| &entry.id)
+        self.told = told.max(up_to);
     }
 
     /// Forgets the entries that everyone had been told of before a time.
@@ -170,25 +154,30 @@ impl Journal {
         }
     }
 
-    /// What a subscriber knows that has been sent the entries before a number. `doubt` is since
+    /// What a subscriber knows that has been sent the entries before a position. `doubt` is since
     /// when nothing that it was sent is sure to have arrived.
-    pub(crate) fn known(&self, sent: u64, doubt: Option<Instant>, ticks: Ticks) -> Known {
+    pub(crate) fn known(&self, sent: Position, doubt: Option<Instant>, ticks: Ticks) -> Known {
         let Some(doubt) = doubt else { return Known { surely: sent, perhaps: sent } };
         let tick = ticks.at(doubt);
         if self.dropped.is_some_and(|dropped| dropped >= tick) {
-            return Known { surely: self.start.saturating_sub(1).min(sent), perhaps: sent };
+            let before = Position(self.start.0.saturating_sub(1));
+            return Known { surely: before.min(sent), perhaps: sent };
         }
-        let sure = self.entries.iter().take_while(|entry| entry.told < tick).count() as u64;
-        Known { surely: (self.start + sure).min(sent), perhaps: sent }
+        let unsure = self.entries.iter().find(|entry| entry.told >= tick);
+        let surely = unsure.map_or(sent, |entry| entry.position.min(sent));
+        Known { surely, perhaps: sent }
     }
 
     /// Whose changes to tell to someone who knew so much, each id with what it has to be told, in
     /// order; `None` if not everything since is here.
-    pub(crate) fn missed(&self, known: Known) -> Option<Vec<(&PresenceId, Event)>> {
-        let skip = usize::try_from(known.surely.checked_sub(self.start)?).ok()?;
+    pub(crate) fn missed(&self, known: Known) -> Option<Vec<(&PresenceId, MemberEvent)>> {
+        if known.surely < self.start {
+            return None;
+        }
+        let first = self.entries.partition_point(|entry| entry.position < known.surely);
         let mut fates: HashMap<&PresenceId, Fate, RandomState> = HashMap::default();
-        for (place, entry) in self.entries.iter().enumerate().skip(skip) {
-            let may_know = self.start + (place as u64) < known.perhaps;
+        for (place, entry) in self.entries.iter().enumerate().skip(first) {
+            let may_know = entry.position < known.perhaps;
             let fate = fates.entry(&entry.id).or_insert_with(|| Fate::new(entry.event));
             fate.note(place, entry.event, may_know);
         }
@@ -203,18 +192,13 @@ impl Journal {
     /// Forgets the oldest entry.
     pub(crate) fn drop_first(&mut self) {
         if let Some(entry) = self.entries.pop_front() {
-            self.start += 1;
+            self.start = entry.position.next();
             self.dropped = Some(entry.told);
             self.weight -= entry.weight();
             if is_roomy(self.entries.len(), self.entries.capacity()) {
                 self.entries.shrink_to(2 * self.entries.len());
             }
         }
-    }
-
-    fn entry_mut(&mut self, number: u64) -> Option<&mut Entry> {
-        let place = usize::try_from(number.checked_sub(self.start)?).ok()?;
-        self.entries.get_mut(place)
     }
 }
 
@@ -227,38 +211,42 @@ struct Fate {
     joined: Option<usize>,
     updated: Option<usize>,
     left: Option<usize>,
-    last: Event,
+    last: MemberEvent,
 }
 
 impl Fate {
-    fn new(first: Event) -> Self {
+    fn new(first: MemberEvent) -> Self {
         // who arrives was not there before, and who changes or leaves was
-        let may_have = first != Event::Joined;
+        let may_have = first != MemberEvent::Joined;
         Self { may_have, joined: None, updated: None, left: None, last: first }
     }
 
-    fn note(&mut self, place: usize, event: Event, may_know: bool) {
+    fn note(&mut self, place: usize, event: MemberEvent, may_know: bool) {
         match event {
-            Event::Joined => {
+            MemberEvent::Joined => {
                 self.joined = Some(place);
                 self.may_have |= may_know;
             }
-            Event::Updated => self.updated = Some(place),
-            Event::Left => self.left = Some(place),
+            MemberEvent::Updated => self.updated = Some(place),
+            MemberEvent::Left => self.left = Some(place),
         }
         self.last = event;
     }
 
     /// What to tell, and where it stands among the rest.
-    fn news(self) -> impl Iterator<Item = (usize, Event)> {
-        let is_here = self.last != Event::Left;
+    fn news(self) -> impl Iterator<Item = (usize, MemberEvent)> {
+        let is_here = self.last != MemberEvent::Left;
         let left = self.left.filter(|_| self.may_have);
         let joined = self.joined.filter(|_| is_here);
         let updated = self.updated.filter(|_| is_here && joined.is_none());
         let told = |place: Option<usize>, event| place.map(|place| (place, event));
-        [told(left, Event::Left), told(joined, Event::Joined), told(updated, Event::Updated)]
-            .into_iter()
-            .flatten()
+        [
+            told(left, MemberEvent::Left),
+            told(joined, MemberEvent::Joined),
+            told(updated, MemberEvent::Updated),
+        ]
+        .into_iter()
+        .flatten()
     }
 }
 
@@ -282,6 +270,11 @@ mod tests {
 
     fn id(number: u8) -> PresenceId {
         PresenceId::from(number.to_string())
+    }
+
+    /// Before which position one is that was sent so many entries.
+    fn at(sent: usize) -> Position {
+        Position(sent as u64 + 1)
     }
 
     struct World {
@@ -310,18 +303,19 @@ mod tests {
             let event = match seen.iter().position(|(there, _)| *there == who) {
                 None => {
                     seen.push((who, u32::try_from(self.views.len()).unwrap()));
-                    Event::Joined
+                    MemberEvent::Joined
                 }
                 Some(place) if leaves => {
                     seen.remove(place);
-                    Event::Left
+                    MemberEvent::Left
                 }
                 Some(place) => {
                     seen[place].1 = u32::try_from(self.views.len()).unwrap();
-                    Event::Updated
+                    MemberEvent::Updated
                 }
             };
-            self.journal.note(id(who), event);
+            let position = Position(self.views.len() as u64);
+            self.journal.note(position, id(who), event);
             self.views.push(seen);
             self.told.push(None);
             self.now += Duration::from_millis(pause);
@@ -338,20 +332,22 @@ mod tests {
         }
 
         /// What a client sees that saw so much before and is told the news.
-        fn after(&self, mut seen: Seen, news: &[(&PresenceId, Event)], strict: bool) -> Seen {
+        fn after(&self, mut seen: Seen, news: &[(&PresenceId, MemberEvent)], strict: bool) -> Seen {
             for (who, event) in news {
                 let who: u8 = who.as_str().parse().unwrap();
                 let place = seen.iter().position(|(there, _)| *there == who);
                 let version = self.now().iter().find(|(there, _)| *there == who).map(|(_, v)| *v);
                 match (event, place) {
-                    (Event::Joined, None) => seen.push((who, version.unwrap())),
-                    (Event::Left, Some(place)) => drop(seen.remove(place)),
-                    (Event::Joined, Some(place)) if !strict => seen[place].1 = version.unwrap(),
-                    (Event::Updated, Some(place)) => {
+                    (MemberEvent::Joined, None) => seen.push((who, version.unwrap())),
+                    (MemberEvent::Left, Some(place)) => drop(seen.remove(place)),
+                    (MemberEvent::Joined, Some(place)) if !strict => {
+                        seen[place].1 = version.unwrap();
+                    }
+                    (MemberEvent::Updated, Some(place)) => {
                         assert!(!strict || Some(seen[place].1) != version, "nothing was updated");
                         seen[place].1 = version.unwrap();
                     }
-                    (Event::Left, None) if !strict => {}
+                    (MemberEvent::Left, None) if !strict => {}
                     (event, _) => panic!("{event:?} of {who} can't happen to {seen:?}"),
                 }
             }
@@ -369,7 +365,7 @@ mod tests {
         fn who_knows_what_it_was_sent_is_told_just_the_rest(steps in steps(), sent in any::<prop::sample::Index>()) {
             let world = World::of(&steps);
             let sent = sent.index(world.views.len());
-            let known = world.journal.known(sent as u64, None, world.ticks);
+            let known = world.journal.known(at(sent), None, world.ticks);
             let news = world.journal.missed(known).unwrap();
             prop_assert_eq!(&world.after(world.views[sent].clone(), &news, true), world.now());
         }
@@ -386,7 +382,7 @@ mod tests {
             let sent = sent.index(world.views.len());
             let length = world.now.duration_since(world.ticks.0);
             let doubt = world.ticks.0 + length / 100 * u32::try_from(doubt.index(101)).unwrap();
-            let known = world.journal.known(sent as u64, Some(doubt), world.ticks);
+            let known = world.journal.known(at(sent), Some(doubt), world.ticks);
             let Some(news) = world.journal.missed(known) else {
                 prop_assert!(forgotten.is_some(), "all is kept");
                 return Ok(());
@@ -408,11 +404,11 @@ mod tests {
     fn what_is_no_longer_kept_is_not_made_up() {
         let long: Vec<Step> = (0..LONGEST + 10).map(|_| (0, true, 100, true)).collect();
         let world = World::of(&long);
-        let known = |sent, doubt| world.journal.known(sent, doubt, world.ticks);
+        let known = |sent, doubt| world.journal.known(at(sent), doubt, world.ticks);
         assert!(world.journal.missed(known(9, None)).is_none());
         assert!(world.journal.missed(known(10, None)).is_some());
         assert!(world.journal.missed(Known::NOTHING).is_none());
-        let all = LONGEST as u64 + 10;
+        let all = LONGEST + 10;
         assert!(world.journal.missed(known(all, Some(world.ticks.0))).is_none());
         assert!(world.journal.missed(known(all, Some(world.now))).is_some());
         let short = World::of(&long[..5]);
@@ -424,7 +420,7 @@ mod tests {
         let mut long: Vec<Step> = (0..LONGEST + 10).map(|_| (0, true, 1, false)).collect();
         long.push((1, true, 1, true));
         let world = World::of(&long);
-        let known = world.journal.known(long.len() as u64, Some(world.now), world.ticks);
+        let known = world.journal.known(at(long.len()), Some(world.now), world.ticks);
         assert!(world.journal.missed(known).is_none());
     }
 }

@@ -1,9 +1,17 @@
-//! One stream: who is present, what is kept of its publications, and what became of its members lately.
+//! One stream: what replicas agree on ([`State`]), and what a node keeps of it for those who come late
+//! ([`History`]) or come back ([`Journal`]).
 
-pub(crate) mod history;
-pub(crate) mod journal;
+mod history;
+mod journal;
 mod list;
 pub(crate) mod pages;
-pub(crate) mod presence;
+mod presence;
+mod state;
+mod subscriptions;
+
+pub(crate) use history::{Head, History, weight};
+pub(crate) use journal::{Journal, TICK, Ticks};
+pub(crate) use presence::RecordKey;
+pub(crate) use state::{Cause, Effect, State};
 
 pub use history::HistorySettings;

@@ -1,5 +1,7 @@
 //! Causes and outcomes, as metrics label them.
 
+use serde::{Deserialize, Serialize};
+
 /// Why a record was removed.
 #[derive(
     Clone,
@@ -35,6 +37,8 @@ pub enum LeaveCause {
     strum::AsRefStr,
     strum::IntoStaticStr,
     strum::VariantArray,
+    Serialize,
+    Deserialize,
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum JoinCause {

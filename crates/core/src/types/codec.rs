@@ -1,5 +1,7 @@
 //! How subscribers are spoken to, and what makes them a group.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::Identifier;
 
 /// How messages travel to a client, and by that what is put around each.
@@ -67,6 +69,20 @@ pub struct Codec {
     capabilities: Capabilities,
 }
 
+impl Serialize for Codec {
+    /// By its number alone: what it can do, and over which transport, is the reader's matter.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(self.number)
+    }
+}
+
+impl<'de> Deserialize<'de> for Codec {
+    /// A codec that can do nothing yet, of a connection that is gone.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u8::deserialize(deserializer).map(|number| Self::new(number, Capabilities::NONE))
+    }
+}
+
 impl Codec {
     /// Of a connection that is gone, where it doesn't matter any more.
     pub const GONE: Self = Self::new(u8::MAX, Capabilities::NONE);
@@ -129,7 +145,7 @@ impl Codec {
 }
 
 /// What a subscriber is told about presence.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Watch {
     /// Who comes, who goes, who changes.
     #[default]

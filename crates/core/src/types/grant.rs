@@ -1,9 +1,11 @@
 //! What a subscription was granted.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Identity, Rights};
 
 /// What a subscription was granted, kept so that it can be resumed without another check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// The subscriber's rights.
     pub rights: Rights,

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::sharing;
 
 macro_rules! shared_text {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Arc<str>);
@@ -21,6 +24,21 @@ macro_rules! shared_text {
             #[must_use]
             pub fn shared(text: &str) -> Self {
                 Self(sharing::share(text))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let check: fn(&str) -> bool = $check;
+                let text = <&str>::deserialize(deserializer)?;
+                let wrong = || D::Error::custom(concat!("not a ", stringify!($name)));
+                check(text).then(|| Self(text.into())).ok_or_else(wrong)
             }
         }
 
@@ -52,7 +70,8 @@ macro_rules! shared_text {
 
 shared_text! {
     /// The name of a stream, the target of publications: a topic, a room. Never empty.
-    StreamName
+    StreamName,
+    |text| !text.is_empty()
 }
 
 shared_text! {
@@ -61,17 +80,26 @@ shared_text! {
     /// For Action Cable that is a JSON string *token*, quotes and escapes included
     /// (`"{\"channel\":\"$pubsub\"}"`), in the one spelling `serde_json` gives a string: it is
     /// echoed in every frame, and copying it is ten times cheaper than escaping it again.
-    Identifier
+    Identifier,
+    is_token
 }
 
 shared_text! {
     /// Presence id: the client's id for a user, who may have several sessions.
-    PresenceId
+    PresenceId,
+    |text| !text.is_empty()
 }
 
 shared_text! {
     /// Valid JSON, passed through byte for byte.
-    RawJson
+    RawJson,
+    |text| serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+/// Whether a text is a JSON string in the spelling of `serde_json`.
+fn is_token(text: &str) -> bool {
+    let value: Result<String, _> = serde_json::from_str(text);
+    value.and_then(|value| serde_json::to_string(&value)).is_ok_and(|token| token == text)
 }
 
 /// The application's data about a member, a JSON object. `None` takes eight bytes.
@@ -80,7 +108,7 @@ pub type Extra = Option<Box<RawJson>>;
 /// The id of a session, which the client knows as its `sid`.
 ///
 /// 128 random bits: it can't be guessed, so knowing it proves that the broker gave it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SessionId {
     // two halves: a `u128` would pad everything that contains it to sixteen bytes
     high: u64,
@@ -92,6 +120,11 @@ impl SessionId {
     #[expect(clippy::cast_possible_truncation, reason = "each is one half")]
     pub const fn from_bits(bits: u128) -> Self {
         Self { high: (bits >> 64) as u64, low: bits as u64 }
+    }
+
+    /// Half of the bits: enough to tell sessions apart where nobody chooses them.
+    pub(crate) const fn digest(self) -> u64 {
+        self.low
     }
 
     /// Its bits.
@@ -136,7 +169,7 @@ pub struct Names {
 }
 
 /// A session's owner: digests of the identity in the client's token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
     /// Of the token's identifiers.
     pub identifier: u64,

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     CloseReason, CommandKind, Extra, Identifier, LeaveCause, Listed, Position, PresenceId, RawJson,
     SessionId, StreamName,
@@ -193,10 +195,10 @@ impl Publication {
 }
 
 /// Labels of a publication; eight bytes if there are none.
-pub type Labels = Option<Box<Label>>;
+pub type Labels = Option<Arc<Label>>;
 
 /// Labels of a publication for specific protocols.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Label {
     /// The event's name for Phoenix.
     pub event: Option<Arc<str>>,
@@ -208,12 +210,12 @@ impl Label {
     /// Labels with these, if there are any.
     pub fn new(event: Option<Arc<str>>, frame_type: Option<Arc<str>>) -> Labels {
         let is_any = event.is_some() || frame_type.is_some();
-        is_any.then(|| Box::new(Self { event, frame_type }))
+        is_any.then(|| Arc::new(Self { event, frame_type }))
     }
 }
 
 /// A message from one subscriber to the others.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Whisper {
     /// The event's name, if the client gave one.
     pub event: Option<Arc<str>>,
@@ -295,7 +297,28 @@ pub enum MemberChange {
     Unchanged,
 }
 
+/// What became of a member.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberEvent {
+    /// It arrived.
+    Joined,
+    /// Others see something else of it.
+    Updated,
+    /// It left.
+    Left,
+}
+
 impl MemberChange {
+    /// What became of the member, if others noticed anything.
+    pub const fn event(&self) -> Option<MemberEvent> {
+        match self {
+            Self::Joined { .. } => Some(MemberEvent::Joined),
+            Self::Updated { .. } => Some(MemberEvent::Updated),
+            Self::Left => Some(MemberEvent::Left),
+            Self::Unchanged => None,
+        }
+    }
+
     /// Whether the number of members changed.
     pub const fn comes_or_goes(&self) -> bool {
         match self {

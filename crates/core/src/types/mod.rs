@@ -29,8 +29,9 @@ pub use ids::{Extra, Identifier, Identity, Names, PresenceId, RawJson, SessionId
 pub use limits::{Limit, Limits, Pace};
 pub use listed::Listed;
 pub use message::{
-    ConnectionMessage, IdList, Label, Labels, Member, MemberChange, MemberList, MemberRecords,
-    PresenceChange, Publication, Record, RecordChange, RecordList, ServerMessage, Whisper,
+    ConnectionMessage, IdList, Label, Labels, Member, MemberChange, MemberEvent, MemberList,
+    MemberRecords, PresenceChange, Publication, Record, RecordChange, RecordList, ServerMessage,
+    Whisper,
 };
 pub use position::{Epoch, Offset, Position};
 pub use rights::Rights;

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::{Due, Shard};
+use crate::log::Position;
 use crate::shard::delivery::Destination;
 use crate::shard::input::SubscriberKey;
 use crate::types::ServerMessage;
@@ -11,8 +12,8 @@ use crate::types::ServerMessage;
 impl<R: Destination> Shard<R> {
     /// Tells one who only counts how many there are now.
     pub(super) fn tell_count_to(&mut self, index: u32, key: &SubscriberKey) {
-        let Some(stream) = self.streams.get_mut(index as usize) else { return };
-        let total = stream.presence.members();
+        let stream = self.streams.live_mut(index);
+        let total = stream.state.presence().members();
         if let Some((_, known)) = &mut stream.counted
             && *known != Some(total)
         {
@@ -25,14 +26,14 @@ impl<R: Destination> Shard<R> {
     /// last told long enough ago.
     pub(super) fn count_changed(&mut self, index: u32, now: Instant) {
         let interval = self.settings.occupancy_interval;
-        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        let stream = self.streams.live_mut(index);
         if stream.count_due.is_some() || !stream.is_counted() {
             return;
         }
         match stream.counted.map(|(at, _)| at + interval).filter(|next| *next > now) {
             Some(next) => {
                 let due = Due::Count { stream: index };
-                stream.count_due = Some(self.deadlines.add(next, due));
+                stream.count_due = Some(self.timers.add(next, due));
             }
             None => self.tell_count(index, now),
         }
@@ -40,13 +41,19 @@ impl<R: Destination> Shard<R> {
 
     /// Tells those who only count, if it isn't what they know.
     pub(super) fn tell_count(&mut self, index: u32, now: Instant) {
-        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        let stream = self.streams.live_mut(index);
         stream.count_due = None;
-        let total = stream.presence.members();
+        let total = stream.state.presence().members();
         let is_news = stream.counted.is_none_or(|(_, known)| known != Some(total));
         if stream.is_counted() && is_news {
             stream.counted = Some((now, Some(total)));
-            self.say(index, ServerMessage::Occupancy(total), None, now);
+            self.say(
+                index,
+                Position(self.next.0.saturating_sub(1)),
+                ServerMessage::Occupancy(total),
+                None,
+                now,
+            );
         }
     }
 }

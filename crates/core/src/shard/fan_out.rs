@@ -1,29 +1,27 @@
-//! Telling everyone: what is said goes into the stream's log, and passes over the subscribers bring them
+//! Telling everyone: what is said goes into the stream's window, and passes over the subscribers bring them
 //! up to its end.
 
 use std::time::Instant;
 
 use super::{CROWDED, Shard, weight};
+use crate::log::Position;
 use crate::shard::delivery::{Delivery, Destination, FanOut};
-use crate::shard::repeating::{LONGEST_PAUSE, repeat_to};
-use crate::shard::watched::Stream;
+use crate::shard::member_lists::{LONGEST_PAUSE, repeat_to};
+use crate::shard::stream::Stream;
 use crate::types::{ServerMessage, SessionId};
 
 impl<R: Destination> Shard<R> {
-    /// What up to `most` subscribers of a group haven't been sent yet; the streams take turns.
-    /// Only once [`Shard::poll_reply`] has nothing more: replies say what came first. `most` is at
-    /// least 1.
-    pub fn poll_fan_out(&mut self, most: usize, now: Instant) -> Option<FanOut<R>> {
+    pub(super) fn next_fan_out(&mut self, most: usize, now: Instant) -> Option<FanOut<R>> {
         debug_assert!(self.replies.is_empty(), "replies come first");
         while let Some(key) = self.next_pass(now) {
-            let Some(stream) = self.streams.get_mut(key as usize) else { continue };
+            let Some(stream) = self.streams.get_mut(key) else { continue };
             let Some(since) = stream.behind_since else { continue };
             let slice = stream.next_slice(most, self.settings.max_answer, now);
             if stream.pass_is_over() {
                 self.counts.fan_outs.push(since);
-                self.backlog -= stream.log.weight();
+                self.backlog -= stream.window.weight();
                 let more = stream.end_pass(self.ticks, now);
-                self.backlog += stream.log.weight();
+                self.backlog += stream.window.weight();
                 if more {
                     stream.behind_since = Some(now);
                     stream.want_pass();
@@ -71,7 +69,7 @@ impl<R: Destination> Shard<R> {
                 Some(now) => self.paused.pop(now)?,
                 None => self.paused.pop_first()?,
             };
-            let Some(stream) = self.streams.get_mut(key as usize) else { continue };
+            let Some(stream) = self.streams.get_mut(key) else { continue };
             stream.pause = None;
             if stream.unhurried_since.take().is_some() {
                 return Some(key);
@@ -95,7 +93,7 @@ impl<R: Destination> Shard<R> {
     /// Whether a stream still has its turn after those in a hurry, which it then has no longer. It may
     /// have become urgent, or have gone.
     fn waits_since(&mut self, key: u32, since: Instant) -> bool {
-        let stream = self.streams.get_mut(key as usize);
+        let stream = self.streams.get_mut(key);
         stream.is_some_and(|it| it.unhurried_since.take_if(|at| *at == since).is_some())
     }
 
@@ -103,17 +101,20 @@ impl<R: Destination> Shard<R> {
     pub(super) fn say(
         &mut self,
         index: u32,
+        position: Position,
         message: ServerMessage,
         except: Option<SessionId>,
         now: Instant,
     ) {
-        let Some(stream) = self.streams.get_mut(index as usize) else { return };
+        let stream = self.streams.live_mut(index);
         if let Some(session) = except {
-            let Stream { groups, log, held, presence, .. } = stream;
+            let Stream { groups, window, held, state, .. } = stream;
             for (key, group) in groups {
                 let Some(subscriber) = group.get_mut(&session) else { continue };
-                let mut messages = Stream::catch_up_except(log, held, subscriber, now);
-                repeat_to(key, &mut messages, || presence.repeated(self.settings.max_answer));
+                let mut messages = Stream::catch_up_except(window, held, subscriber, now);
+                repeat_to(key, &mut messages, || {
+                    state.presence().repeated(self.settings.max_answer)
+                });
                 if !messages.is_empty() {
                     self.reply_weight += weight(&messages);
                     self.replies.push_back(Delivery {
@@ -125,11 +126,11 @@ impl<R: Destination> Shard<R> {
                 }
             }
         }
-        self.backlog -= stream.log.weight();
+        self.backlog -= stream.window.weight();
         let pause = stream.paused_until.filter(|until| *until > now && message.is_event());
         let can_wait = pause.is_some() || message.can_wait();
-        stream.say(message);
-        self.backlog += stream.log.weight();
+        stream.say(position, message);
+        self.backlog += stream.window.weight();
         let is_too_much = self.backlog > CROWDED && !stream.held.is_empty();
         if stream.behind_since.is_none() && !stream.groups.is_empty() {
             stream.behind_since = Some(now);

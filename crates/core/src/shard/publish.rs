@@ -1,19 +1,17 @@
-//! Publications: what is said, what is kept of it, and for how long.
+//! Publications: what is published, what is kept of it, and for how long.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Shard, subscriber_mut};
-use crate::log::Change;
+use crate::log::{Change, Subscription, Void};
 use crate::shard::delivery::Destination;
 use crate::shard::input::SubscriberKey;
-use crate::stream::history::{self, HistorySettings};
 use crate::types::{
-    DropCause, HistoryRequest, Labels, Limit, Publication, RawJson, ServerMessage, SessionId,
-    StreamName,
+    DropCause, HistoryRequest, Labels, Limit, RawJson, ServerMessage, SessionId, StreamName,
 };
 
 impl<R: Destination> Shard<R> {
+    /// Publishes what the application says.
     pub(super) fn publish(
         &mut self,
         name: &StreamName,
@@ -23,35 +21,27 @@ impl<R: Destination> Shard<R> {
         now: Instant,
     ) {
         self.counts.publications += 1;
-        let HistorySettings { limit, ttl, .. } = self.settings.history;
-        if limit == 0 || is_transient {
-            let Some(index) = self.find(name) else { return };
-            let publication =
-                Publication { stream: name.clone(), data, labels, at, position: None };
-            self.say(index, ServerMessage::Publication(Arc::new(publication)), except, now);
-            return;
-        }
-        let index = self.find_or_add(name);
-        let Some(stream) = self.streams.get_mut(index as usize) else { return };
-        if stream.history.is_empty() {
-            self.totals.history_bytes += stream.weight();
-            self.expiries.add(now + ttl, index);
-        }
-        let publication = stream.history.append(name, (data, labels), at, now + ttl);
-        self.totals.publications += 1;
-        self.totals.history_bytes += history::weight(&publication);
-        if stream.history.len() > limit {
-            self.drop_oldest(index, DropCause::Limit);
-        }
-        self.keep(|| Change::Published(Arc::clone(&publication)));
-        self.say(index, ServerMessage::Publication(publication), except, now);
-        self.drop_beyond_memory();
+        let is_kept = self.settings.history.limit > 0 && !is_transient;
+        let index = if is_kept { Some(self.find_or_add(name)) } else { self.find(name) };
+        let Some(index) = index else { return };
+        let change = Change::Published { data, labels, at, except, is_kept, author: None };
+        self.commit_change(index, change, now).ok(); // without an author it is never void
     }
 
-    /// The newest publications that a stream keeps, as many as may be told at once, oldest first.
-    pub fn publications(&self, name: &StreamName) -> Vec<Arc<Publication>> {
-        let stream = self.find(name).and_then(|key| self.streams.get(key as usize));
-        stream.map_or_else(Vec::new, |stream| stream.history.newest(self.settings.max_answer))
+    /// Publishes what a subscriber says.
+    pub(super) fn publish_from(
+        &mut self,
+        index: u32,
+        (data, at): (RawJson, u64),
+        author: Option<Subscription>,
+        now: Instant,
+    ) -> Result<(), Void> {
+        let is_kept = self.settings.history.limit > 0;
+        let (labels, except) = (Labels::default(), None);
+        let change = Change::Published { data, labels, at, except, is_kept, author };
+        self.commit_change(index, change, now)?;
+        self.counts.publications += 1;
+        Ok(())
     }
 
     /// Drops the oldest publications of all streams while they take too much memory.
@@ -74,7 +64,7 @@ impl<R: Destination> Shard<R> {
         key: &SubscriberKey,
         request: &HistoryRequest,
     ) -> bool {
-        let Some(stream) = self.streams.get_mut(index as usize) else { return false };
+        let stream = self.streams.live_mut(index);
         let Some(subscriber) = subscriber_mut(stream, key) else { return false };
         let (live_after, is_held) = (subscriber.live_after(), subscriber.is_held);
         let recipient = subscriber.recipient.clone();
@@ -82,11 +72,14 @@ impl<R: Destination> Shard<R> {
             vec![ServerMessage::HistoryRejected]
         } else {
             let most = self.settings.max_answer;
-            let up_to = live_after.unwrap_or(stream.history.head());
-            stream.history.answer(&stream.name, request, up_to, most).unwrap_or_else(|_| {
-                self.counts.limits.push(Limit::AnswerSize);
-                vec![ServerMessage::HistoryRejected]
-            })
+            let up_to = live_after.unwrap_or(stream.state.head());
+            stream
+                .history
+                .answer((&stream.name, stream.head()), request, up_to, most)
+                .unwrap_or_else(|_| {
+                    self.counts.limits.push(Limit::AnswerSize);
+                    vec![ServerMessage::HistoryRejected]
+                })
         };
         let told = answer.last() == Some(&ServerMessage::HistoryConfirmed);
         self.counts.histories.push(told);
@@ -108,7 +101,7 @@ impl<R: Destination> Shard<R> {
     }
 
     pub(super) fn drop_oldest(&mut self, stream: u32, cause: DropCause) {
-        let Some(stream) = self.streams.get_mut(stream as usize) else { return };
+        let Some(stream) = self.streams.get_mut(stream) else { return };
         self.totals.history_bytes -= stream.history.drop_oldest();
         if stream.history.is_empty() {
             self.totals.history_bytes -= stream.weight();
@@ -118,7 +111,7 @@ impl<R: Destination> Shard<R> {
     }
 
     fn next_expiry(&self, stream: u32) -> Option<Instant> {
-        self.streams.get(stream as usize)?.history.next_expiry()
+        self.streams.get(stream)?.history.next_expiry()
     }
 
     /// Comes back to a stream when its oldest publication expires; forgets it if it has none and

@@ -1,5 +1,5 @@
-//! One stream: its subscribers in groups, who is present, and what has been said and not yet been
-//! sent to everyone.
+//! A stream as a node has it: its state, what is kept of it, its subscribers, and what has been said and
+//! not yet been sent to all of them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,30 +10,27 @@ use indexmap::IndexMap;
 
 use super::deadlines::Deadline;
 use super::delivery::FanOut;
-use super::input::SubscriberKey;
-use super::repeating::{pause_behind, repeat_to};
-use super::window::Log;
-use crate::stream::history::History;
-use crate::stream::journal::{Event, Journal, Known, Ticks};
-use crate::stream::pages::is_roomy;
-use crate::stream::presence::{PresenceSet, RecordKey};
+use super::member_lists::{pause_behind, repeat_to};
+use super::window::Window;
+use crate::log::{Known, Position, Subscription};
+use crate::stream::{Head, History, Journal, State, Ticks};
 use crate::types::{
-    Grant, GroupKey, IdList, Listed, MemberChange, Offset, ServerMessage, SessionId, StreamName,
-    Watch,
+    GroupKey, IdList, Listed, MemberChange, MemberEvent, Offset, ServerMessage, SessionId,
+    StreamName, Watch,
 };
 
 #[derive(Debug)]
 pub(super) struct Stream<R> {
     pub(super) name: StreamName,
-    pub(super) presence: PresenceSet,
+    pub(super) state: State,
     pub(super) groups: Groups<R>,
-    /// Subscriptions without a connection, whose sessions can be resumed.
-    pub(super) parked: HashMap<SubscriberKey, Parked, RandomState>,
+    /// When its parked subscriptions lapse.
+    pub(super) parked: HashMap<Subscription, Deadline, RandomState>,
     pub(super) journal: Journal,
     /// When the journal is looked at, to give back what nobody can need any more.
     pub(super) journal_due: Option<Deadline>,
     pub(super) history: History,
-    pub(super) log: Log,
+    pub(super) window: Window,
     pub(super) held: Held,
     /// Since when a subscriber lacks something, if one does.
     pub(super) behind_since: Option<Instant>,
@@ -61,14 +58,10 @@ pub(super) type Group<R> = IndexMap<SessionId, Subscriber<R>, RandomState>;
 pub(super) struct Subscriber<R> {
     /// Where what it is told goes.
     pub(super) recipient: R,
-    /// It has been sent the log up to here.
+    /// It has been sent the window up to here.
     pub(super) sent: u64,
-    /// Its session's membership through this subscription.
-    pub(super) record: Option<RecordKey>,
     /// What is kept of it from the resume, if its session was resumed.
     pub(super) resumed: Option<Box<Resumed>>,
-    /// What it was given, where that is kept.
-    pub(super) grant: Option<Box<Grant>>,
     /// At which tick it was last confirmed on the connection it has, or [`UNCONFIRMED`].
     pub(super) confirmed: u32,
     /// It has been resumed and is told nothing until it has asked for what it missed.
@@ -88,7 +81,7 @@ pub(super) struct Resumed {
     /// The stream's last offset at the resume, until the client has said something about the
     /// subscription: it is sent live what came later.
     pub(super) live_after: Option<Offset>,
-    /// Positions in the log, ascending, of what isn't meant for it, while it is held.
+    /// Places in the window, ascending, of what isn't meant for it, while it is held.
     excluded: Vec<u64>,
 }
 
@@ -117,11 +110,11 @@ impl<R> Subscriber<R> {
     }
 }
 
-/// The subscribers that are held: what is said meanwhile stays in the log.
+/// The subscribers that are held: what is said meanwhile stays in the window.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     count: usize,
-    /// The first has been sent the log up to here, and the others more.
+    /// The first has been sent the window up to here, and the others more.
     floor: u64,
 }
 
@@ -150,23 +143,10 @@ impl Held {
         self.count == 0
     }
 
-    /// How far of the log everyone has, if those who aren't held have it up to a position.
+    /// How far of the window everyone has, if those who aren't held have it up to a position.
     fn everyone_has(&self, position: u64) -> u64 {
         if self.is_empty() { position } else { position.min(self.floor) }
     }
-}
-
-/// What is kept of a subscriber whose connection has ended.
-#[derive(Debug)]
-pub(super) struct Parked {
-    /// Its record with the reference it had, for it may run out and another take its place.
-    pub(super) record: Option<(RecordKey, u64)>,
-    /// What it knew of the members.
-    pub(super) known: Known,
-    /// When it can no longer be resumed.
-    pub(super) deadline: Deadline,
-    /// What it was given, where that is kept.
-    pub(super) grant: Option<Box<Grant>>,
 }
 
 /// One walk over all subscribers, to bring them up to `target`.
@@ -184,7 +164,7 @@ struct Pass {
     subscriber: usize,
     target: u64,
     /// The end of the journal that goes with the target.
-    noted: u64,
+    noted: Position,
     /// Who was present at the target, where somebody is told that with the changes.
     members: Option<Arc<Listed<IdList>>>,
     /// All that is told is of members, which those who only count are not.
@@ -192,16 +172,16 @@ struct Pass {
 }
 
 impl<R: Clone> Stream<R> {
-    pub(super) fn new(name: StreamName, presence: PresenceSet, history: History) -> Self {
+    pub(super) fn new(name: StreamName, history: History) -> Self {
         Self {
             name,
-            presence,
+            state: State::default(),
             groups: Groups::default(),
             parked: HashMap::default(),
             journal: Journal::default(),
             journal_due: None,
             history,
-            log: Log::default(),
+            window: Window::default(),
             held: Held::default(),
             behind_since: None,
             unhurried_since: None,
@@ -226,16 +206,18 @@ impl<R: Clone> Stream<R> {
 
     /// Whether nothing would be lost by forgetting the stream.
     pub(super) fn is_idle(&self) -> bool {
-        self.groups.is_empty()
-            && self.presence.is_empty()
-            && self.history.is_empty()
-            && self.parked.is_empty()
+        self.groups.is_empty() && self.history.is_empty() && self.state.is_empty()
     }
 
-    /// Says something to all subscribers. Whoever subscribes later begins behind it.
-    pub(super) fn say(&mut self, message: ServerMessage) {
+    /// Where its history has got to.
+    pub(super) fn head(&self) -> Head<'_> {
+        Head { epoch: self.state.epoch(), offset: self.state.head() }
+    }
+
+    /// Says something to all subscribers, of an entry. Whoever subscribes later begins behind it.
+    pub(super) fn say(&mut self, position: Position, message: ServerMessage) {
         if !self.groups.is_empty() {
-            self.log.push(message);
+            self.window.push(position, message);
         }
     }
 
@@ -246,9 +228,9 @@ impl<R: Clone> Stream<R> {
         doubt: Option<Instant>,
         ticks: Ticks,
     ) -> Known {
-        let unsent = self.log.range(subscriber.sent, self.log.end());
-        let unsent = unsent.filter(|message| noted(message).is_some()).count();
-        let known = self.journal.known(self.journal.end() - unsent as u64, doubt, ticks);
+        let mut unsent = self.window.range(subscriber.sent, self.window.end());
+        let first = unsent.find(|(_, message)| is_noted(message)).map(|(position, _)| *position);
+        let known = self.journal.known(first.unwrap_or(self.journal.end()), doubt, ticks);
         match subscriber.resumed.as_deref() {
             Some(Resumed { at, known: before, .. }) if doubt.is_some_and(|doubt| doubt <= *at) => {
                 known.or_as_before(*before)
@@ -257,25 +239,16 @@ impl<R: Clone> Stream<R> {
         }
     }
 
-    /// Takes out what is kept of a subscriber whose connection has ended, if anything is.
-    pub(super) fn take_parked(&mut self, key: &SubscriberKey) -> Option<Parked> {
-        let parked = self.parked.remove(key);
-        if is_roomy(self.parked.len(), self.parked.capacity()) {
-            self.parked.shrink_to(2 * self.parked.len());
-        }
-        parked
-    }
-
     /// What a subscriber that knew so much is to be told of the members; `None` if not all of it is
     /// kept.
     pub(super) fn news(&self, known: Known) -> Option<Vec<ServerMessage>> {
         let news = self.journal.missed(known)?.into_iter().filter_map(|(id, event)| {
-            let shown = self.presence.shown_of(id);
+            let shown = self.state.presence().shown_of(id);
             let info = || shown.map(|(info, _)| info.clone());
             let change = match event {
-                Event::Joined => MemberChange::Joined { info: info()? },
-                Event::Updated => MemberChange::Updated { info: info()? },
-                Event::Left => MemberChange::Left,
+                MemberEvent::Joined => MemberChange::Joined { info: info()? },
+                MemberEvent::Updated => MemberChange::Updated { info: info()? },
+                MemberEvent::Left => MemberChange::Left,
             };
             let extra = shown.and_then(|(_, extra)| extra.clone());
             Some(ServerMessage::Missed { id: id.clone(), change, extra })
@@ -286,33 +259,33 @@ impl<R: Clone> Stream<R> {
     /// What a subscriber is yet to be sent; from then on it counts as sent. What goes along with it is
     /// [`repeat_to`]'s matter.
     pub(super) fn catch_up(
-        log: &Log,
+        window: &Window,
         held: &mut Held,
         subscriber: &mut Subscriber<R>,
         now: Instant,
     ) -> Vec<ServerMessage> {
         let excluded = held.release(subscriber, now);
-        let sent = subscriber.sent.max(log.start());
-        let behind = (sent..).zip(log.range(sent, log.end()));
+        let sent = subscriber.sent.max(window.start());
+        let behind = (sent..).zip(window.range(sent, window.end()));
         let behind = behind.filter(|(position, _)| excluded.binary_search(position).is_err());
-        let behind = behind.map(|(_, message)| message.clone()).collect();
-        subscriber.sent = log.end();
+        let behind = behind.map(|(_, (_, message))| message.clone()).collect();
+        subscriber.sent = window.end();
         behind
     }
 
     /// What a subscriber is yet to be sent before it is left out of what is said next; nothing while
     /// it is held, as it stays so.
     pub(super) fn catch_up_except(
-        log: &Log,
+        window: &Window,
         held: &mut Held,
         subscriber: &mut Subscriber<R>,
         now: Instant,
     ) -> Vec<ServerMessage> {
         if subscriber.is_held {
-            subscriber.exclude(log.end());
+            subscriber.exclude(window.end());
             return Vec::new();
         }
-        let behind = Self::catch_up(log, held, subscriber, now);
+        let behind = Self::catch_up(window, held, subscriber, now);
         subscriber.sent += 1; // as if it had been sent what is said next
         behind
     }
@@ -326,16 +299,19 @@ impl<R: Clone> Stream<R> {
     /// Begins to bring everyone up to what has been said by now.
     fn begin_pass(&mut self, most_repeated: usize, now: Instant) {
         let repeats = self.groups.keys().any(|group| group.codec.repeats_members());
-        let members = if repeats { self.presence.repeated(most_repeated) } else { None };
+        let members = if repeats { self.state.presence().repeated(most_repeated) } else { None };
         self.paused_until = members.as_ref().map(|members| now + pause_behind(members));
         self.pass = Pass {
             is_wanted: false,
             group: self.groups.len(),
             subscriber: usize::MAX,
-            target: self.log.end(),
+            target: self.window.end(),
             noted: self.journal.end(),
             members,
-            is_of_members: self.log.range(0, self.log.end()).all(ServerMessage::is_of_members),
+            is_of_members: self
+                .window
+                .range(0, self.window.end())
+                .all(|(_, it)| it.is_of_members()),
         };
     }
 
@@ -377,7 +353,7 @@ impl<R: Clone> Stream<R> {
             self.pass.subscriber = 0;
             return None;
         }
-        let (start, mut at) = (self.log.start(), self.pass.subscriber.min(group.len()));
+        let (start, mut at) = (self.window.start(), self.pass.subscriber.min(group.len()));
         let (mut recipients, mut earliest) = (Vec::new(), target);
         while at > 0 && recipients.len() < most.max(1) {
             at -= 1;
@@ -394,7 +370,8 @@ impl<R: Clone> Stream<R> {
             return None;
         }
         let has = |sent: u64| usize::try_from(sent - earliest).unwrap_or(usize::MAX);
-        let mut messages: Vec<_> = self.log.range(earliest, target).cloned().collect();
+        let messages = self.window.range(earliest, target);
+        let mut messages: Vec<_> = messages.map(|(_, message)| message.clone()).collect();
         repeat_to(key, &mut messages, || self.pass.members.clone());
         Some(FanOut {
             group: key.clone(),
@@ -405,10 +382,10 @@ impl<R: Clone> Stream<R> {
 
     /// Ends a pass: forgets what everyone has. Whether there is something to say already.
     pub(super) fn end_pass(&mut self, ticks: Ticks, now: Instant) -> bool {
-        self.log.trim(self.held.everyone_has(self.pass.target));
+        self.window.trim(self.held.everyone_has(self.pass.target));
         self.journal.told(self.pass.noted, ticks, now);
         self.pass.members = None;
-        self.log.end() > self.pass.target
+        self.window.end() > self.pass.target
     }
 
     /// A group that has gone shifts the others: the one under way is then walked again.
@@ -417,13 +394,7 @@ impl<R: Clone> Stream<R> {
     }
 }
 
-/// What the journal notes of a message.
-pub(super) fn noted(message: &ServerMessage) -> Option<Event> {
-    let ServerMessage::Presence(change) = message else { return None };
-    match change.member {
-        MemberChange::Joined { .. } => Some(Event::Joined),
-        MemberChange::Updated { .. } => Some(Event::Updated),
-        MemberChange::Left => Some(Event::Left),
-        MemberChange::Unchanged => None,
-    }
+/// Whether the journal notes what a message tells.
+fn is_noted(message: &ServerMessage) -> bool {
+    matches!(message, ServerMessage::Presence(change) if change.member.event().is_some())
 }

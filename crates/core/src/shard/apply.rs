@@ -1,0 +1,332 @@
+//! How a stream changes: its entry is applied, and all that follows from it learns of that here.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Shard, is_roomy};
+use crate::log::{Change, Due, Entry, Origin, Position, Subscription, Void};
+use crate::shard::delivery::Destination;
+use crate::shard::timers;
+use crate::stream::{Cause, Effect, History, Journal, RecordKey, weight};
+use crate::types::{
+    DropCause, MemberChange, MemberEvent, PresenceChange, PresenceId, Publication, RecordChange,
+    ServerMessage, UpdateCause,
+};
+
+/// A time after another one; in a century if it can't be told.
+fn after(since: Instant, time: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+    since.checked_add(time.min(CENTURY)).unwrap_or(since)
+}
+
+impl<R: Destination> Shard<R> {
+    /// Applies an entry that was ordered elsewhere. `Err` is why it is void.
+    pub fn apply(&mut self, entry: Entry, now: Instant) -> Result<(), Void> {
+        self.now = now;
+        let index = self.find_or_add(&entry.stream);
+        let is_end = matches!(entry.change, Change::Forgotten { .. });
+        let result = self.apply_at(index, entry, now);
+        if is_end || result.is_err() {
+            self.remove_if_empty(index);
+        }
+        result
+    }
+
+    /// Gives a change of a stream its place in the log, and applies it. `since` is when it happened.
+    pub(super) fn commit_change(
+        &mut self,
+        index: u32,
+        change: Change,
+        since: Instant,
+    ) -> Result<(), Void> {
+        let stream = self.streams.live(index);
+        if !stream.state.has_begun() && change.is_lasting() {
+            stream.state.verdict(&change)?; // for nothing it needn't begin
+            let lost = stream.history.lost();
+            self.append(index, Change::Began { lost }, since)?;
+        }
+        self.append(index, change, since)
+    }
+
+    fn append(&mut self, index: u32, change: Change, since: Instant) -> Result<(), Void> {
+        let stream = self.streams.live(index);
+        let entry = Entry {
+            position: self.next,
+            at: self.unix,
+            origin: Origin::default(),
+            stream: stream.name.clone(),
+            change,
+        };
+        self.apply_at(index, entry, since)
+    }
+
+    fn apply_at(&mut self, index: u32, entry: Entry, since: Instant) -> Result<(), Void> {
+        self.change_state(index, &entry)?;
+        let (position, at) = (entry.position, entry.at);
+        if let Some(entries) = &mut self.entries
+            && entry.change.is_lasting()
+        {
+            entries.push(entry);
+        }
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            self.feed(index, (position, at), effect, since);
+        }
+        self.effects = effects;
+        Ok(())
+    }
+
+    fn change_state(&mut self, index: u32, entry: &Entry) -> Result<(), Void> {
+        if let Change::Snapshot { .. } | Change::Forgotten { .. } = entry.change {
+            self.clear_timers(index);
+        }
+        let stream = self.streams.live_mut(index);
+        let state = &mut stream.state;
+        let (before, digest) = (state.totals(), state.digest());
+        state.apply(self.settings.log, entry, &mut self.effects)?;
+        let after = state.totals();
+        self.digest ^= digest ^ state.digest();
+        self.totals.records = self.totals.records + after.records - before.records;
+        self.totals.members = self.totals.members + after.members - before.members;
+        self.totals.parked = self.totals.parked + after.parked - before.parked;
+        self.next = self.next.max(entry.position.next());
+        Ok(())
+    }
+
+    /// Tells what an entry did to all that follows from it: what is kept, subscribers, observers, counts,
+    /// timers.
+    fn feed(
+        &mut self,
+        index: u32,
+        (position, unix): (Position, u64),
+        effect: Effect,
+        since: Instant,
+    ) {
+        match effect {
+            Effect::Began { lost, journal } => self.restart_readers(index, lost, journal),
+            Effect::Forgotten { lost } => {
+                self.forgotten = self.forgotten.max(lost);
+                self.restart_readers(index, self.forgotten, Position(0));
+            }
+            Effect::Published { publication, except } => {
+                if publication.position.is_some() {
+                    self.keep_publication(index, &publication);
+                }
+                let message = ServerMessage::Publication(publication);
+                self.say(index, position, message, except, self.now);
+                self.drop_beyond_memory();
+            }
+            Effect::Kept { publication } => {
+                self.keep_publication(index, &publication);
+                self.drop_beyond_memory();
+            }
+            Effect::Whispered { whisper, from } => {
+                let message = ServerMessage::Whisper(whisper);
+                self.say(index, position, message, Some(from), self.now);
+            }
+            Effect::Arrived => {
+                self.say(index, position, ServerMessage::Arrived, None, self.now);
+            }
+            Effect::Changed { record, change, cause } => {
+                self.changed(index, position, record, change, cause);
+            }
+            Effect::Runs { record, due, ttl } => {
+                let left = match due {
+                    Due::Ended(_) => ttl.unwrap_or(self.settings.presence_ttl),
+                    Due::Until(until) => Duration::from_millis(until.saturating_sub(unix)),
+                };
+                self.timers.set_record(index, record, after(since, left));
+            }
+            Effect::Stays { record } => self.timers.cancel_record(index, record),
+            Effect::Taken { by } => self.taken(index, &by),
+            Effect::Parked { by } => self.await_lapse(index, by, since),
+            Effect::Unparked { by } => self.cancel_lapse(index, &by),
+            Effect::Noted { id, event } => self.note(index, position, &id, event),
+        }
+    }
+
+    /// A record changed: the journal, observers, subscribers and those who count learn of it.
+    fn changed(
+        &mut self,
+        index: u32,
+        position: Position,
+        record: RecordKey,
+        change: Arc<PresenceChange>,
+        cause: Cause,
+    ) {
+        let now = self.now;
+        if matches!(change.record, RecordChange::Removed { .. }) {
+            self.timers.cancel_record(index, record);
+        }
+        let stream = self.streams.live_mut(index);
+        if matches!(change.member, MemberChange::Joined { .. }) {
+            stream.state.arrived(&change.id, self.ticks.at(now));
+        }
+        self.count(&change, cause);
+        if cause == Cause::Restored {
+            return;
+        }
+        if let Some(event) = change.member.event() {
+            self.note(index, position, &change.id, event);
+            self.note_observed(index, &change);
+        }
+        let counts = change.member.comes_or_goes();
+        self.say(index, position, ServerMessage::Presence(change), None, now);
+        if counts {
+            self.count_changed(index, now);
+        }
+    }
+
+    fn count(&mut self, change: &PresenceChange, cause: Cause) {
+        match (&change.member, cause) {
+            (MemberChange::Joined { .. }, Cause::Joined(cause)) => self.counts.joins.push(cause),
+            (MemberChange::Left, Cause::Left(cause)) => self.counts.leaves.push(cause),
+            (MemberChange::Updated { .. }, Cause::Joined(_)) => {
+                self.counts.updates.push(UpdateCause::Changed);
+            }
+            (MemberChange::Updated { .. }, Cause::Left(_)) => {
+                self.counts.updates.push(UpdateCause::Departed);
+            }
+            (MemberChange::Joined { .. } | MemberChange::Left | MemberChange::Unchanged, _)
+            | (MemberChange::Updated { .. }, Cause::Restored) => {}
+        }
+    }
+
+    /// What was kept of a stream is kept no longer.
+    fn restart_readers(&mut self, index: u32, lost: u64, journal: Position) {
+        while self.streams.get(index).is_some_and(|stream| !stream.history.is_empty()) {
+            self.drop_oldest(index, DropCause::Expired);
+        }
+        self.change_journal(index, |it| *it = Journal::from(journal));
+        if let Some(stream) = self.streams.get_mut(index) {
+            stream.history = History::new(lost);
+        }
+    }
+
+    fn clear_timers(&mut self, index: u32) {
+        let stream = self.streams.live_mut(index);
+        for record in stream.state.presence().keys() {
+            self.timers.cancel_record(index, record);
+        }
+        for deadline in std::mem::take(&mut stream.parked).into_values() {
+            self.timers.cancel(deadline);
+        }
+    }
+
+    /// Forgets a stream of which nothing is left that anybody could need.
+    pub(super) fn forget_if_idle(&mut self, index: u32) {
+        let Some(stream) = self.streams.get(index) else { return };
+        if !stream.is_idle() {
+            return;
+        }
+        if stream.state.has_begun() {
+            let lost = stream.history.lost();
+            // void at most: then it isn't empty, and stays
+            self.append(index, Change::Forgotten { lost }, self.now).ok();
+        }
+        self.remove_if_empty(index);
+    }
+
+    /// Drops a stream that nobody follows and of which nothing is known.
+    fn remove_if_empty(&mut self, index: u32) {
+        let is_in_use = |stream: &super::Stream<R>| !stream.is_idle() || stream.state.has_begun();
+        if self.streams.get(index).is_none_or(is_in_use) {
+            return;
+        }
+        let Some(stream) = self.streams.remove(index) else { return };
+        self.backlog -= stream.window.weight();
+        self.noted -= stream.journal.weight();
+        if let Some(due) = stream.journal_due {
+            self.journals.cancel(due);
+        }
+        if let Some(due) = stream.count_due {
+            self.timers.cancel(due);
+        }
+        if let Some(pause) = stream.pause {
+            self.paused.cancel(pause);
+        }
+    }
+
+    /// A record's time is over, by this node's clock.
+    pub(super) fn expire(&mut self, index: u32, record: RecordKey, now: Instant) {
+        let stream = self.streams.live(index);
+        let presence = stream.state.presence();
+        let of_record = presence.id_of(record).zip(presence.expiry_of(record));
+        if let Some((id, (record, due))) = of_record {
+            let change = Change::Expired { id: id.clone(), record, due };
+            self.commit_change(index, change, now).ok(); // void: it has another time now
+        }
+    }
+
+    /// A parked subscription can't be resumed any more. Its record, if it still stands, is an orphan
+    /// then.
+    pub(super) fn lapse(&mut self, index: u32, by: Subscription, now: Instant) {
+        self.commit_change(index, Change::Lapsed { by }, now).ok(); // void: it isn't parked any more
+    }
+
+    /// Lets a parked subscription lapse when its time is over.
+    fn await_lapse(&mut self, index: u32, by: Subscription, since: Instant) {
+        let due = timers::Due::Parked { stream: index, by: Box::new(by.clone()) };
+        let deadline = self.timers.add(since + self.settings.resume.ttl, due);
+        let stream = self.streams.live_mut(index);
+        if let Some(before) = stream.parked.insert(by, deadline) {
+            self.timers.cancel(before);
+        }
+    }
+
+    fn cancel_lapse(&mut self, index: u32, by: &Subscription) {
+        let stream = self.streams.live_mut(index);
+        if let Some(deadline) = stream.parked.remove(by) {
+            self.timers.cancel(deadline);
+        }
+        if is_roomy(stream.parked.len(), stream.parked.capacity()) {
+            stream.parked.shrink_to(2 * stream.parked.len());
+        }
+    }
+
+    /// A subscriber's client has one record less, as the application wants.
+    fn taken(&mut self, index: u32, by: &Subscription) {
+        let stream = self.streams.live(index);
+        let groups = stream.groups.iter().filter(|(group, _)| group.identifier == by.identifier);
+        let mut subscribers = groups.filter_map(|(_, group)| group.get(&by.session));
+        if let Some(subscriber) = subscribers.next() {
+            subscriber.recipient.remove_record();
+        }
+    }
+
+    /// Keeps a publication until it expires.
+    fn keep_publication(&mut self, index: u32, publication: &Arc<Publication>) {
+        let stream = self.streams.live_mut(index);
+        let settings = self.settings.history;
+        let age = Duration::from_millis(self.unix.saturating_sub(publication.at));
+        let expires = self.now + settings.ttl.saturating_sub(age);
+        if stream.history.is_empty() {
+            self.totals.history_bytes += stream.weight();
+            self.expiries.add(expires, index);
+        }
+        stream.history.keep(Arc::clone(publication), expires);
+        self.totals.publications += 1;
+        self.totals.history_bytes += weight(publication);
+        if stream.history.len() > settings.limit {
+            self.drop_oldest(index, DropCause::Limit);
+        }
+    }
+
+    /// Notes in the stream's journal what became of a member.
+    fn note(&mut self, index: u32, position: Position, id: &PresenceId, event: MemberEvent) {
+        if self.settings.resume.ttl.is_zero() {
+            return;
+        }
+        let (now, ticks) = (self.now, self.ticks);
+        let stream = self.streams.live(index);
+        let is_told = stream.groups.is_empty();
+        self.change_journal(index, |journal| {
+            journal.note(position, id.clone(), event);
+            if is_told {
+                journal.told(journal.end(), ticks, now);
+            }
+        });
+        self.tidy_later(index, now);
+        self.drop_noted(now);
+    }
+}

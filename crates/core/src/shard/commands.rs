@@ -1,0 +1,192 @@
+//! What clients ask of a stream, and what they are answered.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Shard, weight};
+use crate::log::{Change, Void};
+use crate::shard::delivery::{Delivery, Destination};
+use crate::shard::input::SubscriberKey;
+use crate::shard::member_lists::repeat_to;
+use crate::shard::stream::Stream;
+use crate::types::{
+    Arrival, CommandKind, JoinCause, Limit, Reference, ServerMessage, StreamCommand, StreamName,
+    Watch,
+};
+
+impl<R: Destination> Shard<R> {
+    pub(super) fn command(
+        &mut self,
+        name: &StreamName,
+        key: &SubscriberKey,
+        recipient: R,
+        command: StreamCommand,
+        now: Instant,
+    ) {
+        match command {
+            StreamCommand::Subscribe { join, history, grant, arrival } => {
+                let Arrival { list_before, list_after, is_announced, ends, repeat } = arrival;
+                if ends.is_some() {
+                    self.change_watch(name, key);
+                }
+                let (stream, is_new) = self.subscribe(name, key, recipient, grant);
+                let is_confirmed = self.confirm(stream, key, repeat, history.is_some());
+                self.followed(CommandKind::Subscribe);
+                if ends.is_some() {
+                    let reference = std::mem::replace(&mut self.reference, ends);
+                    self.reply(stream, key, [ServerMessage::Ended]);
+                    self.reference = reference;
+                }
+                self.is_answered = true;
+                if let Some(request) = history.filter(|_| is_confirmed) {
+                    self.tell_history(stream, key, &request);
+                }
+                if is_announced && is_new {
+                    self.commit_change(stream, Change::Arrived, now).ok(); // it is never void
+                }
+                if key.group.watch == Watch::Occupancy {
+                    if is_confirmed {
+                        self.tell_count_to(stream, key);
+                    }
+                } else if let Some(listing) = list_before {
+                    self.list(stream, key, listing);
+                }
+                match join {
+                    Some(Ok(join)) => {
+                        self.join(stream, key, join, (JoinCause::Subscribed, false), now);
+                    }
+                    Some(Err(reason)) => self.refuse(stream, key, CommandKind::Join, reason),
+                    None => {}
+                }
+                if let Some(listing) = list_after {
+                    self.list_ahead(stream, key, listing);
+                }
+            }
+            StreamCommand::Unsubscribe => self.give_up(name, key, now),
+            StreamCommand::Join(join) => {
+                let Some(stream) = self.find(name) else { return };
+                if self.join(stream, key, join, (JoinCause::Joined, false), now) {
+                    self.done(stream, key);
+                }
+            }
+            StreamCommand::Update(join) => {
+                let Some(stream) = self.find(name) else { return };
+                if self.join(stream, key, join, (JoinCause::Joined, true), now) {
+                    self.done(stream, key);
+                }
+            }
+            StreamCommand::Leave(id) => {
+                if let Some(stream) = self.find(name)
+                    && self.leave(stream, key, id, now)
+                {
+                    self.done(stream, key);
+                }
+            }
+            StreamCommand::List(listing) => {
+                let Some(stream) = self.find(name) else { return };
+                self.list(stream, key, listing);
+            }
+            StreamCommand::History(request) => {
+                let Some(stream) = self.find(name) else { return };
+                let told = self.tell_history(stream, key, &request);
+                self.counts.commands.push((CommandKind::History, told));
+            }
+            StreamCommand::Whisper { whisper, members_only } => {
+                let Some(stream) = self.find(name) else { return };
+                let author = members_only.then(|| key.subscription());
+                let change = Change::Whispered { whisper, from: key.session, author };
+                match self.commit_change(stream, change, now) {
+                    Ok(()) => {
+                        self.done(stream, key);
+                        self.followed(CommandKind::Whisper);
+                    }
+                    Err(void) => self.refuse_void(stream, key, CommandKind::Whisper, void),
+                }
+            }
+            StreamCommand::Publish { data, at, members_only } => {
+                let Some(stream) = self.find(name) else { return };
+                let author = members_only.then(|| key.subscription());
+                match self.publish_from(stream, (data, at), author, now) {
+                    Ok(()) => {
+                        self.done(stream, key);
+                        self.followed(CommandKind::Publish);
+                    }
+                    Err(void) => self.refuse_void(stream, key, CommandKind::Publish, void),
+                }
+            }
+            StreamCommand::RefusePresence(kind, reason) => {
+                let Some(stream) = self.find(name) else { return };
+                self.refuse(stream, key, kind, reason);
+            }
+        }
+    }
+
+    /// Tells one subscriber something, after all that was said before.
+    pub(super) fn reply(
+        &mut self,
+        index: u32,
+        key: &SubscriberKey,
+        answer: impl IntoIterator<Item = ServerMessage>,
+    ) {
+        let stream = self.streams.live_mut(index);
+        let Stream { groups, window, held, state, .. } = stream;
+        let group = groups.get_mut(&key.group);
+        let Some(subscriber) = group.and_then(|group| group.get_mut(&key.session)) else { return };
+        let was_held = subscriber.is_held;
+        let mut messages = Stream::catch_up(window, held, subscriber, self.now);
+        repeat_to(&key.group, &mut messages, || {
+            state.presence().repeated(self.settings.max_answer)
+        });
+        messages.extend(answer);
+        let recipient = subscriber.recipient.clone();
+        self.send(recipient, key, messages);
+        if was_held {
+            self.give_back(index);
+        }
+    }
+
+    pub(super) fn send(&mut self, recipient: R, key: &SubscriberKey, messages: Vec<ServerMessage>) {
+        if !messages.is_empty() {
+            self.reply_weight += weight(&messages);
+            let (group, reference) = (key.group.clone(), self.reference.clone());
+            self.replies.push_back(Delivery { recipient, group, messages, reference });
+        }
+    }
+
+    /// Says that a command was followed, to a client that gave it a name.
+    pub(super) fn done(&mut self, index: u32, key: &SubscriberKey) {
+        if self.reference.is_some() {
+            self.reply(index, key, [ServerMessage::Done]);
+        }
+    }
+
+    pub(super) fn refuse(
+        &mut self,
+        stream: u32,
+        key: &SubscriberKey,
+        kind: CommandKind,
+        reason: Cow<'static, str>,
+    ) {
+        if let (true, Some(reference)) = (self.is_answered, &self.reference) {
+            let subscription = reference.subscription.clone();
+            self.reference = Some(Arc::new(Reference { subscription, request: None }));
+        }
+        self.reply(stream, key, [ServerMessage::Refused(reason)]);
+        self.counts.commands.push((kind, false));
+    }
+
+    /// Refuses what a subscriber asked for, as it changes nothing.
+    pub(super) fn refuse_void(
+        &mut self,
+        stream: u32,
+        key: &SubscriberKey,
+        kind: CommandKind,
+        void: Void,
+    ) {
+        if let Void::Full(_) = void {
+            self.counts.limits.push(Limit::Members);
+        }
+        self.refuse(stream, key, kind, void.to_string().into());
+    }
+}

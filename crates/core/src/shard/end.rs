@@ -1,0 +1,48 @@
+//! Connections that end.
+
+use std::time::Instant;
+
+use super::Shard;
+use crate::log::{Change, Parking};
+use crate::shard::delivery::Destination;
+use crate::shard::input::{End, SubscriberKey};
+use crate::types::{GroupKey, StreamName};
+
+impl<R: Destination> Shard<R> {
+    pub(super) fn ended(&mut self, name: &StreamName, key: &SubscriberKey, end: End) {
+        let Some(index) = self.find(name) else { return };
+        if let Some(subscriber) = self.unsubscribe(index, key)
+            && let Some(stream) = self.streams.get(index)
+        {
+            let (by, ttl) = (key.subscription(), self.settings.presence_ttl);
+            let GroupKey { codec, watch, .. } = key.group;
+            let parks = end.resumable && self.settings.resume.is_for(codec);
+            debug_assert!(!parks || self.replies.is_empty(), "what was said before comes first");
+            let parking = parks.then(|| {
+                let known = stream.known(&subscriber, end.doubt, self.ticks);
+                Box::new(Parking { codec, watch, known })
+            });
+            if parks || stream.state.knows(&by) {
+                let change = Change::Ended { by, ttl, parking };
+                self.commit_change(index, change, end.at).ok(); // it is never void
+            }
+        }
+        self.give_back(index);
+        self.forget_if_idle(index);
+    }
+
+    /// A parked subscription's session can't be resumed any more. Its record still has its time.
+    pub fn forget_parked(&mut self, name: &StreamName, key: &SubscriberKey) {
+        let Some(index) = self.find(name) else { return };
+        self.lapse(index, key.subscription(), self.now);
+        self.forget_if_idle(index);
+    }
+
+    /// Tells a subscriber what it is yet to be told, before anything else is said. Take the replies.
+    pub fn catch_up(&mut self, name: &StreamName, key: &SubscriberKey, now: Instant) {
+        self.now = now;
+        if let Some(index) = self.find(name) {
+            self.reply(index, key, []);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Presence: who joins, who leaves, who is there.
+
+use std::time::Instant;
+
+use super::Shard;
+use crate::log::{Change, Void};
+use crate::shard::delivery::Destination;
+use crate::shard::input::SubscriberKey;
+use crate::types::{CommandKind, Join, JoinCause, Limit, Listing, PresenceId, ServerMessage};
+
+impl<R: Destination> Shard<R> {
+    /// Makes a subscription present, or present differently; if it `is_update`, only if it is present.
+    pub(super) fn join(
+        &mut self,
+        index: u32,
+        key: &SubscriberKey,
+        join: Join,
+        (cause, is_update): (JoinCause, bool),
+        now: Instant,
+    ) -> bool {
+        let Join { id, info, extra } = join;
+        let (by, max_members) = (key.subscription(), self.settings.max_members);
+        let change = Change::Joined { by, id, info, extra, cause, is_update, max_members };
+        let adds = match self.may_join(index, key, &change) {
+            Ok(adds) => adds,
+            Err(refusal) => return self.refuse_join(index, key, refusal),
+        };
+        if let Err(void) = self.commit_change(index, change, now) {
+            if let (true, Some(subscriber)) = (adds, self.subscriber(index, key)) {
+                subscriber.recipient.remove_record();
+            }
+            return self.refuse_join(index, key, NoRecord::Void(void));
+        }
+        self.followed(CommandKind::Join);
+        true
+    }
+
+    /// Whether a subscriber may have a record by joining, and whether that is one more: then it counts
+    /// among its client's from here on.
+    fn may_join(&self, index: u32, key: &SubscriberKey, join: &Change) -> Result<bool, NoRecord> {
+        let (Some(subscriber), Some(stream), Change::Joined { by, .. }) =
+            (self.subscriber(index, key), self.streams.get(index), join)
+        else {
+            return Err(NoRecord::NoSubscriber);
+        };
+        if stream.state.presence().held_by(by).is_some() {
+            return Ok(false);
+        }
+        subscriber.recipient.add_record(self.settings.max_records).map_err(|records| {
+            // that it can't join at all is the better reason
+            stream.state.verdict(join).err().map_or(NoRecord::TooMany(records), NoRecord::Void)
+        })?;
+        Ok(true)
+    }
+
+    fn refuse_join(&mut self, index: u32, key: &SubscriberKey, refusal: NoRecord) -> bool {
+        match refusal {
+            NoRecord::NoSubscriber => {}
+            NoRecord::Void(void) => self.refuse_void(index, key, CommandKind::Join, void),
+            NoRecord::TooMany(records) => {
+                let max = self.settings.max_records;
+                self.counts.limits.push(Limit::Records);
+                let reason = format!(
+                    "this client has joined {records} times, at most {max} are allowed: leave first"
+                );
+                self.refuse(index, key, CommandKind::Join, reason.into());
+            }
+        }
+        false
+    }
+
+    pub(super) fn leave(
+        &mut self,
+        index: u32,
+        key: &SubscriberKey,
+        id: Option<PresenceId>,
+        now: Instant,
+    ) -> bool {
+        let change = Change::Left { by: key.subscription(), id };
+        if let Err(void) = self.commit_change(index, change, now) {
+            self.refuse_void(index, key, CommandKind::Leave, void);
+            return false;
+        }
+        if let Some(subscriber) = self.subscriber(index, key) {
+            subscriber.recipient.remove_record();
+        }
+        self.followed(CommandKind::Leave);
+        true
+    }
+
+    pub(super) fn list(&mut self, index: u32, key: &SubscriberKey, listing: Listing) {
+        if let Some(answer) = self.listed(index, key, listing) {
+            self.reply(index, key, [answer]);
+        }
+    }
+
+    /// Tells who is present ahead of the events that led to it.
+    pub(super) fn list_ahead(&mut self, index: u32, key: &SubscriberKey, listing: Listing) {
+        let Some(answer) = self.listed(index, key, listing) else { return };
+        let Some(subscriber) = self.subscriber(index, key) else { return };
+        let recipient = subscriber.recipient.clone();
+        self.send(recipient, key, vec![answer]);
+    }
+
+    /// What a subscriber is told that asks who is present; `None` if it is refused.
+    fn listed(
+        &mut self,
+        index: u32,
+        key: &SubscriberKey,
+        listing: Listing,
+    ) -> Option<ServerMessage> {
+        let stream = self.streams.get(index)?;
+        let max = self.settings.max_answer;
+        let size = match listing {
+            Listing::Count => 0,
+            Listing::Members => stream.state.presence().size(),
+            Listing::Records => stream.state.presence().records_size(),
+        };
+        if size > max {
+            let reason = format!(
+                "the list has {size} bytes, at most {max} are allowed: ask for the number alone"
+            );
+            self.counts.limits.push(Limit::AnswerSize);
+            self.refuse(index, key, CommandKind::Presence, reason.into());
+            return None;
+        }
+        let answer = match listing {
+            Listing::Count => ServerMessage::PresenceCount(stream.state.presence().members()),
+            Listing::Members => ServerMessage::PresenceList(stream.state.presence().list()),
+            Listing::Records => ServerMessage::PresenceRecords(
+                stream.state.presence().list_records(self.settings.log),
+            ),
+        };
+        self.followed(CommandKind::Presence);
+        Some(answer)
+    }
+}
+
+/// Why a subscription can't get a record.
+#[derive(Clone, Copy)]
+enum NoRecord {
+    /// Its client has ended it before.
+    NoSubscriber,
+    Void(Void),
+    /// Its client has so many.
+    TooMany(usize),
+}

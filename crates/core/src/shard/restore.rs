@@ -1,0 +1,118 @@
+//! A shard as it was, out of its entries: nobody is connected, everybody may come back.
+
+use std::time::Instant;
+
+use super::Shard;
+use crate::log::{Change, Entry, LogId, Position};
+use crate::shard::delivery::Destination;
+use crate::shard::input::SubscriberKey;
+use crate::types::{Grant, GroupKey, Offset, StreamName};
+
+/// When and how far to believe what was kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Restoring {
+    /// The time now, in milliseconds of the Unix epoch.
+    pub unix: u64,
+    /// Whether all is there that anyone was told. If not, no session's view can be trusted: who was
+    /// present is all that is taken.
+    pub complete: bool,
+    /// Whether all publications are there since the positions that clients may have, but for those
+    /// that a history says it has lost. If not, histories begin anew.
+    pub has_history: bool,
+    /// The time now.
+    pub now: Instant,
+}
+
+impl<R: Destination> Shard<R> {
+    /// Takes a stream up as its entries say, which begin with [`Change::Snapshot`] or [`Change::Began`].
+    /// Members leave when the TTL from now is over, unless they come back; sessions can be resumed for
+    /// theirs.
+    pub fn restore(&mut self, entries: impl IntoIterator<Item = Entry>, at: Restoring) {
+        self.unix = at.unix;
+        let mut name = None;
+        let new = self.entries.take(); // these are kept already
+        for entry in entries {
+            name.get_or_insert_with(|| entry.stream.clone());
+            if let Some(entry) = believed(entry, self.settings.log, at) {
+                // void: the end of a log may refer to what isn't there
+                self.apply(entry, at.now).ok();
+            }
+        }
+        self.entries = new;
+        let Some(index) = name.and_then(|name| self.find(&name)) else { return };
+        let ttl = self.settings.presence_ttl;
+        let resumable = at.complete && !self.settings.resume.ttl.is_zero();
+        self.restarts(index, at, Change::Restarted { ttl, resumable });
+        if let Some(stream) = self.streams.get_mut(index) {
+            stream.journal.told(stream.journal.end(), self.ticks, at.now);
+        }
+        self.tidy_later(index, at.now);
+        self.forget_if_idle(index);
+    }
+
+    fn restarts(&mut self, index: u32, at: Restoring, change: Change) {
+        // void: the stream hasn't begun
+        self.commit_change(index, change, at.now).ok();
+    }
+
+    /// Publications up to a time, in milliseconds of the Unix epoch, may have been forgotten.
+    pub fn restore_forgotten(&mut self, forgotten: u64) {
+        self.forgotten = self.forgotten.max(forgotten);
+    }
+
+    /// Entries before this position may have been applied to streams that aren't here.
+    pub fn restore_position(&mut self, next: Position) {
+        self.next = self.next.max(next);
+    }
+
+    /// The position of the next entry.
+    pub fn next_position(&self) -> Position {
+        self.next
+    }
+
+    /// The subscriptions that can be resumed.
+    pub fn resumable(&self) -> impl Iterator<Item = (&StreamName, SubscriberKey, Grant)> {
+        self.streams.iter().flat_map(|stream| {
+            stream.state.subscriptions().iter().filter_map(|(by, held)| {
+                let (grant, _) = held.grant.zip(held.known)?;
+                let (codec, watch) = (held.codec, held.watch);
+                let group = GroupKey { codec, watch, identifier: by.identifier.clone() };
+                Some((&stream.name, SubscriberKey { session: by.session, group }, grant))
+            })
+        })
+    }
+}
+
+/// An entry as far as it is to be believed.
+fn believed(mut entry: Entry, log: LogId, at: Restoring) -> Option<Entry> {
+    if at.has_history {
+        return Some(entry);
+    }
+    match &mut entry.change {
+        Change::Published { .. } | Change::Kept { .. } => return None,
+        Change::Snapshot { epoch, head, lost, .. } => {
+            // no position that a client has is one of it
+            (*epoch, *head) = (log.epoch(entry.position), Offset::default());
+            *lost = at.unix.max(*lost);
+        }
+        Change::Began { lost } => *lost = at.unix.max(*lost),
+        Change::Forgotten { .. }
+        | Change::Whispered { .. }
+        | Change::Arrived
+        | Change::Joined { .. }
+        | Change::Left { .. }
+        | Change::Put { .. }
+        | Change::Kicked { .. }
+        | Change::Expired { .. }
+        | Change::Subscribed { .. }
+        | Change::Unsubscribed { .. }
+        | Change::Ended { .. }
+        | Change::Lapsed { .. }
+        | Change::Resumed { .. }
+        | Change::Restarted { .. }
+        | Change::Record { .. }
+        | Change::Resumable { .. }
+        | Change::Noted { .. } => {}
+    }
+    Some(entry)
+}

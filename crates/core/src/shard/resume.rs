@@ -1,0 +1,194 @@
+//! Sessions that are taken up again.
+
+use std::time::{Duration, Instant};
+
+use super::{ResumeSettings, Shard, Unkept, subscriber_mut, weight};
+use crate::log::Change;
+use crate::shard::delivery::Destination;
+use crate::shard::input::SubscriberKey;
+use crate::shard::stream::{Resumed, Subscriber, UNCONFIRMED};
+use crate::shard::timers::Due;
+use crate::stream::{Journal, TICK};
+use crate::types::{ServerMessage, SessionId, StreamName, Watch};
+
+/// How long a resumed subscriber has to ask for what it missed: the way of its welcome and back.
+const HOLD: Duration = Duration::from_secs(1);
+
+/// How many bytes the journals of all streams of a shard may take.
+const MAX_NOTED: usize = 16 * 1024 * 1024;
+
+impl ResumeSettings {
+    /// How long a journal needs what everyone has been told. A tick on top, as it forgets what is older
+    /// than a whole one.
+    fn needed(&self) -> Duration {
+        self.ttl + self.longest_doubt + 2 * TICK
+    }
+}
+
+impl<R: Destination> Shard<R> {
+    /// Moves a subscription whose connection has ended, and its record, to another session without
+    /// an event, and tells it what it missed of the members. Whether that could be done: a
+    /// subscription that isn't there, or that missed more than is kept or than `fits` in bytes, has
+    /// to be made anew. Take the replies at once: they count as sent at `now`.
+    pub fn resume(
+        &mut self,
+        name: &StreamName,
+        from: &SubscriberKey,
+        (to, recipient): (SessionId, R),
+        fits: impl FnOnce(usize) -> bool,
+        now: Instant,
+    ) -> Unkept<bool> {
+        Unkept(self.take_up(name, from, (to, recipient), fits, now))
+    }
+
+    fn take_up(
+        &mut self,
+        name: &StreamName,
+        from: &SubscriberKey,
+        (to, recipient): (SessionId, R),
+        fits: impl FnOnce(usize) -> bool,
+        now: Instant,
+    ) -> bool {
+        self.now = now;
+        let Some(index) = self.find(name) else { return false };
+        let by = from.subscription();
+        let stream = self.streams.live_mut(index);
+        let Some(known) = stream.state.parked(&by) else { return false };
+        let names = from.group.identifier.as_str().len();
+        let size = |news: &[ServerMessage]| weight(news) + news.len() * names;
+        let Some(news) = stream.news(known).filter(|news| fits(size(news))) else {
+            self.lapse(index, by, now);
+            self.forget_if_idle(index);
+            return false;
+        };
+        let has_record = stream.state.presence().held_by(&by).is_some();
+        if self.commit_change(index, Change::Resumed { from: by, to }, now).is_err() {
+            return false;
+        }
+        if has_record {
+            recipient.add_record(usize::MAX).ok(); // it has them already
+        }
+        let stream = self.streams.live_mut(index);
+        let sent = stream.window.end();
+        let resumed = Some(Box::new(Resumed::new(now, known)));
+        let group = stream.groups.entry(from.group.clone()).or_default();
+        // the confirmation of before may not have arrived
+        let (confirmed, is_held) = (UNCONFIRMED, false);
+        group.insert(to, Subscriber { recipient, sent, resumed, confirmed, is_held });
+        self.totals.subscriptions += 1;
+        let key = SubscriberKey { session: to, group: from.group.clone() };
+        if key.group.watch == Watch::Occupancy {
+            self.tell_count_to(index, &key);
+        } else if !news.is_empty() {
+            self.reply(index, &key, news);
+        }
+        if self.settings.history.limit > 0 {
+            self.hold(index, key);
+        }
+        true
+    }
+
+    /// Keeps what is said from a resumed subscriber for a moment: it asks for the publications it
+    /// has missed, and those go first.
+    fn hold(&mut self, index: u32, key: SubscriberKey) {
+        let stream = self.streams.live_mut(index);
+        let group = stream.groups.get_mut(&key.group);
+        let Some(subscriber) = group.and_then(|group| group.get_mut(&key.session)) else { return };
+        stream.held.add(subscriber);
+        if let Some(resumed) = &mut subscriber.resumed {
+            resumed.live_after = Some(stream.state.head());
+            self.silent += 1;
+        }
+        let due = Due::Held { stream: index, key: Box::new(key) };
+        self.timers.add(self.now + HOLD, due);
+    }
+
+    /// Notes that the client of a subscriber has said something about it: its next request for history
+    /// isn't the first thing after a resume. As long as it is held it still is.
+    pub(super) fn end_silence(&mut self, name: &StreamName, key: &SubscriberKey) {
+        if self.silent == 0 {
+            return;
+        }
+        let stream = self.find(name).and_then(|index| self.streams.get_mut(index));
+        let subscriber = stream.and_then(|stream| subscriber_mut(stream, key));
+        if let Some(subscriber) = subscriber.filter(|subscriber| !subscriber.is_held)
+            && subscriber.end_silence()
+        {
+            self.silent -= 1;
+        }
+    }
+
+    /// Gives back what was kept for subscribers that were held, once none is and everyone else has
+    /// been told.
+    pub(super) fn give_back(&mut self, index: u32) {
+        let stream = self.streams.live_mut(index);
+        if stream.held.is_empty() && stream.behind_since.is_none() {
+            self.backlog -= stream.window.weight();
+            stream.window.trim(stream.window.end());
+        }
+    }
+
+    /// Tells a subscriber what it was kept from.
+    pub(super) fn release(&mut self, index: u32, key: &SubscriberKey) {
+        let Some(stream) = self.streams.get_mut(index) else { return };
+        if subscriber_mut(stream, key).is_some_and(|subscriber| subscriber.is_held) {
+            self.reply(index, key, []);
+        }
+    }
+
+    /// Tells everyone, as it is too much to keep.
+    pub(super) fn release_all(&mut self, index: u32) {
+        let stream = self.streams.live(index);
+        let held = stream.groups.iter().flat_map(|(group, subscribers)| {
+            let held = subscribers.iter().filter(|(_, subscriber)| subscriber.is_held);
+            held.map(|(session, _)| SubscriberKey { session: *session, group: group.clone() })
+        });
+        for key in held.collect::<Vec<_>>() {
+            self.release(index, &key);
+        }
+    }
+
+    pub(super) fn change_journal(&mut self, index: u32, change: impl FnOnce(&mut Journal)) {
+        let stream = self.streams.live_mut(index);
+        self.noted -= stream.journal.weight();
+        change(&mut stream.journal);
+        self.noted += stream.journal.weight();
+    }
+
+    /// Drops what was noted first, in whatever stream, while all journals take too much memory.
+    pub(super) fn drop_noted(&mut self, now: Instant) {
+        while self.noted > MAX_NOTED {
+            let Some((_, index)) = self.journals.pop_first() else { return };
+            self.change_journal(index, Journal::drop_first);
+            let Some(stream) = self.streams.get_mut(index) else { continue };
+            let oldest = stream.journal.oldest(self.ticks, now);
+            let needed = self.settings.resume.needed();
+            stream.journal_due = oldest.map(|oldest| self.journals.add(oldest + needed, index));
+        }
+    }
+
+    /// Forgets what the journal has noted and nobody can need any more.
+    pub(super) fn tidy(&mut self, index: u32, now: Instant) {
+        let before = self.needed_since(now);
+        let stream = self.streams.live_mut(index);
+        stream.journal_due = None;
+        let ticks = self.ticks;
+        self.change_journal(index, |journal| journal.forget(ticks, before));
+        self.tidy_later(index, now);
+    }
+
+    /// Since when somebody who can be resumed may not know what everyone else was told.
+    pub(super) fn needed_since(&self, now: Instant) -> Instant {
+        let ResumeSettings { ttl, longest_doubt } = self.settings.resume;
+        now.checked_sub(ttl + longest_doubt).unwrap_or_else(|| self.ticks.began(0))
+    }
+
+    /// Comes back to a stream's journal when what is in it now can be forgotten.
+    pub(super) fn tidy_later(&mut self, index: u32, now: Instant) {
+        let needed = self.settings.resume.needed();
+        let stream = self.streams.live_mut(index);
+        if stream.journal_due.is_none() && !stream.journal.is_empty() {
+            stream.journal_due = Some(self.journals.add(now + needed, index));
+        }
+    }
+}

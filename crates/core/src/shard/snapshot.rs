@@ -1,0 +1,51 @@
+//! What is to be kept beyond this process: every entry, and all streams as they are now.
+
+use super::Shard;
+use crate::log::{Change, Entry, Origin, Position};
+use crate::shard::delivery::Destination;
+use crate::shard::stream::Stream;
+use crate::types::Offset;
+
+impl<R: Destination> Shard<R> {
+    /// Keeps every lasting entry from now on, for [`Shard::commit`].
+    pub fn keep_entries(&mut self) {
+        self.entries.get_or_insert_default();
+    }
+
+    /// All that there is to know of a stream, as entries that make it anew.
+    pub(super) fn describe(&self, stream: &Stream<R>, entries: &mut Vec<Entry>) {
+        let (state, history, journal) = (&stream.state, &stream.history, &stream.journal);
+        let Some(epoch) = state.epoch().cloned() else { return };
+        let newest = Position(self.next.0.saturating_sub(1));
+        let mut add = |position, change| {
+            let (stream, origin) = (stream.name.clone(), Origin::default());
+            entries.push(Entry { position, at: self.unix, origin, stream, change });
+        };
+        let head = Offset(state.head().0.saturating_sub(history.len() as u64));
+        let journal_start = journal.start(self.ticks, self.needed_since(self.now));
+        let lost = history.lost();
+        add(newest, Change::Snapshot { epoch, head, lost, journal: journal_start });
+        for publication in history.kept() {
+            let (data, labels) = (publication.data.clone(), publication.labels.clone());
+            add(newest, Change::Kept { data, labels, at: publication.at });
+        }
+        for (position, owner, join) in state.presence().records() {
+            let (id, info, extra) = (join.id, join.info, join.extra);
+            add(position, Change::Record { owner, id, info, extra });
+        }
+        for (by, held) in state.subscriptions().iter() {
+            let (by, codec, watch, grant, known) =
+                (by.clone(), held.codec, held.watch, held.grant, held.known);
+            add(newest, Change::Resumable { by, codec, watch, grant, known });
+        }
+        for (position, id, event) in journal.entries() {
+            add(position, Change::Noted { id: id.clone(), event });
+        }
+    }
+
+    /// When the newest publication of a stream that isn't there any more was made, in
+    /// milliseconds of the Unix epoch.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+}

@@ -1,0 +1,696 @@
+//! Who is present in one stream.
+//!
+//! A *record* is one subscription's membership, or one of the application's own; a *member* is all
+//! records of one presence id. A member's records stand in the order of their last change, so the last
+//! one holds what others see; members stand in the order of their arrival. Every change says what it did
+//! to the record and to the member, and applying those to a list taken before gives the list taken after.
+
+use std::cell::OnceCell;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use crate::log::{Due, LogId, Owner, Position, Subscription};
+use crate::stream::list::{Linked, Links, List};
+use crate::stream::pages::{Pages, is_roomy};
+use crate::types::{
+    Extra, IdList, Join, LeaveCause, Listed, Member as ListedMember, MemberChange, MemberList,
+    MemberRecords, PresenceChange, PresenceId, RawJson, Record as ListedRecord, RecordChange,
+    RecordList,
+};
+
+/// A record's place in its set.
+pub(crate) type RecordKey = u32;
+
+/// The records and members of a stream.
+#[derive(Debug, Default)]
+pub(crate) struct PresenceSet {
+    records: Pages<Record>,
+    members: Pages<Member>,
+    by_id: HashTable<u32>,
+    /// The records that a subscription holds.
+    by_subscription: HashTable<RecordKey>,
+    hasher: RandomState,
+    arrival: List,
+    /// Of all records, in whatever order they came to be what they are.
+    digest: u64,
+    /// Bytes that a list of all members has.
+    size: usize,
+    /// Bytes that a list of all records has besides.
+    records_size: usize,
+    /// The list as last asked for, until something changes.
+    listed: OnceCell<Arc<Listed<MemberList>>>,
+    /// The list with all records, likewise.
+    listed_records: OnceCell<Arc<RecordList>>,
+    /// The list of their ids alone, likewise.
+    listed_ids: OnceCell<Arc<Listed<IdList>>>,
+}
+
+#[derive(Debug)]
+struct Record {
+    member: u32,
+    links: Links,
+    /// Where it changed last: its reference.
+    position: Position,
+    shown: Shown,
+    holder: Holder,
+}
+
+/// Whose a record is, and when it goes.
+#[derive(Debug)]
+enum Holder {
+    /// A subscription's, whose connection ended at a position, or is there still (0).
+    Subscription(Subscription, Position),
+    /// Nobody's: its connection ended there, and its session can't be resumed.
+    Orphan(Position),
+    /// The application's, until a time in milliseconds of the Unix epoch, or for good (0).
+    Application(u64),
+}
+
+/// What others see of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Shown {
+    info: RawJson,
+    extra: Extra,
+}
+
+#[derive(Debug)]
+struct Member {
+    id: PresenceId,
+    /// Its records, the one changed last at the end.
+    records: List,
+    /// At which tick it arrived, by this node's count.
+    arrived: u32,
+    links: Links,
+}
+
+/// What operators see of a member.
+#[derive(Debug)]
+pub(crate) struct Seen<'a> {
+    pub(crate) id: &'a PresenceId,
+    pub(crate) info: &'a RawJson,
+    /// At which tick it arrived.
+    pub(crate) arrived: u32,
+    /// Its records, the one changed last at the end.
+    pub(crate) records: Vec<RecordKey>,
+}
+
+impl Record {
+    /// A number for all that replicas have to agree on, but for what its position says already.
+    const fn digest(&self) -> u64 {
+        let holder = match &self.holder {
+            Holder::Subscription(_, ended) => ended.0 << 2,
+            Holder::Orphan(ended) => (ended.0 << 2) | 1,
+            Holder::Application(until) => (*until << 2) | 2,
+        };
+        mix(self.position.0, holder)
+    }
+
+    const fn due(&self) -> Option<Due> {
+        match &self.holder {
+            Holder::Subscription(_, Position(0)) | Holder::Application(0) => None,
+            Holder::Subscription(_, ended) | Holder::Orphan(ended) => Some(Due::Ended(*ended)),
+            Holder::Application(until) => Some(Due::Until(*until)),
+        }
+    }
+
+    fn is_held_by(&self, by: &Subscription) -> bool {
+        matches!(&self.holder, Holder::Subscription(holder, _) if holder == by)
+    }
+}
+
+/// Two numbers as one that tells nothing of either.
+pub(in crate::stream) const fn mix(a: u64, b: u64) -> u64 {
+    let a = a.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let b = (b ^ a.rotate_left(29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (b ^ (b >> 31)).wrapping_mul(0x94d0_49bb_1331_11eb)
+}
+
+impl Linked for Record {
+    fn links(&self) -> &Links {
+        &self.links
+    }
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
+impl Linked for Member {
+    fn links(&self) -> &Links {
+        &self.links
+    }
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
+/// Reading.
+impl PresenceSet {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    pub(crate) fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    /// All records.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = RecordKey> {
+        self.records.iter().map(|(number, _)| key(number))
+    }
+
+    /// How many records there are.
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// A number that sets of the same records have in common.
+    pub(in crate::stream) fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Whether there is a member of this id.
+    pub(crate) fn has(&self, id: &PresenceId) -> bool {
+        self.find_member(id).is_some()
+    }
+
+    /// Bytes that a list of all members has: their ids, their infos and what is around them.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Bytes that a list of all records has.
+    pub(crate) fn records_size(&self) -> usize {
+        self.size + self.records_size
+    }
+
+    /// The record that a subscription holds.
+    pub(crate) fn held_by(&self, by: &Subscription) -> Option<RecordKey> {
+        if self.by_subscription.is_empty() {
+            return None;
+        }
+        let is_its = |key: &RecordKey| {
+            self.records.get(*key as usize).is_some_and(|record| record.is_held_by(by))
+        };
+        self.by_subscription.find(self.hasher.hash_one(by), is_its).copied()
+    }
+
+    /// The application's record of a presence id.
+    pub(crate) fn put_as(&self, id: &PresenceId) -> Option<RecordKey> {
+        let is_its = |key: &RecordKey| {
+            let record = self.records.get(*key as usize);
+            record.is_some_and(|record| matches!(record.holder, Holder::Application(_)))
+        };
+        self.records_of(id).find(is_its)
+    }
+
+    /// A member's records, the one changed last at the end.
+    pub(crate) fn records_of(&self, id: &PresenceId) -> impl Iterator<Item = RecordKey> {
+        let member = self.find_member(id).and_then(|key| self.members.get(key as usize));
+        member.into_iter().flat_map(|member| member.records.keys(&self.records))
+    }
+
+    /// The subscription that holds a record.
+    pub(in crate::stream) fn holder_of(&self, key: RecordKey) -> Option<&Subscription> {
+        holder(&self.records, key)
+    }
+
+    /// The presence id of a record.
+    pub(crate) fn id_of(&self, key: RecordKey) -> Option<&PresenceId> {
+        let member = self.records.get(key as usize)?.member;
+        self.members.get(member as usize).map(|member| &member.id)
+    }
+
+    /// Where a record changed last, and what will make it run out.
+    pub(crate) fn expiry_of(&self, key: RecordKey) -> Option<(Position, Due)> {
+        let record = self.records.get(key as usize)?;
+        Some((record.position, record.due()?))
+    }
+
+    /// The members in order of arrival, as operators see them.
+    pub(crate) fn seen_by_operators(&self) -> impl Iterator<Item = Seen<'_>> {
+        self.arrival.iter(&self.members).filter_map(|member| {
+            let last = self.records.get(member.records.last()? as usize)?;
+            let records = member.records.keys(&self.records).collect();
+            let (id, info, arrived) = (&member.id, &last.shown.info, member.arrived);
+            Some(Seen { id, info, arrived, records })
+        })
+    }
+
+    /// What others see of a member, and what the application says of it.
+    pub(crate) fn shown_of(&self, id: &PresenceId) -> Option<(&RawJson, &Extra)> {
+        self.seen(self.find_member(id)?).map(|shown| (&shown.info, &shown.extra))
+    }
+
+    /// The records in an order in which adding them anew gives the same set.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (Position, Owner, Join)> {
+        self.arrival.iter(&self.members).flat_map(|member| {
+            member.records.iter(&self.records).map(|record| {
+                let owner = match &record.holder {
+                    Holder::Subscription(by, ended) => {
+                        let ended = Some(*ended).filter(|ended| ended.0 > 0);
+                        Owner::Subscription { by: by.clone(), ended }
+                    }
+                    Holder::Orphan(ended) => Owner::Orphan { ended: *ended },
+                    Holder::Application(until) => {
+                        Owner::Application { until: Some(*until).filter(|until| *until > 0) }
+                    }
+                };
+                let Shown { info, extra } = record.shown.clone();
+                (record.position, owner, Join { id: member.id.clone(), info, extra })
+            })
+        })
+    }
+
+    /// The members in order of arrival, shared by everyone who asks before the next change.
+    pub(crate) fn list(&self) -> Arc<Listed<MemberList>> {
+        let list = self.listed.get_or_init(|| {
+            let list = self.arrival.iter(&self.members).filter_map(|member| {
+                let record = self.records.get(member.records.last()? as usize)?;
+                let Shown { info, extra } = record.shown.clone();
+                Some(ListedMember { id: member.id.clone(), info, extra })
+            });
+            Arc::new(Listed::new(list.collect()))
+        });
+        Arc::clone(list)
+    }
+
+    /// The members' ids in order of arrival, shared likewise, unless a list of all members has more than
+    /// `max` bytes.
+    pub(crate) fn repeated(&self, max: usize) -> Option<Arc<Listed<IdList>>> {
+        let list = || {
+            let ids = self.arrival.iter(&self.members).map(|member| member.id.clone());
+            Arc::new(Listed::new(ids.collect()))
+        };
+        (self.size <= max).then(|| Arc::clone(self.listed_ids.get_or_init(list)))
+    }
+
+    /// A member with its records.
+    pub(crate) fn member(&self, id: &PresenceId, log: LogId) -> Option<MemberRecords> {
+        let member = self.members.get(self.find_member(id)? as usize)?;
+        Some(self.with_records(member, log))
+    }
+
+    /// The members in order of arrival with their records, shared likewise.
+    pub(crate) fn list_records(&self, log: LogId) -> Arc<RecordList> {
+        let list = self.listed_records.get_or_init(|| {
+            let list = self.arrival.iter(&self.members);
+            Arc::new(list.map(|member| self.with_records(member, log)).collect::<RecordList>())
+        });
+        Arc::clone(list)
+    }
+
+    fn with_records(&self, member: &Member, log: LogId) -> MemberRecords {
+        let listed = |record: &Record| ListedRecord {
+            reference: log.name(record.position),
+            info: record.shown.info.clone(),
+        };
+        let records = member.records.iter(&self.records).map(listed).collect();
+        let last = member.records.last().and_then(|last| self.records.get(last as usize));
+        let extra = last.and_then(|last| last.shown.extra.clone());
+        MemberRecords { id: member.id.clone(), records, extra }
+    }
+
+    /// What others see of a member: what is shown of the record that changed last.
+    fn seen(&self, member: u32) -> Option<&Shown> {
+        let record = self.members.get(member as usize)?.records.last()?;
+        self.records.get(record as usize).map(|record| &record.shown)
+    }
+
+    fn find_member(&self, id: &PresenceId) -> Option<u32> {
+        let member = |key: &u32| self.members.get(*key as usize);
+        let same = |key: &u32| member(key).is_some_and(|member| member.id == *id);
+        self.by_id.find(self.hasher.hash_one(id), same).copied()
+    }
+
+    /// A join with what the application says, or has said of this member before.
+    fn with_extra(&self, join: Join) -> Join {
+        let before = || self.shown_of(&join.id).and_then(|(_, extra)| extra.clone());
+        let extra = join.extra.or_else(before);
+        Join { extra, ..join }
+    }
+}
+
+/// Changing: what [`State::apply`](super::State::apply) alone does.
+impl PresenceSet {
+    /// A subscription is present: with the record it holds, an orphan of its presence id or a new one.
+    /// `None` if others see no difference.
+    pub(in crate::stream) fn join(
+        &mut self,
+        (by, held): (&Subscription, Option<RecordKey>),
+        join: Join,
+        (log, at): (LogId, Position),
+    ) -> (RecordKey, Joining, Option<PresenceChange>) {
+        let join = self.with_extra(join);
+        if let Some(key) = held {
+            return (key, Joining::Kept, self.update(key, join, (log, at)));
+        }
+        let holder = Holder::Subscription(by.clone(), Position(0));
+        if let Some(key) = self.orphan_of(&join.id) {
+            let is_last = self.records_of(&join.id).last() == Some(key);
+            self.set_holder(key, holder);
+            let change = if is_last {
+                self.update(key, join, (log, at))
+            } else {
+                self.show(key, join, (log, at))
+            };
+            return (key, Joining::Adopted, change);
+        }
+        let (key, change) = self.add(join, holder, (log, at));
+        (key, Joining::Added, Some(change))
+    }
+
+    /// The application puts a record, or another info or time into the one it has put.
+    pub(in crate::stream) fn put(
+        &mut self,
+        join: Join,
+        until: Option<u64>,
+        (log, at): (LogId, Position),
+    ) -> (RecordKey, Joining, Option<PresenceChange>) {
+        let join = self.with_extra(join);
+        let holder = Holder::Application(until.unwrap_or(0));
+        let Some(key) = self.put_as(&join.id) else {
+            let (key, change) = self.add(join, holder, (log, at));
+            return (key, Joining::Added, Some(change));
+        };
+        self.set_holder(key, holder);
+        (key, Joining::Kept, self.update(key, join, (log, at)))
+    }
+
+    /// Adds a record as it was elsewhere.
+    pub(in crate::stream) fn restore(
+        &mut self,
+        owner: &Owner,
+        join: Join,
+        (log, at): (LogId, Position),
+    ) -> (RecordKey, PresenceChange) {
+        let holder = match owner {
+            Owner::Subscription { by, ended } => {
+                Holder::Subscription(by.clone(), ended.unwrap_or_default())
+            }
+            Owner::Orphan { ended } => Holder::Orphan(*ended),
+            Owner::Application { until } => Holder::Application(until.unwrap_or(0)),
+        };
+        self.add(join, holder, (log, at))
+    }
+
+    /// Adds a record; the member is new with its first one.
+    fn add(
+        &mut self,
+        join: Join,
+        holder: Holder,
+        (log, at): (LogId, Position),
+    ) -> (RecordKey, PresenceChange) {
+        let Join { id, info, extra } = join;
+        let member = self.find_or_add_member(&id);
+        let before = self.seen(member).cloned();
+        self.records_size += record_size(&info);
+        let shown = Shown { info: info.clone(), extra };
+        let links = Links::default();
+        let record = Record { member, links, position: at, shown: shown.clone(), holder };
+        self.digest ^= record.digest();
+        let key = key(self.records.insert(record));
+        self.index(key);
+        if let Some(member) = self.members.get_mut(member as usize) {
+            member.records.push_back(&mut self.records, key);
+        }
+        let change = RecordChange::Added { info };
+        (key, self.changed(id, log.name(at), change, before, Some(shown)))
+    }
+
+    /// Shows something else of a record; `None` if it is that already.
+    fn update(
+        &mut self,
+        key: RecordKey,
+        join: Join,
+        (log, at): (LogId, Position),
+    ) -> Option<PresenceChange> {
+        let shown = &self.records.get(key as usize)?.shown;
+        if shown.info == join.info && shown.extra == join.extra {
+            return None;
+        }
+        self.show(key, join, (log, at))
+    }
+
+    /// Shows something of a record, which is then the one of its member that changed last.
+    fn show(
+        &mut self,
+        key: RecordKey,
+        join: Join,
+        (log, at): (LogId, Position),
+    ) -> Option<PresenceChange> {
+        let Join { id, info, extra } = join;
+        let shown = Shown { info, extra };
+        let member = self.records.get(key as usize)?.member;
+        let before = self.seen(member)?.clone();
+        let record = self.records.get_mut(key as usize)?;
+        self.digest ^= record.digest();
+        let previous = std::mem::replace(&mut record.position, at);
+        self.digest ^= record.digest();
+        let last = std::mem::replace(&mut record.shown, shown.clone()).info;
+        let info = shown.info.clone();
+        self.records_size = self.records_size + record_size(&info) - record_size(&last);
+        let Member { records, .. } = self.members.get_mut(member as usize)?;
+        records.remove(&mut self.records, key);
+        records.push_back(&mut self.records, key);
+        let previous = log.name(previous);
+        let record = RecordChange::Updated { info, previous, before: last };
+        Some(self.changed(id, log.name(at), record, Some(before), Some(shown)))
+    }
+
+    /// Takes a record out; the member goes with its last one.
+    pub(in crate::stream) fn remove(
+        &mut self,
+        key: RecordKey,
+        cause: LeaveCause,
+        log: LogId,
+    ) -> Option<PresenceChange> {
+        let member = self.records.get(key as usize)?.member;
+        let before = self.seen(member)?.clone();
+        self.unindex(key);
+        self.members.get_mut(member as usize)?.records.remove(&mut self.records, key);
+        let record = self.records.remove(key as usize)?;
+        self.digest ^= record.digest();
+        let Record { shown: Shown { info, .. }, position, .. } = record;
+        self.records_size -= record_size(&info);
+        let id = self.members.get(member as usize)?.id.clone();
+        let now = self.seen(member).cloned();
+        if now.is_none() {
+            self.remove_member(member);
+        }
+        let record = RecordChange::Removed { info, cause };
+        Some(self.changed(id, log.name(position), record, Some(before), now))
+    }
+
+    /// The connection of a record's subscription ended; the record is kept for it, or is an orphan.
+    pub(in crate::stream) fn end(&mut self, key: RecordKey, at: Position, is_parked: bool) {
+        let Some(record) = self.records.get_mut(key as usize) else { return };
+        let Holder::Subscription(_, ended) = &mut record.holder else { return };
+        if !is_parked {
+            return self.set_holder(key, Holder::Orphan(at));
+        }
+        let before = mix_of(record.position, *ended);
+        *ended = at;
+        self.digest ^= before ^ mix_of(record.position, at);
+    }
+
+    /// The subscription that a record was kept for can't be resumed any more.
+    pub(in crate::stream) fn orphan(&mut self, key: RecordKey) {
+        if let Some(Record { holder: Holder::Subscription(_, ended), .. }) =
+            self.records.get(key as usize)
+        {
+            let ended = *ended;
+            self.set_holder(key, Holder::Orphan(ended));
+        }
+    }
+
+    /// Another subscription has a record now, which is connected.
+    pub(in crate::stream) fn pass_on(&mut self, key: RecordKey, to: Subscription) {
+        self.set_holder(key, Holder::Subscription(to, Position(0)));
+    }
+
+    /// The records of subscriptions, each with whether their connection is there still.
+    pub(in crate::stream) fn of_subscriptions(&self) -> Vec<(RecordKey, Subscription)> {
+        let of_subscription = |(number, record): (usize, &Record)| match &record.holder {
+            Holder::Subscription(by, _) => Some((key(number), by.clone())),
+            Holder::Orphan(_) | Holder::Application(_) => None,
+        };
+        self.records.iter().filter_map(of_subscription).collect()
+    }
+
+    /// The application's records that run out.
+    pub(in crate::stream) fn of_the_application(&self) -> Vec<(RecordKey, Due)> {
+        let runs_out = |(number, record): (usize, &Record)| match (&record.holder, record.due()) {
+            (Holder::Application(_), Some(due)) => Some((key(number), due)),
+            _ => None,
+        };
+        self.records.iter().filter_map(runs_out).collect()
+    }
+
+    /// Those whose time, in milliseconds of the Unix epoch, is over.
+    pub(in crate::stream) fn until_before(&self, unix: u64) -> Vec<RecordKey> {
+        let records = self.of_the_application().into_iter();
+        let over = |due: &Due| matches!(due, Due::Until(until) if *until <= unix);
+        records.filter(|(_, due)| over(due)).map(|(key, _)| key).collect()
+    }
+
+    /// Notes when a member arrived, by this node's count: no part of what nodes agree on.
+    pub(crate) fn arrived(&mut self, id: &PresenceId, tick: u32) {
+        let member = self.find_member(id).and_then(|key| self.members.get_mut(key as usize));
+        if let Some(member) = member {
+            member.arrived = tick;
+        }
+    }
+
+    /// A member's record whose session has ended and can't come back: the one changed last.
+    fn orphan_of(&self, id: &PresenceId) -> Option<RecordKey> {
+        let is_orphan = |key: &RecordKey| {
+            let record = self.records.get(*key as usize);
+            record.is_some_and(|record| matches!(record.holder, Holder::Orphan(_)))
+        };
+        self.records_of(id).filter(is_orphan).last()
+    }
+
+    fn set_holder(&mut self, key: RecordKey, holder: Holder) {
+        self.unindex(key);
+        if let Some(record) = self.records.get_mut(key as usize) {
+            self.digest ^= record.digest();
+            record.holder = holder;
+            self.digest ^= record.digest();
+        }
+        self.index(key);
+    }
+
+    /// Lets a record be found by the subscription that holds it.
+    fn index(&mut self, key: RecordKey) {
+        let Self { records, by_subscription, hasher, .. } = self;
+        let Some(by) = holder(records, key) else { return };
+        by_subscription.insert_unique(hasher.hash_one(by), key, |key| {
+            holder(records, *key).map_or(0, |by| hasher.hash_one(by))
+        });
+    }
+
+    fn unindex(&mut self, key: RecordKey) {
+        let Self { records, by_subscription, hasher, .. } = self;
+        let Some(by) = holder(records, key) else { return };
+        if let Ok(entry) = by_subscription.find_entry(hasher.hash_one(by), |found| *found == key) {
+            entry.remove();
+        }
+        if is_roomy(by_subscription.len(), by_subscription.capacity()) {
+            let len = by_subscription.len();
+            by_subscription.shrink_to(2 * len, |key| {
+                holder(records, *key).map_or(0, |by| hasher.hash_one(by))
+            });
+        }
+    }
+
+    fn find_or_add_member(&mut self, id: &PresenceId) -> u32 {
+        if let Some(found) = self.find_member(id) {
+            return found;
+        }
+        let (members, hash) = (&mut self.members, self.hasher.hash_one(id));
+        let member = Member {
+            id: id.clone(),
+            records: List::default(),
+            arrived: 0,
+            links: Links::default(),
+        };
+        let key = key(members.insert(member));
+        self.arrival.push_back(members, key);
+        self.by_id.insert_unique(hash, key, |key| {
+            members.get(*key as usize).map_or(0, |member| self.hasher.hash_one(&member.id))
+        });
+        key
+    }
+
+    fn remove_member(&mut self, key: u32) {
+        self.arrival.remove(&mut self.members, key);
+        let Some(member) = self.members.remove(key as usize) else { return };
+        let hash = self.hasher.hash_one(&member.id);
+        if let Ok(entry) = self.by_id.find_entry(hash, |found| *found == key) {
+            entry.remove();
+        }
+        if is_roomy(self.by_id.len(), self.by_id.capacity()) {
+            let (members, len) = (&self.members, self.by_id.len());
+            self.by_id.shrink_to(2 * len, |key| {
+                members.get(*key as usize).map_or(0, |member| self.hasher.hash_one(&member.id))
+            });
+        }
+    }
+
+    /// Says what changed, of what others saw of the member to what they see now.
+    fn changed(
+        &mut self,
+        id: PresenceId,
+        reference: u64,
+        record: RecordChange,
+        before: Option<Shown>,
+        now: Option<Shown>,
+    ) -> PresenceChange {
+        let size = |shown: &Option<Shown>| {
+            shown.as_ref().map_or(0, |shown| listed_size(&id, &shown.info, &shown.extra))
+        };
+        self.size = self.size + size(&now) - size(&before);
+        let info = now.as_ref().map(|now| now.info.clone());
+        let member = match (info, &before) {
+            (None, _) => MemberChange::Left,
+            (Some(info), None) => MemberChange::Joined { info },
+            (Some(_), before) if *before == now => MemberChange::Unchanged,
+            (Some(info), Some(_)) => MemberChange::Updated { info },
+        };
+        if member != MemberChange::Unchanged {
+            self.listed.take();
+        }
+        if member.comes_or_goes() {
+            self.listed_ids.take();
+        }
+        self.listed_records.take();
+        let extra = now.or(before).and_then(|shown| shown.extra);
+        PresenceChange { id, reference, record, member, extra, members: None }
+    }
+}
+
+/// How a subscription or the application got the record it has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joining {
+    /// It is new.
+    Added,
+    /// It was an orphan.
+    Adopted,
+    /// It had it before.
+    Kept,
+}
+
+/// The subscription that holds a record.
+fn holder(records: &Pages<Record>, key: RecordKey) -> Option<&Subscription> {
+    match &records.get(key as usize)?.holder {
+        Holder::Subscription(by, _) => Some(by),
+        Holder::Orphan(_) | Holder::Application(_) => None,
+    }
+}
+
+/// The digest of a record of a subscription's.
+const fn mix_of(position: Position, ended: Position) -> u64 {
+    mix(position.0, ended.0 << 2)
+}
+
+/// Bytes of a member in a list: `{"id":"…","info":…,"data":…},` in the one protocol there is.
+fn listed_size(id: &PresenceId, info: &RawJson, extra: &Extra) -> usize {
+    let extra = extra.as_ref().map_or(0, |extra| extra.as_str().len() + 8);
+    id.as_str().len() + info.as_str().len() + 18 + extra
+}
+
+/// Bytes of a record in a list: `{"phx_ref":"…",…},` in the one protocol that has such lists.
+fn record_size(info: &RawJson) -> usize {
+    info.as_str().len() + 32
+}
+
+/// A number of [`Pages`] in four bytes: a stream with four billion records doesn't fit in memory.
+fn key(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

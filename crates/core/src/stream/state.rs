@@ -1,0 +1,497 @@
+//! What replicas of a stream agree on, and the only way it changes.
+//!
+//! [`State::apply`] reads no clock and no random number, does no I/O and can't fail: the same entries in
+//! the same order give the same state, wherever they are applied. What depends on a node (who is
+//! connected to it, what it still keeps of publications) isn't in here; it follows from the
+//! [`Effect`]s.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::presence::{Joining, PresenceSet, RecordKey, mix};
+use super::subscriptions::{Held, Subscriptions};
+use crate::log::{Change, Due, Entry, Known, LogId, Owner, Parking, Position, Subscription, Void};
+use crate::types::{
+    Epoch, Extra, Join, JoinCause, Labels, LeaveCause, MemberEvent, Offset, PresenceChange,
+    PresenceId, Publication, RawJson, SessionId, Whisper,
+};
+
+/// What replicas of a stream agree on.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// The lifetime of its history; none before the stream has begun.
+    epoch: Option<Epoch>,
+    /// Of the epoch; 0 before.
+    epoch_digest: u64,
+    /// The offset of its newest publication.
+    head: Offset,
+    presence: PresenceSet,
+    subscriptions: Subscriptions,
+    /// Of all of this, as it was when it last changed.
+    digest: u64,
+    /// How many subscriptions are parked, and the digest of all of them.
+    parked_count: usize,
+    parked: u64,
+}
+
+/// How much there is of what replicas agree on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StateTotals {
+    pub(crate) members: usize,
+    pub(crate) records: usize,
+    pub(crate) parked: usize,
+}
+
+/// What an entry did, for everyone who has to know.
+#[derive(Clone, Debug)]
+pub(crate) enum Effect {
+    /// The stream began, or is another one now.
+    Began {
+        /// When the newest publication was made that it may have had before.
+        lost: u64,
+        /// From where on it is known what became of its members.
+        journal: Position,
+    },
+    /// Nothing of it is left.
+    Forgotten {
+        /// When its newest publication was made.
+        lost: u64,
+    },
+    /// A message was published.
+    Published { publication: Arc<Publication>, except: Option<SessionId> },
+    /// A message is kept that was published before.
+    Kept { publication: Arc<Publication> },
+    /// A subscriber told the others something.
+    Whispered { whisper: Whisper, from: SessionId },
+    /// Somebody has subscribed.
+    Arrived,
+    /// A record changed, or came as it was elsewhere (`is_news` says which).
+    Changed { record: RecordKey, change: Arc<PresenceChange>, cause: Cause },
+    /// A record will run out.
+    Runs {
+        record: RecordKey,
+        due: Due,
+        /// After how long, if it isn't the time of day that counts.
+        ttl: Option<Duration>,
+    },
+    /// A record doesn't run out, or no longer.
+    Stays { record: RecordKey },
+    /// A record is no longer its subscription's, whose client has asked for nothing.
+    Taken { by: Subscription },
+    /// A subscription waits to be resumed.
+    Parked { by: Subscription },
+    /// A subscription waits no longer.
+    Unparked { by: Subscription },
+    /// Something became of a member, as it was told elsewhere.
+    Noted { id: PresenceId, event: MemberEvent },
+}
+
+/// Why a record changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Joined(JoinCause),
+    Left(LeaveCause),
+    /// It is part of a snapshot: nobody is told.
+    Restored,
+}
+
+impl State {
+    /// An empty stream whose history goes on behind an offset.
+    fn of(epoch: Epoch, head: Offset) -> Self {
+        let epoch_digest = epoch.as_str().bytes().fold(1, |all, byte| mix(all, byte.into()));
+        Self { epoch: Some(epoch), epoch_digest, head, ..Self::default() }
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.epoch.is_some()
+    }
+
+    pub(crate) fn epoch(&self) -> Option<&Epoch> {
+        self.epoch.as_ref()
+    }
+
+    /// The offset of its newest publication.
+    pub(crate) fn head(&self) -> Offset {
+        self.head
+    }
+
+    pub(crate) fn presence(&self) -> &PresenceSet {
+        &self.presence
+    }
+
+    pub(crate) fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
+    }
+
+    /// Notes when a member arrived, by this node's count: no part of what nodes agree on.
+    pub(crate) fn arrived(&mut self, id: &PresenceId, tick: u32) {
+        self.presence.arrived(id, tick);
+    }
+
+    /// What the client of a parked subscription knew.
+    pub(crate) fn parked(&self, by: &Subscription) -> Option<Known> {
+        self.subscriptions.get(by)?.known
+    }
+
+    /// Whether anything is known of a subscription: a record that it holds, or that it can be resumed.
+    pub(crate) fn knows(&self, by: &Subscription) -> bool {
+        self.presence.held_by(by).is_some() || self.subscriptions.get(by).is_some()
+    }
+
+    /// How much there is.
+    pub(crate) fn totals(&self) -> StateTotals {
+        StateTotals {
+            members: self.presence.members(),
+            records: self.presence.len(),
+            parked: self.parked_count,
+        }
+    }
+
+    /// Whether nobody is present and nobody can be resumed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.presence.is_empty() && self.subscriptions.is_empty()
+    }
+
+    /// A number that replicas have in common: of who is present and how, of what is parked, and of how
+    /// much was published.
+    pub(crate) fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    fn digested(&self) -> u64 {
+        if self.epoch_digest == 0 {
+            return 0;
+        }
+        mix(mix(self.epoch_digest, self.head.0), self.presence.digest() ^ self.parked)
+    }
+
+    /// Whether a change may be made: `Err` is why it would be void.
+    pub(crate) fn verdict(&self, change: &Change) -> Result<(), Void> {
+        self.concerned(change).map(drop)
+    }
+
+    /// The record that a change is about, if it is about one and that is there: `Err` is why it would be
+    /// void.
+    fn concerned(&self, change: &Change) -> Result<Option<RecordKey>, Void> {
+        let holds = match change {
+            Change::Began { .. } => !self.has_begun(),
+            Change::Forgotten { .. } => self.is_empty(),
+            Change::Published { author, .. } | Change::Whispered { author, .. } => {
+                let is_present = |by| self.presence.held_by(by).is_some();
+                let may = author.as_ref().is_none_or(is_present);
+                return may.then_some(None).ok_or(Void::NotAuthor);
+            }
+            Change::Joined { by, id, is_update, max_members, .. } => {
+                return match self.presence.held_by(by) {
+                    Some(record) if self.presence.id_of(record) == Some(id) => Ok(Some(record)),
+                    Some(_) => Err(Void::JoinedOtherwise),
+                    None if *is_update => Err(Void::NotJoined),
+                    None => self.has_room(id, *max_members).map(|()| None),
+                };
+            }
+            Change::Put { id, max_members, .. } => {
+                return self.has_room(id, *max_members).map(|()| None);
+            }
+            Change::Left { by, id } => {
+                let Some(record) = self.presence.held_by(by) else { return Err(Void::NotPresent) };
+                let is_who = id.is_none() || self.presence.id_of(record) == id.as_ref();
+                return is_who.then_some(Some(record)).ok_or(Void::LeavesOtherwise);
+            }
+            Change::Kicked { id } => self.presence.has(id),
+            Change::Expired { id, record, due } => {
+                let expired = self.expired(id, *record, *due);
+                return expired.map(Some).ok_or(Void::Stale);
+            }
+            Change::Lapsed { by } => self.parked(by).is_some(),
+            Change::Resumed { from, to } => {
+                let to = Subscription { session: *to, identifier: from.identifier.clone() };
+                self.parked(from).is_some() && !self.knows(&to)
+            }
+            Change::Record { owner: Owner::Subscription { by, .. }, .. } => {
+                self.presence.held_by(by).is_none()
+            }
+            Change::Arrived
+            | Change::Subscribed { .. }
+            | Change::Unsubscribed { .. }
+            | Change::Ended { .. }
+            | Change::Restarted { .. }
+            | Change::Snapshot { .. }
+            | Change::Kept { .. }
+            | Change::Record { .. }
+            | Change::Resumable { .. }
+            | Change::Noted { .. } => true,
+        };
+        holds.then_some(None).ok_or(Void::Stale)
+    }
+
+    fn has_room(&self, id: &PresenceId, max: usize) -> Result<(), Void> {
+        let has = self.presence.members() < max || self.presence.has(id);
+        has.then_some(()).ok_or(Void::Full(max))
+    }
+
+    /// The record of a member that changed last at a position and runs out so.
+    fn expired(&self, id: &PresenceId, record: Position, due: Due) -> Option<RecordKey> {
+        let runs_out = |key: &RecordKey| self.presence.expiry_of(*key) == Some((record, due));
+        self.presence.records_of(id).find(runs_out)
+    }
+
+    /// Applies an entry: `Err` is why it is void, and nothing changed. What it did goes to `effects`.
+    pub(crate) fn apply(
+        &mut self,
+        log: LogId,
+        entry: &Entry,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Void> {
+        let begins = matches!(entry.change, Change::Began { .. } | Change::Snapshot { .. });
+        if !self.has_begun() && entry.change.is_lasting() && !begins {
+            return Err(Void::Stale);
+        }
+        let concerned = self.concerned(&entry.change)?;
+        let at = entry.position;
+        match &entry.change {
+            Change::Began { lost } => {
+                *self = Self::of(log.epoch(at), Offset::default());
+                effects.push(Effect::Began { lost: *lost, journal: Position(0) });
+            }
+            Change::Forgotten { lost } => {
+                *self = Self::default();
+                effects.push(Effect::Forgotten { lost: *lost });
+            }
+            Change::Published { data, labels, at, except, is_kept, .. } => {
+                let publication = self.publication(entry, (data, labels), *at, *is_kept);
+                effects.push(Effect::Published { publication, except: *except });
+            }
+            Change::Whispered { whisper, from, .. } => {
+                effects.push(Effect::Whispered { whisper: whisper.clone(), from: *from });
+            }
+            Change::Arrived => effects.push(Effect::Arrived),
+            Change::Joined { by, id, info, extra, cause, .. } => {
+                let (record, joining, change) =
+                    self.presence.join((by, concerned), join(id, info, extra), (log, at));
+                if joining == Joining::Adopted {
+                    effects.push(Effect::Stays { record });
+                }
+                changed(record, change, Cause::Joined(*cause), effects);
+            }
+            Change::Left { .. } => self.remove(concerned, LeaveCause::Left, log, effects),
+            Change::Put { id, info, extra, until, .. } => {
+                let (record, _, change) =
+                    self.presence.put(join(id, info, extra), *until, (log, at));
+                effects.push(match until {
+                    Some(until) => Effect::Runs { record, due: Due::Until(*until), ttl: None },
+                    None => Effect::Stays { record },
+                });
+                changed(record, change, Cause::Joined(JoinCause::Put), effects);
+            }
+            Change::Kicked { id } => {
+                for record in self.presence.records_of(id).collect::<Vec<_>>() {
+                    if let Some(by) = self.presence.holder_of(record) {
+                        effects.push(Effect::Taken { by: by.clone() });
+                    }
+                    self.remove(Some(record), LeaveCause::Kicked, log, effects);
+                }
+            }
+            Change::Expired { .. } => self.remove(concerned, LeaveCause::Expired, log, effects),
+            Change::Subscribed { by, codec, watch, grant } => {
+                let held = Held { codec: *codec, watch: *watch, grant: Some(*grant), known: None };
+                self.hold(by.clone(), held, effects);
+            }
+            Change::Unsubscribed { by } => {
+                self.drop_subscription(by, effects);
+                self.remove(self.presence.held_by(by), LeaveCause::Unsubscribed, log, effects);
+            }
+            Change::Ended { by, ttl, parking } => {
+                match parking.as_deref() {
+                    Some(parking) => self.park(by, *parking, effects),
+                    None => drop(self.drop_subscription(by, effects)),
+                }
+                let record = self.presence.held_by(by);
+                self.end(record, (*ttl, parking.is_some()), (log, at), effects);
+            }
+            Change::Lapsed { by } => self.lapse(by, effects),
+            Change::Resumed { from, to } => self.resume(from, *to, effects),
+            Change::Restarted { ttl, resumable } => {
+                self.restart((*ttl, *resumable), (log, at, entry.at), effects);
+            }
+            Change::Snapshot { epoch, head, lost, journal } => {
+                *self = Self::of(epoch.clone(), *head);
+                effects.push(Effect::Began { lost: *lost, journal: *journal });
+            }
+            Change::Kept { data, labels, at } => {
+                let publication = self.publication(entry, (data, labels), *at, true);
+                effects.push(Effect::Kept { publication });
+            }
+            Change::Record { owner, id, info, extra } => {
+                let (record, change) =
+                    self.presence.restore(owner, join(id, info, extra), (log, at));
+                changed(record, Some(change), Cause::Restored, effects);
+                let due = self.presence.expiry_of(record).map(|(_, due)| due);
+                effects.extend(due.map(|due| Effect::Runs { record, due, ttl: None }));
+            }
+            Change::Resumable { by, codec, watch, grant, known } => {
+                let (codec, watch, grant, known) = (*codec, *watch, *grant, *known);
+                self.hold(by.clone(), Held { codec, watch, grant, known }, effects);
+            }
+            Change::Noted { id, event } => {
+                effects.push(Effect::Noted { id: id.clone(), event: *event });
+            }
+        }
+        if entry.change.is_lasting() {
+            self.digest = self.digested();
+        }
+        Ok(())
+    }
+
+    /// A publication, with the next offset if it is kept.
+    fn publication(
+        &mut self,
+        entry: &Entry,
+        (data, labels): (&RawJson, &Labels),
+        at: u64,
+        is_kept: bool,
+    ) -> Arc<Publication> {
+        let position = if is_kept { self.next_offset() } else { None };
+        let (stream, data, labels) = (entry.stream.clone(), data.clone(), labels.clone());
+        Arc::new(Publication { stream, data, labels, at, position })
+    }
+
+    fn next_offset(&mut self) -> Option<crate::types::Position> {
+        self.head.0 = self.head.0.saturating_add(1);
+        let (epoch, offset) = (self.epoch.clone()?, self.head);
+        Some(crate::types::Position { epoch, offset })
+    }
+
+    fn remove(
+        &mut self,
+        record: Option<RecordKey>,
+        cause: LeaveCause,
+        log: LogId,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(record) = record else { return };
+        let change = self.presence.remove(record, cause, log);
+        changed(record, change, Cause::Left(cause), effects);
+    }
+
+    /// The connection of a record's subscription is gone.
+    fn end(
+        &mut self,
+        record: Option<RecordKey>,
+        (ttl, is_parked): (Duration, bool),
+        (log, at): (LogId, Position),
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(key) = record else { return };
+        if ttl.is_zero() {
+            return self.remove(record, LeaveCause::Expired, log, effects);
+        }
+        self.presence.end(key, at, is_parked);
+        effects.push(Effect::Runs { record: key, due: Due::Ended(at), ttl: Some(ttl) });
+    }
+
+    fn park(&mut self, by: &Subscription, parking: Parking, effects: &mut Vec<Effect>) {
+        let Parking { codec, watch, known } = parking;
+        let grant = self.subscriptions.get(by).and_then(|held| held.grant);
+        self.hold(by.clone(), Held { codec, watch, grant, known: Some(known) }, effects);
+    }
+
+    /// Notes what is known of a subscription, in place of what was.
+    fn hold(&mut self, by: Subscription, held: Held, effects: &mut Vec<Effect>) {
+        self.drop_subscription(&by, effects);
+        if let Some(known) = held.known {
+            self.count_parked(&by, known);
+            effects.push(Effect::Parked { by: by.clone() });
+        }
+        self.subscriptions.insert(by, held);
+    }
+
+    fn count_parked(&mut self, by: &Subscription, known: Known) {
+        self.parked_count += 1;
+        self.parked ^= parked_digest(by, known);
+    }
+
+    fn uncount_parked(&mut self, by: &Subscription, known: Known) {
+        self.parked_count -= 1;
+        self.parked ^= parked_digest(by, known);
+    }
+
+    /// Ends what is known of a subscription, parked or not.
+    fn drop_subscription(&mut self, by: &Subscription, effects: &mut Vec<Effect>) -> Option<Held> {
+        let held = self.subscriptions.remove(by)?;
+        if let Some(known) = held.known {
+            self.uncount_parked(by, known);
+            effects.push(Effect::Unparked { by: by.clone() });
+        }
+        Some(held)
+    }
+
+    fn lapse(&mut self, by: &Subscription, effects: &mut Vec<Effect>) {
+        self.drop_subscription(by, effects);
+        if let Some(record) = self.presence.held_by(by) {
+            self.presence.orphan(record);
+        }
+    }
+
+    fn resume(&mut self, from: &Subscription, to: SessionId, effects: &mut Vec<Effect>) {
+        let record = self.presence.held_by(from);
+        let held = self.drop_subscription(from, effects);
+        let to = Subscription { session: to, identifier: from.identifier.clone() };
+        if let Some(record) = record {
+            self.presence.pass_on(record, to.clone());
+            effects.push(Effect::Stays { record });
+        }
+        // what isn't kept beyond the process needn't be known while it is connected
+        if let Some(held) = held.filter(|held| held.grant.is_some()) {
+            self.hold(to, Held { known: None, ..held }, effects);
+        }
+    }
+
+    /// All connections are gone, and nothing is known of what their clients got.
+    fn restart(
+        &mut self,
+        (ttl, resumable): (Duration, bool),
+        (log, at, unix): (LogId, Position, u64),
+        effects: &mut Vec<Effect>,
+    ) {
+        for (by, held) in self.subscriptions.take() {
+            if let Some(known) = held.known {
+                self.uncount_parked(&by, known);
+                effects.push(Effect::Unparked { by: by.clone() });
+            }
+            if resumable {
+                let Held { codec, watch, grant, .. } = held;
+                let known = Some(Known::NOTHING);
+                self.hold(by, Held { codec, watch, grant, known }, effects);
+            }
+        }
+        for record in self.presence.until_before(unix) {
+            self.remove(Some(record), LeaveCause::Expired, log, effects);
+        }
+        for (record, due) in self.presence.of_the_application() {
+            effects.push(Effect::Runs { record, due, ttl: None });
+        }
+        for (record, by) in self.presence.of_subscriptions() {
+            let is_parked = self.subscriptions.get(&by).is_some();
+            self.end(Some(record), (ttl, is_parked), (log, at), effects);
+        }
+    }
+}
+
+fn join(id: &PresenceId, info: &RawJson, extra: &Extra) -> Join {
+    Join { id: id.clone(), info: info.clone(), extra: extra.clone() }
+}
+
+fn changed(
+    record: RecordKey,
+    change: Option<PresenceChange>,
+    cause: Cause,
+    effects: &mut Vec<Effect>,
+) {
+    if let Some(change) = change {
+        effects.push(Effect::Changed { record, change: Arc::new(change), cause });
+    }
+}
+
+fn parked_digest(by: &Subscription, known: Known) -> u64 {
+    mix(by.session.digest(), mix(known.surely.0, known.perhaps.0))
+}

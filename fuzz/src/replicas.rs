@@ -1,0 +1,32 @@
+//! Any log, applied by several replicas: they stay equal, and none of them fails.
+//!
+//! An input is a number, from which it follows in what slices and from which snapshots replicas are made,
+//! and the changes of the log, each with the number of its stream before it.
+
+use broker::log::{Change, Entry, Origin, Position};
+
+use super::equal::{Outcome, check, stream};
+
+/// More takes long, and finds nothing that less doesn't.
+const MAX_ENTRIES: u64 = 200;
+
+pub fn run(data: &[u8]) {
+    let Ok((seed, mut rest)) = postcard::take_from_bytes::<u64>(data) else { return };
+    let mut log = Vec::new();
+    for position in 1..=MAX_ENTRIES {
+        let Ok(((number, change), left)) = postcard::take_from_bytes::<(u8, Change)>(rest) else {
+            break;
+        };
+        rest = left;
+        log.push(Entry {
+            position: Position(position),
+            at: 1_000_000,
+            origin: Origin::default(),
+            stream: stream(number.into()),
+            change,
+        });
+    }
+    let Outcome { applied, void, told } = check(&log, seed);
+    assert_eq!(applied + void, log.len());
+    assert!(told == 0 || applied > 0, "nothing happened, and {told} messages tell of it");
+}

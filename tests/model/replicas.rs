@@ -1,0 +1,307 @@
+//! One log, many replicas: see [`crate::equal`]. The log is what a shard with clients makes, and among
+//! that what is proposed too late or twice: entries of before, in another place.
+
+use std::time::{Duration, Instant};
+
+use broker::clock::Clock;
+use broker::log::{Change, Due, Entry, Known, LogId, Owner, Position};
+use broker::protocol::{action_cable, phoenix};
+use broker::shard::{
+    End, GroupKey, HistorySettings, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey,
+};
+use broker::types::{Arrival, Grant, Join, SessionId, StreamCommand, Whisper};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+
+use crate::door::Door as _;
+use crate::equal::{Outcome, STREAMS, check, stream};
+
+const CLIENTS: usize = 5;
+const IDS: [&str; 3] = ["ann", "bob", "cem"];
+
+/// How far the positions of a shard's entries are moved apart, so that others fit between them.
+const APART: u64 = 4;
+
+const SETTINGS: Settings = Settings {
+    presence_ttl: Duration::from_millis(300),
+    occupancy_interval: Duration::from_secs(1),
+    resume: ResumeSettings {
+        ttl: Duration::from_millis(900),
+        longest_doubt: Duration::from_millis(100),
+    },
+    max_members: 2,
+    max_records: usize::MAX,
+    max_answer: usize::MAX,
+    history: HistorySettings { limit: 3, ttl: Duration::from_secs(2), max_bytes: usize::MAX },
+    log: LogId(11),
+};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Command {
+        client: usize,
+        stream: usize,
+        what: What,
+    },
+    Put {
+        stream: usize,
+        id: usize,
+        ttl: Option<u64>,
+    },
+    Kick {
+        stream: usize,
+        id: usize,
+    },
+    End {
+        client: usize,
+        resumable: bool,
+    },
+    Resume {
+        client: usize,
+    },
+    Pass(u64),
+    /// An entry of before comes again.
+    Again(prop::sample::Index),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Subscribe { join: bool },
+    Unsubscribe,
+    Join { id: usize, info: usize },
+    Update { id: usize, info: usize },
+    Leave,
+    Whisper { members_only: bool },
+    Publish { members_only: bool },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (stream, id, info) = (|| 0..STREAMS, || 0..IDS.len(), || 0..2_usize);
+    let what = prop_oneof![
+        3 => any::<bool>().prop_map(|join| What::Subscribe { join }),
+        1 => Just(What::Unsubscribe),
+        4 => (id(), info()).prop_map(|(id, info)| What::Join { id, info }),
+        1 => (id(), info()).prop_map(|(id, info)| What::Update { id, info }),
+        2 => Just(What::Leave),
+        1 => any::<bool>().prop_map(|members_only| What::Whisper { members_only }),
+        2 => any::<bool>().prop_map(|members_only| What::Publish { members_only }),
+    ];
+    let step = prop_oneof![
+        12 => (0..CLIENTS, stream(), what)
+            .prop_map(|(client, stream, what)| Step::Command { client, stream, what }),
+        2 => (stream(), id(), prop::option::of(Just(200)))
+            .prop_map(|(stream, id, ttl)| Step::Put { stream, id, ttl }),
+        1 => (stream(), id()).prop_map(|(stream, id)| Step::Kick { stream, id }),
+        3 => (0..CLIENTS, any::<bool>())
+            .prop_map(|(client, resumable)| Step::End { client, resumable }),
+        2 => (0..CLIENTS).prop_map(|client| Step::Resume { client }),
+        3 => prop::sample::select(vec![50, 300, 1000]).prop_map(Step::Pass),
+        3 => any::<prop::sample::Index>().prop_map(Step::Again),
+    ];
+    prop::collection::vec(step, 0..120)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn replicas_are_equal(steps in steps(), seed in any::<u64>()) {
+        check(&log(&steps), seed);
+    }
+}
+
+/// Else the property above would say little.
+#[test]
+fn logs_have_entries_that_count_and_some_that_are_void() {
+    let mut runner = TestRunner::deterministic();
+    let mut all = Outcome::default();
+    for seed in 0..30 {
+        let steps = steps().new_tree(&mut runner).unwrap().current();
+        let Outcome { applied, void, told } = check(&log(&steps), seed);
+        all.applied += applied;
+        all.void += void;
+        all.told += told;
+    }
+    assert!(all.applied > 600 && all.void > 60 && all.told > 300, "{all:?}");
+}
+
+/// A shard with clients, whose entries make a log.
+struct Leader {
+    shard: Shard<()>,
+    now: Instant,
+    /// Each client's session, whether it is connected, and how many there have been.
+    sessions: [(u128, bool); CLIENTS],
+    made: u128,
+    log: Vec<Entry>,
+}
+
+fn log(steps: &[Step]) -> Vec<Entry> {
+    let now = Clock::new().now();
+    let mut shard = Shard::new(SETTINGS, now);
+    shard.keep_entries();
+    let sessions = [0, 1, 2, 3, 4].map(|session| (session, true));
+    let mut leader = Leader { shard, now, sessions, made: 5, log: Vec::new() };
+    for step in steps {
+        leader.step(step);
+        leader.collect();
+    }
+    leader.log
+}
+
+impl Leader {
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Command { client, stream: number, what } => {
+                if self.sessions[*client].1 {
+                    let input = Input::Command {
+                        key: self.key(*client),
+                        recipient: (),
+                        command: command(*what),
+                        reference: None,
+                    };
+                    self.shard.handle(&stream(*number), input, self.now);
+                    self.said(*client, *number, *what);
+                }
+            }
+            Step::Put { stream: number, id, ttl } => {
+                let join = join(*id, 0);
+                let put = Put { join, ttl: ttl.map(Duration::from_millis), at: 1_000_000 };
+                let placed = self.shard.put(&stream(*number), put, self.now);
+                drop(self.shard_open(placed));
+            }
+            Step::Kick { stream: number, id } => {
+                let gone = self.shard.kick(&stream(*number), &IDS[*id].into(), self.now);
+                self.shard_open(gone);
+            }
+            Step::End { client, resumable } => self.end(*client, *resumable),
+            Step::Resume { client } => self.resume(*client),
+            Step::Pass(milliseconds) => {
+                self.now += Duration::from_millis(*milliseconds);
+                self.shard.handle_timeout(self.now);
+            }
+            Step::Again(which) => {
+                if !self.log.is_empty() {
+                    let mut again = which.get(&self.log).clone();
+                    again.position = Position(self.log.last().unwrap().position.0 + 1);
+                    let room = again.position.0 % APART != 0;
+                    if room {
+                        self.log.push(again);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What lasts is in the entries that are kept; of what is only said, the log hears here.
+    fn said(&mut self, client: usize, number: usize, what: What) {
+        if let What::Whisper { members_only: false } = what {
+            self.collect();
+            let position = Position(self.log.last().map_or(1, |last| last.position.0 + 1));
+            if !position.0.is_multiple_of(APART) {
+                let from = SessionId::from_bits(self.sessions[client].0);
+                let whisper = Whisper { event: None, data: "1".into() };
+                let change = Change::Whispered { whisper, from, author: None };
+                let (stream, origin) = (stream(number), broker::log::Origin::default());
+                self.log.push(Entry { position, at: 0, origin, stream, change });
+            }
+        }
+    }
+
+    fn shard_open<T>(&mut self, outcome: broker::shard::Unkept<T>) -> T {
+        self.collect();
+        self.shard.open(outcome)
+    }
+
+    fn key(&self, client: usize) -> SubscriberKey {
+        let codec = if client == 0 { phoenix::CODEC } else { action_cable::CODEC };
+        let session = SessionId::from_bits(self.sessions[client].0);
+        SubscriberKey { session, group: GroupKey::new(codec, "\"a\"".into()) }
+    }
+
+    fn end(&mut self, client: usize, resumable: bool) {
+        if !std::mem::take(&mut self.sessions[client].1) {
+            return;
+        }
+        for number in 0..STREAMS {
+            self.collect();
+            let (key, end) = (self.key(client), End { at: self.now, doubt: None, resumable });
+            self.shard.handle(&stream(number), Input::Ended { key, end }, self.now);
+        }
+        if !resumable {
+            self.made += 1;
+            self.sessions[client] = (self.made, true);
+        }
+    }
+
+    fn resume(&mut self, client: usize) {
+        if self.sessions[client].1 {
+            return;
+        }
+        self.made += 1;
+        let to = SessionId::from_bits(self.made);
+        for number in 0..STREAMS {
+            let from = self.key(client);
+            let resumed = self.shard.resume(&stream(number), &from, (to, ()), |_| true, self.now);
+            self.shard_open(resumed);
+        }
+        self.sessions[client] = (self.made, true);
+    }
+
+    /// Takes what happened into the log, and says what there is to say.
+    fn collect(&mut self) {
+        for entry in self.shard.take_entries() {
+            self.log.push(apart(entry));
+        }
+        let mut output = self.shard.commit(|_| ());
+        while output.poll_reply().is_some() {}
+        while output.poll_fan_out(100, self.now).is_some() {}
+    }
+}
+
+/// The same entry in a log with more between the entries.
+fn apart(mut entry: Entry) -> Entry {
+    let moved = |position: Position| Position(position.0.saturating_mul(APART));
+    let known = |known: Known| Known { surely: moved(known.surely), perhaps: moved(known.perhaps) };
+    entry.position = moved(entry.position);
+    match &mut entry.change {
+        Change::Expired { record, due, .. } => {
+            *record = moved(*record);
+            if let Due::Ended(ended) = due {
+                *ended = moved(*ended);
+            }
+        }
+        Change::Ended { parking: Some(parking), .. } => parking.known = known(parking.known),
+        Change::Record { owner: Owner::Subscription { .. } | Owner::Orphan { .. }, .. } => {
+            panic!("a snapshot")
+        }
+        _ => {}
+    }
+    entry
+}
+
+fn join(id: usize, info: usize) -> Join {
+    Join { id: IDS[id].into(), info: info.to_string().into(), extra: None }
+}
+
+fn command(what: What) -> StreamCommand {
+    match what {
+        What::Subscribe { join: joins } => StreamCommand::Subscribe {
+            join: joins.then(|| Ok(join(0, 0))),
+            history: None,
+            grant: Grant::OPEN,
+            arrival: Arrival::default(),
+        },
+        What::Unsubscribe => StreamCommand::Unsubscribe,
+        What::Join { id, info } => StreamCommand::Join(join(id, info)),
+        What::Update { id, info } => StreamCommand::Update(join(id, info)),
+        What::Leave => StreamCommand::Leave(None),
+        What::Whisper { members_only } => {
+            let whisper = Whisper { event: None, data: "1".into() };
+            StreamCommand::Whisper { whisper, members_only }
+        }
+        What::Publish { members_only } => {
+            StreamCommand::Publish { data: "2".into(), at: 7, members_only }
+        }
+    }
+}
