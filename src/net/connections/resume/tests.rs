@@ -57,7 +57,7 @@ fn start() -> Arc<Context> {
         max_records: usize::MAX,
         max_answer: usize::MAX,
         history: HistorySettings { limit: 0, ttl: MINUTE, max_bytes: 0 },
-        seed: 0,
+        log: crate::log::LogId(0),
     };
     let shards = Startup::empty(2, streams, clock.now());
     let router = shards.start(&clock, &instruments, &tasks, &stop, &stop);
