@@ -10,31 +10,28 @@ use broker::auth::{Client, Keys, Streams};
 use broker::protocol::action_cable;
 use broker::protocol::websocket::frame_boundary;
 use broker::protocol::{decode, encode, encode_connection};
-use broker::session::{Action, Session};
+use broker::session::Action;
 use broker::types::{
     BadCommand, ClientCommand, GroupKey, Identifier, Join, JoinRequest, Limits, Listed, Member,
-    Publication, ServerMessage, SessionId, StreamCommand, Target,
+    Publication, ServerMessage, StreamCommand, Target,
 };
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::frames;
+
 pub fn run(data: &[u8]) {
-    let Some(text) = super::text(data) else { return };
     let keys = Keys::new(["s3Krit"]);
-    let (turbo, cable_ready) = (keys.clone(), keys.clone());
-    let streams = Streams { public: true, whisper: true, signed: keys, turbo, cable_ready };
-    let limits = Limits { subscriptions: 3, ..Limits::default() };
-    let mut session = Session::new(SessionId::from_bits(1), &Client::default());
-    for frame in text.split('\n') {
+    let streams = Streams { turbo: keys.clone(), cable_ready: keys, ..frames::open_streams() };
+    frames::run(data, &Client::default(), |frame, session, limits| {
         let request = decode(action_cable::CODEC, frame, None, Duration::default);
         match &request.command {
             Ok(command) => check_command(frame, command),
             Err(bad) => check_bad(frame, bad),
         }
-        check_action(session.handle(request, &limits, &streams), &limits);
-    }
-    assert!(session.end().subscriptions().len() <= limits.subscriptions);
+        check_action(session.handle(request, limits, &streams), limits);
+    });
 }
 
 fn check_command(frame: &str, command: &ClientCommand<'_>) {

@@ -7,46 +7,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::auth::{Client, Keys, Streams};
-use broker::protocol::{chat, decode, decode_head, encode, encode_connection};
-use broker::session::{Action, Session};
+use broker::auth::Client;
+use broker::protocol::{chat, decode, encode, encode_connection};
+use broker::session::Action;
 use broker::types::{
     ClientCommand, CommandKind, GroupKey, IdList, Identifier, Join, JoinRequest, Limits, Listed,
-    Member, MemberChange, PresenceChange, PresenceId, Publication, RawJson, RecordChange,
-    ServerMessage, SessionId, StreamCommand, Whisper,
+    Member, MemberChange, PresenceId, Publication, RawJson, ServerMessage, StreamCommand, Whisper,
 };
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::action_cable::payload;
+use super::frames;
 use super::typed::target_of;
 
 pub fn run(data: &[u8]) {
-    let Some(text) = super::text(data) else { return };
-    let signed = Keys::new(["s3Krit"]);
-    let streams = Streams { public: true, whisper: true, signed, ..Streams::default() };
-    let limits = Limits { subscriptions: 3, ..Limits::default() };
-    let mut session = Session::new(SessionId::from_bits(1), &Client::default());
-    for frame in text.split('\n') {
-        let head = decode_head(chat::CODEC, frame);
+    let streams = frames::open_streams();
+    frames::run(data, &Client::default(), |frame, session, limits| {
         let called = session.called().cloned();
         let request = decode(chat::CODEC, frame, called.as_ref(), Duration::default);
-        match &request.command {
-            Ok(command) => {
-                check_command(frame, command, called.as_ref(), head.kind);
-                assert_eq!(command.identifier(), head.identifier.as_deref());
-            }
-            Err(bad) => {
-                assert!(!bad.reason.is_empty());
-                assert_eq!(bad.kind, head.kind);
-            }
+        let head = frames::check_head(chat::CODEC, frame, &request);
+        if let Ok(command) = &request.command {
+            check_command(frame, command, called.as_ref(), head.kind);
         }
-        check_action(session.handle(request, &limits, &streams), &limits);
+        check_action(session.handle(request, limits, &streams), limits);
         if serde_json::from_str::<&RawValue>(frame).is_ok() {
             check_data(frame);
         }
-    }
-    assert!(session.end().subscriptions().len() <= limits.subscriptions);
+    });
 }
 
 fn check_command(
@@ -104,7 +92,7 @@ fn check_action(action: Action, limits: &Limits) {
             assert!(stream.as_str().len() <= limits.stream_name_size);
             match command {
                 StreamCommand::Subscribe { join: Some(Ok(join)), .. } => {
-                    check_member(&identifier, join);
+                    check_member(&identifier, &join);
                 }
                 StreamCommand::Subscribe { join: Some(Err(reason)), .. } => {
                     check_error(&identifier, &ServerMessage::Refused(reason));
@@ -143,7 +131,8 @@ fn check_action(action: Action, limits: &Limits) {
 }
 
 /// Who joins is shown in every list and every event.
-fn check_member(room: &Identifier, Join { id, info, extra }: Join) {
+fn check_member(room: &Identifier, join: &Join) {
+    let Join { id, info, extra } = join;
     let member = Member { id: id.clone(), info: info.clone(), extra: extra.clone() };
     let members = Arc::new(Listed::new(vec![member]));
     let ids = IdList::from_iter([id.clone()]);
@@ -154,13 +143,8 @@ fn check_member(room: &Identifier, Join { id, info, extra }: Join) {
         (MemberChange::Joined { info: info.clone() }, "user_joined"),
         (MemberChange::Left, "user_left"),
     ] {
-        let (id, record) = (id.clone(), RecordChange::Added { info: info.clone() });
-        let members = Some(Arc::new(Listed::new(ids.clone())));
-        let change =
-            PresenceChange { id, reference: 1, record, member, extra: extra.clone(), members };
-        let username = change.id.to_string();
-        let event = frame_of(room, &ServerMessage::Presence(Arc::new(change)));
-        let expected = json!({ "type": kind, "username": username, "users": users });
+        let event = frame_of(room, &frames::change(join, member, Some(&ids)));
+        let expected = json!({ "type": kind, "username": id.as_str(), "users": users });
         assert_eq!(event, Some(expected));
     }
 }

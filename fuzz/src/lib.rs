@@ -11,6 +11,7 @@ pub mod chat;
 mod equal;
 pub mod events;
 pub mod flags;
+mod frames;
 pub mod handshake;
 pub mod origins;
 pub mod phoenix;

@@ -7,19 +7,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::auth::{Client, Keys, Streams};
+use broker::auth::Client;
 use broker::protocol::phoenix;
 use broker::protocol::{decode, decode_head, encode, encode_connection};
-use broker::session::{Action, Session};
+use broker::session::Action;
 use broker::types::{
-    ClientCommand, CommandKind, GroupKey, Identifier, JoinRequest, Limits, MemberChange,
-    MemberRecords, PresenceChange, RawJson, Record, RecordChange, Reference, Request,
-    ServerMessage, SessionId, StreamCommand, Target, Watch, Whisper,
+    ClientCommand, CommandKind, GroupKey, Identifier, JoinRequest, MemberChange, MemberRecords,
+    PresenceChange, RawJson, Record, RecordChange, Reference, Request, ServerMessage,
+    StreamCommand, Target, Watch, Whisper,
 };
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::action_cable::payload;
+use super::frames;
 
 /// When all frames come.
 const NOW: Duration = Duration::from_secs(1_700_000_000);
@@ -28,19 +29,14 @@ const NOW: Duration = Duration::from_secs(1_700_000_000);
 const REPLY: &str = "phx_reply";
 
 pub fn run(data: &[u8]) {
-    let Some(text) = super::text(data) else { return };
-    let signed = Keys::new(["s3Krit"]);
-    let streams = Streams { public: true, whisper: true, signed, ..Streams::default() };
-    let limits = Limits { subscriptions: 3, ..Limits::default() };
+    let streams = frames::open_streams();
     let client = Client::default().called(Some("ann".into()));
-    let mut session = Session::new(SessionId::from_bits(1), &client);
-    for frame in text.split('\n') {
+    frames::run(data, &client, |frame, session, limits| {
         let request = decode(phoenix::CODEC, frame, session.called(), || NOW);
         check_request(frame, &request);
         let reference = request.reference.clone();
-        check_action(session.handle(request, &limits, &streams), reference.as_deref());
-    }
-    assert!(session.end().subscriptions().len() <= limits.subscriptions);
+        check_action(session.handle(request, limits, &streams), reference.as_deref());
+    });
 }
 
 fn check_request(frame: &str, request: &Request<'_>) {

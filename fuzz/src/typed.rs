@@ -6,42 +6,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::auth::{Client, Keys, Streams};
+use broker::auth::Client;
 use broker::protocol::typed;
 use broker::protocol::typed::DEFAULT_ROOM;
-use broker::protocol::{decode, decode_head, encode, encode_connection};
-use broker::session::{Action, Session};
+use broker::protocol::{decode, encode, encode_connection};
+use broker::session::Action;
 use broker::types::{
     ClientCommand, CommandKind, GroupKey, Identifier, Join, JoinRequest, Limits, Listed, Member,
-    MemberChange, PresenceChange, PresenceId, RecordChange, ServerMessage, SessionId,
-    StreamCommand, Target,
+    MemberChange, PresenceId, ServerMessage, StreamCommand, Target,
 };
 use serde_json::{Value, json};
 
 use super::action_cable::payload;
+use super::frames;
 
 pub fn run(data: &[u8]) {
-    let Some(text) = super::text(data) else { return };
-    let signed = Keys::new(["s3Krit"]);
-    let streams = Streams { public: true, whisper: true, signed, ..Streams::default() };
-    let limits = Limits { subscriptions: 3, ..Limits::default() };
-    let mut session = Session::new(SessionId::from_bits(1), &Client::default());
-    for frame in text.split('\n') {
-        let head = decode_head(typed::CODEC, frame);
+    let streams = frames::open_streams();
+    frames::run(data, &Client::default(), |frame, session, limits| {
         let request = decode(typed::CODEC, frame, session.called(), Duration::default);
-        match &request.command {
-            Ok(command) => {
-                check_command(frame, command, head.kind);
-                assert_eq!(command.identifier(), head.identifier.as_deref());
-            }
-            Err(bad) => {
-                assert!(!bad.reason.is_empty());
-                assert_eq!(bad.kind, head.kind);
-            }
+        let head = frames::check_head(typed::CODEC, frame, &request);
+        if let Ok(command) = &request.command {
+            check_command(frame, command, head.kind);
         }
-        check_action(session.handle(request, &limits, &streams), &limits);
-    }
-    assert!(session.end().subscriptions().len() <= limits.subscriptions);
+        check_action(session.handle(request, limits, &streams), limits);
+    });
 }
 
 fn check_command(frame: &str, command: &ClientCommand<'_>, kind: CommandKind) {
@@ -98,7 +86,7 @@ fn check_action(action: Action, limits: &Limits) {
             check_frame(&identifier, &ServerMessage::Arrived);
             if let StreamCommand::Subscribe { join: Some(join), .. } = command {
                 match join {
-                    Ok(join) => check_member(&identifier, join),
+                    Ok(join) => check_member(&identifier, &join),
                     Err(reason) => check_error(&identifier, &ServerMessage::Refused(reason)),
                 }
             }
@@ -117,7 +105,8 @@ fn check_action(action: Action, limits: &Limits) {
 }
 
 /// Who joins is shown in every list and every event.
-fn check_member(room: &Identifier, Join { id, info, extra }: Join) {
+fn check_member(room: &Identifier, join: &Join) {
+    let Join { id, info, extra } = join;
     let member = Member { id: id.clone(), info: info.clone(), extra: extra.clone() };
     let members = Arc::new(Listed::new(vec![member]));
     let list = check_frame(room, &ServerMessage::PresenceList(Arc::clone(&members)));
@@ -126,17 +115,8 @@ fn check_member(room: &Identifier, Join { id, info, extra }: Join) {
         (MemberChange::Joined { info: info.clone() }, "presence.online"),
         (MemberChange::Left, "presence.offline"),
     ] {
-        let (id, record) = (id.clone(), RecordChange::Added { info: info.clone() });
-        let change = PresenceChange {
-            id,
-            reference: 1,
-            record,
-            member,
-            extra: extra.clone(),
-            members: None,
-        };
-        let user = json!(change.id.as_str());
-        let event = check_frame(room, &ServerMessage::Presence(Arc::new(change)));
+        let user = json!(id.as_str());
+        let event = check_frame(room, &frames::change(join, member, None));
         assert_eq!((&event["type"], &event["payload"]["user"]), (&json!(kind), &user));
     }
 }
