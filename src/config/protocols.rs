@@ -29,7 +29,7 @@ impl Default for Protocols {
 impl Protocols {
     /// The enabled protocols, each with its path.
     pub fn spoken(&self) -> impl Iterator<Item = (&'static Protocol, &str)> {
-        let all = PROTOCOLS.into_iter().zip(&self.paths);
+        let all = PROTOCOLS.iter().copied().zip(&self.paths);
         all.filter(|(protocol, _)| self.chosen.0.contains(protocol))
             .map(|(protocol, path)| (protocol, path.as_str()))
     }
@@ -42,7 +42,7 @@ impl Protocols {
     /// Replaces the path of the protocol with this name.
     #[must_use]
     pub fn with_path(mut self, name: &str, path: &str) -> Self {
-        for (protocol, place) in PROTOCOLS.into_iter().zip(&mut self.paths) {
+        for (protocol, place) in PROTOCOLS.iter().copied().zip(&mut self.paths) {
             if protocol.name == name {
                 path.clone_into(place);
             }
@@ -83,7 +83,7 @@ impl Protocols {
     pub(super) fn to_settings(&self, settings: &mut Settings) {
         settings.protocols = Some(self.chosen.to_string());
         for (protocol, _, place) in path_settings(settings) {
-            let mut all = PROTOCOLS.into_iter().zip(&self.paths);
+            let mut all = PROTOCOLS.iter().copied().zip(&self.paths);
             *place = all.find(|(one, _)| *one == protocol).map(|(_, path)| path.clone());
         }
     }
@@ -144,7 +144,8 @@ struct Spoken(Vec<&'static Protocol>);
 pub struct BadProtocol(String);
 
 fn names() -> String {
-    let [first @ .., last] = PROTOCOLS.map(|protocol| protocol.name);
+    let names: Vec<_> = PROTOCOLS.iter().map(|protocol| protocol.name).collect();
+    let (last, first) = names.split_last().unwrap_or((&"", &[]));
     format!("{} and {last}", first.join(", "))
 }
 
@@ -152,13 +153,13 @@ impl FromStr for Spoken {
     type Err = BadProtocol;
 
     fn from_str(text: &str) -> Result<Self, BadProtocol> {
-        let known = |name: &str| PROTOCOLS.into_iter().find(|protocol| protocol.name == name);
+        let known = |name: &str| PROTOCOLS.iter().copied().find(|protocol| protocol.name == name);
         let named = text
             .split(',')
             .map(str::trim)
             .map(|name| known(name).ok_or_else(|| BadProtocol(name.to_owned())));
         let named = named.collect::<Result<Vec<_>, _>>()?;
-        Ok(Self(PROTOCOLS.into_iter().filter(|protocol| named.contains(protocol)).collect()))
+        Ok(Self(PROTOCOLS.iter().copied().filter(|protocol| named.contains(protocol)).collect()))
     }
 }
 
@@ -185,7 +186,7 @@ mod tests {
         assert_eq!(chosen.path(&chat::PROTOCOL), Some("/chat"));
         assert_eq!(chosen.path(&phoenix::PROTOCOL), None);
         let all = from(Settings::default()).unwrap();
-        assert!(PROTOCOLS.into_iter().all(|protocol| all.path(protocol).is_some()));
+        assert!(PROTOCOLS.iter().copied().all(|protocol| all.path(protocol).is_some()));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The protocols that are spoken: a row each, and the way from a codec to its row.
+//! The registry of protocols: a row each, and the lookup of a codec's wire format.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::handshake::ReadOffer;
 use super::{action_cable, chat, encode, phoenix, sse, typed};
 use crate::types::{
-    ClientCommand, Codec, ConnectionMessage, GroupKey, Head, PresenceId, Reference, Request,
-    ServerMessage, Transport,
+    ClientCommand, Codec, CommandKind, ConnectionMessage, GroupKey, Head, PresenceId, Reference,
+    Request, ServerMessage, Transport,
 };
 
-/// Every protocol. To add one takes its folder and its row here.
-pub static PROTOCOLS: [&Protocol; 5] = [
+/// All protocols. A new one takes its folder and its row here.
+pub static PROTOCOLS: &[&Protocol] = &[
     &action_cable::PROTOCOL,
     &phoenix::PROTOCOL,
     &typed::PROTOCOL,
@@ -19,33 +19,33 @@ pub static PROTOCOLS: [&Protocol; 5] = [
     &sse::PROTOCOL,
 ];
 
-/// A protocol that clients can speak.
+/// A protocol of clients: a row of [`PROTOCOLS`].
 pub struct Protocol {
-    /// Its name, as in `--protocols`.
+    /// Its name in `--protocols` and logs.
     pub name: &'static str,
-    /// Where it is served unless it is told otherwise.
+    /// Its default path.
     pub path: &'static str,
-    /// How clients connect, and where below the path.
+    /// Transports over which it is served, each with its path below the protocol's.
     pub transports: &'static [(Transport, &'static str)],
-    /// How clients are spoken to, whatever the transport, and what they can do.
+    /// Number and capabilities of its clients' codec. The transport comes with the connection.
     pub codec: Codec,
-    /// How they are who have chosen another codec of the same format.
+    /// Further codecs of the same format, for clients that ask for them.
     pub variants: &'static [Codec],
     /// Payloads ↔ neutral messages.
     pub format: &'static dyn WireFormat,
-    /// Finds in a handshake what the client asks for, where it may ask for anything.
+    /// Reader of the handshake, if clients ask for anything in it.
     pub handshake: Option<ReadOffer>,
-    /// Whether a client that may not connect is told so by the status of its handshake; others are by a
-    /// message, after it.
+    /// Whether unauthorized clients are refused by the status of the handshake. Otherwise the handshake
+    /// succeeds, and a message says why the connection is closed.
     pub refuses_by_status: bool,
-    /// Presence ids that its clients fail over.
+    /// Presence ids that its clients can't handle.
     pub reserved_presence_ids: &'static [&'static str],
 }
 
-/// Payloads ↔ neutral messages: what a protocol is to the core.
+/// Payloads ↔ neutral messages, without what a transport puts around a payload.
 pub trait WireFormat: Sync {
-    /// Reads a text message from a client that is called something or not, received at a time since the
-    /// Unix epoch.
+    /// Reads a text message. `called` is the client's presence id, if it has one, and `now` the time
+    /// since the Unix epoch.
     fn decode<'a>(
         &self,
         text: &'a str,
@@ -53,17 +53,19 @@ pub trait WireFormat: Sync {
         now: &dyn Fn() -> Duration,
     ) -> Request<'a>;
 
-    /// Reads of a text message only which command it is and about which subscription: enough to refuse
-    /// it.
-    fn decode_head<'a>(&self, text: &'a str) -> Head<'a>;
+    /// Reads only the command's kind and subscription: enough to refuse a client that is too fast.
+    fn decode_head<'a>(&self, text: &'a str) -> Head<'a> {
+        let _ = text;
+        Head { reference: None, kind: CommandKind::Unknown, identifier: None }
+    }
 
-    /// What a client has asked for by connecting.
+    /// The command that connecting implies, if any.
     fn decode_connecting(&self) -> Option<ClientCommand<'static>> {
         None
     }
 
-    /// Appends the payload of a message about a subscription; nothing, if the protocol doesn't show such
-    /// a thing. `reference` is that of the request it answers.
+    /// Appends the payload of a message about a subscription; nothing if the protocol has none for it.
+    /// `reference` is the one of the request that it answers.
     fn encode(
         &self,
         group: &GroupKey,
@@ -72,8 +74,8 @@ pub trait WireFormat: Sync {
         out: &mut Vec<u8>,
     );
 
-    /// Appends messages in a row, each framed as its group's transport has it. For protocols that make
-    /// one message of several events ([`Codec::merges_events`]).
+    /// Appends consecutive messages, each framed for the group's transport. Only called for codecs that
+    /// [merge events](Codec::merges_events).
     fn encode_run(
         &self,
         group: &GroupKey,
@@ -86,18 +88,39 @@ pub trait WireFormat: Sync {
         }
     }
 
-    /// Appends the payload of a message about the connection; nothing, if the protocol doesn't show such
-    /// a thing.
+    /// Appends the payload of a message about the connection; nothing if the protocol has none for it.
     fn encode_connection(
         &self,
         codec: Codec,
         message: &ConnectionMessage,
         reference: Option<&Reference>,
         out: &mut Vec<u8>,
-    );
+    ) {
+        let _ = (codec, message, reference, out);
+    }
 }
 
 impl Protocol {
+    /// A protocol over WebSockets at its path, whose clients ask for nothing in the handshake.
+    pub(super) const fn plain(
+        name: &'static str,
+        path: &'static str,
+        codec: Codec,
+        format: &'static dyn WireFormat,
+    ) -> Self {
+        Self {
+            name,
+            path,
+            transports: &[(Transport::WebSocket, "")],
+            codec,
+            variants: &[],
+            format,
+            handshake: None,
+            refuses_by_status: false,
+            reserved_presence_ids: &[],
+        }
+    }
+
     /// Its codecs, over any transport.
     fn codecs(&self) -> impl Iterator<Item = Codec> {
         [self.codec].into_iter().chain(self.variants.iter().copied())
@@ -118,12 +141,12 @@ impl PartialEq for Protocol {
 
 impl Eq for Protocol {}
 
-/// The codec of a number, as files on disk have it.
+/// The codec of a number from a file on disk.
 pub fn codec(number: u8) -> Option<Codec> {
     codecs().find(|codec| codec.number() == number)
 }
 
-/// The codecs whose clients can take over an earlier session.
+/// The codecs whose clients can resume a session.
 pub fn resumable() -> impl Iterator<Item = Codec> {
     codecs().filter(|codec| codec.resumes())
 }
@@ -139,11 +162,10 @@ pub(super) fn format(codec: Codec) -> &'static dyn WireFormat {
     FORMATS.get(usize::from(codec.number())).map_or(*first, |format| *format)
 }
 
-/// The wire format of each number. Those that no codec has are not asked for.
+/// The wire format of each number. Numbers without a codec are never looked up.
 static FORMATS: [&dyn WireFormat; 256] = {
-    let [first, ..] = PROTOCOLS;
-    let mut formats = [first.format; 256];
-    let mut rows: &[&Protocol] = &PROTOCOLS;
+    let mut formats = [action_cable::PROTOCOL.format; 256];
+    let mut rows = PROTOCOLS;
     while let [row, others @ ..] = rows {
         put(&mut formats, row.codec, row.format);
         let mut variants = row.variants;

@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::registry::{Protocol, WireFormat};
 use crate::types::{
     Capabilities, Codec, ConnectionMessage, GroupKey, Head, PresenceId, Reference, Request,
-    ServerMessage, Transport,
+    ServerMessage,
 };
 
 /// How its clients are spoken to.
@@ -27,15 +27,8 @@ pub const CODEC: Codec = Codec::new(0, Capabilities::RESUMES.and(Capabilities::P
 
 /// Its row among the protocols.
 pub static PROTOCOL: Protocol = Protocol {
-    name: "action-cable",
-    path: "/cable",
-    transports: &[(Transport::WebSocket, "")],
-    codec: CODEC,
-    variants: &[],
-    format: &Format,
     handshake: Some(parameters::handshake),
-    refuses_by_status: false,
-    reserved_presence_ids: &[],
+    ..Protocol::plain("action-cable", "/cable", CODEC, &Format)
 };
 
 struct Format;

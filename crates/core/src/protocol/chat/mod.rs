@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::registry::{Protocol, WireFormat};
 use crate::types::{
     Capabilities, Codec, ConnectionMessage, GroupKey, Head, PresenceId, Reference, Request,
-    ServerMessage, Transport,
+    ServerMessage,
 };
 
 /// How its clients are spoken to.
@@ -20,17 +20,7 @@ pub const CODEC: Codec =
     Codec::new(3, Capabilities::REPEATS_MEMBERS.and(Capabilities::CLOSE_CODES));
 
 /// Its row among the protocols.
-pub static PROTOCOL: Protocol = Protocol {
-    name: "chat",
-    path: "/chat",
-    transports: &[(Transport::WebSocket, "")],
-    codec: CODEC,
-    variants: &[],
-    format: &Format,
-    handshake: None,
-    refuses_by_status: false,
-    reserved_presence_ids: &[],
-};
+pub static PROTOCOL: Protocol = Protocol::plain("chat", "/chat", CODEC, &Format);
 
 struct Format;
 

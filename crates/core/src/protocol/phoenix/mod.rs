@@ -25,17 +25,13 @@ pub const CODEC: Codec = Codec::new(
 
 /// Its row among the protocols.
 pub static PROTOCOL: Protocol = Protocol {
-    name: "phoenix",
-    path: "/socket", // as in the applications that Phoenix generates
     transports: &[(Transport::WebSocket, "/websocket"), (Transport::LongPolling, "/longpoll")],
-    codec: CODEC,
-    variants: &[],
-    format: &Format,
     handshake: Some(connecting::handshake),
     // after each successful handshake the client resets its reconnect delay, so a refusal after it
     // would make it reconnect at once
     refuses_by_status: true,
     reserved_presence_ids: RESERVED_PRESENCE_IDS,
+    ..Protocol::plain("phoenix", "/socket", CODEC, &Format)
 };
 
 struct Format;

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::registry::{Protocol, WireFormat};
 use crate::types::{
-    BadCommand, Capabilities, Codec, CommandKind, ConnectionMessage, GroupKey, Head, PresenceId,
+    BadCommand, Capabilities, Codec, CommandKind, ConnectionMessage, GroupKey, PresenceId,
     Reference, Request, ServerMessage, Transport,
 };
 
@@ -28,15 +28,10 @@ pub const RAW: Codec = Codec::new(5, Capabilities::PINGS).over(Transport::EventS
 
 /// Its row among the protocols.
 pub static PROTOCOL: Protocol = Protocol {
-    name: "sse",
-    path: "/events", // where AnyCable has its events
     transports: &[(Transport::EventStream, "")],
-    codec: CODEC,
     variants: &[RAW],
-    format: &Format,
-    handshake: None,
     refuses_by_status: true,
-    reserved_presence_ids: &[],
+    ..Protocol::plain("sse", "/events", CODEC, &Format)
 };
 
 /// What keeps the connection in use and is no event to anyone.
@@ -54,10 +49,6 @@ impl WireFormat for Format {
         let reason = "nothing can be said over a stream of events".into();
         let kind = CommandKind::Unknown;
         Request::unnamed(Err(BadCommand { kind, identifier: None, reason }))
-    }
-
-    fn decode_head<'a>(&self, _text: &'a str) -> Head<'a> {
-        Head { reference: None, kind: CommandKind::Unknown, identifier: None }
     }
 
     fn encode(

@@ -10,24 +10,14 @@ use std::time::Duration;
 use super::registry::{Protocol, WireFormat};
 use crate::types::{
     Capabilities, ClientCommand, Codec, ConnectionMessage, GroupKey, Head, PresenceId, Reference,
-    Request, ServerMessage, Transport,
+    Request, ServerMessage,
 };
 
 /// How its clients are spoken to.
 pub const CODEC: Codec = Codec::new(2, Capabilities::CLOSE_CODES);
 
-/// Its row among the protocols.
-pub static PROTOCOL: Protocol = Protocol {
-    name: "typed",
-    path: "/", // the address itself: `websocat ws://127.0.0.1:8080/`
-    transports: &[(Transport::WebSocket, "")],
-    codec: CODEC,
-    variants: &[],
-    format: &Format,
-    handshake: None,
-    refuses_by_status: false,
-    reserved_presence_ids: &[],
-};
+/// Its row among the protocols. The path is the address itself: `websocat ws://127.0.0.1:8080/`.
+pub static PROTOCOL: Protocol = Protocol::plain("typed", "/", CODEC, &Format);
 
 struct Format;
 
