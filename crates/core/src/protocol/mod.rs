@@ -31,7 +31,7 @@ mod write;
 use std::time::Duration;
 
 pub use handshake::{BadOffer, HandshakeParams, Offer, ReadOffer};
-pub use registry::{PROTOCOLS, Protocol, WireFormat, codec, resumable};
+pub use registry::{Audience, PROTOCOLS, Protocol, Sender, WireFormat, codec, resumable};
 
 use crate::types::{
     ClientCommand, CloseReason, Codec, ConnectionMessage, GroupKey, Head, MemberChange, PresenceId,
@@ -47,7 +47,7 @@ pub fn decode<'a>(
     called: Option<&PresenceId>,
     now: impl Fn() -> Duration,
 ) -> Request<'a> {
-    format(codec).decode(text, called, &now)
+    format(codec).decode(text, &Sender { called, now: &now })
 }
 
 /// What a client has asked for by connecting, if its protocol has such a thing.
@@ -71,7 +71,7 @@ pub fn encode(
 ) {
     if is_for(group, message) {
         group.codec.transport().frame(out, |out| {
-            format(group.codec).encode(group, message, reference, out);
+            format(group.codec).encode(&Audience { group, reference }, message, out);
         });
     }
 }
@@ -85,7 +85,7 @@ pub fn encode_run(
     out: &mut Vec<u8>,
 ) {
     if group.codec.merges_events() && group.watch == Watch::Members {
-        format(group.codec).encode_run(group, messages, reference, out);
+        format(group.codec).encode_run(&Audience { group, reference }, messages, out);
     } else {
         for message in messages {
             encode(group, message, reference, out);

@@ -42,16 +42,27 @@ pub struct Protocol {
     pub reserved_presence_ids: &'static [&'static str],
 }
 
+/// The client that a message comes from, as far as wire formats need it.
+pub struct Sender<'a> {
+    /// Its presence id, if it has one.
+    pub called: Option<&'a PresenceId>,
+    /// The time since the Unix epoch.
+    pub now: &'a dyn Fn() -> Duration,
+}
+
+/// The subscribers that a message goes to.
+#[derive(Clone, Copy, Debug)]
+pub struct Audience<'a> {
+    /// Their group.
+    pub group: &'a GroupKey,
+    /// The request that the message answers, if it answers one.
+    pub reference: Option<&'a Reference>,
+}
+
 /// Payloads ↔ neutral messages, without what a transport puts around a payload.
 pub trait WireFormat: Sync {
-    /// Reads a text message. `called` is the client's presence id, if it has one, and `now` the time
-    /// since the Unix epoch.
-    fn decode<'a>(
-        &self,
-        text: &'a str,
-        called: Option<&PresenceId>,
-        now: &dyn Fn() -> Duration,
-    ) -> Request<'a>;
+    /// Reads a text message.
+    fn decode<'a>(&self, text: &'a str, sender: &Sender<'_>) -> Request<'a>;
 
     /// Reads only the command's kind and subscription: enough to refuse a client that is too fast.
     fn decode_head<'a>(&self, text: &'a str) -> Head<'a> {
@@ -65,26 +76,13 @@ pub trait WireFormat: Sync {
     }
 
     /// Appends the payload of a message about a subscription; nothing if the protocol has none for it.
-    /// `reference` is the one of the request that it answers.
-    fn encode(
-        &self,
-        group: &GroupKey,
-        message: &ServerMessage,
-        reference: Option<&Reference>,
-        out: &mut Vec<u8>,
-    );
+    fn encode(&self, to: &Audience<'_>, message: &ServerMessage, out: &mut Vec<u8>);
 
     /// Appends consecutive messages, each framed for the group's transport. Only called for codecs that
     /// [merge events](Codec::merges_events).
-    fn encode_run(
-        &self,
-        group: &GroupKey,
-        messages: &[ServerMessage],
-        reference: Option<&Reference>,
-        out: &mut Vec<u8>,
-    ) {
+    fn encode_run(&self, to: &Audience<'_>, messages: &[ServerMessage], out: &mut Vec<u8>) {
         for message in messages {
-            encode(group, message, reference, out);
+            encode(to.group, message, to.reference, out);
         }
     }
 
@@ -124,6 +122,12 @@ impl Protocol {
     /// Its codecs, over any transport.
     fn codecs(&self) -> impl Iterator<Item = Codec> {
         [self.codec].into_iter().chain(self.variants.iter().copied())
+    }
+}
+
+impl fmt::Debug for Sender<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("called", &self.called).finish_non_exhaustive()
     }
 }
 

@@ -14,18 +14,15 @@ pub use parameters::{Parameters, PingPrecision, choose_subprotocol, token_in_sub
 
 pub(super) use encode::{encode, encode_connection, encode_presence};
 
-use std::time::Duration;
-
-use super::registry::{Protocol, WireFormat};
+use super::registry::{Audience, Protocol, Sender, WireFormat};
 use crate::types::{
-    Capabilities, Codec, ConnectionMessage, GroupKey, Head, PresenceId, Reference, Request,
-    ServerMessage,
+    Capabilities, Codec, ConnectionMessage, Head, Reference, Request, ServerMessage,
 };
 
-/// How its clients are spoken to.
+/// Codec of its clients.
 pub const CODEC: Codec = Codec::new(0, Capabilities::RESUMES.and(Capabilities::PINGS));
 
-/// Its row among the protocols.
+/// Row in the registry.
 pub static PROTOCOL: Protocol = Protocol {
     handshake: Some(parameters::handshake),
     ..Protocol::plain("action-cable", "/cable", CODEC, &Format)
@@ -34,12 +31,7 @@ pub static PROTOCOL: Protocol = Protocol {
 struct Format;
 
 impl WireFormat for Format {
-    fn decode<'a>(
-        &self,
-        text: &'a str,
-        _called: Option<&PresenceId>,
-        _now: &dyn Fn() -> Duration,
-    ) -> Request<'a> {
+    fn decode<'a>(&self, text: &'a str, _: &Sender<'_>) -> Request<'a> {
         Request::unnamed(decode::decode(text))
     }
 
@@ -47,14 +39,8 @@ impl WireFormat for Format {
         decode::decode_head(text)
     }
 
-    fn encode(
-        &self,
-        group: &GroupKey,
-        message: &ServerMessage,
-        _reference: Option<&Reference>,
-        out: &mut Vec<u8>,
-    ) {
-        encode(&group.identifier, message, out);
+    fn encode(&self, to: &Audience<'_>, message: &ServerMessage, out: &mut Vec<u8>) {
+        encode(&to.group.identifier, message, out);
     }
 
     fn encode_connection(

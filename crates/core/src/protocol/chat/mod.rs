@@ -7,45 +7,31 @@ mod message;
 
 pub use message::encode_history;
 
-use std::time::Duration;
-
-use super::registry::{Protocol, WireFormat};
+use super::registry::{Audience, Protocol, Sender, WireFormat};
 use crate::types::{
-    Capabilities, Codec, ConnectionMessage, GroupKey, Head, PresenceId, Reference, Request,
-    ServerMessage,
+    Capabilities, Codec, ConnectionMessage, Head, Reference, Request, ServerMessage,
 };
 
-/// How its clients are spoken to.
+/// Codec of its clients.
 pub const CODEC: Codec =
     Codec::new(3, Capabilities::REPEATS_MEMBERS.and(Capabilities::CLOSE_CODES));
 
-/// Its row among the protocols.
+/// Row in the registry.
 pub static PROTOCOL: Protocol = Protocol::plain("chat", "/chat", CODEC, &Format);
 
 struct Format;
 
 impl WireFormat for Format {
-    fn decode<'a>(
-        &self,
-        text: &'a str,
-        called: Option<&PresenceId>,
-        now: &dyn Fn() -> Duration,
-    ) -> Request<'a> {
-        Request::unnamed(decode::decode(text, called, now()))
+    fn decode<'a>(&self, text: &'a str, sender: &Sender<'_>) -> Request<'a> {
+        Request::unnamed(decode::decode(text, sender.called, (sender.now)()))
     }
 
     fn decode_head<'a>(&self, text: &'a str) -> Head<'a> {
         decode::decode_head(text)
     }
 
-    fn encode(
-        &self,
-        group: &GroupKey,
-        message: &ServerMessage,
-        _reference: Option<&Reference>,
-        out: &mut Vec<u8>,
-    ) {
-        encode::encode(&group.identifier, message, out);
+    fn encode(&self, to: &Audience<'_>, message: &ServerMessage, out: &mut Vec<u8>) {
+        encode::encode(&to.group.identifier, message, out);
     }
 
     fn encode_connection(

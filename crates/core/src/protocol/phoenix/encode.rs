@@ -7,12 +7,12 @@ use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use super::{ERROR, HEARTBEAT_TOPIC, OCCUPANCY, is_reserved};
-use crate::protocol;
-use crate::protocol::meta;
+use crate::protocol::registry::Audience;
 use crate::protocol::write::{append, string};
+use crate::protocol::{self, meta};
 use crate::types::{
-    ConnectionMessage, Extra, GroupKey, Identifier, PresenceChange, PresenceId, RawJson,
-    RecordChange, RecordList, Reference, ServerMessage,
+    ConnectionMessage, Extra, Identifier, PresenceChange, PresenceId, RawJson, RecordChange,
+    RecordList, Reference, ServerMessage,
 };
 
 /// The event of a publication that the application gave no other name.
@@ -84,9 +84,8 @@ pub(super) fn encode(
 /// Appends messages in a row to those who are told of members, each framed: events of presence that
 /// follow upon each other as one.
 pub(super) fn encode_run(
-    group: &GroupKey,
+    &Audience { group, reference }: &Audience<'_>,
     messages: &[ServerMessage],
-    reference: Option<&Reference>,
     out: &mut Vec<u8>,
 ) {
     let mut changes: Vec<&PresenceChange> = Vec::new();

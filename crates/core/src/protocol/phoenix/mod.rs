@@ -9,21 +9,18 @@ mod connecting;
 mod decode;
 mod encode;
 
-use std::time::Duration;
-
-use super::registry::{Protocol, WireFormat};
+use super::registry::{Audience, Protocol, Sender, WireFormat};
 use crate::types::{
-    Capabilities, Codec, ConnectionMessage, GroupKey, Head, PresenceId, Reference, Request,
-    ServerMessage, Transport,
+    Capabilities, Codec, ConnectionMessage, Head, Reference, Request, ServerMessage, Transport,
 };
 
-/// How its clients are spoken to.
+/// Codec of its clients.
 pub const CODEC: Codec = Codec::new(
     1,
     Capabilities::RECORDS.and(Capabilities::MERGES_EVENTS).and(Capabilities::CLOSE_CODES),
 );
 
-/// Its row among the protocols.
+/// Row in the registry.
 pub static PROTOCOL: Protocol = Protocol {
     transports: &[(Transport::WebSocket, "/websocket"), (Transport::LongPolling, "/longpoll")],
     handshake: Some(connecting::handshake),
@@ -37,37 +34,20 @@ pub static PROTOCOL: Protocol = Protocol {
 struct Format;
 
 impl WireFormat for Format {
-    fn decode<'a>(
-        &self,
-        text: &'a str,
-        _called: Option<&PresenceId>,
-        now: &dyn Fn() -> Duration,
-    ) -> Request<'a> {
-        decode::decode(text, now)
+    fn decode<'a>(&self, text: &'a str, sender: &Sender<'_>) -> Request<'a> {
+        decode::decode(text, sender.now)
     }
 
     fn decode_head<'a>(&self, text: &'a str) -> Head<'a> {
         decode::decode_head(text)
     }
 
-    fn encode(
-        &self,
-        group: &GroupKey,
-        message: &ServerMessage,
-        reference: Option<&Reference>,
-        out: &mut Vec<u8>,
-    ) {
-        encode::encode(&group.identifier, message, reference, out);
+    fn encode(&self, to: &Audience<'_>, message: &ServerMessage, out: &mut Vec<u8>) {
+        encode::encode(&to.group.identifier, message, to.reference, out);
     }
 
-    fn encode_run(
-        &self,
-        group: &GroupKey,
-        messages: &[ServerMessage],
-        reference: Option<&Reference>,
-        out: &mut Vec<u8>,
-    ) {
-        encode::encode_run(group, messages, reference, out);
+    fn encode_run(&self, to: &Audience<'_>, messages: &[ServerMessage], out: &mut Vec<u8>) {
+        encode::encode_run(to, messages, out);
     }
 
     fn encode_connection(

@@ -12,21 +12,19 @@ mod position;
 pub use connecting::{Asked, BadQuery};
 pub use event::event_boundary;
 
-use std::time::Duration;
-
-use super::registry::{Protocol, WireFormat};
+use super::registry::{Audience, Protocol, Sender, WireFormat};
 use crate::types::{
-    BadCommand, Capabilities, Codec, CommandKind, ConnectionMessage, GroupKey, PresenceId,
-    Reference, Request, ServerMessage, Transport,
+    BadCommand, Capabilities, Codec, CommandKind, ConnectionMessage, Reference, Request,
+    ServerMessage, Transport,
 };
 
-/// How its clients are spoken to.
+/// Codec of its clients.
 pub const CODEC: Codec = Codec::new(4, Capabilities::PINGS).over(Transport::EventStream);
 
-/// How they are spoken to who want only what is published, without anything around it.
+/// Codec of clients that ask for bare publications.
 pub const RAW: Codec = Codec::new(5, Capabilities::PINGS).over(Transport::EventStream);
 
-/// Its row among the protocols.
+/// Row in the registry.
 pub static PROTOCOL: Protocol = Protocol {
     transports: &[(Transport::EventStream, "")],
     variants: &[RAW],
@@ -40,25 +38,14 @@ pub(super) const KEEP_ALIVE: &[u8] = b":\n\n";
 struct Format;
 
 impl WireFormat for Format {
-    fn decode<'a>(
-        &self,
-        _text: &'a str,
-        _called: Option<&PresenceId>,
-        _now: &dyn Fn() -> Duration,
-    ) -> Request<'a> {
+    fn decode<'a>(&self, _text: &'a str, _: &Sender<'_>) -> Request<'a> {
         let reason = "nothing can be said over a stream of events".into();
         let kind = CommandKind::Unknown;
         Request::unnamed(Err(BadCommand { kind, identifier: None, reason }))
     }
 
-    fn encode(
-        &self,
-        group: &GroupKey,
-        message: &ServerMessage,
-        _reference: Option<&Reference>,
-        out: &mut Vec<u8>,
-    ) {
-        encode::encode(&group.identifier, message, is_raw(group.codec), out);
+    fn encode(&self, to: &Audience<'_>, message: &ServerMessage, out: &mut Vec<u8>) {
+        encode::encode(&to.group.identifier, message, is_raw(to.group.codec), out);
     }
 
     fn encode_connection(

@@ -5,29 +5,21 @@
 mod decode;
 mod encode;
 
-use std::time::Duration;
-
-use super::registry::{Protocol, WireFormat};
+use super::registry::{Audience, Protocol, Sender, WireFormat};
 use crate::types::{
-    Capabilities, ClientCommand, Codec, ConnectionMessage, GroupKey, Head, PresenceId, Reference,
-    Request, ServerMessage,
+    Capabilities, ClientCommand, Codec, ConnectionMessage, Head, Reference, Request, ServerMessage,
 };
 
-/// How its clients are spoken to.
+/// Codec of its clients.
 pub const CODEC: Codec = Codec::new(2, Capabilities::CLOSE_CODES);
 
-/// Its row among the protocols. The path is the address itself: `websocat ws://127.0.0.1:8080/`.
+/// Row in the registry. The path is the address itself: `websocat ws://127.0.0.1:8080/`.
 pub static PROTOCOL: Protocol = Protocol::plain("typed", "/", CODEC, &Format);
 
 struct Format;
 
 impl WireFormat for Format {
-    fn decode<'a>(
-        &self,
-        text: &'a str,
-        _called: Option<&PresenceId>,
-        _now: &dyn Fn() -> Duration,
-    ) -> Request<'a> {
+    fn decode<'a>(&self, text: &'a str, _: &Sender<'_>) -> Request<'a> {
         Request::unnamed(decode::decode(text))
     }
 
@@ -39,14 +31,8 @@ impl WireFormat for Format {
         Some(decode::follow_default_room())
     }
 
-    fn encode(
-        &self,
-        group: &GroupKey,
-        message: &ServerMessage,
-        _reference: Option<&Reference>,
-        out: &mut Vec<u8>,
-    ) {
-        encode::encode(&group.identifier, message, out);
+    fn encode(&self, to: &Audience<'_>, message: &ServerMessage, out: &mut Vec<u8>) {
+        encode::encode(&to.group.identifier, message, out);
     }
 
     fn encode_connection(

@@ -6,8 +6,8 @@ use super::super::CODEC;
 use super::*;
 use crate::protocol::polled;
 use crate::types::{
-    CloseReason, CommandKind, Label, LeaveCause, MemberChange, MemberRecords, Publication, Record,
-    SessionId, Transport, Whisper,
+    CloseReason, CommandKind, GroupKey, Label, LeaveCause, MemberChange, MemberRecords,
+    Publication, Record, SessionId, Transport, Whisper,
 };
 
 const ROOM: &str = r#""room:\"é\"""#;
@@ -25,7 +25,7 @@ fn frame(message: &ServerMessage, reference: Option<&Reference>) -> String {
 fn run(messages: &[ServerMessage]) -> Vec<String> {
     let group = GroupKey::new(CODEC.over(Transport::LongPolling), Identifier::from(ROOM));
     let mut out = Vec::new();
-    encode_run(&group, messages, None, &mut out);
+    encode_run(&Audience { group: &group, reference: None }, messages, &mut out);
     let (mut texts, mut rest) = (Vec::new(), &*out);
     while let Some((text, others)) = polled::split(rest) {
         texts.push(String::from_utf8(text.to_vec()).unwrap());
