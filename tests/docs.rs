@@ -1,5 +1,6 @@
 //! The documentation leads where it says: every relative link to a file or heading that exists, and
-//! every test that `docs/RELIABILITY.md` and `docs/SECURITY.md` name to one that exists.
+//! every test that `docs/RELIABILITY.md` and `docs/SECURITY.md` name to one that exists. The diff in
+//! `docs/ARCHITECTURE.md` fits the files as they are.
 //!
 //! There, `` `tests/…` ``, `` `src/…` `` and `` `crates/…` `` are files, and what stands in single asterisks is the name of
 //! a test in the last file named before it in that paragraph, item or cell. An `…` in a name stands for what
@@ -240,4 +241,23 @@ fn a_name_belongs_to_the_file_before_it() {
     assert_eq!(filled_in("over ${way}: ${a ? 'b' : 'c'}."), "over …: ….");
     let here = tests("tests/docs.rs");
     assert!(here.contains("a_name_belongs_to_the_file_before_it") && !here.contains("filled_in"));
+}
+
+#[test]
+fn the_diff_of_a_new_protocol_fits() {
+    let text = read("docs/ARCHITECTURE.md");
+    let (_, diff) = text.split_once("```diff\n").expect("a diff");
+    let (diff, _) = diff.split_once("```").expect("its end");
+    let (mut file, mut kept) = (String::new(), 0);
+    for line in diff.lines() {
+        if let Some(name) = line.strip_prefix("+++ b/") {
+            file = fs::read_to_string(root().join(name)).unwrap_or_default();
+        } else if !line.starts_with("--- ")
+            && let Some(line) = line.strip_prefix([' ', '-'])
+        {
+            assert!(file.lines().any(|it| it == line), "it is there no more: {line}");
+            kept += 1;
+        }
+    }
+    assert!(kept > 5, "{kept} lines of files");
 }
