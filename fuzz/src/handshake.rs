@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use broker::protocol::action_cable::{
-    Parameters, PingPrecision, SUBPROTOCOLS, choose_subprotocol, token_in_subprotocols,
-};
+use broker::protocol::action_cable::{SUBPROTOCOLS, choose_subprotocol, token_in_subprotocols};
 use broker::protocol::query::parameter;
+use broker::protocol::{PingParameters, PingPrecision};
 
 /// The name of the parameter with the token.
 const PARAMETER: &str = "jid";
@@ -21,7 +20,7 @@ pub fn run(data: &[u8]) {
 }
 
 fn check_ping(query: &str) {
-    let default = Parameters {
+    let default = PingParameters {
         ping_interval: Duration::from_secs(3),
         ping_precision: PingPrecision::Seconds,
     };

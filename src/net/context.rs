@@ -16,7 +16,7 @@ use crate::config::Proxies;
 use crate::fetch::Fetcher;
 use crate::node::{Router, Sessions};
 use crate::outbound::Identities;
-use crate::protocol::action_cable::Parameters;
+use crate::protocol::PingParameters;
 use crate::telemetry::Instruments;
 use crate::types::Limits;
 
@@ -82,7 +82,7 @@ pub struct Settings {
     /// How long a session outlives its connection; zero disables resuming.
     pub sessions_ttl: Duration,
     /// Pings of Action Cable clients that ask for no others.
-    pub ping: Parameters,
+    pub ping: PingParameters,
 }
 
 impl Context {

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{BEAT, Clock};
 use crate::outbound::{Outbox, Ping, Recipient};
 use crate::protocol;
-use crate::protocol::action_cable::{Parameters, PingPrecision};
+use crate::protocol::{PingParameters, PingPrecision};
 use crate::telemetry::Instruments;
 use crate::types::{CloseReason, Codec, ConnectionMessage};
 
@@ -90,7 +90,7 @@ impl Heartbeat {
     }
 
     /// Adds a connection, until it ends.
-    pub fn add(&self, outbox: &Recipient, ping: Parameters) {
+    pub fn add(&self, outbox: &Recipient, ping: PingParameters) {
         let (beat, codec) = (self.beat(), outbox.codec());
         let every = if codec.pings() { beats(ping.ping_interval) } else { 0 };
         let entry = TimerEntry {

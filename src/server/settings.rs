@@ -7,7 +7,7 @@ use super::room::Room;
 use crate::config::{Config, TimestampPrecision};
 use crate::log::LogId;
 use crate::net::{ConnectionLimits, Settings};
-use crate::protocol::action_cable::{Parameters, PingPrecision};
+use crate::protocol::{PingParameters, PingPrecision};
 use crate::shard;
 
 /// The shards' settings.
@@ -48,7 +48,7 @@ pub(super) fn connections(config: &Config, room: &Room) -> Settings {
             per_second: config.max_handshakes_per_second,
         },
         sessions_ttl: config.sessions_ttl,
-        ping: Parameters {
+        ping: PingParameters {
             ping_interval: config.ping_interval.unwrap_or_default(),
             ping_precision: match config.ping_timestamp_precision {
                 TimestampPrecision::Seconds => PingPrecision::Seconds,

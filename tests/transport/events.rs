@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use broker::auth::{Access, Keys, Tokens};
 use broker::net::Liveness;
-use broker::protocol::action_cable::{Parameters, PingPrecision};
+use broker::protocol::{PingParameters, PingPrecision};
 use serde_json::{Value, json};
 use warp::http::StatusCode;
 
@@ -291,8 +291,8 @@ async fn what_a_reader_sends_is_nothing_to_anyone() {
     broker.assert_empty().await;
 }
 
-const PINGED: Parameters =
-    Parameters { ping_interval: SECOND, ping_precision: PingPrecision::Seconds };
+const PINGED: PingParameters =
+    PingParameters { ping_interval: SECOND, ping_precision: PingPrecision::Seconds };
 
 #[tokio::test(start_paused = true)]
 async fn pings_come_at_their_interval_and_none_is_a_frame() {

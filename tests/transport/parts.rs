@@ -15,7 +15,7 @@ use broker::net::{
 use broker::node::{Presence, Router, Startup};
 use broker::outbound::{Outbox, Recipient};
 use broker::protocol::action_cable;
-use broker::protocol::action_cable::{Parameters, PingPrecision};
+use broker::protocol::{PingParameters, PingPrecision};
 use broker::session::Session;
 use broker::shard::{HistorySettings, Input, ResumeSettings};
 use broker::telemetry::Instruments;
@@ -35,7 +35,7 @@ pub(crate) struct Options {
     pub(crate) ttl: Duration,
     /// Zero, as most tests look at all that is written.
     pub(crate) sessions_ttl: Duration,
-    pub(crate) ping: Parameters,
+    pub(crate) ping: PingParameters,
     pub(crate) liveness: Liveness,
     pub(crate) max_outbox: u32,
     pub(crate) max_answer: usize,
@@ -61,8 +61,8 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// No pings.
-pub(crate) const QUIET: Parameters =
-    Parameters { ping_interval: Duration::ZERO, ping_precision: PingPrecision::Seconds };
+pub(crate) const QUIET: PingParameters =
+    PingParameters { ping_interval: Duration::ZERO, ping_precision: PingPrecision::Seconds };
 
 impl Default for Options {
     fn default() -> Self {
@@ -161,7 +161,7 @@ impl Parts {
     }
 
     /// A connection without a task.
-    pub(crate) fn open(&self, pipe: Pipe, ping: Parameters, read: &[u8]) -> Connection {
+    pub(crate) fn open(&self, pipe: Pipe, ping: PingParameters, read: &[u8]) -> Connection {
         let place = self.context.admit(NOBODY).expect("a place");
         let outbox =
             Outbox::new(Box::new(pipe), action_cable::CODEC, self.context.settings.max_outbox);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use broker::protocol::action_cable::{Parameters, PingPrecision};
+use broker::protocol::{PingParameters, PingPrecision};
 
 use crate::client::{Client, pass, settle};
 use crate::parts::{Options, Parts, SECOND};
@@ -14,7 +14,7 @@ async fn each_client_is_pinged_at_its_own_interval_and_precision() {
     let connect = |milliseconds, ping_precision| {
         let ping_interval = Duration::from_millis(milliseconds);
         let (near, far) = pipe(1 << 20);
-        tokio::spawn(broker.open(near, Parameters { ping_interval, ping_precision }, &[]));
+        tokio::spawn(broker.open(near, PingParameters { ping_interval, ping_precision }, &[]));
         (Client::new(far), ping_precision, milliseconds)
     };
     let clients = [
@@ -48,7 +48,7 @@ async fn each_client_is_pinged_at_its_own_interval_and_precision() {
 #[tokio::test(start_paused = true)]
 async fn a_ping_comes_when_it_is_due() {
     let ping_interval = 3 * SECOND;
-    let ping = Parameters { ping_interval, ping_precision: PingPrecision::Seconds };
+    let ping = PingParameters { ping_interval, ping_precision: PingPrecision::Seconds };
     let broker = Parts::start(&Options { ping, ..Options::default() });
     let mut client = broker.connect();
     pass(2800).await;
@@ -63,7 +63,7 @@ async fn a_ping_comes_when_it_is_due() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_is_not_made_up_for() {
-    let ping = Parameters { ping_interval: SECOND, ping_precision: PingPrecision::Seconds };
+    let ping = PingParameters { ping_interval: SECOND, ping_precision: PingPrecision::Seconds };
     let broker = Parts::start(&Options { ping, ..Options::default() });
     let mut client = broker.connect();
     pass(500).await;

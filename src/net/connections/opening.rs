@@ -14,7 +14,7 @@ use crate::net::admission::Permit;
 use crate::net::context::Context;
 use crate::net::http_io::{Parts, Watched};
 use crate::outbound::{Outbox, Socket, TlsSocket};
-use crate::protocol::action_cable::Parameters;
+use crate::protocol::PingParameters;
 use crate::session::Session;
 use crate::types::{ClientCommand, Codec, Repeat, SessionId};
 
@@ -28,7 +28,7 @@ pub(in crate::net) struct Opening {
     pub(in crate::net) resume: Option<SessionId>,
     /// When it is confirmed a subscription again.
     pub(in crate::net) repeat: Repeat,
-    pub(in crate::net) ping: Parameters,
+    pub(in crate::net) ping: PingParameters,
     /// What it has asked for by connecting.
     pub(in crate::net) first: Option<ClientCommand<'static>>,
 }

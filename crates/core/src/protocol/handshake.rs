@@ -1,41 +1,41 @@
-//! What a client says of itself with its handshake, in the places its protocol has for that.
+//! A client's parameters, from the handshake of its protocol.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::types::{PresenceId, Repeat, SessionId};
 
-/// A request to connect, as far as protocols look into it.
+/// A handshake request, as far as protocols read it.
 pub struct Offer<'a> {
     /// The query of its URL.
     pub query: &'a str,
     /// The subprotocols it offers, in lists.
     pub subprotocols: &'a [&'a str],
-    /// The header of a name in lower case. What isn't text in it has U+FFFD in its place.
+    /// Lookup of a header by its name in lower case. Bytes that aren't UTF-8 are replaced.
     pub header: &'a dyn Fn(&str) -> Option<Cow<'a, str>>,
 }
 
-/// What a client asks for with its handshake.
+/// A handshake's parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HandshakeParams {
-    /// What is answered of the subprotocols it offers.
+    /// The negotiated subprotocol.
     pub subprotocol: Option<&'static str>,
-    /// Its token, where the protocol has a place of its own for it.
+    /// The token, if the protocol has a place of its own for it.
     pub token: Option<String>,
-    /// The session it wants back.
+    /// The session to resume.
     pub resume: Option<SessionId>,
-    /// When it is confirmed a subscription again.
+    /// When repeated subscribes are confirmed.
     pub repeat: Repeat,
-    /// What it is called, if it may be called anything.
+    /// The presence id to use, unless the token sets one.
     pub called: Option<PresenceId>,
 }
 
-/// An offer of something that isn't spoken here, and what to offer instead.
+/// An offer that isn't supported, and what to offer instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadOffer(pub String);
 
-/// Finds in a request what the client asks for.
+/// Reader of a handshake's parameters.
 pub type ReadOffer = fn(&Offer<'_>) -> Result<HandshakeParams, BadOffer>;
 
 impl fmt::Debug for Offer<'_> {

@@ -1,14 +1,12 @@
-//! Wire formats: messages of clients ↔ neutral ones. Pure.
+//! Protocols: payloads ↔ neutral messages, and bytes of a transport ↔ payloads. Pure.
 //!
 //! ```text
-//!            payload                    bytes
-//! messages ─ WireFormat ─▶ texts ─ Transport::frame ─▶ of the connection
+//! ServerMessage ─ WireFormat::encode ─▶ payload ─ Transport::frame ─▶ bytes
+//! Request ◀─ WireFormat::decode ─ text ◀─ websocket::Reader, or a post
 //! ```
 //!
-//! A folder for each protocol turns a client's texts into [`Request`]s and messages into texts, and has
-//! a row in [`PROTOCOLS`] that says where it is served, how and what it can do. How texts travel is
-//! apart from that: in the frames of [`websocket`], as events, in answers to polls. The functions here
-//! go from a [`Codec`] to its row.
+//! Each protocol has a folder with its wire format, and a row in [`PROTOCOLS`]. The functions here look
+//! a [`Codec`]'s row up.
 
 pub mod action_cable;
 pub mod chat;
@@ -23,6 +21,7 @@ pub mod websocket;
 
 mod framing;
 mod handshake;
+mod ping;
 mod read;
 mod registry;
 mod room;
@@ -31,6 +30,7 @@ mod write;
 use std::time::Duration;
 
 pub use handshake::{BadOffer, HandshakeParams, Offer, ReadOffer};
+pub use ping::{PingParameters, PingPrecision};
 pub use registry::{Audience, PROTOCOLS, Protocol, Sender, WireFormat, codec, resumable};
 
 use crate::types::{

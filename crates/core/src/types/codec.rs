@@ -1,36 +1,35 @@
-//! How subscribers are spoken to, and what makes them a group.
+//! Codecs: wire format, transport and capabilities of a subscriber's client; and groups of subscribers.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Identifier;
 
-/// How messages travel to a client, and by that what is put around each.
+/// How messages travel to a client; it decides what is put around each payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Transport {
     /// A WebSocket: a text frame each.
     WebSocket,
     /// A stream of server-sent events: an event each.
     EventStream,
-    /// Answers to requests that wait: an item of a list each.
+    /// Answers to polls: an item of a list each.
     LongPolling,
 }
 
 impl Transport {
-    /// Whether the client answers native pings, which proves what it has got.
+    /// Whether clients answer native pings, which prove what has arrived.
     pub const fn has_pings(self) -> bool {
         matches!(self, Self::WebSocket)
     }
 }
 
-/// What a protocol's clients can do or need, as far as it makes a difference to streams and
-/// connections.
+/// Capabilities and needs of a protocol's clients, as far as streams and connections depend on them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Capabilities(u8);
 
 impl Capabilities {
     /// None.
     pub const NONE: Self = Self(0);
-    /// A client can take over an earlier session, as it is told its sid.
+    /// A client can resume a session: it is told its sid.
     pub const RESUMES: Self = Self(1);
     /// Clients expect a ping of the protocol's own.
     pub const PINGS: Self = Self(1 << 1);
@@ -40,10 +39,10 @@ impl Capabilities {
     pub const MERGES_EVENTS: Self = Self(1 << 3);
     /// A presence event comes with the list of all members.
     pub const REPEATS_MEMBERS: Self = Self(1 << 4);
-    /// Clients learn from nothing but the close code whether to connect again.
+    /// Clients know from the close code alone whether to reconnect.
     pub const CLOSE_CODES: Self = Self(1 << 5);
 
-    /// These and others.
+    /// The union of both.
     #[must_use]
     pub const fn and(self, others: Self) -> Self {
         Self(self.0 | others.0)
@@ -58,10 +57,10 @@ impl Capabilities {
     }
 }
 
-/// How a subscriber is spoken to: in which wire format, over which transport, and what that implies.
+/// Wire format, transport and capabilities of a subscriber's client.
 ///
-/// It is small, as each group of subscribers has one. What stands behind its number is in the registry
-/// of protocols.
+/// Three bytes, since each group of subscribers has one. The registry of protocols has the wire format of
+/// its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Codec {
     number: u8,
@@ -84,15 +83,16 @@ impl<'de> Deserialize<'de> for Codec {
 }
 
 impl Codec {
-    /// Of a connection that is gone, where it doesn't matter any more.
+    /// Placeholder for connections that are gone.
     pub const GONE: Self = Self::new(u8::MAX, Capabilities::NONE);
 
-    /// The codec of a number, over a WebSocket.
+    /// A codec over WebSockets. Its number is the one in files on disk, so it must never change.
     pub const fn new(number: u8, capabilities: Capabilities) -> Self {
         Self { number, transport: Transport::WebSocket, capabilities }
     }
 
-    /// The same over another transport. Where no ping proves what arrived, no session is resumed.
+    /// The same codec over another transport. Without pings to prove what arrived, sessions can't be
+    /// resumed.
     #[must_use]
     pub const fn over(self, transport: Transport) -> Self {
         let capabilities = if transport.has_pings() {
@@ -103,17 +103,17 @@ impl Codec {
         Self { transport, capabilities, ..self }
     }
 
-    /// The number that files on disk have for it, whatever the transport. It never changes.
+    /// Its number, whatever the transport.
     pub const fn number(self) -> u8 {
         self.number
     }
 
-    /// How messages travel.
+    /// Its transport.
     pub const fn transport(self) -> Transport {
         self.transport
     }
 
-    /// Whether a client can take an earlier session over.
+    /// Whether clients can resume a session.
     pub const fn resumes(self) -> bool {
         self.capabilities.has(Capabilities::RESUMES)
     }
@@ -138,7 +138,7 @@ impl Codec {
         self.capabilities.has(Capabilities::REPEATS_MEMBERS)
     }
 
-    /// Whether clients learn from the close code alone whether to connect again.
+    /// Whether clients know from the close code alone whether to reconnect.
     pub const fn goes_by_close_code(self) -> bool {
         self.capabilities.has(Capabilities::CLOSE_CODES)
     }
@@ -162,7 +162,7 @@ impl Watch {
 /// What makes subscribers of a stream a group: equal, they are told the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GroupKey {
-    /// How they are spoken to.
+    /// Codec of their clients.
     pub codec: Codec,
     /// What they want to know of presence.
     pub watch: Watch,

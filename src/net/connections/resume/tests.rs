@@ -15,7 +15,7 @@ use crate::config::Proxies;
 use crate::net::{ConnectionLimits, Heartbeat, Liveness, Settings, TokenName};
 use crate::node::Startup;
 use crate::outbound::{Outbox, Socket};
-use crate::protocol::action_cable::{self, Parameters, PingPrecision};
+use crate::protocol::{PingParameters, PingPrecision, action_cable};
 use crate::shard::{self, HistorySettings, Input, ResumeSettings};
 use crate::telemetry::Instruments;
 use crate::types::{Arrival, Grant, GroupKey, Limits, Rights, StreamCommand, Watch};
@@ -69,7 +69,7 @@ fn start() -> Arc<Context> {
         max_outbox: 1000,
         connection_limits: ConnectionLimits { connections: 1, per_address: None, per_second: None },
         sessions_ttl: MINUTE,
-        ping: Parameters { ping_interval: MINUTE, ping_precision: PingPrecision::Seconds },
+        ping: PingParameters { ping_interval: MINUTE, ping_precision: PingPrecision::Seconds },
     };
     let access = (Access::default(), TokenName::new("jid"), Proxies::default());
     Context::new((router, None), heartbeat, instruments, clock, tasks, settings, access)

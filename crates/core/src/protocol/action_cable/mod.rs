@@ -10,7 +10,7 @@ mod parameters;
 
 pub use decode::target;
 pub use encode::encode_presence_info;
-pub use parameters::{Parameters, PingPrecision, choose_subprotocol, token_in_subprotocols};
+pub use parameters::{choose_subprotocol, token_in_subprotocols};
 
 pub(super) use encode::{encode, encode_connection, encode_presence};
 

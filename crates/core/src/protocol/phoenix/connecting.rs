@@ -22,7 +22,7 @@ const SUBPROTOCOL: &str = "phoenix";
 /// A subprotocol that is none but carries a token.
 const TOKEN_SUBPROTOCOL: &str = "base64url.bearer.phx.";
 
-/// Finds in a handshake what the client asks for.
+/// Reads a handshake.
 pub(super) fn handshake(offer: &Offer<'_>) -> Result<HandshakeParams, BadOffer> {
     let version = parameter(offer.query, VERSION_PARAMETER);
     if version.is_none_or(|version| !version.starts_with("2.")) {
