@@ -215,9 +215,10 @@ impl Session {
     }
 
     /// Decides about a client's request. Take what [`Session::poll_action`] has afterwards.
+    #[inline] // the check is cheaper than a call of its own
     pub fn handle(&mut self, request: Request<'_>, limits: &Limits, streams: &Streams) -> Action {
-        if self.has_to_wait(&request, limits) {
-            return self.wait(request, limits);
+        if self.tickets.is_some() {
+            return self.handle_in_turn(request, limits, streams);
         }
         self.decide(request, limits, streams)
     }
@@ -262,19 +263,16 @@ impl Session {
                     let grant = Grant { rights, identity };
                     Ok(StreamCommand::Subscribe { join, history, grant, arrival })
                 };
+                if !self.may_ask(limits) {
+                    return self.forward(kind, &identifier, reference, subscribe);
+                }
                 let action = self.forward(kind, &identifier, reference, subscribe);
                 self.ask_first(action, reference, limits)
             }
-            ClientCommand::Unsubscribe { identifier } => {
-                let Some(at) = self.position(&identifier) else {
-                    return unknown(kind, &identifier, reference);
-                };
-                self.departed = self.departed.saturating_add(1);
-                let command = |_| Ok(StreamCommand::Unsubscribe);
-                let action = self.forward(kind, &identifier, reference, command);
-                self.take_out(at);
-                action
-            }
+            ClientCommand::Unsubscribe { identifier } => match self.take_out(&identifier) {
+                Some(held) => self.unsubscribe(held, reference),
+                None => unknown(kind, &identifier, reference),
+            },
             ClientCommand::Join { identifier, join } => {
                 self.join(&identifier, (join, StreamCommand::Join), reference, limits)
             }
@@ -334,7 +332,11 @@ impl Session {
             Ok(join) => command(join),
             Err(reason) => StreamCommand::RefusePresence(CommandKind::Join, reason),
         };
-        let action = self.forward(CommandKind::Join, identifier, reference, |_| Ok(command));
+        let command = |_| Ok(command);
+        if !self.may_ask(limits) {
+            return self.forward(CommandKind::Join, identifier, reference, command);
+        }
+        let action = self.forward(CommandKind::Join, identifier, reference, command);
         self.ask_first(action, reference, limits)
     }
 
@@ -457,13 +459,32 @@ impl Session {
             Ok(command) => command,
             Err(denied) => return refuse(kind, Some(identifier), reference, denied.into()),
         };
-        let (identifier, watch) = (held.identifier.clone(), held.watch);
-        let action = Action::Forward { stream: stream.clone(), identifier, watch, command };
-        let others = held.others(&action);
-        if !others.is_empty() {
+        let (stream, identifier, watch) = (stream.clone(), held.identifier.clone(), held.watch);
+        if !held.has_one_stream() {
+            let others = held.others(&stream, &command);
+            if !others.is_empty() {
+                self.tickets.get_or_insert_default().add(others);
+            }
+        }
+        Action::Forward { stream, identifier, watch, command }
+    }
+
+    /// Tells the streams of a subscription that it is over.
+    fn unsubscribe(&mut self, held: Subscription, reference: Option<&Arc<Reference>>) -> Action {
+        self.departed = self.departed.saturating_add(1);
+        let command = StreamCommand::Unsubscribe;
+        if !held.has_one_stream() {
+            let Some(first) = held.streams().next() else {
+                return unknown(CommandKind::Unsubscribe, held.identifier.as_str(), reference);
+            };
+            let others = held.others(first, &command);
             self.tickets.get_or_insert_default().add(others);
         }
-        action
+        let (identifier, watch) = (held.identifier.clone(), held.watch);
+        match held.into_first() {
+            Some(stream) => Action::Forward { stream, identifier, watch, command },
+            None => Action::Nothing(CommandKind::Unsubscribe),
+        }
     }
 
     fn refuse(&mut self, bad: BadCommand<'_>, reference: Option<&Arc<Reference>>) -> Action {
@@ -487,11 +508,12 @@ impl Session {
         self.subscriptions.iter().position(|held| held.digest == digest && is_it(held))
     }
 
-    fn take_out(&mut self, at: usize) {
-        self.subscriptions.swap_remove(at);
+    fn take_out(&mut self, identifier: &str) -> Option<Subscription> {
+        let held = self.subscriptions.swap_remove(self.position(identifier)?);
         if self.subscriptions.len() < self.subscriptions.capacity() / 4 {
             self.subscriptions.shrink_to_fit();
         }
+        Some(held)
     }
 
     fn held_mut(&mut self, identifier: &str) -> Option<&mut Subscription> {

@@ -62,6 +62,11 @@ impl Subscription {
         GroupKey { codec, watch: self.watch, identifier: self.identifier.clone() }
     }
 
+    /// Whether it leads to one stream, as a rule.
+    pub(super) fn has_one_stream(&self) -> bool {
+        matches!(self.streams, StreamNames::One(_))
+    }
+
     /// The streams it leads to.
     pub fn streams(&self) -> impl Iterator<Item = &StreamName> {
         let (one, many) = match &self.streams {
@@ -69,6 +74,14 @@ impl Subscription {
             StreamNames::Many(streams) => (&[][..], streams.as_slice()),
         };
         one.iter().chain(many.iter().map(|(stream, _)| stream))
+    }
+
+    /// The first of its streams.
+    pub(super) fn into_first(self) -> Option<StreamName> {
+        match self.streams {
+            StreamNames::One(stream) => Some(stream),
+            StreamNames::Many(streams) => streams.into_iter().next().map(|(stream, _)| stream),
+        }
     }
 
     /// Has it lead to a stream more.
@@ -93,31 +106,15 @@ impl Subscription {
     /// The stream that decides about a command and answers it: of several the first in which the client has
     /// the right it takes. One of them has its members, and one its whispers.
     pub(super) fn stream_for(&self, kind: CommandKind) -> Option<(&StreamName, Rights)> {
-        let streams = match &self.streams {
-            StreamNames::One(stream) => return Some((stream, self.rights)),
-            StreamNames::Many(streams) => streams,
-        };
-        let has_right = |rights: &Rights| match kind {
-            CommandKind::Whisper | CommandKind::Publish => rights.whisper,
-            CommandKind::Subscribe
-            | CommandKind::Join
-            | CommandKind::Leave
-            | CommandKind::Presence => rights.join,
-            CommandKind::Unsubscribe
-            | CommandKind::History
-            | CommandKind::Perform
-            | CommandKind::Ping
-            | CommandKind::Pong
-            | CommandKind::Unknown => true,
-        };
-        let found = streams.iter().find(|(_, rights)| has_right(rights)).or(streams.first());
-        found.map(|(stream, rights)| (stream, *rights))
+        match &self.streams {
+            StreamNames::One(stream) => Some((stream, self.rights)),
+            StreamNames::Many(streams) => stream_of_many(streams, kind),
+        }
     }
 
-    /// What its other streams are to do about a command that one of them answers.
-    pub(super) fn others(&self, action: &Action) -> Vec<Action> {
+    /// What its other streams are to do about a command that the first one answers.
+    pub(super) fn others(&self, first: &StreamName, command: &StreamCommand) -> Vec<Action> {
         let StreamNames::Many(streams) = &self.streams else { return Vec::new() };
-        let Action::Forward { stream: first, command, .. } = action else { return Vec::new() };
         let mut others = Vec::new();
         for (stream, rights) in streams.iter().filter(|(stream, _)| stream != first) {
             let commands = match command {
@@ -151,6 +148,26 @@ impl Subscription {
         }
         others
     }
+}
+
+fn stream_of_many(
+    streams: &[(StreamName, Rights)],
+    kind: CommandKind,
+) -> Option<(&StreamName, Rights)> {
+    let has_right = |rights: &Rights| match kind {
+        CommandKind::Whisper | CommandKind::Publish => rights.whisper,
+        CommandKind::Subscribe | CommandKind::Join | CommandKind::Leave | CommandKind::Presence => {
+            rights.join
+        }
+        CommandKind::Unsubscribe
+        | CommandKind::History
+        | CommandKind::Perform
+        | CommandKind::Ping
+        | CommandKind::Pong
+        | CommandKind::Unknown => true,
+    };
+    let found = streams.iter().find(|(_, rights)| has_right(rights)).or(streams.first());
+    found.map(|(stream, rights)| (stream, *rights))
 }
 
 /// Some bits of an identifier's hash, by which most others are told from it: a client may have given a

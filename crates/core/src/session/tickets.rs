@@ -177,21 +177,27 @@ impl Session {
         }
     }
 
-    /// Whether a request has to wait for what came before it.
-    pub(super) fn has_to_wait(&self, request: &Request<'_>, limits: &Limits) -> bool {
-        let Some(tickets) = &self.tickets else { return false };
-        let Some(identifier) = request.identifier() else { return false };
-        tickets.holds(identifier) || self.goes_alone(request, limits)
-    }
-
-    /// Lets a request wait.
-    pub(super) fn wait(&mut self, request: Request<'_>, limits: &Limits) -> Action {
+    /// Decides about a request, or lets it wait for what came before it.
+    pub(super) fn handle_in_turn(
+        &mut self,
+        request: Request<'_>,
+        limits: &Limits,
+        streams: &Streams,
+    ) -> Action {
         let goes_alone = self.goes_alone(&request, limits);
-        if let Some(tickets) = &mut self.tickets {
+        if let (Some(tickets), Some(identifier)) = (&mut self.tickets, request.identifier())
+            && (goes_alone || tickets.holds(identifier))
+        {
             tickets.is_barred |= goes_alone;
             tickets.wait(request.into_owned());
+            return Action::Wait;
         }
-        Action::Wait
+        self.decide(request, limits, streams)
+    }
+
+    /// Whether there may be something to ask about a join.
+    pub(super) fn may_ask(&self, limits: &Limits) -> bool {
+        self.asks || self.may_have_too_many(0, limits)
     }
 
     /// Asks first, if there is something to ask about what was decided.
@@ -202,11 +208,8 @@ impl Session {
         limits: &Limits,
     ) -> Action {
         let Some(question) = presence(&action) else { return action };
-        let goes_alone = self.may_have_too_many(0, limits);
         let Action::Forward { identifier, .. } = &action else { return action };
-        if !self.asks && !goes_alone {
-            return action;
-        }
+        let goes_alone = self.may_have_too_many(0, limits);
         let (identifier, due) = (identifier.clone(), (action, reference.cloned()));
         let tickets = self.tickets.get_or_insert_default();
         let held = Held { due, others: std::mem::take(&mut tickets.due) };
