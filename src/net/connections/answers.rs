@@ -1,4 +1,4 @@
-//! Who answers what a session asks.
+//! Answers to a session's questions.
 //!
 //! ```text
 //! Action::Ask { ticket, question } ─▶ Answers ─▶ the application, or the streams' shards
@@ -19,17 +19,17 @@ use crate::session::{Question, Ticket, Verdict};
 use crate::shard::{Input, SubscriberKey};
 use crate::types::{GroupKey, Reference, SessionId, StreamCommand};
 
-/// Something that waits for room in a shard.
+/// An input that waits for room in a shard's queue.
 pub(super) type Blocked = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 type Answer = Pin<Box<dyn Future<Output = (Ticket, Verdict)> + Send>>;
 
-/// The answers that are out.
+/// Answers under way.
 #[derive(Default)]
 pub(super) struct Answers(FuturesUnordered<Answer>);
 
 impl Answers {
-    /// Asks whoever knows.
+    /// Asks whoever can answer.
     pub(super) fn ask(&mut self, context: &Context, ticket: Ticket, question: Question) {
         self.0.push(match question {
             Question::Presence { stream, id } => {
@@ -52,18 +52,18 @@ impl Answers {
         });
     }
 
-    /// The next that comes; `None` if none is out.
+    /// The next answer; `None` if none is under way.
     pub(super) fn poll_next(&mut self, task: &mut Task<'_>) -> Poll<Option<(Ticket, Verdict)>> {
         self.0.poll_next_unpin(task)
     }
 
-    /// Likewise.
+    /// The next answer; `None` if none is under way.
     pub(super) async fn next(&mut self) -> Option<(Ticket, Verdict)> {
         self.0.next().await
     }
 }
 
-/// What a session forwards to a stream, for its shard.
+/// A forwarded command as the input of a shard.
 pub(super) fn input(
     session: SessionId,
     group: GroupKey,

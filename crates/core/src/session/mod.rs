@@ -1,12 +1,12 @@
-//! One connection's session: what it follows, and what it may do. Pure.
+//! One connection's session: its subscriptions, and what its client may do. Pure.
 //!
-//! A client's command comes in, an [`Action`] comes out: something for a stream's shard, or an
-//! answer that needs no stream. What a client is told about a subscription it holds always comes
-//! from the stream's shard, so that it stands in the stream's order.
+//! A client's command comes in, an [`Action`] comes out: a command for a stream's shard, or an answer
+//! that needs no stream. Answers about a subscription that exists always come from the stream's
+//! shard, so that they stand in the stream's order.
 //!
-//! What somebody else has to say first is a question with a [`Ticket`]: it goes out as an action,
-//! and its answer comes back as an input ([`Session::answer`]). Meanwhile the commands about that
-//! subscription wait here, in order; those about others don't ([`tickets`]).
+//! When a command depends on somebody else, a question with a [`Ticket`] goes out as an action, and the
+//! answer comes back as an input ([`Session::answer`]). Meanwhile commands about the same
+//! subscription wait in the session, in order; commands about others don't ([`tickets`]).
 
 mod refusals;
 mod subscription;
@@ -40,12 +40,12 @@ pub struct Session {
     /// See [`Session::called`].
     called: Option<PresenceId>,
     subscriptions: ThinVec<Subscription>,
-    /// The questions that are out, and what waits for their answers.
+    /// Questions without an answer yet, and what waits for the answers.
     tickets: Option<Box<Tickets>>,
-    /// How many commands that may take a record away aren't known to have been followed.
+    /// Number of commands that may remove a record and may not have been applied yet.
     departed: u32,
     names: Names,
-    /// Whether the application is asked who joins.
+    /// Whether joins depend on the application's data about the member.
     asks: bool,
     /// Whether it is confirmed again what it subscribes to again.
     repeat: Repeat,
@@ -56,11 +56,11 @@ pub struct Session {
 // Every connection has one.
 const _: () = assert!(size_of::<Session>() <= 72);
 
-/// Which names a client may go by: [`JoinsAs`] without the name it goes by.
+/// Presence ids that a client may use: [`JoinsAs`] without the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Names {
     Any,
-    /// That by which it is called alone.
+    /// Only [`Session::called`].
     One,
     None,
 }
@@ -95,15 +95,14 @@ pub enum Action {
         /// What to tell.
         message: ConnectionMessage,
     },
-    /// Have a question answered, by [`Session::answer`].
+    /// Get the answer to a question, and pass it to [`Session::answer`].
     Ask {
-        /// What the answer is for.
+        /// The question's ticket.
         ticket: Ticket,
-        /// What is asked.
+        /// The question.
         question: Question,
     },
-    /// Nothing yet: the command waits for an answer, and [`Session::poll_action`] gives what is to be
-    /// done about it.
+    /// Nothing yet: the command waits, and [`Session::poll_action`] gives its action later.
     Wait,
     /// Nothing: the command was its own purpose.
     Nothing(CommandKind),
@@ -127,7 +126,7 @@ impl Session {
         Self { repeat, ..self }
     }
 
-    /// The same session, which asks the application about who joins, or doesn't.
+    /// The same session, whose joins depend on the application's data about the member, or don't.
     #[must_use]
     pub fn asking(self, asks: bool) -> Self {
         Self { asks, ..self }
@@ -150,7 +149,7 @@ impl Session {
         }
     }
 
-    /// Gives a session from before a subscription back, or a stream more of one.
+    /// Restores a subscription of an earlier session, or one more stream of a subscription.
     pub fn restore(
         &mut self,
         identifier: Identifier,
@@ -179,7 +178,7 @@ impl Session {
         &self.subscriptions
     }
 
-    /// The streams it follows, each with the subscription that leads to it.
+    /// Streams of all subscriptions, each with its subscription.
     pub fn streams(&self) -> impl Iterator<Item = (&Subscription, &StreamName)> {
         let subscriptions = self.subscriptions.iter();
         subscriptions.flat_map(|held| held.streams().map(move |stream| (held, stream)))
@@ -214,7 +213,7 @@ impl Session {
         self.exceeded.take()
     }
 
-    /// Decides about a client's request. Take what [`Session::poll_action`] has afterwards.
+    /// Decides about a client's request. Drain [`Session::poll_action`] afterwards.
     #[inline] // the check is cheaper than a call of its own
     pub fn handle(&mut self, request: Request<'_>, limits: &Limits, streams: &Streams) -> Action {
         if self.tickets.is_some() {
@@ -320,7 +319,7 @@ impl Session {
         }
     }
 
-    /// Passes a join on, or an update, if the client may join so.
+    /// Forwards a join or an update that the client may make.
     fn join(
         &mut self,
         identifier: &str,
@@ -469,7 +468,7 @@ impl Session {
         Action::Forward { stream, identifier, watch, command }
     }
 
-    /// Tells the streams of a subscription that it is over.
+    /// Ends a subscription in its streams.
     fn unsubscribe(&mut self, held: Subscription, reference: Option<&Arc<Reference>>) -> Action {
         self.departed = self.departed.saturating_add(1);
         let command = StreamCommand::Unsubscribe;

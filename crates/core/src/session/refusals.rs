@@ -1,4 +1,4 @@
-//! What a session refuses, and how it says so.
+//! Refusals of commands, each in the form that its client expects.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::types::{
 
 pub(super) const NO_SUBSCRIPTION: &str = "there is no such subscription";
 
-/// Refuses a command because the client sends more than it may: at once, not in its stream's turn.
+/// Refuses a command that exceeds the rate limit, at once rather than in its stream's order.
 ///
-/// A subscription is not rejected, as that would be for good: without an answer that they know,
-/// stock clients ask again after a while.
+/// A subscription is not rejected, as clients take that as final: stock clients repeat a subscribe that
+/// has no answer.
 pub fn refuse_excess(head: &Head<'_>) -> Action {
     let reason = "too many commands: send fewer, or wait";
     if head.kind == CommandKind::Subscribe && head.reference.is_none() {
@@ -24,7 +24,7 @@ pub fn refuse_excess(head: &Head<'_>) -> Action {
     refuse(head.kind, head.identifier.as_deref(), head.reference.as_ref(), reason.into())
 }
 
-/// What becomes of a command about a subscription that the session doesn't hold.
+/// Refuses a command about an unknown subscription.
 pub(super) fn unknown(
     kind: CommandKind,
     identifier: &str,
@@ -43,7 +43,7 @@ pub(super) fn unknown(
     }
 }
 
-/// What becomes of a command about a subscription that leads to no stream.
+/// Answers a command about a subscription without streams.
 pub(super) fn nowhere(
     kind: CommandKind,
     identifier: &str,
@@ -71,7 +71,7 @@ pub(super) fn nowhere(
     }
 }
 
-/// The refusal that fits a command: the one its client waits for, where there is one.
+/// The refusal that the client of a command expects, where there is one.
 pub(super) fn refuse(
     kind: CommandKind,
     identifier: Option<&str>,
@@ -104,12 +104,12 @@ pub(super) fn error(kind: CommandKind, reason: impl Into<Cow<'static, str>>) -> 
     Action::Answer { kind, message: ConnectionMessage::Error { command: kind, reason } }
 }
 
-/// Whether a subscription's client may speak to the others.
+/// Checks the right to whisper and publish.
 pub(super) const fn may_speak(rights: Rights) -> Result<(), &'static str> {
     if rights.whisper { Ok(()) } else { Err("this subscription may not whisper") }
 }
 
-/// Whether an id and an info are such as may be; if not, what is wrong, and for which limit.
+/// Checks a presence id and info. The error is the limit exceeded, if one is, and the reason.
 pub fn check_presence(
     join: &Join,
     limits: &Limits,
@@ -123,7 +123,7 @@ pub fn check_presence(
     Ok(())
 }
 
-/// Whether an id is one that may be, likewise.
+/// Checks a presence id.
 pub(super) fn check_id(
     id: &PresenceId,
     limits: &Limits,

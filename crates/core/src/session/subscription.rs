@@ -14,22 +14,23 @@ use crate::types::{
     StreamName, Watch,
 };
 
-/// What leads from a session and an identifier to streams: to one as a rule, to any number where that is a
-/// channel of the application's.
+/// A session's subscription: its identifier, and the streams it leads to. That is one stream; a channel of
+/// the application can lead to any number.
 #[derive(Debug)]
 pub struct Subscription {
     /// The client's key for it.
     pub identifier: Identifier,
-    /// What it is told about presence.
+    /// Which presence messages it gets.
     pub watch: Watch,
     streams: StreamNames,
-    /// By what the client knows it, where following the stream again is another one.
+    /// The client's reference, in protocols where subscribing again makes another subscription.
     pub(super) reference: Option<Arc<Reference>>,
-    /// In its stream, if that is one.
+    /// Rights in the stream, if there is one stream.
     rights: Rights,
-    /// Its client has asked to join through it. Whether it is present its stream knows.
+    /// The client has asked to join through it and not to leave since. Only the stream knows whether it has a
+    /// record.
     pub(super) has_asked: bool,
-    /// Of its identifier: see [`digest`].
+    /// [`digest`] of the identifier.
     pub(super) digest: u16,
 }
 
@@ -40,7 +41,7 @@ const _: () = assert!(size_of::<Subscription>() <= 48);
 #[derive(Debug)]
 enum StreamNames {
     One(StreamName),
-    /// None, or several, each with the rights there.
+    /// Any number, each with the rights in it.
     Many(ThinVec<(StreamName, Rights)>),
 }
 
@@ -57,17 +58,17 @@ impl Subscription {
         Self { identifier, watch, streams, reference: None, rights, has_asked: false, digest }
     }
 
-    /// Which group of its streams' subscribers it belongs to.
+    /// Its group among the subscribers of a stream.
     pub fn group(&self, codec: Codec) -> GroupKey {
         GroupKey { codec, watch: self.watch, identifier: self.identifier.clone() }
     }
 
-    /// Whether it leads to one stream, as a rule.
+    /// Whether it is of the usual kind, with one stream.
     pub(super) fn has_one_stream(&self) -> bool {
         matches!(self.streams, StreamNames::One(_))
     }
 
-    /// The streams it leads to.
+    /// Its streams.
     pub fn streams(&self) -> impl Iterator<Item = &StreamName> {
         let (one, many) = match &self.streams {
             StreamNames::One(stream) => (slice::from_ref(stream), &[][..]),
@@ -76,7 +77,7 @@ impl Subscription {
         one.iter().chain(many.iter().map(|(stream, _)| stream))
     }
 
-    /// The first of its streams.
+    /// Its first stream.
     pub(super) fn into_first(self) -> Option<StreamName> {
         match self.streams {
             StreamNames::One(stream) => Some(stream),
@@ -84,7 +85,7 @@ impl Subscription {
         }
     }
 
-    /// Has it lead to a stream more.
+    /// Adds a stream.
     pub(super) fn add(&mut self, stream: StreamName, rights: Rights) {
         if self.streams().any(|held| *held == stream) {
             return;
@@ -98,13 +99,13 @@ impl Subscription {
         }
     }
 
-    /// Whether it gives the right to join.
+    /// Whether the client may join in one of its streams.
     pub(super) fn may_join(&self) -> bool {
         self.stream_for(CommandKind::Join).is_some_and(|(_, rights)| rights.join)
     }
 
-    /// The stream that decides about a command and answers it: of several the first in which the client has
-    /// the right it takes. One of them has its members, and one its whispers.
+    /// The stream that gets a command and answers it. Of several, that is the first in which the client has
+    /// the right for it: rights say which stream has the members, and which the whispers.
     pub(super) fn stream_for(&self, kind: CommandKind) -> Option<(&StreamName, Rights)> {
         match &self.streams {
             StreamNames::One(stream) => Some((stream, self.rights)),
@@ -112,7 +113,7 @@ impl Subscription {
         }
     }
 
-    /// What its other streams are to do about a command that the first one answers.
+    /// Actions for the other streams about a command that `first` answers.
     pub(super) fn others(&self, first: &StreamName, command: &StreamCommand) -> Vec<Action> {
         let StreamNames::Many(streams) = &self.streams else { return Vec::new() };
         let mut others = Vec::new();
@@ -170,8 +171,8 @@ fn stream_of_many(
     found.map(|(stream, rights)| (stream, *rights))
 }
 
-/// Some bits of an identifier's hash, by which most others are told from it: a client may have given a
-/// thousand long ones that differ at their end. No client knows how they come about.
+/// Some bits of an identifier's hash, to tell most identifiers apart cheaply: a client may have a thousand
+/// long ones that differ at their end. The hash is seeded, so clients can't predict it.
 #[expect(clippy::cast_possible_truncation, reason = "any bits of a hash are as good")]
 pub(super) fn digest(identifier: &str) -> u16 {
     static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);

@@ -1,17 +1,17 @@
-//! The questions a session has out, and what waits for their answers.
+//! Questions of a session without an answer yet, and the commands that wait for the answers.
 //!
 //! ```text
-//! handle ─ it needs an answer ─▶ Action::Ask { ticket, question }; what was decided is held in the line
-//!   │                                                               of its subscription
-//!   └─ about a subscription with a line ─▶ Action::Wait; it waits there, undecided
+//! handle ─ depends on an answer ─▶ Action::Ask { ticket, question }; the action is held in the line of
+//!   │                                                              its subscription
+//!   └─ about a subscription with a line ─▶ Action::Wait; the request waits there, undecided
 //!
-//! answer(ticket, verdict) ─▶ what was held is due ─▶ poll_action: that, then what waits behind it
+//! answer(ticket, verdict) ─▶ the held action is due ─▶ poll_action: that, then the requests behind it
 //! ```
 //!
-//! The order within a subscription is that of its commands. Others aren't held up, with one exception:
-//! a join that its stream may refuse because the client has too many records goes *alone*. It waits
-//! until all that came before it has been followed, and what comes after it until it has been itself: which
-//! join is refused must not depend on which shard, or which answer, is quicker.
+//! Commands of one subscription keep their order; those of others don't wait. One exception: a join that
+//! its stream may refuse because the client has too many records goes *alone*. It waits until all
+//! earlier commands have been applied, and later ones wait until it has been: which join is refused
+//! must not depend on the speed of a shard or of an answer.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,76 +22,76 @@ use crate::types::{
     ClientCommand, Extra, Identifier, Limits, PresenceId, Reference, Request, StreamName,
 };
 
-/// How many questions about subscriptions a session may have out before nothing more should be read.
+/// Number of subscriptions waiting for an answer from which on no more commands should be read.
 const MAX_OUT: usize = 32;
 
-/// How many commands may wait for answers before that.
+/// The same for waiting commands.
 const MAX_WAITING: usize = 128;
 
-/// How many bytes of identifiers and payloads they may have before that.
+/// The same for their texts, in bytes.
 const MAX_WAITING_BYTES: usize = 64 * 1024;
 
-/// A question that is out, by which its answer finds what waits for it.
+/// Number of a question, by which its answer finds what waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u32);
 
-/// What a session asks before it goes on with a command.
+/// A question that a command depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// What does the application say of somebody who joins?
+    /// The application's data about a joining member.
     Presence {
-        /// The stream they join.
+        /// The stream.
         stream: StreamName,
-        /// Who.
+        /// The member.
         id: PresenceId,
     },
-    /// Have the streams followed all that was forwarded so far? Answer when they have.
+    /// Whether the shards have applied all actions forwarded so far; to be answered once they have.
     Followed,
 }
 
 /// The answer to a [`Question`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// To [`Question::Presence`]; nothing if the application says nothing, or can't be asked.
+    /// To [`Question::Presence`]; `None` without data, or without an answer in time.
     Presence(Extra),
-    /// To [`Question::Followed`]: they have.
+    /// To [`Question::Followed`].
     Followed,
 }
 
-/// What is to be done, and by what the client knows the answer, if by anything.
+/// An action, and the reference of the request it answers.
 type Due = (Action, Option<Arc<Reference>>);
 
-/// What waits for an answer, and what other streams of the subscription are to do with it.
+/// An action that waits for an answer, with those for other streams of the same subscription.
 #[derive(Debug)]
 struct Held {
     due: Due,
     others: VecDeque<Due>,
 }
 
-/// What waits for answers. There is none where nothing does.
+/// Everything that waits for answers; allocated only while something does.
 #[derive(Debug, Default)]
 pub(super) struct Tickets {
-    /// How many tickets there have been.
+    /// Number of the last ticket.
     given: u32,
-    /// How many requests have waited.
+    /// Number of the last request that had to wait.
     waited: u64,
     lines: Vec<Line>,
-    /// What has its answer.
+    /// Actions that wait for nothing any more.
     due: VecDeque<Due>,
     alone: Option<Alone>,
-    /// A join waits to go alone, and what came after it for that.
+    /// A join waits to go alone; later requests wait for it.
     is_barred: bool,
     waiting: usize,
     waiting_bytes: usize,
 }
 
-/// The commands of one subscription.
+/// One subscription that waits, and its later requests.
 #[derive(Debug)]
 struct Line {
     identifier: Identifier,
-    /// What goes on when a ticket's answer is there.
+    /// The action that waits for the ticket's answer.
     held: Option<(Ticket, Held)>,
-    /// Each with its place among those of all lines.
+    /// Each with its number, in order of arrival over all lines.
     waiting: VecDeque<(u64, Request<'static>)>,
 }
 
@@ -99,24 +99,24 @@ struct Line {
 #[derive(Debug)]
 struct Alone {
     next: Step,
-    /// The question that is out, if one is.
+    /// The ticket of the question without an answer yet.
     ticket: Option<Ticket>,
     join: Held,
 }
 
-/// What is to be done next about a join that goes alone.
+/// The next step of a join that goes alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// Wait until what came before it has been followed.
+    /// Wait until all earlier commands have been applied.
     FollowBefore,
     AskPresence,
     Forward,
-    /// Wait until it has been followed itself.
+    /// Wait until the join has been applied.
     FollowIt,
 }
 
 impl Session {
-    /// Takes the answer to a question. Take what [`Session::poll_action`] has afterwards.
+    /// Takes the answer to a question. Drain [`Session::poll_action`] afterwards.
     pub fn answer(&mut self, ticket: Ticket, verdict: Verdict) {
         let Some(tickets) = self.tickets.as_deref_mut() else { return };
         if let Some(alone) = tickets.alone.as_mut().filter(|it| it.ticket == Some(ticket)) {
@@ -136,7 +136,7 @@ impl Session {
         }
     }
 
-    /// What is to be done next, in order: what has its answer, and what waited behind that.
+    /// The next due action, if any.
     pub fn poll_action(&mut self, limits: &Limits, streams: &Streams) -> Option<Due> {
         let tickets = self.tickets.as_deref_mut()?;
         if let Some(due) = tickets.due.pop_front() {
@@ -155,17 +155,17 @@ impl Session {
         Some((self.decide(request, limits, streams), reference))
     }
 
-    /// Whether something waits for an answer.
+    /// Whether anything waits for an answer.
     pub fn is_asking(&self) -> bool {
         self.tickets.is_some()
     }
 
-    /// Whether so much waits that no more of the client's commands should be read.
+    /// Whether so much waits that no more commands should be read.
     pub fn is_full(&self) -> bool {
         self.tickets.as_ref().is_some_and(|tickets| tickets.is_full())
     }
 
-    /// Waits for no answer any more, and goes on as if there had been nothing in those that are out.
+    /// Stops asking: questions without an answer yet count as answered with nothing.
     pub fn stop_asking(&mut self) {
         self.asks = false;
         let Some(tickets) = self.tickets.as_deref_mut() else { return };
@@ -177,7 +177,7 @@ impl Session {
         }
     }
 
-    /// Decides about a request, or lets it wait for what came before it.
+    /// Decides about a request, or lets it wait for earlier ones.
     pub(super) fn handle_in_turn(
         &mut self,
         request: Request<'_>,
@@ -195,12 +195,12 @@ impl Session {
         self.decide(request, limits, streams)
     }
 
-    /// Whether there may be something to ask about a join.
+    /// Whether a join may depend on an answer.
     pub(super) fn may_ask(&self, limits: &Limits) -> bool {
         self.asks || self.may_have_too_many(0, limits)
     }
 
-    /// Asks first, if there is something to ask about what was decided.
+    /// Holds a join back and asks about it. Other actions are returned as they are.
     pub(super) fn ask_first(
         &mut self,
         action: Action,
@@ -222,7 +222,7 @@ impl Session {
         Action::Ask { ticket, question }
     }
 
-    /// Whether a request is a join that its stream may refuse for the number of records.
+    /// Whether a request is a join that may exceed the limit of records.
     fn goes_alone(&self, request: &Request<'_>, limits: &Limits) -> bool {
         match &request.command {
             Ok(ClientCommand::Subscribe { identifier, join: Some(Ok(_)), .. }) => {
@@ -236,8 +236,8 @@ impl Session {
         }
     }
 
-    /// Whether the client may have more records than it may, with so many subscriptions more: each has
-    /// one at most, and each that isn't known to have gone may have one still.
+    /// Whether the client's records may exceed the limit, with `more` new subscriptions. A subscription has
+    /// at most one record, and so has one whose end may not have been applied yet.
     fn may_have_too_many(&self, more: usize, limits: &Limits) -> bool {
         let subscriptions = self.subscriptions.len() + more;
         subscriptions.saturating_add(self.departed as usize) > limits.records
@@ -264,7 +264,7 @@ impl Session {
 }
 
 impl Tickets {
-    /// Adds what other streams of a subscription are to do about a command that one of them answers.
+    /// Adds actions for other streams of the same subscription.
     pub(super) fn add(&mut self, others: Vec<Action>) {
         self.due.extend(others.into_iter().map(|action| (action, None)));
     }
@@ -308,8 +308,8 @@ impl Tickets {
         line.held.take().map(|(_, held)| held)
     }
 
-    /// Takes out the first that has to wait no longer. One that goes alone has to as long as an answer
-    /// is out, and what came after it has to as long as it does.
+    /// Removes the first request that needn't wait any longer. A join that goes alone waits for all
+    /// earlier answers, and later requests wait for it.
     fn release(&mut self, goes_alone: impl Fn(&Request<'_>) -> bool) -> Option<Request<'static>> {
         self.lines.retain(|line| line.held.is_some() || !line.waiting.is_empty());
         let waiting = self.lines.iter().flat_map(|line| &line.waiting);
@@ -342,14 +342,14 @@ impl Tickets {
     }
 }
 
-/// What is to be asked about who joins by an action, if somebody does.
+/// The question about the member that joins by an action, if one does.
 fn presence(action: &Action) -> Option<Question> {
     let Action::Forward { stream, command, .. } = action else { return None };
     let join = command.join()?;
     Some(Question::Presence { stream: stream.clone(), id: join.id.clone() })
 }
 
-/// Adds what an answer says to what waited for it.
+/// Completes an action with the answer it waited for.
 fn fill((action, _): &mut Due, verdict: Verdict) {
     if let (Action::Forward { command, .. }, Verdict::Presence(extra)) = (action, verdict)
         && let Some(join) = command.join_mut()
