@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Shard, is_roomy};
+use super::Shard;
 use crate::log::{Change, Due, Entry, Origin, Position, Subscription, Void};
 use crate::shard::delivery::Destination;
 use crate::shard::timers;
@@ -69,7 +69,10 @@ impl<R: Destination> Shard<R> {
             entries.push(entry);
         }
         let mut effects = std::mem::take(&mut self.effects);
-        for effect in effects.drain(..) {
+        if effects.len() > 1 {
+            effects.reverse(); // to be taken from the end
+        }
+        while let Some(effect) = effects.pop() {
             self.feed(index, (position, at), effect, since);
         }
         self.effects = effects;
@@ -139,8 +142,8 @@ impl<R: Destination> Shard<R> {
             }
             Effect::Stays { record } => self.timers.cancel_record(index, record),
             Effect::Taken { by } => self.taken(index, &by),
-            Effect::Parked { by } => self.await_lapse(index, by, since),
-            Effect::Unparked { by } => self.cancel_lapse(index, &by),
+            Effect::Parked { by } => self.await_lapse(index, &by, since),
+            Effect::Unparked { timer } => self.timers.cancel(timer),
             Effect::Noted { id, event } => self.note(index, position, &id, event),
         }
     }
@@ -208,8 +211,10 @@ impl<R: Destination> Shard<R> {
         for record in stream.state.presence().keys() {
             self.timers.cancel_record(index, record);
         }
-        for deadline in std::mem::take(&mut stream.parked).into_values() {
-            self.timers.cancel(deadline);
+        for (_, held) in stream.state.subscriptions().iter() {
+            if let Some(timer) = held.timer {
+                self.timers.cancel(timer);
+            }
         }
     }
 
@@ -265,22 +270,11 @@ impl<R: Destination> Shard<R> {
     }
 
     /// Lets a parked subscription lapse when its time is over.
-    fn await_lapse(&mut self, index: u32, by: Subscription, since: Instant) {
+    fn await_lapse(&mut self, index: u32, by: &Subscription, since: Instant) {
         let due = timers::Due::Parked { stream: index, by: Box::new(by.clone()) };
-        let deadline = self.timers.add(since + self.settings.resume.ttl, due);
-        let stream = self.streams.live_mut(index);
-        if let Some(before) = stream.parked.insert(by, deadline) {
+        let timer = self.timers.add(since + self.settings.resume.ttl, due);
+        if let Some(before) = self.streams.live_mut(index).state.lapses(by, timer) {
             self.timers.cancel(before);
-        }
-    }
-
-    fn cancel_lapse(&mut self, index: u32, by: &Subscription) {
-        let stream = self.streams.live_mut(index);
-        if let Some(deadline) = stream.parked.remove(by) {
-            self.timers.cancel(deadline);
-        }
-        if is_roomy(stream.parked.len(), stream.parked.capacity()) {
-            stream.parked.shrink_to(2 * stream.parked.len());
         }
     }
 

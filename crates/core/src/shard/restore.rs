@@ -74,7 +74,7 @@ impl<R: Destination> Shard<R> {
     pub fn resumable(&self) -> impl Iterator<Item = (&StreamName, SubscriberKey, Grant)> {
         self.streams.iter().flat_map(|stream| {
             stream.state.subscriptions().iter().filter_map(|(by, held)| {
-                let (grant, _) = held.grant.zip(held.known)?;
+                let (grant, _) = held.grant.as_deref().copied().zip(held.known)?;
                 let (codec, watch) = (held.codec, held.watch);
                 let group = GroupKey { codec, watch, identifier: by.identifier.clone() };
                 Some((&stream.name, SubscriberKey { session: by.session, group }, grant))

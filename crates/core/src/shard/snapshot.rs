@@ -35,7 +35,7 @@ impl<R: Destination> Shard<R> {
         }
         for (by, held) in state.subscriptions().iter() {
             let (by, codec, watch, grant, known) =
-                (by.clone(), held.codec, held.watch, held.grant, held.known);
+                (by.clone(), held.codec, held.watch, held.grant.as_deref().copied(), held.known);
             add(newest, Change::Resumable { by, codec, watch, grant, known });
         }
         for (position, id, event) in journal.entries() {

@@ -1,7 +1,6 @@
 //! A stream as a node has it: its state, what is kept of it, its subscribers, and what has been said and
 //! not yet been sent to all of them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,7 +11,7 @@ use super::deadlines::Deadline;
 use super::delivery::FanOut;
 use super::member_lists::{pause_behind, repeat_to};
 use super::window::Window;
-use crate::log::{Known, Position, Subscription};
+use crate::log::{Known, Position};
 use crate::stream::{Head, History, Journal, State, Ticks};
 use crate::types::{
     GroupKey, IdList, Listed, MemberChange, MemberEvent, Offset, ServerMessage, SessionId,
@@ -24,8 +23,6 @@ pub(super) struct Stream<R> {
     pub(super) name: StreamName,
     pub(super) state: State,
     pub(super) groups: Groups<R>,
-    /// When its parked subscriptions lapse.
-    pub(super) parked: HashMap<Subscription, Deadline, RandomState>,
     pub(super) journal: Journal,
     /// When the journal is looked at, to give back what nobody can need any more.
     pub(super) journal_due: Option<Deadline>,
@@ -177,7 +174,6 @@ impl<R: Clone> Stream<R> {
             name,
             state: State::default(),
             groups: Groups::default(),
-            parked: HashMap::default(),
             journal: Journal::default(),
             journal_due: None,
             history,

@@ -60,16 +60,19 @@ impl<R> Streams<R> {
     }
 
     /// A stream, if it is still here.
+    #[inline]
     pub(super) fn get(&self, number: u32) -> Option<&Stream<R>> {
         self.all.get(number as usize)
     }
 
     /// The same, to be changed.
+    #[inline]
     pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Stream<R>> {
         self.all.get_mut(number as usize)
     }
 
     /// A stream that is here.
+    #[inline]
     pub(super) fn live(&self, number: u32) -> &Stream<R> {
         match self.get(number) {
             Some(stream) => stream,
@@ -78,6 +81,7 @@ impl<R> Streams<R> {
     }
 
     /// The same, to be changed.
+    #[inline]
     pub(super) fn live_mut(&mut self, number: u32) -> &mut Stream<R> {
         match self.get_mut(number) {
             Some(stream) => stream,

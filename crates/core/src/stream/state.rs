@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::presence::{Joining, PresenceSet, RecordKey, mix};
-use super::subscriptions::{Held, Subscriptions};
+use super::subscriptions::{Held, Subscriptions, Timer};
 use crate::log::{Change, Due, Entry, Known, LogId, Owner, Parking, Position, Subscription, Void};
 use crate::types::{
     Epoch, Extra, Join, JoinCause, Labels, LeaveCause, MemberEvent, Offset, PresenceChange,
@@ -80,8 +80,8 @@ pub(crate) enum Effect {
     Taken { by: Subscription },
     /// A subscription waits to be resumed.
     Parked { by: Subscription },
-    /// A subscription waits no longer.
-    Unparked { by: Subscription },
+    /// A subscription that was to lapse then waits no longer.
+    Unparked { timer: Timer },
     /// Something became of a member, as it was told elsewhere.
     Noted { id: PresenceId, event: MemberEvent },
 }
@@ -126,6 +126,12 @@ impl State {
     /// Notes when a member arrived, by this node's count: no part of what nodes agree on.
     pub(crate) fn arrived(&mut self, id: &PresenceId, tick: u32) {
         self.presence.arrived(id, tick);
+    }
+
+    /// Notes when a parked subscription lapses, by this node's clock: no part of what nodes agree on. Gives
+    /// when it did before.
+    pub(crate) fn lapses(&mut self, by: &Subscription, timer: Timer) -> Option<Timer> {
+        self.subscriptions.get_mut(by)?.timer.replace(timer)
     }
 
     /// What the client of a parked subscription knew.
@@ -293,7 +299,7 @@ impl State {
             }
             Change::Expired { .. } => self.remove(concerned, LeaveCause::Expired, log, effects),
             Change::Subscribed { by, codec, watch, grant } => {
-                let held = Held { codec: *codec, watch: *watch, grant: Some(*grant), known: None };
+                let held = Held::of((*codec, *watch), Some(Box::new(*grant)), None);
                 self.hold(by.clone(), held, effects);
             }
             Change::Unsubscribed { by } => {
@@ -329,8 +335,8 @@ impl State {
                 effects.extend(due.map(|due| Effect::Runs { record, due, ttl: None }));
             }
             Change::Resumable { by, codec, watch, grant, known } => {
-                let (codec, watch, grant, known) = (*codec, *watch, *grant, *known);
-                self.hold(by.clone(), Held { codec, watch, grant, known }, effects);
+                let held = Held::of((*codec, *watch), grant.map(Box::new), *known);
+                self.hold(by.clone(), held, effects);
             }
             Change::Noted { id, event } => {
                 effects.push(Effect::Noted { id: id.clone(), event: *event });
@@ -391,8 +397,8 @@ impl State {
 
     fn park(&mut self, by: &Subscription, parking: Parking, effects: &mut Vec<Effect>) {
         let Parking { codec, watch, known } = parking;
-        let grant = self.subscriptions.get(by).and_then(|held| held.grant);
-        self.hold(by.clone(), Held { codec, watch, grant, known: Some(known) }, effects);
+        let grant = self.subscriptions.get(by).and_then(|held| held.grant.clone());
+        self.hold(by.clone(), Held::of((codec, watch), grant, Some(known)), effects);
     }
 
     /// Notes what is known of a subscription, in place of what was.
@@ -420,7 +426,7 @@ impl State {
         let held = self.subscriptions.remove(by)?;
         if let Some(known) = held.known {
             self.uncount_parked(by, known);
-            effects.push(Effect::Unparked { by: by.clone() });
+            effects.extend(held.timer.map(|timer| Effect::Unparked { timer }));
         }
         Some(held)
     }
@@ -442,7 +448,7 @@ impl State {
         }
         // what isn't kept beyond the process needn't be known while it is connected
         if let Some(held) = held.filter(|held| held.grant.is_some()) {
-            self.hold(to, Held { known: None, ..held }, effects);
+            self.hold(to, Held { known: None, timer: None, ..held }, effects);
         }
     }
 
@@ -456,12 +462,12 @@ impl State {
         for (by, held) in self.subscriptions.take() {
             if let Some(known) = held.known {
                 self.uncount_parked(&by, known);
-                effects.push(Effect::Unparked { by: by.clone() });
+                effects.extend(held.timer.map(|timer| Effect::Unparked { timer }));
             }
             if resumable {
                 let Held { codec, watch, grant, .. } = held;
-                let known = Some(Known::NOTHING);
-                self.hold(by, Held { codec, watch, grant, known }, effects);
+                let held = Held::of((codec, watch), grant, Some(Known::NOTHING));
+                self.hold(by, held, effects);
             }
         }
         for record in self.presence.until_before(unix) {

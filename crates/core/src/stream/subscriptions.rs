@@ -1,6 +1,7 @@
 //! The subscriptions of a stream that can be resumed.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use foldhash::fast::RandomState;
 
@@ -13,14 +14,29 @@ use crate::types::{Codec, Grant, Watch};
 pub(crate) struct Subscriptions(HashMap<Subscription, Held, RandomState>);
 
 /// What is known of a subscription.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) codec: Codec,
     pub(crate) watch: Watch,
     /// What it was given, where that is kept beyond the process.
-    pub(crate) grant: Option<Grant>,
+    pub(crate) grant: Option<Box<Grant>>,
     /// What its client knew, once its connection has ended: it is parked.
     pub(crate) known: Option<Known>,
+    /// When it lapses by this node's clock: no part of what nodes agree on.
+    pub(crate) timer: Option<Timer>,
+}
+
+/// A time, and what tells it from others at the same time.
+pub(crate) type Timer = (Instant, u64);
+
+impl Held {
+    pub(super) fn of(
+        (codec, watch): (Codec, Watch),
+        grant: Option<Box<Grant>>,
+        known: Option<Known>,
+    ) -> Self {
+        Self { codec, watch, grant, known, timer: None }
+    }
 }
 
 impl Subscriptions {
@@ -34,6 +50,10 @@ impl Subscriptions {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Subscription, &Held)> {
         self.0.iter()
+    }
+
+    pub(super) fn get_mut(&mut self, by: &Subscription) -> Option<&mut Held> {
+        self.0.get_mut(by)
     }
 
     pub(super) fn insert(&mut self, by: Subscription, held: Held) {
