@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::log::{Change, Due, Entry, Known, LogId, Owner, Position};
+use broker::log::{Change, Due, Entry, Known, LogId, Origin, Owner, Position};
 use broker::protocol::{action_cable, phoenix};
 use broker::shard::{
     End, GroupKey, HistorySettings, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey,
@@ -61,6 +61,12 @@ enum Step {
         client: usize,
     },
     Pass(u64),
+    /// All connections are gone, as far as the log says.
+    Restart {
+        stream: usize,
+        has_ttl: bool,
+        resumable: bool,
+    },
     /// An entry of before comes again.
     Again(prop::sample::Index),
 }
@@ -97,6 +103,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(client, resumable)| Step::End { client, resumable }),
         2 => (0..CLIENTS).prop_map(|client| Step::Resume { client }),
         3 => prop::sample::select(vec![50, 300, 1000]).prop_map(Step::Pass),
+        1 => (stream(), any::<bool>(), any::<bool>())
+            .prop_map(|(stream, has_ttl, resumable)| Step::Restart { stream, has_ttl, resumable }),
         3 => any::<prop::sample::Index>().prop_map(Step::Again),
     ];
     prop::collection::vec(step, 0..120)
@@ -180,31 +188,36 @@ impl Leader {
                 self.now += Duration::from_millis(*milliseconds);
                 self.shard.handle_timeout(self.now);
             }
+            Step::Restart { stream: number, has_ttl, resumable } => {
+                let ttl = SETTINGS.presence_ttl * u32::from(*has_ttl);
+                self.insert(*number, Change::Restarted { ttl, resumable: *resumable });
+            }
             Step::Again(which) => {
                 if !self.log.is_empty() {
-                    let mut again = which.get(&self.log).clone();
-                    again.position = Position(self.log.last().unwrap().position.0 + 1);
-                    let room = again.position.0 % APART != 0;
-                    if room {
-                        self.log.push(again);
-                    }
+                    let Entry { stream: name, change, .. } = which.get(&self.log).clone();
+                    let number = (0..STREAMS).find(|number| stream(*number) == name).unwrap();
+                    self.insert(number, change);
                 }
             }
+        }
+    }
+
+    /// Puts an entry of nobody's into the log, if there is room behind the last.
+    fn insert(&mut self, number: usize, change: Change) {
+        self.collect();
+        let position = Position(self.log.last().map_or(1, |last| last.position.0 + 1));
+        if position.0 % APART != 0 {
+            let (stream, origin) = (stream(number), Origin::default());
+            self.log.push(Entry { position, at: 1_000_000, origin, stream, change });
         }
     }
 
     /// What lasts is in the entries that are kept; of what is only said, the log hears here.
     fn said(&mut self, client: usize, number: usize, what: What) {
         if let What::Whisper { members_only: false } = what {
-            self.collect();
-            let position = Position(self.log.last().map_or(1, |last| last.position.0 + 1));
-            if !position.0.is_multiple_of(APART) {
-                let from = SessionId::from_bits(self.sessions[client].0);
-                let whisper = Whisper { event: None, data: "1".into() };
-                let change = Change::Whispered { whisper, from, author: None };
-                let (stream, origin) = (stream(number), broker::log::Origin::default());
-                self.log.push(Entry { position, at: 0, origin, stream, change });
-            }
+            let from = SessionId::from_bits(self.sessions[client].0);
+            let whisper = Whisper { event: None, data: "1".into() };
+            self.insert(number, Change::Whispered { whisper, from, author: None });
         }
     }
 

@@ -65,7 +65,7 @@ pub(crate) enum Effect {
     Whispered { whisper: Whisper, from: SessionId },
     /// Somebody has subscribed.
     Arrived,
-    /// A record changed, or came as it was elsewhere (`is_news` says which).
+    /// A record changed, or came with a snapshot.
     Changed { record: RecordKey, change: Arc<PresenceChange>, cause: Cause },
     /// A record will run out.
     Runs {

@@ -513,20 +513,28 @@ impl PresenceSet {
 
     /// The records of subscriptions, each with whether their connection is there still.
     pub(in crate::stream) fn of_subscriptions(&self) -> Vec<(RecordKey, Subscription)> {
-        let of_subscription = |(number, record): (usize, &Record)| match &record.holder {
-            Holder::Subscription(by, _) => Some((key(number), by.clone())),
+        let of_subscription = |(key, record): (RecordKey, &Record)| match &record.holder {
+            Holder::Subscription(by, _) => Some((key, by.clone())),
             Holder::Orphan(_) | Holder::Application(_) => None,
         };
-        self.records.iter().filter_map(of_subscription).collect()
+        self.in_order().filter_map(of_subscription).collect()
     }
 
     /// The application's records that run out.
     pub(in crate::stream) fn of_the_application(&self) -> Vec<(RecordKey, Due)> {
-        let runs_out = |(number, record): (usize, &Record)| match (&record.holder, record.due()) {
-            (Holder::Application(_), Some(due)) => Some((key(number), due)),
+        let runs_out = |(key, record): (RecordKey, &Record)| match (&record.holder, record.due()) {
+            (Holder::Application(_), Some(due)) => Some((key, due)),
             _ => None,
         };
-        self.records.iter().filter_map(runs_out).collect()
+        self.in_order().filter_map(runs_out).collect()
+    }
+
+    /// The records in the order of members and of their last change: that of their numbers is one that
+    /// replicas don't have in common.
+    fn in_order(&self) -> impl Iterator<Item = (RecordKey, &Record)> {
+        let keys = self.arrival.iter(&self.members);
+        let keys = keys.flat_map(|member| member.records.keys(&self.records));
+        keys.filter_map(|key| Some((key, self.records.get(key as usize)?)))
     }
 
     /// Those whose time, in milliseconds of the Unix epoch, is over.
