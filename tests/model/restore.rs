@@ -625,6 +625,30 @@ fn a_record_that_nobody_can_resume_is_taken_over() {
     }
 }
 
+/// Publications that no longer fit leave the members of their stream alone.
+#[test]
+fn members_stay_where_publications_no_longer_fit() {
+    let now = Clock::new().now();
+    let mut shard = Shard::<u32>::new(SETTINGS, now);
+    shard.keep_entries();
+    let data = "\"long\"".into();
+    let input = Input::Publish { data, labels: None, at: 1, except: None, is_transient: false };
+    shard.handle(&name(0), input, now);
+    let join = Join { id: "ann".into(), info: "1".into(), extra: None };
+    let mut entries = shard.take_entries();
+    let placed = shard.put(&name(0), Put { join, ttl: None, at: 1 }, now);
+    entries.extend(shard.take_entries());
+    shard.open(placed).unwrap();
+    let history = HistorySettings { max_bytes: 1, ..SETTINGS.history };
+    for entries in [entries, next_snapshot(&mut shard)] {
+        let mut restored = Shard::<u32>::new(Settings { history, ..SETTINGS }, now);
+        let at = Restoring { unix: 1, complete: true, has_history: true, now };
+        restored.restore(entries, at);
+        assert_eq!(restored.totals().publications, 0);
+        assert_eq!(restored.commit(|_| ()).members(&name(0)).len(), 1);
+    }
+}
+
 /// The entries that count, as they are read from disk: what was said last of a stream's beginning.
 fn by_stream(entries: &[Entry]) -> BTreeMap<StreamName, Vec<Entry>> {
     let mut streams: BTreeMap<StreamName, Vec<Entry>> = BTreeMap::new();

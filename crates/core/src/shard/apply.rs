@@ -221,7 +221,7 @@ impl<R: Destination> Shard<R> {
     /// Forgets a stream of which nothing is left that anybody could need.
     pub(super) fn forget_if_idle(&mut self, index: u32) {
         let Some(stream) = self.streams.get(index) else { return };
-        if !stream.is_idle() {
+        if !stream.is_idle() || self.restoring == Some(index) {
             return;
         }
         if stream.state.has_begun() {
@@ -235,7 +235,7 @@ impl<R: Destination> Shard<R> {
     /// Drops a stream that nobody follows and of which nothing is known.
     fn remove_if_empty(&mut self, index: u32) {
         let is_in_use = |stream: &super::Stream<R>| !stream.is_idle() || stream.state.has_begun();
-        if self.streams.get(index).is_none_or(is_in_use) {
+        if self.restoring == Some(index) || self.streams.get(index).is_none_or(is_in_use) {
             return;
         }
         let Some(stream) = self.streams.remove(index) else { return };

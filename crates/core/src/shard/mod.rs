@@ -111,6 +111,8 @@ pub struct Shard<R> {
     backlog: usize,
     counts: Counts,
     totals: Totals,
+    /// The stream that is being restored: nothing is left of it only when all of it has been seen.
+    restoring: Option<u32>,
     /// What has happened since that was last asked, if it is kept anywhere.
     entries: Option<Vec<Entry>>,
     /// What operators look at, if they do.
@@ -185,6 +187,7 @@ impl<R: Destination> Shard<R> {
             backlog: 0,
             counts: Counts::default(),
             totals: Totals::default(),
+            restoring: None,
             entries: None,
             observed: None,
         }

@@ -28,31 +28,30 @@ impl<R: Destination> Shard<R> {
     /// Members leave when the TTL from now is over, unless they come back; sessions can be resumed for
     /// theirs.
     pub fn restore(&mut self, entries: impl IntoIterator<Item = Entry>, at: Restoring) {
+        let mut entries = entries.into_iter().peekable();
+        let Some(first) = entries.peek() else { return };
+        let index = self.find_or_add(&first.stream);
+        self.restoring = Some(index);
         self.unix = at.unix;
-        let mut name = None;
         let new = self.entries.take(); // these are kept already
         for entry in entries {
-            name.get_or_insert_with(|| entry.stream.clone());
             if let Some(entry) = believed(entry, self.settings.log, at) {
                 // void: the end of a log may refer to what isn't there
                 self.apply(entry, at.now).ok();
             }
         }
         self.entries = new;
-        let Some(index) = name.and_then(|name| self.find(&name)) else { return };
-        let ttl = self.settings.presence_ttl;
-        let resumable = at.complete && !self.settings.resume.ttl.is_zero();
-        self.restarts(index, at, Change::Restarted { ttl, resumable });
-        if let Some(stream) = self.streams.get_mut(index) {
-            stream.journal.told(stream.journal.end(), self.ticks, at.now);
+        if self.streams.live(index).state.has_begun() {
+            let ttl = self.settings.presence_ttl;
+            let resumable = at.complete && !self.settings.resume.ttl.is_zero();
+            // it is never void
+            self.commit_change(index, Change::Restarted { ttl, resumable }, at.now).ok();
         }
+        let stream = self.streams.live_mut(index);
+        stream.journal.told(stream.journal.end(), self.ticks, at.now);
         self.tidy_later(index, at.now);
+        self.restoring = None;
         self.forget_if_idle(index);
-    }
-
-    fn restarts(&mut self, index: u32, at: Restoring, change: Change) {
-        // void: the stream hasn't begun
-        self.commit_change(index, change, at.now).ok();
     }
 
     /// Publications up to a time, in milliseconds of the Unix epoch, may have been forgotten.
