@@ -1,4 +1,4 @@
-//! Arguments and environment → a [`Config`] to start with, something to print, or a refusal.
+//! Arguments and environment → a `Config` to start with, something to print, or a refusal.
 //!
 //! ```text
 //! args ─ anycable::arguments ─ clap ─→ flags ┐

@@ -6,7 +6,7 @@
 //!
 //! When a command depends on somebody else, a question with a [`Ticket`] goes out as an action, and the
 //! answer comes back as an input ([`Session::answer`]). Meanwhile commands about the same
-//! subscription wait in the session, in order; commands about others don't ([`tickets`]).
+//! subscription wait in the session, in order; commands about others don't (`tickets`).
 
 mod refusals;
 mod subscription;

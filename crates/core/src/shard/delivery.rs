@@ -1,16 +1,16 @@
-//! What subscribers are told.
+//! Messages to subscribers.
 
 use std::sync::Arc;
 
 use crate::types::{GroupKey, Reference, ServerMessage};
 
-/// Where a subscriber's messages go: one for each connection.
+/// Destination of messages: one per connection.
 pub trait Destination: Clone {
-    /// Counts a record that its client has from now on, unless it has `most` already, in all streams. `Err`
-    /// is how many it has.
+    /// Counts one more record of its client, unless it has `most` already over all streams: then `Err` with
+    /// their number.
     fn add_record(&self, most: usize) -> Result<(), usize>;
 
-    /// The client has one record less.
+    /// Counts one record of its client less.
     fn remove_record(&self);
 }
 
@@ -51,23 +51,23 @@ unlimited!((), u32, usize);
 /// Messages for one subscriber, in order.
 #[derive(Debug)]
 pub struct Delivery<R> {
-    /// Where they go.
+    /// Their destination.
     pub recipient: R,
-    /// In whose words.
+    /// Its group.
     pub group: GroupKey,
-    /// What it is told.
+    /// The messages.
     pub messages: Vec<ServerMessage>,
-    /// By what its client knows the request that is answered with it, if by anything.
+    /// Reference of the request that they answer.
     pub reference: Option<Arc<Reference>>,
 }
 
 /// Messages for several subscribers of one group.
 #[derive(Debug)]
 pub struct FanOut<R> {
-    /// In whose words.
+    /// Its group.
     pub group: GroupKey,
-    /// What they are told.
+    /// The messages.
     pub messages: Vec<ServerMessage>,
-    /// Each with how many of the messages, from the first on, it has already.
+    /// The recipients, each with the number of leading messages that it has already.
     pub recipients: Vec<(R, usize)>,
 }

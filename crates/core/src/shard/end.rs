@@ -1,4 +1,4 @@
-//! Connections that end.
+//! Ends of connections.
 
 use std::time::Instant;
 
@@ -31,14 +31,14 @@ impl<R: Destination> Shard<R> {
         self.forget_if_idle(index);
     }
 
-    /// A parked subscription's session can't be resumed any more. Its record still has its time.
+    /// Ends a parked subscription. Its record keeps its TTL.
     pub fn forget_parked(&mut self, name: &StreamName, key: &SubscriberKey) {
         let Some(index) = self.find(name) else { return };
         self.lapse(index, key.subscription(), self.now);
         self.forget_if_idle(index);
     }
 
-    /// Tells a subscriber what it is yet to be told, before anything else is said. Take the replies.
+    /// Replies with a subscriber's unsent messages. Poll the replies.
     pub fn catch_up(&mut self, name: &StreamName, key: &SubscriberKey, now: Instant) {
         self.now = now;
         if let Some(index) = self.find(name) {

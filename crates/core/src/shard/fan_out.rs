@@ -1,5 +1,4 @@
-//! Telling everyone: what is said goes into the stream's window, and passes over the subscribers bring them
-//! up to its end.
+//! Fan-out: messages go into the stream's window, and walks over the subscribers bring them to its end.
 
 use std::time::Instant;
 
@@ -62,7 +61,7 @@ impl<R: Destination> Shard<R> {
         None
     }
 
-    /// A stream whose pause is over by a time, or any that has one.
+    /// A stream whose pause has ended by a time, or any that pauses.
     fn next_paused(&mut self, over: Option<Instant>) -> Option<u32> {
         loop {
             let (_, key) = match over {
@@ -77,7 +76,7 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// Lets nobody wait any longer for what isn't in a hurry.
+    /// Ends all waiting of fan-outs.
     pub fn hurry(&mut self) {
         self.is_expiring = false;
         while let Some(key) = self.next_paused(None) {
@@ -90,14 +89,13 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// Whether a stream still has its turn after those in a hurry, which it then has no longer. It may
-    /// have become urgent, or have gone.
+    /// Takes a stream's place among those that can wait; `false` if it became urgent or is gone.
     fn waits_since(&mut self, key: u32, since: Instant) -> bool {
         let stream = self.streams.get_mut(key);
         stream.is_some_and(|it| it.unhurried_since.take_if(|at| *at == since).is_some())
     }
 
-    /// Says something to all subscribers but those of one session.
+    /// Sends a message to all subscribers except those of one session.
     pub(super) fn say(
         &mut self,
         index: u32,

@@ -1,4 +1,4 @@
-//! What happens to streams.
+//! Inputs of a shard.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,12 +6,12 @@ use std::time::Instant;
 use crate::log::Subscription;
 use crate::types::{GroupKey, Labels, RawJson, Reference, SessionId, StreamCommand};
 
-/// Who a subscriber is within its stream.
+/// Key of a subscriber within its stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SubscriberKey {
     /// The session.
     pub session: SessionId,
-    /// Whose words it is told in.
+    /// The group.
     pub group: GroupKey,
 }
 
@@ -22,39 +22,39 @@ impl SubscriberKey {
     }
 }
 
-/// Something that happens to a stream.
+/// An input for a stream.
 #[derive(Debug)]
 pub enum Input<R> {
     /// A client's command.
     Command {
-        /// Whose.
+        /// The subscriber.
         key: SubscriberKey,
-        /// Where the answers go.
+        /// Destination of replies.
         recipient: R,
-        /// What it asks.
+        /// The command.
         command: StreamCommand,
-        /// By what the client knows the answer, if by anything.
+        /// The client's reference for the reply.
         reference: Option<Arc<Reference>>,
     },
-    /// A subscriber's connection ended. Take the replies before it is given: what the subscriber
-    /// didn't get of them is in doubt.
+    /// A subscriber's connection ended. Poll the replies first, so that those it didn't get count as in
+    /// doubt.
     Ended {
-        /// Whose.
+        /// The subscriber.
         key: SubscriberKey,
-        /// How.
+        /// How it ended.
         end: End,
     },
     /// The application published a message.
     Publish {
         /// The payload.
         data: RawJson,
-        /// How clients are to take it, if that was said.
+        /// Its labels.
         labels: Labels,
         /// When it was accepted, in milliseconds of the Unix epoch.
         at: u64,
-        /// The session that isn't told.
+        /// The session that is excluded.
         except: Option<SessionId>,
-        /// Whether it is told live and not kept.
+        /// Whether it isn't kept in the history.
         is_transient: bool,
     },
 }
@@ -62,16 +62,16 @@ pub enum Input<R> {
 /// How a subscriber's connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
-    /// When that was noticed.
+    /// Time at which it was noticed.
     pub at: Instant,
-    /// Since when it isn't sure that presence events arrived; `None` if all have.
+    /// Time since which the delivery of presence events is unconfirmed; `None` if all are confirmed.
     pub doubt: Option<Instant>,
     /// Whether its session can be resumed.
     pub resumable: bool,
 }
 
 impl End {
-    /// An end for good.
+    /// An end without resume.
     pub const fn at(at: Instant) -> Self {
         Self { at, doubt: None, resumable: false }
     }

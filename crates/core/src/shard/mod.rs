@@ -1,12 +1,12 @@
-//! The streams that one task looks after, with their subscribers.
+//! The streams of one task, with their subscribers: fan-out, replies, timers.
 //!
 //! ```text
 //! handle(stream, input, now) ─▶ a change ─▶ entry ─▶ State::apply ─▶ effects
-//! handle_timeout(now) ─▶ the same, of what ends by itself; poll_timeout() says when
+//! handle_timeout(now) ─▶ the same for what expires; poll_timeout() says when
 //! commit(keep) ─▶ keep(entries), then the Output:
-//!   poll_reply()    what one subscriber is told, after what it hadn't been sent before
-//!   poll_fan_out()  what a slice of a group's subscribers hasn't been sent yet
-//!   members(), …    what is asked from within the broker
+//!   poll_reply()    messages to one subscriber, unsent ones first
+//!   poll_fan_out()  unsent messages for a slice of a group
+//!   members(), …    queries from within the broker
 //! ```
 
 mod admin;
@@ -57,14 +57,14 @@ use stream::{Stream, Subscriber};
 use streams::Streams;
 use timers::{Due, Timers};
 
-/// How much may be yet to be said, in bytes, before no more inputs should be taken.
+/// Bytes of unsent messages from which on the shard should take no more inputs.
 const CROWDED: usize = 4 * 1024 * 1024;
 
-/// How many records, and how many streams, expire before other inputs get their turn.
+/// Maximum of records, and of streams, that expire in one turn.
 const EXPIRED_AT_ONCE: usize = 512;
 
-/// Streams with their subscribers and presence. `R` is where a subscriber's messages go; the
-/// shard only ever clones it.
+/// Streams with their subscribers. `R` is the destination of a subscriber's messages; the shard only
+/// clones it.
 #[derive(Debug)]
 pub struct Shard<R> {
     settings: Settings,
@@ -76,78 +76,78 @@ pub struct Shard<R> {
     next: Position,
     /// The time of day, in milliseconds of the Unix epoch, that entries carry.
     unix: u64,
-    /// Of the states of all streams.
+    /// Digest of all streams' states.
     digest: u64,
-    /// What the entry that is being applied does.
+    /// Effects of the entry that is being applied.
     effects: Vec<Effect>,
     timers: Timers,
-    /// For each stream with a history, when its oldest publication expires, or earlier.
+    /// For each stream with a history, the expiry of its oldest publication, or an earlier time.
     expiries: Deadlines<u32>,
-    /// For each stream with a journal, when the oldest of what it has noted is needed no longer, or later.
+    /// For each stream with a journal, a time at which its oldest entry is no longer needed.
     journals: Deadlines<u32>,
-    /// What all journals weigh, in bytes.
+    /// Bytes of all journals.
     noted: usize,
-    /// When the newest publication of a stream that was forgotten was made, in milliseconds of
-    /// the Unix epoch: that much is not known of a stream that is new.
+    /// Time of the newest publication of all forgotten streams, in milliseconds of the Unix epoch. A new
+    /// stream may have been one of them.
     forgotten: u64,
     replies: VecDeque<Delivery<R>>,
-    /// The name of the request that is being answered, if its client gave it one.
+    /// Reference of the request that is being handled, if it has one.
     reference: Option<Arc<Reference>>,
-    /// It has been answered already: what else there is to say is no answer to it.
+    /// The request has its reply: further messages to its client don't carry the reference.
     is_answered: bool,
-    /// What the replies weigh, in bytes.
+    /// Bytes of the replies.
     reply_weight: usize,
-    /// Streams with a pass under way, in turn.
+    /// Streams with a fan-out in progress, in turn.
     passes: VecDeque<u32>,
-    /// Streams with a pass that can wait while records expire, since when.
+    /// Streams whose fan-out can wait while records expire, and since when it does.
     unhurried: VecDeque<(Instant, u32)>,
-    /// Streams with a pass that waits for more changes, until when.
+    /// Streams whose fan-out waits for more changes, until a time.
     paused: Deadlines<u32>,
-    /// More has been due than expires at once.
+    /// The last turn left expired items for the next one.
     is_expiring: bool,
-    /// How many subscribers were resumed and have said nothing since.
+    /// Number of resumed subscribers without a command since.
     silent: usize,
-    /// What all logs weigh, in bytes.
+    /// Bytes of all windows.
     backlog: usize,
     counts: Counts,
     totals: Totals,
-    /// The stream that is being restored: nothing is left of it only when all of it has been seen.
+    /// The stream that is being restored, which may be empty until its last entry.
     restoring: Option<u32>,
-    /// What has happened since that was last asked, if it is kept anywhere.
+    /// Entries since the last commit, if they are kept.
     entries: Option<Vec<Entry>>,
-    /// What operators look at, if they do.
+    /// The streams that operators watch.
     observed: Option<Box<Observed>>,
 }
 
-/// What holds for all streams of a shard.
+/// Settings of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How long records outlive their connection.
+    /// Time for which records outlive their connection.
     pub presence_ttl: Duration,
     /// How sessions are resumed.
     pub resume: ResumeSettings,
-    /// Most members of a stream.
+    /// Maximum of members of a stream.
     pub max_members: usize,
-    /// Most records of a client, in all streams.
+    /// Maximum of records of a client, over all streams.
     pub max_records: usize,
-    /// Most bytes of ids, infos or payloads in one answer: it may wait whole for its client. A client
-    /// that wants more does better to ask the application.
+    /// Maximum of bytes of ids, infos or payloads in one reply, which may have to wait in memory for a slow
+    /// client.
     pub max_answer: usize,
-    /// How often those who only count the members are told, at most.
+    /// Minimum time between two occupancy messages of a stream.
     pub occupancy_interval: Duration,
-    /// What is kept of publications.
+    /// Limits of histories.
     pub history: HistorySettings,
     /// The log that the shard's entries belong to: references and epochs are named after it.
     pub log: LogId,
 }
 
-/// What holds for subscriptions whose sessions can be resumed.
+/// Settings of resumable subscriptions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResumeSettings {
-    /// How long they outlive their connection; zero is not at all.
+    /// Time for which they outlive their connection; zero turns resuming off.
     pub ttl: Duration,
-    /// How long after it was sent to everyone it may not be sure that a presence event arrived:
-    /// later than that a connection it was lost on has ended.
+    /// Maximum time for which the delivery of a presence event is unconfirmed: a connection that lost it has
+    /// ended by then.
     pub longest_doubt: Duration,
 }
 
@@ -198,7 +198,7 @@ impl<R: Destination> Shard<R> {
         self.unix = unix;
     }
 
-    /// Follows an input. Take the replies afterwards; fan-out can wait for more inputs.
+    /// Handles an input. Poll the replies afterwards; the fan-out can wait for more inputs.
     pub fn handle(&mut self, name: &StreamName, input: Input<R>, now: Instant) {
         self.now = now;
         match input {
@@ -216,14 +216,13 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// Whether so much is yet to be said that it should be before more is taken in: publications
-    /// come faster than all subscribers can be told.
+    /// Whether unsent messages should be sent before more inputs are taken: publications come faster than
+    /// subscribers can be sent them.
     pub fn is_crowded(&self) -> bool {
         self.backlog > CROWDED
     }
 
-    /// Whether somebody lacks something that [`Output::poll_fan_out`] tells, sooner or later. What is kept
-    /// for subscribers that are held is none of that.
+    /// Whether a fan-out is pending. Messages for held subscribers don't count.
     fn has_fan_out(&self) -> bool {
         !self.passes.is_empty() || !self.unhurried.is_empty() || self.paused.next().is_some()
     }
@@ -233,19 +232,17 @@ impl<R: Destination> Shard<R> {
         !self.replies.is_empty()
     }
 
-    /// What the replies that [`Output::poll_reply`] has weigh, in bytes: lists and histories can be
-    /// large, and each may be another one.
+    /// Bytes of the replies in [`Output::poll_reply`]: lists and histories can be large.
     pub fn reply_weight(&self) -> usize {
         self.reply_weight
     }
 
-    /// Whether [`Shard::handle_timeout`] has left something over, and should soon go on.
+    /// Whether [`Shard::handle_timeout`] has more to do now.
     pub fn is_expiring(&self) -> bool {
         self.is_expiring
     }
 
-    /// When [`Shard::handle_timeout`] has something to do, or [`Output::poll_fan_out`] something to say
-    /// that waited for more.
+    /// Time of the next [`Shard::handle_timeout`] or delayed [`Output::poll_fan_out`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.next_deadline(), self.paused.next()].into_iter().flatten().min()
     }
@@ -255,8 +252,8 @@ impl<R: Destination> Shard<R> {
         all.into_iter().flatten().min()
     }
 
-    /// Lets records and publications go whose time is over, a bounded number at once and none as long as
-    /// so much is yet to be told that it should be first: ask [`Shard::poll_timeout`] again.
+    /// Expires records, subscriptions and publications: a bounded number per call, and none while unsent
+    /// messages should go first. Ask [`Shard::poll_timeout`] again.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         for _ in 0..EXPIRED_AT_ONCE {
@@ -287,24 +284,24 @@ impl<R: Destination> Shard<R> {
         self.is_expiring = self.next_deadline().is_some_and(|due| due <= now);
     }
 
-    /// What was done since this was last called.
+    /// Counts since the last call.
     pub fn take_counts(&mut self) -> Counts {
         self.count_in(Counts::default())
     }
 
-    /// What was done since then; from here on it is counted in other counts, with the room they have.
+    /// The same; the next counts reuse the memory of the given ones.
     pub fn count_in(&mut self, counts: Counts) -> Counts {
         std::mem::replace(&mut self.counts, counts)
     }
 
-    /// What is held now.
+    /// Current totals.
     pub fn totals(&self) -> Totals {
         Totals { streams: self.streams.len(), ..self.totals }
     }
 
-    /// A number that shards have in common which have applied the same entries, whatever their slices and
-    /// timers: of who is present where and how, who waits to be resumed, and how much was published.
-    /// Shards that share streams out among them have it together: combine theirs by exclusive or.
+    /// Digest of the state: of records, parked subscriptions and history offsets. Shards that have applied the
+    /// same entries have the same one. If streams are divided over several shards, theirs combined by
+    /// exclusive or is that of one shard with all streams.
     pub fn digest(&self) -> u64 {
         self.digest
     }

@@ -1,5 +1,4 @@
-//! How many are present, for subscribers that only count: a number now and then, however many come
-//! and go.
+//! Occupancy: the number of members, sent at most once per interval.
 
 use std::time::Instant;
 
@@ -10,7 +9,7 @@ use crate::shard::input::SubscriberKey;
 use crate::types::ServerMessage;
 
 impl<R: Destination> Shard<R> {
-    /// Tells one who only counts how many there are now.
+    /// Sends one subscriber the current number.
     pub(super) fn tell_count_to(&mut self, index: u32, key: &SubscriberKey) {
         let stream = self.streams.live_mut(index);
         let total = stream.state.presence().members();
@@ -22,8 +21,7 @@ impl<R: Destination> Shard<R> {
         self.reply(index, key, [ServerMessage::Occupancy(total)]);
     }
 
-    /// Notes that members have come or gone: those who only count are told now, or when they were
-    /// last told long enough ago.
+    /// Notes that the number changed: it is sent now, or when the interval is over.
     pub(super) fn count_changed(&mut self, index: u32, now: Instant) {
         let interval = self.settings.occupancy_interval;
         let stream = self.streams.live_mut(index);
@@ -39,7 +37,7 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// Tells those who only count, if it isn't what they know.
+    /// Sends the number to all occupancy subscribers, unless they have it.
     pub(super) fn tell_count(&mut self, index: u32, now: Instant) {
         let stream = self.streams.live_mut(index);
         stream.count_due = None;

@@ -1,4 +1,4 @@
-//! Presence: who joins, who leaves, who is there.
+//! Presence commands: join, update, leave, list.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::shard::input::SubscriberKey;
 use crate::types::{CommandKind, Join, JoinCause, Limit, Listing, PresenceId, ServerMessage};
 
 impl<R: Destination> Shard<R> {
-    /// Makes a subscription present, or present differently; if it `is_update`, only if it is present.
+    /// Handles a join; an update (`is_update`) only if the subscription is present.
     pub(super) fn join(
         &mut self,
         index: u32,
@@ -35,8 +35,7 @@ impl<R: Destination> Shard<R> {
         true
     }
 
-    /// Whether a subscriber may have a record by joining, and whether that is one more: then it counts
-    /// among its client's from here on.
+    /// Whether a join adds a record, which then counts toward its client's maximum.
     fn may_join(&self, index: u32, key: &SubscriberKey, join: &Change) -> Result<bool, NoRecord> {
         let (Some(subscriber), Some(stream), Change::Joined { by, .. }) =
             (self.subscriber(index, key), self.streams.get(index), join)
@@ -94,7 +93,7 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// Tells who is present ahead of the events that led to it.
+    /// Sends a list ahead of the events that led to it.
     pub(super) fn list_ahead(&mut self, index: u32, key: &SubscriberKey, listing: Listing) {
         let Some(answer) = self.listed(index, key, listing) else { return };
         let Some(subscriber) = self.subscriber(index, key) else { return };
@@ -102,7 +101,7 @@ impl<R: Destination> Shard<R> {
         self.send(recipient, key, vec![answer]);
     }
 
-    /// What a subscriber is told that asks who is present; `None` if it is refused.
+    /// The reply to a list request; `None` if it is refused.
     fn listed(
         &mut self,
         index: u32,
@@ -136,12 +135,12 @@ impl<R: Destination> Shard<R> {
     }
 }
 
-/// Why a subscription can't get a record.
+/// Why a join is refused.
 #[derive(Clone, Copy)]
 enum NoRecord {
-    /// Its client has ended it before.
+    /// The subscription has ended.
     NoSubscriber,
     Void(Void),
-    /// Its client has so many.
+    /// The client has this many records, the maximum.
     TooMany(usize),
 }

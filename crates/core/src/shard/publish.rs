@@ -1,4 +1,4 @@
-//! Publications: what is published, what is kept of it, and for how long.
+//! Publications: publishing, history requests, expiry.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::types::{
 };
 
 impl<R: Destination> Shard<R> {
-    /// Publishes what the application says.
+    /// Handles a publication of the application.
     pub(super) fn publish(
         &mut self,
         name: &StreamName,
@@ -28,7 +28,7 @@ impl<R: Destination> Shard<R> {
         self.commit_change(index, change, now).ok(); // without an author it is never void
     }
 
-    /// Publishes what a subscriber says.
+    /// Handles a publication of a subscriber.
     pub(super) fn publish_from(
         &mut self,
         index: u32,
@@ -55,9 +55,9 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// Tells a subscriber what it asks for of the history; whether all of it could be told. That goes up
-    /// to here in the stream's order; for one that asks first thing after its resume, up to the resume, as
-    /// it is sent live what came later.
+    /// Answers a history request; returns whether all of it could be sent. It ends at this place in the
+    /// stream's order, or at the resume for the first command after it, since later publications are sent
+    /// live.
     pub(super) fn tell_history(
         &mut self,
         index: u32,
@@ -114,8 +114,7 @@ impl<R: Destination> Shard<R> {
         self.streams.get(stream)?.history.next_expiry()
     }
 
-    /// Comes back to a stream when its oldest publication expires; forgets it if it has none and
-    /// nobody needs it.
+    /// Sets the timer of a stream's oldest publication; forgets the stream if it is idle.
     fn await_expiry(&mut self, stream: u32) {
         match self.next_expiry(stream) {
             Some(expires) => drop(self.expiries.add(expires, stream)),

@@ -1,4 +1,4 @@
-//! Sessions that are taken up again.
+//! Resuming sessions.
 
 use std::time::{Duration, Instant};
 
@@ -11,25 +11,24 @@ use crate::shard::timers::Due;
 use crate::stream::{Journal, TICK};
 use crate::types::{ServerMessage, SessionId, StreamName, Watch};
 
-/// How long a resumed subscriber has to ask for what it missed: the way of its welcome and back.
+/// Time a resumed subscriber has to request what it missed: one round trip.
 const HOLD: Duration = Duration::from_secs(1);
 
-/// How many bytes the journals of all streams of a shard may take.
+/// Maximum of bytes of a shard's journals.
 const MAX_NOTED: usize = 16 * 1024 * 1024;
 
 impl ResumeSettings {
-    /// How long a journal needs what everyone has been told. A tick on top, as it forgets what is older
-    /// than a whole one.
+    /// Time for which a journal needs entries that everyone was sent, rounded up by a tick.
     fn needed(&self) -> Duration {
         self.ttl + self.longest_doubt + 2 * TICK
     }
 }
 
 impl<R: Destination> Shard<R> {
-    /// Moves a subscription whose connection has ended, and its record, to another session without
-    /// an event, and tells it what it missed of the members. Whether that could be done: a
-    /// subscription that isn't there, or that missed more than is kept or than `fits` in bytes, has
-    /// to be made anew. Take the replies at once: they count as sent at `now`.
+    /// Moves a parked subscription and its record to another session without an event, and replies with the
+    /// member events it missed. The outcome is whether that was possible: a subscription that isn't parked,
+    /// or missed more than the journal has or `fits` in bytes, has to be made again. Poll the replies at
+    /// once: they count as sent at `now`.
     pub fn resume(
         &mut self,
         name: &StreamName,
@@ -88,8 +87,7 @@ impl<R: Destination> Shard<R> {
         true
     }
 
-    /// Keeps what is said from a resumed subscriber for a moment: it asks for the publications it
-    /// has missed, and those go first.
+    /// Holds new messages back from a resumed subscriber for a moment, so that missed publications go first.
     fn hold(&mut self, index: u32, key: SubscriberKey) {
         let stream = self.streams.live_mut(index);
         let group = stream.groups.get_mut(&key.group);
@@ -103,8 +101,8 @@ impl<R: Destination> Shard<R> {
         self.timers.add(self.now + HOLD, due);
     }
 
-    /// Notes that the client of a subscriber has said something about it: its next request for history
-    /// isn't the first thing after a resume. As long as it is held it still is.
+    /// Notes a command of a resumed subscriber's client: a later history request isn't the first command
+    /// any more. During the hold it still is.
     pub(super) fn end_silence(&mut self, name: &StreamName, key: &SubscriberKey) {
         if self.silent == 0 {
             return;
@@ -118,8 +116,7 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// Gives back what was kept for subscribers that were held, once none is and everyone else has
-    /// been told.
+    /// Empties the window once no subscriber is held and no fan-out is pending.
     pub(super) fn give_back(&mut self, index: u32) {
         let stream = self.streams.live_mut(index);
         if stream.held.is_empty() && stream.behind_since.is_none() {
@@ -128,7 +125,7 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// Tells a subscriber what it was kept from.
+    /// Ends a subscriber's hold and sends what it was kept from.
     pub(super) fn release(&mut self, index: u32, key: &SubscriberKey) {
         let Some(stream) = self.streams.get_mut(index) else { return };
         if subscriber_mut(stream, key).is_some_and(|subscriber| subscriber.is_held) {
@@ -136,7 +133,7 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// Tells everyone, as it is too much to keep.
+    /// Ends all holds, because the window is too large.
     pub(super) fn release_all(&mut self, index: u32) {
         let stream = self.streams.live(index);
         let held = stream.groups.iter().flat_map(|(group, subscribers)| {
@@ -155,7 +152,7 @@ impl<R: Destination> Shard<R> {
         self.noted += stream.journal.weight();
     }
 
-    /// Drops what was noted first, in whatever stream, while all journals take too much memory.
+    /// Drops the oldest journal entries of the shard while journals take too much memory.
     pub(super) fn drop_noted(&mut self, now: Instant) {
         while self.noted > MAX_NOTED {
             let Some((_, index)) = self.journals.pop_first() else { return };
@@ -167,7 +164,7 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// Forgets what the journal has noted and nobody can need any more.
+    /// Drops journal entries that nobody can need any more.
     pub(super) fn tidy(&mut self, index: u32, now: Instant) {
         let before = self.needed_since(now);
         let stream = self.streams.live_mut(index);
@@ -177,13 +174,13 @@ impl<R: Destination> Shard<R> {
         self.tidy_later(index, now);
     }
 
-    /// Since when somebody who can be resumed may not know what everyone else was told.
+    /// Time since which a resumable subscriber may lack events that everyone else was sent.
     pub(super) fn needed_since(&self, now: Instant) -> Instant {
         let ResumeSettings { ttl, longest_doubt } = self.settings.resume;
         now.checked_sub(ttl + longest_doubt).unwrap_or_else(|| self.ticks.began(0))
     }
 
-    /// Comes back to a stream's journal when what is in it now can be forgotten.
+    /// Sets a timer for dropping the current journal entries.
     pub(super) fn tidy_later(&mut self, index: u32, now: Instant) {
         let needed = self.settings.resume.needed();
         let stream = self.streams.live_mut(index);

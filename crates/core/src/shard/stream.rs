@@ -1,5 +1,5 @@
-//! A stream as a node has it: its state, what is kept of it, its subscribers, and what has been said and
-//! not yet been sent to all of them.
+//! A stream on this node: its state, history and journal, its subscribers, and the messages that aren't
+//! sent to all of them yet.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,28 +24,27 @@ pub(super) struct Stream<R> {
     pub(super) state: State,
     pub(super) groups: Groups<R>,
     pub(super) journal: Journal,
-    /// When the journal is looked at, to give back what nobody can need any more.
+    /// Timer for dropping journal entries that nobody can need any more.
     pub(super) journal_due: Option<Deadline>,
     pub(super) history: History,
     pub(super) window: Window,
     pub(super) held: Held,
-    /// Since when a subscriber lacks something, if one does.
+    /// Time since which a subscriber has unsent messages.
     pub(super) behind_since: Option<Instant>,
-    /// The same, if none of it is in a hurry.
+    /// The same, if all of them can wait.
     pub(super) unhurried_since: Option<Instant>,
-    /// Until when changes wait for others, as who is present has just been repeated.
+    /// Time until which changes wait for more, after a list of members was sent.
     pub(super) paused_until: Option<Instant>,
-    /// When they have their turn, if some wait.
+    /// Timer for that, if changes wait.
     pub(super) pause: Option<Deadline>,
-    /// When those who only count were last told, and the number that all of them know, if it is
-    /// the same one.
+    /// Time of the last occupancy message, and the number in it if all subscribers have that.
     pub(super) counted: Option<(Instant, Option<usize>)>,
-    /// When they are told next, if there is something to tell.
+    /// Timer of the next occupancy message.
     pub(super) count_due: Option<Deadline>,
     pass: Pass,
 }
 
-/// Subscribers that are sent the very same bytes, by what makes them so.
+/// Subscribers by group: a group gets the same bytes.
 pub(super) type Groups<R> = IndexMap<GroupKey, Group<R>, RandomState>;
 
 /// A group's subscribers by their session.
@@ -53,32 +52,32 @@ pub(super) type Group<R> = IndexMap<SessionId, Subscriber<R>, RandomState>;
 
 #[derive(Debug)]
 pub(super) struct Subscriber<R> {
-    /// Where what it is told goes.
+    /// Destination of its messages.
     pub(super) recipient: R,
-    /// It has been sent the window up to here.
+    /// Place in the window up to which it has been sent.
     pub(super) sent: u64,
-    /// What is kept of it from the resume, if its session was resumed.
+    /// State of the resume, if its session was resumed.
     pub(super) resumed: Option<Box<Resumed>>,
-    /// At which tick it was last confirmed on the connection it has, or [`UNCONFIRMED`].
+    /// Tick of its last confirmation on this connection, or [`UNCONFIRMED`].
     pub(super) confirmed: u32,
-    /// It has been resumed and is told nothing until it has asked for what it missed.
+    /// Held after a resume: nothing is sent until it has requested what it missed.
     pub(super) is_held: bool,
 }
 
-/// The tick of a subscriber that wasn't confirmed on its connection. Four bytes less than an option.
+/// Tick of a subscriber that isn't confirmed on its connection. Four bytes less than an option.
 pub(super) const UNCONFIRMED: u32 = u32::MAX;
 
-/// What is kept of a subscriber whose session was resumed.
+/// State of a resumed subscriber.
 #[derive(Debug)]
 pub(super) struct Resumed {
-    /// When it was last told what it had been kept from: at the resume, or when its hold ended.
+    /// Time of the resume, or of the end of the hold.
     pub(super) at: Instant,
-    /// What it knew of the members before, for the connection may end before the news arrives.
+    /// Member events it had before: the connection may end before the missed ones arrive.
     pub(super) known: Known,
-    /// The stream's last offset at the resume, until the client has said something about the
-    /// subscription: it is sent live what came later.
+    /// Last offset at the resume, until the client's first command for the subscription: later publications
+    /// are sent live.
     pub(super) live_after: Option<Offset>,
-    /// Places in the window, ascending, of what isn't meant for it, while it is held.
+    /// Places in the window, ascending, of messages that exclude it, while it is held.
     excluded: Vec<u64>,
 }
 
@@ -89,17 +88,17 @@ impl Resumed {
 }
 
 impl<R> Subscriber<R> {
-    /// Up to which offset its first request for history after a resume is answered.
+    /// Offset up to which its first history request after a resume is answered.
     pub(super) fn live_after(&self) -> Option<Offset> {
         self.resumed.as_ref()?.live_after
     }
 
-    /// Its client says something about it; whether that is the first thing after a resume.
+    /// Notes a command of its client; returns whether it is the first one after a resume.
     pub(super) fn end_silence(&mut self) -> bool {
         self.resumed.as_mut().is_some_and(|resumed| resumed.live_after.take().is_some())
     }
 
-    /// Leaves it out of what is said next.
+    /// Excludes it from the next message.
     fn exclude(&mut self, position: u64) {
         if let Some(resumed) = &mut self.resumed {
             resumed.excluded.push(position);
@@ -107,11 +106,11 @@ impl<R> Subscriber<R> {
     }
 }
 
-/// The subscribers that are held: what is said meanwhile stays in the window.
+/// The held subscribers, for which messages stay in the window.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     count: usize,
-    /// The first has been sent the window up to here, and the others more.
+    /// Place up to which all of them have been sent.
     floor: u64,
 }
 
@@ -124,8 +123,7 @@ impl Held {
         subscriber.is_held = true;
     }
 
-    /// A subscriber goes, or is told everything at a time. Gives the positions of what isn't meant
-    /// for it.
+    /// Ends the hold of a subscriber. Returns the places of messages that exclude it.
     pub(super) fn release<R>(&mut self, subscriber: &mut Subscriber<R>, now: Instant) -> Vec<u64> {
         if !std::mem::take(&mut subscriber.is_held) {
             return Vec::new();
@@ -140,31 +138,30 @@ impl Held {
         self.count == 0
     }
 
-    /// How far of the window everyone has, if those who aren't held have it up to a position.
+    /// Place up to which everyone has the window, if all that aren't held have it up to a given one.
     fn everyone_has(&self, position: u64) -> u64 {
         if self.is_empty() { position } else { position.min(self.floor) }
     }
 }
 
-/// One walk over all subscribers, to bring them up to `target`.
+/// One fan-out: a walk over all subscribers that brings them up to `target`.
 ///
 /// It goes from the last group to the first and from the last subscriber to the first, because
-/// taking an entry out of an `IndexMap` moves the last one into its place: that one has then been
-/// visited already, or is new and lacks nothing. A visit twice sends nothing twice, since every
-/// subscriber knows how far it is.
+/// removing an entry of an `IndexMap` moves the last one into its place, which has been visited
+/// already or is new. A second visit sends nothing again, since each subscriber has its place.
 #[derive(Debug, Default)]
 struct Pass {
-    /// It hasn't begun.
+    /// A fan-out is due.
     is_wanted: bool,
-    /// The groups before this one, and in it the subscribers before that one, are still to do.
+    /// Groups before this one, and its subscribers before that one, are left.
     group: usize,
     subscriber: usize,
     target: u64,
-    /// The end of the journal that goes with the target.
+    /// End of the journal at the target.
     noted: Position,
-    /// Who was present at the target, where somebody is told that with the changes.
+    /// Members at the target, if a group repeats them.
     members: Option<Arc<Listed<IdList>>>,
-    /// All that is told is of members, which those who only count are not.
+    /// All messages are member events, which occupancy subscribers don't get.
     is_of_members: bool,
 }
 
@@ -189,35 +186,34 @@ impl<R: Clone> Stream<R> {
         }
     }
 
-    /// Roughly the memory that a stream takes apart from what it keeps: itself, its name, its place
-    /// in the maps of names and of deadlines.
+    /// Approximate memory of an empty stream in bytes: itself, its name and its places in maps.
     pub(super) fn weight(&self) -> usize {
         size_of::<Self>() + self.name.as_str().len() + 128
     }
 
-    /// Whether somebody only counts the members.
+    /// Whether it has occupancy subscribers.
     pub(super) fn is_counted(&self) -> bool {
         self.groups.keys().any(|group| group.watch == Watch::Occupancy)
     }
 
-    /// Whether nothing would be lost by forgetting the stream.
+    /// Whether it can be forgotten without loss.
     pub(super) fn is_idle(&self) -> bool {
         self.groups.is_empty() && self.history.is_empty() && self.state.is_empty()
     }
 
-    /// Where its history has got to.
+    /// Head of its history.
     pub(super) fn head(&self) -> Head<'_> {
         Head { epoch: self.state.epoch(), offset: self.state.head() }
     }
 
-    /// Says something to all subscribers, of an entry. Whoever subscribes later begins behind it.
+    /// Adds a message of an entry for all current subscribers.
     pub(super) fn say(&mut self, position: Position, message: ServerMessage) {
         if !self.groups.is_empty() {
             self.window.push(position, message);
         }
     }
 
-    /// What a subscriber knows of the members, if what it was sent is in doubt since a time.
+    /// Member events a subscriber has got, if the delivery is in doubt since a time.
     pub(super) fn known(
         &self,
         subscriber: &Subscriber<R>,
@@ -235,8 +231,7 @@ impl<R: Clone> Stream<R> {
         }
     }
 
-    /// What a subscriber that knew so much is to be told of the members; `None` if not all of it is
-    /// kept.
+    /// Messages that bring a subscriber up to date on members; `None` if the journal doesn't reach back.
     pub(super) fn news(&self, known: Known) -> Option<Vec<ServerMessage>> {
         let news = self.journal.missed(known)?.into_iter().filter_map(|(id, event)| {
             let shown = self.state.presence().shown_of(id);
@@ -252,8 +247,7 @@ impl<R: Clone> Stream<R> {
         Some(news.collect())
     }
 
-    /// What a subscriber is yet to be sent; from then on it counts as sent. What goes along with it is
-    /// [`repeat_to`]'s matter.
+    /// Takes a subscriber's unsent messages, without the lists of [`repeat_to`].
     pub(super) fn catch_up(
         window: &Window,
         held: &mut Held,
@@ -269,8 +263,7 @@ impl<R: Clone> Stream<R> {
         behind
     }
 
-    /// What a subscriber is yet to be sent before it is left out of what is said next; nothing while
-    /// it is held, as it stays so.
+    /// Takes a subscriber's unsent messages before one that excludes it; none while it is held.
     pub(super) fn catch_up_except(
         window: &Window,
         held: &mut Held,
@@ -286,13 +279,12 @@ impl<R: Clone> Stream<R> {
         behind
     }
 
-    /// Notes that somebody lacks something. The pass begins when it is its turn, so what is said
-    /// until then goes along in the same write.
+    /// Requests a fan-out. It begins in its turn, so messages until then go in the same write.
     pub(super) fn want_pass(&mut self) {
         self.pass.is_wanted = true;
     }
 
-    /// Begins to bring everyone up to what has been said by now.
+    /// Begins a fan-out of all messages so far.
     fn begin_pass(&mut self, most_repeated: usize, now: Instant) {
         let repeats = self.groups.keys().any(|group| group.codec.repeats_members());
         let members = if repeats { self.state.presence().repeated(most_repeated) } else { None };
@@ -311,9 +303,8 @@ impl<R: Clone> Stream<R> {
         };
     }
 
-    /// Takes up to `most` subscribers of one group that lack something, and counts it as sent.
-    /// `None` when the pass is over. Who is present is repeated to nobody if a list of that has more
-    /// than `most_repeated` bytes.
+    /// Takes up to `most` subscribers of one group with unsent messages, which then count as sent. `None` at
+    /// the end of the fan-out. Lists of more than `most_repeated` bytes aren't repeated.
     pub(super) fn next_slice(
         &mut self,
         most: usize,
@@ -337,7 +328,7 @@ impl<R: Clone> Stream<R> {
         None
     }
 
-    /// Whether the pass has been to everyone.
+    /// Whether the fan-out has reached everyone.
     pub(super) fn pass_is_over(&self) -> bool {
         self.pass.group == 0
     }
@@ -376,7 +367,7 @@ impl<R: Clone> Stream<R> {
         })
     }
 
-    /// Ends a pass: forgets what everyone has. Whether there is something to say already.
+    /// Ends a fan-out: drops messages that everyone has. Returns whether there are new ones.
     pub(super) fn end_pass(&mut self, ticks: Ticks, now: Instant) -> bool {
         self.window.trim(self.held.everyone_has(self.pass.target));
         self.journal.told(self.pass.noted, ticks, now);
@@ -384,13 +375,13 @@ impl<R: Clone> Stream<R> {
         self.window.end() > self.pass.target
     }
 
-    /// A group that has gone shifts the others: the one under way is then walked again.
+    /// Restarts the current group after a group was removed, which shifts the others.
     pub(super) fn group_removed(&mut self) {
         self.pass.subscriber = usize::MAX;
     }
 }
 
-/// Whether the journal notes what a message tells.
+/// Whether the journal has an entry for a message.
 fn is_noted(message: &ServerMessage) -> bool {
     matches!(message, ServerMessage::Presence(change) if change.member.event().is_some())
 }

@@ -1,4 +1,4 @@
-//! Who follows a stream, and who does no longer.
+//! Subscribing and unsubscribing.
 
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,11 @@ use crate::shard::input::SubscriberKey;
 use crate::shard::stream::{Subscriber, UNCONFIRMED};
 use crate::types::{CommandKind, Grant, GroupKey, Repeat, ServerMessage, StreamName, Watch};
 
-/// How long a confirmation may take to arrive, and its client repeat its subscribe meanwhile.
+/// Time for which a confirmation may be on its way while its client repeats the subscribe.
 const CONFIRMATION_ARRIVES: Duration = Duration::from_secs(5);
 
 impl<R: Destination> Shard<R> {
-    /// Adds the subscriber, or makes sure of it if it is there already; whether it is new.
+    /// Adds the subscriber unless it is there already; returns the stream and whether it is new.
     pub(super) fn subscribe(
         &mut self,
         name: &StreamName,
@@ -47,8 +47,8 @@ impl<R: Destination> Shard<R> {
         (index, is_new)
     }
 
-    /// Confirms a subscription, if it wasn't yet or its client waits for it to be again. Where history
-    /// follows that comes first, nothing that it was kept from goes before.
+    /// Confirms a subscription, the first time or if its client expects it again. If history follows, held
+    /// messages come after it.
     pub(super) fn confirm(
         &mut self,
         index: u32,
@@ -81,8 +81,7 @@ impl<R: Destination> Shard<R> {
         true
     }
 
-    /// Moves a session's subscription, which it makes anew, to those who are told of presence as it
-    /// wants to be now.
+    /// Moves a repeated subscription to the group of its new watch.
     pub(super) fn change_watch(&mut self, name: &StreamName, key: &SubscriberKey) {
         let Some(index) = self.find(name) else { return };
         for watch in Watch::ALL.into_iter().filter(|watch| *watch != key.group.watch) {
@@ -96,7 +95,7 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// Takes the subscriber out, if there is one.
+    /// Removes a subscriber.
     pub(super) fn unsubscribe(
         &mut self,
         stream: u32,
@@ -122,7 +121,7 @@ impl<R: Destination> Shard<R> {
         Some(subscriber)
     }
 
-    /// Ends a subscription, as its client wants.
+    /// Handles an unsubscribe.
     pub(super) fn give_up(&mut self, name: &StreamName, key: &SubscriberKey, now: Instant) {
         let Some(stream) = self.find(name) else { return };
         if self.reference.is_some() {

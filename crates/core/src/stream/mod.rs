@@ -1,5 +1,5 @@
-//! One stream: what replicas agree on ([`State`]), and what a node keeps of it for those who come late
-//! ([`History`]) or come back ([`Journal`]).
+//! One stream: what replicas agree on (`State`), and what a node keeps of it for those who come late
+//! (`History`) or come back (`Journal`).
 
 mod history;
 mod journal;
