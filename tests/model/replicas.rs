@@ -206,7 +206,7 @@ impl Leader {
     fn insert(&mut self, number: usize, change: Change) {
         self.collect();
         let position = Position(self.log.last().map_or(1, |last| last.position.0 + 1));
-        if position.0 % APART != 0 {
+        if !position.0.is_multiple_of(APART) {
             let (stream, origin) = (stream(number), Origin::default());
             self.log.push(Entry { position, at: 1_000_000, origin, stream, change });
         }
