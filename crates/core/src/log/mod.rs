@@ -1,7 +1,7 @@
-//! What happens to streams, in an order that is the same for everyone who applies it.
+//! The log: changes of streams in one order.
 //!
-//! A [`Change`] is what is to happen to a stream. An [`Entry`] is a change in its place: whoever
-//! applies the same entries in the same order holds the same streams.
+//! A [`Change`] describes what should happen to a stream. An [`Entry`] is a change at its position in the
+//! log. Applying the same entries in the same order gives the same streams.
 
 mod change;
 mod entry;

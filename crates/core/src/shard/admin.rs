@@ -1,5 +1,4 @@
-//! What the application itself says about who is present: it puts records of its own, and takes
-//! out whom it wants out.
+//! Presence commands of the application: put and kick.
 
 use std::time::{Duration, Instant};
 
@@ -8,30 +7,28 @@ use crate::log::{Change, Void};
 use crate::shard::delivery::Destination;
 use crate::types::{Join, Limit, MemberRecords, PresenceId, StreamName};
 
-/// A record of the application's own. It has one for a presence id in a stream, and no connection
-/// holds it.
+/// A record of the application, one per stream and presence id, without a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Put {
-    /// Who is present, and what others see of them.
+    /// Presence id and info.
     pub join: Join,
-    /// How long, unless it is put again; without it until the application takes it out.
+    /// TTL; without it, the record stays until a kick.
     pub ttl: Option<Duration>,
     /// The time now, in milliseconds of the Unix epoch.
     pub at: u64,
 }
 
-/// What became of a record that was put.
+/// Outcome of a put.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed {
-    /// Whether it is new, rather than one of before with other contents.
+    /// Whether the record is new.
     pub is_new: bool,
     /// The member it belongs to.
     pub member: MemberRecords,
 }
 
 impl<R: Destination> Shard<R> {
-    /// Puts a record of the application's own, or gives the one it has put under this presence id
-    /// another info and another time.
+    /// Adds the application's record of a presence id, or changes its info and TTL.
     pub fn put(
         &mut self,
         name: &StreamName,
@@ -60,8 +57,8 @@ impl<R: Destination> Shard<R> {
         Unkept(Ok(Placed { is_new, member: member.unwrap_or_else(nobody) }))
     }
 
-    /// Takes a member out, with every record of it, whoever holds it. Who was present through a
-    /// subscription follows the stream still, and may join again. Gives how many records went.
+    /// Removes a member with all its records, and returns their number. Their subscriptions stay, and may join
+    /// again.
     pub fn kick(&mut self, name: &StreamName, id: &PresenceId, now: Instant) -> Unkept<usize> {
         self.now = now;
         let Some(index) = self.find(name) else { return Unkept(0) };
@@ -74,7 +71,7 @@ impl<R: Destination> Shard<R> {
     }
 }
 
-/// A time in whole milliseconds, and none that is over too early.
+/// A duration in milliseconds, rounded up.
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! How a stream changes: its entry is applied, and all that follows from it learns of that here.
+//! Applying entries, and passing their effects to everything that follows a stream.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::types::{
     ServerMessage, UpdateCause,
 };
 
-/// A time after another one; in a century if it can't be told.
+/// A time after another one, at most a century.
 fn after(since: Instant, time: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
     since.checked_add(time.min(CENTURY)).unwrap_or(since)
@@ -32,7 +32,7 @@ impl<R: Destination> Shard<R> {
         result
     }
 
-    /// Gives a change of a stream its place in the log, and applies it. `since` is when it happened.
+    /// Appends a change to the log and applies it. `since` is the time at which it happened.
     pub(super) fn commit_change(
         &mut self,
         index: u32,
@@ -96,8 +96,7 @@ impl<R: Destination> Shard<R> {
         Ok(())
     }
 
-    /// Tells what an entry did to all that follows from it: what is kept, subscribers, observers, counts,
-    /// timers.
+    /// Passes an effect to history, journal, subscribers, observers, counts and timers.
     fn feed(
         &mut self,
         index: u32,
@@ -148,7 +147,7 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// A record changed: the journal, observers, subscribers and those who count learn of it.
+    /// Passes on the change of a record.
     fn changed(
         &mut self,
         index: u32,
@@ -195,7 +194,7 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// What was kept of a stream is kept no longer.
+    /// Empties a stream's history and journal.
     fn restart_readers(&mut self, index: u32, lost: u64, journal: Position) {
         while self.streams.get(index).is_some_and(|stream| !stream.history.is_empty()) {
             self.drop_oldest(index, DropCause::Expired);
@@ -218,7 +217,7 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// Forgets a stream of which nothing is left that anybody could need.
+    /// Forgets a stream if it is idle.
     pub(super) fn forget_if_idle(&mut self, index: u32) {
         let Some(stream) = self.streams.get(index) else { return };
         if !stream.is_idle() || self.restoring == Some(index) {
@@ -232,7 +231,7 @@ impl<R: Destination> Shard<R> {
         self.remove_if_empty(index);
     }
 
-    /// Drops a stream that nobody follows and of which nothing is known.
+    /// Removes a stream without subscribers and state.
     fn remove_if_empty(&mut self, index: u32) {
         let is_in_use = |stream: &super::Stream<R>| !stream.is_idle() || stream.state.has_begun();
         if self.restoring == Some(index) || self.streams.get(index).is_none_or(is_in_use) {
@@ -252,7 +251,7 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// A record's time is over, by this node's clock.
+    /// Expires a record, whose timer has fired.
     pub(super) fn expire(&mut self, index: u32, record: RecordKey, now: Instant) {
         let stream = self.streams.live(index);
         let presence = stream.state.presence();
@@ -263,13 +262,12 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// A parked subscription can't be resumed any more. Its record, if it still stands, is an orphan
-    /// then.
+    /// Ends a parked subscription. Its record, if it has one, is an orphan then.
     pub(super) fn lapse(&mut self, index: u32, by: Subscription, now: Instant) {
         self.commit_change(index, Change::Lapsed { by }, now).ok(); // void: it isn't parked any more
     }
 
-    /// Lets a parked subscription lapse when its time is over.
+    /// Sets the timer of a parked subscription.
     fn await_lapse(&mut self, index: u32, by: &Subscription, since: Instant) {
         let due = timers::Due::Parked { stream: index, by: Box::new(by.clone()) };
         let timer = self.timers.add(since + self.settings.resume.ttl, due);
@@ -278,7 +276,7 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// A subscriber's client has one record less, as the application wants.
+    /// Counts one record of a client less, which the application removed.
     fn taken(&mut self, index: u32, by: &Subscription) {
         let stream = self.streams.live(index);
         let groups = stream.groups.iter().filter(|(group, _)| group.identifier == by.identifier);
@@ -288,7 +286,7 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// Keeps a publication until it expires.
+    /// Adds a publication to the history.
     fn keep_publication(&mut self, index: u32, publication: &Arc<Publication>) {
         let stream = self.streams.live_mut(index);
         let settings = self.settings.history;
@@ -306,7 +304,7 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// Notes in the stream's journal what became of a member.
+    /// Adds a member event to the journal.
     fn note(&mut self, index: u32, position: Position, id: &PresenceId, event: MemberEvent) {
         if self.settings.resume.ttl.is_zero() {
             return;

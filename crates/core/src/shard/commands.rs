@@ -1,4 +1,4 @@
-//! What clients ask of a stream, and what they are answered.
+//! Commands of clients, and replies to them.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -122,7 +122,7 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// Tells one subscriber something, after all that was said before.
+    /// Sends messages to one subscriber, after its unsent ones.
     pub(super) fn reply(
         &mut self,
         index: u32,
@@ -154,7 +154,7 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// Says that a command was followed, to a client that gave it a name.
+    /// Confirms a command that has a reference.
     pub(super) fn done(&mut self, index: u32, key: &SubscriberKey) {
         if self.reference.is_some() {
             self.reply(index, key, [ServerMessage::Done]);
@@ -176,7 +176,7 @@ impl<R: Destination> Shard<R> {
         self.counts.commands.push((kind, false));
     }
 
-    /// Refuses what a subscriber asked for, as it changes nothing.
+    /// Refuses a command whose entry was void.
     pub(super) fn refuse_void(
         &mut self,
         stream: u32,

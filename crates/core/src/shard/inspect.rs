@@ -1,5 +1,5 @@
-//! What operators see of the streams: how large each is, who is present and how, and what becomes of
-//! the members of those that are looked at. Costs something only while somebody looks.
+//! Streams as operators see them: sizes, members, and member events of watched streams. Costs nothing
+//! while nobody watches.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -14,14 +14,14 @@ use crate::shard::stream::Stream;
 use crate::stream::RecordKey;
 use crate::types::{PresenceChange, PresenceId, RawJson, StreamName};
 
-/// How large a stream is.
+/// Size of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamSize {
     /// Its name.
     pub name: StreamName,
-    /// How many are present.
+    /// Number of members.
     pub members: usize,
-    /// How many follow it over an open connection.
+    /// Number of subscribers with a connection.
     pub subscribers: usize,
 }
 
@@ -46,22 +46,22 @@ impl StreamSize {
     }
 }
 
-/// One who is present in a stream, as operators see it.
+/// A member as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attendee {
     /// Who.
     pub id: PresenceId,
     /// What others see of them.
     pub info: RawJson,
-    /// For how long; since the start of the broker, if they were there before.
+    /// Time since its arrival, or since the start of the broker.
     pub age: Duration,
-    /// From how many sessions.
+    /// Number of records.
     pub records: usize,
-    /// In how long they leave, if none of these has a connection.
+    /// Time until it leaves, if no record has a connection.
     pub leaves_in: Option<Duration>,
 }
 
-/// The streams that are looked at, and what happened in them.
+/// Watched streams, and their member events.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     pub(super) streams: HashSet<StreamName, RandomState>,
@@ -69,7 +69,7 @@ pub(super) struct Observed {
 }
 
 impl<R: Destination> Shard<R> {
-    /// When the last of some records runs out, if all do.
+    /// Expiry of the last of some records, if all of them expire.
     pub(super) fn leaves_at(&self, stream: u32, records: &[RecordKey]) -> Option<Instant> {
         let ends = records.iter().map(|record| self.timers.of_record(stream, *record));
         ends.collect::<Option<Vec<_>>>()?.into_iter().max()

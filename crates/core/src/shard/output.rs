@@ -1,4 +1,4 @@
-//! What a shard has to say: only to be had once what it is about is kept.
+//! Output of a shard, available only after its entries are kept.
 
 use std::collections::HashSet;
 use std::ops::Deref;
@@ -16,20 +16,19 @@ use crate::types::{
     StreamName,
 };
 
-/// What a shard has to say of all that has happened so far.
+/// Output of a shard, of all entries so far.
 #[derive(Debug)]
 pub struct Output<'a, R> {
     shard: &'a mut Shard<R>,
 }
 
-/// The outcome of something whose entries may not be kept yet: [`Output::open`] tells it.
+/// Outcome of a request whose entries may not be kept yet. [`Output::open`] reveals it.
 #[derive(Debug)]
 #[must_use]
 pub struct Unkept<T>(pub(super) T);
 
 impl<R: Destination> Shard<R> {
-    /// Hands on what has happened, to be kept before anyone is told of it; then gives what there is to
-    /// say.
+    /// Passes the entries since the last commit to `keep`, and then returns the output they led to.
     pub fn commit(&mut self, keep: impl FnOnce(&[Entry])) -> Output<'_, R> {
         if let Some(entries) = &mut self.entries
             && !entries.is_empty()
@@ -44,7 +43,7 @@ impl<R: Destination> Shard<R> {
     }
 }
 
-/// For how many entries there stays room.
+/// Entries for which memory is retained.
 const KEPT_ENTRIES: usize = 256;
 
 impl<R> Deref for Output<'_, R> {
@@ -56,26 +55,25 @@ impl<R> Deref for Output<'_, R> {
 }
 
 impl<R: Destination> Output<'_, R> {
-    /// An outcome, of which all is kept now.
+    /// Reveals an outcome, whose entries are kept now.
     pub fn open<T>(&self, outcome: Unkept<T>) -> T {
         outcome.0
     }
 
-    /// What one subscriber is told. Each is due before anything that comes after it.
+    /// The next reply to one subscriber, in order.
     pub fn poll_reply(&mut self) -> Option<Delivery<R>> {
         let reply = self.shard.replies.pop_front()?;
         self.shard.reply_weight -= weight(&reply.messages);
         Some(reply)
     }
 
-    /// What up to `most` subscribers of a group haven't been sent yet; the streams take turns.
-    /// Only once [`Output::poll_reply`] has nothing more: replies say what came first. `most` is at
-    /// least 1.
+    /// Unsent messages of up to `most` (at least 1) subscribers of a group; streams take turns. Poll the
+    /// replies to the end first: they come before.
     pub fn poll_fan_out(&mut self, most: usize, now: Instant) -> Option<FanOut<R>> {
         self.shard.next_fan_out(most, now)
     }
 
-    /// Who is present in a stream, in order of arrival.
+    /// Members of a stream, in order of arrival.
     pub fn members(&self, name: &StreamName) -> Arc<Listed<MemberList>> {
         match self.shard.find(name).and_then(|key| self.shard.streams.get(key)) {
             Some(stream) => stream.state.presence().list(),
@@ -83,7 +81,7 @@ impl<R: Destination> Output<'_, R> {
         }
     }
 
-    /// Who is present in a stream with each record, in order of arrival.
+    /// Members of a stream with their records, in order of arrival.
     pub fn records(&self, name: &StreamName) -> Arc<RecordList> {
         match self.shard.find(name).and_then(|key| self.shard.streams.get(key)) {
             Some(stream) => stream.state.presence().list_records(self.shard.settings.log),
@@ -91,26 +89,25 @@ impl<R: Destination> Output<'_, R> {
         }
     }
 
-    /// How many are present in a stream.
+    /// Number of members of a stream.
     pub fn member_count(&self, name: &StreamName) -> usize {
         let stream = self.shard.find(name).and_then(|key| self.shard.streams.get(key));
         stream.map_or(0, |stream| stream.state.presence().members())
     }
 
-    /// One who is present, with each record.
+    /// A member with its records.
     pub fn member(&self, name: &StreamName, id: &PresenceId) -> Option<MemberRecords> {
         let stream = self.shard.streams.named(name)?;
         stream.state.presence().member(id, self.shard.settings.log)
     }
 
-    /// The newest publications that a stream keeps, as many as may be told at once, oldest first.
+    /// Publications in a stream's history, oldest first: the newest ones that fit in one reply.
     pub fn publications(&self, name: &StreamName) -> Vec<Arc<Publication>> {
         let stream = self.shard.find(name).and_then(|key| self.shard.streams.get(key));
         stream.map_or_else(Vec::new, |stream| stream.history.newest(self.shard.settings.max_answer))
     }
 
-    /// The `most` largest of `many` streams, the first one at a place that counts from 0, and the
-    /// place to go on at.
+    /// The `most` largest of the `many` streams from a place on, which counts from 0, and the next place.
     pub fn largest(
         &self,
         place: usize,
@@ -125,8 +122,8 @@ impl<R: Destination> Output<'_, R> {
         (sizes, Some(end).filter(|end| *end < self.shard.streams.end()))
     }
 
-    /// The first who are present in a stream, in order of arrival: `most` of them, and no more once
-    /// their infos have `most_bytes`.
+    /// First members of a stream, in order of arrival: at most `most`, and none after `most_bytes` of
+    /// infos.
     pub fn attendance(
         &self,
         name: &StreamName,
@@ -155,15 +152,14 @@ impl<R: Destination> Output<'_, R> {
         attendees.take(most).take_while(is_within).collect()
     }
 
-    /// Notes from here on what becomes of the members of these streams, and of no others, for
-    /// [`Output::take_observed`].
+    /// Sets the streams whose member events [`Output::take_observed`] returns from now on.
     pub fn observe(&mut self, streams: impl IntoIterator<Item = StreamName>) {
         let streams: HashSet<_, RandomState> = streams.into_iter().collect();
         self.shard.observed =
             (!streams.is_empty()).then(|| Box::new(Observed { streams, changes: vec![] }));
     }
 
-    /// What happened in the streams that are observed since this was last called.
+    /// Member events of the observed streams since the last call.
     pub fn take_observed(&mut self) -> Vec<(StreamName, Arc<PresenceChange>)> {
         self.shard
             .observed
@@ -172,8 +168,8 @@ impl<R: Destination> Output<'_, R> {
             .unwrap_or_default()
     }
 
-    /// Some streams as they are now, the first one at a place that counts from 0, and the place to
-    /// go on at; at least one stream, and no more once there are `most` entries.
+    /// Snapshot of the streams from a place on, which counts from 0, and the next place: at least one stream,
+    /// and no more after `most` entries.
     pub fn snapshot(&self, place: usize, most: usize) -> (Vec<Entry>, Option<usize>) {
         let mut entries = Vec::new();
         for place in place..self.shard.streams.end() {

@@ -1,4 +1,4 @@
-//! A shard as it was, out of its entries: nobody is connected, everybody may come back.
+//! Restoring a shard from its entries: nobody is connected, everybody may come back.
 
 use std::time::Instant;
 
@@ -8,25 +8,24 @@ use crate::shard::delivery::Destination;
 use crate::shard::input::SubscriberKey;
 use crate::types::{Grant, GroupKey, Offset, StreamName};
 
-/// When and how far to believe what was kept.
+/// Time of the restore, and completeness of the entries.
 #[derive(Clone, Copy, Debug)]
 pub struct Restoring {
     /// The time now, in milliseconds of the Unix epoch.
     pub unix: u64,
-    /// Whether all is there that anyone was told. If not, no session's view can be trusted: who was
-    /// present is all that is taken.
+    /// Whether every entry is there that led to a message. If not, sessions can't be resumed, and only
+    /// members are restored.
     pub complete: bool,
-    /// Whether all publications are there since the positions that clients may have, but for those
-    /// that a history says it has lost. If not, histories begin anew.
+    /// Whether publications are complete since the positions that clients may have, apart from those a
+    /// history has dropped. If not, histories begin again.
     pub has_history: bool,
     /// The time now.
     pub now: Instant,
 }
 
 impl<R: Destination> Shard<R> {
-    /// Takes a stream up as its entries say, which begin with [`Change::Snapshot`] or [`Change::Began`].
-    /// Members leave when the TTL from now is over, unless they come back; sessions can be resumed for
-    /// theirs.
+    /// Restores a stream from its entries, which begin with [`Change::Snapshot`] or [`Change::Began`]. The
+    /// TTLs of records and sessions run from now.
     pub fn restore(&mut self, entries: impl IntoIterator<Item = Entry>, at: Restoring) {
         let mut entries = entries.into_iter().peekable();
         let Some(first) = entries.peek() else { return };
@@ -82,7 +81,7 @@ impl<R: Destination> Shard<R> {
     }
 }
 
-/// An entry as far as it is to be believed.
+/// An entry without what can't be trusted.
 fn believed(mut entry: Entry, log: LogId, at: Restoring) -> Option<Entry> {
     if at.has_history {
         return Some(entry);

@@ -1,4 +1,4 @@
-//! What is to be kept beyond this process: every entry, and all streams as they are now.
+//! Entries for the log on disk: new ones, and snapshots of streams.
 
 use super::Shard;
 use crate::log::{Change, Entry, Origin, Position};
@@ -12,7 +12,7 @@ impl<R: Destination> Shard<R> {
         self.entries.get_or_insert_default();
     }
 
-    /// All that there is to know of a stream, as entries that make it anew.
+    /// Entries that recreate a stream.
     pub(super) fn describe(&self, stream: &Stream<R>, entries: &mut Vec<Entry>) {
         let (state, history, journal) = (&stream.state, &stream.history, &stream.journal);
         let Some(epoch) = state.epoch().cloned() else { return };
@@ -43,8 +43,7 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// When the newest publication of a stream that isn't there any more was made, in
-    /// milliseconds of the Unix epoch.
+    /// Time of the newest publication of all forgotten streams, in milliseconds of the Unix epoch.
     pub fn forgotten(&self) -> u64 {
         self.forgotten
     }

@@ -1,4 +1,4 @@
-//! When what of a shard ends by itself.
+//! Timers of a shard.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -11,16 +11,16 @@ use crate::log::Subscription;
 use crate::stream::RecordKey;
 use crate::stream::pages::is_roomy;
 
-/// What ends at a deadline.
+/// What a timer is for.
 #[derive(Debug)]
 pub(super) enum Due {
-    /// A record runs out.
+    /// A record expires.
     Record { stream: u32, record: RecordKey },
     /// A subscription can no longer be resumed.
     Parked { stream: u32, by: Box<Subscription> },
-    /// Those who only count the members of a stream are told.
+    /// An occupancy message is due.
     Count { stream: u32 },
-    /// A resumed subscription has had its time to ask for what it missed.
+    /// A hold ends.
     Held { stream: u32, key: Box<SubscriberKey> },
 }
 
@@ -34,7 +34,8 @@ impl Due {
     }
 }
 
-/// Deadlines, those of records by record: most records have none, so none has room for one.
+/// Timers by time, and those of records by record. Most records have none, so records have no field for
+/// it.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     deadlines: Deadlines<Due>,
@@ -50,7 +51,7 @@ impl Timers {
         self.deadlines.cancel(deadline);
     }
 
-    /// Lets a record run out at a time, and at no other.
+    /// Sets or replaces a record's timer.
     pub(super) fn set_record(&mut self, stream: u32, record: RecordKey, at: Instant) {
         let deadline = self.deadlines.add(at, Due::Record { stream, record });
         if let Some(before) = self.records.insert((stream, record), deadline) {
@@ -58,7 +59,7 @@ impl Timers {
         }
     }
 
-    /// Lets a record stay.
+    /// Cancels a record's timer.
     pub(super) fn cancel_record(&mut self, stream: u32, record: RecordKey) {
         if !self.records.is_empty()
             && let Some(deadline) = self.records.remove(&(stream, record))
@@ -68,7 +69,7 @@ impl Timers {
         }
     }
 
-    /// When a record runs out, if it does.
+    /// A record's expiry.
     pub(super) fn of_record(&self, stream: u32, record: RecordKey) -> Option<Instant> {
         self.records.get(&(stream, record)).map(|(at, _)| *at)
     }

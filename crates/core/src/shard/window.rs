@@ -1,8 +1,7 @@
-//! What a stream has said and not every subscriber has been sent yet.
+//! Messages of a stream that aren't sent to all subscribers yet.
 //!
-//! Places count everything ever said; each subscriber is at a place, and what lies behind every
-//! subscriber is dropped. Not all that is said is of an entry of its own: how many members there are is
-//! said of the entry before.
+//! Places number all messages; each subscriber has a place, and messages before all of these are dropped.
+//! Not every message has an entry of its own: an occupancy message has the position of the entry before.
 
 use std::collections::VecDeque;
 
@@ -11,25 +10,25 @@ use crate::types::ServerMessage;
 
 #[derive(Debug, Default)]
 pub(super) struct Window {
-    /// Place of the first message held.
+    /// Place of the first message.
     start: u64,
     messages: VecDeque<(Position, ServerMessage)>,
-    /// What the messages held weigh, in bytes.
+    /// Bytes of the messages.
     weight: usize,
 }
 
 impl Window {
-    /// The place of the first message held: everyone has what is before, or isn't told it.
+    /// Place of the first message: nobody needs those before it.
     pub(super) fn start(&self) -> u64 {
         self.start
     }
 
-    /// The place behind the last message: where a new subscriber begins.
+    /// Place after the last message, where a new subscriber begins.
     pub(super) fn end(&self) -> u64 {
         self.start + self.messages.len() as u64
     }
 
-    /// What the messages held weigh, in bytes.
+    /// Bytes of the messages.
     pub(super) fn weight(&self) -> usize {
         self.weight
     }
@@ -50,7 +49,7 @@ impl Window {
         self.messages.iter().take(held(to)).skip(held(from))
     }
 
-    /// Forgets everything before a place.
+    /// Drops the messages before a place.
     pub(super) fn trim(&mut self, to: u64) {
         while self.start < to
             && let Some((_, message)) = self.messages.pop_front()

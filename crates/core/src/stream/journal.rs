@@ -1,4 +1,4 @@
-//! What became of a stream's members lately, for subscribers that were cut off and come back.
+//! Recent member events of a stream, for subscribers that lost their connection and resume.
 //!
 //! What was written into a socket that then broke may have arrived or not. So what a subscriber
 //! knew when its connection ended is a range ([`Known`]). From there [`Journal::missed`] finds what to tell it, so that it sees the members as
@@ -13,28 +13,28 @@ use super::pages::is_roomy;
 use crate::log::{Known, Position};
 use crate::types::{MemberEvent, PresenceId};
 
-/// How many entries a stream keeps. Who missed more does better to ask for the list.
+/// Maximum of entries per stream. Who missed more should request the list.
 pub(crate) const LONGEST: usize = 1000;
 
-/// The tick of an entry that not everyone has been told.
+/// Tick of an entry that isn't sent to everyone yet.
 const UNTOLD: u32 = u32::MAX;
 
-/// How finely is noted when everyone had been told an entry.
+/// Resolution of the time at which an entry was sent to everyone.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    /// All that became of members from this position on is noted.
+    /// Position from which on the journal is complete.
     start: Position,
     /// In order of their positions.
     entries: VecDeque<Noted>,
-    /// The position after the last one ever noted.
+    /// Position after the last entry.
     end: Position,
-    /// The entries before this position have been told to everyone.
+    /// Position before which entries are sent to everyone.
     told: Position,
-    /// By which tick everyone had been told of the last entry that is no longer kept.
+    /// Tick by which the last dropped entry was sent to everyone.
     dropped: Option<u32>,
-    /// Roughly the bytes that the entries take.
+    /// Approximate bytes of the entries.
     weight: usize,
 }
 
@@ -43,7 +43,7 @@ struct Noted {
     position: Position,
     id: PresenceId,
     event: MemberEvent,
-    /// By which tick everyone had been told of it.
+    /// Tick by which it was sent to everyone.
     told: u32,
 }
 
@@ -54,7 +54,7 @@ impl Noted {
     }
 }
 
-/// Since when a shard counts ticks.
+/// Ticks since the start of a shard.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticks(Instant);
 
@@ -75,19 +75,19 @@ impl Ticks {
 }
 
 impl Journal {
-    /// A journal of what happens from a position on; of what was before, not everyone has been told.
+    /// An empty journal from a position on; earlier entries count as not sent to everyone.
     pub(crate) fn from(start: Position) -> Self {
         let dropped = (start > Position(0)).then_some(UNTOLD);
         Self { start, dropped, ..Self::default() }
     }
 
-    /// The position after the last one noted.
+    /// Position after the last entry.
     pub(crate) fn end(&self) -> Position {
         self.end
     }
 
-    /// From where on everything is here that somebody may lack who can still be resumed: all, unless
-    /// something was dropped that not everyone had been told of before a time.
+    /// Position from which on the journal is complete for everyone who can still be resumed: 0, unless an
+    /// entry was dropped that wasn't sent to everyone before a time.
     pub(crate) fn start(&self, ticks: Ticks, since: Instant) -> Position {
         if self.dropped.is_some_and(|dropped| dropped >= ticks.at(since)) {
             self.entries.front().map_or(self.end, |entry| entry.position)
@@ -96,28 +96,28 @@ impl Journal {
         }
     }
 
-    /// What is noted, in order.
+    /// The entries in order.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (Position, &PresenceId, MemberEvent)> {
         self.entries.iter().map(|entry| (entry.position, &entry.id, entry.event))
     }
 
-    /// Roughly the bytes that it takes.
+    /// Approximate bytes.
     pub(crate) fn weight(&self) -> usize {
         self.weight
     }
 
-    /// When everyone had been told the oldest entry: now, if that is yet to be. `None` if there is none.
+    /// Time at which the oldest entry was sent to everyone; now, if it isn't yet.
     pub(crate) fn oldest(&self, ticks: Ticks, now: Instant) -> Option<Instant> {
         let Noted { told, .. } = self.entries.front()?;
         Some(if *told == UNTOLD { now } else { ticks.began(*told) })
     }
 
-    /// Whether nothing is noted.
+    /// Whether it has no entries.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Notes what became of a member. The oldest entries go if they are too many.
+    /// Adds an event, and drops the oldest entry if there are too many.
     pub(crate) fn note(&mut self, position: Position, id: PresenceId, event: MemberEvent) {
         if self.entries.len() == LONGEST {
             self.drop_first();
@@ -128,7 +128,7 @@ impl Journal {
         self.entries.push_back(entry);
     }
 
-    /// Everyone has been told the entries before a position.
+    /// Marks the entries before a position as sent to everyone.
     pub(crate) fn told(&mut self, up_to: Position, ticks: Ticks, now: Instant) {
         let tick = ticks.at(now);
         if self.dropped == Some(UNTOLD) && up_to >= self.start {
@@ -143,7 +143,7 @@ impl Journal {
         self.told = told.max(up_to);
     }
 
-    /// Forgets the entries that everyone had been told of before a time.
+    /// Drops the entries that were sent to everyone before a time.
     pub(crate) fn forget(&mut self, ticks: Ticks, before: Instant) {
         let tick = ticks.at(before);
         while self.entries.front().is_some_and(|entry| entry.told < tick) {
@@ -154,8 +154,8 @@ impl Journal {
         }
     }
 
-    /// What a subscriber knows that has been sent the entries before a position. `doubt` is since
-    /// when nothing that it was sent is sure to have arrived.
+    /// What a subscriber has got that was sent the entries before a position. `doubt` is the time since which
+    /// deliveries are unconfirmed.
     pub(crate) fn known(&self, sent: Position, doubt: Option<Instant>, ticks: Ticks) -> Known {
         let Some(doubt) = doubt else { return Known { surely: sent, perhaps: sent } };
         let tick = ticks.at(doubt);
@@ -168,8 +168,8 @@ impl Journal {
         Known { surely, perhaps: sent }
     }
 
-    /// Whose changes to tell to someone who knew so much, each id with what it has to be told, in
-    /// order; `None` if not everything since is here.
+    /// Events a subscriber missed, at most two per member, in order; `None` if the journal doesn't reach
+    /// back far enough.
     pub(crate) fn missed(&self, known: Known) -> Option<Vec<(&PresenceId, MemberEvent)>> {
         if known.surely < self.start {
             return None;
@@ -189,7 +189,7 @@ impl Journal {
         Some(news.into_iter().map(|(_, id, event)| (id, event)).collect())
     }
 
-    /// Forgets the oldest entry.
+    /// Drops the oldest entry.
     pub(crate) fn drop_first(&mut self) {
         if let Some(entry) = self.entries.pop_front() {
             self.start = entry.position.next();
@@ -202,12 +202,12 @@ impl Journal {
     }
 }
 
-/// What became of one member while a subscriber was away.
+/// Events of one member while a subscriber was away.
 #[derive(Debug)]
 struct Fate {
     /// Whether the subscriber may see it as present.
     may_have: bool,
-    /// The last places of each event.
+    /// Last place of each event.
     joined: Option<usize>,
     updated: Option<usize>,
     left: Option<usize>,
@@ -233,7 +233,7 @@ impl Fate {
         self.last = event;
     }
 
-    /// What to tell, and where it stands among the rest.
+    /// The missed events with their places.
     fn news(self) -> impl Iterator<Item = (usize, MemberEvent)> {
         let is_here = self.last != MemberEvent::Left;
         let left = self.left.filter(|_| self.may_have);
