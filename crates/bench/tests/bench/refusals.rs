@@ -36,8 +36,8 @@ fn a_handshake_that_is_refused() {
     };
     assert_eq!(
         idle(&["--url", &elsewhere]),
-        "broker-bench: the handshake was refused: HTTP/1.1 404 Not Found: {\"error\":\"there is \
-         nothing here: see docs/HTTP.md for the paths\"}\n\
+        "broker-bench: the handshake was refused: HTTP/1.1 404 Not Found: {\"error\":\"not found: \
+         see docs/HTTP.md for the paths\"}\n\
          Is the path in --url the one of the WebSocket? Rails says so, too, if it doesn't allow the \
          --origin.\n"
     );
