@@ -12,7 +12,8 @@ use broker::shard::{
     SubscriberKey, Totals,
 };
 use broker::types::{
-    Arrival, Grant, HistoryRequest, Position, ServerMessage, SessionId, StreamCommand, StreamName,
+    Arrival, Grant, HistoryRequest, Position, Reference, ServerMessage, SessionId, StreamCommand,
+    StreamName,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -475,4 +476,34 @@ proptest! {
         prop_assert_eq!(world.shard.totals(), Totals::default());
         prop_assert_eq!(world.shard.poll_timeout(), None);
     }
+}
+
+/// A publication that is too large to be kept takes its stream along, if nobody follows that any more.
+#[test]
+fn a_stream_that_goes_with_what_is_published_costs_nobody() {
+    let now = Clock::new().now();
+    let history = HistorySettings { limit: 9, ttl: Duration::from_secs(9), max_bytes: 9000 };
+    let settings = Settings {
+        presence_ttl: PRESENCE_TTL,
+        occupancy_interval: Duration::from_secs(1),
+        resume: ResumeSettings::default(),
+        max_members: usize::MAX,
+        max_records: usize::MAX,
+        max_answer: usize::MAX,
+        history,
+        log: LogId(0),
+    };
+    let mut shard = Shard::<u32>::new(settings, now);
+    let (stream, data) = (StreamName::from("room"), "1".into());
+    let input = Input::Publish { data, labels: None, at: 1, except: None, is_transient: false };
+    shard.handle(&stream, input, now);
+    assert_eq!(shard.totals().publications, 1);
+    let group = GroupKey::new(action_cable::CODEC, "\"a\"".into());
+    let key = SubscriberKey { session: SessionId::from_bits(1), group };
+    let reference = Reference { subscription: None, request: Some("1".into()) };
+    let data = format!("\"{}\"", "x".repeat(9000)).into();
+    let command = StreamCommand::Publish { data, at: 1, members_only: false };
+    let reference = Some(std::sync::Arc::new(reference));
+    shard.handle(&stream, Input::Command { key, recipient: 0, command, reference }, now);
+    assert_eq!(shard.totals(), Totals::default());
 }

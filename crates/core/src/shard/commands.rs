@@ -129,7 +129,8 @@ impl<R: Destination> Shard<R> {
         key: &SubscriberKey,
         answer: impl IntoIterator<Item = ServerMessage>,
     ) {
-        let stream = self.streams.live_mut(index);
+        // it may have gone with a publication that was too large to be kept
+        let Some(stream) = self.streams.get_mut(index) else { return };
         let Stream { groups, window, held, state, .. } = stream;
         let group = groups.get_mut(&key.group);
         let Some(subscriber) = group.and_then(|group| group.get_mut(&key.session)) else { return };
