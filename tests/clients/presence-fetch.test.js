@@ -18,16 +18,30 @@ import { identify } from './support/socket.js';
 
 const ROOM = identify('room');
 
-/** A scenario whose broker asks `s.application`, which answers as `answer` says. */
-function asking(name, answer, run, more = {}) {
-  const flags = async (s) => {
-    s.application = await new Application(answer).open(await freePort()); // one it can come back to
-    s.cleanup(() => s.application.close());
-    // the application is in this process, which may be busy for longer than the second of the default
-    return { 'presence-fetch-url': s.application.url, 'presence-fetch-timeout': '10s', ...more };
-  };
-  scenario(name, flags, run);
+/** The flags of a broker that asks `s.application`, which answers as `answer` says. */
+async function toAsk(s, answer, certificate) {
+  s.application = await new Application(answer, certificate).open(await freePort()); // one it can come back to
+  s.cleanup(() => s.application.close());
+  // the application is in this process, which may be busy for longer than the second of the default
+  return { 'presence-fetch-url': s.application.url, 'presence-fetch-timeout': '10s' };
 }
+
+/** A scenario whose broker asks an application. */
+function asking(name, answer, run, more = {}) {
+  scenario(name, async (s) => ({ ...(await toAsk(s, answer)), ...more }), run);
+}
+
+/** What an application answers that takes some milliseconds. */
+const byNameAfter = (milliseconds) => async (asked) => {
+  await sleep(milliseconds);
+  return byName(asked);
+};
+
+/** Two subscribers of the room. */
+const pair = async (s) => [(await s.subscriber('room'))[0], (await s.subscriber('room'))[0]];
+
+/** A socket whose token says this of its client. */
+const socketOf = (s, said) => s.socket(`/cable?jid=${token({ ext: JSON.stringify(said) })}`);
 
 const known = (id) => ({ user: { name: id.toUpperCase() } });
 
@@ -36,8 +50,7 @@ const outcomes = (s, outcome, count) =>
   s.counts({ [`broker_presence_fetches_total{outcome="${outcome}"}`]: count });
 
 asking('what the application says is in lists and events', byName, async (s) => {
-  const [watcher] = await s.subscriber('room');
-  const [ann] = await s.subscriber('room');
+  const [watcher, ann] = await pair(s);
   ann.join(ROOM, 'ann', { n: 1 });
   const join = { type: 'join', id: 'ann', info: { n: 1 }, data: known('ann') };
   assert.deepEqual(await watcher.hearsPresence(ROOM, 'join'), join);
@@ -109,12 +122,8 @@ asking('numbers pass as they are', () => ({ text: '{"ann": {"n":9007199254740993
   assert.ok(raw.includes('"data":{"n":9007199254740993, "f":1.0}'), raw);
 });
 
-asking('commands of one connection keep their order', async (asked) => {
-  await sleep(300);
-  return byName(asked);
-}, async (s) => {
-  const [ann] = await s.subscriber('room');
-  const [watcher] = await s.subscriber('room');
+asking('commands of one connection keep their order', byNameAfter(300), async (s) => {
+  const [watcher, ann] = await pair(s);
   ann.join(ROOM, 'ann', 1);
   ann.whisper(ROOM, 'behind');
   ann.leave(ROOM);
@@ -146,10 +155,7 @@ asking('while one waits, others do not', async (asked) => {
 
 const ROOMS = Array.from({ length: 20 }, (_, number) => `room-${number}`);
 
-asking('joins of a connection are asked about together', async (asked) => {
-  await sleep(300);
-  return byName(asked);
-}, async (s) => {
+asking('joins of a connection are asked about together', byNameAfter(300), async (s) => {
   const ann = await s.socket();
   const since = performance.now();
   for (const room of ROOMS) ann.send({ command: 'subscribe', identifier: identify(room), presence: { id: 'ann' } });
@@ -184,10 +190,7 @@ asking('a join that waits holds up no other subscription of its connection', asy
   ann.hearsNothing('the other one waits');
 });
 
-asking('what comes behind a join that waits keeps its order', async (asked) => {
-  await sleep(300);
-  return byName(asked);
-}, async (s) => {
+asking('what comes behind a join that waits keeps its order', byNameAfter(300), async (s) => {
   const [watcher] = await s.subscriber('room');
   const ann = await s.socket();
   const subscribe = (id) => ann.send({ command: 'subscribe', identifier: ROOM, presence: { id, info: 1 } });
@@ -210,12 +213,8 @@ asking('what comes behind a join that waits keeps its order', async (asked) => {
   assert.deepEqual(told, [confirmed, 'join ann', confirmed, 'join bob', 'leave bob', 'join cid']);
 });
 
-asking('what waits is bounded, and comes when there is room', async (asked) => {
-  await sleep(500);
-  return byName(asked);
-}, async (s) => {
-  const [watcher] = await s.subscriber('room');
-  const [ann] = await s.subscriber('room');
+asking('what waits is bounded, and comes when there is room', byNameAfter(500), async (s) => {
+  const [watcher, ann] = await pair(s);
   ann.join(ROOM, 'ann', 1);
   const texts = Array.from({ length: 500 }, (_, number) => `${number}`.padEnd(1000));
   for (const text of texts) ann.whisper(ROOM, text);
@@ -223,12 +222,8 @@ asking('what waits is bounded, and comes when there is room', async (asked) => {
   for (const text of texts) assert.equal((await watcher.hears({ identifier: ROOM })).message, text);
 });
 
-asking('a session that is resumed while the application is asked has joined', async (asked) => {
-  await sleep(500);
-  return byName(asked);
-}, async (s) => {
-  const [watcher] = await s.subscriber('room');
-  const [ann] = await s.subscriber('room');
+asking('a session that is resumed while the application is asked has joined', byNameAfter(500), async (s) => {
+  const [watcher, ann] = await pair(s);
   ann.join(ROOM, 'ann', 1);
   ann.whisper(ROOM, 'behind');
   await s.application.asked(1);
@@ -242,13 +237,10 @@ asking('a session that is resumed while the application is asked has joined', as
   watcher.hearsNothing('it never left');
 });
 
-asking('of a client that the application ends nothing more is followed', async (asked) => {
-  await sleep(500);
-  return byName(asked);
-}, async (s) => {
-  const watcher = await s.socket(`/cable?jid=${token({ ext: JSON.stringify({ user: 2 }) })}`);
+asking('of a client that the application ends nothing more is followed', byNameAfter(500), async (s) => {
+  const watcher = await socketOf(s, { user: 2 });
   const identifier = await watcher.subscribe('room');
-  const ann = await s.socket(`/cable?jid=${token({ ext: JSON.stringify({ user: 1 }) })}`);
+  const ann = await socketOf(s, { user: 1 });
   await ann.subscribe('room');
   ann.join(identifier, 'ann', 1);
   ann.whisper(identifier, 'behind');
@@ -274,12 +266,8 @@ asking('an application that takes too long is not waited for', () => undefined, 
   await s.broker.logs("it doesn't answer within 200ms");
 }, { 'presence-fetch-timeout': '200ms' });
 
-asking('a connection that ends while the application is asked joins and leaves', async (asked) => {
-  await sleep(400);
-  return byName(asked);
-}, async (s) => {
-  const [watcher] = await s.subscriber('room');
-  const [ann] = await s.subscriber('room');
+asking('a connection that ends while the application is asked joins and leaves', byNameAfter(400), async (s) => {
+  const [watcher, ann] = await pair(s);
   ann.join(ROOM, 'ann', 1);
   await s.application.asked(1);
   ann.terminate();
@@ -359,10 +347,7 @@ asking('answers are kept for ten seconds, also that there is nothing to say', ({
   watcher.hearsNothing('and nothing is different');
 });
 
-asking('a crowd is asked about in few requests, and each once', async (asked) => {
-  await sleep(50);
-  return byName(asked);
-}, async (s) => {
+asking('a crowd is asked about in few requests, and each once', byNameAfter(50), async (s) => {
   const [watcher] = await s.subscriber('room');
   const crowd = await Promise.all(Array.from({ length: 250 }, () => s.subscriber('room')));
   crowd.forEach(([socket], number) => socket.join(ROOM, `id-${number % 125}`, 1));
@@ -377,10 +362,7 @@ asking('a crowd is asked about in few requests, and each once', async (asked) =>
   assert.ok(connections <= 4, `${connections} connections`);
 });
 
-asking('so many that one request does not hold them', async (asked) => {
-  await sleep(100);
-  return byName(asked);
-}, async (s) => {
+asking('so many that one request does not hold them', byNameAfter(100), async (s) => {
   const one = await s.socket();
   const names = Array.from({ length: 5 }, (_, number) => `room-${number}`);
   const first = await s.subscriber('first');
@@ -418,7 +400,7 @@ asking('an application that closes its connections is asked all the same', (aske
 });
 
 asking('the application knows the broker by a key', byName, async (s) => {
-  const ann = await s.socket(`/cable?jid=${token({ ext: JSON.stringify({ user: 1 }) })}`);
+  const ann = await socketOf(s, { user: 1 });
   const identifier = identifySigned('room');
   ann.send({ command: 'subscribe', identifier, presence: { id: 'ann' } });
   assert.deepEqual((await ann.hearsPresence(identifier, 'join')).data, known('ann'));
@@ -445,12 +427,7 @@ const AUTHORITY = mkdtempSync(join(tmpdir(), 'broker-authority-'));
 process.once('exit', () => rmSync(AUTHORITY, { recursive: true, force: true }));
 writeFileSync(join(AUTHORITY, 'cert.pem'), CERTIFICATE.cert);
 
-/** Flags for an application that speaks TLS. */
-const secure = async (s) => {
-  s.application = await new Application(byName, CERTIFICATE).open();
-  s.cleanup(() => s.application.close());
-  return { 'presence-fetch-url': s.application.url, 'presence-fetch-timeout': '10s' };
-};
+const secure = (s) => toAsk(s, byName, CERTIFICATE);
 
 scenario('over TLS', secure, async (s) => {
   const [watcher] = await s.subscriber('room');
