@@ -5,13 +5,11 @@
 
 mod support;
 
-use broker::protocol::{action_cable, phoenix};
 use criterion::{BatchSize, Criterion, Throughput};
 
 use support::codecs::{SPOKEN, decode, encode};
-use support::expiry::expiry;
-use support::room::{burst, churn, fan_out, list, list_after_a_change};
 use support::work::{Run, Work};
+use support::works::{self, Sizes};
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
@@ -22,18 +20,9 @@ fn main() {
 }
 
 fn works() -> Vec<Work> {
-    let core = [
-        fan_out(action_cable::CODEC, 10_000),
-        fan_out(phoenix::CODEC, 10_000),
-        burst(action_cable::CODEC, 100, 1000),
-        burst(phoenix::CODEC, 100, 1000),
-        churn(action_cable::CODEC, 10),
-        churn(action_cable::CODEC, 1000),
-        churn(phoenix::CODEC, 1000),
-        list(action_cable::CODEC, 10_000),
-        list_after_a_change(action_cable::CODEC, 10_000),
-        expiry(100_000),
-    ];
+    let sizes =
+        Sizes { subscribers: 10_000, burst: 1000, room: 1000, members: 10_000, records: 100_000 };
+    let core = works::works(&sizes);
     let words = SPOKEN.iter().flat_map(decode).chain(SPOKEN.iter().flat_map(encode));
     core.into_iter().chain(words).collect()
 }

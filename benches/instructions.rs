@@ -31,13 +31,11 @@ use std::sync::Mutex;
 use std::{env, fs, thread};
 
 use anyhow::{Context, bail, ensure};
-use broker::protocol::{action_cable, phoenix};
 use serde::{Deserialize, Serialize};
 
 use support::codecs::{SPOKEN, decode, encode};
-use support::expiry::expiry;
-use support::room::{burst, churn, fan_out, list, list_after_a_change};
 use support::work::{Run, Work};
+use support::works::{self, Sizes};
 
 /// Where the record is.
 const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.toml");
@@ -80,18 +78,8 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 fn works() -> Vec<Work> {
-    let core = [
-        fan_out(action_cable::CODEC, 1000),
-        fan_out(phoenix::CODEC, 1000),
-        burst(action_cable::CODEC, 100, 100),
-        burst(phoenix::CODEC, 100, 100),
-        churn(action_cable::CODEC, 10),
-        churn(action_cable::CODEC, 300),
-        churn(phoenix::CODEC, 300),
-        list(action_cable::CODEC, 1000),
-        list_after_a_change(action_cable::CODEC, 1000),
-        expiry(5000),
-    ];
+    let sizes = Sizes { subscribers: 1000, burst: 100, room: 300, members: 1000, records: 5000 };
+    let core = works::works(&sizes);
     let words = SPOKEN.iter().flat_map(|spoken| {
         [all("decode", spoken.name, decode(spoken)), all("encode", spoken.name, encode(spoken))]
     });
@@ -246,18 +234,9 @@ fn made_with() -> anyhow::Result<String> {
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or("unknown");
     write!(text, ", {host}")?;
     write!(text, ", {}", run("getconf", &["GNU_LIBC_VERSION"])?.trim())?;
-    text.push_str(if has_avx2() { ", avx2" } else { ", no avx2" });
+    #[cfg(target_arch = "x86_64")]
+    text.push_str(if std::arch::is_x86_feature_detected!("avx2") { ", avx2" } else { ", no avx2" });
     Ok(text)
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_avx2() -> bool {
-    std::arch::is_x86_feature_detected!("avx2")
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn has_avx2() -> bool {
-    false
 }
 
 fn run(program: &str, arguments: &[&str]) -> anyhow::Result<String> {

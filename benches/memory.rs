@@ -5,8 +5,6 @@
 
 #[path = "support/memory.rs"]
 mod memory;
-#[path = "support/settings.rs"]
-mod settings;
 
 use memory::{Scale, Weight, outbox, parked_session};
 

@@ -3,15 +3,13 @@
 
 #[path = "../benches/support/memory.rs"]
 mod memory;
-#[path = "../benches/support/settings.rs"]
-mod settings;
 
 use broker::clock::Clock;
 use broker::protocol::typed;
 use broker::shard::{Input, ResumeSettings, Settings, Shard, SubscriberKey};
 use broker::types::{Arrival, Grant, GroupKey, Join, SessionId, StreamCommand, StreamName};
+use memory::settings::settings;
 use memory::{Scale, Weight, outbox, parked_session};
-use settings::settings;
 
 /// As many in each stream as where there are a million, so that tables are as full.
 const SCALE: Scale = Scale { streams: 10, each: 1000 };

@@ -1,15 +1,15 @@
 //! What things weigh that there are many of, counted by an allocator that counts.
 
-use std::io;
-use std::net::Shutdown;
-use std::task::{Context, Poll};
+mod nowhere;
+pub(crate) mod settings;
+
 use std::time::Instant;
 
 use allocation_counter::{AllocationInfo, measure};
 use broker::clock::Clock;
 use broker::config::defaults;
 use broker::node::Sessions;
-use broker::outbound::{Outbox, Socket};
+use broker::outbound::Outbox;
 use broker::protocol::action_cable;
 use broker::session::Session;
 use broker::shard::{End, Input, Put, Shard, SubscriberKey};
@@ -18,7 +18,8 @@ use broker::types::{
     StreamName, Watch,
 };
 
-use crate::settings::settings;
+use nowhere::Nowhere;
+use settings::settings;
 
 /// What one of something takes.
 #[derive(Clone, Copy, Debug)]
@@ -103,10 +104,10 @@ impl Scale {
     }
 }
 
-/// An outbox whose socket takes nothing.
+/// An outbox, without its socket.
 pub(crate) fn outbox(count: u32) -> Weight {
     let mut all = Vec::with_capacity(count as usize);
-    let make = |_| Outbox::new(Box::new(Nowhere), action_cable::CODEC, 1 << 20);
+    let make = |_| Outbox::new(Box::new(Nowhere(|| ())), action_cable::CODEC, 1 << 20);
     share(measure(|| all.extend((0..count).map(make))), f64::from(count))
 }
 
@@ -198,31 +199,4 @@ impl World {
         while self.shard.commit(|_| ()).poll_fan_out(usize::MAX, self.now).is_some() {}
         drop(self.shard.take_counts());
     }
-}
-
-/// No socket.
-struct Nowhere;
-
-impl Socket for Nowhere {
-    fn try_read(&self, _: &mut [u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-
-    fn try_write(&self, _: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-
-    fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-
-    fn poll_write_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-
-    fn has_input(&self) -> bool {
-        false
-    }
-
-    fn shutdown(&self, _: Shutdown) {}
 }

@@ -2,7 +2,9 @@
 //! `benches/instructions.rs` counts.
 
 pub(crate) mod codecs;
-pub(crate) mod expiry;
-pub(crate) mod room;
-pub(crate) mod settings;
+mod expiry;
+mod nowhere;
+mod room;
+mod settings;
 pub(crate) mod work;
+pub(crate) mod works;

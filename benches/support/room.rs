@@ -2,16 +2,13 @@
 //! Only the sockets are none. A kernel's `send` is ten times what the broker does for it, and
 //! another machine's kernel another ten; `broker-bench` measures with it.
 
-use std::io;
-use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 
 use broker::clock::Clock;
 use broker::config::defaults;
 use broker::node::{Router, Startup};
-use broker::outbound::{Outbox, Recipient, Socket};
+use broker::outbound::{Outbox, Recipient};
 use broker::protocol::{action_cable, chat, phoenix, typed};
 use broker::shard::{Input, Put, SubscriberKey};
 use broker::telemetry::Instruments;
@@ -23,6 +20,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::nowhere::Nowhere;
 use super::settings::settings;
 use super::work::Work;
 
@@ -119,9 +117,6 @@ struct Room {
     _stop: DropGuard,
 }
 
-/// A socket that takes everything and counts how often it was given something.
-struct Nowhere(Arc<AtomicU64>);
-
 impl Room {
     /// A room that so many follow, all alike.
     fn with(codec: Codec, subscribers: u32) -> Self {
@@ -136,9 +131,14 @@ impl Room {
         };
         let writes = Arc::new(AtomicU64::new(0));
         let limit = u32::try_from(defaults::MAX_OUTBOX_SIZE).expect("a limit");
-        let outboxes = (0..subscribers)
-            .map(|_| Outbox::new(Box::new(Nowhere(Arc::clone(&writes))), codec, limit));
-        let outboxes = outboxes.collect();
+        let outbox = |_| {
+            let writes = Arc::clone(&writes);
+            let count = move || {
+                writes.fetch_add(1, Ordering::Relaxed);
+            };
+            Outbox::new(Box::new(Nowhere(count)), codec, limit)
+        };
+        let outboxes = (0..subscribers).map(outbox).collect();
         let group = GroupKey::new(codec, Identifier::from(r#""room""#));
         let stream = StreamName::from("room");
         let room =
@@ -225,31 +225,6 @@ impl Room {
         });
         self.writes.store(0, Ordering::Relaxed);
     }
-}
-
-impl Socket for Nowhere {
-    fn try_read(&self, _: &mut [u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Ok(std::hint::black_box(bytes).len())
-    }
-
-    fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-
-    fn poll_write_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn has_input(&self) -> bool {
-        false
-    }
-
-    fn shutdown(&self, _: Shutdown) {}
 }
 
 fn join(member: u32, info: &str) -> Join {
