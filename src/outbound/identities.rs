@@ -113,37 +113,12 @@ fn every(names: Names) -> [Option<Name>; 2] {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::net::Shutdown;
-    use std::task::{Context, Poll};
-
     use super::*;
-    use crate::outbound::{Outbox, Socket};
+    use crate::outbound::{Outbox, Wire};
     use crate::protocol::action_cable;
 
-    struct Nowhere;
-
-    impl Socket for Nowhere {
-        fn try_read(&self, _: &mut [u8]) -> io::Result<usize> {
-            Ok(0)
-        }
-        fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-            Ok(bytes.len())
-        }
-        fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-        fn poll_write_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-        fn has_input(&self) -> bool {
-            false
-        }
-        fn shutdown(&self, _: Shutdown) {}
-    }
-
     fn outbox() -> Recipient {
-        Outbox::new(Box::new(Nowhere), action_cable::CODEC, 100)
+        Outbox::new(Box::<Wire>::default(), action_cable::CODEC, 100)
     }
 
     /// The names of a client with identifiers, a presence id, or both; 0 is none.

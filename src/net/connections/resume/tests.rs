@@ -1,10 +1,5 @@
 //! A session is taken over with all the streams of its subscriptions, or anew.
 
-use std::io;
-use std::net::Shutdown;
-use std::task::{Context as Task, Poll};
-
-use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -14,37 +9,13 @@ use crate::clock::Clock;
 use crate::config::Proxies;
 use crate::net::{ConnectionLimits, Heartbeat, Liveness, Settings, TokenName};
 use crate::node::Startup;
-use crate::outbound::{Outbox, Socket};
+use crate::outbound::{Outbox, Wire};
 use crate::protocol::{PingParameters, PingPrecision, action_cable};
 use crate::shard::{self, HistorySettings, Input, ResumeSettings};
 use crate::telemetry::Instruments;
 use crate::types::{Arrival, Grant, GroupKey, Limits, Rights, StreamCommand, Watch};
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// Notes what it is sent.
-#[derive(Clone, Default)]
-struct Wire(Arc<Mutex<Vec<u8>>>);
-
-impl Socket for Wire {
-    fn try_read(&self, _: &mut [u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn poll_read_ready(&self, _: &mut Task<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-    fn poll_write_ready(&self, _: &mut Task<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-    fn has_input(&self) -> bool {
-        false
-    }
-    fn shutdown(&self, _: Shutdown) {}
-}
 
 fn start() -> Arc<Context> {
     let (clock, tasks, stop) = (Clock::new(), TaskTracker::new(), CancellationToken::new());
