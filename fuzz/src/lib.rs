@@ -21,6 +21,8 @@ mod replay;
 pub mod replicas;
 pub mod settings;
 pub mod shard;
+#[path = "../../tests/model/shard_settings.rs"]
+mod shard_settings;
 pub mod state;
 pub mod stream_names;
 pub mod tokens;

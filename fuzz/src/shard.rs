@@ -14,7 +14,6 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::log::LogId;
 use broker::protocol::action_cable;
 use broker::shard::{
     Delivery, FanOut, GroupKey, HistorySettings, Input, ResumeSettings, Settings, Shard,
@@ -26,6 +25,7 @@ use broker::types::{
 };
 
 use super::replay::extra;
+use super::shard_settings::without_history;
 use clients::{Follower, Place};
 
 const STREAMS: usize = 3;
@@ -117,14 +117,10 @@ impl World {
         Self {
             shard: Shard::new(
                 Settings {
-                    presence_ttl,
-                    occupancy_interval: Duration::from_secs(1),
                     resume,
                     max_members: most_members,
-                    max_records: usize::MAX,
-                    max_answer: usize::MAX,
                     history,
-                    log: LogId(7),
+                    ..without_history(presence_ttl)
                 },
                 zero,
             ),

@@ -17,6 +17,8 @@ use broker::state::format::{
 use broker::types::{Epoch, Extra, Identifier, PresenceId, RawJson, StreamName};
 use serde_json::value::RawValue;
 
+use super::shard_settings::without_history;
+
 const HEAD: Header = Header {
     boot: Boot::from_bits(7),
     run: 3,
@@ -324,16 +326,8 @@ fn check_restored(decoded: &Decoded) {
     let ttl = Duration::from_secs(60);
     let history = HistorySettings { limit: 3, ttl, max_bytes: 1 << 20 };
     let resume = ResumeSettings { ttl, longest_doubt: Duration::from_secs(1) };
-    let settings = Settings {
-        presence_ttl: ttl,
-        occupancy_interval: ttl,
-        resume,
-        max_members: usize::MAX,
-        max_records: usize::MAX,
-        max_answer: usize::MAX,
-        history,
-        log: decoded.header.log,
-    };
+    let log = decoded.header.log;
+    let settings = Settings { resume, history, log, ..without_history(ttl) };
     let now = Clock::new().now();
     let at = Restoring { unix: UNIX, complete: true, has_history: true, now };
     let mut first: Shard<()> = Shard::new(settings, now);

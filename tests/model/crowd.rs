@@ -7,11 +7,12 @@ use broker::clock::Clock;
 use broker::protocol::action_cable;
 use broker::shard::{End, GroupKey, Input, Shard, SubscriberKey, Totals};
 use broker::types::{
-    Arrival, Grant, Identifier, Join, Listing, MemberList, ServerMessage, SessionId, StreamCommand,
-    StreamName,
+    Identifier, Join, Listing, MemberList, ServerMessage, SessionId, StreamCommand, StreamName,
 };
 
+use crate::equal::Dice;
 use crate::replay::replay;
+use crate::subscriber::subscribe;
 
 const SESSIONS: usize = 50;
 const WATCHERS: usize = 20;
@@ -39,7 +40,7 @@ fn everyone_who_watches_sees_the_same() {
 }
 
 struct Crowd {
-    random: Random,
+    dice: Dice,
     shard: Shard<u32>,
     stream: StreamName,
     now: Instant,
@@ -58,25 +59,12 @@ struct Place {
     key: SubscriberKey,
 }
 
-/// Numbers that look random and are the same every time (by `SplitMix64`).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        usize::try_from((mixed ^ (mixed >> 31)) % end as u64).expect("less than a usize")
-    }
-}
-
 impl Crowd {
     fn new(seed: u64) -> Self {
         let now = Clock::new().now();
         Self {
-            random: Random(seed),
-            shard: Shard::new(crate::shard::without_history(TTL), now),
+            dice: Dice::new(seed),
+            shard: Shard::new(crate::shard_settings::without_history(TTL), now),
             stream: "room".into(),
             now,
             places: vec![None; SESSIONS + WATCHERS],
@@ -88,21 +76,21 @@ impl Crowd {
     }
 
     fn step(&mut self) {
-        let number = self.random.below(SESSIONS + WATCHERS);
+        let number = self.dice.roll(SESSIONS + WATCHERS);
         match self.places.get(number).cloned().flatten() {
             None => self.come(number),
             Some(place) => self.act(number, &place),
         }
-        if self.random.below(3) == 0 {
-            self.now += Duration::from_millis(self.random.below(60) as u64);
+        if self.dice.roll(3) == 0 {
+            self.now += Duration::from_millis(self.dice.roll(60) as u64);
         }
-        if self.random.below(2) == 0 {
+        if self.dice.roll(2) == 0 {
             self.shard.handle_timeout(self.now);
         }
-        if self.random.below(2) == 0 {
+        if self.dice.roll(2) == 0 {
             self.replies();
-            for _ in 0..self.random.below(5) {
-                let most = 1 + self.random.below(7);
+            for _ in 0..self.dice.roll(5) {
+                let most = 1 + self.dice.roll(7);
                 self.slice(most);
             }
         }
@@ -111,21 +99,13 @@ impl Crowd {
     fn come(&mut self, number: usize) {
         let recipient = u32::try_from(self.views.len()).expect("a recipient");
         self.views.push(None);
-        let name = self.random.below(NAMES);
+        let name = self.dice.roll(NAMES);
         let name = Identifier::from(format!("\"{name}\""));
         let group = GroupKey::new(action_cable::CODEC, name);
         let key = SubscriberKey { session: SessionId::from_bits(recipient.into()), group };
         let place = Place { recipient, key };
-        let join = (number < SESSIONS).then(|| Ok(self.join_of(number)));
-        self.command(
-            &place,
-            StreamCommand::Subscribe {
-                join,
-                history: None,
-                grant: Grant::OPEN,
-                arrival: Arrival::default(),
-            },
-        );
+        let join = (number < SESSIONS).then(|| self.join_of(number));
+        self.command(&place, subscribe(join));
         if number >= SESSIONS {
             self.command(&place, StreamCommand::List(Listing::Members));
         }
@@ -133,10 +113,10 @@ impl Crowd {
     }
 
     fn act(&mut self, number: usize, place: &Place) {
-        match self.random.below(if number < SESSIONS { 8 } else { 40 }) {
+        match self.dice.roll(if number < SESSIONS { 8 } else { 40 }) {
             0 => {
                 self.places[number] = None;
-                let late = Duration::from_millis(self.random.below(5) as u64);
+                let late = Duration::from_millis(self.dice.roll(5) as u64);
                 let at = self.now.checked_sub(late).expect("a time");
                 let input = Input::Ended { key: place.key.clone(), end: End::at(at) };
                 self.shard.handle(&self.stream, input, self.now);
@@ -156,7 +136,7 @@ impl Crowd {
     }
 
     fn join_of(&mut self, number: usize) -> Join {
-        let info = self.random.below(3).to_string();
+        let info = self.dice.roll(3).to_string();
         Join { id: format!("id-{}", number % IDS).into(), info: info.into(), extra: None }
     }
 
@@ -207,7 +187,7 @@ impl Crowd {
     fn check(&mut self) {
         self.replies();
         while {
-            let most = 1 + self.random.below(9);
+            let most = 1 + self.dice.roll(9);
             self.slice(most)
         } {}
         let members = self.shard.commit(|_| ()).members(&self.stream);

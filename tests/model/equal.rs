@@ -17,18 +17,16 @@ use broker::types::{
     Arrival, Grant, MemberList, RecordList, ServerMessage, SessionId, StreamCommand, StreamName,
 };
 
+use super::shard_settings::without_history;
+
 /// How many streams a log is about.
 pub(crate) const STREAMS: usize = 3;
 
 const SETTINGS: Settings = Settings {
-    presence_ttl: Duration::from_secs(15),
-    occupancy_interval: Duration::from_secs(1),
     resume: ResumeSettings { ttl: Duration::from_secs(60), longest_doubt: Duration::from_secs(10) },
-    max_members: usize::MAX,
-    max_records: usize::MAX,
-    max_answer: usize::MAX,
     history: HistorySettings { limit: 4, ttl: Duration::from_secs(3600), max_bytes: usize::MAX },
     log: LogId(11),
+    ..without_history(Duration::from_secs(15))
 };
 
 /// The name of a stream by its number.
@@ -143,10 +141,14 @@ impl Replica {
 }
 
 /// Small numbers out of one.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -168,7 +170,7 @@ pub(crate) struct Outcome {
 /// Applies a log to replicas of several kinds, chosen by `seed`, and compares them all the way.
 pub(crate) fn check(log: &[Entry], seed: u64) -> Outcome {
     let now = Clock::new().now();
-    let mut dice = Dice(seed | 1);
+    let mut dice = Dice::new(seed);
     let mut reference = Replica::new(1, now);
     let cuts: [usize; 2] = [dice.roll(log.len() + 1), dice.roll(log.len() + 1)];
     let mut snapshots = Vec::new();

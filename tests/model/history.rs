@@ -5,11 +5,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::log::LogId;
 use broker::protocol::action_cable;
 use broker::shard::{
-    Delivery, End, FanOut, GroupKey, HistorySettings, Input, ResumeSettings, Settings, Shard,
-    SubscriberKey, Totals,
+    Delivery, End, FanOut, GroupKey, HistorySettings, Input, Settings, Shard, SubscriberKey, Totals,
 };
 use broker::types::{
     Arrival, Grant, HistoryRequest, Position, Reference, ServerMessage, SessionId, StreamCommand,
@@ -17,6 +15,9 @@ use broker::types::{
 };
 use proptest::prelude::*;
 use proptest::sample::select;
+
+use crate::shard_settings::without_history;
+use crate::subscriber::key;
 
 const STREAMS: usize = 2;
 const CLIENTS: usize = 3;
@@ -133,18 +134,13 @@ fn name(stream: usize) -> StreamName {
     format!("stream-{stream}").into()
 }
 
+fn with_history(history: HistorySettings) -> Settings {
+    Settings { history, ..without_history(PRESENCE_TTL) }
+}
+
 impl World {
     fn new(settings: HistorySettings) -> Self {
-        let settings = Settings {
-            presence_ttl: PRESENCE_TTL,
-            occupancy_interval: Duration::from_secs(1),
-            resume: ResumeSettings::default(),
-            max_members: usize::MAX,
-            max_records: usize::MAX,
-            max_answer: usize::MAX,
-            history: settings,
-            log: LogId(7),
-        };
+        let settings = with_history(settings);
         let start = Clock::new().now();
         Self {
             shard: Shard::new(settings, start),
@@ -421,17 +417,7 @@ impl World {
 /// What a publication of this test weighs, and what a stream that keeps any.
 fn weights() -> (usize, usize) {
     let history = HistorySettings { limit: 2, ttl: Duration::from_secs(1), max_bytes: usize::MAX };
-    let settings = Settings {
-        presence_ttl: PRESENCE_TTL,
-        occupancy_interval: Duration::from_secs(1),
-        resume: ResumeSettings::default(),
-        max_members: usize::MAX,
-        max_records: usize::MAX,
-        max_answer: usize::MAX,
-        history,
-        log: LogId(0),
-    };
-    let mut shard = Shard::<u32>::new(settings, Clock::new().now());
+    let mut shard = Shard::<u32>::new(with_history(history), Clock::new().now());
     let mut publish = || {
         let input = Input::Publish {
             data: "\"00000000\"".into(),
@@ -483,27 +469,19 @@ proptest! {
 fn a_stream_that_goes_with_what_is_published_costs_nobody() {
     let now = Clock::new().now();
     let history = HistorySettings { limit: 9, ttl: Duration::from_secs(9), max_bytes: 9000 };
-    let settings = Settings {
-        presence_ttl: PRESENCE_TTL,
-        occupancy_interval: Duration::from_secs(1),
-        resume: ResumeSettings::default(),
-        max_members: usize::MAX,
-        max_records: usize::MAX,
-        max_answer: usize::MAX,
-        history,
-        log: LogId(0),
-    };
-    let mut shard = Shard::<u32>::new(settings, now);
+    let mut shard = Shard::<u32>::new(with_history(history), now);
     let (stream, data) = (StreamName::from("room"), "1".into());
     let input = Input::Publish { data, labels: None, at: 1, except: None, is_transient: false };
     shard.handle(&stream, input, now);
     assert_eq!(shard.totals().publications, 1);
-    let group = GroupKey::new(action_cable::CODEC, "\"a\"".into());
-    let key = SubscriberKey { session: SessionId::from_bits(1), group };
     let reference = Reference { subscription: None, request: Some("1".into()) };
     let data = format!("\"{}\"", "x".repeat(9000)).into();
     let command = StreamCommand::Publish { data, at: 1, members_only: false };
     let reference = Some(std::sync::Arc::new(reference));
-    shard.handle(&stream, Input::Command { key, recipient: 0, command, reference }, now);
+    shard.handle(
+        &stream,
+        Input::Command { key: key(1_u32), recipient: 0, command, reference },
+        now,
+    );
     assert_eq!(shard.totals(), Totals::default());
 }

@@ -7,19 +7,18 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::log::LogId;
-use broker::protocol::action_cable;
 use broker::shard::{
-    Delivery, End, FanOut, GroupKey, HistorySettings, Input, ResumeSettings, Settings, Shard,
-    SubscriberKey,
+    Delivery, End, FanOut, HistorySettings, Input, ResumeSettings, Settings, Shard,
 };
 use broker::types::{
-    Arrival, Epoch, Grant, HistoryRequest, Identifier, Join, Listing, MemberChange, Offset,
-    Position, PresenceId, ServerMessage, SessionId, StreamCommand, StreamName, Whisper,
+    Epoch, HistoryRequest, Join, Listing, MemberChange, Offset, Position, PresenceId,
+    ServerMessage, SessionId, StreamCommand, StreamName, Whisper,
 };
 use proptest::prelude::*;
 
 use crate::door::Door as _;
+use crate::shard_settings::without_history;
+use crate::subscriber::{key, subscribe};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -139,30 +138,20 @@ fn stream() -> StreamName {
     "room".into()
 }
 
-fn key(session: u32) -> SubscriberKey {
-    let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"a\""));
-    SubscriberKey { session: SessionId::from_bits(session.into()), group }
-}
-
 impl World {
     fn new() -> Self {
         let now = Clock::new().now();
         let settings = Settings {
-            presence_ttl: Duration::from_secs(60),
-            occupancy_interval: Duration::from_secs(1),
             resume: ResumeSettings {
                 ttl: Duration::from_secs(600),
                 longest_doubt: Duration::from_secs(30),
             },
-            max_members: usize::MAX,
-            max_records: usize::MAX,
-            max_answer: usize::MAX,
             history: HistorySettings {
                 limit: 1000,
                 ttl: Duration::from_secs(3600),
                 max_bytes: usize::MAX,
             },
-            log: LogId(1),
+            ..without_history(Duration::from_secs(60))
         };
         let mut world = Self {
             shard: Shard::new(settings, now),
@@ -181,13 +170,7 @@ impl World {
             members: None,
         };
         for session in [WATCHER, 1] {
-            let subscribe = StreamCommand::Subscribe {
-                join: None,
-                history: None,
-                grant: Grant::OPEN,
-                arrival: Arrival::default(),
-            };
-            world.command(session, subscribe);
+            world.command(session, subscribe(None));
             world.command(session, StreamCommand::List(Listing::Members));
         }
         world.deliver(usize::MAX);

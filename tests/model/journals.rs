@@ -4,13 +4,11 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::protocol::action_cable;
-use broker::shard::{End, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey};
-use broker::types::{
-    Arrival, Grant, GroupKey, Identifier, Join, PresenceId, SessionId, StreamCommand, StreamName,
-};
+use broker::shard::{End, Input, Put, ResumeSettings, Settings, Shard};
+use broker::types::{Join, PresenceId, SessionId, StreamName};
 
 use crate::door::Door as _;
+use crate::subscriber::{key, subscribe};
 
 /// How many bytes the journals of a shard may take.
 const BOUND: usize = 16 * 1024 * 1024;
@@ -29,25 +27,19 @@ fn name(stream: u32) -> StreamName {
     stream.to_string().as_str().into()
 }
 
-fn key(session: u32) -> SubscriberKey {
-    let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"room\""));
-    SubscriberKey { session: SessionId::from_bits(session.into()), group }
-}
-
 impl World {
     fn new() -> Self {
         let now = Clock::new().now();
         let resume = ResumeSettings { ttl: TTL, longest_doubt: Duration::from_secs(1) };
-        let settings = Settings { resume, ..crate::shard::without_history(TTL) };
+        let settings = Settings { resume, ..crate::shard_settings::without_history(TTL) };
         Self { shard: Shard::new(settings, now), now }
     }
 
     /// A subscriber whose connection ends at once.
     fn park(&mut self, stream: u32) {
-        let (join, history, arrival) = (None, None, Arrival::default());
-        let command = StreamCommand::Subscribe { join, history, grant: Grant::OPEN, arrival };
-        let (key, recipient, reference) = (key(stream), stream, None);
-        let subscribe = Input::Command { key: key.clone(), recipient, command, reference };
+        let (key, command) = (key(stream), subscribe(None));
+        let subscribe =
+            Input::Command { key: key.clone(), recipient: stream, command, reference: None };
         self.shard.handle(&name(stream), subscribe, self.now);
         while self.shard.commit(|_| ()).poll_reply().is_some() {}
         let end = End { at: self.now, doubt: None, resumable: true };

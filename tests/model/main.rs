@@ -26,6 +26,8 @@ mod resume;
 mod rooms;
 mod session;
 mod shard;
+mod shard_settings;
+mod subscriber;
 mod survey;
 mod tickets;
 mod turn;

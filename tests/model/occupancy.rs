@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 use broker::clock::Clock;
 use broker::protocol::action_cable;
 use broker::shard::{Delivery, End, FanOut, GroupKey, Input, Settings, Shard, SubscriberKey};
-use broker::types::{
-    Arrival, Grant, Identifier, Join, ServerMessage, SessionId, StreamCommand, StreamName, Watch,
-};
+use broker::types::{Identifier, Join, ServerMessage, SessionId, StreamCommand, StreamName, Watch};
 use proptest::prelude::*;
 
-use crate::shard::without_history;
+use crate::shard_settings::without_history;
+use crate::subscriber::subscribe;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const TTL: Duration = Duration::from_millis(300);
@@ -133,9 +132,7 @@ impl World {
     }
 
     fn subscribe(&mut self, key: &SubscriberKey, recipient: usize, join: Option<Join>) {
-        let (join, arrival) = (join.map(Ok), Arrival::default());
-        let command = StreamCommand::Subscribe { join, history: None, grant: Grant::OPEN, arrival };
-        self.command(key, recipient, command);
+        self.command(key, recipient, subscribe(join));
     }
 
     fn command(&mut self, key: &SubscriberKey, recipient: usize, command: StreamCommand) {

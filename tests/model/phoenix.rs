@@ -11,23 +11,22 @@ use broker::auth::{Client, Streams};
 use broker::clock::Clock;
 use broker::log::LogId;
 use broker::protocol;
+use broker::protocol::phoenix;
 use broker::protocol::websocket::frame_boundary;
-use broker::protocol::{action_cable, phoenix};
 use broker::session::{Action, Session};
 use broker::shard::{
     Delivery, End, FanOut, GroupKey, Input, Put, Restoring, ResumeSettings, Settings, Shard,
     SubscriberKey, Totals,
 };
-use broker::types::{
-    Arrival, Grant, Identifier, Join, Limits, PresenceId, SessionId, StreamCommand, StreamName,
-};
+use broker::types::{Identifier, Join, Limits, PresenceId, SessionId, StreamName};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::Value;
 
 use crate::door::Door as _;
 use crate::presence::{Presence, references};
-use crate::shard::without_history;
+use crate::shard_settings::without_history;
+use crate::subscriber::{key, subscribe};
 
 const CLIENTS: usize = 5;
 const USERS: [Option<&str>; 4] = [Some("ann"), Some("b\"b"), Some("__proto__"), None];
@@ -249,10 +248,8 @@ impl World {
                 let number = self.pages.len() - 1;
                 self.cable = Some(number);
                 let join = Join { id: id(user).into(), info: INFOS[info].into(), extra: None };
-                let (join, history, grant) = (Some(Ok(join)), None, Grant::OPEN);
-                let arrival = Arrival::default();
-                let command = StreamCommand::Subscribe { join, history, grant, arrival };
-                let (key, recipient) = (Self::cable_key(number), number);
+                let (key, recipient) = (key(number as u128), number);
+                let command = subscribe(Some(join));
                 let input = Input::Command { key, recipient, command, reference: None };
                 self.shard.handle(&topic(), input, self.instant());
                 self.record(Owner::Connection(number), id(user), INFOS[info].to_owned());
@@ -261,7 +258,7 @@ impl World {
                 let Some(number) = self.cable.take() else { return };
                 self.deliver(0, 1);
                 let end = End { at: self.instant(), doubt: None, resumable };
-                let input = Input::Ended { key: Self::cable_key(number), end };
+                let input = Input::Ended { key: key(number as u128), end };
                 self.shard.handle(&topic(), input, self.instant());
                 self.let_go(number, if resumable { Owner::Parked } else { Owner::Nobody });
             }
@@ -299,11 +296,6 @@ impl World {
             Step::Deliver { slices, most } => self.deliver(slices, most),
             Step::Open { .. } | Step::Cable { .. } => {}
         }
-    }
-
-    fn cable_key(number: usize) -> SubscriberKey {
-        let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"i\""));
-        SubscriberKey { session: SessionId::from_bits(number as u128), group }
     }
 
     fn open(&mut self, user: Option<&'static str>) -> usize {
@@ -694,9 +686,7 @@ fn a_device_that_comes_back_after_a_restart_is_the_same_device() {
     let key =
         |session| SubscriberKey { session: SessionId::from_bits(session), group: group.clone() };
     let join = |shard: &mut Shard<usize>, session| {
-        let join = Some(Ok(Join { id: "ann".into(), info: "{}".into(), extra: None }));
-        let (history, grant, arrival) = (None, Grant::OPEN, Arrival::default());
-        let command = StreamCommand::Subscribe { join, history, grant, arrival };
+        let command = subscribe(Some(Join { id: "ann".into(), info: "{}".into(), extra: None }));
         let input = Input::Command { key: key(session), recipient: 0, command, reference: None };
         shard.handle(&topic(), input, now);
     };

@@ -10,13 +10,14 @@ use broker::log::LogId;
 use broker::protocol::{action_cable, chat};
 use broker::shard::{Destination, End, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey};
 use broker::types::{
-    Arrival, Codec, Grant, GroupKey, Identifier, Join, PresenceId, ServerMessage, SessionId,
-    StreamCommand, StreamName,
+    Codec, GroupKey, Identifier, Join, PresenceId, ServerMessage, SessionId, StreamCommand,
+    StreamName,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::door::Door as _;
+use crate::subscriber::subscribe;
 
 const SHARDS: usize = 2;
 const STREAMS: usize = 4;
@@ -154,7 +155,7 @@ impl World {
             },
             max_members: MOST_MEMBERS,
             max_records: MOST_RECORDS,
-            ..crate::shard::without_history(Duration::from_secs(TTL))
+            ..crate::shard_settings::without_history(Duration::from_secs(TTL))
         };
         let mut world = Self {
             shards: [0, 1].map(|log| Shard::new(Settings { log: LogId(log), ..settings }, start)),
@@ -187,10 +188,7 @@ impl World {
                 if !follows(self, &key) {
                     self.clients[key.0].subscriptions.push(key);
                 }
-                let (grant, arrival) = (Grant::OPEN, Arrival::default());
-                let join_of = id.map(|id| Ok(join(id)));
-                let command =
-                    StreamCommand::Subscribe { join: join_of, history: None, grant, arrival };
+                let command = subscribe(id.map(join));
                 let expected = id.and_then(|id| self.join(key, id));
                 self.command(key, command, expected.as_deref());
             }

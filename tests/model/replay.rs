@@ -8,23 +8,14 @@ pub(crate) fn extra(info: usize) -> Extra {
 }
 
 /// What a client does with its list of members when one changes.
-pub(crate) fn replay(seen: &mut MemberList, change: &PresenceChange) {
-    let place = seen.iter().position(|member| member.id == change.id);
-    let PresenceChange { id, extra, .. } = change;
-    let now = |info: &RawJson| Member { id: id.clone(), info: info.clone(), extra: extra.clone() };
-    match (&change.member, place) {
-        (MemberChange::Joined { info }, None) => seen.push(now(info)),
-        (MemberChange::Updated { info }, Some(place)) => {
-            assert_ne!(seen[place], now(info), "nothing was updated");
-            seen[place] = now(info);
-        }
-        (MemberChange::Left, Some(place)) => drop(seen.remove(place)),
-        (MemberChange::Unchanged, Some(_)) => {}
-        (change, _) => panic!("{change:?} can't happen to {seen:?}"),
-    }
+pub(crate) fn replay(view: &mut MemberList, change: &PresenceChange) {
+    let before = view.clone();
+    apply(view, &change.id, (&change.member, &change.extra), true);
+    assert_eq!(*view == before, change.member == MemberChange::Unchanged, "{change:?}");
 }
 
-/// What a client does with its list of members when it is told of one what it may know already.
+/// What a client does with its list of members when it is told of one. If `strict`, nobody joins who is in
+/// the list, and nobody leaves or changes who isn't.
 pub(crate) fn apply(
     view: &mut MemberList,
     id: &PresenceId,

@@ -9,7 +9,7 @@ use broker::protocol::{action_cable, phoenix};
 use broker::shard::{
     End, GroupKey, HistorySettings, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey,
 };
-use broker::types::{Arrival, Grant, Join, SessionId, StreamCommand, Whisper};
+use broker::types::{Join, SessionId, StreamCommand, Whisper};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
@@ -24,18 +24,17 @@ const IDS: [&str; 3] = ["ann", "bob", "cem"];
 const APART: u64 = 4;
 
 const SETTINGS: Settings = Settings {
-    presence_ttl: Duration::from_millis(300),
-    occupancy_interval: Duration::from_secs(1),
     resume: ResumeSettings {
         ttl: Duration::from_millis(900),
         longest_doubt: Duration::from_millis(100),
     },
     max_members: 2,
-    max_records: usize::MAX,
-    max_answer: usize::MAX,
     history: HistorySettings { limit: 3, ttl: Duration::from_secs(2), max_bytes: usize::MAX },
     log: LogId(11),
+    ..without_history(Duration::from_millis(300))
 };
+use crate::shard_settings::without_history;
+use crate::subscriber::subscribe;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -299,12 +298,7 @@ fn join(id: usize, info: usize) -> Join {
 
 fn command(what: What) -> StreamCommand {
     match what {
-        What::Subscribe { join: joins } => StreamCommand::Subscribe {
-            join: joins.then(|| Ok(join(0, 0))),
-            history: None,
-            grant: Grant::OPEN,
-            arrival: Arrival::default(),
-        },
+        What::Subscribe { join: joins } => subscribe(joins.then(|| join(0, 0))),
         What::Unsubscribe => StreamCommand::Unsubscribe,
         What::Join { id, info } => StreamCommand::Join(join(id, info)),
         What::Update { id, info } => StreamCommand::Update(join(id, info)),

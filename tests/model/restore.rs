@@ -23,6 +23,8 @@ use proptest::test_runner::TestRunner;
 
 use crate::door::Door as _;
 use crate::replay::{apply, extra};
+use crate::shard_settings::without_history;
+use crate::subscriber::{key, subscribe};
 
 const STREAMS: usize = 2;
 const CLIENTS: usize = 4;
@@ -34,14 +36,10 @@ const PRESENCE_TTL: Duration = Duration::from_millis(300);
 const SESSION_TTL: Duration = Duration::from_millis(900);
 const HISTORY_TTL: Duration = Duration::from_secs(2);
 const SETTINGS: Settings = Settings {
-    presence_ttl: PRESENCE_TTL,
-    occupancy_interval: Duration::from_secs(1),
     resume: ResumeSettings { ttl: SESSION_TTL, longest_doubt: Duration::from_millis(100) },
-    max_members: usize::MAX,
-    max_records: usize::MAX,
-    max_answer: usize::MAX,
     history: HistorySettings { limit: 3, ttl: HISTORY_TTL, max_bytes: usize::MAX },
     log: LogId(7),
+    ..without_history(PRESENCE_TTL)
 };
 
 #[test]
@@ -264,11 +262,6 @@ fn name(stream: usize) -> StreamName {
     format!("stream-{stream}").into()
 }
 
-fn key(session: u32) -> SubscriberKey {
-    let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"a\""));
-    SubscriberKey { session: SessionId::from_bits(session.into()), group }
-}
-
 impl World {
     fn new() -> Self {
         let now = Clock::new().now();
@@ -306,14 +299,7 @@ impl World {
                         Client { session: Some(self.sessions), ..Client::default() };
                 }
                 self.clients[client].follows[stream] = true;
-                let grant = Grant::OPEN;
-                let command = StreamCommand::Subscribe {
-                    join: None,
-                    history: None,
-                    grant,
-                    arrival: Arrival::default(),
-                };
-                self.command(client, stream, command);
+                self.command(client, stream, subscribe(None));
             }
             Step::Join { client, stream, id, info } => {
                 let join = Join {
@@ -572,9 +558,7 @@ fn a_record_that_was_taken_over_is_as_it_was() {
         group: GroupKey::new(codec, Identifier::from("\"a\"")),
     };
     let join = |shard: &mut Shard<u32>, key: SubscriberKey, info: &str| {
-        let join = Some(Ok(Join { id: "ann".into(), info: info.into(), extra: None }));
-        let (grant, arrival) = (Grant::OPEN, Arrival::default());
-        let command = StreamCommand::Subscribe { join, history: None, grant, arrival };
+        let command = subscribe(Some(Join { id: "ann".into(), info: info.into(), extra: None }));
         shard.handle(&stream, Input::Command { key, recipient: 0, command, reference: None }, now);
     };
     join(&mut shard, key(1, phoenix::CODEC), "1");
@@ -602,9 +586,7 @@ fn a_record_that_was_taken_over_is_as_it_was() {
 fn a_record_that_nobody_can_resume_is_taken_over() {
     let now = Clock::new().now();
     let join = |shard: &mut Shard<u32>, session| {
-        let join = Some(Ok(Join { id: "ann".into(), info: "1".into(), extra: None }));
-        let (history, grant, arrival) = (None, Grant::OPEN, Arrival::default());
-        let command = StreamCommand::Subscribe { join, history, grant, arrival };
+        let command = subscribe(Some(Join { id: "ann".into(), info: "1".into(), extra: None }));
         let (key, recipient, reference) = (key(session), session, None);
         shard.handle(&name(0), Input::Command { key, recipient, command, reference }, now);
     };

@@ -5,15 +5,14 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::log::LogId;
 use broker::protocol::action_cable;
 use broker::shard::{
-    Delivery, End, FanOut, GroupKey, HistorySettings, Input, Put, ResumeSettings, Settings, Shard,
-    SubscriberKey, Totals,
+    Delivery, End, FanOut, GroupKey, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey,
+    Totals,
 };
 use broker::types::{
-    Arrival, Grant, Identifier, Join, Listing, MemberList, PresenceId, ServerMessage, SessionId,
-    StreamCommand, StreamName,
+    Identifier, Join, Listing, MemberList, PresenceId, ServerMessage, SessionId, StreamCommand,
+    StreamName,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -21,6 +20,8 @@ use proptest::strategy::ValueTree as _;
 
 use crate::door::Door as _;
 use crate::replay::{apply, extra};
+use crate::shard_settings::without_history;
+use crate::subscriber::subscribe;
 
 /// How many clients there are. They share presence ids.
 const CLIENTS: usize = 5;
@@ -255,14 +256,8 @@ impl World {
     fn new() -> Self {
         let start = Clock::new().now();
         let settings = Settings {
-            presence_ttl: PRESENCE_TTL,
-            occupancy_interval: Duration::from_secs(1),
             resume: ResumeSettings { ttl: SESSION_TTL, longest_doubt: Duration::from_millis(500) },
-            max_members: usize::MAX,
-            max_records: usize::MAX,
-            max_answer: usize::MAX,
-            history: HistorySettings { limit: 0, ttl: Duration::from_secs(1), max_bytes: 0 },
-            log: LogId(0),
+            ..without_history(PRESENCE_TTL)
         };
         Self {
             shard: Shard::new(settings, start),
@@ -304,15 +299,7 @@ impl World {
         let connection = Some(self.new_session());
         self.notice(client);
         self.clients[client] = Client { connection, ..Client::default() };
-        self.command(
-            client,
-            StreamCommand::Subscribe {
-                join: None,
-                history: None,
-                grant: Grant::OPEN,
-                arrival: Arrival::default(),
-            },
-        );
+        self.command(client, subscribe(None));
         self.command(client, StreamCommand::List(Listing::Members));
     }
 

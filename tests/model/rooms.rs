@@ -161,7 +161,7 @@ fn list(names: &[&str]) -> String {
 impl Room {
     fn new() -> Self {
         let start = Clock::new().now();
-        let settings = crate::shard::without_history(Duration::from_millis(TTL));
+        let settings = crate::shard_settings::without_history(Duration::from_millis(TTL));
         Self {
             shard: Shard::new(settings, start),
             start,

@@ -5,11 +5,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::log::{LogId, Void};
-use broker::shard::{
-    Delivery, End, FanOut, HistorySettings, Input, Placed, Put, ResumeSettings, Settings, Shard,
-    Totals,
-};
+use broker::log::Void;
+use broker::shard::{Delivery, End, FanOut, Input, Placed, Put, Settings, Shard, Totals};
 use broker::types::{
     Join, MemberList, PresenceChange, PresenceId, RawJson, RecordChange, Repeat, ServerMessage,
 };
@@ -22,6 +19,7 @@ use crate::reference::{
     CONNECTIONS, Command, Given, Model, NAMES, Presence, STREAMS, Step, stream_name,
 };
 use crate::replay::replay;
+use crate::shard_settings::without_history;
 
 prop_state_machine! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
@@ -31,22 +29,6 @@ prop_state_machine! {
 }
 
 const IDS: [&str; 3] = ["ann", "bob", "cem"];
-
-/// Streams that keep nothing: what they keep has a test of its own.
-pub(crate) fn without_history(presence_ttl: Duration) -> Settings {
-    let history = HistorySettings { limit: 0, ttl: Duration::from_secs(1), max_bytes: 0 };
-    let (max_members, max_answer) = (usize::MAX, usize::MAX);
-    Settings {
-        presence_ttl,
-        occupancy_interval: Duration::from_secs(1),
-        resume: ResumeSettings::default(),
-        max_members,
-        max_records: usize::MAX,
-        max_answer,
-        history,
-        log: LogId(0),
-    }
-}
 
 struct Steps;
 
@@ -159,7 +141,6 @@ impl StateMachineTest for Real {
             shard: Shard::new(
                 Settings {
                     max_members: model.max_members,
-                    max_records: usize::MAX,
                     max_answer: model.max_answer,
                     ..without_history(Duration::from_millis(model.ttl))
                 },

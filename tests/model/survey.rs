@@ -3,21 +3,14 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::protocol::action_cable;
-use broker::shard::{Attendee, End, Input, Shard, StreamSize, SubscriberKey};
-use broker::types::{
-    Arrival, Grant, GroupKey, Identifier, Join, MemberChange, SessionId, StreamCommand, StreamName,
-};
+use broker::shard::{Attendee, End, Input, Shard, StreamSize};
+use broker::types::{Join, MemberChange, StreamName};
 
-use crate::shard::without_history;
+use crate::shard_settings::without_history;
+use crate::subscriber::{key, subscribe};
 
 const TTL: Duration = Duration::from_secs(15);
 const ALL: (usize, usize) = (usize::MAX, usize::MAX);
-
-fn key(session: u128) -> SubscriberKey {
-    let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"i\""));
-    SubscriberKey { session: SessionId::from_bits(session), group }
-}
 
 struct World {
     shard: Shard<()>,
@@ -31,14 +24,8 @@ impl World {
     }
 
     fn follow(&mut self, stream: &str, session: u128, join: Option<(&str, &str)>) {
-        let join =
-            join.map(|(id, info)| Ok(Join { id: id.into(), info: info.into(), extra: None }));
-        let command = StreamCommand::Subscribe {
-            join,
-            history: None,
-            grant: Grant::OPEN,
-            arrival: Arrival::default(),
-        };
+        let join = join.map(|(id, info)| Join { id: id.into(), info: info.into(), extra: None });
+        let command = subscribe(join);
         let input = Input::Command { key: key(session), recipient: (), command, reference: None };
         self.shard.handle(&stream.into(), input, self.now);
         self.settle();

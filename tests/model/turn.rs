@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::protocol::{action_cable, chat};
+use broker::protocol::chat;
 use broker::shard::{End, Input, Shard, SubscriberKey};
 use broker::types::{
     Arrival, Grant, GroupKey, Identifier, Join, MemberChange, PresenceId, ServerMessage, SessionId,
@@ -12,24 +12,18 @@ use broker::types::{
 };
 
 use crate::door::Door as _;
+use crate::subscriber::{self, key};
 
 const SUBSCRIBERS: u32 = 10;
 const MESSAGES: usize = 5;
 
-/// A room's subscribers' key.
-fn key(session: u32) -> SubscriberKey {
-    let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"room\""));
-    SubscriberKey { session: SessionId::from_bits(session.into()), group }
-}
-
 fn subscribe(shard: &mut Shard<u32>, stream: &StreamName, session: u32, join: bool, now: Instant) {
     let join = join.then(|| {
         let id = PresenceId::from(session.to_string());
-        Ok(Join { id, info: "1".into(), extra: None })
+        Join { id, info: "1".into(), extra: None }
     });
-    let (history, arrival) = (None, Arrival::default());
-    let command = StreamCommand::Subscribe { join, history, grant: Grant::OPEN, arrival };
-    let (key, recipient, reference) = (key(session), session, None);
+    let (key, command) = (key(session), subscriber::subscribe(join));
+    let (recipient, reference) = (session, None);
     shard.handle(stream, Input::Command { key, recipient, command, reference }, now);
 }
 
@@ -44,7 +38,7 @@ fn publish(shard: &mut Shard<u32>, stream: &StreamName, now: Instant) {
 #[test]
 fn what_is_said_in_a_turn_is_one_write_to_each() {
     let now = Clock::new().now();
-    let mut shard = Shard::new(crate::shard::without_history(Duration::ZERO), now);
+    let mut shard = Shard::new(crate::shard_settings::without_history(Duration::ZERO), now);
     let streams = ["one", "two"].map(StreamName::from);
     for stream in &streams {
         for session in 0..SUBSCRIBERS {
@@ -72,7 +66,7 @@ const TTL: Duration = Duration::from_secs(15);
 
 /// A room of which everyone has gone but one, and another stream.
 fn left_room(now: Instant) -> (Shard<u32>, [StreamName; 2]) {
-    let mut shard = Shard::new(crate::shard::without_history(TTL), now);
+    let mut shard = Shard::new(crate::shard_settings::without_history(TTL), now);
     let streams = ["room", "other"].map(StreamName::from);
     for stream in &streams {
         subscribe(&mut shard, stream, MEMBERS, false, now);
@@ -146,9 +140,7 @@ fn chat_room(now: Instant) -> (Shard<u32>, [StreamName; 2]) {
     let (mut shard, streams) = left_room(now);
     let group = GroupKey::new(chat::CODEC, Identifier::from("\"room\""));
     let key = SubscriberKey { session: SessionId::from_bits(u128::MAX), group };
-    let (join, history, arrival) = (None, None, Arrival::default());
-    let command = StreamCommand::Subscribe { join, history, grant: Grant::OPEN, arrival };
-    let (recipient, reference) = (u32::MAX, None);
+    let (recipient, command, reference) = (u32::MAX, subscriber::subscribe(None), None);
     shard.handle(&streams[0], Input::Command { key, recipient, command, reference }, now);
     (shard, streams)
 }
@@ -224,7 +216,7 @@ fn who_comes_into_a_large_chat_is_told_at_once_and_the_next_together() {
 #[test]
 fn a_list_larger_than_an_answer_may_be_is_not_repeated() {
     let now = Clock::new().now();
-    let settings = crate::shard::without_history(TTL);
+    let settings = crate::shard_settings::without_history(TTL);
     let mut shard = Shard::new(broker::shard::Settings { max_answer: 50, ..settings }, now);
     let group = GroupKey::new(chat::CODEC, Identifier::from("\"room\""));
     for session in 0..3 {
@@ -245,7 +237,7 @@ fn a_list_larger_than_an_answer_may_be_is_not_repeated() {
 fn no_more_run_out_than_can_be_told() {
     const BOUND: usize = 4 * 1024 * 1024;
     let now = Clock::new().now();
-    let mut shard = Shard::new(crate::shard::without_history(TTL), now);
+    let mut shard = Shard::new(crate::shard_settings::without_history(TTL), now);
     let room = StreamName::from("room");
     subscribe(&mut shard, &room, MEMBERS, false, now);
     for session in 0..MEMBERS {
@@ -279,7 +271,7 @@ fn no_more_run_out_than_can_be_told() {
 #[test]
 fn who_only_counts_is_not_walked_over_for_each_member() {
     let now = Clock::new().now();
-    let mut shard = Shard::new(crate::shard::without_history(TTL), now);
+    let mut shard = Shard::new(crate::shard_settings::without_history(TTL), now);
     let room = StreamName::from("room");
     let counting = |session: u32| {
         let SubscriberKey { session, group } = key(session);

@@ -13,4 +13,6 @@ mod crashes;
 mod failing;
 mod files;
 mod restarts;
+#[path = "../model/shard_settings.rs"]
+mod shard_settings;
 mod view;

@@ -14,19 +14,16 @@ use broker::types::StreamName;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::shard_settings::without_history;
 use super::view::{self, BOOT, LOG, Places, began, joined};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 const SETTINGS: Settings = Settings {
-    presence_ttl: MINUTE,
-    occupancy_interval: MINUTE,
     resume: ResumeSettings { ttl: MINUTE, longest_doubt: MINUTE },
-    max_members: usize::MAX,
-    max_records: usize::MAX,
-    max_answer: usize::MAX,
     history: HistorySettings { limit: 3, ttl: MINUTE, max_bytes: usize::MAX },
     log: LOG,
+    ..without_history(MINUTE)
 };
 
 /// More than a shard writes anew in one turn.

@@ -10,6 +10,8 @@
 mod client;
 mod parts;
 mod pipe;
+#[path = "../model/shard_settings.rs"]
+mod shard_settings;
 
 mod closing;
 mod connecting;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use broker::auth::{self, Access};
 use broker::clock::Clock;
 use broker::config::Proxies;
-use broker::log::LogId;
 use broker::net::{
     Connection, ConnectionLimits, Context, Heartbeat, Liveness, Settings, TokenName,
 };
@@ -28,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::client::{Client, settle};
 use crate::pipe::{Pipe, pipe};
+use crate::shard_settings::without_history;
 
 /// What a test may want to be different.
 pub(crate) struct Options {
@@ -96,14 +96,10 @@ impl Parts {
             max_bytes: usize::MAX,
         };
         let streams = broker::shard::Settings {
-            presence_ttl: options.ttl,
-            occupancy_interval: SECOND,
             resume: ResumeSettings { ttl: options.sessions_ttl, longest_doubt: SECOND },
-            max_members: usize::MAX,
-            max_records: usize::MAX,
             max_answer: options.max_answer,
             history,
-            log: LogId(0),
+            ..without_history(options.ttl)
         };
         let router = Startup::empty(options.shards, streams, clock.now()).start(
             &clock,
