@@ -7,7 +7,9 @@ mod memory;
 use broker::clock::Clock;
 use broker::protocol::typed;
 use broker::shard::{Input, ResumeSettings, Settings, Shard, SubscriberKey};
-use broker::types::{Arrival, Grant, GroupKey, Join, SessionId, StreamCommand, StreamName};
+use broker::types::{
+    Grant, GroupKey, Join, SessionId, StreamCommand, StreamName, SubscribeOptions,
+};
 use memory::settings::settings;
 use memory::{Scale, Weight, outbox, parked_session};
 
@@ -17,7 +19,7 @@ const SCALE: Scale = Scale { streams: 10, each: 1000 };
 #[test]
 fn what_there_are_many_of_is_small() {
     let few = Scale { streams: 1000, each: 1 };
-    for (what, weight, most) in [
+    for (what, weight, max) in [
         ("a stream", few.stream(), Weight { bytes: 2000.0, allocations: 10.0 }),
         ("a record that was put", SCALE.record(), Weight { bytes: 220.0, allocations: 2.0 }),
         ("a subscription", SCALE.subscription(), Weight { bytes: 200.0, allocations: 1.0 }),
@@ -27,9 +29,9 @@ fn what_there_are_many_of_is_small() {
         ("a parked session", parked_session(1000), Weight { bytes: 450.0, allocations: 3.0 }),
     ] {
         let Weight { bytes, allocations } = weight;
-        assert!(bytes <= most.bytes, "{what} takes {bytes:.0} bytes, more than {}", most.bytes);
-        assert!(bytes > most.bytes / 2.0, "{what} takes {bytes:.0} bytes: lower its bound");
-        assert!(allocations <= most.allocations, "{what} takes {allocations:.1} allocations");
+        assert!(bytes <= max.bytes, "{what} takes {bytes:.0} bytes, more than {}", max.bytes);
+        assert!(bytes > max.bytes / 2.0, "{what} takes {bytes:.0} bytes: lower its bound");
+        assert!(allocations <= max.allocations, "{what} takes {allocations:.1} allocations");
     }
 }
 
@@ -56,8 +58,8 @@ fn what_a_crowd_took_is_given_back() {
         for number in 0..CROWD {
             let join = Join { id: number.to_string().into(), info: "1".into(), extra: None };
             let (join, history) = (Some(Ok(join)), None);
-            let (grant, arrival) = (Grant::OPEN, Arrival::default());
-            command(number, StreamCommand::Subscribe { join, history, grant, arrival });
+            let (grant, options) = (Grant::OPEN, SubscribeOptions::default());
+            command(number, StreamCommand::Subscribe { join, history, grant, options });
         }
         for number in 0..CROWD - 1 {
             command(number, StreamCommand::Unsubscribe);

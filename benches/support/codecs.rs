@@ -8,7 +8,7 @@ use broker::protocol;
 use broker::protocol::sse::Asked;
 use broker::protocol::{action_cable, chat, phoenix, sse, typed};
 use broker::types::{
-    Codec, Epoch, GroupKey, Identifier, Listed, Member, MemberChange, Offset, Position,
+    CachedList, Codec, Epoch, GroupKey, Identifier, Member, MemberChange, Offset, Position,
     PresenceChange, Publication, RecordChange, ServerMessage, StreamName,
 };
 
@@ -185,7 +185,7 @@ fn joined(number: u64) -> ServerMessage {
         record: RecordChange::Added { info: info() },
         member: MemberChange::Joined { info: info() },
         extra: None,
-        members: Some(Arc::new(Listed::new(
+        members: Some(Arc::new(CachedList::new(
             (0..MEMBERS).map(|number| member(number).id).collect(),
         ))),
     }))

@@ -7,7 +7,7 @@ use broker::config::defaults;
 use broker::protocol::action_cable;
 use broker::shard::{End, Input, Shard, SubscriberKey};
 use broker::types::{
-    Arrival, Grant, GroupKey, Identifier, Join, SessionId, StreamCommand, StreamName,
+    Grant, GroupKey, Identifier, Join, SessionId, StreamCommand, StreamName, SubscribeOptions,
 };
 
 use super::settings::settings;
@@ -47,7 +47,7 @@ fn shard_with_ended(records: u32) -> (Shard<u32>, Instant) {
         join,
         history: None,
         grant: Grant::OPEN,
-        arrival: Arrival::default(),
+        options: SubscribeOptions::default(),
     };
     let mut keys = Vec::new();
     for number in 0..records {
@@ -69,7 +69,7 @@ fn shard_with_ended(records: u32) -> (Shard<u32>, Instant) {
         settle(&mut shard, now);
     }
     for (stream, key) in keys {
-        let end = End { at: now, doubt: None, resumable: true };
+        let end = End { at: now, unacked_since: None, resumable: true };
         shard.handle(&stream, Input::Ended { key, end }, now);
     }
     settle(&mut shard, now);

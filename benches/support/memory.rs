@@ -14,8 +14,8 @@ use broker::protocol::action_cable;
 use broker::session::Session;
 use broker::shard::{End, Input, Put, Shard, SubscriberKey};
 use broker::types::{
-    Arrival, Grant, GroupKey, Identifier, Identity, Join, RawJson, SessionId, StreamCommand,
-    StreamName, Watch,
+    Grant, GroupKey, Identifier, Identity, Join, RawJson, SessionId, StreamCommand, StreamName,
+    SubscribeOptions, Watch,
 };
 
 use nowhere::Nowhere;
@@ -158,11 +158,11 @@ impl World {
 
     fn subscribe(&mut self, stream: &StreamName, number: u32, joins: bool) {
         let join = joins.then(|| Ok(self.join_of(number + 1)));
-        let (grant, arrival) = (Grant::OPEN, Arrival::default());
+        let (grant, options) = (Grant::OPEN, SubscribeOptions::default());
         self.command(
             stream,
             number,
-            StreamCommand::Subscribe { join, history: None, grant, arrival },
+            StreamCommand::Subscribe { join, history: None, grant, options },
         );
     }
 
@@ -172,7 +172,7 @@ impl World {
     }
 
     fn end(&mut self, stream: &StreamName, number: u32) {
-        let end = End { at: self.now, doubt: None, resumable: true };
+        let end = End { at: self.now, unacked_since: None, resumable: true };
         self.shard.handle(stream, Input::Ended { key: self.key(number), end }, self.now);
         self.settle();
     }

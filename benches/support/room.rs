@@ -13,8 +13,8 @@ use broker::protocol::{action_cable, chat, phoenix, typed};
 use broker::shard::{Input, Put, SubscriberKey};
 use broker::telemetry::Instruments;
 use broker::types::{
-    Arrival, Codec, Grant, GroupKey, Identifier, Join, Listing, SessionId, StreamCommand,
-    StreamName,
+    Codec, Grant, GroupKey, Identifier, Join, Listing, SessionId, StreamCommand, StreamName,
+    SubscribeOptions,
 };
 use tokio::runtime::Runtime;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -29,7 +29,7 @@ const MESSAGE: &str =
     r#"{"author":"ann","text":"The quick brown fox jumps over the lazy dog","number":1234567}"#;
 
 /// How often others get their turn before what should have been told counts as lost.
-const MOST_TURNS: u32 = 100_000;
+const MAX_TURNS: u32 = 100_000;
 
 /// Everyone is told one message.
 pub(crate) fn fan_out(codec: Codec, subscribers: u32) -> Work {
@@ -150,7 +150,7 @@ impl Room {
                     join: None,
                     history: None,
                     grant: Grant::OPEN,
-                    arrival: Arrival::default(),
+                    options: SubscribeOptions::default(),
                 },
             );
         }
@@ -200,7 +200,7 @@ impl Room {
     fn wait(&self, writes: u64) {
         let made = || self.writes.load(Ordering::Relaxed);
         self.runtime.block_on(async {
-            for _ in 0..MOST_TURNS {
+            for _ in 0..MAX_TURNS {
                 if made() >= writes {
                     return;
                 }

@@ -10,7 +10,7 @@ pub(crate) fn settings() -> Settings {
         presence_ttl: defaults::PRESENCE_TTL,
         resume: ResumeSettings {
             ttl: defaults::SESSIONS_TTL,
-            longest_doubt: defaults::LIVENESS_TIMEOUT,
+            max_unacked: defaults::LIVENESS_TIMEOUT,
         },
         max_members: usize::MAX,
         max_records: usize::MAX,

@@ -12,7 +12,7 @@ use broker::protocol::websocket::frame_boundary;
 use broker::protocol::{decode, encode, encode_connection};
 use broker::session::Action;
 use broker::types::{
-    BadCommand, ClientCommand, GroupKey, Identifier, Join, JoinRequest, Limits, Listed, Member,
+    BadCommand, CachedList, ClientCommand, GroupKey, Identifier, Join, JoinRequest, Limits, Member,
     Publication, ServerMessage, StreamCommand, Target,
 };
 use serde::Deserialize;
@@ -184,7 +184,8 @@ fn check_list(identifier: &Identifier, join: Join, limits: &Limits) {
     assert!(!join.id.as_str().is_empty());
     assert!(join.id.as_str().chars().count() <= limits.presence_id_length);
     assert!(join.info.as_str().len() <= limits.info_size);
-    let list = Arc::new(Listed::new(vec![Member { id: join.id, info: join.info, extra: None }]));
+    let list =
+        Arc::new(CachedList::new(vec![Member { id: join.id, info: join.info, extra: None }]));
     check_frame(identifier, &ServerMessage::PresenceList(list));
 }
 

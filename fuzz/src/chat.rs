@@ -11,8 +11,9 @@ use broker::auth::Client;
 use broker::protocol::{chat, decode, encode, encode_connection};
 use broker::session::Action;
 use broker::types::{
-    ClientCommand, CommandKind, GroupKey, IdList, Identifier, Join, JoinRequest, Limits, Listed,
-    Member, MemberChange, PresenceId, Publication, RawJson, ServerMessage, StreamCommand, Whisper,
+    CachedList, ClientCommand, CommandKind, GroupKey, IdList, Identifier, Join, JoinRequest,
+    Limits, Member, MemberChange, PresenceId, Publication, RawJson, ServerMessage, StreamCommand,
+    Whisper,
 };
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -24,11 +25,11 @@ use super::typed::target_of;
 pub fn run(data: &[u8]) {
     let streams = frames::open_streams();
     frames::run(data, &Client::default(), |frame, session, limits| {
-        let called = session.called().cloned();
-        let request = decode(chat::CODEC, frame, called.as_ref(), Duration::default);
+        let presence_id = session.presence_id().cloned();
+        let request = decode(chat::CODEC, frame, presence_id.as_ref(), Duration::default);
         let head = frames::check_head(chat::CODEC, frame, &request);
         if let Ok(command) = &request.command {
-            check_command(frame, command, called.as_ref(), head.kind);
+            check_command(frame, command, presence_id.as_ref(), head.kind);
         }
         check_action(session.handle(request, limits, &streams), limits);
         if serde_json::from_str::<&RawValue>(frame).is_ok() {
@@ -40,14 +41,14 @@ pub fn run(data: &[u8]) {
 fn check_command(
     frame: &str,
     command: &ClientCommand<'_>,
-    called: Option<&PresenceId>,
+    presence_id: Option<&PresenceId>,
     kind: CommandKind,
 ) {
     let Ok(json) = serde_json::from_str::<Value>(frame) else { return }; // deep nesting is no fault
     let identifier = command.identifier().expect("all are about a room");
     let room = json["room"].as_str().expect("it is named");
     assert_eq!(serde_json::from_str::<String>(identifier).ok().as_deref(), Some(room));
-    let unnamed = called.map_or(chat::GUEST, PresenceId::as_str);
+    let unnamed = presence_id.map_or(chat::GUEST, PresenceId::as_str);
     let username = json["username"].as_str().unwrap_or(unnamed);
     match command {
         ClientCommand::Subscribe { target, join: Some(Ok(join)), .. } => {
@@ -134,7 +135,7 @@ fn check_action(action: Action, limits: &Limits) {
 fn check_member(room: &Identifier, join: &Join) {
     let Join { id, info, extra } = join;
     let member = Member { id: id.clone(), info: info.clone(), extra: extra.clone() };
-    let members = Arc::new(Listed::new(vec![member]));
+    let members = Arc::new(CachedList::new(vec![member]));
     let ids = IdList::from_iter([id.clone()]);
     let users = json!([id.as_str()]);
     let list = frame_of(room, &ServerMessage::PresenceList(Arc::clone(&members)));

@@ -6,8 +6,8 @@ use broker::auth::{Client, Keys, Streams};
 use broker::protocol::decode_head;
 use broker::session::Session;
 use broker::types::{
-    Codec, Head, IdList, Join, Limits, Listed, MemberChange, PresenceChange, RecordChange, Request,
-    ServerMessage, SessionId,
+    CachedList, Codec, Head, IdList, Join, Limits, MemberChange, PresenceChange, RecordChange,
+    Request, ServerMessage, SessionId,
 };
 
 /// Streams that are open, with a secret for signed names.
@@ -47,7 +47,7 @@ pub(crate) fn check_head<'a>(codec: Codec, frame: &'a str, request: &Request<'_>
 pub(crate) fn change(join: &Join, member: MemberChange, members: Option<&IdList>) -> ServerMessage {
     let Join { id, info, extra } = join.clone();
     let record = RecordChange::Added { info };
-    let members = members.map(|members| Arc::new(Listed::new(members.clone())));
+    let members = members.map(|members| Arc::new(CachedList::new(members.clone())));
     let change = PresenceChange { id, reference: 1, record, member, extra, members };
     ServerMessage::Presence(Arc::new(change))
 }

@@ -30,9 +30,9 @@ const REPLY: &str = "phx_reply";
 
 pub fn run(data: &[u8]) {
     let streams = frames::open_streams();
-    let client = Client::default().called(Some("ann".into()));
+    let client = Client::default().with_default_presence_id(Some("ann".into()));
     frames::run(data, &client, |frame, session, limits| {
-        let request = decode(phoenix::CODEC, frame, session.called(), || NOW);
+        let request = decode(phoenix::CODEC, frame, session.presence_id(), || NOW);
         check_request(frame, &request);
         let reference = request.reference.clone();
         check_action(session.handle(request, limits, &streams), reference.as_deref());
@@ -78,7 +78,7 @@ fn check_command(command: &ClientCommand<'_>, topic: &str, event: &str, payload:
     assert!(!topic.is_empty());
     let reserved = ["phx_", "chan_reply_", "presence:", "broker:"];
     match command {
-        ClientCommand::Subscribe { target, join, watch, arrival, .. } => {
+        ClientCommand::Subscribe { target, join, watch, options, .. } => {
             assert_eq!(event, "phx_join");
             let plain = topic.into();
             let expected = match payload["signed_stream_name"].as_str() {
@@ -88,7 +88,7 @@ fn check_command(command: &ClientCommand<'_>, topic: &str, event: &str, payload:
             assert_eq!(*target, expected);
             let counts = payload["presence"] == "occupancy";
             assert_eq!(*watch, if counts { Watch::Occupancy } else { Watch::Members });
-            assert_eq!(arrival.list_before.is_none(), counts);
+            assert_eq!(options.list_before.is_none(), counts);
             let Some(Ok(join)) = join else { panic!("{join:?}") };
             check_info(join, payload);
         }
@@ -140,9 +140,9 @@ fn check_action(action: Action, reference: Option<&Reference>) {
             let group = GroupKey { codec: phoenix::CODEC, watch, identifier };
             let replies = |message| check_answer(&group, &message, reference);
             match command {
-                StreamCommand::Subscribe { join, arrival, .. } => {
+                StreamCommand::Subscribe { join, options, .. } => {
                     replies(ServerMessage::Confirmed);
-                    if let Some(ended) = &arrival.ends {
+                    if let Some(ended) = &options.ends {
                         let was = ended.subscription.as_deref().expect("a name");
                         let frame = frame(&group, &ServerMessage::Ended, Some(ended));
                         let was: Value = serde_json::from_str(was).expect("readable JSON");

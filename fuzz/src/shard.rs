@@ -20,8 +20,8 @@ use broker::shard::{
     SubscriberKey, Totals,
 };
 use broker::types::{
-    Arrival, CommandKind, Grant, HistoryRequest, Identifier, Join, Listing, ServerMessage,
-    SessionId, StreamCommand, StreamName, Whisper,
+    CommandKind, Grant, HistoryRequest, Identifier, Join, Listing, ServerMessage, SessionId,
+    StreamCommand, StreamName, SubscribeOptions, Whisper,
 };
 
 use super::replay::extra;
@@ -37,10 +37,10 @@ const NAMES: usize = 2 * STREAMS;
 const IDS: [&str; 4] = ["ann", "bob", "cem", "dee"];
 const TTLS: [u64; 4] = [0, 1, 50, 15_000];
 const LIMITS: [usize; 4] = [0, 1, 3, 100];
-const MOST_BYTES: [usize; 2] = [2500, 1 << 20];
+const MAX_BYTES: [usize; 2] = [2500, 1 << 20];
 const SESSION_TTLS: [u64; 4] = [0, 1500, 40, 20_000];
-const LONGEST_DOUBT: u64 = 500;
-const MOST_MEMBERS: [usize; 2] = [usize::MAX, 2];
+const MAX_UNACKED: u64 = 500;
+const MAX_MEMBERS: [usize; 2] = [usize::MAX, 2];
 const HISTORY_TTL: u64 = 10_000;
 const PAUSES: [u64; 8] = [0, 1, 7, 49, 50, 1000, 10_000, 86_400_000];
 /// Milliseconds at the start, of the clock and, with this much more, of the Unix epoch.
@@ -79,7 +79,7 @@ struct World {
     shard: Shard<usize>,
     ttl: u64,
     session_ttl: u64,
-    most_members: usize,
+    max_members: usize,
     history: HistorySettings,
     zero: Instant,
     now: u64,
@@ -105,28 +105,23 @@ impl World {
         let history = HistorySettings {
             limit: LIMITS[settings / 4 % 4],
             ttl: Duration::from_millis(HISTORY_TTL),
-            max_bytes: MOST_BYTES[settings / 16 % 2],
+            max_bytes: MAX_BYTES[settings / 16 % 2],
         };
         let session_ttl = SESSION_TTLS[settings / 32 % 4];
-        let most_members = MOST_MEMBERS[settings / 128];
+        let max_members = MAX_MEMBERS[settings / 128];
         let resume = ResumeSettings {
             ttl: Duration::from_millis(session_ttl),
-            longest_doubt: Duration::from_millis(LONGEST_DOUBT),
+            max_unacked: Duration::from_millis(MAX_UNACKED),
         };
         let (presence_ttl, zero) = (Duration::from_millis(ttl), Clock::new().now());
         Self {
             shard: Shard::new(
-                Settings {
-                    resume,
-                    max_members: most_members,
-                    history,
-                    ..without_history(presence_ttl)
-                },
+                Settings { resume, max_members, history, ..without_history(presence_ttl) },
                 zero,
             ),
             ttl,
             session_ttl,
-            most_members,
+            max_members,
             history,
             zero,
             now: START,
@@ -217,8 +212,8 @@ impl World {
             _ => Some(Ok(self.join_of(follower, how >> 3))),
         };
         self.followers[follower].answers += 1 + usize::from(matches!(join, Some(Err(_))));
-        let (grant, arrival) = (Grant::OPEN, Arrival::default());
-        self.command(follower, StreamCommand::Subscribe { join, history, grant, arrival });
+        let (grant, options) = (Grant::OPEN, SubscribeOptions::default());
+        self.command(follower, StreamCommand::Subscribe { join, history, grant, options });
     }
 
     fn unsubscribe(&mut self, connection: usize, name: usize) {
@@ -247,7 +242,7 @@ impl World {
             None => {
                 let stream = self.followers[follower].stream;
                 let here = self.ids(stream);
-                if here.len() >= self.most_members && !here.contains(id) {
+                if here.len() >= self.max_members && !here.contains(id) {
                     self.followers[follower].answers += 1;
                 } else {
                     // that of a session that can't come back is taken over
@@ -388,17 +383,17 @@ impl World {
     }
 
     /// Tells so many slices, and says whether there was nothing more to tell.
-    fn fan_out(&mut self, slices: usize, most: usize) -> bool {
+    fn fan_out(&mut self, slices: usize, max: usize) -> bool {
         self.take_replies();
-        let most = most % 4 + 1;
+        let max = max % 4 + 1;
         for _ in 0..slices {
             let now = self.at(self.now);
-            let Some(slice) = self.shard.commit(|_| ()).poll_fan_out(most, now) else {
+            let Some(slice) = self.shard.commit(|_| ()).poll_fan_out(max, now) else {
                 self.check_all_told();
                 return true;
             };
             let FanOut { group, messages, recipients } = slice;
-            assert!((1..=most).contains(&recipients.len()));
+            assert!((1..=max).contains(&recipients.len()));
             for (recipient, has) in recipients {
                 assert_eq!(group, self.followers[recipient].key.group);
                 assert!(self.followers[recipient].is_held, "it no longer follows the stream");

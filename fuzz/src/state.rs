@@ -106,14 +106,14 @@ fn frames(mut bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The most that was held at once goes with what there is to read, whatever that says of itself.
-fn check_memory(most: u64, decoded: &Decoded, length: usize) {
+fn check_memory(max: u64, decoded: &Decoded, length: usize) {
     let entries = match decoded.fault {
         Some(Fault::Damaged) => length / 2, // what was read of the frame is not in the result
         Some(Fault::Short | Fault::Unreadable(_)) | None => decoded.items.len(),
     };
     // twice, in a frame's list and in the file's, which grow by doubling
     let allowed = LEAST + 8 * length + 6 * entries * size_of::<Item>();
-    assert!(most <= allowed as u64, "{most} bytes for a file of {length}, {allowed} are allowed");
+    assert!(max <= allowed as u64, "{max} bytes for a file of {length}, {allowed} are allowed");
 }
 
 /// Where the whole frames end, and how many entries there are up to there.
@@ -199,8 +199,8 @@ impl Read for Trickle<'_> {
         if self.left == 0 {
             return Err(io::Error::other("a broken disk"));
         }
-        let most = self.piece.min(self.left).min(buffer.len());
-        let read = self.rest.read(&mut buffer[..most])?;
+        let max = self.piece.min(self.left).min(buffer.len());
+        let read = self.rest.read(&mut buffer[..max])?;
         self.left -= read;
         Ok(read)
     }
@@ -325,7 +325,7 @@ fn check_restored(decoded: &Decoded) {
     }
     let ttl = Duration::from_secs(60);
     let history = HistorySettings { limit: 3, ttl, max_bytes: 1 << 20 };
-    let resume = ResumeSettings { ttl, longest_doubt: Duration::from_secs(1) };
+    let resume = ResumeSettings { ttl, max_unacked: Duration::from_secs(1) };
     let log = decoded.header.log;
     let settings = Settings { resume, history, log, ..without_history(ttl) };
     let now = Clock::new().now();

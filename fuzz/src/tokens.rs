@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use broker::auth::{Client, JoinsAs, Keys, TokenError, Tokens, canonical};
+use broker::auth::{Client, Keys, PresenceIdPolicy, TokenError, Tokens, canonical};
 use serde_json::Value;
 
 const NOW: u64 = 1_800_000_000;
@@ -77,7 +77,7 @@ fn check_client(claims: &[u8], client: &Client, parties: bool, presence_id: Opti
     assert_eq!(client.identifier, client.identifier.as_deref().map(canonical), "it stays so");
     let id = match presence_id {
         None => {
-            assert_eq!(client.joins, JoinsAs::Anyone);
+            assert_eq!(client.presence_ids, PresenceIdPolicy::Any);
             return assert!(client.identifier.is_some());
         }
         Some("sub") => claims["sub"].clone(),
@@ -87,14 +87,14 @@ fn check_client(claims: &[u8], client: &Client, parties: bool, presence_id: Opti
             identifiers.map_or(Value::Null, |identifiers| identifiers["user"].clone())
         }
     };
-    match &client.joins {
-        JoinsAs::Only(only) => {
+    match &client.presence_ids {
+        PresenceIdPolicy::Only(only) => {
             assert!(!only.as_str().is_empty());
             assert_eq!(id.as_str().map_or_else(|| id.to_string(), str::to_owned), only.as_str());
         }
-        JoinsAs::Nobody => {
+        PresenceIdPolicy::None => {
             assert!(id.as_str().is_none_or(str::is_empty) && !id.is_u64() && !id.is_i64());
         }
-        JoinsAs::Anyone | JoinsAs::Called(_) => panic!("ids come from tokens"),
+        PresenceIdPolicy::Any | PresenceIdPolicy::Default(_) => panic!("ids come from tokens"),
     }
 }

@@ -12,8 +12,8 @@ use broker::protocol::typed::DEFAULT_ROOM;
 use broker::protocol::{decode, encode, encode_connection};
 use broker::session::Action;
 use broker::types::{
-    ClientCommand, CommandKind, GroupKey, Identifier, Join, JoinRequest, Limits, Listed, Member,
-    MemberChange, PresenceId, ServerMessage, StreamCommand, Target,
+    CachedList, ClientCommand, CommandKind, GroupKey, Identifier, Join, JoinRequest, Limits,
+    Member, MemberChange, PresenceId, ServerMessage, StreamCommand, Target,
 };
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ use super::frames;
 pub fn run(data: &[u8]) {
     let streams = frames::open_streams();
     frames::run(data, &Client::default(), |frame, session, limits| {
-        let request = decode(typed::CODEC, frame, session.called(), Duration::default);
+        let request = decode(typed::CODEC, frame, session.presence_id(), Duration::default);
         let head = frames::check_head(typed::CODEC, frame, &request);
         if let Ok(command) = &request.command {
             check_command(frame, command, head.kind);
@@ -108,7 +108,7 @@ fn check_action(action: Action, limits: &Limits) {
 fn check_member(room: &Identifier, join: &Join) {
     let Join { id, info, extra } = join;
     let member = Member { id: id.clone(), info: info.clone(), extra: extra.clone() };
-    let members = Arc::new(Listed::new(vec![member]));
+    let members = Arc::new(CachedList::new(vec![member]));
     let list = check_frame(room, &ServerMessage::PresenceList(Arc::clone(&members)));
     assert_eq!(list["payload"]["users"], json!([id.as_str()]));
     for (member, kind) in [

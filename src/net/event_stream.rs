@@ -74,7 +74,7 @@ fn begin(
     let last = headers.get(LAST_EVENT_ID).map(HeaderValue::as_bytes);
     let asked = Asked::read(query, last)?;
     let params = handshake::read_params(protocol, &context.token, headers, query)?;
-    let params = HandshakeParams { called: asked.joins_as().cloned(), ..params };
+    let params = HandshakeParams { presence_id: asked.presence_id().cloned(), ..params };
     handshake::check_origin(context, headers)?;
     let opening = handshake::open(context, asked.codec, client, query, params)?;
     let stream = match &opening.admitted {

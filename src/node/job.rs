@@ -10,7 +10,8 @@ use crate::log::Void;
 use crate::outbound::Recipient;
 use crate::shard::{Input, Placed, Put, SubscriberKey};
 use crate::types::{
-    Listed, MemberList, MemberRecords, PresenceId, Publication, RecordList, SessionId, StreamName,
+    CachedList, MemberList, MemberRecords, PresenceId, Publication, RecordList, SessionId,
+    StreamName,
 };
 
 /// An entry of a shard's queue.
@@ -109,5 +110,5 @@ pub struct Presence {
     /// Their number.
     pub total: usize,
     /// The members in order of arrival, if asked for.
-    pub members: Option<Arc<Listed<MemberList>>>,
+    pub members: Option<Arc<CachedList<MemberList>>>,
 }

@@ -21,7 +21,7 @@ use crate::types::{MemberRecords, PresenceId, Publication, RecordList, StreamNam
 pub struct Router {
     shards: Vec<mpsc::Sender<Job>>,
     /// Whether publications are kept on disk.
-    keeps: bool,
+    is_durable: bool,
 }
 
 /// The broker is stopping and accepts no inputs.
@@ -43,8 +43,8 @@ impl NoRoom {
 
 impl Router {
     /// The queues of the shards, in order. `is_durable` says whether publications are kept on disk.
-    pub(super) fn new(shards: Vec<mpsc::Sender<Job>>, keeps: bool) -> Self {
-        Self { shards, keeps }
+    pub(super) fn new(shards: Vec<mpsc::Sender<Job>>, is_durable: bool) -> Self {
+        Self { shards, is_durable }
     }
 
     /// Sends an input if the queue has room. After the stop, it is dropped: the streams are gone.
@@ -89,7 +89,7 @@ impl Router {
     /// Waits until the publications to these streams are on disk, if a state directory is in use.
     pub async fn settle(&self, streams: &[StreamName]) -> Result<(), Stopped> {
         let count = self.shards.len();
-        if !self.keeps {
+        if !self.is_durable {
             return Ok(());
         }
         let places: BTreeSet<usize> =
@@ -99,7 +99,7 @@ impl Router {
 
     /// Waits until all earlier inputs are on disk, if a state directory is in use.
     pub async fn settle_all(&self) -> Result<(), Stopped> {
-        if self.keeps { self.settle_shards(self.shards.iter()).await } else { Ok(()) }
+        if self.is_durable { self.settle_shards(self.shards.iter()).await } else { Ok(()) }
     }
 
     async fn settle_shards(

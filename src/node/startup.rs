@@ -98,7 +98,7 @@ impl Startup {
         stop: &CancellationToken,
         failed: &CancellationToken,
     ) -> Arc<Router> {
-        let keeps = self.shards.iter().any(|(_, log)| log.is_some());
+        let is_durable = self.shards.iter().any(|(_, log)| log.is_some());
         let asks = !self.settings.resume.ttl.is_zero();
         let shards = self.shards.into_iter().enumerate().map(|(number, (shard, log))| {
             let (sender, receiver) = mpsc::channel(QUEUE);
@@ -116,6 +116,6 @@ impl Startup {
             });
             sender
         });
-        Arc::new(Router::new(shards.collect(), keeps))
+        Arc::new(Router::new(shards.collect(), is_durable))
     }
 }

@@ -208,7 +208,7 @@ impl Worker {
 
     fn apply(&mut self, job: Job, now: Instant) {
         if let Job::Input(_, Input::Command { recipient, command, .. }) = &job
-            && command.asks_for_much()
+            && command.has_large_reply()
         {
             recipient.answered();
         }
@@ -247,8 +247,8 @@ impl Worker {
                     self.shard.catch_up(&stream, &key, now);
                 }
                 while self.reply(now) {} // so that the outbox knows of all it was sent
-                let doubt = outbox.doubt().map(|beat| self.clock.began(beat));
-                let end = End { at, doubt, resumable };
+                let unacked_since = outbox.unacked_since().map(|beat| self.clock.began(beat));
+                let end = End { at, unacked_since, resumable };
                 self.shard.handle(&stream, Input::Ended { key, end }, now);
                 drop(goodbye);
             }
@@ -350,11 +350,11 @@ impl Worker {
 
     fn send_slice(&mut self, slice: FanOut<Recipient>, now: Instant) {
         let FanOut { group, messages, recipients } = slice;
-        let most = (NAMES_A_WRITE / group.identifier.as_str().len().max(1)).max(1);
+        let max = (NAMES_A_WRITE / group.identifier.as_str().len().max(1)).max(1);
         // to those who are closing nothing is written
         let is_open = recipients.iter().any(|(recipient, _)| !recipient.is_closed());
-        for (number, messages) in messages.chunks(most).enumerate() {
-            let told = number * most;
+        for (number, messages) in messages.chunks(max).enumerate() {
+            let told = number * max;
             if !group.codec.merges_events() {
                 self.send_each(&group, messages, (&recipients, told), is_open, now);
             } else if is_open {

@@ -64,7 +64,7 @@ struct OutstandingPing {
 
 impl DeliveryTracker {
     /// Beat of the earliest unconfirmed event.
-    pub(super) fn doubt(&self) -> Option<u32> {
+    pub(super) fn unacked_since(&self) -> Option<u32> {
         // a shard in a long turn sends with the beat at which the turn began
         let asked = self.asked.as_ref().and_then(|asked| asked.since);
         [asked, self.unasked].into_iter().flatten().min()
@@ -87,7 +87,7 @@ impl DeliveryTracker {
 
     /// Notes a sent ping.
     pub(super) fn ask(&mut self, ping: Ping) {
-        let since = self.doubt();
+        let since = self.unacked_since();
         self.unasked = None;
         self.asked = Some(OutstandingPing { ping, since });
     }
@@ -138,17 +138,17 @@ mod tests {
     #[test]
     fn an_answer_proves_what_was_sent_before_its_ping() {
         let mut tracker = DeliveryTracker::default();
-        assert_eq!(tracker.doubt(), None);
+        assert_eq!(tracker.unacked_since(), None);
         let first = send(&mut tracker, 5).unwrap();
-        assert_eq!(tracker.doubt(), Some(5));
+        assert_eq!(tracker.unacked_since(), Some(5));
         assert_eq!(send(&mut tracker, 6), None, "one is out");
         assert_eq!(send(&mut tracker, 7), None);
         let second = answer(&mut tracker, first, 8).unwrap();
-        assert_eq!(tracker.doubt(), Some(6));
+        assert_eq!(tracker.unacked_since(), Some(6));
         assert_eq!(answer(&mut tracker, first, 9), None, "answered twice");
-        assert_eq!(tracker.doubt(), Some(6));
+        assert_eq!(tracker.unacked_since(), Some(6));
         assert_eq!(answer(&mut tracker, second, 9), None);
-        assert_eq!(tracker.doubt(), None);
+        assert_eq!(tracker.unacked_since(), None);
     }
 
     #[test]
@@ -157,12 +157,12 @@ mod tests {
         let lost = send(&mut tracker, 5).unwrap();
         let liveness = Ping::new();
         tracker.ask(liveness);
-        assert_eq!(tracker.doubt(), Some(5));
+        assert_eq!(tracker.unacked_since(), Some(5));
         assert_eq!(answer(&mut tracker, lost, 6), None);
         assert_eq!(tracker.answered(b"", 6, Ping::new()), Err(Unasked));
-        assert_eq!(tracker.doubt(), Some(5));
+        assert_eq!(tracker.unacked_since(), Some(5));
         assert_eq!(answer(&mut tracker, liveness, 7), None);
-        assert_eq!(tracker.doubt(), None);
+        assert_eq!(tracker.unacked_since(), None);
     }
 
     #[test]
@@ -171,12 +171,16 @@ mod tests {
         let first = send(&mut tracker, 5).unwrap();
         assert_eq!(send(&mut tracker, 8), None);
         assert_eq!(send(&mut tracker, 3), None);
-        assert_eq!(tracker.doubt(), Some(3));
+        assert_eq!(tracker.unacked_since(), Some(3));
         let second = answer(&mut tracker, first, 9).unwrap();
-        assert_eq!(tracker.doubt(), Some(3), "its answer proves nothing of what came behind it");
+        assert_eq!(
+            tracker.unacked_since(),
+            Some(3),
+            "its answer proves nothing of what came behind it"
+        );
         assert!(!tracker.is_unasked());
         assert_eq!(answer(&mut tracker, second, 9), None);
-        assert_eq!(tracker.doubt(), None);
+        assert_eq!(tracker.unacked_since(), None);
     }
 
     #[test]

@@ -156,8 +156,8 @@ impl Outbox {
     }
 
     /// Beat since which presence events are unconfirmed, if any are.
-    pub fn doubt(&self) -> Option<u32> {
-        self.state.lock().deliveries.doubt()
+    pub fn unacked_since(&self) -> Option<u32> {
+        self.state.lock().deliveries.unacked_since()
     }
 
     /// Whether events are unconfirmed and no ping is out for them.

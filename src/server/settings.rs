@@ -23,7 +23,7 @@ pub(super) fn shards(config: &Config) -> Result<shard::Settings, Error> {
         resume: shard::ResumeSettings {
             ttl: config.sessions_ttl,
             // without liveness checks, only the kernel's own timeouts end a connection
-            longest_doubt: config
+            max_unacked: config
                 .liveness_interval
                 .map_or(config.sessions_ttl, |interval| interval + config.liveness_timeout),
         },

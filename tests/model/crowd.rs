@@ -90,8 +90,8 @@ impl Crowd {
         if self.dice.roll(2) == 0 {
             self.replies();
             for _ in 0..self.dice.roll(5) {
-                let most = 1 + self.dice.roll(7);
-                self.slice(most);
+                let max = 1 + self.dice.roll(7);
+                self.slice(max);
             }
         }
     }
@@ -158,8 +158,8 @@ impl Crowd {
     }
 
     /// Whether there was one.
-    fn slice(&mut self, most: usize) -> bool {
-        let Some(slice) = self.shard.commit(|_| ()).poll_fan_out(most, self.now) else {
+    fn slice(&mut self, max: usize) -> bool {
+        let Some(slice) = self.shard.commit(|_| ()).poll_fan_out(max, self.now) else {
             return false;
         };
         for (recipient, has) in slice.recipients {
@@ -187,8 +187,8 @@ impl Crowd {
     fn check(&mut self) {
         self.replies();
         while {
-            let most = 1 + self.dice.roll(9);
-            self.slice(most)
+            let max = 1 + self.dice.roll(9);
+            self.slice(max)
         } {}
         let members = self.shard.commit(|_| ()).members(&self.stream);
         for place in self.places.iter().flatten() {

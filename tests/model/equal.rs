@@ -14,7 +14,8 @@ use broker::shard::{
     SubscriberKey,
 };
 use broker::types::{
-    Arrival, Grant, MemberList, RecordList, ServerMessage, SessionId, StreamCommand, StreamName,
+    Grant, MemberList, RecordList, ServerMessage, SessionId, StreamCommand, StreamName,
+    SubscribeOptions,
 };
 
 use super::shard_settings::without_history;
@@ -23,7 +24,7 @@ use super::shard_settings::without_history;
 pub(crate) const STREAMS: usize = 3;
 
 const SETTINGS: Settings = Settings {
-    resume: ResumeSettings { ttl: Duration::from_secs(60), longest_doubt: Duration::from_secs(10) },
+    resume: ResumeSettings { ttl: Duration::from_secs(60), max_unacked: Duration::from_secs(10) },
     history: HistorySettings { limit: 4, ttl: Duration::from_secs(3600), max_bytes: usize::MAX },
     log: LogId(11),
     ..without_history(Duration::from_secs(15))
@@ -60,8 +61,8 @@ impl Replica {
             let session = SessionId::from_bits(number as u128);
             let codec = if number == 0 { phoenix::CODEC } else { action_cable::CODEC };
             let key = SubscriberKey { session, group: GroupKey::new(codec, "\"a\"".into()) };
-            let (grant, arrival) = (Grant::OPEN, Arrival::default());
-            let command = StreamCommand::Subscribe { join: None, history: None, grant, arrival };
+            let (grant, options) = (Grant::OPEN, SubscribeOptions::default());
+            let command = StreamCommand::Subscribe { join: None, history: None, grant, options };
             let input = Input::Command { key, recipient: number, command, reference: None };
             replica.shard(&stream(number)).handle(&stream(number), input, now);
         }
@@ -86,14 +87,14 @@ impl Replica {
     }
 
     /// Tells subscribers what is due: at most so many slices of so many of them.
-    fn tell(&mut self, slices: usize, most: usize) {
+    fn tell(&mut self, slices: usize, max: usize) {
         for shard in &mut self.shards {
             let mut output = shard.commit(|_| ());
             while let Some(delivery) = output.poll_reply() {
                 self.told[delivery.recipient].extend(delivery.messages);
             }
             for _ in 0..slices {
-                let Some(slice) = output.poll_fan_out(most, self.now) else { break };
+                let Some(slice) = output.poll_fan_out(max, self.now) else { break };
                 let FanOut { messages, recipients, .. } = slice;
                 for (recipient, has) in recipients {
                     self.told[recipient].extend_from_slice(&messages[has..]);
@@ -103,12 +104,12 @@ impl Replica {
     }
 
     /// The streams as they are, in slices of at least so many entries.
-    fn snapshot(&mut self, most: usize) -> Vec<Entry> {
+    fn snapshot(&mut self, max: usize) -> Vec<Entry> {
         let mut all = Vec::new();
         for shard in &mut self.shards {
             let (output, mut place) = (shard.commit(|_| ()), Some(0));
             while let Some(at) = place {
-                let (entries, next) = output.snapshot(at, most);
+                let (entries, next) = output.snapshot(at, max);
                 all.extend(entries);
                 place = next;
             }

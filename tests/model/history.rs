@@ -10,8 +10,8 @@ use broker::shard::{
     Delivery, End, FanOut, GroupKey, HistorySettings, Input, Settings, Shard, SubscriberKey, Totals,
 };
 use broker::types::{
-    Arrival, Grant, HistoryRequest, Position, Reference, ServerMessage, SessionId, StreamCommand,
-    StreamName,
+    Grant, HistoryRequest, Position, Reference, ServerMessage, SessionId, StreamCommand,
+    StreamName, SubscribeOptions,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -286,7 +286,7 @@ impl World {
                 join: None,
                 history: request.clone(),
                 grant: Grant::OPEN,
-                arrival: Arrival::default(),
+                options: SubscribeOptions::default(),
             },
             (Some(_), Some(request)) => StreamCommand::History(request.clone()),
             (Some(_), None) => return,
@@ -439,12 +439,12 @@ proptest! {
     #[test]
     fn nobody_misses_a_publication_without_being_told(
         limit in 1..6_usize,
-        most in select(vec![3, 7, 100_usize]),
+        max in select(vec![3, 7, 100_usize]),
         steps in steps(),
     ) {
         let ttl = Duration::from_secs(3);
         let (publication, stream) = weights();
-        let max_bytes = most * publication + STREAMS * stream;
+        let max_bytes = max * publication + STREAMS * stream;
         let mut world = World::new(HistorySettings { limit, ttl, max_bytes });
         for step in &steps {
             world.apply(step);

@@ -72,7 +72,7 @@ proptest! {
 }
 
 /// What is held is given up beyond so many bytes in a shard.
-const MOST_HELD: usize = 4 * 1024 * 1024;
+const MAX_HELD: usize = 4 * 1024 * 1024;
 
 #[test]
 fn too_much_to_be_kept_is_told() {
@@ -81,7 +81,7 @@ fn too_much_to_be_kept_is_told() {
         world.step(&step);
     }
     let mut kept = 0;
-    while kept + LARGE < MOST_HELD {
+    while kept + LARGE < MAX_HELD {
         world.step(&Step::Publish { large: true, excludes: false });
         world.deliver(usize::MAX);
         assert!(!world.live, "{kept} bytes are no reason to let it go first");
@@ -144,7 +144,7 @@ impl World {
         let settings = Settings {
             resume: ResumeSettings {
                 ttl: Duration::from_secs(600),
-                longest_doubt: Duration::from_secs(30),
+                max_unacked: Duration::from_secs(30),
             },
             history: HistorySettings {
                 limit: 1000,
@@ -211,7 +211,7 @@ impl World {
             }
             Step::Cut if self.is_connected => {
                 self.deliver(usize::MAX);
-                let end = End { at: self.now, doubt: None, resumable: true };
+                let end = End { at: self.now, unacked_since: None, resumable: true };
                 let ended = Input::Ended { key: key(self.session), end };
                 self.shard.handle(&stream(), ended, self.now);
                 self.is_connected = false;

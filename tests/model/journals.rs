@@ -30,7 +30,7 @@ fn name(stream: u32) -> StreamName {
 impl World {
     fn new() -> Self {
         let now = Clock::new().now();
-        let resume = ResumeSettings { ttl: TTL, longest_doubt: Duration::from_secs(1) };
+        let resume = ResumeSettings { ttl: TTL, max_unacked: Duration::from_secs(1) };
         let settings = Settings { resume, ..crate::shard_settings::without_history(TTL) };
         Self { shard: Shard::new(settings, now), now }
     }
@@ -42,7 +42,7 @@ impl World {
             Input::Command { key: key.clone(), recipient: stream, command, reference: None };
         self.shard.handle(&name(stream), subscribe, self.now);
         while self.shard.commit(|_| ()).poll_reply().is_some() {}
-        let end = End { at: self.now, doubt: None, resumable: true };
+        let end = End { at: self.now, unacked_since: None, resumable: true };
         self.shard.handle(&name(stream), Input::Ended { key, end }, self.now);
     }
 

@@ -172,11 +172,11 @@ impl World {
 
     fn receive(&mut self, recipient: usize, messages: &[ServerMessage], later: bool) {
         let present = self.shard.commit(|_| ()).member_count(&stream());
-        let (fewest, most) = (self.delivered.min(present), self.delivered.max(present));
+        let (min, max) = (self.delivered.min(present), self.delivered.max(present));
         let Some(counter) = self.counters.get_mut(recipient) else { return };
         for message in messages {
             let ServerMessage::Occupancy(total) = message else { continue };
-            assert!((fewest..=most).contains(total), "it is a number there was meanwhile");
+            assert!((min..=max).contains(total), "it is a number there was meanwhile");
             counter.total = Some(*total);
             if later {
                 if let Some(last) = counter.told.last() {

@@ -68,7 +68,7 @@ enum Step {
     Expire,
     Deliver {
         slices: usize,
-        most: usize,
+        max: usize,
     },
 }
 
@@ -119,7 +119,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Publish),
         3 => select(vec![1, TTL - 1, TTL, INTERVAL]).prop_map(Step::Pass),
         2 => Just(Step::Expire),
-        4 => (0..4_usize, 1..4_usize).prop_map(|(slices, most)| Step::Deliver { slices, most }),
+        4 => (0..4_usize, 1..4_usize).prop_map(|(slices, max)| Step::Deliver { slices, max }),
     ];
     prop::collection::vec(step, 0..150)
 }
@@ -202,7 +202,7 @@ fn token(text: &str) -> String {
 fn settings() -> Settings {
     let occupancy_interval = Duration::from_millis(INTERVAL);
     let ttl = Duration::from_millis(SESSION_TTL);
-    let resume = ResumeSettings { ttl, longest_doubt: Duration::ZERO };
+    let resume = ResumeSettings { ttl, max_unacked: Duration::ZERO };
     Settings { occupancy_interval, resume, ..without_history(Duration::from_millis(TTL)) }
 }
 
@@ -257,7 +257,7 @@ impl World {
             Step::CableEnds { resumable } => {
                 let Some(number) = self.cable.take() else { return };
                 self.deliver(0, 1);
-                let end = End { at: self.instant(), doubt: None, resumable };
+                let end = End { at: self.instant(), unacked_since: None, resumable };
                 let input = Input::Ended { key: key(number as u128), end };
                 self.shard.handle(&topic(), input, self.instant());
                 self.let_go(number, if resumable { Owner::Parked } else { Owner::Nobody });
@@ -293,14 +293,14 @@ impl World {
             }
             Step::Pass(milliseconds) => self.now += milliseconds,
             Step::Expire => self.expire(),
-            Step::Deliver { slices, most } => self.deliver(slices, most),
+            Step::Deliver { slices, max } => self.deliver(slices, max),
             Step::Open { .. } | Step::Cable { .. } => {}
         }
     }
 
     fn open(&mut self, user: Option<&'static str>) -> usize {
         let number = self.pages.len();
-        let client = Client::default().called(user.map(PresenceId::from));
+        let client = Client::default().with_default_presence_id(user.map(PresenceId::from));
         self.pages.push(Some(Page {
             session: Session::new(SessionId::from_bits(number as u128), &client),
             user,
@@ -412,7 +412,7 @@ impl World {
     fn say(&mut self, number: usize, frame: &str) {
         let (unix, now) = (self.unix(), self.instant());
         let page = self.pages[number].as_mut().unwrap();
-        let request = protocol::decode(phoenix::CODEC, frame, page.session.called(), || unix);
+        let request = protocol::decode(phoenix::CODEC, frame, page.session.presence_id(), || unix);
         let reference = request.reference.clone();
         let mut out = Vec::new();
         match page.session.handle(request, &Limits::default(), &Streams::default()) {
@@ -506,7 +506,7 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, slices: usize, most: usize) {
+    fn deliver(&mut self, slices: usize, max: usize) {
         while let Some(Delivery { recipient, group, messages, reference }) =
             self.shard.commit(|_| ()).poll_reply()
         {
@@ -516,7 +516,7 @@ impl World {
         }
         for _ in 0..slices {
             let now = self.instant();
-            let Some(slice) = self.shard.commit(|_| ()).poll_fan_out(most, now) else {
+            let Some(slice) = self.shard.commit(|_| ()).poll_fan_out(max, now) else {
                 break;
             };
             let FanOut { group, messages, recipients } = slice;
@@ -712,7 +712,7 @@ fn who_joins_a_full_stream_watches_and_is_told_why() {
     let mut shard = Shard::<usize>::new(settings, now);
     let mut join = |id: &str, info: &str| {
         let frame = format!("[\"1\",\"1\",\"full\",\"phx_join\",{{\"meta\":{info}}}]");
-        let client = Client::default().called(Some(id.into()));
+        let client = Client::default().with_default_presence_id(Some(id.into()));
         let mut session = Session::new(SessionId::from_bits(id.len() as u128), &client);
         let request = protocol::decode(phoenix::CODEC, &frame, None, Duration::default);
         let reference = request.reference.clone();

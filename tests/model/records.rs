@@ -25,8 +25,8 @@ const NAMES: usize = 2;
 const IDS: [&str; 3] = ["ann", "bob", "cem"];
 const TTL: u64 = 10;
 const SESSIONS_TTL: u64 = 25;
-const MOST_MEMBERS: usize = 2;
-const MOST_RECORDS: usize = 3;
+const MAX_MEMBERS: usize = 2;
+const MAX_RECORDS: usize = 3;
 
 /// What the clients speak. A chat client leaves an orphan, which the next of its id takes up.
 const CODECS: [Codec; 3] = [action_cable::CODEC, action_cable::CODEC, chat::CODEC];
@@ -87,9 +87,9 @@ proptest! {
 struct Connection(Rc<Cell<usize>>);
 
 impl Destination for Connection {
-    fn add_record(&self, most: usize) -> Result<(), usize> {
+    fn add_record(&self, max: usize) -> Result<(), usize> {
         let records = self.0.get();
-        if records >= most {
+        if records >= max {
             return Err(records);
         }
         self.0.set(records + 1);
@@ -151,10 +151,10 @@ impl World {
         let settings = Settings {
             resume: ResumeSettings {
                 ttl: Duration::from_secs(SESSIONS_TTL),
-                longest_doubt: Duration::from_secs(1),
+                max_unacked: Duration::from_secs(1),
             },
-            max_members: MOST_MEMBERS,
-            max_records: MOST_RECORDS,
+            max_members: MAX_MEMBERS,
+            max_records: MAX_RECORDS,
             ..crate::shard_settings::without_history(Duration::from_secs(TTL))
         };
         let mut world = Self {
@@ -264,8 +264,8 @@ impl World {
             return Some("is full".to_owned());
         }
         let has = self.count(key.0);
-        if has >= MOST_RECORDS {
-            return Some(format!("has joined {has} times, at most {MOST_RECORDS} are allowed"));
+        if has >= MAX_RECORDS {
+            return Some(format!("has joined {has} times, at most {MAX_RECORDS} are allowed"));
         }
         let is_orphan = |record: &Record| {
             (record.stream, record.id, record.holder) == (stream, id, Holder::Orphan)
@@ -283,7 +283,7 @@ impl World {
             self.records.iter().filter(|it| it.stream == stream).map(|it| it.id).collect();
         ids.sort_unstable();
         ids.dedup();
-        ids.contains(&id) || ids.len() < MOST_MEMBERS
+        ids.contains(&id) || ids.len() < MAX_MEMBERS
     }
 
     fn record_of(&self, key: Key) -> Option<usize> {
@@ -388,7 +388,7 @@ impl World {
         for (client, it) in self.clients.iter().enumerate() {
             if let Some(Connection(counted)) = &it.connection {
                 assert_eq!(counted.get(), self.count(client), "what client {client} has");
-                assert!(counted.get() <= MOST_RECORDS);
+                assert!(counted.get() <= MAX_RECORDS);
             }
         }
         let records: usize = self.shards.iter().map(|shard| shard.totals().records).sum();

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use broker::protocol::action_cable;
 use broker::shard::{GroupKey, SubscriberKey, Totals};
 use broker::types::{
-    Arrival, CommandKind, Grant, HistoryRequest, Identifier, Join, JoinCause, LeaveCause, Limit,
-    Listed, Listing, Member, MemberChange, MemberList, PresenceChange, PresenceId, Publication,
-    RawJson, RecordChange, Repeat, ServerMessage, SessionId, StreamCommand, StreamName,
+    CachedList, CommandKind, Grant, HistoryRequest, Identifier, Join, JoinCause, LeaveCause, Limit,
+    Listing, Member, MemberChange, MemberList, PresenceChange, PresenceId, Publication, RawJson,
+    RecordChange, Repeat, ServerMessage, SessionId, StreamCommand, StreamName, SubscribeOptions,
     UpdateCause, Whisper,
 };
 
@@ -66,7 +66,7 @@ pub(crate) enum Step {
     /// Replies are taken, then so many slices of at most so many subscribers.
     FanOut {
         slices: usize,
-        most: usize,
+        max: usize,
     },
 }
 
@@ -377,7 +377,7 @@ impl Model {
                     Err(()) => Err("no good".into()),
                 }),
                 history: history.then(HistoryRequest::default),
-                arrival: Arrival { repeat, ..Arrival::default() },
+                options: SubscribeOptions { repeat, ..SubscribeOptions::default() },
                 grant: Grant::OPEN,
             },
         );
@@ -430,7 +430,7 @@ impl Model {
             Command::List => {
                 self.answer(
                     held,
-                    ServerMessage::PresenceList(Arc::new(Listed::new(self.list(stream)))),
+                    ServerMessage::PresenceList(Arc::new(CachedList::new(self.list(stream)))),
                 );
                 (StreamCommand::List(Listing::Members), CommandKind::Presence)
             }

@@ -26,7 +26,7 @@ const APART: u64 = 4;
 const SETTINGS: Settings = Settings {
     resume: ResumeSettings {
         ttl: Duration::from_millis(900),
-        longest_doubt: Duration::from_millis(100),
+        max_unacked: Duration::from_millis(100),
     },
     max_members: 2,
     history: HistorySettings { limit: 3, ttl: Duration::from_secs(2), max_bytes: usize::MAX },
@@ -237,7 +237,8 @@ impl Leader {
         }
         for number in 0..STREAMS {
             self.collect();
-            let (key, end) = (self.key(client), End { at: self.now, doubt: None, resumable });
+            let (key, end) =
+                (self.key(client), End { at: self.now, unacked_since: None, resumable });
             self.shard.handle(&stream(number), Input::Ended { key, end }, self.now);
         }
         if !resumable {

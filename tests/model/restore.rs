@@ -14,8 +14,8 @@ use broker::shard::{
     SubscriberKey, Totals,
 };
 use broker::types::{
-    Arrival, Grant, HistoryRequest, Identifier, Join, MemberList, Offset, PresenceId, Publication,
-    ServerMessage, SessionId, StreamCommand, StreamName,
+    Grant, HistoryRequest, Identifier, Join, MemberList, Offset, PresenceId, Publication,
+    ServerMessage, SessionId, StreamCommand, StreamName, SubscribeOptions,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -36,7 +36,7 @@ const PRESENCE_TTL: Duration = Duration::from_millis(300);
 const SESSION_TTL: Duration = Duration::from_millis(900);
 const HISTORY_TTL: Duration = Duration::from_secs(2);
 const SETTINGS: Settings = Settings {
-    resume: ResumeSettings { ttl: SESSION_TTL, longest_doubt: Duration::from_millis(100) },
+    resume: ResumeSettings { ttl: SESSION_TTL, max_unacked: Duration::from_millis(100) },
     history: HistorySettings { limit: 3, ttl: HISTORY_TTL, max_bytes: usize::MAX },
     log: LogId(7),
     ..without_history(PRESENCE_TTL)
@@ -116,7 +116,7 @@ enum Step {
     Expire,
     /// The changes so far are replaced by the streams as they are, written in slices.
     Snapshot {
-        most: usize,
+        max: usize,
     },
     /// The shard ends and another one goes on.
     Restart,
@@ -139,7 +139,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => client().prop_map(Step::Resume),
         2 => prop::sample::select(vec![1, 150, 300, 900, 2000]).prop_map(Step::Pass),
         2 => Just(Step::Expire),
-        1 => (1..6_usize).prop_map(|most| Step::Snapshot { most }),
+        1 => (1..6_usize).prop_map(|max| Step::Snapshot { max }),
         2 => Just(Step::Restart),
     ];
     prop::collection::vec(step, 0..80)
@@ -160,7 +160,7 @@ fn busy_steps() -> impl Strategy<Value = Vec<Step>> {
         4 => client().prop_map(Step::Resume),
         1 => prop::sample::select(vec![1, 150, 300]).prop_map(Step::Pass),
         1 => Just(Step::Expire),
-        2 => (1..6_usize).prop_map(|most| Step::Snapshot { most }),
+        2 => (1..6_usize).prop_map(|max| Step::Snapshot { max }),
         3 => Just(Step::Restart),
     ];
     prop::collection::vec(step, 0..100)
@@ -189,7 +189,7 @@ fn changes_that_nobody_can_have_missed_are_no_reason_to_refuse() {
         world.step(&Step::Pass(passed));
         world.step(&Step::Expire);
         world.step(&Step::Subscribe { client: 0, stream: 0 });
-        world.step(&Step::Snapshot { most: 100 });
+        world.step(&Step::Snapshot { max: 100 });
         for _ in 0..3 {
             world.step(&Step::Restart);
         }
@@ -361,8 +361,8 @@ impl World {
                 self.unix += milliseconds;
             }
             Step::Expire => self.expire(),
-            Step::Snapshot { most } => {
-                self.snapshot.get_or_insert((Vec::new(), 0, most));
+            Step::Snapshot { max } => {
+                self.snapshot.get_or_insert((Vec::new(), 0, max));
             }
             Step::Restart => self.restart(),
         }
@@ -406,7 +406,7 @@ impl World {
             return;
         };
         for stream in (0..STREAMS).filter(|stream| follows[*stream]) {
-            let end = End { at: self.now, doubt: None, resumable };
+            let end = End { at: self.now, unacked_since: None, resumable };
             while self.output().poll_reply().is_some() {}
             self.shard.handle(&name(stream), Input::Ended { key: key(session), end }, self.now);
         }
@@ -467,9 +467,9 @@ impl World {
         self.output();
         let entries = std::mem::take(&mut self.happened);
         self.kept.extend(entries.iter().cloned());
-        if let Some((written, place, most)) = &mut self.snapshot {
+        if let Some((written, place, max)) = &mut self.snapshot {
             written.extend(entries);
-            let (slice, next) = self.shard.commit(|_| ()).snapshot(*place, *most);
+            let (slice, next) = self.shard.commit(|_| ()).snapshot(*place, *max);
             written.extend(slice);
             match next {
                 Some(next) => *place = next,
@@ -671,7 +671,7 @@ fn history(shard: &mut Shard<u32>, stream: &StreamName, now: Instant) -> Vec<(Of
             join: None,
             history,
             grant: Grant::OPEN,
-            arrival: Arrival::default(),
+            options: SubscribeOptions::default(),
         };
         let input =
             Input::Command { key: key.clone(), recipient: u32::MAX, command, reference: None };

@@ -256,7 +256,7 @@ impl World {
     fn new() -> Self {
         let start = Clock::new().now();
         let settings = Settings {
-            resume: ResumeSettings { ttl: SESSION_TTL, longest_doubt: Duration::from_millis(500) },
+            resume: ResumeSettings { ttl: SESSION_TTL, max_unacked: Duration::from_millis(500) },
             ..without_history(PRESENCE_TTL)
         };
         Self {
@@ -312,9 +312,9 @@ impl World {
         let Earlier { session, arrived, margin, .. } = *earlier;
         self.deliver(0);
         let lost = self.written[session as usize].get(arrived).map(|(_, at)| *at);
-        let doubt = lost.map(|at| at.checked_sub(margin).unwrap_or(self.start));
-        self.clients[client].was_in_doubt |= doubt.is_some();
-        let end = End { at: self.now, doubt, resumable: true };
+        let unacked_since = lost.map(|at| at.checked_sub(margin).unwrap_or(self.start));
+        self.clients[client].was_in_doubt |= unacked_since.is_some();
+        let end = End { at: self.now, unacked_since, resumable: true };
         let key = Self::key(client, session);
         self.shard.handle(&stream(), Input::Ended { key, end }, self.now);
     }

@@ -40,7 +40,7 @@ enum Step {
     /// Replies are taken, and so many slices of so many subscribers.
     Deliver {
         slices: usize,
-        most: usize,
+        max: usize,
     },
 }
 
@@ -73,7 +73,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(client, what, name)| Step::Do { client, what, name }),
         2 => (0..TTL).prop_map(Step::Pass),
         2 => Just(Step::Expire),
-        3 => (0..4_usize, 1..4_usize).prop_map(|(slices, most)| Step::Deliver { slices, most }),
+        3 => (0..4_usize, 1..4_usize).prop_map(|(slices, max)| Step::Deliver { slices, max }),
     ];
     prop::collection::vec(step, 0..120)
 }
@@ -198,7 +198,7 @@ impl Room {
             }
             Step::Pass(milliseconds) => self.now += milliseconds,
             Step::Expire => self.expire(),
-            Step::Deliver { slices, most } => self.deliver(slices, most),
+            Step::Deliver { slices, max } => self.deliver(slices, max),
             Step::Open { .. } => {}
         }
     }
@@ -465,7 +465,7 @@ impl Room {
 
     fn say(&mut self, number: usize, text: &str) {
         let Connection { codec, session, .. } = &self.connections[number];
-        let request = protocol::decode(*codec, text, session.called(), || RECEIVED);
+        let request = protocol::decode(*codec, text, session.presence_id(), || RECEIVED);
         self.request(number, request);
     }
 
@@ -492,13 +492,13 @@ impl Room {
         }
     }
 
-    fn deliver(&mut self, slices: usize, most: usize) {
+    fn deliver(&mut self, slices: usize, max: usize) {
         while let Some(delivery) = self.shard.commit(|_| ()).poll_reply() {
             self.receive(delivery.recipient, &delivery.group, &delivery.messages);
         }
         for _ in 0..slices {
             let now = self.instant();
-            let Some(slice) = self.shard.commit(|_| ()).poll_fan_out(most, now) else {
+            let Some(slice) = self.shard.commit(|_| ()).poll_fan_out(max, now) else {
                 break;
             };
             for (recipient, has) in slice.recipients {

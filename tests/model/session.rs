@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use broker::auth::{Client, Streams};
 use broker::session::{Action, Session, Subscription};
 use broker::types::{
-    Arrival, BadCommand, ClientCommand, CommandKind, ConnectionMessage, HistoryRequest, Join,
-    JoinRequest, Limit, Limits, Listing, Request, ServerMessage, SessionId, StreamCommand, Target,
-    Watch, Whisper,
+    BadCommand, ClientCommand, CommandKind, ConnectionMessage, HistoryRequest, Join, JoinRequest,
+    Limit, Limits, Listing, Request, ServerMessage, SessionId, StreamCommand, SubscribeOptions,
+    Target, Watch, Whisper,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -87,8 +87,8 @@ fn command() -> impl Strategy<Value = (Command, Command)> {
     let subscribe = (identifier.clone(), target, prop::option::of(history.clone()), with_join);
     let subscribe = subscribe.prop_map(|(identifier, target, history, join)| {
         let identifier = identifier.into();
-        let (watch, arrival) = (Watch::Members, Arrival::default());
-        Ok(ClientCommand::Subscribe { identifier, target, history, join, watch, arrival })
+        let (watch, options) = (Watch::Members, SubscribeOptions::default());
+        Ok(ClientCommand::Subscribe { identifier, target, history, join, watch, options })
     });
     let join = (identifier.clone(), join, prop::bool::ANY).prop_map(|(identifier, join, again)| {
         let identifier = identifier.into();
@@ -136,10 +136,10 @@ fn whisper() -> Whisper {
 /// Commands can't be cloned, as nothing but this test would want to.
 fn copy(command: &Command) -> Command {
     match command {
-        Ok(ClientCommand::Subscribe { identifier, target, history, join, watch, arrival }) => {
+        Ok(ClientCommand::Subscribe { identifier, target, history, join, watch, options }) => {
             Ok(ClientCommand::Subscribe {
                 watch: *watch,
-                arrival: arrival.clone(),
+                options: options.clone(),
                 identifier: identifier.clone(),
                 target: target.clone(),
                 history: history.clone(),

@@ -86,8 +86,8 @@ impl ReferenceStateMachine for Steps {
             2 => Just(Step::Expire),
             2 => Just(Step::Reply),
             4 => (1..4_usize, 1..4_usize)
-                .prop_map(|(slices, most)| Step::FanOut { slices, most }),
-            1 => Just(Step::FanOut { slices: usize::MAX, most: 100 }),
+                .prop_map(|(slices, max)| Step::FanOut { slices, max }),
+            1 => Just(Step::FanOut { slices: usize::MAX, max: 100 }),
         ]
         .boxed()
     }
@@ -162,8 +162,8 @@ impl StateMachineTest for Real {
         match step {
             Step::Expire => real.expire(),
             Step::Reply => real.take_replies(model),
-            Step::FanOut { slices, most } => {
-                real.fan_out(model, slices, most);
+            Step::FanOut { slices, max } => {
+                real.fan_out(model, slices, max);
                 if slices == usize::MAX {
                     real.check_all_forgotten();
                 }
@@ -187,7 +187,7 @@ impl StateMachineTest for Real {
             (0..STREAMS).flat_map(|stream| IDS.map(|id| Step::Kick { stream, id: id.into() }));
         let ends = (0..CONNECTIONS).map(|connection| Step::End { connection, late: 0 });
         let wait = [Step::Pass(model.ttl), Step::Expire];
-        for step in [Step::FanOut { slices: usize::MAX, most: 1 }]
+        for step in [Step::FanOut { slices: usize::MAX, max: 1 }]
             .into_iter()
             .chain(kicks)
             .chain(ends)
@@ -220,7 +220,7 @@ impl Real {
                 let subscription = &model.subscriptions[subscription];
                 let key = subscription.key.clone();
                 let at = self.now.checked_sub(Duration::from_millis(late)).unwrap();
-                let end = End { at, doubt: None, resumable: true }; // if any were
+                let end = End { at, unacked_since: None, resumable: true }; // if any were
                 (subscription.stream, Input::Ended { key, end })
             }
             Given::Publish { stream, data, except } => {
@@ -287,14 +287,14 @@ impl Real {
         }
     }
 
-    fn fan_out(&mut self, model: &Model, slices: usize, most: usize) {
+    fn fan_out(&mut self, model: &Model, slices: usize, max: usize) {
         self.take_replies(model);
         for _ in 0..slices {
-            let Some(slice) = self.shard.commit(|_| ()).poll_fan_out(most, self.now) else {
+            let Some(slice) = self.shard.commit(|_| ()).poll_fan_out(max, self.now) else {
                 return self.check_all_told(model);
             };
             let FanOut { group, messages, recipients } = slice;
-            assert!((1..=most).contains(&recipients.len()));
+            assert!((1..=max).contains(&recipients.len()));
             for (recipient, has) in recipients {
                 let number = recipient as usize;
                 let subscription = &model.subscriptions[number];

@@ -10,7 +10,7 @@ pub(crate) const fn without_history(presence_ttl: Duration) -> Settings {
     Settings {
         presence_ttl,
         occupancy_interval: Duration::from_secs(1),
-        resume: ResumeSettings { ttl: Duration::ZERO, longest_doubt: Duration::ZERO },
+        resume: ResumeSettings { ttl: Duration::ZERO, max_unacked: Duration::ZERO },
         max_members: usize::MAX,
         max_records: usize::MAX,
         max_answer: usize::MAX,

@@ -2,7 +2,7 @@
 
 use broker::protocol::action_cable;
 use broker::shard::{GroupKey, SubscriberKey};
-use broker::types::{Arrival, Grant, Join, SessionId, StreamCommand};
+use broker::types::{Grant, Join, SessionId, StreamCommand, SubscribeOptions};
 
 /// The only subscription of an Action Cable session.
 pub(crate) fn key(session: impl Into<u128>) -> SubscriberKey {
@@ -12,6 +12,6 @@ pub(crate) fn key(session: impl Into<u128>) -> SubscriberKey {
 
 /// Subscribes with every right, and joins if so wanted.
 pub(crate) fn subscribe(join: Option<Join>) -> StreamCommand {
-    let (join, history, arrival) = (join.map(Ok), None, Arrival::default());
-    StreamCommand::Subscribe { join, history, grant: Grant::OPEN, arrival }
+    let (join, history, options) = (join.map(Ok), None, SubscribeOptions::default());
+    StreamCommand::Subscribe { join, history, grant: Grant::OPEN, options }
 }

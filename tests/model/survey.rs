@@ -48,8 +48,8 @@ impl World {
         while self.shard.commit(|_| ()).poll_fan_out(usize::MAX, self.now).is_some() {}
     }
 
-    fn attendance(&mut self, stream: &str, most: (usize, usize)) -> Vec<Attendee> {
-        self.shard.commit(|_| ()).attendance(&stream.into(), most, self.now)
+    fn attendance(&mut self, stream: &str, max: (usize, usize)) -> Vec<Attendee> {
+        self.shard.commit(|_| ()).attendance(&stream.into(), max, self.now)
     }
 
     fn happened(&mut self) -> Vec<(String, String, MemberChange)> {

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use broker::auth::{Client, Streams};
 use broker::session::{Action, Question, Session, Ticket, Verdict};
 use broker::types::{
-    Arrival, ClientCommand, Identifier, Join, JoinRequest, Limits, Listing, Request, SessionId,
-    StreamCommand, Target, Watch, Whisper,
+    ClientCommand, Identifier, Join, JoinRequest, Limits, Listing, Request, SessionId,
+    StreamCommand, SubscribeOptions, Target, Watch, Whisper,
 };
 use proptest::prelude::*;
 
@@ -64,7 +64,7 @@ fn command(which: usize, said: Said, number: usize) -> Request<'static> {
         history: None,
         join: join.map(Ok),
         watch: Watch::Members,
-        arrival: Arrival::default(),
+        options: SubscribeOptions::default(),
     };
     Request::unnamed(Ok(match said {
         Said::Subscribe => subscribe(None),

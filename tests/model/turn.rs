@@ -7,8 +7,8 @@ use broker::clock::Clock;
 use broker::protocol::chat;
 use broker::shard::{End, Input, Shard, SubscriberKey};
 use broker::types::{
-    Arrival, Grant, GroupKey, Identifier, Join, MemberChange, PresenceId, ServerMessage, SessionId,
-    StreamCommand, StreamName, Watch,
+    Grant, GroupKey, Identifier, Join, MemberChange, PresenceId, ServerMessage, SessionId,
+    StreamCommand, StreamName, SubscribeOptions, Watch,
 };
 
 use crate::door::Door as _;
@@ -73,7 +73,7 @@ fn left_room(now: Instant) -> (Shard<u32>, [StreamName; 2]) {
     }
     for session in 0..MEMBERS {
         subscribe(&mut shard, &streams[0], session, true, now);
-        let end = End { at: now, doubt: None, resumable: false };
+        let end = End { at: now, unacked_since: None, resumable: false };
         shard.handle(&streams[0], Input::Ended { key: key(session), end }, now);
     }
     while shard.commit(|_| ()).poll_reply().is_some() {}
@@ -223,8 +223,8 @@ fn a_list_larger_than_an_answer_may_be_is_not_repeated() {
         let key =
             SubscriberKey { session: SessionId::from_bits(session.into()), group: group.clone() };
         let join = Some(Ok(Join { id: session.to_string().into(), info: "1".into(), extra: None }));
-        let (history, arrival) = (None, Arrival::default());
-        let command = StreamCommand::Subscribe { join, history, grant: Grant::OPEN, arrival };
+        let (history, options) = (None, SubscribeOptions::default());
+        let command = StreamCommand::Subscribe { join, history, grant: Grant::OPEN, options };
         let input = Input::Command { key, recipient: session, command, reference: None };
         shard.handle(&"room".into(), input, now);
         // 20 bytes each
@@ -278,8 +278,8 @@ fn who_only_counts_is_not_walked_over_for_each_member() {
         SubscriberKey { session, group: GroupKey { watch: Watch::Occupancy, ..group } }
     };
     for session in 0..SUBSCRIBERS {
-        let (join, history, arrival) = (None, None, Arrival::default());
-        let command = StreamCommand::Subscribe { join, history, grant: Grant::OPEN, arrival };
+        let (join, history, options) = (None, None, SubscribeOptions::default());
+        let command = StreamCommand::Subscribe { join, history, grant: Grant::OPEN, options };
         let (key, recipient, reference) = (counting(session), session, None);
         shard.handle(&room, Input::Command { key, recipient, command, reference }, now);
     }

@@ -295,9 +295,9 @@ impl Sim {
 
     /// What may be left by a power loss: anything from what was synced to what was written.
     fn after_power_loss(&self, mut random: u64) -> Image {
-        let mut next = |most: usize| {
+        let mut next = |max: usize| {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            usize::try_from(random >> 33).unwrap() % (most + 1)
+            usize::try_from(random >> 33).unwrap() % (max + 1)
         };
         let mut left = Image::new();
         for (name, bytes) in &self.image {
@@ -489,9 +489,9 @@ fn a_log_goes_on_behind_streams_that_a_snapshot_leaves_out() {
 /// Cuts each file anywhere, or puts zeros in the place of its end: what is there still is what was told,
 /// or it is said that something is missing.
 fn lose_ends(sim: &Sim, mut random: u64) {
-    let mut next = |most: usize| {
+    let mut next = |max: usize| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        usize::try_from(random >> 33).unwrap() % (most + 1)
+        usize::try_from(random >> 33).unwrap() % (max + 1)
     };
     let elsewhere = tempfile::tempdir().unwrap();
     for (name, bytes) in &sim.image {

@@ -20,7 +20,7 @@ use super::view::{self, BOOT, LOG, Places, began, joined};
 const MINUTE: Duration = Duration::from_secs(60);
 
 const SETTINGS: Settings = Settings {
-    resume: ResumeSettings { ttl: MINUTE, longest_doubt: MINUTE },
+    resume: ResumeSettings { ttl: MINUTE, max_unacked: MINUTE },
     history: HistorySettings { limit: 3, ttl: MINUTE, max_bytes: usize::MAX },
     log: LOG,
     ..without_history(MINUTE)

@@ -31,8 +31,8 @@ impl Client {
     }
 
     /// As [`Self::frames`], but receives only up to so many bytes.
-    pub(crate) fn receive(&mut self, most: usize) -> Vec<Frame> {
-        self.received.extend(self.far.receive(most));
+    pub(crate) fn receive(&mut self, max: usize) -> Vec<Frame> {
+        self.received.extend(self.far.receive(max));
         let (mut frames, mut rest) = (Vec::new(), self.received.as_slice());
         while let Some((frame, behind)) = parse(rest) {
             frames.push(frame);

@@ -2,7 +2,7 @@
 
 use broker::protocol::action_cable;
 use broker::shard::{End, GroupKey, Input, SubscriberKey};
-use broker::types::{Arrival, Grant, Identifier, Join, Pace, StreamCommand};
+use broker::types::{Grant, Identifier, Join, Pace, StreamCommand, SubscribeOptions};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Frame, identifier, masked, pass, settle, text};
@@ -151,7 +151,7 @@ async fn populate(broker: &Parts, room: &str, members: usize, info: &str) {
             join: Some(Ok(join)),
             history: None,
             grant: Grant::OPEN,
-            arrival: Arrival::default(),
+            options: SubscribeOptions::default(),
         };
         let recipient = broker.recipient(pipe(1 << 20).0);
         let input = Input::Command { key: key.clone(), recipient, command, reference: None };

@@ -96,7 +96,7 @@ impl Parts {
             max_bytes: usize::MAX,
         };
         let streams = broker::shard::Settings {
-            resume: ResumeSettings { ttl: options.sessions_ttl, longest_doubt: SECOND },
+            resume: ResumeSettings { ttl: options.sessions_ttl, max_unacked: SECOND },
             max_answer: options.max_answer,
             history,
             ..without_history(options.ttl)

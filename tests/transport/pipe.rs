@@ -66,11 +66,11 @@ impl Far {
     }
 
     /// Takes up to so many bytes, which makes room for more.
-    pub(crate) fn receive(&self, most: usize) -> Vec<u8> {
+    pub(crate) fn receive(&self, max: usize) -> Vec<u8> {
         let mut shared = self.0.lock();
-        let most = most.min(shared.to_client.len());
-        let bytes = shared.to_client.drain(..most).collect();
-        if most > 0 {
+        let max = max.min(shared.to_client.len());
+        let bytes = shared.to_client.drain(..max).collect();
+        if max > 0 {
             shared.wake_writer();
         }
         bytes
@@ -158,14 +158,14 @@ impl Socket for Pipe {
         if shared.reset {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        let most = buffer.len().min(shared.to_broker.len());
-        if most == 0 && !shared.is_readable() {
+        let max = buffer.len().min(shared.to_broker.len());
+        if max == 0 && !shared.is_readable() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        for (slot, byte) in buffer.iter_mut().zip(shared.to_broker.drain(..most)) {
+        for (slot, byte) in buffer.iter_mut().zip(shared.to_broker.drain(..max)) {
             *slot = byte;
         }
-        Ok(most)
+        Ok(max)
     }
 
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {

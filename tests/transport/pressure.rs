@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use broker::protocol::action_cable;
 use broker::shard::{End, GroupKey, Input, SubscriberKey};
-use broker::types::{Arrival, Grant, Identifier, SessionId, StreamCommand, StreamName};
+use broker::types::{Grant, Identifier, SessionId, StreamCommand, StreamName, SubscribeOptions};
 
 use crate::client::{Client, join, subscribe};
 use crate::parts::{Options, Parts};
@@ -92,7 +92,7 @@ async fn a_full_queue_blocks_whoever_needs_it_and_loses_nothing() {
         join: None,
         history: None,
         grant: Grant::OPEN,
-        arrival: Arrival::default(),
+        options: SubscribeOptions::default(),
     };
     let input = Input::Command {
         key: subscriber,

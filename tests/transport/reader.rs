@@ -82,8 +82,8 @@ impl Reader {
         std::mem::take(&mut self.text)
     }
 
-    fn receive(&mut self, most: usize) {
-        self.text += std::str::from_utf8(&self.far.receive(most)).expect("UTF-8");
+    fn receive(&mut self, max: usize) {
+        self.text += std::str::from_utf8(&self.far.receive(max)).expect("UTF-8");
     }
 
     /// Every whole event that has come; panics over anything that isn't one.

@@ -23,8 +23,8 @@ async fn a_slow_reader_gets_whole_frames_and_the_reason() {
             broker.publish("room", &json!([number, "x".repeat(size)]).to_string()).await;
             if number % at_once == 0 {
                 settle().await;
-                let most = if number % 3 == 0 { size / 4 } else { 0 };
-                frames.extend(client.receive(most));
+                let max = if number % 3 == 0 { size / 4 } else { 0 };
+                frames.extend(client.receive(max));
             }
         }
         assert_eq!(broker.metric("broker_outbox_overflows_total"), 1, "{room} {size} {at_once}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use broker::protocol::action_cable;
 use broker::shard::Input;
 use broker::shard::{GroupKey, SubscriberKey};
-use broker::types::{Arrival, Grant, Identifier, StreamCommand};
+use broker::types::{Grant, Identifier, StreamCommand, SubscribeOptions};
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 
@@ -104,7 +104,7 @@ async fn the_ttl_counts_from_the_end_even_if_the_shard_is_busy() {
         join: None,
         history: None,
         grant: Grant::OPEN,
-        arrival: Arrival::default(),
+        options: SubscribeOptions::default(),
     };
     let input = Input::Command { key, recipient: broker.recipient(near), command, reference: None };
     let start = broker.context.clock.now();

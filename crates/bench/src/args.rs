@@ -20,10 +20,10 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
     number(text, 0.001, 1_000_000.0)
 }
 
-fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
+fn number(text: &str, min: f64, max: f64) -> Result<f64, String> {
     match text.parse() {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
-        Ok(_) | Err(_) => Err(format!("a number from {least} to {most} is needed")),
+        Ok(number) if (min..=max).contains(&number) => Ok(number),
+        Ok(_) | Err(_) => Err(format!("a number from {min} to {max} is needed")),
     }
 }
 

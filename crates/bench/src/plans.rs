@@ -40,8 +40,8 @@ mod tests {
             let audiences = audiences(&plans, streams);
             assert!(audiences.iter().all(|audience| *audience > 0), "{connections} {streams}");
             assert_eq!(audiences.iter().sum::<u64>(), subscriptions);
-            let (least, most) = (audiences.iter().min(), audiences.iter().max());
-            assert!(most.unwrap() - least.unwrap() <= 1);
+            let (min, max) = (audiences.iter().min(), audiences.iter().max());
+            assert!(max.unwrap() - min.unwrap() <= 1);
         }
     }
 }

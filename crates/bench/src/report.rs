@@ -140,8 +140,8 @@ impl Report {
             let value = float(histogram.value_at_quantile(quantile)) / 1e3;
             self.number(&format!("{key}_{name}_ms"), &format!("{label} {name}"), value, "ms");
         }
-        let most = float(histogram.max()) / 1e3;
-        self.number(&format!("{key}_max_ms"), &format!("{label} max"), most, "ms");
+        let max = float(histogram.max()) / 1e3;
+        self.number(&format!("{key}_max_ms"), &format!("{label} max"), max, "ms");
     }
 
     /// What had to arrive and what did; a difference is a problem.

@@ -6,7 +6,7 @@ use broker::shard::{End, Input, SubscriberKey};
 use broker::types::{Listing, StreamCommand};
 
 use super::clients::{Broken, Follower, Parked};
-use super::{CONNECTIONS, LONGEST_DOUBT, World, name};
+use super::{CONNECTIONS, MAX_UNACKED, World, name};
 
 /// How much earlier than what is lost a doubt begins, in milliseconds.
 const MARGINS: [u64; 4] = [0, 10, 120, 600];
@@ -49,19 +49,21 @@ impl World {
         if resumable {
             self.take_replies();
         }
-        let doubt = self.lose(connection, if resumable { at } else { self.now });
-        let (at_instant, doubt_instant) = (self.at(at), doubt.map(|doubt| self.at(doubt)));
+        let unacked_since = self.lose(connection, if resumable { at } else { self.now });
+        let (at_instant, unacked_instant) =
+            (self.at(at), unacked_since.map(|unacked_since| self.at(unacked_since)));
         for number in self.held(connection) {
             let follower = &mut self.followers[number];
-            let certain = doubt.is_none_or(|doubt| {
+            let certain = unacked_since.is_none_or(|unacked_since| {
                 let resumed = follower.resumed.as_ref();
-                doubt + LONGEST_DOUBT >= at && resumed.is_none_or(|(resumed, _)| doubt > *resumed)
+                unacked_since + MAX_UNACKED >= at
+                    && resumed.is_none_or(|(resumed, _)| unacked_since > *resumed)
             });
             if resumable && self.session_ttl > 0 {
                 let deadline = at + self.session_ttl;
                 follower.parked = Some(Parked { deadline, is_sure: certain });
             }
-            let end = End { at: at_instant, doubt: doubt_instant, resumable };
+            let end = End { at: at_instant, unacked_since: unacked_instant, resumable };
             let input = Input::Ended { key: follower.key.clone(), end };
             let stream = name(follower.stream);
             self.shard.handle(&stream, input, self.at(self.now));

@@ -71,7 +71,7 @@ pub(super) fn input(
     command: StreamCommand,
     reference: Option<Arc<Reference>>,
 ) -> Input<Recipient> {
-    if command.asks_for_much() {
+    if command.has_large_reply() {
         outbox.ask();
     }
     let (key, recipient) = (SubscriberKey { session, group }, Arc::clone(outbox));

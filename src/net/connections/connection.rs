@@ -492,8 +492,8 @@ impl Client {
     }
 
     fn command(&mut self, text: &str, out: &mut Vec<u8>) -> ControlFlow<()> {
-        let (codec, called) = (self.outbox.codec(), self.session.called());
-        let request = protocol::decode(codec, text, called, || self.context.clock.unix());
+        let (codec, presence_id) = (self.outbox.codec(), self.session.presence_id());
+        let request = protocol::decode(codec, text, presence_id, || self.context.clock.unix());
         self.request(request, out)
     }
 

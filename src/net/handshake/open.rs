@@ -32,7 +32,7 @@ pub(in crate::net) fn open(
         codec,
         permit,
         sid,
-        admitted: admitted.map(|client| client.called(params.called)),
+        admitted: admitted.map(|client| client.with_default_presence_id(params.presence_id)),
         resume: params.resume,
         repeat: params.repeat,
         ping: context.settings.ping.with_query(query),

@@ -56,7 +56,7 @@ impl Access {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{JoinsAs, Keys};
+    use crate::auth::{Keys, PresenceIdPolicy};
 
     #[test]
     fn without_a_secret_everyone_is_anyone() {
@@ -80,6 +80,6 @@ mod tests {
     fn who_has_no_token_is_nobody_where_ids_come_from_tokens() {
         let tokens = Keys::new(["k"]).map(|keys| Tokens::new(keys).with_presence_id("sub"));
         let access = Access { tokens, ..Access::default() };
-        assert_eq!(access.admit(None, 0).unwrap().joins, JoinsAs::Nobody);
+        assert_eq!(access.admit(None, 0).unwrap().presence_ids, PresenceIdPolicy::None);
     }
 }

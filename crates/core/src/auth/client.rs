@@ -11,15 +11,15 @@ pub struct Client {
     /// The connection's identifiers, the token's claim `ext`, in [`canonical`] form.
     pub identifier: Option<Box<str>>,
     /// The presence ids it may join under.
-    pub joins: JoinsAs,
+    pub presence_ids: PresenceIdPolicy,
 }
 
 impl Client {
     /// Sets the default presence id, if the token doesn't set one.
     #[must_use]
-    pub fn called(mut self, id: Option<PresenceId>) -> Self {
-        if let (JoinsAs::Anyone, Some(id)) = (&self.joins, id) {
-            self.joins = JoinsAs::Called(id);
+    pub fn with_default_presence_id(mut self, id: Option<PresenceId>) -> Self {
+        if let (PresenceIdPolicy::Any, Some(id)) = (&self.presence_ids, id) {
+            self.presence_ids = PresenceIdPolicy::Default(id);
         }
         self
     }
@@ -27,10 +27,10 @@ impl Client {
     /// The owner of this client's sessions.
     pub fn identity(&self) -> Identity {
         let identifier = self.identifier.as_deref().map_or(0, digest);
-        let presence_id = match &self.joins {
-            JoinsAs::Anyone | JoinsAs::Called(_) => 0,
-            JoinsAs::Only(id) => digest(id.as_str()),
-            JoinsAs::Nobody => digest(""),
+        let presence_id = match &self.presence_ids {
+            PresenceIdPolicy::Any | PresenceIdPolicy::Default(_) => 0,
+            PresenceIdPolicy::Only(id) => digest(id.as_str()),
+            PresenceIdPolicy::None => digest(""),
         };
         Identity { identifier, presence_id }
     }
@@ -40,10 +40,10 @@ impl Client {
     pub fn names(&self, identity: Identity) -> Names {
         Names {
             identifier: self.identifier.is_some().then_some(identity.identifier),
-            presence_id: match &self.joins {
-                JoinsAs::Only(_) => Some(identity.presence_id),
-                JoinsAs::Called(id) => Some(digest(id.as_str())),
-                JoinsAs::Anyone | JoinsAs::Nobody => None,
+            presence_id: match &self.presence_ids {
+                PresenceIdPolicy::Only(_) => Some(identity.presence_id),
+                PresenceIdPolicy::Default(id) => Some(digest(id.as_str())),
+                PresenceIdPolicy::Any | PresenceIdPolicy::None => None,
             },
         }
     }
@@ -51,16 +51,16 @@ impl Client {
 
 /// The presence ids a client may join under.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum JoinsAs {
+pub enum PresenceIdPolicy {
     /// Any.
     #[default]
-    Anyone,
+    Any,
     /// Any; this one by default.
-    Called(PresenceId),
+    Default(PresenceId),
     /// This one only.
     Only(PresenceId),
     /// None: ids come from tokens, and the client's has none.
-    Nobody,
+    None,
 }
 
 /// The names of a remote disconnect.

@@ -18,7 +18,7 @@ mod token;
 
 pub use crate::types::Rights;
 pub use access::{Access, Refused};
-pub use client::{Client, JoinsAs, digest, names};
+pub use client::{Client, PresenceIdPolicy, digest, names};
 pub use identifiers::canonical;
 pub use keys::{Keys, derive, same};
 pub use origins::{BadOrigin, Origins};

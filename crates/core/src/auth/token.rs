@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::keys::Hash;
-use super::{Client, JoinsAs, Keys, canonical};
+use super::{Client, Keys, PresenceIdPolicy, canonical};
 use crate::types::PresenceId;
 
 /// The claim with a connection's identifiers, a JSON object as a string.
@@ -95,8 +95,9 @@ impl Tokens {
 
     /// A client without a token.
     pub(super) fn nobody(&self) -> Client {
-        let joins = if self.presence_id.is_some() { JoinsAs::Nobody } else { JoinsAs::Anyone };
-        Client { identifier: None, joins }
+        let presence_ids =
+            if self.presence_id.is_some() { PresenceIdPolicy::None } else { PresenceIdPolicy::Any };
+        Client { identifier: None, presence_ids }
     }
 
     /// Checks a token at `now`, in seconds of the Unix epoch, and returns its client.
@@ -144,7 +145,7 @@ impl Tokens {
         };
         let Some(claim) = &self.presence_id else {
             let identifier = Some(canonical(identifier.ok_or(TokenError::Nobody)?));
-            return Ok(Client { identifier, joins: JoinsAs::Anyone });
+            return Ok(Client { identifier, presence_ids: PresenceIdPolicy::Any });
         };
         let id = match (claim.split_once('.'), identifier) {
             (Some((IDENTIFIERS, name)), Some(identifiers)) => {
@@ -159,7 +160,10 @@ impl Tokens {
             return Err(TokenError::Nobody);
         }
         let identifier = identifier.map(canonical);
-        Ok(Client { identifier, joins: id.map_or(JoinsAs::Nobody, JoinsAs::Only) })
+        Ok(Client {
+            identifier,
+            presence_ids: id.map_or(PresenceIdPolicy::None, PresenceIdPolicy::Only),
+        })
     }
 }
 
@@ -268,7 +272,7 @@ mod tests {
                 let claims = json!({ "ext": ids, "exp": NOW + 1, "nbf": NOW }).to_string();
                 let client = tokens().verify(&signed(&header, &claims, "k"), NOW).unwrap();
                 assert_eq!(client.identifier.as_deref(), Some(ids), "{header}");
-                assert_eq!(client.joins, JoinsAs::Anyone);
+                assert_eq!(client.presence_ids, PresenceIdPolicy::Any);
             }
         }
     }
@@ -356,27 +360,31 @@ mod tests {
         let token = hs256(&json!({ "sub": "ann" }));
         assert_eq!(tokens().verify(&token, NOW), Err(TokenError::Nobody));
         let bound = tokens().with_presence_id("sub");
-        let joins = |claims: Value| bound.verify(&hs256(&claims), NOW).map(|client| client.joins);
-        assert_eq!(joins(json!({ "sub": "ann" })), Ok(JoinsAs::Only("ann".into())));
-        assert_eq!(joins(json!({ "sub": 42 })), Ok(JoinsAs::Only("42".into())));
-        assert_eq!(joins(json!({ "ext": "{}" })), Ok(JoinsAs::Nobody));
+        let presence_ids =
+            |claims: Value| bound.verify(&hs256(&claims), NOW).map(|client| client.presence_ids);
+        assert_eq!(presence_ids(json!({ "sub": "ann" })), Ok(PresenceIdPolicy::Only("ann".into())));
+        assert_eq!(presence_ids(json!({ "sub": 42 })), Ok(PresenceIdPolicy::Only("42".into())));
+        assert_eq!(presence_ids(json!({ "ext": "{}" })), Ok(PresenceIdPolicy::None));
         for nobody in [json!(""), json!(4.2), json!(true), json!(null), json!(["ann"])] {
-            assert_eq!(joins(json!({ "ext": "{}", "sub": nobody })), Ok(JoinsAs::Nobody));
-            assert_eq!(joins(json!({ "sub": nobody })), Err(TokenError::Nobody));
+            assert_eq!(
+                presence_ids(json!({ "ext": "{}", "sub": nobody })),
+                Ok(PresenceIdPolicy::None)
+            );
+            assert_eq!(presence_ids(json!({ "sub": nobody })), Err(TokenError::Nobody));
         }
     }
 
     #[test]
     fn a_presence_id_may_be_one_of_the_identifiers() {
         let bound = tokens().with_presence_id("ext.user");
-        let joins = |ext: &str| {
+        let presence_ids = |ext: &str| {
             let claims = json!({ "ext": ext, "user": "eve", "ext.user": "eve" });
-            bound.verify(&hs256(&claims), NOW).map(|client| client.joins)
+            bound.verify(&hs256(&claims), NOW).map(|client| client.presence_ids)
         };
-        assert_eq!(joins(r#"{"user":"ann"}"#), Ok(JoinsAs::Only("ann".into())));
-        assert_eq!(joins(r#"{"user":42,"n":1}"#), Ok(JoinsAs::Only("42".into())));
+        assert_eq!(presence_ids(r#"{"user":"ann"}"#), Ok(PresenceIdPolicy::Only("ann".into())));
+        assert_eq!(presence_ids(r#"{"user":42,"n":1}"#), Ok(PresenceIdPolicy::Only("42".into())));
         for none in ["{}", "", "[]", "ann", r#"{"user":{"id":1}}"#, r#"{"user":null}"#] {
-            assert_eq!(joins(none), Ok(JoinsAs::Nobody), "{none}");
+            assert_eq!(presence_ids(none), Ok(PresenceIdPolicy::None), "{none}");
         }
         let claims = json!({ "user": "eve", "ext.user": "eve" });
         assert_eq!(bound.verify(&hs256(&claims), NOW), Err(TokenError::Nobody));

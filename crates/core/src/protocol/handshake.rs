@@ -27,7 +27,7 @@ pub struct HandshakeParams {
     /// When repeated subscribes are confirmed.
     pub repeat: Repeat,
     /// The presence id to use, unless the token sets one.
-    pub called: Option<PresenceId>,
+    pub presence_id: Option<PresenceId>,
 }
 
 /// An offer that isn't supported, and what to offer instead.

@@ -44,10 +44,10 @@ use registry::format;
 pub fn decode<'a>(
     codec: Codec,
     text: &'a str,
-    called: Option<&PresenceId>,
+    presence_id: Option<&PresenceId>,
     now: impl Fn() -> Duration,
 ) -> Request<'a> {
-    format(codec).decode(text, &Sender { called, now: &now })
+    format(codec).decode(text, &Sender { presence_id, now: &now })
 }
 
 /// What a client has asked for by connecting, if its protocol has such a thing.

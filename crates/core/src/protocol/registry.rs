@@ -45,7 +45,7 @@ pub struct Protocol {
 /// The client that a message comes from, as far as wire formats need it.
 pub struct Sender<'a> {
     /// Its presence id, if it has one.
-    pub called: Option<&'a PresenceId>,
+    pub presence_id: Option<&'a PresenceId>,
     /// The time since the Unix epoch.
     pub now: &'a dyn Fn() -> Duration,
 }
@@ -127,7 +127,7 @@ impl Protocol {
 
 impl fmt::Debug for Sender<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").field("called", &self.called).finish_non_exhaustive()
+        f.debug_struct("Sender").field("presence_id", &self.presence_id).finish_non_exhaustive()
     }
 }
 

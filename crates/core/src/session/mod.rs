@@ -21,11 +21,11 @@ use std::sync::Arc;
 
 use thin_vec::ThinVec;
 
-use crate::auth::{Client, JoinsAs, Rights, Streams};
+use crate::auth::{Client, PresenceIdPolicy, Rights, Streams};
 use crate::types::{
-    Arrival, BadCommand, ClientCommand, CommandKind, ConnectionMessage, Grant, Identifier,
-    Identity, Join, JoinRequest, Limit, Limits, NOT_PRESENT, PresenceId, Reference, Repeat,
-    Request, ServerMessage, SessionId, StreamCommand, StreamName, Target, Watch,
+    BadCommand, ClientCommand, CommandKind, ConnectionMessage, Grant, Identifier, Identity, Join,
+    JoinRequest, Limit, Limits, NOT_PRESENT, PresenceId, Reference, Repeat, Request, ServerMessage,
+    SessionId, StreamCommand, StreamName, SubscribeOptions, Target, Watch,
 };
 use refusals::{NO_SUBSCRIPTION, check_id, error, may_speak, nowhere, refuse, unknown};
 use subscription::digest;
@@ -37,14 +37,14 @@ pub struct Session {
     id: SessionId,
     /// Whom it was given to.
     identity: Identity,
-    /// See [`Session::called`].
-    called: Option<PresenceId>,
+    /// See [`Session::presence_id`].
+    presence_id: Option<PresenceId>,
     subscriptions: ThinVec<Subscription>,
     /// Questions without an answer yet, and what waits for the answers.
     tickets: Option<Box<Tickets>>,
     /// Number of commands that may remove a record and may not have been applied yet.
     departed: u32,
-    names: Names,
+    allowed_ids: AllowedIds,
     /// Whether joins depend on the application's data about the member.
     asks: bool,
     /// Whether it is confirmed again what it subscribes to again.
@@ -56,11 +56,11 @@ pub struct Session {
 // Every connection has one.
 const _: () = assert!(size_of::<Session>() <= 72);
 
-/// Presence ids that a client may use: [`JoinsAs`] without the id.
+/// Presence ids that a client may use: [`PresenceIdPolicy`] without the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Names {
+enum AllowedIds {
     Any,
-    /// Only [`Session::called`].
+    /// Only [`Session::presence_id`].
     One,
     None,
 }
@@ -111,13 +111,17 @@ pub enum Action {
 impl Session {
     /// A client's session, without subscriptions.
     pub fn new(id: SessionId, client: &Client) -> Self {
-        let (names, called) = match &client.joins {
-            JoinsAs::Anyone => (Names::Any, None),
-            JoinsAs::Called(id) => (Names::Any, Some(id)),
-            JoinsAs::Only(id) => (Names::One, Some(id)),
-            JoinsAs::Nobody => (Names::None, None),
+        let (allowed_ids, presence_id) = match &client.presence_ids {
+            PresenceIdPolicy::Any => (AllowedIds::Any, None),
+            PresenceIdPolicy::Default(id) => (AllowedIds::Any, Some(id)),
+            PresenceIdPolicy::Only(id) => (AllowedIds::One, Some(id)),
+            PresenceIdPolicy::None => (AllowedIds::None, None),
         };
-        Self { names, called: called.cloned(), ..Self::restored(id, client.identity()) }
+        Self {
+            allowed_ids,
+            presence_id: presence_id.cloned(),
+            ..Self::restored(id, client.identity())
+        }
     }
 
     /// The same session of a client that makes something else of a second confirmation.
@@ -138,11 +142,11 @@ impl Session {
         Self {
             id,
             identity,
-            called: None,
+            presence_id: None,
             subscriptions: ThinVec::new(),
             tickets: None,
             departed: 0,
-            names: Names::None,
+            allowed_ids: AllowedIds::None,
             asks: false,
             repeat: Repeat::default(),
             exceeded: None,
@@ -188,7 +192,7 @@ impl Session {
     #[must_use]
     pub fn end(&mut self) -> Self {
         Self {
-            called: self.called.clone(),
+            presence_id: self.presence_id.clone(),
             subscriptions: std::mem::take(&mut self.subscriptions),
             tickets: self.tickets.take(),
             ..*self
@@ -204,8 +208,8 @@ impl Session {
 
     /// Who the client is where it doesn't say: whom its token or its handshake names, or as whom it joined
     /// last.
-    pub fn called(&self) -> Option<&PresenceId> {
-        self.called.as_ref()
+    pub fn presence_id(&self) -> Option<&PresenceId> {
+        self.presence_id.as_ref()
     }
 
     /// The limit for which the last command was refused here, if it was for one.
@@ -237,7 +241,7 @@ impl Session {
             return unknown(kind, identifier, reference);
         }
         match command {
-            ClientCommand::Subscribe { identifier, target, history, join, watch, arrival } => {
+            ClientCommand::Subscribe { identifier, target, history, join, watch, options } => {
                 let was_held = self.position(&identifier);
                 if let Err(reason) = self.subscribe(&identifier, target, watch, limits, streams) {
                     return refuse(kind, Some(&identifier), reference, reason);
@@ -256,11 +260,11 @@ impl Session {
                     return refuse(kind, Some(&identifier), reference, reason.clone());
                 }
                 let ends = self.refer(&identifier, reference, watch);
-                let arrival = Arrival { ends, repeat: self.repeat, ..arrival };
+                let options = SubscribeOptions { ends, repeat: self.repeat, ..options };
                 let identity = self.identity;
                 let subscribe = |rights| {
                     let grant = Grant { rights, identity };
-                    Ok(StreamCommand::Subscribe { join, history, grant, arrival })
+                    Ok(StreamCommand::Subscribe { join, history, grant, options })
                 };
                 if !self.may_ask(limits) {
                     return self.forward(kind, &identifier, reference, subscribe);
@@ -354,19 +358,19 @@ impl Session {
         }
         if self.subscriptions.len() >= limits.subscriptions {
             self.exceeded = Some(Limit::Subscriptions);
-            let most = limits.subscriptions;
-            return Err(format!("at most {most} subscriptions are allowed: end one first").into());
+            let max = limits.subscriptions;
+            return Err(format!("at most {max} subscriptions are allowed: end one first").into());
         }
         if identifier.len() > limits.identifier_size {
             self.exceeded = Some(Limit::IdentifierSize);
-            let most = limits.identifier_size;
-            return Err(format!("the name is too long: at most {most} bytes are allowed").into());
+            let max = limits.identifier_size;
+            return Err(format!("the name is too long: at most {max} bytes are allowed").into());
         }
         let (stream, rights) = streams.resolve(target).map_err(|error| error.to_string())?;
         if stream.as_str().len() > limits.stream_name_size {
             self.exceeded = Some(Limit::StreamNameSize);
-            let most = limits.stream_name_size;
-            return Err(format!("the name is too long: at most {most} bytes are allowed").into());
+            let max = limits.stream_name_size;
+            return Err(format!("the name is too long: at most {max} bytes are allowed").into());
         }
         // as others have them, who follow the same stream
         let (identifier, stream) =
@@ -409,12 +413,12 @@ impl Session {
     /// may watch where it may not join.
     fn joins_unasked(&self, identifier: &str) -> bool {
         let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
-        self.called().is_some() && held.is_some_and(Subscription::may_join)
+        self.presence_id().is_some() && held.is_some_and(Subscription::may_join)
     }
 
     /// As whom a client wants to join.
     fn wanted(&self, join: &JoinRequest) -> Option<PresenceId> {
-        join.id.clone().or_else(|| self.called().cloned())
+        join.id.clone().or_else(|| self.presence_id().cloned())
     }
 
     /// Whether the client may speak as this one, if it is present: that its stream knows.
@@ -425,18 +429,18 @@ impl Session {
         limits: &Limits,
     ) -> Result<(), Cow<'static, str>> {
         let Some(author) = author else { return Ok(()) };
-        if self.position(identifier).is_none() || self.names == Names::None {
+        if self.position(identifier).is_none() || self.allowed_ids == AllowedIds::None {
             return Err(NOT_PRESENT.into());
         }
         if let Err((limit, reason)) = check_id(author, limits) {
             self.exceeded = limit;
             return Err(reason);
         }
-        match self.names {
-            Names::One if self.called.as_ref() != Some(author) => {
+        match self.allowed_ids {
+            AllowedIds::One if self.presence_id.as_ref() != Some(author) => {
                 Err("the name is not the one of the token".into())
             }
-            Names::Any | Names::One | Names::None => Ok(()),
+            AllowedIds::Any | AllowedIds::One | AllowedIds::None => Ok(()),
         }
     }
 
@@ -539,18 +543,18 @@ impl Session {
             self.exceeded = limit;
             return Err(reason);
         }
-        match self.names {
-            Names::One if self.called.as_ref() != Some(&join.id) => {
+        match self.allowed_ids {
+            AllowedIds::One if self.presence_id.as_ref() != Some(&join.id) => {
                 return Err("the presence id is not the one of the token".into());
             }
-            Names::None => return Err("there is no token that gives a presence id".into()),
-            Names::Any | Names::One => {}
+            AllowedIds::None => return Err("there is no token that gives a presence id".into()),
+            AllowedIds::Any | AllowedIds::One => {}
         }
         // of two names given one after the other, a stream refuses the second
         let held = self.held_mut(identifier);
         let had_asked = held.is_some_and(|held| std::mem::replace(&mut held.has_asked, true));
-        if self.names == Names::Any && !had_asked {
-            self.called = Some(join.id.clone());
+        if self.allowed_ids == AllowedIds::Any && !had_asked {
+            self.presence_id = Some(join.id.clone());
         }
         Ok(join)
     }

@@ -115,9 +115,9 @@ pub fn check_presence(
     limits: &Limits,
 ) -> Result<(), (Option<Limit>, Cow<'static, str>)> {
     check_id(&join.id, limits)?;
-    let (size, most) = (join.info.as_str().len(), limits.info_size);
-    if size > most {
-        let reason = format!("the presence info has {size} bytes, at most {most} are allowed");
+    let (size, max) = (join.info.as_str().len(), limits.info_size);
+    if size > max {
+        let reason = format!("the presence info has {size} bytes, at most {max} are allowed");
         return Err((Some(Limit::PresenceInfoSize), reason.into()));
     }
     Ok(())
@@ -138,9 +138,9 @@ pub(super) fn check_id(
         );
         return Err((None, reason.into()));
     }
-    let (length, most) = (id.as_str().chars().count(), limits.presence_id_length);
-    if length > most {
-        let reason = format!("the presence id has {length} characters, at most {most} are allowed");
+    let (length, max) = (id.as_str().chars().count(), limits.presence_id_length);
+    if length > max {
+        let reason = format!("the presence id has {length} characters, at most {max} are allowed");
         return Err((Some(Limit::PresenceIdLength), reason.into()));
     }
     Ok(())

@@ -10,8 +10,8 @@ use thin_vec::{ThinVec, thin_vec};
 use super::Action;
 use crate::auth::Rights;
 use crate::types::{
-    Arrival, Codec, CommandKind, Grant, GroupKey, Identifier, Reference, Repeat, StreamCommand,
-    StreamName, Watch,
+    Codec, CommandKind, Grant, GroupKey, Identifier, Reference, Repeat, StreamCommand, StreamName,
+    SubscribeOptions, Watch,
 };
 
 /// A session's subscription: its identifier, and the streams it leads to. That is one stream; a channel of
@@ -124,7 +124,10 @@ impl Subscription {
                         join: None,
                         history: None,
                         grant: Grant { rights: *rights, ..*grant },
-                        arrival: Arrival { repeat: Repeat::Elsewhere, ..Arrival::default() },
+                        options: SubscribeOptions {
+                            repeat: Repeat::Elsewhere,
+                            ..SubscribeOptions::default()
+                        },
                     };
                     [Some(subscribe), history.clone().map(StreamCommand::History)]
                 }
@@ -227,9 +230,9 @@ mod tests {
 
     fn short(action: Action) -> String {
         if let Action::Forward { stream, command, .. } = action {
-            if let StreamCommand::Subscribe { join, history, grant, arrival } = command {
+            if let StreamCommand::Subscribe { join, history, grant, options } = command {
                 let (joins, asks) = (join.is_some(), history.is_some());
-                let (may_join, repeat) = (grant.rights.join, arrival.repeat);
+                let (may_join, repeat) = (grant.rights.join, options.repeat);
                 return format!("{stream} subscribe {joins} {asks} {may_join} {repeat:?}");
             }
             let command = format!("{command:?}");
@@ -253,7 +256,7 @@ mod tests {
             history: Some(HistoryRequest::default()),
             join,
             watch: Watch::Members,
-            arrival: Arrival::default(),
+            options: SubscribeOptions::default(),
         }
     }
 

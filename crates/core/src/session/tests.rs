@@ -5,8 +5,8 @@ use crate::types::{Head, Listing, RawJson, Whisper};
 
 const SID: SessionId = SessionId::from_bits(7);
 
-fn session(joins: JoinsAs) -> Session {
-    Session::new(SID, &Client { identifier: None, joins })
+fn session(presence_ids: PresenceIdPolicy) -> Session {
+    Session::new(SID, &Client { identifier: None, presence_ids })
 }
 
 fn ask(session: &mut Session, command: ClientCommand<'_>) -> Action {
@@ -24,7 +24,7 @@ fn following(join: Option<JoinRequest>) -> ClientCommand<'static> {
         history: None,
         join: join.map(Ok),
         watch: Watch::Members,
-        arrival: Arrival::default(),
+        options: SubscribeOptions::default(),
     }
 }
 
@@ -53,7 +53,7 @@ fn refused(action: &Action) -> Option<&str> {
 
 #[test]
 fn nobody_joins_as_somebody_else() {
-    let mut ann = session(JoinsAs::Only("ann".into()));
+    let mut ann = session(PresenceIdPolicy::Only("ann".into()));
     assert_eq!(refused(&subscribe(&mut ann, Some("ann"))), None);
     assert_eq!(refused(&join(&mut ann, "ann")), None);
     let other = Some("the presence id is not the one of the token");
@@ -62,7 +62,7 @@ fn nobody_joins_as_somebody_else() {
         assert_eq!(refused(&subscribe(&mut ann, Some(id))), other, "{id}");
     }
     assert_eq!(refused(&join(&mut ann, "")), Some("the presence id is empty"));
-    let mut nobody = session(JoinsAs::Nobody);
+    let mut nobody = session(PresenceIdPolicy::None);
     let none = Some("there is no token that gives a presence id");
     assert_eq!(refused(&subscribe(&mut nobody, Some("ann"))), none);
     assert_eq!(refused(&join(&mut nobody, "ann")), none);
@@ -104,14 +104,14 @@ fn who_speaks_under_a_name_has_to_be_present() {
         assert_eq!(said[0], said[1], "both are speaking");
         said.into_iter().flatten().next()
     };
-    let mut ann = session(JoinsAs::Anyone);
+    let mut ann = session(PresenceIdPolicy::Any);
     let first = Some("only who has joined may say something here: join first".to_owned());
     assert_eq!(say(&mut ann, Some("ann")), first);
     subscribe(&mut ann, None);
     assert_eq!(say(&mut ann, None), None);
-    assert_eq!(ann.called(), None);
+    assert_eq!(ann.presence_id(), None);
     join(&mut ann, "ann");
-    assert_eq!(ann.called(), Some(&"ann".into()));
+    assert_eq!(ann.presence_id(), Some(&"ann".into()));
     for name in ["ann", "anybody"] {
         assert_eq!(say(&mut ann, Some(name)), None, "{name}");
     }
@@ -119,24 +119,24 @@ fn who_speaks_under_a_name_has_to_be_present() {
     assert!(say(&mut ann, Some(&"a".repeat(129))).unwrap().contains("129 characters"));
     assert_eq!(ann.take_exceeded(), Some(Limit::PresenceIdLength));
     join(&mut ann, "bob"); // which its stream will refuse
-    assert_eq!(ann.called(), Some(&"ann".into()));
+    assert_eq!(ann.presence_id(), Some(&"ann".into()));
     ask(&mut ann, ClientCommand::Leave { identifier: "i".into(), id: None });
     join(&mut ann, "bob");
-    assert_eq!(ann.called(), Some(&"bob".into()));
+    assert_eq!(ann.presence_id(), Some(&"bob".into()));
 
-    let mut bound = session(JoinsAs::Only("ann".into()));
+    let mut bound = session(PresenceIdPolicy::Only("ann".into()));
     subscribe(&mut bound, Some("ann"));
     assert_eq!(say(&mut bound, Some("ann")), None);
     let other = "the name is not the one of the token";
     assert_eq!(say(&mut bound, Some("bob")).unwrap(), other);
-    let mut nobody = session(JoinsAs::Nobody);
+    let mut nobody = session(PresenceIdPolicy::None);
     subscribe(&mut nobody, Some("ann"));
     assert_eq!(say(&mut nobody, Some("ann")), first);
 }
 
 #[test]
 fn what_could_be_moved_is_taken_over() {
-    let mut ann = session(JoinsAs::Anyone);
+    let mut ann = session(PresenceIdPolicy::Any);
     subscribe(&mut ann, Some("ann"));
     let other = ClientCommand::Subscribe {
         identifier: "j".into(),
@@ -144,7 +144,7 @@ fn what_could_be_moved_is_taken_over() {
         history: None,
         join: None,
         watch: Watch::Members,
-        arrival: Arrival::default(),
+        options: SubscribeOptions::default(),
     };
     ask(&mut ann, other);
     let parked = ann.end();
@@ -156,7 +156,7 @@ fn what_could_be_moved_is_taken_over() {
 
 #[test]
 fn each_of_many_long_identifiers_is_found() {
-    let mut ann = session(JoinsAs::Anyone);
+    let mut ann = session(PresenceIdPolicy::Any);
     let long = "a".repeat(4000);
     let identifiers: Vec<String> = (0..1000).map(|number| format!("{long}{number}")).collect();
     for identifier in &identifiers {
@@ -181,7 +181,7 @@ fn each_of_many_long_identifiers_is_found() {
 #[test]
 fn rights_are_those_of_the_subscription() {
     let streams = Streams { public: false, ..Streams::default() };
-    let mut visitor = session(JoinsAs::Anyone);
+    let mut visitor = session(PresenceIdPolicy::Any);
     let action = visitor.handle(request(following(None)), &Limits::default(), &streams);
     assert!(matches!(action, Action::Refuse { message: ServerMessage::Rejected(_), .. }));
     let watch = Rights { join: false, whisper: false };
@@ -218,8 +218,8 @@ mod named {
 
     fn ends(action: &Action) -> Option<&Reference> {
         let Action::Forward { command, .. } = action else { panic!("{action:?}") };
-        let StreamCommand::Subscribe { arrival, .. } = command else { panic!("{command:?}") };
-        arrival.ends.as_deref()
+        let StreamCommand::Subscribe { options, .. } = command else { panic!("{command:?}") };
+        options.ends.as_deref()
     }
 
     fn leave() -> ClientCommand<'static> {
@@ -228,7 +228,7 @@ mod named {
 
     #[test]
     fn following_anew_ends_the_earlier_subscription() {
-        let mut session = session(JoinsAs::Anyone);
+        let mut session = session(PresenceIdPolicy::Any);
         let first = say(&mut session, (Some("1"), "1"), following(None));
         assert_eq!(ends(&first), None);
         let again = say(&mut session, (Some("1"), "2"), following(None));
@@ -245,7 +245,7 @@ mod named {
 
     #[test]
     fn what_is_about_an_earlier_subscription_is_not_followed() {
-        let mut session = session(JoinsAs::Anyone);
+        let mut session = session(PresenceIdPolicy::Any);
         say(&mut session, (Some("1"), "1"), following(None));
         say(&mut session, (Some("2"), "2"), following(None));
         let late = say(&mut session, (Some("1"), "3"), leave());
@@ -265,7 +265,7 @@ mod named {
 
     #[test]
     fn a_subscription_without_a_name_is_never_another_one() {
-        let mut session = session(JoinsAs::Anyone);
+        let mut session = session(PresenceIdPolicy::Any);
         say(&mut session, (None, "1"), following(None));
         assert!(matches!(say(&mut session, (Some("1"), "2"), leave()), Action::Forward { .. }));
         let again = say(&mut session, (Some("3"), "3"), following(None));
@@ -284,20 +284,20 @@ mod named {
             Ok(join.map(|join| join.unwrap().id))
         };
         let ann = PresenceId::from("ann");
-        for who in [JoinsAs::Called(ann.clone()), JoinsAs::Only(ann.clone())] {
+        for who in [PresenceIdPolicy::Default(ann.clone()), PresenceIdPolicy::Only(ann.clone())] {
             assert_eq!(joins(&mut session(who)), Ok(Some(ann.clone())));
         }
-        for who in [JoinsAs::Anyone, JoinsAs::Nobody] {
+        for who in [PresenceIdPolicy::Any, PresenceIdPolicy::None] {
             assert_eq!(joins(&mut session(who)), Ok(None), "it watches");
         }
-        let mut long = session(JoinsAs::Called("a".repeat(129).into()));
+        let mut long = session(PresenceIdPolicy::Default("a".repeat(129).into()));
         assert!(joins(&mut long).unwrap_err().contains("129 characters"));
         assert!(long.subscriptions().is_empty(), "a join that fails leaves nothing");
     }
 
     #[test]
     fn who_may_only_watch_does() {
-        let mut ann = session(JoinsAs::Only("ann".into()));
+        let mut ann = session(PresenceIdPolicy::Only("ann".into()));
         let rights = Rights { join: false, whisper: false };
         ann.subscriptions.push(Subscription::new(
             "i".into(),
@@ -334,7 +334,7 @@ mod asked {
     use super::*;
 
     fn asking() -> Session {
-        session(JoinsAs::Anyone).asking(true)
+        session(PresenceIdPolicy::Any).asking(true)
     }
 
     fn subscribe(session: &mut Session, identifier: &str, join: Option<&str>) -> Action {

@@ -11,8 +11,8 @@ use crate::shard::input::SubscriberKey;
 use crate::shard::member_lists::repeat_to;
 use crate::shard::stream::Stream;
 use crate::types::{
-    Arrival, CommandKind, JoinCause, Limit, Reference, ServerMessage, StreamCommand, StreamName,
-    Watch,
+    CommandKind, JoinCause, Limit, Reference, ServerMessage, StreamCommand, StreamName,
+    SubscribeOptions, Watch,
 };
 
 impl<R: Destination> Shard<R> {
@@ -25,8 +25,9 @@ impl<R: Destination> Shard<R> {
         now: Instant,
     ) {
         match command {
-            StreamCommand::Subscribe { join, history, grant, arrival } => {
-                let Arrival { list_before, list_after, is_announced, ends, repeat } = arrival;
+            StreamCommand::Subscribe { join, history, grant, options } => {
+                let SubscribeOptions { list_before, list_after, is_announced, ends, repeat } =
+                    options;
                 if ends.is_some() {
                     self.change_watch(name, key);
                 }

@@ -6,9 +6,9 @@ use crate::types::{GroupKey, Reference, ServerMessage};
 
 /// Destination of messages: one per connection.
 pub trait Destination: Clone {
-    /// Counts one more record of its client, unless it has `most` already over all streams: then `Err` with
+    /// Counts one more record of its client, unless it has `max` already over all streams: then `Err` with
     /// their number.
-    fn add_record(&self, most: usize) -> Result<(), usize>;
+    fn add_record(&self, max: usize) -> Result<(), usize>;
 
     /// Counts one record of its client less.
     fn remove_record(&self);
@@ -17,15 +17,15 @@ pub trait Destination: Clone {
 /// A connection that counts its client's records; shared, it is a [`Destination`].
 pub trait CountRecords {
     /// See [`Destination::add_record`].
-    fn add_record(&self, most: usize) -> Result<(), usize>;
+    fn add_record(&self, max: usize) -> Result<(), usize>;
 
     /// See [`Destination::remove_record`].
     fn remove_record(&self);
 }
 
 impl<T: CountRecords> Destination for Arc<T> {
-    fn add_record(&self, most: usize) -> Result<(), usize> {
-        T::add_record(self, most)
+    fn add_record(&self, max: usize) -> Result<(), usize> {
+        T::add_record(self, max)
     }
 
     fn remove_record(&self) {

@@ -19,7 +19,7 @@ impl<R: Destination> Shard<R> {
             let parks = end.resumable && self.settings.resume.is_for(codec);
             debug_assert!(!parks || self.replies.is_empty(), "what was said before comes first");
             let parking = parks.then(|| {
-                let known = stream.known(&subscriber, end.doubt, self.ticks);
+                let known = stream.known(&subscriber, end.unacked_since, self.ticks);
                 Box::new(Parking { codec, watch, known })
             });
             if parks || stream.state.knows(&by) {

@@ -10,12 +10,12 @@ use crate::shard::stream::Stream;
 use crate::types::{ServerMessage, SessionId};
 
 impl<R: Destination> Shard<R> {
-    pub(super) fn next_fan_out(&mut self, most: usize, now: Instant) -> Option<FanOut<R>> {
+    pub(super) fn next_fan_out(&mut self, max: usize, now: Instant) -> Option<FanOut<R>> {
         debug_assert!(self.replies.is_empty(), "replies come first");
         while let Some(key) = self.next_pass(now) {
             let Some(stream) = self.streams.get_mut(key) else { continue };
             let Some(since) = stream.behind_since else { continue };
-            let slice = stream.next_slice(most, self.settings.max_answer, now);
+            let slice = stream.next_slice(max, self.settings.max_answer, now);
             if stream.pass_is_over() {
                 self.counts.fan_outs.push(since);
                 self.backlog -= stream.window.weight();

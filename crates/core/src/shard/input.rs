@@ -36,8 +36,8 @@ pub enum Input<R> {
         /// The client's reference for the reply.
         reference: Option<Arc<Reference>>,
     },
-    /// A subscriber's connection ended. Poll the replies first, so that those it didn't get count as in
-    /// doubt.
+    /// A subscriber's connection ended. Poll the replies first, so that those it didn't get count as
+    /// unconfirmed.
     Ended {
         /// The subscriber.
         key: SubscriberKey,
@@ -65,7 +65,7 @@ pub struct End {
     /// Time at which it was noticed.
     pub at: Instant,
     /// Time since which the delivery of presence events is unconfirmed; `None` if all are confirmed.
-    pub doubt: Option<Instant>,
+    pub unacked_since: Option<Instant>,
     /// Whether its session can be resumed.
     pub resumable: bool,
 }
@@ -73,6 +73,6 @@ pub struct End {
 impl End {
     /// An end without resume.
     pub const fn at(at: Instant) -> Self {
-        Self { at, doubt: None, resumable: false }
+        Self { at, unacked_since: None, resumable: false }
     }
 }

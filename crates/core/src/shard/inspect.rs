@@ -35,9 +35,9 @@ impl StreamSize {
     }
 
     /// Keeps the largest of some streams, those first.
-    pub fn keep_largest(streams: &mut Vec<Self>, most: usize) {
+    pub fn keep_largest(streams: &mut Vec<Self>, max: usize) {
         streams.sort_unstable_by(|a, b| a.rank().cmp(&b.rank()));
-        streams.truncate(most);
+        streams.truncate(max);
     }
 
     fn rank(&self) -> impl Ord {

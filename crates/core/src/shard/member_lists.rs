@@ -7,11 +7,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::types::{GroupKey, IdList, Listed, PresenceChange, ServerMessage};
+use crate::types::{CachedList, GroupKey, IdList, PresenceChange, ServerMessage};
 
 /// How many bytes of ids may be repeated in what is told together. In a crowd that comes or goes it
 /// would otherwise be the square of their number.
-const MOST_REPEATED: usize = 64 * 1024;
+const MAX_REPEATED: usize = 64 * 1024;
 
 /// How many bytes of ids a subscriber is repeated in a millisecond, on average.
 const REPEATED_A_MILLISECOND: usize = 2048;
@@ -31,20 +31,20 @@ pub(super) fn pause_behind(list: &IdList) -> Duration {
 pub(super) fn repeat_to(
     group: &GroupKey,
     messages: &mut [ServerMessage],
-    list: impl FnOnce() -> Option<Arc<Listed<IdList>>>,
+    list: impl FnOnce() -> Option<Arc<CachedList<IdList>>>,
 ) {
     if group.codec.repeats_members() {
         repeat(messages, list);
     }
 }
 
-fn repeat(messages: &mut [ServerMessage], list: impl FnOnce() -> Option<Arc<Listed<IdList>>>) {
+fn repeat(messages: &mut [ServerMessage], list: impl FnOnce() -> Option<Arc<CachedList<IdList>>>) {
     let repeats = messages.iter().filter(|message| comes_or_goes(message).is_some()).count();
     if repeats == 0 {
         return;
     }
     let Some(list) = list() else { return };
-    let is_much = repeats.saturating_mul(list.size) > MOST_REPEATED;
+    let is_much = repeats.saturating_mul(list.size) > MAX_REPEATED;
     let mut without = if is_much { repeats - 1 } else { 0 };
     for message in messages {
         let Some(change) = comes_or_goes(message) else { continue };
@@ -78,8 +78,8 @@ mod tests {
         changes.into_iter().map(message).collect()
     }
 
-    fn list(size: usize) -> Arc<Listed<IdList>> {
-        Arc::new(Listed::new(IdList { ids: vec!["ann".into()], size }))
+    fn list(size: usize) -> Arc<CachedList<IdList>> {
+        Arc::new(CachedList::new(IdList { ids: vec!["ann".into()], size }))
     }
 
     /// Which of the messages have a list.
@@ -108,13 +108,13 @@ mod tests {
     fn where_it_would_be_much_only_the_last_has_it() {
         let left = || messages([MemberChange::Left, MemberChange::Left, MemberChange::Left]);
         let mut all = left();
-        repeat(&mut all, || Some(list(MOST_REPEATED / 3)));
+        repeat(&mut all, || Some(list(MAX_REPEATED / 3)));
         assert_eq!(having(&all), [0, 1, 2]);
         let mut last = left();
-        repeat(&mut last, || Some(list(MOST_REPEATED / 3 + 1)));
+        repeat(&mut last, || Some(list(MAX_REPEATED / 3 + 1)));
         assert_eq!(having(&last), [2]);
         let mut one = messages([MemberChange::Left]);
-        repeat(&mut one, || Some(list(10 * MOST_REPEATED)));
+        repeat(&mut one, || Some(list(10 * MAX_REPEATED)));
         assert_eq!(having(&one), [0]);
     }
 }

@@ -148,7 +148,7 @@ pub struct ResumeSettings {
     pub ttl: Duration,
     /// Maximum time for which the delivery of a presence event is unconfirmed: a connection that lost it has
     /// ended by then.
-    pub longest_doubt: Duration,
+    pub max_unacked: Duration,
 }
 
 impl ResumeSettings {

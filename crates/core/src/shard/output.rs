@@ -12,7 +12,7 @@ use crate::log::Entry;
 use crate::shard::delivery::{Delivery, Destination, FanOut};
 use crate::shard::inspect::{Attendee, Observed, StreamSize};
 use crate::types::{
-    Listed, MemberList, MemberRecords, PresenceChange, PresenceId, Publication, RecordList,
+    CachedList, MemberList, MemberRecords, PresenceChange, PresenceId, Publication, RecordList,
     StreamName,
 };
 
@@ -67,14 +67,14 @@ impl<R: Destination> Output<'_, R> {
         Some(reply)
     }
 
-    /// Unsent messages of up to `most` (at least 1) subscribers of a group; streams take turns. Poll the
+    /// Unsent messages of up to `max` (at least 1) subscribers of a group; streams take turns. Poll the
     /// replies to the end first: they come before.
-    pub fn poll_fan_out(&mut self, most: usize, now: Instant) -> Option<FanOut<R>> {
-        self.shard.next_fan_out(most, now)
+    pub fn poll_fan_out(&mut self, max: usize, now: Instant) -> Option<FanOut<R>> {
+        self.shard.next_fan_out(max, now)
     }
 
     /// Members of a stream, in order of arrival.
-    pub fn members(&self, name: &StreamName) -> Arc<Listed<MemberList>> {
+    pub fn members(&self, name: &StreamName) -> Arc<CachedList<MemberList>> {
         match self.shard.find(name).and_then(|key| self.shard.streams.get(key)) {
             Some(stream) => stream.state.presence().list(),
             None => Arc::default(),
@@ -107,27 +107,27 @@ impl<R: Destination> Output<'_, R> {
         stream.map_or_else(Vec::new, |stream| stream.history.newest(self.shard.settings.max_answer))
     }
 
-    /// The `most` largest of the `many` streams from a place on, which counts from 0, and the next place.
+    /// The `max` largest of the `many` streams from a place on, which counts from 0, and the next place.
     pub fn largest(
         &self,
         place: usize,
         many: usize,
-        most: usize,
+        max: usize,
     ) -> (Vec<StreamSize>, Option<usize>) {
         let end = place.saturating_add(many);
         let places = place..end.min(self.shard.streams.end());
         let streams = places.filter_map(|place| self.shard.streams.at(place));
         let mut sizes: Vec<_> = streams.map(StreamSize::of).collect();
-        StreamSize::keep_largest(&mut sizes, most);
+        StreamSize::keep_largest(&mut sizes, max);
         (sizes, Some(end).filter(|end| *end < self.shard.streams.end()))
     }
 
-    /// First members of a stream, in order of arrival: at most `most`, and none after `most_bytes` of
+    /// First members of a stream, in order of arrival: at most `max`, and none after `max_bytes` of
     /// infos.
     pub fn attendance(
         &self,
         name: &StreamName,
-        (most, most_bytes): (usize, usize),
+        (max, max_bytes): (usize, usize),
         now: Instant,
     ) -> Vec<Attendee> {
         let Some(index) = self.shard.find(name) else { return Vec::new() };
@@ -145,11 +145,11 @@ impl<R: Destination> Output<'_, R> {
                 .map(|at| at.saturating_duration_since(now)),
         });
         let is_within = |attendee: &Attendee| {
-            let was_within = bytes < most_bytes;
+            let was_within = bytes < max_bytes;
             bytes += attendee.info.as_str().len();
             was_within
         };
-        attendees.take(most).take_while(is_within).collect()
+        attendees.take(max).take_while(is_within).collect()
     }
 
     /// Sets the streams whose member events [`Output::take_observed`] returns from now on.
@@ -169,11 +169,11 @@ impl<R: Destination> Output<'_, R> {
     }
 
     /// Snapshot of the streams from a place on, which counts from 0, and the next place: at least one stream,
-    /// and no more after `most` entries.
-    pub fn snapshot(&self, place: usize, most: usize) -> (Vec<Entry>, Option<usize>) {
+    /// and no more after `max` entries.
+    pub fn snapshot(&self, place: usize, max: usize) -> (Vec<Entry>, Option<usize>) {
         let mut entries = Vec::new();
         for place in place..self.shard.streams.end() {
-            if entries.len() >= most {
+            if entries.len() >= max {
                 return (entries, Some(place));
             }
             if let Some(stream) = self.shard.streams.at(place) {

@@ -71,11 +71,11 @@ impl<R: Destination> Shard<R> {
         let answer = if self.settings.history.limit == 0 {
             vec![ServerMessage::HistoryRejected]
         } else {
-            let most = self.settings.max_answer;
+            let max = self.settings.max_answer;
             let up_to = live_after.unwrap_or(stream.state.head());
             stream
                 .history
-                .answer((&stream.name, stream.head()), request, up_to, most)
+                .answer((&stream.name, stream.head()), request, up_to, max)
                 .unwrap_or_else(|_| {
                     self.counts.limits.push(Limit::AnswerSize);
                     vec![ServerMessage::HistoryRejected]

@@ -20,7 +20,7 @@ const MAX_NOTED: usize = 16 * 1024 * 1024;
 impl ResumeSettings {
     /// Time for which a journal needs entries that everyone was sent, rounded up by a tick.
     fn needed(&self) -> Duration {
-        self.ttl + self.longest_doubt + 2 * TICK
+        self.ttl + self.max_unacked + 2 * TICK
     }
 }
 
@@ -176,8 +176,8 @@ impl<R: Destination> Shard<R> {
 
     /// Time since which a resumable subscriber may lack events that everyone else was sent.
     pub(super) fn needed_since(&self, now: Instant) -> Instant {
-        let ResumeSettings { ttl, longest_doubt } = self.settings.resume;
-        now.checked_sub(ttl + longest_doubt).unwrap_or_else(|| self.ticks.began(0))
+        let ResumeSettings { ttl, max_unacked } = self.settings.resume;
+        now.checked_sub(ttl + max_unacked).unwrap_or_else(|| self.ticks.began(0))
     }
 
     /// Sets a timer for dropping the current journal entries.

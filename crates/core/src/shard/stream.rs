@@ -14,7 +14,7 @@ use super::window::Window;
 use crate::log::{Known, Position};
 use crate::stream::{Head, History, Journal, State, Ticks};
 use crate::types::{
-    GroupKey, IdList, Listed, MemberChange, MemberEvent, Offset, ServerMessage, SessionId,
+    CachedList, GroupKey, IdList, MemberChange, MemberEvent, Offset, ServerMessage, SessionId,
     StreamName, Watch,
 };
 
@@ -160,7 +160,7 @@ struct Pass {
     /// End of the journal at the target.
     noted: Position,
     /// Members at the target, if a group repeats them.
-    members: Option<Arc<Listed<IdList>>>,
+    members: Option<Arc<CachedList<IdList>>>,
     /// All messages are member events, which occupancy subscribers don't get.
     is_of_members: bool,
 }
@@ -213,18 +213,21 @@ impl<R: Clone> Stream<R> {
         }
     }
 
-    /// Member events a subscriber has got, if the delivery is in doubt since a time.
+    /// Member events a subscriber has got. `unacked_since` is the time since which deliveries are
+    /// unconfirmed, if any are.
     pub(super) fn known(
         &self,
         subscriber: &Subscriber<R>,
-        doubt: Option<Instant>,
+        unacked_since: Option<Instant>,
         ticks: Ticks,
     ) -> Known {
         let mut unsent = self.window.range(subscriber.sent, self.window.end());
         let first = unsent.find(|(_, message)| is_noted(message)).map(|(position, _)| *position);
-        let known = self.journal.known(first.unwrap_or(self.journal.end()), doubt, ticks);
+        let known = self.journal.known(first.unwrap_or(self.journal.end()), unacked_since, ticks);
         match subscriber.resumed.as_deref() {
-            Some(Resumed { at, known: before, .. }) if doubt.is_some_and(|doubt| doubt <= *at) => {
+            Some(Resumed { at, known: before, .. })
+                if unacked_since.is_some_and(|unacked_since| unacked_since <= *at) =>
+            {
                 known.or_as_before(*before)
             }
             Some(_) | None => known,
@@ -285,9 +288,9 @@ impl<R: Clone> Stream<R> {
     }
 
     /// Begins a fan-out of all messages so far.
-    fn begin_pass(&mut self, most_repeated: usize, now: Instant) {
+    fn begin_pass(&mut self, max_repeated: usize, now: Instant) {
         let repeats = self.groups.keys().any(|group| group.codec.repeats_members());
-        let members = if repeats { self.state.presence().repeated(most_repeated) } else { None };
+        let members = if repeats { self.state.presence().repeated(max_repeated) } else { None };
         self.paused_until = members.as_ref().map(|members| now + pause_behind(members));
         self.pass = Pass {
             is_wanted: false,
@@ -303,19 +306,19 @@ impl<R: Clone> Stream<R> {
         };
     }
 
-    /// Takes up to `most` subscribers of one group with unsent messages, which then count as sent. `None` at
-    /// the end of the fan-out. Lists of more than `most_repeated` bytes aren't repeated.
+    /// Takes up to `max` subscribers of one group with unsent messages, which then count as sent. `None` at
+    /// the end of the fan-out. Lists of more than `max_repeated` bytes aren't repeated.
     pub(super) fn next_slice(
         &mut self,
-        most: usize,
-        most_repeated: usize,
+        max: usize,
+        max_repeated: usize,
         now: Instant,
     ) -> Option<FanOut<R>> {
         if self.pass.is_wanted {
-            self.begin_pass(most_repeated, now);
+            self.begin_pass(max_repeated, now);
         }
         while let Some(index) = self.pass.group.min(self.groups.len()).checked_sub(1) {
-            let slice = self.slice_of_group(index, most);
+            let slice = self.slice_of_group(index, max);
             if self.pass.subscriber == 0 {
                 self.pass.group = index;
                 self.pass.subscriber = usize::MAX;
@@ -333,7 +336,7 @@ impl<R: Clone> Stream<R> {
         self.pass.group == 0
     }
 
-    fn slice_of_group(&mut self, index: usize, most: usize) -> Option<FanOut<R>> {
+    fn slice_of_group(&mut self, index: usize, max: usize) -> Option<FanOut<R>> {
         let target = self.pass.target;
         let (key, group) = self.groups.get_index_mut(index)?;
         if self.pass.is_of_members && key.watch == Watch::Occupancy {
@@ -342,7 +345,7 @@ impl<R: Clone> Stream<R> {
         }
         let (start, mut at) = (self.window.start(), self.pass.subscriber.min(group.len()));
         let (mut recipients, mut earliest) = (Vec::new(), target);
-        while at > 0 && recipients.len() < most.max(1) {
+        while at > 0 && recipients.len() < max.max(1) {
             at -= 1;
             let Some((_, subscriber)) = group.get_index_mut(at) else { break };
             if subscriber.sent < target && !subscriber.is_held {

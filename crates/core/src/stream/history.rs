@@ -80,8 +80,8 @@ impl History {
 
     /// The newest of the publications that are kept whose payloads have so many bytes together,
     /// oldest first.
-    pub(crate) fn newest(&self, most: usize) -> Vec<Arc<Publication>> {
-        let mut left = most;
+    pub(crate) fn newest(&self, max: usize) -> Vec<Arc<Publication>> {
+        let mut left = max;
         let newest = self.kept.iter().rev().map_while(|kept| {
             left = left.checked_sub(kept.publication.data.as_str().len())?;
             Some(Arc::clone(&kept.publication))
@@ -114,7 +114,7 @@ impl History {
         (stream, head): (&StreamName, Head<'_>),
         request: &HistoryRequest,
         up_to: Offset,
-        most: usize,
+        max: usize,
     ) -> Result<Vec<ServerMessage>, TooLarge> {
         let position = request.positions.iter().find(|(name, _)| name == stream);
         let missed = match (position, request.since) {
@@ -128,7 +128,7 @@ impl History {
             position.is_some_and(|at| first <= at.offset && at.offset <= up_to)
         });
         let missed: Vec<_> = missed.collect();
-        if missed.iter().map(|publication| publication.data.as_str().len()).sum::<usize>() > most {
+        if missed.iter().map(|publication| publication.data.as_str().len()).sum::<usize>() > max {
             return Err(TooLarge);
         }
         let missed = missed.into_iter().map(Arc::clone).map(ServerMessage::Publication);
@@ -203,10 +203,10 @@ mod tests {
             &self,
             request: &HistoryRequest,
             up_to: Offset,
-            most: usize,
+            max: usize,
         ) -> Result<Vec<ServerMessage>, TooLarge> {
             let head = Head { epoch: Some(&self.epoch), offset: self.head };
-            self.history.answer((&"a".into(), head), request, up_to, most)
+            self.history.answer((&"a".into(), head), request, up_to, max)
         }
 
         fn ask(&self, request: &HistoryRequest) -> Result<Vec<u64>, ()> {
@@ -275,7 +275,7 @@ mod tests {
     fn nothing_beyond_what_follows_live() {
         let fixture = of(5);
         let request = HistoryRequest { since: Some(0), positions: vec![] };
-        let answer = |most| fixture.answer(&request, Offset(2), most);
+        let answer = |max| fixture.answer(&request, Offset(2), max);
         assert_eq!(answer(2).unwrap().len(), 3, "two publications and the confirmation");
         assert!(answer(1).is_err(), "more than may be told at once");
         assert_eq!(fixture.history.next_expiry(), Some(fixture.start + LATER));
@@ -283,8 +283,8 @@ mod tests {
 
     #[test]
     fn the_newest_that_fit() {
-        let newest = |most| -> Vec<String> {
-            let newest = of(12).history.newest(most);
+        let newest = |max| -> Vec<String> {
+            let newest = of(12).history.newest(max);
             newest.iter().map(|publication| publication.data.to_string()).collect()
         };
         assert_eq!(newest(0), [""; 0]);

@@ -154,11 +154,18 @@ impl Journal {
         }
     }
 
-    /// What a subscriber has got that was sent the entries before a position. `doubt` is the time since which
+    /// What a subscriber has got that was sent the entries before a position. `unacked_since` is the time since which
     /// deliveries are unconfirmed.
-    pub(crate) fn known(&self, sent: Position, doubt: Option<Instant>, ticks: Ticks) -> Known {
-        let Some(doubt) = doubt else { return Known { surely: sent, perhaps: sent } };
-        let tick = ticks.at(doubt);
+    pub(crate) fn known(
+        &self,
+        sent: Position,
+        unacked_since: Option<Instant>,
+        ticks: Ticks,
+    ) -> Known {
+        let Some(unacked_since) = unacked_since else {
+            return Known { surely: sent, perhaps: sent };
+        };
+        let tick = ticks.at(unacked_since);
         if self.dropped.is_some_and(|dropped| dropped >= tick) {
             let before = Position(self.start.0.saturating_sub(1));
             return Known { surely: before.min(sent), perhaps: sent };
@@ -373,7 +380,7 @@ mod tests {
         #[test]
         fn whatever_arrived_of_what_is_in_doubt(
             steps in steps(),
-            (sent, doubt, forgotten) in any::<(prop::sample::Index, prop::sample::Index, Option<u16>)>(),
+            (sent, unacked_since, forgotten) in any::<(prop::sample::Index, prop::sample::Index, Option<u16>)>(),
         ) {
             let mut world = World::of(&steps);
             if let Some(before) = forgotten {
@@ -381,15 +388,15 @@ mod tests {
             }
             let sent = sent.index(world.views.len());
             let length = world.now.duration_since(world.ticks.0);
-            let doubt = world.ticks.0 + length / 100 * u32::try_from(doubt.index(101)).unwrap();
-            let known = world.journal.known(at(sent), Some(doubt), world.ticks);
+            let unacked_since = world.ticks.0 + length / 100 * u32::try_from(unacked_since.index(101)).unwrap();
+            let known = world.journal.known(at(sent), Some(unacked_since), world.ticks);
             let Some(news) = world.journal.missed(known) else {
                 prop_assert!(forgotten.is_some(), "all is kept");
                 return Ok(());
             };
-            // an entry that everyone had been told before the doubt began has arrived
+            // an entry that everyone had been told before that time has arrived
             let sure = world.told.iter().take(sent);
-            let sure = sure.filter(|told| told.is_some_and(|told| told < doubt)).count();
+            let sure = sure.filter(|told| told.is_some_and(|told| told < unacked_since)).count();
             for arrived in sure..=sent {
                 let mut seen = world.after(world.views[arrived].clone(), &news, false);
                 let mut now = world.now().clone();
@@ -404,7 +411,7 @@ mod tests {
     fn what_is_no_longer_kept_is_not_made_up() {
         let long: Vec<Step> = (0..LONGEST + 10).map(|_| (0, true, 100, true)).collect();
         let world = World::of(&long);
-        let known = |sent, doubt| world.journal.known(at(sent), doubt, world.ticks);
+        let known = |sent, unacked_since| world.journal.known(at(sent), unacked_since, world.ticks);
         assert!(world.journal.missed(known(9, None)).is_none());
         assert!(world.journal.missed(known(10, None)).is_some());
         assert!(world.journal.missed(Known::NOTHING).is_none());

@@ -82,7 +82,7 @@ pub enum ClientCommand<'a> {
         /// What to send about presence.
         watch: Watch,
         /// Options of the subscription's start.
-        arrival: Arrival,
+        options: SubscribeOptions,
     },
     /// Unsubscribe.
     Unsubscribe {
@@ -201,9 +201,9 @@ impl ClientCommand<'_> {
     pub fn into_owned(self) -> ClientCommand<'static> {
         type Owned = ClientCommand<'static>;
         match self {
-            Self::Subscribe { identifier, target, history, join, watch, arrival } => {
+            Self::Subscribe { identifier, target, history, join, watch, options } => {
                 let identifier = owned(identifier);
-                Owned::Subscribe { identifier, target, history, join, watch, arrival }
+                Owned::Subscribe { identifier, target, history, join, watch, options }
             }
             Self::Unsubscribe { identifier } => {
                 Owned::Unsubscribe { identifier: owned(identifier) }
@@ -367,7 +367,7 @@ pub enum Listing {
 
 /// Options of a subscription's start, besides the confirmation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Arrival {
+pub struct SubscribeOptions {
     /// List the members before the join.
     pub list_before: Option<Listing>,
     /// List the members after the join; the subscriber's own join event follows.
@@ -427,7 +427,7 @@ pub enum StreamCommand {
         /// The subscriber's rights and identity.
         grant: Grant,
         /// Options of the subscription's start.
-        arrival: Arrival,
+        options: SubscribeOptions,
     },
     /// Unsubscribe.
     Unsubscribe,
@@ -497,11 +497,11 @@ impl StreamCommand {
     }
 
     /// Whether the reply may be large.
-    pub fn asks_for_much(&self) -> bool {
+    pub fn has_large_reply(&self) -> bool {
         match self {
             Self::List(listing) => *listing != Listing::Count,
-            Self::Subscribe { history, arrival, .. } => {
-                history.is_some() || arrival.list_before.or(arrival.list_after).is_some()
+            Self::Subscribe { history, options, .. } => {
+                history.is_some() || options.list_before.or(options.list_after).is_some()
             }
             Self::History(_) => true,
             Self::Unsubscribe

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CloseReason, CommandKind, Extra, Identifier, LeaveCause, Listed, Position, PresenceId, RawJson,
-    SessionId, StreamName,
+    CachedList, CloseReason, CommandKind, Extra, Identifier, LeaveCause, Position, PresenceId,
+    RawJson, SessionId, StreamName,
 };
 
 /// A message to a subscriber. Cheap to clone: payloads are shared.
@@ -41,7 +41,7 @@ pub enum ServerMessage {
         extra: Extra,
     },
     /// A list of members, on request.
-    PresenceList(Arc<Listed<MemberList>>),
+    PresenceList(Arc<CachedList<MemberList>>),
     /// The number of members, on request.
     PresenceCount(usize),
     /// A list of members with their records, on request.
@@ -240,7 +240,7 @@ pub struct PresenceChange {
     pub extra: Extra,
     /// The members after all changes that are sent together, for protocols that repeat the list,
     /// unless it is too large.
-    pub members: Option<Arc<Listed<IdList>>>,
+    pub members: Option<Arc<CachedList<IdList>>>,
 }
 
 /// A change of a record.

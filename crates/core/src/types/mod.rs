@@ -2,6 +2,7 @@
 //!
 //! Plain data, independent of wire formats, sockets and clocks.
 
+mod cached_list;
 mod cause;
 mod close;
 mod codec;
@@ -10,24 +11,23 @@ mod grant;
 mod handshake;
 mod ids;
 mod limits;
-mod listed;
 mod message;
 mod position;
 mod rights;
 mod sharing;
 
+pub use cached_list::CachedList;
 pub use cause::{DropCause, FetchOutcome, JoinCause, LeaveCause, ResumeOutcome, UpdateCause};
 pub use close::CloseReason;
 pub use codec::{Capabilities, Codec, GroupKey, Reference, Transport, Watch};
 pub use command::{
-    Arrival, BadCommand, ClientCommand, CommandKind, Head, HistoryRequest, Join, JoinRequest,
-    Listing, NOT_PRESENT, Repeat, Request, StreamCommand, Target,
+    BadCommand, ClientCommand, CommandKind, Head, HistoryRequest, Join, JoinRequest, Listing,
+    NOT_PRESENT, Repeat, Request, StreamCommand, SubscribeOptions, Target,
 };
 pub use grant::Grant;
 pub use handshake::HandshakeFailure;
 pub use ids::{Extra, Identifier, Identity, Names, PresenceId, RawJson, SessionId, StreamName};
 pub use limits::{Limit, Limits, Pace};
-pub use listed::Listed;
 pub use message::{
     ConnectionMessage, IdList, Label, Labels, Member, MemberChange, MemberEvent, MemberList,
     MemberRecords, PresenceChange, Publication, Record, RecordChange, RecordList, ServerMessage,

@@ -13,7 +13,7 @@ use crate::outbound::{Outbox, Wire};
 use crate::protocol::{PingParameters, PingPrecision, action_cable};
 use crate::shard::{self, HistorySettings, Input, ResumeSettings};
 use crate::telemetry::Instruments;
-use crate::types::{Arrival, Grant, GroupKey, Limits, Rights, StreamCommand, Watch};
+use crate::types::{Grant, GroupKey, Limits, Rights, StreamCommand, SubscribeOptions, Watch};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -23,7 +23,7 @@ fn start() -> Arc<Context> {
     let streams = shard::Settings {
         presence_ttl: MINUTE,
         occupancy_interval: MINUTE,
-        resume: ResumeSettings { ttl: MINUTE, longest_doubt: MINUTE },
+        resume: ResumeSettings { ttl: MINUTE, max_unacked: MINUTE },
         max_members: usize::MAX,
         max_records: usize::MAX,
         max_answer: usize::MAX,
@@ -65,8 +65,8 @@ async fn a_subscription_comes_along_with_all_its_streams_or_not_at_all() {
             let group = GroupKey::new(action_cable::CODEC, identifier.into());
             SubscriberKey { session: from, group }
         };
-        let (grant, arrival) = (Grant::OPEN, Arrival::default());
-        let command = StreamCommand::Subscribe { join: None, history: None, grant, arrival };
+        let (grant, options) = (Grant::OPEN, SubscribeOptions::default());
+        let command = StreamCommand::Subscribe { join: None, history: None, grant, options };
         let recipient = Arc::clone(&old);
         let input = Input::Command { key: key(), recipient, command, reference: None };
         if is_there {

@@ -12,8 +12,8 @@ use super::{CABLE_READY_CHANNEL, PUBSUB_CHANNEL, TURBO_CHANNEL};
 use crate::protocol::plain;
 use crate::protocol::read::{borrowed_string, canonical_token, object};
 use crate::types::{
-    Arrival, BadCommand, ClientCommand, CommandKind, Epoch, Head, HistoryRequest, JoinRequest,
-    Listing, Offset, Position, RawJson, StreamName, Target, Watch, Whisper,
+    BadCommand, ClientCommand, CommandKind, Epoch, Head, HistoryRequest, JoinRequest, Listing,
+    Offset, Position, RawJson, StreamName, SubscribeOptions, Target, Watch, Whisper,
 };
 
 /// Reads one frame.
@@ -102,7 +102,7 @@ fn about_subscription<'a>(
                 target,
                 identifier,
                 watch,
-                arrival: Arrival::default(),
+                options: SubscribeOptions::default(),
                 // a request that can't be read is one that can't be fulfilled
                 history: frame.history.map(|raw| history(raw).unwrap_or_default()),
                 join: frame.presence.map(|raw| join(Some(raw)).map_err(Cow::Owned)),

@@ -2,8 +2,8 @@
 
 use crate::protocol::write::{append, data, string};
 use crate::types::{
-    ConnectionMessage, Extra, Identifier, Listed, MemberChange, MemberList, Position, PresenceId,
-    RawJson, ServerMessage,
+    CachedList, ConnectionMessage, Extra, Identifier, MemberChange, MemberList, Position,
+    PresenceId, RawJson, ServerMessage,
 };
 
 /// Appends a message about a subscription; nothing if the protocol has no frame for it.
@@ -91,11 +91,15 @@ fn refused(out: &mut Vec<u8>, reason: &str) {
 }
 
 /// Appends how many are present and, if they are given, who.
-pub fn encode_presence_info(total: usize, members: Option<&Listed<MemberList>>, out: &mut Vec<u8>) {
+pub fn encode_presence_info(
+    total: usize,
+    members: Option<&CachedList<MemberList>>,
+    out: &mut Vec<u8>,
+) {
     append(out, format_args!("{{\"type\":\"info\",\"total\":{total}"));
     if let Some(members) = members {
         out.extend_from_slice(b",\"records\":");
-        members.tell(out, write_members);
+        members.encode_into(out, write_members);
     }
     out.push(b'}');
 }
@@ -274,7 +278,7 @@ mod tests {
             ),
             (change(MemberChange::Unchanged), ""),
             (
-                ServerMessage::PresenceList(Arc::new(Listed::new(members))),
+                ServerMessage::PresenceList(Arc::new(CachedList::new(members))),
                 r#"{"type":"presence","identifier":"{\"a\":1}","message":{"type":"info","total":2,"records":[{"id":"a","info":{}},{"id":"b","info":null}]}}"#,
             ),
             (

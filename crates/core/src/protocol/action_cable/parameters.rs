@@ -18,7 +18,7 @@ pub(super) fn handshake(offer: &Offer<'_>) -> Result<HandshakeParams, BadOffer> 
             .and_then(|sid| SessionId::parse(&sid))
             .or_else(|| SessionId::parse(&parameter(offer.query, SESSION_PARAMETER)?)),
         repeat: repeat(subprotocol, subprotocols()),
-        called: None,
+        presence_id: None,
     })
 }
 

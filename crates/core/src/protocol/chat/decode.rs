@@ -13,17 +13,18 @@ use crate::protocol::read::borrowed_string;
 use crate::protocol::room::{Room, join_as};
 use crate::protocol::write;
 use crate::types::{
-    Arrival, BadCommand, ClientCommand, CommandKind, Head, Listing, PresenceId, Watch, Whisper,
+    BadCommand, ClientCommand, CommandKind, Head, Listing, PresenceId, SubscribeOptions, Watch,
+    Whisper,
 };
 
 /// Reads one frame of a client that is called something or not.
 pub(super) fn decode<'a>(
     text: &'a str,
-    called: Option<&PresenceId>,
+    presence_id: Option<&PresenceId>,
     now: Duration,
 ) -> Result<ClientCommand<'a>, BadCommand<'a>> {
     let (kind, frame) = open(text)?;
-    command(kind, &frame, called, now).map_err(|reason| BadCommand {
+    command(kind, &frame, presence_id, now).map_err(|reason| BadCommand {
         kind,
         identifier: None,
         reason: reason.into(),
@@ -44,7 +45,7 @@ const NO_SUCH_TYPE: &str = "there is no such type: send join, message, typing or
 fn command<'a>(
     kind: CommandKind,
     frame: &Frame<'a>,
-    called: Option<&PresenceId>,
+    presence_id: Option<&PresenceId>,
     now: Duration,
 ) -> Result<ClientCommand<'a>, &'static str> {
     let Room { identifier, target } = frame.room()?;
@@ -53,19 +54,22 @@ fn command<'a>(
             identifier,
             target,
             history: None,
-            join: Some(Ok(join_as(frame.username(called)?))),
+            join: Some(Ok(join_as(frame.username(presence_id)?))),
             watch: Watch::Members,
-            arrival: Arrival { list_after: Some(Listing::Members), ..Arrival::default() },
+            options: SubscribeOptions {
+                list_after: Some(Listing::Members),
+                ..SubscribeOptions::default()
+            },
         }),
         CommandKind::Publish => {
-            let author = frame.username(called)?;
+            let author = frame.username(presence_id)?;
             let content = frame.content()?;
             let data = write::json(|out| message::write(out, author.as_str(), content, now));
             let at = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
             Ok(ClientCommand::Publish { identifier, data, at, author: Some(author) })
         }
         CommandKind::Whisper => {
-            let author = frame.username(called)?;
+            let author = frame.username(presence_id)?;
             let data = write::json(|out| {
                 out.extend_from_slice(b"{\"username\":");
                 write::string(out, author.as_str());
@@ -127,9 +131,9 @@ impl<'a> Frame<'a> {
         Room::read(name, self.signed_stream_name)
     }
 
-    fn username(&self, called: Option<&PresenceId>) -> Result<PresenceId, &'static str> {
+    fn username(&self, presence_id: Option<&PresenceId>) -> Result<PresenceId, &'static str> {
         let Some(username) = self.username else {
-            return Ok(called.cloned().unwrap_or_else(|| GUEST.into()));
+            return Ok(presence_id.cloned().unwrap_or_else(|| GUEST.into()));
         };
         let username = borrowed_string(username).map_err(|_| "the username is not a string")?;
         if username.trim().is_empty() {
@@ -174,9 +178,9 @@ mod tests {
         bad.reason.into_owned()
     }
 
-    fn joined(text: &str, called: Option<&PresenceId>) -> JoinRequest {
+    fn joined(text: &str, presence_id: Option<&PresenceId>) -> JoinRequest {
         let ClientCommand::Subscribe { join: Some(Ok(join)), .. } =
-            decode(text, called, NOW).unwrap()
+            decode(text, presence_id, NOW).unwrap()
         else {
             panic!("{text}")
         };
@@ -186,12 +190,12 @@ mod tests {
     #[test]
     fn joining_asks_for_the_list() {
         let text = r#"{"type":"join","room":"gener\u0061l","username":"ann","more":1}"#;
-        let ClientCommand::Subscribe { identifier, target, arrival, .. } = read(text) else {
+        let ClientCommand::Subscribe { identifier, target, options, .. } = read(text) else {
             panic!("{text}")
         };
         assert_eq!((&*identifier, target), (r#""general""#, Target::Public("general".into())));
         let list_after = Some(Listing::Members);
-        assert_eq!(arrival, Arrival { list_after, ..Arrival::default() });
+        assert_eq!(options, SubscribeOptions { list_after, ..SubscribeOptions::default() });
         let join = joined(text, None);
         assert_eq!((join.id, join.info.as_str()), (Some("ann".into()), r#"{"name":"ann"}"#));
         let signed = r#"{"type":"join","room":"a","signed_stream_name":"x--y"}"#;
@@ -203,17 +207,18 @@ mod tests {
     fn who_gives_no_name_is_called_something() {
         let nameless = r#"{"type":"join","room":"a"}"#;
         assert_eq!(joined(nameless, None).id, Some(GUEST.into()));
-        let called = PresenceId::from("u1");
-        let join = joined(nameless, Some(&called));
+        let presence_id = PresenceId::from("u1");
+        let join = joined(nameless, Some(&presence_id));
         assert_eq!((join.id, join.info.as_str()), (Some("u1".into()), r#"{"name":"u1"}"#));
         let named = r#"{"type":"join","room":"a","username":"ann"}"#;
-        assert_eq!(joined(named, Some(&called)).id, Some("ann".into()));
+        assert_eq!(joined(named, Some(&presence_id)).id, Some("ann".into()));
         let typing = r#"{"type":"typing","room":"a"}"#;
-        let ClientCommand::Whisper { author, .. } = decode(typing, Some(&called), NOW).unwrap()
+        let ClientCommand::Whisper { author, .. } =
+            decode(typing, Some(&presence_id), NOW).unwrap()
         else {
             panic!("{typing}")
         };
-        assert_eq!(author, Some(called));
+        assert_eq!(author, Some(presence_id));
     }
 
     #[test]

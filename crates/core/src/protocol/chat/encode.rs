@@ -67,7 +67,7 @@ fn event(out: &mut Vec<u8>, change: &PresenceChange) {
     string(out, change.id.as_str());
     if let Some(members) = &change.members {
         out.extend_from_slice(b",\"users\":");
-        members.tell(out, |members, out| {
+        members.encode_into(out, |members, out| {
             strings(out, members.ids.iter().map(PresenceId::as_str));
         });
     }
@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
     use crate::types::{
-        CloseReason, CommandKind, IdList, Listed, Member, MemberList, PresenceId, Publication,
+        CachedList, CloseReason, CommandKind, IdList, Member, MemberList, PresenceId, Publication,
         RecordChange, SessionId,
     };
 
@@ -113,16 +113,16 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    fn members() -> Arc<Listed<MemberList>> {
+    fn members() -> Arc<CachedList<MemberList>> {
         let member = |id: &str| Member { id: id.into(), info: "5".into(), extra: None };
-        Arc::new(Listed::new(vec![member("b\""), member("a")]))
+        Arc::new(CachedList::new(vec![member("b\""), member("a")]))
     }
 
-    fn ids() -> Arc<Listed<IdList>> {
-        Arc::new(Listed::new(["b\"", "a"].map(PresenceId::from).into_iter().collect()))
+    fn ids() -> Arc<CachedList<IdList>> {
+        Arc::new(CachedList::new(["b\"", "a"].map(PresenceId::from).into_iter().collect()))
     }
 
-    fn change(member: MemberChange, members: Option<Arc<Listed<IdList>>>) -> ServerMessage {
+    fn change(member: MemberChange, members: Option<Arc<CachedList<IdList>>>) -> ServerMessage {
         let change = PresenceChange {
             id: "ann".into(),
             reference: 1,

@@ -23,7 +23,7 @@ struct Format;
 
 impl WireFormat for Format {
     fn decode<'a>(&self, text: &'a str, sender: &Sender<'_>) -> Request<'a> {
-        Request::unnamed(decode::decode(text, sender.called, (sender.now)()))
+        Request::unnamed(decode::decode(text, sender.presence_id, (sender.now)()))
     }
 
     fn decode_head<'a>(&self, text: &'a str) -> Head<'a> {

@@ -30,7 +30,7 @@ pub(super) fn handshake(offer: &Offer<'_>) -> Result<HandshakeParams, BadOffer> 
         return Err(BadOffer(bad.to_owned()));
     }
     let subprotocols = || offer.subprotocols.iter().copied();
-    let called = parameter(offer.query, USER_PARAMETER).filter(|id| !id.is_empty());
+    let user_id = parameter(offer.query, USER_PARAMETER).filter(|id| !id.is_empty());
     Ok(HandshakeParams {
         subprotocol: choose_subprotocol(subprotocols()),
         // the client has a token in one of these, by how it connects
@@ -38,7 +38,7 @@ pub(super) fn handshake(offer: &Offer<'_>) -> Result<HandshakeParams, BadOffer> 
             let token = (offer.header)(TOKEN_HEADER)?.into_owned();
             Some(token).filter(|token| !token.is_empty())
         }),
-        called: called.map(|id| PresenceId::from(&*id)),
+        presence_id: user_id.map(|id| PresenceId::from(&*id)),
         ..HandshakeParams::default()
     })
 }

@@ -16,8 +16,8 @@ use super::{HEARTBEAT_TOPIC, is_reserved};
 use crate::protocol::plain;
 use crate::protocol::read::{borrowed_string, canonical_token, object};
 use crate::types::{
-    Arrival, BadCommand, ClientCommand, CommandKind, Head, JoinRequest, Listing, RawJson,
-    Reference, Request, StreamName, Target, Watch, Whisper,
+    BadCommand, ClientCommand, CommandKind, Head, JoinRequest, Listing, RawJson, Reference,
+    Request, StreamName, SubscribeOptions, Target, Watch, Whisper,
 };
 
 /// Longest reference, in bytes of its token. Clients count their requests; one reference is kept for
@@ -201,9 +201,9 @@ fn about_topic<'a>(
                     history: None,
                     join: Some(Ok(join)),
                     watch,
-                    arrival: Arrival {
+                    options: SubscribeOptions {
                         list_before: (watch == Watch::Members).then_some(Listing::Records),
-                        ..Arrival::default()
+                        ..SubscribeOptions::default()
                     },
                 }),
                 Err(reason) => Err(bad(kind, Some(identifier), reason)),

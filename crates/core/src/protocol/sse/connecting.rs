@@ -10,8 +10,8 @@ use crate::protocol::action_cable::{self, PUBSUB_CHANNEL, TURBO_CHANNEL};
 use crate::protocol::plain;
 use crate::protocol::query::Query;
 use crate::types::{
-    Arrival, ClientCommand, Codec, HistoryRequest, JoinRequest, Listing, PresenceId, StreamName,
-    Watch,
+    ClientCommand, Codec, HistoryRequest, JoinRequest, Listing, PresenceId, StreamName,
+    SubscribeOptions, Watch,
 };
 
 /// The parameters that name what to follow; the first that is there counts. Both AnyCable's, and the
@@ -98,7 +98,7 @@ impl Asked {
     }
 
     /// Who is to be present, if anyone is.
-    pub fn joins_as(&self) -> Option<&PresenceId> {
+    pub fn presence_id(&self) -> Option<&PresenceId> {
         self.join.as_ref()?.id.as_ref()
     }
 
@@ -121,9 +121,9 @@ impl Asked {
             history: (self.last.is_some() || self.since.is_some()).then_some(history),
             join: self.join.clone().map(Ok),
             watch: self.watch,
-            arrival: Arrival {
+            options: SubscribeOptions {
                 list_before: self.lists.then_some(Listing::Members),
-                ..Arrival::default()
+                ..SubscribeOptions::default()
             },
         }
     }
@@ -288,10 +288,10 @@ mod tests {
     #[test]
     fn what_it_wants_of_presence() {
         let command = |query: &str| match ask(query).command(None) {
-            ClientCommand::Subscribe { join, watch, arrival, .. } => (join, watch, arrival),
+            ClientCommand::Subscribe { join, watch, options, .. } => (join, watch, options),
             other => panic!("{other:?}"),
         };
-        assert_eq!(command("stream=a"), (None, Watch::Members, Arrival::default()));
+        assert_eq!(command("stream=a"), (None, Watch::Members, SubscribeOptions::default()));
         let (join, ..) = command("stream=a&presence_id=ann+b&presence_info=%7B%22n%22:+1%7D");
         let info = "{\"n\": 1}".into();
         assert_eq!(join, Some(Ok(JoinRequest { id: Some("ann b".into()), info })));

@@ -102,8 +102,8 @@ mod tests {
     use super::super::tests::Parser;
     use super::*;
     use crate::types::{
-        CloseReason, LeaveCause, Listed, Member, MemberChange, Offset, Position, PresenceChange,
-        Publication, RecordChange, SessionId, Transport, Whisper,
+        CachedList, CloseReason, LeaveCause, Member, MemberChange, Offset, Position,
+        PresenceChange, Publication, RecordChange, SessionId, Transport, Whisper,
     };
 
     fn events(message: &ServerMessage, raw: bool) -> String {
@@ -151,7 +151,7 @@ mod tests {
                 "event: presence\ndata: {\"type\":\"leave\",\"id\":\"u1\"}\n\n",
             ),
             (
-                ServerMessage::PresenceList(Arc::new(Listed::new(members))),
+                ServerMessage::PresenceList(Arc::new(CachedList::new(members))),
                 "event: presence\ndata: \
                  {\"type\":\"info\",\"total\":1,\"records\":[{\"id\":\"a\",\"info\":{}}]}\n\n",
             ),

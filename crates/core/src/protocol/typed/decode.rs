@@ -9,8 +9,8 @@ use super::{DEFAULT_IDENTIFIER, DEFAULT_ROOM, JOIN, LEAVE, LIST};
 use crate::protocol::read::{borrowed_string, object};
 use crate::protocol::room::{self, Room};
 use crate::types::{
-    Arrival, BadCommand, ClientCommand, CommandKind, Head, JoinRequest, Listing, PresenceId,
-    Target, Watch,
+    BadCommand, ClientCommand, CommandKind, Head, JoinRequest, Listing, PresenceId,
+    SubscribeOptions, Target, Watch,
 };
 
 /// Reads one frame.
@@ -80,7 +80,7 @@ fn follow(
         history: None,
         join: join.map(Ok),
         watch: Watch::Members,
-        arrival: Arrival { list_before, is_announced, ..Arrival::default() },
+        options: SubscribeOptions { list_before, is_announced, ..SubscribeOptions::default() },
     }
 }
 
@@ -184,14 +184,17 @@ mod tests {
         ] {
             let text = format!(r#" {{"type":"presence.join","payload":{payload}}}"#);
             let join = JoinRequest { id: Some("Alice".into()), info: r#"{"name":"Alice"}"#.into() };
-            let arrival = Arrival { is_announced: identifier == "\"lobby\"", ..Arrival::default() };
+            let options = SubscribeOptions {
+                is_announced: identifier == "\"lobby\"",
+                ..SubscribeOptions::default()
+            };
             let expected = ClientCommand::Subscribe {
                 identifier: identifier.into(),
                 target,
                 history: None,
                 join: Some(Ok(join)),
                 watch: Watch::Members,
-                arrival,
+                options,
             };
             assert_eq!(decode(&text).unwrap(), expected, "{text}");
         }
@@ -201,13 +204,13 @@ mod tests {
     fn listing_follows_the_room() {
         for payload in ["", r#","payload":{}"#, r#","payload":null"#] {
             let text = format!(r#"{{"type":"presence.list"{payload}}}"#);
-            let ClientCommand::Subscribe { identifier, join: None, arrival, .. } =
+            let ClientCommand::Subscribe { identifier, join: None, options, .. } =
                 decode(&text).unwrap()
             else {
                 panic!("{text}")
             };
             assert_eq!(identifier, DEFAULT_IDENTIFIER);
-            assert_eq!(arrival.list_before, Some(Listing::Members));
+            assert_eq!(options.list_before, Some(Listing::Members));
         }
     }
 

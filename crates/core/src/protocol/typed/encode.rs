@@ -109,8 +109,8 @@ mod tests {
 
     use super::*;
     use crate::types::{
-        CloseReason, CommandKind, Label, Listed, Member, PresenceChange, Publication, RecordChange,
-        SessionId, Whisper,
+        CachedList, CloseReason, CommandKind, Label, Member, PresenceChange, Publication,
+        RecordChange, SessionId, Whisper,
     };
 
     fn frame(room: &str, message: &ServerMessage) -> String {
@@ -158,7 +158,10 @@ mod tests {
             (change(MemberChange::Updated { info: info() }), ""),
             (change(MemberChange::Unchanged), ""),
             (
-                ServerMessage::PresenceList(Arc::new(Listed::new(vec![member("b"), member("a")]))),
+                ServerMessage::PresenceList(Arc::new(CachedList::new(vec![
+                    member("b"),
+                    member("a"),
+                ]))),
                 r#"{"type":"presence.current","payload":{"users":["b","a"]ROOM}}"#,
             ),
             (

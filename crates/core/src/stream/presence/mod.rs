@@ -16,7 +16,7 @@ use crate::log::{Due, LogId, Owner, Position, Subscription};
 use crate::stream::list::{Linked, Links, List};
 use crate::stream::pages::{Pages, is_roomy};
 use crate::types::{
-    Extra, IdList, Join, LeaveCause, Listed, Member as ListedMember, MemberChange, MemberList,
+    CachedList, Extra, IdList, Join, LeaveCause, Member as ListedMember, MemberChange, MemberList,
     MemberRecords, PresenceChange, PresenceId, RawJson, Record as ListedRecord, RecordChange,
     RecordList,
 };
@@ -41,11 +41,11 @@ pub(crate) struct PresenceSet {
     /// Bytes that a list of all records has besides.
     records_size: usize,
     /// The list as last asked for, until something changes.
-    listed: OnceCell<Arc<Listed<MemberList>>>,
+    listed: OnceCell<Arc<CachedList<MemberList>>>,
     /// The list with all records, likewise.
     listed_records: OnceCell<Arc<RecordList>>,
     /// The list of their ids alone, likewise.
-    listed_ids: OnceCell<Arc<Listed<IdList>>>,
+    listed_ids: OnceCell<Arc<CachedList<IdList>>>,
 }
 
 #[derive(Debug)]
@@ -265,24 +265,24 @@ impl PresenceSet {
     }
 
     /// The members in order of arrival, shared by everyone who asks before the next change.
-    pub(crate) fn list(&self) -> Arc<Listed<MemberList>> {
+    pub(crate) fn list(&self) -> Arc<CachedList<MemberList>> {
         let list = self.listed.get_or_init(|| {
             let list = self.arrival.iter(&self.members).filter_map(|member| {
                 let record = self.records.get(member.records.last()? as usize)?;
                 let Shown { info, extra } = record.shown.clone();
                 Some(ListedMember { id: member.id.clone(), info, extra })
             });
-            Arc::new(Listed::new(list.collect()))
+            Arc::new(CachedList::new(list.collect()))
         });
         Arc::clone(list)
     }
 
     /// The members' ids in order of arrival, shared likewise, unless a list of all members has more than
     /// `max` bytes.
-    pub(crate) fn repeated(&self, max: usize) -> Option<Arc<Listed<IdList>>> {
+    pub(crate) fn repeated(&self, max: usize) -> Option<Arc<CachedList<IdList>>> {
         let list = || {
             let ids = self.arrival.iter(&self.members).map(|member| member.id.clone());
-            Arc::new(Listed::new(ids.collect()))
+            Arc::new(CachedList::new(ids.collect()))
         };
         (self.size <= max).then(|| Arc::clone(self.listed_ids.get_or_init(list)))
     }

@@ -22,12 +22,12 @@ fn frame(event: &str, payload: &str) -> String {
 }
 
 /// What joining with a payload asks for.
-fn joining(payload: &str) -> (Target, Result<JoinRequest, String>, Watch, Arrival) {
+fn joining(payload: &str) -> (Target, Result<JoinRequest, String>, Watch, SubscribeOptions) {
     match good(&frame("phx_join", payload)) {
-        ClientCommand::Subscribe { identifier, target, history, join, watch, arrival } => {
+        ClientCommand::Subscribe { identifier, target, history, join, watch, options } => {
             assert_eq!((&*identifier, history), (ROOM, None));
             let join = join.unwrap().map_err(Cow::into_owned);
-            (target, join, watch, arrival)
+            (target, join, watch, options)
         }
         other => panic!("{other:?}"),
     }
@@ -55,13 +55,13 @@ fn references(frame: &str) -> (Option<String>, Option<String>) {
 
 #[test]
 fn joining_a_topic_is_following_its_stream() {
-    let (target, _, watch, arrival) = joining("{}");
+    let (target, _, watch, options) = joining("{}");
     assert_eq!(target, Target::Public("room:lobby".into()));
     assert_eq!(watch, Watch::Members);
-    assert_eq!((arrival.list_before, arrival.list_after), (Some(Listing::Records), None));
+    assert_eq!((options.list_before, options.list_after), (Some(Listing::Records), None));
     assert_eq!(joining("null").0, target, "as some clients have it");
-    let (_, _, watch, arrival) = joining(r#"{"presence":"occupancy"}"#);
-    assert_eq!((watch, arrival.list_before), (Watch::Occupancy, None));
+    let (_, _, watch, options) = joining(r#"{"presence":"occupancy"}"#);
+    assert_eq!((watch, options.list_before), (Watch::Occupancy, None));
     for own in [r#"{"presence":true}"#, r#"{"presence":"all","token":[1]}"#] {
         assert_eq!(joining(own).2, Watch::Members, "{own}");
     }

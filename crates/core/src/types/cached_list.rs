@@ -7,32 +7,32 @@ use std::sync::OnceLock;
 ///
 /// Most lists change before their second use, so the text is kept only from the second use on.
 #[derive(Debug, Default)]
-pub struct Listed<T> {
+pub struct CachedList<T> {
     list: T,
-    told: OnceLock<()>,
+    used: OnceLock<()>,
     text: OnceLock<Box<[u8]>>,
 }
 
-impl<T> Listed<T> {
+impl<T> CachedList<T> {
     /// A list without a text yet.
     pub fn new(list: T) -> Self {
-        Self { list, told: OnceLock::new(), text: OnceLock::new() }
+        Self { list, used: OnceLock::new(), text: OnceLock::new() }
     }
 
     /// Appends the encoded list. All callers must pass the same `write`.
-    pub fn tell(&self, out: &mut Vec<u8>, write: impl FnOnce(&T, &mut Vec<u8>)) {
+    pub fn encode_into(&self, out: &mut Vec<u8>, write: impl FnOnce(&T, &mut Vec<u8>)) {
         if let Some(text) = self.text.get() {
             return out.extend_from_slice(text);
         }
         let start = out.len();
         write(&self.list, out);
-        if self.told.set(()).is_err() {
+        if self.used.set(()).is_err() {
             self.text.get_or_init(|| out.get(start..).unwrap_or_default().into());
         }
     }
 }
 
-impl<T> Deref for Listed<T> {
+impl<T> Deref for CachedList<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -40,13 +40,13 @@ impl<T> Deref for Listed<T> {
     }
 }
 
-impl<T: PartialEq> PartialEq for Listed<T> {
+impl<T: PartialEq> PartialEq for CachedList<T> {
     fn eq(&self, other: &Self) -> bool {
         self.list == other.list
     }
 }
 
-impl<T: Eq> Eq for Listed<T> {}
+impl<T: Eq> Eq for CachedList<T> {}
 
 #[cfg(test)]
 mod tests {
@@ -54,11 +54,11 @@ mod tests {
 
     #[test]
     fn it_is_written_twice_and_then_known() {
-        let list = Listed::new(vec![1, 2]);
+        let list = CachedList::new(vec![1, 2]);
         let mut written = 0;
         let mut out = b"before ".to_vec();
         for _ in 0..4 {
-            list.tell(&mut out, |list, out| {
+            list.encode_into(&mut out, |list, out| {
                 written += 1;
                 out.extend(list);
             });
