@@ -1,4 +1,4 @@
-//! The directory: whose it is, what its files are called, and how they come and go.
+//! The state directory: its lock, the names of its files, and creating and removing them.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -11,25 +11,25 @@ use parking_lot::Mutex;
 use super::format::{Boot, Mark};
 use crate::config::Plain;
 
-/// How many files that were set aside are kept; the oldest go.
+/// Maximum of files that were set aside; the oldest are removed.
 const ASIDE: usize = 8;
 
-/// What such a file is called beside its name.
+/// Suffix of a file that was set aside.
 const SUFFIX: &str = ".aside";
 
-/// Why a directory can't be used: one sentence each, with what to do.
+/// Why a directory can't be used. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// There is something else.
+    /// The path isn't a directory.
     #[error(
         "--state-dir {} is a file, not a directory: give a directory that the broker may write to, \
          or a path where it may create one", dir.display()
     )]
     NoDirectory {
-        /// What should be the directory.
+        /// The path.
         dir: PathBuf,
     },
-    /// It isn't there and can't be made.
+    /// It doesn't exist and can't be created.
     #[error(
         "--state-dir {} can't be created ({}): create it, or give a directory that the \
          broker may write to", dir.display(), Plain(source)
@@ -40,7 +40,7 @@ pub enum OpenError {
         /// Why not.
         source: io::Error,
     },
-    /// It is there and no good.
+    /// It exists, and can't be read or written.
     #[error(
         "--state-dir {} can't be read and written ({}): give a directory that the broker \
          may write to", dir.display(), Plain(source)
@@ -51,7 +51,7 @@ pub enum OpenError {
         /// Why not.
         source: io::Error,
     },
-    /// Another process has it.
+    /// Another process has locked it.
     #[error(
         "--state-dir {} is in use by another broker: stop that one, or give each a directory of \
          its own", dir.display()
@@ -66,11 +66,11 @@ pub enum OpenError {
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    /// Locked as long as it is open.
+    /// The lock file; closing it releases the lock.
     lock: Mutex<File>,
 }
 
-/// A file's name: what it is, so that the newest is last.
+/// Name of a state file. Names sort from oldest to newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name {
     pub(super) run: u64,
@@ -97,7 +97,7 @@ impl Name {
     }
 }
 
-/// Whose mark a file is: a shard's in a run.
+/// Name of a shard's mark in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct MarkName {
     pub(super) run: u64,
@@ -120,7 +120,7 @@ impl MarkName {
 }
 
 impl Directory {
-    /// Makes the directory if it isn't there, and sees to it that it is this process' alone.
+    /// Creates the directory if it doesn't exist, and locks it.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let dir = || path.to_path_buf();
         if path.is_file() {
@@ -138,7 +138,7 @@ impl Directory {
         }
     }
 
-    /// Makes the directory anew if it has been taken away.
+    /// Creates the directory again if it has been removed.
     pub(super) fn restore(&self) -> io::Result<()> {
         let mut held = self.lock.lock();
         if held.metadata()?.nlink() == 0 {
@@ -148,12 +148,12 @@ impl Directory {
         Ok(())
     }
 
-    /// All state files, the oldest first. Other names are none of the broker's business.
+    /// All state files, oldest first. Files with other names are ignored.
     pub(super) fn files(&self) -> io::Result<Vec<Name>> {
         self.names(Name::parse)
     }
 
-    /// All marks, the oldest first.
+    /// All marks, oldest first.
     pub(super) fn marks(&self) -> io::Result<Vec<MarkName>> {
         self.names(MarkName::parse)
     }
@@ -167,19 +167,19 @@ impl Directory {
         Ok(names)
     }
 
-    /// What a mark says; none if it is damaged.
+    /// Reads a mark; `None` if it is damaged.
     pub(super) fn read_mark(&self, name: MarkName) -> Option<Mark> {
         Mark::decode(&fs::read(self.path.join(name.to_string())).ok()?)
     }
 
-    /// A mark to write to, as it is if it is there.
+    /// Opens a mark for writing; creates it if it doesn't exist.
     pub(super) fn open_mark(&self, name: MarkName) -> io::Result<File> {
         let mut open = OpenOptions::new();
         open.write(true).create(true).truncate(false).mode(0o600);
         open.open(self.path.join(name.to_string()))
     }
 
-    /// Takes a mark away, if it is there.
+    /// Removes a mark, if it exists.
     pub(super) fn remove_mark(&self, name: MarkName) -> io::Result<()> {
         gone(fs::remove_file(self.path.join(name.to_string())))
     }
@@ -188,18 +188,18 @@ impl Directory {
         File::open(self.path_of(name))
     }
 
-    /// A new file, to append to.
+    /// Creates a file to append to.
     pub(super) fn create(&self, name: Name) -> io::Result<File> {
         OpenOptions::new().append(true).create_new(true).mode(0o600).open(self.path_of(name))
     }
 
-    /// Takes a file away, if it is there.
+    /// Removes a file, if it exists.
     pub(super) fn remove(&self, name: Name) -> io::Result<()> {
         gone(fs::remove_file(self.path_of(name)))
     }
 
-    /// Renames a file that is of no use to the broker, and yet perhaps to somebody. Never over
-    /// another one; the new name.
+    /// Renames an unusable file, for the operator to look at. Never replaces another file. Returns the
+    /// new name.
     pub(super) fn set_aside(&self, name: Name) -> io::Result<String> {
         let names = (1..).map(|n| match n {
             1 => format!("{name}{SUFFIX}"),
@@ -217,7 +217,7 @@ impl Directory {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// Makes what came and went survive a power loss.
+    /// Syncs the directory, so that created and removed files survive a power loss.
     pub(super) fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
@@ -241,7 +241,7 @@ impl Directory {
 }
 
 impl Boot {
-    /// The run of the machine that this is.
+    /// The machine's current boot.
     pub fn current() -> Self {
         let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
         let bits =
@@ -250,7 +250,7 @@ impl Boot {
     }
 }
 
-/// Names and infos are nobody else's business.
+/// Creates the directory for its user only, as files contain names and infos.
 fn make(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
@@ -263,7 +263,7 @@ fn lock(path: &Path) -> Result<File, TryLockError> {
     Ok(file)
 }
 
-/// Whether files can be made and taken away again.
+/// Checks that files can be created and removed.
 fn probe(path: &Path) -> io::Result<()> {
     let probe = path.join("probe");
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&probe)?;

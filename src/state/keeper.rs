@@ -1,5 +1,5 @@
-//! What happens in the background: what was written is made to survive a power loss, and files that
-//! are no longer needed go.
+//! Background work on the state files: syncs what was written, and removes files that are no longer
+//! needed.
 
 use std::fs::File;
 use std::io;
@@ -17,7 +17,7 @@ use super::load::Earlier;
 use crate::log::LogId;
 use crate::telemetry::Instruments;
 
-/// What the logs of a run and its keeper have in common.
+/// State that the logs of a run share with its keeper.
 #[derive(Debug)]
 pub(super) struct Disk {
     pub(super) directory: Directory,
@@ -25,38 +25,38 @@ pub(super) struct Disk {
     pub(super) run: u64,
     /// The log that this run's entries belong to.
     pub(super) log: LogId,
-    /// Whether publications are kept at all in this run.
+    /// Whether this run keeps publications.
     pub(super) has_history: bool,
     pub(super) instruments: Arc<Instruments>,
     /// The files of earlier runs, until this one is complete.
     pub(super) earlier: Mutex<Vec<Earlier>>,
-    /// One for each shard.
+    /// By shard.
     pub(super) tails: Vec<Mutex<Tail>>,
 }
 
-/// What a shard has on disk.
+/// A shard's files on disk.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
-    /// The oldest first; the last one is written to.
+    /// Oldest first; the last one is written to.
     pub(super) files: Vec<Written>,
-    /// The newest generation with all streams in it, and how long it was then.
+    /// The newest generation that has all streams, and its length when it got them.
     pub(super) complete: Option<(u64, u64)>,
-    /// What went wrong in the background, for the log to act on.
+    /// An error of the keeper, for the log to handle.
     pub(super) failed: Option<io::Error>,
 }
 
-/// A file and how much of it there is.
+/// A file and its length.
 #[derive(Clone, Debug)]
 pub(super) struct Written {
     pub(super) generation: u64,
     pub(super) file: Arc<File>,
     pub(super) length: u64,
-    /// How much would survive a power loss; none if not even its name.
+    /// Synced length; `None` if not even its name is synced.
     pub(super) synced: Option<u64>,
 }
 
 impl Tail {
-    /// The newest generation with all streams in it, if they would survive a power loss.
+    /// The newest generation that has all streams, if it is synced that far.
     fn complete(&self) -> Option<u64> {
         let (generation, length) = self.complete?;
         let file = self.files.iter().find(|file| file.generation == generation)?;
@@ -70,19 +70,18 @@ impl Disk {
         self.tails.len() as u32
     }
 
-    /// What `look` makes of a shard's files.
+    /// Calls `look` with a shard's files.
     pub(super) fn tail<T>(&self, shard: u32, look: impl FnOnce(&mut Tail) -> T) -> Option<T> {
         self.tails.get(shard as usize).map(|tail| look(&mut tail.lock()))
     }
 
-    /// Whether something went wrong in the background.
+    /// Whether the keeper met an error.
     pub(super) fn has_failed(&self, shard: u32) -> bool {
         self.tail(shard, |tail| tail.failed.is_some()).unwrap_or_default()
     }
 
-    /// Takes away all that a shard has on disk, and what that stands on. The oldest goes first:
-    /// what is left at any moment doesn't pass for all. So the mark, which says what there should
-    /// be, goes last.
+    /// Removes a shard's files, and the files of earlier runs. Oldest first, and the mark last, so that
+    /// the remaining files are never taken for a complete log.
     pub(super) fn clear(&self, shard: u32) -> io::Result<()> {
         self.clear_earlier()?;
         let all = |tail: &mut Tail| {
@@ -121,15 +120,14 @@ impl Disk {
     }
 }
 
-/// Looks after the files of a run; see [`Keeper::pass`].
+/// Syncs and removes the files of a run; see [`Keeper::pass`].
 #[derive(Debug)]
 pub struct Keeper {
     pub(super) disk: Arc<Disk>,
 }
 
 impl Keeper {
-    /// Makes all that was written survive a power loss; then removes what the logs no longer need.
-    /// It waits for the disk.
+    /// Syncs all files, then removes those that the logs no longer need. Blocks on the disk.
     pub fn pass(&self) {
         let disk = &self.disk;
         for shard in 0..disk.shards() {
@@ -141,7 +139,7 @@ impl Keeper {
         self.measure();
     }
 
-    /// Makes a pass every `interval` in a thread of its own, until the guard is dropped.
+    /// Makes a pass every `interval` in a thread, until the guard is dropped.
     pub fn every(self, interval: Duration) -> io::Result<KeeperGuard> {
         let (stop, stopped) = sync_channel::<()>(0);
         let passes = move || {
@@ -171,7 +169,7 @@ impl Keeper {
             let failed = disk.tail(shard, |tail| {
                 let Some(file) = tail.files.iter_mut().find(|file| file.generation == generation)
                 else {
-                    return false; // it went meanwhile
+                    return false; // removed meanwhile
                 };
                 match result {
                     Ok(()) => file.synced = Some(length),
@@ -187,8 +185,8 @@ impl Keeper {
         }
     }
 
-    /// Removes what is no longer needed. As long as there are files of earlier runs, every file
-    /// is: that a stream was forgotten since then is known by nothing else.
+    /// Removes files that are no longer needed. While files of earlier runs remain, all are needed: only
+    /// this run's files record which streams were forgotten since.
     fn tidy(&self) -> io::Result<()> {
         let disk = &self.disk;
         let complete: Vec<Option<u64>> =
@@ -219,7 +217,7 @@ impl Keeper {
     }
 }
 
-/// A thread that makes passes; it ends when this is dropped, which waits for a pass under way.
+/// Guard of the keeper's thread. Dropping it waits for a running pass and ends the thread.
 #[derive(Debug)]
 pub struct KeeperGuard {
     stop: Option<SyncSender<()>>,
@@ -230,12 +228,12 @@ impl Drop for KeeperGuard {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            drop(thread.join()); // a panic there has been told
+            drop(thread.join()); // a panic has been logged
         }
     }
 }
 
-/// Whether nobody could open it any more. What can't be asked is told by the write.
+/// Whether a file has been unlinked. If that can't be read, the next write reports the error.
 fn is_removed(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
 }

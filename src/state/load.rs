@@ -1,12 +1,12 @@
-//! What a directory's files say, put together.
+//! Loads the files of a state directory.
 //!
-//! A *run* is one life of the broker, with a chain of files for each of its shards. It is complete
-//! once every shard has written all its streams; until then it stands on the runs before it. So the
-//! last complete run counts and all after it, applied in order: what came later replaces or changes
-//! what was known of a stream, and changes of a stream of which nothing is known mean nothing.
+//! A *run* is one life of the process, with a chain of files for each of its shards. It is complete once
+//! every shard has written all its streams; until then it extends the runs before it. So the last
+//! complete run and all later ones are applied in order. Later entries replace or change a stream's
+//! state; entries of an unknown stream are ignored.
 //!
-//! A chain ends where its writing ended, in the middle of a change perhaps. Its mark says how far
-//! that was at least: if there is less, the end was lost afterwards.
+//! A chain ends where writing stopped, possibly in the middle of an entry. Its mark records the minimum
+//! length: a shorter chain has lost its end.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -19,32 +19,32 @@ use super::format::{Basis, Boot, Fault, Header, HeaderError, Item, Mark, Reader}
 use crate::log::{Change, Entry, LogId, Position};
 use crate::types::{MemberEvent, PresenceId, StreamName};
 
-/// How much is read at once, in bytes.
+/// Size of the read buffer, in bytes.
 const BUFFER: usize = 256 * 1024;
 
-/// What is known from before.
+/// State loaded from earlier runs.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The log that all entries belong to, if it can go on: all of it is here that anyone was told.
+    /// The log that all entries belong to, if it can be continued: no committed entry is missing.
     pub log: Option<LogId>,
-    /// The position after all entries of what is here.
+    /// The position after all loaded entries.
     pub next: Position,
     /// Each stream's entries in order, from a [`Change::Snapshot`] or [`Change::Began`] on.
     pub streams: IndexMap<StreamName, Vec<Entry>>,
-    /// When the newest publication of a stream that isn't here was made, in milliseconds of the
-    /// Unix epoch; 0 if there was none.
+    /// Time of the newest publication of a forgotten stream, in milliseconds of the Unix epoch; 0 if
+    /// there was none.
     pub forgotten: u64,
-    /// Whether every run since the streams began has kept publications. If not, what was published
-    /// in one that hasn't is in no history.
+    /// Whether every run since the streams began has kept publications. If not, the histories have
+    /// gaps.
     pub has_history: bool,
-    /// How complete that is.
+    /// How the last run ended, and so how complete the state is.
     pub ending: Ending,
-    /// What was wrong with the files and what was done about it, a sentence each.
+    /// Problems with the files and how they were handled, one sentence each.
     pub warnings: Vec<String>,
 }
 
 impl Loaded {
-    /// Takes the members of some presence ids out, as if they had left; whether there were any.
+    /// Removes the members of some presence ids, as if they had left. Returns whether there were any.
     pub fn take_out(&mut self, is_theirs: impl Fn(&PresenceId) -> bool) -> bool {
         let mut found = false;
         for entry in self.streams.values_mut().flatten() {
@@ -60,35 +60,35 @@ impl Loaded {
     }
 }
 
-/// How the broker ended before.
+/// How the last run of the broker ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ending {
-    /// In good order, or there is nothing from before: all is here.
+    /// In good order, or there was no run: the state is complete.
     Clean,
-    /// The process just ended. All that anyone was told is here.
+    /// The process crashed: every committed entry is there.
     Crashed,
-    /// The machine ended, a file is damaged, or the disk failed: something that clients were told
-    /// may be missing, such as the newest publications of a stream.
+    /// The machine crashed, a file is damaged, or the disk failed: committed entries may be missing,
+    /// such as the newest publications of a stream.
     Incomplete,
 }
 
-/// A file of an earlier run, to be taken away once it is no longer needed.
+/// A file of an earlier run, to be removed once it is no longer needed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Earlier {
     pub(super) name: Name,
-    /// Then it is set aside instead.
+    /// Whether to set it aside instead.
     pub(super) damaged: bool,
 }
 
-/// What a new run needs to know of those before.
+/// The earlier runs, as far as a new run needs them.
 #[derive(Debug)]
 pub(super) struct Before {
-    /// The number of the newest; 0 if there is none.
+    /// Number of the newest run; 0 if there is none.
     pub(super) run: u64,
     pub(super) files: Vec<Earlier>,
 }
 
-/// The files of one run, by shard, the oldest first.
+/// The files of one run, by shard, oldest first.
 struct Run {
     shards: u32,
     boot: Boot,
@@ -102,9 +102,9 @@ struct Read {
     items: Vec<Item>,
     length: u64,
     fault: Option<Fault>,
-    /// Whether nothing before it is needed.
+    /// Whether it has all streams, so that no earlier file is needed.
     complete: bool,
-    /// Whether it says anything yet that clients may have been told of.
+    /// Whether it has no entry yet.
     blank: bool,
     closed: bool,
 }
@@ -127,7 +127,7 @@ pub(super) fn load(directory: &Directory, boot: Boot) -> std::io::Result<(Loaded
         },
     };
     let mut runs: Vec<(Run, Boot)> = Vec::new();
-    let mut ended_in = boot; // the boot in which it was noticed that the run had ended
+    let mut ended_in = boot; // the boot in which the run was found to have ended
     let mut base = 0;
     for of_run in names.chunk_by(|a, b| a.run == b.run).rev() {
         let Some(run) = loader.read_run(of_run) else { continue };
@@ -139,7 +139,7 @@ pub(super) fn load(directory: &Directory, boot: Boot) -> std::io::Result<(Loaded
             break;
         }
     }
-    loader.marks.retain(|name, _| name.run >= base); // what came before doesn't count any more
+    loader.marks.retain(|name, _| name.run >= base); // earlier runs are replaced
     let mut has_base = false;
     for (run, ended_in) in runs.into_iter().rev() {
         loader.apply_run(run, ended_in, has_base);
@@ -154,19 +154,19 @@ pub(super) fn load(directory: &Directory, boot: Boot) -> std::io::Result<(Loaded
 struct Loader<'a> {
     directory: &'a Directory,
     files: Vec<Earlier>,
-    /// The marks of logs that haven't been looked at; none is a damaged one.
+    /// Marks of logs not applied yet; `None` for a damaged mark.
     marks: BTreeMap<MarkName, Option<Mark>>,
     loaded: Loaded,
 }
 
 impl Loader<'_> {
-    /// Reads a run's files; none if there is nothing in them.
+    /// Reads a run's files; `None` if none is usable.
     fn read_run(&mut self, names: &[Name]) -> Option<Run> {
         let mut run: Option<Run> = None;
         for &name in names {
             let read = match self.read(name) {
                 Ok(read) => read,
-                Err(HeaderError::Short) => continue, // it was just being made
+                Err(HeaderError::Short) => continue, // interrupted while it was created
                 Err(reason @ HeaderError::Unreadable(_)) => {
                     self.warn(format!("the state file {name} is left out: {reason}"));
                     self.damaged(name);
@@ -186,7 +186,7 @@ impl Loader<'_> {
             let run = run.get_or_insert_with(|| Run { shards, boot, chains: BTreeMap::new() });
             let Header { run: number, shard, generation, .. } = read.header;
             if (Name { run: number, shard, generation }) != name || shards != run.shards {
-                self.set_aside(name, "it is another file than its name says");
+                self.set_aside(name, "its header doesn't match its name");
                 continue;
             }
             run.chains.entry(shard).or_default().push(read);
@@ -215,8 +215,8 @@ impl Loader<'_> {
 
     fn apply_run(&mut self, run: Run, ended_in: Boot, has_base: bool) {
         let complete = run.is_complete();
-        // A shard without files can't write them, and then took away what came before; or the
-        // broker ended while it made them, and nobody has been told anything.
+        // a shard without files either failed to write and removed the earlier ones, or was interrupted
+        // before its first commit
         let all = run.chains.len() as u64 == u64::from(run.shards);
         if !all && !has_base {
             self.loaded.ending = Ending::Incomplete;
@@ -227,7 +227,7 @@ impl Loader<'_> {
     }
 
     fn apply_chain(&mut self, chain: Vec<Read>, ended_in: Boot, complete: bool, has_base: bool) {
-        // Of a run that isn't complete all files count, as they say what was forgotten since.
+        // in an incomplete run all files count: they record which streams were forgotten
         let starts = |read: &Read| read.header.basis == Basis::Lost || complete && read.complete;
         let start = chain.iter().rposition(starts).unwrap_or(0);
         let last_complete = chain.iter().rposition(|read| read.complete);
@@ -236,7 +236,7 @@ impl Loader<'_> {
             if !read.complete && !read.follows(before.as_ref(), has_base) {
                 self.loaded.ending = Ending::Incomplete;
                 if before.is_some() && last_complete.is_none_or(|complete| complete < at) {
-                    break; // what comes after a gap makes no sense, unless all is written anew
+                    break; // entries after a gap are useless without a later snapshot
                 }
             }
             let log = read.header.log;
@@ -255,7 +255,7 @@ impl Loader<'_> {
         match item {
             Item::Entry(entry) => {
                 if loaded.log.is_some_and(|before| before != log) {
-                    loaded.ending = Ending::Incomplete; // what was lost was told of in the other log
+                    loaded.ending = Ending::Incomplete; // the log id changes only after a loss
                 }
                 loaded.log = Some(log);
                 loaded.next = loaded.next.max(entry.position.next());
@@ -278,13 +278,13 @@ impl Loader<'_> {
         }
     }
 
-    /// How the writing of a shard's newest file ended.
+    /// Judges how writing of a shard's newest file ended.
     fn judge(&mut self, last: &Read, ended_in: Boot) {
         let same_boot = last.header.boot.is_same(ended_in);
         let Name { run, shard, generation } = last.name;
         let is_whole = match self.marks.remove(&MarkName { run, shard }) {
             Some(mark) => mark.is_some_and(|it| it <= Mark { generation, length: last.length }),
-            None => last.blank, // it was just being made
+            None => last.blank, // interrupted while it was created
         };
         let ending = match &last.fault {
             None if last.closed => Ending::Clean,
@@ -313,7 +313,7 @@ impl Loader<'_> {
         self.loaded.ending = self.loaded.ending.max(ending);
     }
 
-    /// What becomes of marks whose logs are gone.
+    /// Reports marks whose logs are missing.
     fn judge_missing(&mut self) {
         let Some(MarkName { run, shard }) = self.marks.keys().next().copied() else { return };
         if self.loaded.ending != Ending::Incomplete {
@@ -364,7 +364,7 @@ impl Loader<'_> {
 }
 
 impl Run {
-    /// Whether it stands without those before.
+    /// Whether it needs no earlier run.
     fn is_complete(&self) -> bool {
         let complete =
             |shard| self.chains.get(&shard).is_some_and(|c| c.iter().any(|read| read.complete));
@@ -373,7 +373,7 @@ impl Run {
 }
 
 impl Read {
-    /// Whether what it stands on is there in full.
+    /// Whether the file it extends is there in full.
     fn follows(&self, before: Option<&Self>, has_base: bool) -> bool {
         match (self.header.basis, before) {
             (Basis::Generation { number, length }, Some(before)) => {

@@ -1,19 +1,19 @@
-//! A shard's log: the entries it applied, written before anyone is told of them.
+//! A shard's log on disk: the entries it applied, written before their effects are sent.
 //!
 //! ```text
 //! append ── one write ──→ file of this generation, then the mark    in the shard's turn
-//! begin_snapshot ───────→ a new generation, which follows the old    …
-//! append × n ───────────→ every stream anew, and what changes meanwhile
-//! end_snapshot ─────────→ the mark that makes the new one complete
-//!                          fdatasync, then the old one goes          in the background (Keeper)
+//! begin_snapshot ───────→ a new generation, which extends the old    …
+//! append × n ───────────→ every stream's state, and new entries
+//! end_snapshot ─────────→ the item that makes the new one complete
+//!                          fdatasync, then the old one is removed    in the background (Keeper)
 //! ```
 //!
-//! While a snapshot is under way the old generation and the new one together are the log, so there
-//! is never more than one file to write to, and every cut leaves a log that is whole.
+//! During a snapshot the old and the new generation together are the log. So only one file is written
+//! at any time, and a crash at any point leaves a whole log.
 //!
-//! A log that can't be written is worth less than none: positions that clients know would be given
-//! away again. So it takes its files away, and what they stand on, and starts anew from a snapshot
-//! every few seconds until that works. The broker goes on without it meanwhile.
+//! A log with missing entries is worse than none: after a restart it would reuse positions that clients
+//! have seen. So after a write error the log removes its files and the files they extend, and retries
+//! with a snapshot every few seconds. Meanwhile the broker runs without persistence.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -26,32 +26,32 @@ use super::format::{self, Basis, Header, Item, Mark};
 use super::keeper::{Disk, Written};
 use crate::log::{Entry, Position};
 
-/// A file below this is not worth a snapshot.
+/// Minimum size of a file that is replaced by a snapshot, in bytes.
 const SMALL: u64 = 16 * 1024 * 1024;
 
-/// How many times larger than after its last snapshot a file may grow.
+/// Growth since the last snapshot, as a factor, after which the next one is due.
 const GROWTH: u64 = 2;
 
-/// How long after a failure the next attempt is made.
+/// Time between a failure and the next attempt.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// How often a failure that lasts is told.
+/// Interval at which a lasting failure is logged.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
-/// A buffer that a turn has made larger is given back.
+/// Capacity above which the buffer is freed after a turn, in bytes.
 const KEPT_BUFFER: usize = 64 * 1024;
 
-/// What one shard writes. Every call returns when the system has taken what there is to write;
-/// none fails: see [`Log::is_failing`].
+/// One shard's log. Calls return once the system has accepted the write; none fails, see
+/// [`Log::is_failing`].
 #[derive(Debug)]
 pub struct Log {
     disk: Arc<Disk>,
     shard: u32,
     mode: Mode,
-    /// The last generation's number.
+    /// Number of the last generation.
     generation: u64,
     buffer: Vec<u8>,
-    /// When a failure was last told.
+    /// Time at which a failure was last logged.
     told: Option<Instant>,
 }
 
@@ -59,7 +59,7 @@ pub struct Log {
 enum Mode {
     Writing(Writing),
     Failing {
-        /// When the next attempt is due.
+        /// Time of the next attempt.
         again: Instant,
     },
 }
@@ -68,13 +68,13 @@ enum Mode {
 struct Writing {
     file: Arc<File>,
     length: u64,
-    /// Where it is noted how much has been written.
+    /// The file that records the length.
     mark: File,
-    /// How long it was after its snapshot.
+    /// Length after the snapshot.
     base: u64,
-    /// Whether the streams are yet to be written.
+    /// Whether the snapshot isn't complete yet.
     snapshot: bool,
-    /// When a snapshot that could not be begun is tried again.
+    /// Time at which a snapshot that could not begin is retried.
     again: Option<Instant>,
 }
 
@@ -90,8 +90,7 @@ impl Log {
         log
     }
 
-    /// Writes what was applied, in one write. What doesn't reach the file is lost with all that
-    /// was there, until the next snapshot.
+    /// Appends applied entries in one write. If it fails, nothing is on disk until the next snapshot.
     pub fn append(&mut self, entries: &[Entry], now: Instant) {
         if matches!(self.mode, Mode::Writing(_)) {
             format::encode(entries, &mut self.buffer);
@@ -99,12 +98,12 @@ impl Log {
         }
     }
 
-    /// Whether nothing is on disk now.
+    /// Whether the last write failed, so that nothing is on disk.
     pub fn is_failing(&self) -> bool {
         matches!(self.mode, Mode::Failing { .. })
     }
 
-    /// Whether every stream should be written anew: the file has grown, or there is none.
+    /// Whether a snapshot is due: the file has grown, or there is none.
     pub fn wants_snapshot(&self, now: Instant) -> bool {
         match &self.mode {
             Mode::Failing { again } => *again <= now,
@@ -116,7 +115,7 @@ impl Log {
         }
     }
 
-    /// When [`Self::wants_snapshot`] will say so by itself.
+    /// Time at which [`Self::wants_snapshot`] becomes true without a write.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.mode {
             Mode::Failing { again } => Some(*again),
@@ -124,9 +123,9 @@ impl Log {
         }
     }
 
-    /// Whether a snapshot is under way: each stream is to be appended as if it began now, a
-    /// [`Change::Snapshot`](crate::log::Change::Snapshot) first, and then [`Self::end_snapshot`] called. A log that begins on top of
-    /// earlier ones begins like that.
+    /// Whether a snapshot is under way. Append each stream's snapshot, beginning with its
+    /// [`Change::Snapshot`](crate::log::Change::Snapshot), then call [`Self::end_snapshot`]. A log that
+    /// extends those of earlier runs begins with a snapshot.
     pub fn is_in_snapshot(&self) -> bool {
         matches!(&self.mode, Mode::Writing(Writing { snapshot: true, .. }))
     }
@@ -134,7 +133,7 @@ impl Log {
     /// Begins a snapshot, if it can.
     pub fn begin_snapshot(&mut self, now: Instant) {
         if self.disk.has_failed(self.shard) {
-            self.write(now); // nothing, but finds out why
+            self.write(now); // writes nothing; handles the keeper's error
         }
         match &self.mode {
             Mode::Writing(Writing { length, .. }) => {
@@ -158,12 +157,12 @@ impl Log {
         }
     }
 
-    /// Ends a snapshot: all streams have been appended. `forgotten` is when the newest publication
-    /// of a stream that isn't there was made, in milliseconds of the Unix epoch, and `next` the position
-    /// of the entry after all that have been.
+    /// Ends a snapshot after all streams have been appended. `forgotten` is the time of the newest
+    /// publication of a forgotten stream, in milliseconds of the Unix epoch; `next` is the position of
+    /// the next entry.
     pub fn end_snapshot(&mut self, forgotten: u64, next: Position, now: Instant) {
         if !self.is_in_snapshot() {
-            return; // it failed meanwhile
+            return; // a write failed meanwhile
         }
         format::encode_mark(&Item::Complete { forgotten, next }, &mut self.buffer);
         self.write(now);
@@ -175,7 +174,7 @@ impl Log {
         }
     }
 
-    /// Marks the end of a stop in good order, and waits until all is on disk.
+    /// Records a clean stop, and syncs all files.
     pub fn close(mut self, now: Instant) {
         if self.is_failing() {
             return;
@@ -189,7 +188,7 @@ impl Log {
         }
     }
 
-    /// Writes again, or for the first time.
+    /// Begins to write, initially or after a failure.
     fn start(&mut self, writing: Writing) {
         self.mode = Mode::Writing(writing);
         self.told = None;
@@ -224,7 +223,7 @@ impl Log {
         }
     }
 
-    /// Makes a file and writes what it is.
+    /// Creates a file and writes its header.
     fn next_generation(&mut self, basis: Basis) -> io::Result<Writing> {
         let disk = &self.disk;
         let (run, shard) = (disk.run, self.shard);
@@ -271,7 +270,7 @@ impl Log {
         Ok(Writing { file, length, mark, base: length, snapshot: !complete, again: None })
     }
 
-    /// The old generation goes on until there is room for a new one.
+    /// Postpones a snapshot; the old generation is written meanwhile.
     fn put_off(&mut self, error: &io::Error, now: Instant) {
         self.count(error, now, "state on disk can't be compacted yet");
         if let Mode::Writing(writing) = &mut self.mode {

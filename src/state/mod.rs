@@ -1,24 +1,23 @@
-//! What outlives the process: a directory with the log of each shard, so that a restart makes no
-//! storm of leaves and joins.
+//! Persistent state: a directory with the log of each shard. With it, a restart causes no storm of
+//! leaves and joins.
 //!
 //! ```text
-//! State::open ─→ Loaded: each stream's changes     (from the files of the runs before)
-//! State::begin ─→ a Log for each shard ─→ append before anyone is told
-//!              └→ Keeper: syncs and tidies in the background
+//! State::open ─→ Loaded: each stream's changes     (from the files of earlier runs)
+//! State::begin ─→ a Log for each shard ─→ append before anything is sent
+//!              └→ Keeper: syncs and removes files in the background
 //! ```
 //!
-//! [`mod@format`] says what is in a file, [`Log`] when it is written, [`Loaded`] what is read. There is
-//! no order in which a crash leaves less than a whole log:
+//! [`mod@format`] defines the file format, [`Log`] writes files, [`Loaded`] is their content. A crash at
+//! any moment leaves a whole log:
 //!
-//! - A new run's files stand on those of earlier runs until every shard has written all its
-//!   streams, and a new generation on the one before it. What is being written is always the end of
-//!   a log that is complete.
-//! - A file says what it stands on, with its length: a power loss that takes the end of the one and
-//!   not the other is noticed.
-//! - A mark beside a shard's files says how much of them had been written when anyone was last told:
-//!   what a crash left half written is told from what was lost later.
-//! - Nothing is removed before what replaces it has been synced; files are never written to again
-//!   after the next one begins, and never renamed into place.
+//! - A new run's files extend those of earlier runs until every shard has written all its streams. A
+//!   new generation extends the previous one. So a write always appends to a complete log.
+//! - A file's header names the file it extends and that file's length. A power loss that truncates
+//!   the earlier file is detected by it.
+//! - A mark beside a shard's files records their length at the last commit. It tells a write that a
+//!   crash interrupted from data lost later.
+//! - A file is removed only after its replacement has been synced. Files aren't written to after the
+//!   next one begins, and never renamed into place.
 
 mod directory;
 pub mod format;
@@ -45,20 +44,19 @@ use format::Basis;
 use keeper::Disk;
 use load::Before;
 
-/// A directory that is this process' alone, before anything is written to it.
+/// A locked state directory, before anything is written to it.
 #[derive(Debug)]
 pub struct State {
     directory: Directory,
     boot: Boot,
     before: Before,
-    /// What a log that begins now stands on.
+    /// What a new log extends.
     basis: Basis,
 }
 
 impl State {
-    /// Takes the directory and reads what is there. `boot` is the machine's, [`Boot::current`]
-    /// outside of tests. Files that are of no use are set aside and told in
-    /// [`Loaded::warnings`].
+    /// Locks the directory and reads its files. `boot` is the machine's, [`Boot::current`] outside of
+    /// tests. Unusable files are set aside and listed in [`Loaded::warnings`].
     pub fn open(dir: &Path, boot: Boot) -> Result<(Self, Loaded), OpenError> {
         let directory = Directory::open(dir)?;
         let unreadable = |source| OpenError::Unwritable { dir: dir.to_path_buf(), source };
@@ -69,10 +67,9 @@ impl State {
         Ok((Self { directory, boot, before, basis }, loaded))
     }
 
-    /// Begins a run: a log for each shard, in order, and what looks after them. Whatever was
-    /// loaded is to be appended to the new logs; see [`Log::is_in_snapshot`]. `has_history` is
-    /// whether publications are kept. Waits for the disk, so that a power loss later can't hide that
-    /// there has been this run.
+    /// Begins a run: a log for each shard, in order, and their keeper. The caller appends the loaded
+    /// state to the new logs; see [`Log::is_in_snapshot`]. `has_history` says whether publications are
+    /// kept. Waits for the disk, so that the run's files survive a power loss.
     pub fn begin(
         self,
         shards: usize,
@@ -85,7 +82,7 @@ impl State {
         for file in &before.files {
             let synced = directory.read(file.name).and_then(|file| file.sync_all());
             if let Err(error) = synced {
-                tracing::warn!(%error, file = %file.name, "state from before can't be synced");
+                tracing::warn!(%error, file = %file.name, "state of an earlier run can't be synced");
             }
         }
         let disk = Arc::new(Disk {

@@ -73,7 +73,7 @@ fn what_is_foreign_or_newer_is_set_aside_and_the_rest_is_used() {
             "an earlier version of the broker wrote it (format 3, this one reads 4)",
         ),
         (flipped(bytes, 20, 1), "its first bytes are damaged"),
-        (elsewhere, "it is another file than its name says"),
+        (elsewhere, "its header doesn't match its name"),
     ];
     for (bytes, reason) in cases {
         let dir = tempfile::tempdir().unwrap();

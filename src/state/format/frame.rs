@@ -1,4 +1,4 @@
-//! Frames: what is written at once and read whole or not at all.
+//! Frames: the units of a write, read whole or not at all.
 
 use std::io::{self, Read};
 
@@ -6,20 +6,19 @@ use super::header::{self, Fields, Header, HeaderError};
 use super::item::{self, Item};
 use crate::log::Entry;
 
-/// How long a frame's header is, in bytes.
+/// Length of a frame's header, in bytes.
 const LENGTH: usize = 8 + 4 + 4;
 
-/// A frame takes no more entries once it is this long. A turn that fits is read whole or not at
-/// all.
+/// Length from which on a frame takes no more entries, in bytes. A turn that fits is one frame.
 const FRAME: usize = 1024 * 1024;
 
-/// Why there are no more frames though the file goes on.
+/// Why reading stopped before the end of the file.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// It ends within a frame: what wrote it was cut off there.
+    /// The file ends within a frame: a write was interrupted.
     #[error("it ends within an entry")]
     Short,
-    /// What is there was not written so.
+    /// A checksum or the content of a frame is wrong.
     #[error("it is damaged")]
     Damaged,
     /// The system can't read it.
@@ -57,7 +56,7 @@ pub fn encode<'a>(entries: impl IntoIterator<Item = &'a Entry>, out: &mut Vec<u8
     }
 }
 
-/// Appends a frame with an item: a mark.
+/// Appends a frame with one item.
 pub fn encode_mark(item: &Item, out: &mut Vec<u8>) {
     framed(out, |out| item::encode(item, out));
 }
@@ -83,20 +82,19 @@ impl<R: Read> Reader<R> {
         Ok(Self { source, header, length, closed: false, payload: Vec::new() })
     }
 
-    /// What the file is.
+    /// The file's header.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// How far it has been read, in bytes: to the end of the last whole frame.
+    /// Bytes read so far, up to the end of the last whole frame.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// The next frame's items; none at the end. After a fault there is nothing more to read.
+    /// The next frame's items; `None` at the end. Don't read on after a fault.
     ///
-    /// What is taken from memory is bounded by what is there to read, whatever a frame says of its
-    /// length.
+    /// Memory is bounded by the size of the source, whatever length a frame declares.
     pub fn read(&mut self) -> Result<Option<Vec<Item>>, Fault> {
         if !self.fill(LENGTH as u64)? {
             return Ok(None);
@@ -117,13 +115,13 @@ impl<R: Read> Reader<R> {
         Ok(Some(items))
     }
 
-    /// How much memory it holds, in bytes.
+    /// Capacity of its buffer, in bytes.
     #[cfg(test)]
     pub(super) fn buffer(&self) -> usize {
         self.payload.capacity()
     }
 
-    /// Reads that many bytes into the buffer; `false` at the file's end.
+    /// Reads `length` bytes into the buffer; `false` at the end of the file.
     fn fill(&mut self, length: u64) -> Result<bool, Fault> {
         self.payload.clear();
         let read = self.source.by_ref().take(length).read_to_end(&mut self.payload);
@@ -135,7 +133,7 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// A payload's length and CRC, if its frame's header is whole.
+/// A payload's length and CRC, if the frame's header is valid.
 fn about(header: &[u8]) -> Option<(u64, u32)> {
     let (checked, check) = header.split_at_checked(LENGTH - 4)?;
     let mut fields = Fields(checked);
@@ -143,7 +141,7 @@ fn about(header: &[u8]) -> Option<(u64, u32)> {
     (check == crc32fast::hash(checked).to_le_bytes()).then_some(about)
 }
 
-/// Appends one frame with what `write` appends.
+/// Appends one frame; `write` appends its payload.
 fn framed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend([0; LENGTH]);

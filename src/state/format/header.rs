@@ -1,18 +1,18 @@
-//! What a file begins with.
+//! The header of a state file.
 
 use std::io;
 
 use crate::log::LogId;
 
-/// The version that is written, and the only one that is read.
+/// Format version. Only this version is read.
 pub const VERSION: u32 = 4;
 
 const MAGIC: &[u8; 8] = b"brokerst";
 
-/// How long it is, in bytes.
+/// Length of a header, in bytes.
 pub(super) const LENGTH: usize = 8 + 4 + 16 + 8 + 4 + 4 + 8 + 1 + 8 + 8 + 8 + 4;
 
-/// One run of the machine, from power on to off.
+/// One boot of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Boot(u128);
 
@@ -22,59 +22,59 @@ impl Boot {
         Self(bits)
     }
 
-    /// A boot that can't be told from others: it is equal to none, itself included.
+    /// An unknown boot; [`Self::is_same`] is false for it.
     pub const UNKNOWN: Self = Self(0);
 
-    /// Whether both are surely the same.
+    /// Whether both are known and the same.
     pub fn is_same(self, other: Self) -> bool {
         self == other && self != Self::UNKNOWN
     }
 }
 
-/// What a file is and where it belongs.
+/// A file's header: its place among the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The machine's run in which it was written.
+    /// The boot in which it was written.
     pub boot: Boot,
-    /// The broker's run, counted up in the directory.
+    /// Number of the run; each run has a higher one.
     pub run: u64,
-    /// How many shards that run has.
+    /// Number of shards in that run.
     pub shards: u32,
-    /// Whose it is, from 0.
+    /// The shard, from 0.
     pub shard: u32,
-    /// Which of the shard's files in that run it is, counted up.
+    /// Number of the file among the shard's files of that run, from 1.
     pub generation: u64,
-    /// What its entries come on top of.
+    /// What it extends.
     pub basis: Basis,
     /// The log that its entries belong to.
     pub log: LogId,
 }
 
-/// What came before a file.
+/// What a file extends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
-    /// Nothing at all: the file is complete from its first byte.
+    /// Nothing: the file is complete by itself.
     Nothing,
     /// The files of earlier runs.
     Runs,
-    /// An earlier file of the same shard and run, as it was at this length.
+    /// An earlier file of the same shard and run.
     Generation {
-        /// Which.
+        /// Its generation.
         number: u64,
-        /// How long it was, in bytes, when nothing more was written to it.
+        /// Its final length, in bytes.
         length: u64,
     },
-    /// Something that is no longer known.
+    /// Files that were removed after an error.
     Lost,
 }
 
-/// Why a file is of no use.
+/// Why a file can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HeaderError {
-    /// It ends within its header: it was just being made.
+    /// It ends within its header: interrupted while it was created.
     #[error("it ends within its first bytes")]
     Short,
-    /// Something else has this name.
+    /// It isn't a state file.
     #[error("it is not a state file")]
     Foreign,
     /// An earlier version of the broker wrote it.
@@ -83,7 +83,7 @@ pub enum HeaderError {
     /// A later version of the broker wrote it.
     #[error("a newer version of the broker wrote it (format {0}, this one reads {VERSION})")]
     Newer(u32),
-    /// It changed after it was written.
+    /// Its checksum is wrong.
     #[error("its first bytes are damaged")]
     Damaged,
     /// The system can't read it.
@@ -92,7 +92,7 @@ pub enum HeaderError {
 }
 
 impl Header {
-    /// The bytes a file begins with.
+    /// Encodes the header.
     pub fn encode(&self) -> Vec<u8> {
         let (basis, number, length) = match self.basis {
             Basis::Nothing => (0, 0, 0),
@@ -116,7 +116,7 @@ impl Header {
         out
     }
 
-    /// Reads what [`Self::encode`] writes; what follows it is left.
+    /// Decodes a header; further bytes are ignored.
     pub fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
         let begins_like_one = bytes.iter().zip(MAGIC).all(|(byte, magic)| byte == magic);
         if !begins_like_one {
@@ -164,7 +164,7 @@ impl Header {
     }
 }
 
-/// What is left of some bytes.
+/// A reader of fixed-size fields; holds the remaining bytes.
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl Fields<'_> {

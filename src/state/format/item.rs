@@ -1,4 +1,4 @@
-//! What frames consist of.
+//! Items: the parts of a frame.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,27 +6,25 @@ use crate::log::{Change, Entry, Owner, Position};
 use crate::protocol;
 use crate::types::{Codec, Extra};
 
-/// A part of a file. Their order is on disk: a new kind goes to the end.
+/// A part of a frame. Files number the variants in this order: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Item {
-    /// A stream changed.
+    /// An entry of the log.
     Entry(Entry),
-    /// All streams have been written since the file began: nothing before it counts any more.
+    /// End of a snapshot: the file has all streams, so earlier files are no longer needed.
     Complete {
-        /// When the newest publication of a stream that isn't there was made, in milliseconds of
-        /// the Unix epoch.
+        /// Time of the newest publication of a forgotten stream, in milliseconds of the Unix epoch.
         forgotten: u64,
-        /// The position after all entries before it, those of streams that aren't there included.
+        /// The position after all earlier entries, including those of forgotten streams.
         next: Position,
     },
-    /// The broker that wrote the file kept no publications: what was published meanwhile is in no
-    /// history, and has no position.
+    /// The run kept no publications, so its publications have no position and are in no history.
     WithoutHistory,
-    /// The broker stopped in good order; nothing follows.
+    /// The broker stopped cleanly; nothing follows.
     Closed,
 }
 
-/// The same, of an entry that needn't be copied to be written.
+/// [`Item::Entry`] by reference, to encode it without a copy.
 #[derive(Serialize)]
 enum Written<'a> {
     Entry(&'a Entry),
@@ -43,11 +41,11 @@ pub(super) fn encode(item: &Item, out: &mut Vec<u8>) {
 }
 
 fn append(value: &impl Serialize, out: &mut Vec<u8>) {
-    // nothing that it can't express is in an item, and there is always room
+    // can't fail: postcard supports all types in an item, and the buffer grows
     *out = postcard::to_extend(value, std::mem::take(out)).unwrap_or_default();
 }
 
-/// The items of a frame, if all of them are good.
+/// The items of a frame, if all of them are valid.
 pub(super) fn decode(mut payload: &[u8]) -> Option<Vec<Item>> {
     let mut items = Vec::new();
     while !payload.is_empty() {
@@ -69,8 +67,8 @@ pub(super) fn decode(mut payload: &[u8]) -> Option<Vec<Item>> {
     Some(items)
 }
 
-/// Whether it is what a broker writes: what the application says of members are JSON objects, and
-/// its records that expire do so at some time.
+/// Whether an item satisfies what decoding doesn't check: the application's data are JSON objects, and
+/// its expiry times aren't 0.
 fn is_sound(item: &Item) -> bool {
     let Item::Entry(Entry { change, .. }) = item else { return true };
     if let Change::Record { owner: Owner::Application { until: Some(0) }, .. } = change {
@@ -85,7 +83,7 @@ fn is_sound(item: &Item) -> bool {
     true
 }
 
-/// The codec of a subscription, of which a file has only the number.
+/// A change's codec, of which a file has only the number.
 fn codec_of(change: &mut Change) -> Option<&mut Codec> {
     if let Change::Subscribed { codec, .. } | Change::Resumable { codec, .. } = change {
         return Some(codec);

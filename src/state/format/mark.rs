@@ -1,25 +1,24 @@
-//! How much of a shard's log has been written, kept beside it.
+//! Marks: the committed length of a shard's log, in a file beside it.
 //!
-//! A log that lost its end looks like one that a crash ended there, so what it should hold is said
-//! elsewhere.
+//! A log that lost its end looks like one whose writing a crash interrupted. The mark tells the two
+//! apart.
 
 use super::header::Fields;
 
-/// How long it is, in bytes.
+/// Length of a mark, in bytes.
 const LENGTH: usize = 8 + 8 + 4;
 
-/// How far a shard's log reached when anyone was last told of it. Of two, the larger is the later
-/// one.
+/// End of a shard's log at its last commit. Later marks are larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
-    /// The file that was written to.
+    /// Generation of the last file.
     pub generation: u64,
-    /// How long it was, in bytes.
+    /// Length of that file, in bytes.
     pub length: u64,
 }
 
 impl Mark {
-    /// The bytes of its file.
+    /// Encodes the mark.
     pub fn encode(self) -> [u8; LENGTH] {
         let mut out = [0; LENGTH];
         let (fields, check) = out.split_at_mut(LENGTH - 4);
@@ -30,7 +29,7 @@ impl Mark {
         out
     }
 
-    /// Reads what [`Self::encode`] gives; none if it is anything else.
+    /// Decodes a mark; `None` if it isn't valid.
     pub fn decode(file: &[u8]) -> Option<Self> {
         let mut fields = Fields(file);
         let mark = Self {

@@ -1,4 +1,4 @@
-//! The bytes of a state file. Pure: from and to slices, and anything that reads.
+//! The format of state files. Pure: reads and writes slices and readers.
 //!
 //! ```text
 //! file    = header frame*
@@ -11,9 +11,9 @@
 //! mark    = generation:u64 length:u64 crc:u32           (a file of its own, written over)
 //! ```
 //!
-//! Fixed numbers are little-endian, those within items are LEB128. What is cut off anywhere reads
-//! as all whole frames before the cut, and a cut can be told from damage: a frame's length has a
-//! check of its own. Whether anyone had been told what was cut off is what the mark knows.
+//! Fixed numbers are little-endian, those within items are LEB128. A truncated file yields all whole
+//! frames before the cut. Truncation can be told from damage, as a frame's length has its own checksum.
+//! The mark tells whether the missing part had been committed.
 
 mod frame;
 mod header;
@@ -30,18 +30,17 @@ pub use mark::Mark;
 /// A file, as far as it can be read.
 #[derive(Debug)]
 pub struct Decoded {
-    /// What it is.
+    /// Its header.
     pub header: Header,
-    /// What its whole frames hold.
+    /// The items of its whole frames.
     pub items: Vec<Item>,
-    /// How far it can be read, in bytes.
+    /// Length of its whole frames with the header, in bytes.
     pub length: u64,
-    /// Why not to its end.
+    /// Why it can't be read to its end.
     pub fault: Option<Fault>,
 }
 
-/// Reads a whole file. Never fails for what follows the header, however hostile: see
-/// [`Decoded::fault`].
+/// Decodes a whole file. Bytes after the header never cause an error; see [`Decoded::fault`].
 pub fn decode(file: &[u8]) -> Result<Decoded, HeaderError> {
     let mut reader = Reader::new(file)?;
     let (mut items, mut fault) = (Vec::new(), None);
