@@ -1,8 +1,7 @@
-//! How inputs reach the shard of a stream: the router, a queue and a task for each shard, and what
-//! a node holds beside the shards.
+//! The node: the router, a queue and a task for each shard, and the sessions that can be resumed.
 //!
 //! ```text
-//! Router::try_send ─▶ a shard's queue ─▶ worker: applies all that waits, then sends
+//! Router::try_send ─▶ a shard's queue ─▶ worker: applies all queued inputs, then sends
 //!                                         ├─ replies:  encode ─▶ Outbox::send
 //!                                         └─ fan-out:  encode once a slice ─▶ Outbox::send to each
 //! ```

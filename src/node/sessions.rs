@@ -1,5 +1,5 @@
-//! Sessions by sid, from which a new connection resumes one: parked, or still held by a connection
-//! whose client is gone unnoticed.
+//! Sessions that can be resumed, by sid: parked, or still held by a connection that is lost without
+//! having been closed.
 //!
 //! ```text
 //! connect ─▶ connected ─ park ─▶ parked ─ expire ─▶ forgotten
@@ -115,20 +115,20 @@ impl Sessions {
         let sid = session.id();
         let mut state = self.state.lock();
         let weight = weight(&session);
-        let is_over = state.held.remove(&sid).is_none();
+        let is_ended = state.held.remove(&sid).is_none();
         let session = match state.waiting.remove(&sid) {
             None => Some(session),
             Some(waiting) => waiting.send(session).err(), // the waiting connection may have given up
         };
         match session {
-            Some(session) if !is_over => {
+            Some(session) if !is_ended => {
                 state.keep(session, now + self.ttl);
                 self.parked.set(state.count());
                 None
             }
-            over => {
+            ended => {
                 state.parked_weight -= weight;
-                over
+                ended
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What the shards start with, nothing or what was kept on disk, and their tasks.
+//! Startup of the shards: empty or restored from disk, then a task each.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ use crate::state::{Ending, Loaded, Log};
 use crate::telemetry::Instruments;
 use crate::types::SessionId;
 
-/// How many inputs wait for a shard before those who bring them have to wait too.
+/// Capacity of a shard's queue; senders wait while it is full.
 const QUEUE: usize = 4096;
 
-/// The shards, each with the log that its changes are written to, if they are.
+/// The shards before their start, each with its log on disk, if there is a state directory.
 #[derive(Debug)]
 pub struct Startup {
     shards: Vec<(Shard<Recipient>, Option<Log>)>,
     settings: Settings,
-    /// The sessions that can be resumed from the start.
+    /// Restored sessions that can be resumed.
     pub sessions: Vec<Session>,
 }
 
 impl Startup {
-    /// Shards without streams, with a share of the memory each.
+    /// Shards without streams, each with an equal share of the history's memory.
     pub fn empty(shards: usize, settings: Settings, now: Instant) -> Self {
         let count = shards.max(1);
         let shards = (0..count).map(|_| {
@@ -43,7 +43,7 @@ impl Startup {
         Self { shards: shards.collect(), settings, sessions: Vec::new() }
     }
 
-    /// Shards with the streams that were there before, one for each log. `unix` is the time of day.
+    /// Shards with the loaded streams, one shard for each log. `unix` is the time since the Unix epoch.
     pub fn restored(
         settings: Settings,
         loaded: Loaded,
@@ -54,7 +54,7 @@ impl Startup {
         let mut startup = Self::empty(logs.len(), settings, now);
         let unix = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
         let complete = loaded.ending != Ending::Incomplete;
-        // without one, nobody knows what was published since the positions that clients have
+        // else publications may be missing after the positions that clients have
         let has_history = complete && loaded.has_history && settings.history.limit > 0;
         let forgotten = if has_history { loaded.forgotten } else { unix };
         for ((shard, log), kept) in startup.shards.iter_mut().zip(logs) {
@@ -71,7 +71,7 @@ impl Startup {
         }
         let mut sessions: HashMap<SessionId, Session, RandomState> = HashMap::default();
         for (shard, log) in &mut startup.shards {
-            // until all is written anew, it is the restart that what comes next builds on
+            // later entries build on the restart entries, until a snapshot replaces both
             shard.commit(|entries| log.iter_mut().for_each(|log| log.append(entries, now)));
             shard.take_counts();
             for (stream, key, grant) in shard.resumable() {
@@ -88,8 +88,8 @@ impl Startup {
 
     /// Starts a task for each shard.
     ///
-    /// They end with `stop`; if one ends by a fault, `failed` is
-    /// cancelled: its streams are lost, and a broker without them had better start again.
+    /// Tasks end at `stop`. If one panics, `failed` is cancelled: its streams are lost, so the process
+    /// should restart.
     pub fn start(
         self,
         clock: &Arc<Clock>,

@@ -1,8 +1,8 @@
-//! A shard's task: takes what waits, applies all of it, and only then tells anyone.
+//! A shard's task. Each turn applies all queued inputs, then sends their effects.
 //!
-//! So what was said to a stream meanwhile leaves as one write to each subscriber: nothing is
-//! delayed when the broker is idle, and under load the cost falls from one write a message to one
-//! write a turn. A large fan-out is sent in slices, with other inputs taken between them.
+//! So all messages of a turn reach a subscriber in one write: an idle broker delays nothing, and under
+//! load there is one write per turn instead of one per message. A large fan-out is sent in slices,
+//! between which other inputs are applied.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -25,49 +25,49 @@ use crate::state::Log;
 use crate::telemetry::Instruments;
 use crate::types::{GroupKey, ServerMessage, Watch};
 
-/// How many inputs are applied before anyone is told anything.
+/// Maximum number of inputs per turn.
 const INPUTS_A_TURN: usize = 1024;
 
-/// How many sockets are written to before other tasks, and other inputs, get their turn. Below
-/// this, the turns cost more; far above it, commands wait for broadcasts.
+/// Number of sockets written to before other tasks and inputs get their turn. With fewer, turns cost
+/// more; with many more, commands wait for broadcasts.
 const SOCKETS_A_TURN: usize = 128;
 
-/// How many replies are sent before other tasks get their turn.
+/// Number of replies sent before other tasks get their turn.
 const REPLIES_A_TURN: usize = 512;
 
-/// How many bytes of replies, likewise; the one that reaches it is sent whole.
+/// Bytes of replies encoded before other tasks get their turn. The reply that reaches it is sent whole.
 const REPLY_BYTES_A_TURN: usize = 1024 * 1024;
 
-/// Replies to one subscriber go in one write up to here.
+/// Bytes of replies to one subscriber that are collected for one write.
 const REPLIES_A_WRITE: usize = 64 * 1024;
 
-/// How many entries are written of the streams, when all are, before other tasks get their turn.
+/// Number of a snapshot's entries written before other tasks get their turn.
 const ENTRIES_A_TURN: usize = 1024;
 
-/// How many bytes the names of a subscription may have that are repeated in one write. What is said is
-/// bounded by the shard; a name can be far longer than that.
+/// Bytes of identifiers in one write. Each message repeats the identifier, which can be much longer than
+/// the message; the shard bounds the messages alone.
 const NAMES_A_WRITE: usize = 4 * 1024 * 1024;
 
-/// A buffer that a turn has made larger is given back.
+/// Capacity above which the buffer is freed after a write, in bytes.
 const KEPT_BUFFER: usize = 64 * 1024;
 
 pub(super) struct Worker {
     shard: Shard<Recipient>,
-    /// Whether clients are asked what they have got.
+    /// Whether presence events are followed by a ping, so that their delivery is confirmed.
     asks: bool,
-    /// Where changes are written before anyone is told.
+    /// The log on disk, written before anything is sent.
     log: Option<Log>,
-    /// How far the streams have been written to a log that begins.
+    /// Progress of a snapshot: the next stream to write.
     written: usize,
     queue: mpsc::Receiver<Job>,
     clock: Arc<Clock>,
     meter: Meter,
-    /// The operators who look at a stream.
+    /// The dashboard's observers.
     onlookers: Onlookers,
     frames: Vec<u8>,
-    /// Where in `frames` each message of a fan-out begins.
+    /// Offset in `frames` of each message of a fan-out.
     starts: Vec<usize>,
-    /// How many bytes of replies have been encoded since other tasks had their turn.
+    /// Bytes of replies encoded since the task last yielded.
     unyielded: usize,
 }
 
@@ -94,9 +94,9 @@ impl Worker {
         }
     }
 
-    /// Works until it is stopped, and then until everyone has been told what came before.
+    /// Works until the stop, and then until the effects of all earlier inputs are sent.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        self.meter.count(&mut self.shard, &self.queue, &self.clock); // what was there before
+        self.meter.count(&mut self.shard, &self.queue, &self.clock); // restored streams
         self.work(&stop).await;
         if let Some(log) = self.log.take() {
             log.close(self.clock.now());
@@ -117,7 +117,7 @@ impl Worker {
             } else {
                 self.wait(&mut jobs, &mut timer).await;
                 if jobs.is_empty() && self.queue.is_closed() {
-                    return; // there is nobody left who could send any
+                    return; // no sender is left
                 }
             }
             stopping = stop.is_cancelled();
@@ -126,7 +126,7 @@ impl Worker {
             self.unyielded = 0;
             for job in jobs.drain(..) {
                 self.apply(job, now);
-                // rather than hold any number of large answers, or others up with them
+                // bounds the memory for large replies, and the time other tasks wait
                 while self.shard.reply_weight().max(self.unyielded) > REPLY_BYTES_A_TURN {
                     self.unyielded = 0;
                     self.reply(now);
@@ -165,8 +165,7 @@ impl Worker {
         .await;
     }
 
-    /// Lets other tasks have their turn, then takes what waits by then; nothing if too much is yet
-    /// to be said.
+    /// Yields to other tasks, then takes queued inputs; none while too much remains to be sent.
     async fn take_waiting(&mut self, jobs: &mut Vec<Job>, stopping: bool) {
         tokio::task::yield_now().await;
         if stopping {
@@ -186,7 +185,7 @@ impl Worker {
         commit(&mut self.shard, self.log.as_mut(), now)
     }
 
-    /// Writes some of the streams to a log that begins; whether there are more.
+    /// Writes the next entries of a snapshot, if one is due; returns whether more remain.
     fn write_streams(&mut self, now: Instant) -> bool {
         self.output(now);
         let Some(log) = &mut self.log else { return false };
@@ -216,7 +215,7 @@ impl Worker {
             Job::Input(_, Input::Command { recipient, command, .. })
                 if command.is_question() && recipient.closing().is_some() => {}
             Job::Input(stream, input) => self.shard.handle(&stream, input, now),
-            // whoever asked may be gone
+            // of all queries: the connection that asked may be gone
             Job::Presence { stream, records, answer } => {
                 let output = self.output(now);
                 let presence = Presence {
@@ -246,7 +245,7 @@ impl Worker {
                 if goodbye.is_some() {
                     self.shard.catch_up(&stream, &key, now);
                 }
-                while self.reply(now) {} // so that the outbox knows of all it was sent
+                while self.reply(now) {} // so that the outbox has recorded all events
                 let unacked_since = outbox.unacked_since().map(|beat| self.clock.began(beat));
                 let end = End { at, unacked_since, resumable };
                 self.shard.handle(&stream, Input::Ended { key, end }, now);
@@ -272,8 +271,8 @@ impl Worker {
         }
     }
 
-    /// Tells single subscribers what is theirs, small replies to one of them in one write, and no
-    /// more than a turn's worth; whether there are more.
+    /// Sends replies to single subscribers, up to a turn's maximum; returns whether more remain. Small
+    /// replies in a row to one subscriber are one write.
     fn reply(&mut self, now: Instant) -> bool {
         let mut to: Option<Recipient> = None;
         let mut events = false;
@@ -288,12 +287,12 @@ impl Worker {
             if !same || self.frames.len() >= REPLIES_A_WRITE {
                 self.flush(to.take(), std::mem::take(&mut events), now);
             }
-            let tells = self.asks_about(&group, &messages);
-            if recipient.is_closed() && !tells {
-                continue; // nothing reaches it any more; of events, its outbox takes note
+            let has_events = self.needs_confirmation(&group, &messages);
+            if recipient.is_closed() && !has_events {
+                continue; // it can't be delivered; a closed outbox only records events
             }
             self.meter.delivered += messages.len();
-            events |= tells;
+            events |= has_events;
             let start = self.frames.len();
             protocol::encode_run(&group, &messages, reference.as_deref(), &mut self.frames);
             bytes += self.frames.len() - start;
@@ -304,13 +303,13 @@ impl Worker {
         self.shard.has_replies()
     }
 
-    /// Whether a client is to be asked whether it has got these messages.
-    fn asks_about(&self, group: &GroupKey, messages: &[ServerMessage]) -> bool {
+    /// Whether the delivery of these messages needs a client's confirmation.
+    fn needs_confirmation(&self, group: &GroupKey, messages: &[ServerMessage]) -> bool {
         let may_come_back = group.codec.resumes() && group.watch == Watch::Members;
         self.asks && may_come_back && messages.iter().any(ServerMessage::is_event)
     }
 
-    /// Sends what is in the buffer, which tells of events or not.
+    /// Sends the buffer's frames; `events` says whether presence events are among them.
     fn flush(&mut self, to: Option<Recipient>, events: bool, now: Instant) {
         if let Some(to) = to {
             self.meter.sent += if events {
@@ -323,7 +322,7 @@ impl Worker {
         self.empty_buffer();
     }
 
-    /// Puts a ping behind the frames in the buffer.
+    /// Appends a ping to the frames in the buffer.
     fn write_ping(&mut self, now: Instant) -> (Ping, u32) {
         let ping = Ping::new();
         ping.write(&mut self.frames);
@@ -337,7 +336,7 @@ impl Worker {
         }
     }
 
-    /// Tells a turn's number of subscribers what they lack; whether there are more.
+    /// Sends unsent messages to a turn's number of subscribers; returns whether more remain.
     fn fan_out(&mut self, now: Instant) -> bool {
         let mut left = SOCKETS_A_TURN;
         while left > 0 {
@@ -351,25 +350,25 @@ impl Worker {
     fn send_slice(&mut self, slice: FanOut<Recipient>, now: Instant) {
         let FanOut { group, messages, recipients } = slice;
         let max = (NAMES_A_WRITE / group.identifier.as_str().len().max(1)).max(1);
-        // to those who are closing nothing is written
+        // nothing is written to closing connections
         let is_open = recipients.iter().any(|(recipient, _)| !recipient.is_closed());
         for (number, messages) in messages.chunks(max).enumerate() {
-            let told = number * max;
+            let earlier = number * max;
             if !group.codec.merges_events() {
-                self.send_each(&group, messages, (&recipients, told), is_open, now);
+                self.send_each(&group, messages, (&recipients, earlier), is_open, now);
             } else if is_open {
-                self.send_merged(&group, messages, (&recipients, told));
+                self.send_merged(&group, messages, (&recipients, earlier));
             }
         }
     }
 
-    /// Sends messages to recipients, each with how many it has already of those that begin `told` before
-    /// them. If none is open, only their outboxes take note of events.
+    /// Sends messages to recipients. Each recipient comes with the number of messages it has already,
+    /// counted from `earlier` messages before these. If no outbox is open, events are only recorded.
     fn send_each(
         &mut self,
         group: &GroupKey,
         messages: &[ServerMessage],
-        (recipients, told): (&[(Recipient, usize)], usize),
+        (recipients, earlier): (&[(Recipient, usize)], usize),
         is_open: bool,
         now: Instant,
     ) {
@@ -380,14 +379,14 @@ impl Worker {
                 protocol::encode(group, message, None, &mut self.frames);
             }
         }
-        let events = self.asks_about(group, messages);
+        let events = self.needs_confirmation(group, messages);
         let ask = events.then(|| self.write_ping(now));
         let mut shared: Option<Bytes> = None;
         for (recipient, has) in recipients {
-            let has = has.saturating_sub(told);
+            let has = has.saturating_sub(earlier);
             let Some(&start) = self.starts.get(has) else { continue };
             let frames = self.frames.get(start..).unwrap_or_default();
-            // copied once for all whose socket is full
+            // one copy for all recipients whose socket is full
             let share = || {
                 shared.get_or_insert_with(|| Bytes::copy_from_slice(&self.frames)).slice(start..)
             };
@@ -400,17 +399,17 @@ impl Worker {
         self.empty_buffer();
     }
 
-    /// The same where several messages can become one: what a recipient lacks is encoded as a
-    /// whole, once for all in a row that lack the same.
+    /// Like [`Self::send_each`], for codecs that merge messages: a recipient's messages are encoded
+    /// together, once for consecutive recipients that lack the same.
     fn send_merged(
         &mut self,
         group: &GroupKey,
         messages: &[ServerMessage],
-        (recipients, told): (&[(Recipient, usize)], usize),
+        (recipients, earlier): (&[(Recipient, usize)], usize),
     ) {
         let mut encoded: Option<(usize, Bytes)> = None;
         for (recipient, has) in recipients {
-            let has = has.saturating_sub(told);
+            let has = has.saturating_sub(earlier);
             if has >= messages.len() {
                 continue;
             }
@@ -431,8 +430,8 @@ impl Worker {
     }
 }
 
-/// What a shard has to say, once what has happened is written: then the end of this process loses
-/// nothing that anyone knows.
+/// Writes a shard's new entries to its log, then gives access to its output. So a crash of the process
+/// loses nothing that was sent.
 fn commit<'a>(
     shard: &'a mut Shard<Recipient>,
     log: Option<&mut Log>,
