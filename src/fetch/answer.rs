@@ -1,4 +1,4 @@
-//! What the application answers.
+//! The application's response.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use crate::protocol::plain;
 use crate::types::{Extra, PresenceId, RawJson};
 
-/// Reads what the application says of those it was asked about: an object with an object for each
-/// id. What isn't one, is larger than it may be or can't be read by others is left out.
+/// Reads the application's data for the requested ids: an object with an object for each id. Data that
+/// aren't an object, exceed `max` bytes or aren't portable JSON are left out.
 pub(super) fn read(
     body: &[u8],
     ids: &[PresenceId],

@@ -1,5 +1,4 @@
-//! Requests to the application, by HTTP/1.1 over connections that are used again, with TLS if its
-//! address asks for it.
+//! HTTP client for the application: HTTP/1.1 with connection reuse, and TLS for `https` URLs.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -18,30 +17,32 @@ use super::answer;
 use crate::config::{AppUrl, Secret};
 use crate::types::{Extra, FetchOutcome, PresenceId, StreamName};
 
-/// What an answer may have beside what is said of each id: their names, and others.
+/// Bytes that a response may have besides the data, such as other ids.
 const AROUND: usize = 64 * 1024;
+
+/// The same, more for each requested id.
 const AROUND_EACH: usize = 1024;
 
-/// How long a connection is kept on which nothing is under way: less than servers keep it.
+/// Time after which an idle connection is closed; shorter than servers' timeouts.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the broker calls itself.
+/// The `User-Agent`.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("broker/", env!("CARGO_PKG_VERSION")));
 
-/// Where the application is asked, and how.
+/// Settings of requests to the application.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where.
+    /// Endpoint of the application.
     pub url: AppUrl,
-    /// What it knows the broker by.
+    /// Bearer token that authenticates the broker.
     pub key: Option<Secret>,
-    /// How long a join waits for it, at most.
+    /// Maximum time for which a join waits.
     pub timeout: Duration,
-    /// The most that it may say of one, in bytes.
+    /// Maximum size of one member's data, in bytes.
     pub max_size: usize,
 }
 
-/// Why the application wasn't told from, and in which way that counts.
+/// Why a request failed, and the outcome it counts as.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) outcome: FetchOutcome,
@@ -77,7 +78,7 @@ impl Client {
         &self.url
     }
 
-    /// What the application says of some in a stream.
+    /// Requests the application's data about members of a stream.
     pub(super) async fn ask(
         &self,
         stream: &StreamName,
@@ -132,12 +133,12 @@ impl Client {
     }
 }
 
-/// Connects with TLS where the address asks for it; the system's certificate authorities are
-/// trusted then, or those in `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+/// A connector that uses TLS for `https` URLs. It trusts the system's certificate authorities, or those
+/// in `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 fn connector(url: &AppUrl) -> io::Result<HttpsConnector<HttpConnector>> {
     let mut http = HttpConnector::new();
     http.set_nodelay(true);
-    http.enforce_http(false); // TLS is spoken on top of it
+    http.enforce_http(false); // also carries TLS
     let provider = rustls::crypto::ring::default_provider();
     let builder = HttpsConnectorBuilder::new();
     let builder = if url.is_https() {
@@ -153,7 +154,7 @@ fn connector(url: &AppUrl) -> io::Result<HttpsConnector<HttpConnector>> {
     Ok(builder.https_or_http().enable_http1().wrap_connector(http))
 }
 
-/// An error with what caused it: hyper-util's own text leaves that out.
+/// An error with its causes, which hyper-util's own text omits.
 fn explain(error: &legacy::Error) -> String {
     let what = if error.is_connect() { "it can't be reached" } else { "the request failed" };
     let mut text = what.to_owned();
@@ -165,7 +166,7 @@ fn explain(error: &legacy::Error) -> String {
     text
 }
 
-/// A response's body; `None` if it is larger than it may be.
+/// Reads a response's body; `None` if it exceeds `max_size` bytes.
 async fn read_to_end(
     response: Response<Incoming>,
     max_size: usize,

@@ -1,4 +1,4 @@
-//! The way to the application, for those who join.
+//! The handle by which connections fetch the application's data.
 
 use std::io;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::clock::Clock;
 use crate::telemetry::Instruments;
 use crate::types::{Extra, FetchOutcome, PresenceId, StreamName};
 
-/// How many questions wait for the task before those who ask have to wait, too.
+/// Capacity of the task's queue; callers wait while it is full.
 const QUEUE: usize = 4096;
 
-/// The way to the application.
+/// Handle of the task that fetches the application's data.
 #[derive(Debug)]
 pub struct Fetcher {
     questions: mpsc::Sender<Question>,
@@ -27,8 +27,8 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// Starts the task that asks; it ends with `stop`. Fails if the address asks for TLS and the
-    /// system has no certificate authorities that can be read.
+    /// Starts the task, which ends at `stop`. Fails if the URL needs TLS and the system's certificate
+    /// authorities can't be read.
     pub fn start(
         settings: Settings,
         clock: &Arc<Clock>,
@@ -43,12 +43,12 @@ impl Fetcher {
         Ok(Arc::new(Self { questions, timeout, instruments: Arc::clone(instruments) }))
     }
 
-    /// How long an answer takes at most.
+    /// Maximum time of an answer.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// What the application says of somebody in a stream; nothing if it doesn't say it in time.
+    /// Fetches the application's data about a member of a stream; `None` after the timeout.
     pub async fn ask(self: Arc<Self>, stream: StreamName, id: PresenceId) -> Extra {
         let asked = async {
             let (answer, answered) = oneshot::channel();

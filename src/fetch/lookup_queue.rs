@@ -1,5 +1,4 @@
-//! Who has asked about whom, and what is known: the questions that wait, those that the application
-//! is being asked, and its last answers.
+//! Lookups of members: queued ids, requests in flight, and cached answers.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -9,22 +8,22 @@ use tokio::sync::oneshot;
 
 use crate::types::{Extra, FetchOutcome, PresenceId, StreamName};
 
-/// How many ids one request asks about.
+/// Maximum number of ids per request.
 pub(super) const MAX_AT_ONCE: usize = 100;
 
-/// How many requests about one stream are under way: who joins it meanwhile is asked about together.
+/// Maximum number of requests in flight per stream; later ids are collected for the next one.
 const MAX_OF_A_STREAM: usize = 4;
 
-/// How many ids wait for a request. Each has a connection that waits for it, or had one a timeout ago.
+/// Maximum number of queued ids. A connection waits for each, or did until its timeout.
 const MAX_WAITING: usize = 1 << 16;
 
-/// How long an answer is good for: a page that is loaded again, a room that is changed.
+/// Time for which an answer is cached: long enough for a page reload or a change of rooms.
 const KEPT: Duration = Duration::from_secs(10);
 
-/// How many answers are kept.
+/// Maximum number of cached answers.
 const MAX_KEPT: usize = 10_000;
 
-/// What somebody wants to know.
+/// A lookup of one member's data.
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) stream: StreamName,
@@ -32,7 +31,7 @@ pub(super) struct Question {
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
-/// What is said of somebody, and how that is known.
+/// A member's data, and the outcome of the lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) outcome: FetchOutcome,
@@ -43,23 +42,24 @@ type Key = (StreamName, PresenceId);
 
 #[derive(Default)]
 pub(super) struct LookupQueue {
-    /// Who waits for each answer, queued or in flight.
+    /// Callers that wait for an answer, queued or in flight.
     waiters: HashMap<Key, Vec<oneshot::Sender<Answer>>, RandomState>,
-    /// The ids that are yet to be asked about.
+    /// Queued ids by stream.
     queued: HashMap<StreamName, Vec<PresenceId>, RandomState>,
-    /// The streams that have some, in turn.
+    /// Streams with queued ids, in turn.
     turns: VecDeque<StreamName>,
-    /// How many ids that are.
+    /// Number of queued ids.
     count: usize,
-    /// How many requests are under way about each stream that has one.
+    /// Number of requests in flight by stream.
     under_way: HashMap<StreamName, usize, RandomState>,
+    /// Cached answers with their expiry.
     kept: HashMap<Key, (Instant, Extra), RandomState>,
-    /// The answers from the oldest on, with when they are no longer good.
+    /// Expiry of the cached answers, oldest first.
     ends: VecDeque<(Instant, Key)>,
 }
 
 impl LookupQueue {
-    /// Takes a question in, and answers it if that can be done at once.
+    /// Adds a lookup, or answers it at once: from the cache, or with a failure if the queue is full.
     pub(super) fn ask(&mut self, question: Question, now: Instant) {
         let Question { stream, id, answer } = question;
         self.tidy(now);
@@ -84,18 +84,18 @@ impl LookupQueue {
         answer.send(at_once).ok(); // whoever asked may be gone
     }
 
-    /// Whether there are ids to ask about.
+    /// Whether ids are queued.
     pub(super) fn has_waiting(&self) -> bool {
         self.count > 0
     }
 
-    /// Whether some stream has as many as one request may hold.
+    /// Whether a stream's queued ids fill a request.
     pub(super) fn is_full(&self) -> bool {
         self.count >= MAX_AT_ONCE && self.queued.values().any(|ids| ids.len() >= MAX_AT_ONCE)
     }
 
-    /// Whom to ask about next, in one stream that hasn't as many requests as it may have. Nobody waits any
-    /// more for those who are left out.
+    /// The ids for the next request, of a stream below its maximum of requests in flight. Ids without
+    /// waiting callers are dropped.
     pub(super) fn next(&mut self) -> Option<(StreamName, Vec<PresenceId>)> {
         for _ in 0..self.turns.len() {
             let stream = self.turns.pop_front()?;
@@ -131,7 +131,7 @@ impl LookupQueue {
         None
     }
 
-    /// Answers whoever asked about these: with what the application says of each, or why it doesn't.
+    /// Ends a request and answers its callers, with the application's data or the reason of the failure.
     pub(super) fn settle(
         &mut self,
         stream: &StreamName,
@@ -157,7 +157,7 @@ impl LookupQueue {
                 Err(outcome) => Answer { outcome: *outcome, extra: None },
             };
             for waiting in self.waiters.remove(&key).unwrap_or_default() {
-                waiting.send(answer.clone()).ok(); // whoever asked may be gone
+                waiting.send(answer.clone()).ok(); // the caller may be gone
             }
         }
     }
@@ -171,7 +171,7 @@ impl LookupQueue {
         }
     }
 
-    /// Forgets what is no longer good.
+    /// Removes expired answers.
     fn tidy(&mut self, now: Instant) {
         while self.ends.front().is_some_and(|(end, _)| *end <= now) {
             self.forget_oldest();

@@ -1,13 +1,13 @@
-//! Asks the application what there is to say of those who join, beside the info that they give
-//! themselves: a name, a picture's address. What it answers stands with the record.
+//! Fetches the application's data about joining members, such as a name or a picture's URL. The data are
+//! stored in the record, beside the client's own info.
 //!
 //! ```text
-//! a join ─▶ Fetcher::ask ─▶ the task: known? ─ else ─▶ a request for all that wait ─▶ the application
-//!        ◀─ what it says, or nothing when the time is over ◀─ kept for a while ◀──────┘
+//! a join ─▶ Fetcher::ask ─▶ the task: cached? ─ else ─▶ one request for all queued ids ─▶ the application
+//!        ◀─ the data; nothing after the timeout ◀─ cached for a while ◀──────────────────┘
 //! ```
 //!
-//! Nobody waits longer than the timeout, whatever the application does, and a join never fails for
-//! it. It is asked before a join goes to its stream, so the streams never wait.
+//! A join waits no longer than the timeout, and never fails because of the application. The fetch comes
+//! before the join is sent to its stream, so streams never wait.
 
 mod answer;
 mod client;

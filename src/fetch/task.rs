@@ -1,8 +1,7 @@
-//! The task that asks: takes what waits, has a few requests under way, and hands the answers out.
+//! The task that sends requests to the application.
 //!
-//! A question that finds nothing under way is asked at once. While something is, questions gather:
-//! they leave together when that has its answer, when there are enough for a request, or after a
-//! moment.
+//! Without a request in flight, a lookup is sent at once. Otherwise lookups are collected and sent
+//! together: when a request is answered, when they fill a request, or after [`GATHER`].
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -19,17 +18,17 @@ use super::lookup_queue::{LookupQueue, Question};
 use crate::clock::Clock;
 use crate::types::{Extra, PresenceId, StreamName};
 
-/// How many requests are under way at most: those of a page that comes back to its streams soon have their
-/// answers, and the application is asked no more at a time than it serves.
+/// Maximum number of requests in flight: enough for a page that follows many streams, and few enough
+/// for the application to serve at a time.
 const MAX_REQUESTS: usize = 16;
 
-/// How long questions gather while a request is under way.
+/// Time for which lookups are collected while a request is in flight.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// How many questions are taken in before any is asked.
+/// Maximum number of lookups taken from the queue per turn.
 const QUESTIONS_A_TURN: usize = 1024;
 
-/// How often a failure is worth a line in the log.
+/// Minimum time between two log lines about failures.
 const QUIET: Duration = Duration::from_secs(10);
 
 pub(super) struct Task {
@@ -37,7 +36,7 @@ pub(super) struct Task {
     clock: Arc<Clock>,
     lookups: LookupQueue,
     complained: Option<Instant>,
-    /// Failures that aren't in the log.
+    /// Number of failures since the last log line.
     untold: u64,
 }
 
@@ -49,7 +48,7 @@ impl Task {
         Self { client, clock, lookups: LookupQueue::default(), complained: None, untold: 0 }
     }
 
-    /// Asks until it is stopped, or nobody is left who could have a question.
+    /// Works until the stop, or until all handles are dropped.
     pub(super) async fn run(
         mut self,
         mut questions: mpsc::Receiver<Question>,
@@ -99,7 +98,7 @@ impl Task {
         self.lookups.settle(&stream, ids, said, self.clock.now());
     }
 
-    /// Tells of a failure in the log, unless that was told lately.
+    /// Logs a failure, unless one was logged recently.
     fn complain(&mut self, Failure { reason, .. }: &Failure) {
         let now = self.clock.now();
         if self.complained.is_some_and(|told| now < told + QUIET) {

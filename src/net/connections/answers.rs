@@ -29,7 +29,7 @@ type Answer = Pin<Box<dyn Future<Output = (Ticket, Verdict)> + Send>>;
 pub(super) struct Answers(FuturesUnordered<Answer>);
 
 impl Answers {
-    /// Asks whoever can answer.
+    /// Starts to answer a question.
     pub(super) fn ask(&mut self, context: &Context, ticket: Ticket, question: Question) {
         self.0.push(match question {
             Question::Presence { stream, id } => {
@@ -63,7 +63,8 @@ impl Answers {
     }
 }
 
-/// A forwarded command as the input of a shard.
+/// The input of a shard for a forwarded command. Counts the command in its outbox if the reply may be
+/// large.
 pub(super) fn input(
     session: SessionId,
     group: GroupKey,

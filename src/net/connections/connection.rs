@@ -1,8 +1,8 @@
-//! One connection's task: reads frames, lets the session decide, drains the outbox.
+//! One connection's task: reads frames, passes them to the session, drains the outbox.
 //!
-//! A hand-written future, because there are many of these and they do nothing most of the time:
-//! it holds no buffer while idle, and asks for readiness in a way that replaces the waker the
-//! handshake left behind (`readable()` would keep the handshake's task alive).
+//! A hand-written future, because there are many connections and most are idle. It holds no buffer while
+//! idle. Its poll for readiness replaces the waker that the handshake registered; `readable()` would keep
+//! the handshake's task alive.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -31,17 +31,17 @@ use crate::types::{
     Reference, Request, SessionId, Transport,
 };
 
-/// How much is read at once, into a buffer all connections of a thread share.
+/// Size of the read buffer, in bytes. All connections of a thread share one.
 const READ_BUFFER: usize = 16 * 1024;
 
-/// How many times it is read before other connections get their turn.
+/// Number of reads before other connections get their turn.
 const READS_A_TURN: usize = 4;
 
-/// How long a closing connection waits for the client to read the last frames and to close too.
+/// Maximum time for which a closing connection waits for the client to read the last frames and to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 thread_local! {
-    /// Bytes in and bytes out, while a connection is polled.
+    /// Buffers for received bytes and for answers, used while a connection is polled.
     static SCRATCH: RefCell<(Box<[u8]>, Vec<u8>)> =
         RefCell::new((vec![0; READ_BUFFER].into_boxed_slice(), Vec::new()));
 }
@@ -56,7 +56,7 @@ pub struct Connection {
 // With what tokio adds to a task it fills the size class of 256 bytes; it would take 384 otherwise.
 const _: () = assert!(size_of::<Connection>() <= 144);
 
-/// What frames act on.
+/// A connection without its reader: the state that frames act on.
 struct Client {
     context: Arc<Context>,
     outbox: Recipient,
@@ -67,14 +67,14 @@ struct Client {
     registration: Option<Box<Registration>>,
 }
 
-/// What a connection waits for, apart from what its client sends.
+/// Events other than received bytes that a connection waits for.
 #[derive(Default)]
 struct Waits {
-    /// For room in a shard: nothing more is read until an input is passed on.
+    /// Room in a shard's queue: nothing is read until then.
     blocked: Option<Blocked>,
-    /// For those whom the session has asked.
+    /// Answers to the session's questions.
     answers: Answers,
-    /// For the end of the socket.
+    /// The end of the socket.
     end: Option<End>,
 }
 
@@ -82,16 +82,16 @@ struct Waits {
 #[derive(Debug)]
 struct End {
     timeout: Pin<Box<tokio::time::Sleep>>,
-    /// The client has closed too, or can't be expected to.
+    /// The client has closed, or isn't expected to.
     client_closed: bool,
     half_closed: bool,
 }
 
 impl Connection {
-    /// Welcomes a client to its session, of which `restored` was taken over from another one.
-    /// `registration` is where it stands under the identifier it has, if it has one. `first` is what
-    /// it has asked for by connecting, `head` what it is to be sent before the welcome, and `read` what
-    /// it sent along with its handshake: no readiness will tell of that.
+    /// Sends the welcome, with the `restored` identifiers of a resumed session. `registration` makes the
+    /// connection reachable by remote disconnects. `first` is a command that the handshake implies, `head`
+    /// the bytes to send before the welcome, and `read` the bytes received with the handshake, for which
+    /// the socket won't signal readiness.
     pub fn new(
         context: Arc<Context>,
         permit: Permit,
@@ -109,7 +109,7 @@ impl Connection {
         connection
     }
 
-    /// Tells a client why it is refused.
+    /// A connection that only sends the reason of its refusal.
     pub fn refused(
         context: Arc<Context>,
         permit: Permit,
@@ -169,20 +169,20 @@ impl Connection {
         self.client.send(&out);
     }
 
-    /// Takes in what has been read; answers go to `out`.
+    /// Handles received bytes; answers go to `out`.
     fn feed(&mut self, bytes: &mut [u8], out: &mut Vec<u8>) {
         let client = &mut self.client;
         let max = client.context.settings.max_message;
         client.context.instruments.received_bytes.increment(bytes.len() as u64);
         client.outbox.hear(client.context.heartbeat.beat());
         if client.outbox.codec().transport() == Transport::EventStream {
-            return; // its client has said everything with its request
+            return; // such a client sends nothing after its request
         }
         let result = self.reader.feed(bytes, max, &mut |event| client.handle(event, out));
         self.check(result, out);
     }
 
-    /// Takes in posted messages, until the client has to wait; whether there were any.
+    /// Handles posted messages, until the client has to wait; returns whether there were any.
     fn take_posts(&mut self) -> bool {
         let (mut out, mut taken) = (Vec::new(), 0);
         while taken < READ_BUFFER
@@ -214,7 +214,7 @@ impl Connection {
         taken > 0
     }
 
-    /// Goes on with what was left when a shard had no room.
+    /// Handles the bytes that were held while a shard had no room.
     fn resume(&mut self, out: &mut Vec<u8>) {
         let client = &mut self.client;
         let max = client.context.settings.max_message;
@@ -235,7 +235,7 @@ impl Connection {
         self.client.outbox.close(reason);
     }
 
-    /// Reads until nothing is there, the client is to wait, or the connection closes.
+    /// Reads until nothing is left, the client has to wait, or the connection closes.
     fn poll_open(&mut self, task: &mut Task<'_>) -> Poll<io::Result<()>> {
         for _ in 0..READS_A_TURN {
             if self.client.outbox.closing().is_some() {
@@ -288,8 +288,8 @@ impl Connection {
         over
     }
 
-    /// Sends the last frames, and waits for the client to be done too: a socket closed over
-    /// unread input would take them back.
+    /// Sends the last frames, then waits for the client to close: closing a socket with unread input
+    /// resets it and discards them.
     fn poll_ending(&mut self, task: &mut Task<'_>, end: &mut End) -> Poll<()> {
         let mut sent = 0;
         let drained = self.client.outbox.poll_drain(task, &mut sent);
@@ -314,7 +314,7 @@ impl Connection {
         }
         ready!(end.timeout.as_mut().poll(task));
         if self.client.outbox.finish_close() {
-            // its streams take longer than it should stay
+            // the shards' last messages took too long: now the close frame is sent
             end.timeout = Box::pin(tokio::time::sleep(CLOSE_TIMEOUT));
             task.waker().wake_by_ref();
             return Poll::Pending;
@@ -322,7 +322,7 @@ impl Connection {
         Poll::Ready(())
     }
 
-    /// Reads on, but only for the client's own close frame. Whether the socket is at its end.
+    /// Reads and discards everything but the client's close frame. Returns whether the socket is at its end.
     fn discard(&mut self, buffer: &mut [u8], out: &mut Vec<u8>, end: &mut End) -> bool {
         while self.client.outbox.socket().try_receive().is_some() {}
         match self.client.outbox.socket().try_read(buffer) {
@@ -343,12 +343,12 @@ impl Connection {
         }
     }
 
-    /// Ends the session at once: whoever watches it needn't wait for the socket.
+    /// Ends the session at once, without waiting for the socket.
     fn begin_end(&mut self, reason: CloseReason) {
         self.client.end_session(reason);
         let has_close = self.client.outbox.codec().transport() == Transport::WebSocket;
         let client_closed = match reason {
-            _ if !has_close => true, // without frames there is none that closes
+            _ if !has_close => true, // other transports have no close frame
             CloseReason::ClientClosed
             | CloseReason::ClientGone
             | CloseReason::ProtocolError
@@ -402,7 +402,7 @@ impl Future for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // a task that was dropped or panicked leaves nothing behind either
+        // cleans up after a dropped or panicked task, too
         if !self.client.is_ending() {
             self.client.outbox.close(CloseReason::ClientGone);
             let reason = self.client.outbox.closing().unwrap_or(CloseReason::ClientGone);
@@ -461,7 +461,7 @@ impl Client {
         ControlFlow::Continue(())
     }
 
-    /// Whether a pong answers a ping of ours: such a one is not the client's doing.
+    /// Whether a pong answers one of our pings; such a pong doesn't count against the rate limit.
     fn ponged(&self, payload: &[u8], out: &mut Vec<u8>) -> bool {
         let beat = self.context.clock.beat(self.context.clock.now());
         let answer = self.outbox.ponged(payload, beat);
@@ -471,8 +471,7 @@ impl Client {
         answer.is_ok()
     }
 
-    /// Whether the client may send what it has sent. Every frame counts; a ping is answered all the
-    /// same, as RFC 6455 wants.
+    /// Applies the rate limit to a frame. Pings beyond it are still answered, as RFC 6455 requires.
     fn verdict(&mut self) -> Verdict {
         match self.context.settings.limits.pace {
             Some(pace) => self.throttle.take(pace, self.context.heartbeat.beat()),
@@ -480,11 +479,11 @@ impl Client {
         }
     }
 
-    /// Refuses what is more than the client may send, having read no more of it than that takes.
+    /// Refuses a command beyond the rate limit; decodes only its head.
     fn refuse(&mut self, text: &str, out: &mut Vec<u8>) -> ControlFlow<()> {
         let head = protocol::decode_head(self.outbox.codec(), text);
         if matches!(head.kind, CommandKind::Unsubscribe | CommandKind::Pong) {
-            return self.command(text, out); // nobody waits for an answer that could be a refusal
+            return self.command(text, out); // clients expect no reply to these
         }
         self.context.instruments.limits.increment(Limit::CommandsPerSecond);
         let action = session::refuse_excess(&head);
@@ -510,7 +509,7 @@ impl Client {
         if self.session.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Goes on with what has its answer.
+    /// Executes actions that are due.
     fn go_on(&mut self, out: &mut Vec<u8>) -> ControlFlow<()> {
         let context = Arc::clone(&self.context);
         let Context { settings, access, .. } = &*context;
@@ -521,7 +520,7 @@ impl Client {
         ControlFlow::Continue(())
     }
 
-    /// Goes on with what waits for somebody else. Pending as long as nothing more is to be read.
+    /// Polls for room in a shard and for answers. Pending while nothing more should be read.
     fn poll_waits(&mut self, task: &mut Task<'_>, out: &mut Vec<u8>) -> Poll<()> {
         loop {
             if let Some(waits) = &mut self.waits
@@ -600,7 +599,7 @@ impl Client {
         }
     }
 
-    /// Tells every stream the session follows that its connection has ended.
+    /// Ends the session's subscriptions in their streams.
     fn end_session(&mut self, reason: CloseReason) {
         let Context { instruments, clock, .. } = &*self.context;
         instruments.connections.decrement(1.0);
@@ -614,7 +613,7 @@ impl Client {
         let registration = self.registration.take();
         let ending = Ending { session, outbox, registration, reason, at: clock.now() };
         let Waits { blocked, answers, .. } = self.waits.take().map(|it| *it).unwrap_or_default();
-        // of a client that the application ends, nothing more is followed
+        // after a remote disconnect, waiting commands are dropped
         let is_over = matches!(reason, CloseReason::Remote { .. });
         if is_over || (blocked.is_none() && !ending.session.is_asking()) {
             return ending.tell(&self.context);

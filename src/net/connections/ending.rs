@@ -1,5 +1,5 @@
-//! The end of a connection, told to the streams it followed, and then to those who may take its
-//! session over: so whoever does finds all its subscriptions waiting.
+//! The end of a connection. First its streams park its subscriptions, then its session is parked: so a
+//! new connection that resumes it finds all subscriptions.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::session::{Action, Session};
 use crate::shard::SubscriberKey;
 use crate::types::{CloseReason, GroupKey};
 
-/// How long what a client asked before its connection ended waits for the streams' answers. For those of
-/// the application it waits as long as these may take.
+/// Maximum time for which a client's last commands wait for the shards after its connection ended. If
+/// the application is asked about joins, they wait for its timeout instead.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// A connection that has ended.
@@ -23,12 +23,12 @@ pub(super) struct Ending {
     pub(super) outbox: Recipient,
     pub(super) registration: Option<Box<Registration>>,
     pub(super) reason: CloseReason,
-    /// When it was noticed.
+    /// Time at which the end was noticed.
     pub(super) at: Instant,
 }
 
 impl Ending {
-    /// Follows what the client asked before, wherever it waits, and then tells everyone.
+    /// Executes the client's waiting commands, then ends its subscriptions.
     pub(super) async fn follow(
         mut self,
         context: Arc<Context>,
@@ -53,7 +53,7 @@ impl Ending {
         self.tell(&context);
     }
 
-    /// Passes on what has its answer. Nobody hears any more what else would be done.
+    /// Forwards commands that are due. Other actions have no effect without a connection.
     async fn forward(&mut self, context: &Context, answers: &mut Answers) {
         let Context { settings, access, .. } = context;
         while let Some((action, reference)) =
@@ -76,7 +76,7 @@ impl Ending {
         }
     }
 
-    /// Tells everyone; what a shard has no room for waits in a task of its own.
+    /// Ends the subscriptions in their streams, then parks the session. Waits for full shards in a task.
     pub(super) fn tell(self, context: &Arc<Context>) {
         let Self { session, outbox, registration, reason, at } = self;
         let resumable =
@@ -105,7 +105,7 @@ impl Ending {
     }
 }
 
-/// A session whose streams know that its connection has ended.
+/// A session whose streams have been told of the end of its connection.
 struct Told {
     session: Session,
     registration: Option<Box<Registration>>,
@@ -114,8 +114,8 @@ struct Told {
 }
 
 impl Told {
-    /// Keeps the session for who takes it over, if it can be. Whoever ended it meanwhile waits for
-    /// the registration to be dropped, which is when the streams know of that, too.
+    /// Parks the session, if it can be resumed. If a remote disconnect ended it meanwhile, its streams drop
+    /// its subscriptions; the disconnect waits for that until the registration is dropped.
     fn settle(self, context: &Arc<Context>) {
         let Self { session, registration, resumable, at } = self;
         if !resumable {
@@ -134,8 +134,8 @@ impl Told {
     }
 }
 
-/// Whether a session ends for good with its connection: because the application says so, or
-/// because it never began.
+/// Whether a session can't be resumed because of how its connection ended: by a remote disconnect, or by
+/// a failed authentication.
 const fn is_over(reason: CloseReason) -> bool {
     match reason {
         CloseReason::Remote { .. } | CloseReason::Unauthorized | CloseReason::TokenExpired => true,

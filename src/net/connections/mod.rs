@@ -1,5 +1,5 @@
-//! One connection, whatever carries it: how it begins, its task, how fast it may be, how it ends, and
-//! how the next one goes on with its session.
+//! One connection over any transport: its opening, its task, its rate limit, its end, and the resume of
+//! its session.
 
 mod answers;
 mod connection;

@@ -1,4 +1,4 @@
-//! From a handshake that was followed to a connection with a task of its own.
+//! Opening of a connection, from an accepted handshake to its task.
 
 use std::sync::Arc;
 
@@ -18,23 +18,23 @@ use crate::protocol::PingParameters;
 use crate::session::Session;
 use crate::types::{ClientCommand, Codec, Repeat, SessionId};
 
-/// What is known of a connection before it is one.
+/// A connection before its task starts.
 pub(in crate::net) struct Opening {
     pub(in crate::net) codec: Codec,
     pub(in crate::net) permit: Permit,
     pub(in crate::net) sid: SessionId,
     pub(in crate::net) admitted: Result<auth::Client, auth::Refused>,
-    /// The session it wants back.
+    /// The session to resume.
     pub(in crate::net) resume: Option<SessionId>,
-    /// When it is confirmed a subscription again.
+    /// When repeated subscribes are confirmed.
     pub(in crate::net) repeat: Repeat,
     pub(in crate::net) ping: PingParameters,
-    /// What it has asked for by connecting.
+    /// A command that the handshake implies.
     pub(in crate::net) first: Option<ClientCommand<'static>>,
 }
 
 impl Opening {
-    /// Takes the socket out of hyper and gives it a task.
+    /// Takes the socket out of hyper and starts the connection's task.
     pub(in crate::net) fn start(self, context: &Arc<Context>, upgraded: Upgraded) {
         let Some((socket, head, read)) = take_out(upgraded) else {
             tracing::error!("a connection is not the socket it was accepted as");
@@ -43,8 +43,8 @@ impl Opening {
         self.run(context, socket, head, read);
     }
 
-    /// Gives a connection over a socket its task. `head` is what the client is yet to be sent of the
-    /// answer to its handshake, and `read` what came with that.
+    /// Starts the task of a connection over a socket. `head` is the unsent rest of the handshake's
+    /// response; `read` are bytes that the client sent behind its handshake.
     pub(in crate::net) fn run(
         self,
         context: &Arc<Context>,
@@ -56,7 +56,7 @@ impl Opening {
         let outbox = Outbox::new(socket, codec, context.settings.max_outbox);
         let (shared, to) = (Arc::clone(context), Arc::clone(&outbox));
         if resume.is_some() || admitted.is_err() {
-            outbox.begin(&std::mem::take(&mut head)); // what else it is told may take a while
+            outbox.begin(&std::mem::take(&mut head)); // the next message may take a while
         }
         let client = match admitted {
             Ok(client) => client,
@@ -71,12 +71,12 @@ impl Opening {
         }
         let asks = context.fetcher.is_some();
         let mut session = Session::new(sid, &client).repeating(repeat).asking(asks);
-        // before it claims a session, so that who ends all of a user's finds it
+        // before the claim, so that a remote disconnect finds this connection
         let names = client.names(session.identity());
         let registration = context.identities.register(names, &outbox);
         if let Some(claim) = resume.and_then(|old| resume::claim(context, old, session.identity()))
         {
-            // rare, so that only these connections pay for its future
+            // resumes are rare; a future of their own keeps other connections' tasks small
             context.tasks.spawn(async move {
                 let restored = resume::take_over(&shared, claim, &mut session, &to).await;
                 let beating = Arc::clone(&shared);
@@ -98,7 +98,7 @@ impl Opening {
     }
 }
 
-/// The socket below HTTP, what is yet to be sent, and what was read from it beyond the handshake.
+/// The socket below HTTP, its unsent bytes, and the bytes read beyond the handshake.
 fn take_out(upgraded: Upgraded) -> Option<(Box<dyn Socket>, Vec<u8>, Bytes)> {
     fn socket<S: Socket>(parts: Parts<S>, read: Bytes) -> (Box<dyn Socket>, Vec<u8>, Bytes) {
         (Box::new(parts.io), parts.unsent, join(read, &parts.ahead))
@@ -111,7 +111,7 @@ fn take_out(upgraded: Upgraded) -> Option<(Box<dyn Socket>, Vec<u8>, Bytes)> {
     Some(socket(parts.io.into_inner().into_parts()?, parts.read_buf))
 }
 
-/// What hyper has read, and what comes after it.
+/// Bytes that hyper has read, followed by those read ahead of it.
 fn join(read: Bytes, ahead: &[u8]) -> Bytes {
     if ahead.is_empty() { read } else { Bytes::from([&read, ahead].concat()) }
 }

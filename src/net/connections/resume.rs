@@ -1,12 +1,12 @@
-//! A new connection takes over an earlier one's session.
+//! Resume: a new connection takes over an earlier one's session.
 //!
 //! ```text
 //! sid ─▶ Sessions::claim ─▶ the session ─▶ each stream's shard moves the subscription ─▶ welcome
 //! ```
 //!
-//! The shards write to the new connection from the moment they have moved a subscription; its
-//! outbox holds that back until the welcome is there to go first. What a shard could not move
-//! isn't among the restored, and the client subscribes anew.
+//! A shard writes to the new connection as soon as it has moved a subscription; the outbox holds this
+//! back until the welcome is sent. A subscription that a shard could not move isn't listed as restored,
+//! and the client subscribes again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +18,11 @@ use crate::session::{Session, Subscription};
 use crate::shard::SubscriberKey;
 use crate::types::{Identifier, Identity, ResumeOutcome, SessionId, StreamName};
 
-/// How long to wait for the end of the connection that has the session still. It takes no longer
-/// than its shards need to take in the last command.
+/// Maximum time for which to wait until the old connection has ended. That takes as long as its shards
+/// need to accept the last commands.
 const HAND_OVER: Duration = Duration::from_secs(5);
 
-/// Asks for a session. `None` if it can't be had, which is counted.
+/// Claims a session; counts the outcome and returns `None` if that fails.
 pub(super) fn claim(context: &Context, sid: SessionId, identity: Identity) -> Option<Claim> {
     let claim = context.sessions.claim(sid, identity);
     let refused = match claim {
@@ -35,7 +35,7 @@ pub(super) fn claim(context: &Context, sid: SessionId, identity: Identity) -> Op
     None
 }
 
-/// Moves what a claimed session follows to a new one; what of it could be moved.
+/// Moves a claimed session's subscriptions to a new session; returns those that could be moved.
 pub(super) async fn take_over(
     context: &Context,
     claim: Claim,
@@ -91,8 +91,8 @@ pub(super) async fn take_over(
     restored
 }
 
-/// Ends the part of a subscription that was moved when its other streams could not be: its client
-/// subscribes anew.
+/// Ends a moved stream of a subscription whose other streams could not be moved: the client subscribes
+/// again.
 async fn give_up(
     context: &Context,
     (held, stream): (&Subscription, &StreamName),

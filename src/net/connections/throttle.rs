@@ -1,25 +1,24 @@
-//! How fast a client may send: a token bucket for each connection, without a clock of its own.
+//! Rate limit of a connection: a token bucket. The caller passes the time, in beats.
 //!
-//! Two levels, both in tenths of a command, so that a beat of the heartbeat (a tenth of a second)
-//! moves them by the rate itself. `left` is what may still be followed. `refused` is what came
-//! beyond that; it is forgiven at the same rate, so that a client somewhat too fast is held to the
-//! rate, and one that sends more than twice as much runs out of patience too.
+//! The bucket has two levels in tenths of a command, so that each beat (a tenth of a second) changes them
+//! by the rate. `left` is what may still be sent. `refused` counts commands beyond it and falls at the
+//! same rate. So a client up to twice the rate is refused the excess, and a faster one is closed.
 
 use crate::net::heartbeat::BEATS_A_SECOND;
 use crate::types::Pace;
 
-/// What becomes of a frame.
+/// Decision about a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is within what the client may send.
+    /// It is within the rate.
     Follow,
-    /// It isn't.
+    /// It exceeds the rate.
     Refuse,
-    /// It isn't, and too much wasn't before.
+    /// It exceeds the rate, as too many frames did before.
     Close,
 }
 
-/// One connection's bucket, as of a beat.
+/// One connection's bucket, with the beat of its last change.
 #[derive(Debug)]
 pub(super) struct Throttle {
     left: u32,
@@ -28,12 +27,12 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    /// A full bucket; `None` for one that nobody asks.
+    /// A full bucket. Without a `pace` it isn't used.
     pub(super) fn new(pace: Option<Pace>, beat: u32) -> Self {
         Self { left: pace.map_or(0, full), refused: 0, beat }
     }
 
-    /// Decides about a frame that came at a beat.
+    /// Decides about a frame received at a beat.
     pub(super) fn take(&mut self, pace: Pace, beat: u32) -> Verdict {
         let full = full(pace);
         let gained = beat.saturating_sub(self.beat).saturating_mul(pace.per_second);
