@@ -1,4 +1,4 @@
-//! What can happen to a stream.
+//! Changes of a stream.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use crate::types::{
     RawJson, SessionId, Watch, Whisper,
 };
 
-/// One change of one stream, with all that decides what it does: limits, TTLs and what the application
-/// said. What is lasting is void before the stream has begun.
+/// One change of one stream. It carries everything its effect depends on: limits, TTLs and the
+/// application's data. Lasting changes are void before the stream has begun.
 ///
 /// State files number the variants in this order: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// The stream begins. Void if it has begun.
     Began {
-        /// When the newest publication was made that it may have had before, in milliseconds of the
-        /// Unix epoch; 0 if there was none.
+        /// Time of the newest publication that an earlier stream of this name may have had, in
+        /// milliseconds of the Unix epoch; 0 if there was none.
         lost: u64,
     },
-    /// Nothing of the stream is left. Void if something is.
+    /// The stream ends, as it has no state left. Void if it has.
     Forgotten {
-        /// When its newest publication was made, likewise.
+        /// Time of its newest publication, likewise.
         lost: u64,
     },
 
@@ -32,249 +32,249 @@ pub enum Change {
     Published {
         /// The payload.
         data: RawJson,
-        /// How clients are to take it, if that was said.
+        /// Labels for clients, such as an event name.
         labels: Labels,
-        /// When it was accepted, in milliseconds of the Unix epoch.
+        /// Time of acceptance, in milliseconds of the Unix epoch.
         at: u64,
-        /// The session that isn't told.
+        /// The session that doesn't get it.
         except: Option<SessionId>,
         /// Whether it gets an offset and is kept.
         is_kept: bool,
-        /// The subscription that publishes it and has to be present, if one has. Else void.
+        /// The subscription that publishes it, if that has to be present. Void if it isn't.
         author: Option<Subscription>,
     },
-    /// A subscriber told the others something.
+    /// A subscriber sent a whisper to the others.
     Whispered {
-        /// What.
+        /// The whisper.
         whisper: Whisper,
-        /// The subscriber's session, which isn't told.
+        /// The subscriber's session, which doesn't get it.
         from: SessionId,
         /// As in [`Change::Published`].
         author: Option<Subscription>,
     },
-    /// Somebody has subscribed, and all are to know.
+    /// A subscriber was added, and the others are notified.
     Arrived,
 
-    /// A subscription is present: with a record of its own, an orphan of its presence id, or the record
-    /// it has. Void if the stream is full, or the record has another presence id.
+    /// A subscription is present: with a new record, an orphan of its presence id, or its own record.
+    /// Void if the stream is full, or its record has another presence id.
     Joined {
         /// The subscription.
         by: Subscription,
-        /// Who is present.
+        /// The presence id.
         id: PresenceId,
-        /// What others see of them.
+        /// The client's info.
         info: RawJson,
-        /// What the application says of them. Without it that of before stays.
+        /// The application's data; `None` keeps the previous.
         extra: Extra,
-        /// By what command.
+        /// The command that caused it.
         cause: JoinCause,
-        /// Whether it has to be present already; else void.
+        /// Whether it is an update: void if the subscription isn't present.
         is_update: bool,
-        /// Most members of the stream.
+        /// Maximum number of members in the stream.
         max_members: usize,
     },
-    /// A subscription is no longer present. Void if it wasn't, or not under this id.
+    /// A subscription is no longer present. Void if it wasn't, or under another id.
     Left {
         /// The subscription.
         by: Subscription,
-        /// Under which id, if that was said.
+        /// The presence id, if the client gave one.
         id: Option<PresenceId>,
     },
-    /// The application put a record of its own, or another info or time into it. Void if the stream is
+    /// The application put a record, or changed the info or expiry of its record. Void if the stream is
     /// full.
     Put {
-        /// Who is present.
+        /// The presence id.
         id: PresenceId,
-        /// What others see of them.
+        /// The info.
         info: RawJson,
-        /// What the application says of them. Without it that of before stays.
+        /// The application's data; `None` keeps the previous.
         extra: Extra,
-        /// When the record expires, in milliseconds of the Unix epoch; if it does.
+        /// Expiry of the record, in milliseconds of the Unix epoch, if it has one.
         until: Option<u64>,
-        /// Most members of the stream.
+        /// Maximum number of members in the stream.
         max_members: usize,
     },
-    /// The application took a member out, with every record. Void if there is no such member.
+    /// The application removed a member with all its records. Void if there is no such member.
     Kicked {
-        /// Who.
+        /// The presence id.
         id: PresenceId,
     },
-    /// A record's time is over. Void if it has changed, or has more time or another.
+    /// A record has expired. Void if the record or its expiry has changed.
     Expired {
-        /// Whose it is.
+        /// The presence id.
         id: PresenceId,
-        /// The record, by its last change.
+        /// The record, by the position of its last change.
         record: Position,
-        /// What made it run out.
+        /// The expiry.
         due: Due,
     },
 
-    /// A session follows the stream, and can be resumed after a restart.
+    /// A session subscribed, and can be resumed after a restart.
     Subscribed {
         /// The subscription.
         by: Subscription,
-        /// What its connection speaks.
+        /// Codec of its connection.
         codec: Codec,
-        /// What it is told about presence.
+        /// Presence messages it gets.
         watch: Watch,
-        /// What it may do, and whom it was given to.
+        /// Its rights, and the identity that may resume it.
         grant: Grant,
     },
-    /// A subscription is over, and its record with it.
+    /// A subscription has ended, and its record with it.
     Unsubscribed {
         /// The subscription.
         by: Subscription,
     },
-    /// A subscription's connection ended. Its record has the TTL from then.
+    /// A subscription's connection has ended; the TTL of its record begins.
     Ended {
         /// The subscription.
         by: Subscription,
-        /// How long its record stays.
+        /// TTL of its record.
         ttl: Duration,
-        /// What is kept of it, if its session can be resumed.
+        /// Its state while parked, if its session can be resumed.
         parking: Option<Box<Parking>>,
     },
-    /// A parked subscription can't be resumed any more. Void if it isn't parked.
+    /// A parked subscription can no longer be resumed. Void if it isn't parked.
     Lapsed {
         /// The subscription.
         by: Subscription,
     },
-    /// A parked subscription, and its record, moved to another session. Void if it isn't parked.
+    /// A parked subscription and its record were moved to another session. Void if it isn't parked.
     Resumed {
         /// The subscription.
         from: Subscription,
-        /// The session that has it now.
+        /// The new session.
         to: SessionId,
     },
     /// The process that held all connections has ended.
     Restarted {
-        /// How long records of sessions stay.
+        /// TTL of the sessions' records.
         ttl: Duration,
         /// Whether sessions can be resumed.
         resumable: bool,
     },
 
-    /// What was known of the stream is replaced by this and the snapshot's changes that follow:
-    /// [`Change::Kept`], [`Change::Record`], [`Change::Resumable`], [`Change::Noted`].
+    /// Begin of a snapshot, which replaces the stream's state. These changes follow: [`Change::Kept`],
+    /// [`Change::Record`], [`Change::Resumable`], [`Change::Noted`].
     Snapshot {
-        /// The epoch of its history.
+        /// Epoch of its history.
         epoch: Epoch,
-        /// The offset of the newest publication before those that follow.
+        /// Offset before the publications that follow.
         head: Offset,
-        /// When the newest publication that doesn't follow was made, in milliseconds of the Unix epoch.
+        /// Time of the newest publication that doesn't follow, in milliseconds of the Unix epoch.
         lost: u64,
-        /// From where on all that became of its members follows.
+        /// Position from which on its member events follow.
         journal: Position,
     },
-    /// A publication that is kept, each with the offset after the one before. Nobody is told it again.
+    /// A kept publication, with the next offset. It isn't sent again.
     Kept {
         /// The payload.
         data: RawJson,
-        /// How clients are to take it, if that was said.
+        /// Labels for clients, such as an event name.
         labels: Labels,
-        /// When it was accepted, in milliseconds of the Unix epoch.
+        /// Time of acceptance, in milliseconds of the Unix epoch.
         at: u64,
     },
-    /// A record, as it is since its last change. Members follow each other in order of arrival, a
-    /// member's records in the order of their last change.
+    /// A record as of its last change. Members follow in order of arrival, a member's records in the order
+    /// of their last change.
     Record {
-        /// Whose it is.
+        /// Its owner.
         owner: Owner,
-        /// Who is present.
+        /// The presence id.
         id: PresenceId,
-        /// What others see of them.
+        /// The info.
         info: RawJson,
-        /// What the application says of them.
+        /// The application's data.
         extra: Extra,
     },
     /// A subscription that can be resumed.
     Resumable {
         /// The subscription.
         by: Subscription,
-        /// What its connection speaks.
+        /// Codec of its connection.
         codec: Codec,
-        /// What it is told about presence.
+        /// Presence messages it gets.
         watch: Watch,
-        /// What it may do, where that is kept.
+        /// Its rights and identity, if they are kept on disk.
         grant: Option<Grant>,
-        /// What its client knew, if its connection has ended.
+        /// Member events its client has got, if its connection has ended.
         known: Option<Known>,
     },
-    /// What became of a member.
+    /// A member event for the journal.
     Noted {
-        /// Who.
+        /// The presence id.
         id: PresenceId,
-        /// What.
+        /// The event.
         event: MemberEvent,
     },
 }
 
-/// A session's key for following a stream.
+/// A session's subscription to a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Subscription {
     /// The session.
     pub session: SessionId,
-    /// Its key.
+    /// The client's key for it.
     pub identifier: Identifier,
 }
 
-/// Whose a record is.
+/// Owner of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Owner {
-    /// A subscription's.
+    /// A subscription.
     Subscription {
-        /// Which.
+        /// The subscription.
         by: Subscription,
-        /// Where its connection ended, if it has.
+        /// Position at which its connection ended, if it has.
         ended: Option<Position>,
     },
-    /// Nobody's: the connection ended there, and its session can't be resumed.
+    /// Nobody: the connection has ended, and its session can't be resumed.
     Orphan {
-        /// Where.
+        /// Position at which the connection ended.
         ended: Position,
     },
-    /// The application's.
+    /// The application.
     Application {
-        /// When it expires, in milliseconds of the Unix epoch; if it does.
+        /// Expiry, in milliseconds of the Unix epoch, if it has one.
         until: Option<u64>,
     },
 }
 
-/// What makes a record run out.
+/// Reason for a record's expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Due {
     /// The end of its connection, at this position.
     Ended(Position),
-    /// The time that the application gave it, in milliseconds of the Unix epoch.
+    /// The time that the application set, in milliseconds of the Unix epoch.
     Until(u64),
 }
 
-/// What is kept of a subscription whose connection has ended.
+/// State of a subscription while it is parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parking {
-    /// What its connection spoke.
+    /// Codec of its connection.
     pub codec: Codec,
-    /// What it is told about presence.
+    /// Presence messages it gets.
     pub watch: Watch,
-    /// What its client knew.
+    /// Member events its client has got.
     pub known: Known,
 }
 
-/// What a subscriber knew of a stream's members when its connection ended: a range, as what was
-/// written last may have arrived or not.
+/// Member events that a subscriber had got when its connection ended: a range of positions, as it is
+/// unknown whether the last writes arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
-    /// It has got what was told of all entries before this position.
+    /// It has got all events before this position.
     pub surely: Position,
-    /// It may have got what was told of those before this position.
+    /// It may have got events before this position.
     pub perhaps: Position,
 }
 
 impl Known {
-    /// Nothing is known of what it got.
+    /// It is unknown which events it got.
     pub const NOTHING: Self = Self { surely: Position(0), perhaps: Position(u64::MAX) };
 
-    /// The same, if what brought it up from an earlier state may not have arrived.
+    /// The same, if the events that brought it up to date from `earlier` may not have arrived.
     #[must_use]
     pub fn or_as_before(self, earlier: Self) -> Self {
         Self { surely: self.surely.min(earlier.surely), ..self }
@@ -282,7 +282,7 @@ impl Known {
 }
 
 impl Change {
-    /// Whether it matters to who applies the log later: what was only said, and is not kept, doesn't.
+    /// Whether it changes the state, so that a later replica needs it. Messages that aren't kept don't.
     pub const fn is_lasting(&self) -> bool {
         !matches!(
             self,

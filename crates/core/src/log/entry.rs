@@ -1,50 +1,49 @@
-//! A change in its place.
+//! Entries: changes at their positions in the log.
 
 use serde::{Deserialize, Serialize};
 
 use super::Change;
 use crate::types::{Epoch, StreamName};
 
-/// A change of a stream that has happened, unless it is void.
+/// A change of a stream at its position. It may be void.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its place in the log.
+    /// Its position in the log.
     pub position: Position,
-    /// When it got that place, in milliseconds of the Unix epoch.
+    /// Time at which it got its position, in milliseconds of the Unix epoch.
     pub at: u64,
-    /// Who proposed it.
+    /// The request that proposed it.
     pub origin: Origin,
-    /// The stream that changes.
+    /// The stream.
     pub stream: StreamName,
-    /// What happens.
+    /// The change.
     pub change: Change,
 }
 
-/// A place in a log. The first is 1; what follows has a higher one.
+/// A position in a log. The first is 1; later entries have higher ones.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct Position(pub u64);
 
 impl Position {
-    /// The place after this one.
+    /// The next position.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 }
 
-/// A log, told apart from every other: a random number.
+/// Identity of a log: a random number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LogId(pub u64);
 
 impl LogId {
-    /// How far the names of neighbouring positions are apart: one looks nothing like the next. It is
-    /// odd, so no two positions have one name.
+    /// Distance between the names of adjacent positions, so that these don't look alike. It is odd, so
+    /// all names are different.
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-    /// What is named after a position: a number that no other position of this log has, and hardly one
-    /// of another log.
+    /// A number for a position: unique in this log, and most likely among all logs.
     pub const fn name(self, position: Position) -> u64 {
         self.0.wrapping_add(position.0.wrapping_mul(Self::STEP))
     }
@@ -59,7 +58,7 @@ impl LogId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u64);
 
-/// Who proposed a change, and which of its requests it answers.
+/// The node that proposed a change, and its request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Origin {
     /// The node.
@@ -68,8 +67,7 @@ pub struct Origin {
     pub request: u64,
 }
 
-/// Why an entry changes nothing: what it was proposed for is no longer so. Everyone who applies the
-/// log finds the same.
+/// Why an entry is void: its condition doesn't hold at its position. All replicas find the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Void {
     /// The stream has as many members as the change allows.
@@ -78,19 +76,19 @@ pub enum Void {
     /// The subscription is present under another id.
     #[error("this subscription has joined under another id: leave first")]
     JoinedOtherwise,
-    /// As above, of one that wants to leave.
+    /// The same, for a leave.
     #[error("this subscription has joined under another id")]
     LeavesOtherwise,
-    /// The subscription isn't present, and wants to be seen differently.
+    /// The subscription isn't present and sent an update.
     #[error("this subscription has not joined: join first")]
     NotJoined,
-    /// The subscription isn't present, and wants to leave.
+    /// The subscription isn't present and sent a leave.
     #[error("this subscription has not joined")]
     NotPresent,
-    /// The subscription isn't present, and only who is may speak.
+    /// The subscription isn't present, and only members may publish and whisper.
     #[error("only who has joined may say something here: join first")]
     NotAuthor,
-    /// The stream, the record or the subscription isn't there, or not in that state any more.
+    /// The stream, the record or the subscription doesn't exist, or its state has changed.
     #[error("this is no longer so")]
     Stale,
 }

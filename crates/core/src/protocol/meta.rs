@@ -1,4 +1,4 @@
-//! One record of a member, in the words of Phoenix: its info's own keys, and what it is called.
+//! One record of a member as a Phoenix meta: the keys of its info, and its reference.
 //!
 //! `phx_ref` names the record as it is now, `phx_ref_prev` as it was before an update; a client
 //! replaces the one by the other. So those two are the broker's to say, and an info that has keys of

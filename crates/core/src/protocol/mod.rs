@@ -39,7 +39,7 @@ use crate::types::{
 };
 use registry::format;
 
-/// Reads a text message from a client that is called something or not, received at a time since the
+/// Reads a text message from a client with a default `presence_id`, received at a time since the
 /// Unix epoch.
 pub fn decode<'a>(
     codec: Codec,
@@ -93,7 +93,7 @@ pub fn encode_run(
     }
 }
 
-/// Whether a group is told of such a thing at all.
+/// Whether a group gets such a message.
 fn is_for(group: &GroupKey, message: &ServerMessage) -> bool {
     match (message, group.watch) {
         (ServerMessage::Presence(_) | ServerMessage::Missed { .. }, Watch::Occupancy)

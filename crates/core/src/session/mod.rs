@@ -1,12 +1,12 @@
-//! One connection's session: its subscriptions, and what its client may do. Pure.
+//! One connection's session: its subscriptions and its client's rights. Pure.
 //!
-//! A client's command comes in, an [`Action`] comes out: a command for a stream's shard, or an answer
-//! that needs no stream. Answers about a subscription that exists always come from the stream's
-//! shard, so that they stand in the stream's order.
+//! The input is a client's command, the output an [`Action`]: a command for a stream's shard, or an answer
+//! that needs no stream. Answers about an existing subscription always come from the stream's shard, so
+//! that they are in the stream's order.
 //!
-//! When a command depends on somebody else, a question with a [`Ticket`] goes out as an action, and the
-//! answer comes back as an input ([`Session::answer`]). Meanwhile commands about the same
-//! subscription wait in the session, in order; commands about others don't (`tickets`).
+//! If a command depends on the application or on the shards, the action is a question with a
+//! [`Ticket`], and the answer comes back as an input ([`Session::answer`]). Meanwhile commands about the
+//! same subscription wait in the session, in order; commands about others don't (`tickets`).
 
 mod refusals;
 mod subscription;
@@ -35,25 +35,25 @@ use tickets::Tickets;
 #[derive(Debug)]
 pub struct Session {
     id: SessionId,
-    /// Whom it was given to.
+    /// The identity that may resume it.
     identity: Identity,
     /// See [`Session::presence_id`].
     presence_id: Option<PresenceId>,
     subscriptions: ThinVec<Subscription>,
-    /// Questions without an answer yet, and what waits for the answers.
+    /// Open questions, and the commands that wait for the answers.
     tickets: Option<Box<Tickets>>,
     /// Number of commands that may remove a record and may not have been applied yet.
     departed: u32,
     allowed_ids: AllowedIds,
     /// Whether joins depend on the application's data about the member.
     asks: bool,
-    /// Whether it is confirmed again what it subscribes to again.
+    /// When repeated subscribes are confirmed.
     repeat: Repeat,
-    /// The limit for which the last command was refused.
+    /// The limit that the last refused command exceeded.
     exceeded: Option<Limit>,
 }
 
-// Every connection has one.
+// There is one per connection.
 const _: () = assert!(size_of::<Session>() <= 72);
 
 /// Presence ids that a client may use: [`PresenceIdPolicy`] without the id.
@@ -65,7 +65,7 @@ enum AllowedIds {
     None,
 }
 
-/// What is to be done about a command.
+/// What the connection has to do about a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// The stream's shard decides and answers.
@@ -74,25 +74,25 @@ pub enum Action {
         stream: StreamName,
         /// The client's name for its subscription.
         identifier: Identifier,
-        /// What it is told about presence.
+        /// Presence messages it gets.
         watch: Watch,
-        /// What to do.
+        /// The command.
         command: StreamCommand,
     },
-    /// Tell the client about a subscription it doesn't hold.
+    /// Send a message about a subscription, without its stream.
     Refuse {
-        /// What it was about.
+        /// Kind of the command.
         kind: CommandKind,
         /// The client's name for the subscription.
         identifier: Identifier,
-        /// What to tell.
+        /// The message.
         message: ServerMessage,
     },
-    /// Tell the client about the connection.
+    /// Send a message about the connection.
     Answer {
-        /// What it was about.
+        /// Kind of the command.
         kind: CommandKind,
-        /// What to tell.
+        /// The message.
         message: ConnectionMessage,
     },
     /// Get the answer to a question, and pass it to [`Session::answer`].
@@ -102,9 +102,9 @@ pub enum Action {
         /// The question.
         question: Question,
     },
-    /// Nothing yet: the command waits, and [`Session::poll_action`] gives its action later.
+    /// Nothing yet: the command waits, and [`Session::poll_action`] returns its action later.
     Wait,
-    /// Nothing: the command was its own purpose.
+    /// Nothing: the command needs no answer.
     Nothing(CommandKind),
 }
 
@@ -124,20 +124,20 @@ impl Session {
         }
     }
 
-    /// The same session of a client that makes something else of a second confirmation.
+    /// Sets when repeated subscribes are confirmed.
     #[must_use]
     pub fn repeating(self, repeat: Repeat) -> Self {
         Self { repeat, ..self }
     }
 
-    /// The same session, whose joins depend on the application's data about the member, or don't.
+    /// Sets whether joins depend on the application's data about the member.
     #[must_use]
     pub fn asking(self, asks: bool) -> Self {
         Self { asks, ..self }
     }
 
-    /// A session from before, without its subscriptions yet. Nobody joins through it: whoever
-    /// resumes it gets a session of its own.
+    /// An earlier session, without its subscriptions yet. It allows no joins: the connection that resumes
+    /// it has its own session.
     pub fn restored(id: SessionId, identity: Identity) -> Self {
         Self {
             id,
@@ -167,17 +167,17 @@ impl Session {
         }
     }
 
-    /// What the client knows it by.
+    /// Its sid.
     pub fn id(&self) -> SessionId {
         self.id
     }
 
-    /// Whom it was given to, and nobody else may resume it.
+    /// The identity that may resume it.
     pub fn identity(&self) -> Identity {
         self.identity
     }
 
-    /// What it follows.
+    /// Its subscriptions.
     pub fn subscriptions(&self) -> &[Subscription] {
         &self.subscriptions
     }
@@ -188,7 +188,7 @@ impl Session {
         subscriptions.flat_map(|held| held.streams().map(move |stream| (held, stream)))
     }
 
-    /// Ends the session: what is left follows nothing, and asks nothing.
+    /// Ends the session: returns its state, and leaves it without subscriptions and questions.
     #[must_use]
     pub fn end(&mut self) -> Self {
         Self {
@@ -199,26 +199,24 @@ impl Session {
         }
     }
 
-    /// Follows what another session followed, as far as it could be taken along: for each
-    /// subscription, whether it could.
+    /// Takes over another session's subscriptions; `taken` says for each whether it could be moved.
     pub fn take_over(&mut self, other: Self, taken: impl IntoIterator<Item = bool>) {
         let taken = other.subscriptions.into_iter().zip(taken);
         self.subscriptions = taken.filter_map(|(held, taken)| taken.then_some(held)).collect();
     }
 
-    /// Who the client is where it doesn't say: whom its token or its handshake names, or as whom it joined
-    /// last.
+    /// The client's default presence id: that of its token or handshake, or of its last join.
     pub fn presence_id(&self) -> Option<&PresenceId> {
         self.presence_id.as_ref()
     }
 
-    /// The limit for which the last command was refused here, if it was for one.
+    /// Takes the limit that the last refused command exceeded, if it exceeded one.
     pub fn take_exceeded(&mut self) -> Option<Limit> {
         self.exceeded.take()
     }
 
     /// Decides about a client's request. Drain [`Session::poll_action`] afterwards.
-    #[inline] // the check is cheaper than a call of its own
+    #[inline] // the check is cheaper than a call
     pub fn handle(&mut self, request: Request<'_>, limits: &Limits, streams: &Streams) -> Action {
         if self.tickets.is_some() {
             return self.handle_in_turn(request, limits, streams);
@@ -323,7 +321,7 @@ impl Session {
         }
     }
 
-    /// Forwards a join or an update that the client may make.
+    /// Forwards a join or an update, or its refusal.
     fn join(
         &mut self,
         identifier: &str,
@@ -343,8 +341,7 @@ impl Session {
         self.ask_first(action, reference, limits)
     }
 
-    /// Finds the stream a new subscription leads to and notes it, if it may. What was confirmed
-    /// once stays so.
+    /// Adds a subscription, if the limits and the target allow it. An existing one stays as it is.
     fn subscribe(
         &mut self,
         identifier: &str,
@@ -372,7 +369,7 @@ impl Session {
             let max = limits.stream_name_size;
             return Err(format!("the name is too long: at most {max} bytes are allowed").into());
         }
-        // as others have them, who follow the same stream
+        // shared with other sessions that follow the same stream
         let (identifier, stream) =
             (Identifier::shared(identifier), StreamName::shared(stream.as_str()));
         if self.subscriptions.is_empty() {
@@ -382,8 +379,8 @@ impl Session {
         Ok(())
     }
 
-    /// Notes by what the client knows a subscription from now on; by what it did before, if that
-    /// was another subscription to it, which is then told of presence as it asks to be.
+    /// Sets a subscription's reference. If the previous one is of another subscription in the client's
+    /// view, replaces its watch and returns the previous reference.
     fn refer(
         &mut self,
         identifier: &str,
@@ -400,28 +397,28 @@ impl Session {
         Some(before)
     }
 
-    /// Whether a request is about an earlier subscription than the one of that name there is now.
+    /// Whether a request is about an earlier subscription of the same identifier.
     fn is_stale(&self, identifier: &str, reference: Option<&Arc<Reference>>) -> bool {
         let Some(about) = reference.and_then(|it| it.subscription.as_ref()) else { return false };
         let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
         let held = held.and_then(|held| held.reference.as_ref()?.subscription.as_ref());
-        // what was made without a name is never another one
+        // without a reference they can't be told apart
         held.is_some_and(|held| held != about)
     }
 
-    /// Whether a client joins that only subscribes, where that goes with it: it has to be somebody, and
-    /// may watch where it may not join.
+    /// Whether a subscribe that implies a join does join: the client needs a presence id and the right.
+    /// Else it only watches.
     fn joins_unasked(&self, identifier: &str) -> bool {
         let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
         self.presence_id().is_some() && held.is_some_and(Subscription::may_join)
     }
 
-    /// As whom a client wants to join.
+    /// The presence id of a join: the requested one, or the default.
     fn wanted(&self, join: &JoinRequest) -> Option<PresenceId> {
         join.id.clone().or_else(|| self.presence_id().cloned())
     }
 
-    /// Whether the client may speak as this one, if it is present: that its stream knows.
+    /// Checks that the client may publish and whisper as `author`. Its stream checks that it is present.
     fn check_author(
         &mut self,
         identifier: &str,
@@ -444,8 +441,7 @@ impl Session {
         }
     }
 
-    /// Passes a command on to the stream of a subscription the session holds, if the rights there
-    /// are enough for it.
+    /// Forwards a command to a subscription's stream, if the rights there allow it.
     fn forward(
         &mut self,
         kind: CommandKind,
@@ -493,7 +489,7 @@ impl Session {
     fn refuse(&mut self, bad: BadCommand<'_>, reference: Option<&Arc<Reference>>) -> Action {
         let BadCommand { kind, identifier, reason } = bad;
         match (kind, identifier) {
-            // a bad command about a subscription that stands is refused in the stream's order
+            // about an existing subscription, the refusal is in the stream's order
             (CommandKind::Join | CommandKind::Leave | CommandKind::Presence, Some(identifier)) => {
                 let command = |_| Ok(StreamCommand::RefusePresence(kind, reason));
                 self.forward(kind, &identifier, reference, command)
@@ -524,8 +520,7 @@ impl Session {
         self.subscriptions.get_mut(at)
     }
 
-    /// Whether the client may join so: by its rights there, as who it is, within the limits that don't
-    /// depend on streams.
+    /// Checks a join: the rights, the presence id, and the limits that don't depend on streams.
     fn check_join(
         &mut self,
         identifier: &str,
@@ -550,7 +545,7 @@ impl Session {
             AllowedIds::None => return Err("there is no token that gives a presence id".into()),
             AllowedIds::Any | AllowedIds::One => {}
         }
-        // of two names given one after the other, a stream refuses the second
+        // a second id for one subscription is refused by its stream
         let held = self.held_mut(identifier);
         let had_asked = held.is_some_and(|held| std::mem::replace(&mut held.has_asked, true));
         if self.allowed_ids == AllowedIds::Any && !had_asked {
@@ -560,7 +555,7 @@ impl Session {
     }
 }
 
-/// So many subscriptions are found by their identifiers alone.
+/// Number of subscriptions up to which identifiers are compared without their digest.
 const FEW: usize = 4;
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub(super) fn nowhere(
     }
 }
 
-/// The refusal that the client of a command expects, where there is one.
+/// Refuses a command in the form that its client expects.
 pub(super) fn refuse(
     kind: CommandKind,
     identifier: Option<&str>,

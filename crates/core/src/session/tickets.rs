@@ -61,7 +61,7 @@ pub enum Verdict {
 /// An action, and the reference of the request it answers.
 type Due = (Action, Option<Arc<Reference>>);
 
-/// An action that waits for an answer, with those for other streams of the same subscription.
+/// An action that waits for an answer, with the actions for other streams of the same subscription.
 #[derive(Debug)]
 struct Held {
     due: Due,

@@ -47,7 +47,7 @@ impl<R: Destination> Shard<R> {
         if let Some(key) = self.next_paused((!is_crowded).then_some(now)) {
             return Some(key);
         }
-        // the longer they wait, the more are told of in one write, and other streams don't wait for as many
+        // the longer they wait, the more events share a write, and other streams don't wait for as many
         let may_wait = self.is_expiring && !is_crowded;
         while let Some(&(since, key)) = self.unhurried.front() {
             if may_wait && now.saturating_duration_since(since) < LONGEST_PAUSE {

@@ -16,7 +16,7 @@ const MAX_REPEATED: usize = 64 * 1024;
 /// How many bytes of ids a subscriber is repeated in a millisecond, on average.
 const REPEATED_A_MILLISECOND: usize = 2048;
 
-/// How long what is told of members waits at most for more of that.
+/// Maximum time for which member events wait for more, to share a write.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long changes wait for others once a list has been told, so that those who come and go one after

@@ -1,10 +1,8 @@
-//! What a stream keeps of its publications, so that nobody who was away loses one without
-//! knowing.
+//! A stream's kept publications, for clients that missed some.
 //!
-//! Offsets count the publications of one *epoch*, a lifetime of the history. A client that names
-//! the last position it has gets what follows it or a refusal: never a gap. A stream that is
-//! forgotten and used again has another epoch, so that an old position can't be mistaken for one
-//! in the new count.
+//! Offsets count the publications of one *epoch*, a lifetime of the history. A client that gives its last
+//! position gets all later publications or a refusal, never a gap. A stream that was forgotten and is
+//! used again has a new epoch, so that old positions are refused.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,24 +12,24 @@ use crate::types::{
     Epoch, HistoryRequest, Offset, Position, Publication, ServerMessage, StreamName,
 };
 
-/// How much is kept, and for how long.
+/// Limits of the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistorySettings {
-    /// Most publications of a stream; 0 keeps none, and gives none a position.
+    /// Maximum number of publications per stream; with 0, none is kept or has a position.
     pub limit: usize,
-    /// How long one is kept.
+    /// Time for which a publication is kept.
     pub ttl: Duration,
-    /// Most bytes of all streams of a shard; beyond it the oldest go first.
+    /// Maximum bytes of all streams of a shard; beyond it the oldest publications are dropped.
     pub max_bytes: usize,
 }
 
 /// One stream's history.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    /// The last publications, their offsets without gaps up to the stream's newest.
+    /// The last publications, in order. Their offsets have no gaps.
     kept: VecDeque<Kept>,
-    /// When the newest publication that isn't kept was made, in milliseconds of the Unix epoch.
-    /// From then on, nothing is missing.
+    /// Time of the newest publication that isn't kept, in milliseconds of the Unix epoch. All later ones
+    /// are here.
     lost: u64,
 }
 
@@ -41,15 +39,15 @@ struct Kept {
     expires: Instant,
 }
 
-/// What was missed is more than may be told in one answer.
+/// The missed publications exceed the size limit of an answer.
 #[derive(Debug)]
 pub(crate) struct TooLarge;
 
-/// Memory that keeping a publication takes besides its texts.
+/// Memory of a kept publication besides its texts, in bytes.
 const OVERHEAD: usize = size_of::<Kept>() + size_of::<Publication>();
 
 impl History {
-    /// An empty history, before which publications up to `lost` may have been.
+    /// An empty history. Earlier publications, up to the time `lost`, may have been lost.
     pub(crate) fn new(lost: u64) -> Self {
         Self { kept: VecDeque::new(), lost }
     }
@@ -58,12 +56,12 @@ impl History {
         self.kept.is_empty()
     }
 
-    /// How many publications are kept.
+    /// Number of kept publications.
     pub(crate) fn len(&self) -> usize {
         self.kept.len()
     }
 
-    /// When the newest publication that isn't kept was made.
+    /// Time of the newest publication that isn't kept.
     pub(crate) fn lost(&self) -> u64 {
         self.lost
     }
@@ -73,13 +71,12 @@ impl History {
         self.kept.push_back(Kept { publication, expires });
     }
 
-    /// The publications that are kept.
+    /// The kept publications, oldest first.
     pub(crate) fn kept(&self) -> impl Iterator<Item = &Arc<Publication>> {
         self.kept.iter().map(|kept| &kept.publication)
     }
 
-    /// The newest of the publications that are kept whose payloads have so many bytes together,
-    /// oldest first.
+    /// The newest kept publications whose payloads have at most `max` bytes together, oldest first.
     pub(crate) fn newest(&self, max: usize) -> Vec<Arc<Publication>> {
         let mut left = max;
         let newest = self.kept.iter().rev().map_while(|kept| {
@@ -91,12 +88,12 @@ impl History {
         newest
     }
 
-    /// When the oldest publication expires.
+    /// Expiry of the oldest publication.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.kept.front().map(|kept| kept.expires)
     }
 
-    /// Drops the oldest publication; returns the bytes it took.
+    /// Drops the oldest publication; returns its weight in bytes.
     pub(crate) fn drop_oldest(&mut self) -> usize {
         let Some(Kept { publication, .. }) = self.kept.pop_front() else { return 0 };
         self.lost = self.lost.max(publication.at);
@@ -106,9 +103,8 @@ impl History {
         weight(&publication)
     }
 
-    /// What a client missed, up to and including an offset, followed by the confirmation; or the
-    /// refusal alone, if something of it is not kept. `Err` is a refusal because it has more bytes
-    /// of payload than that.
+    /// The publications a client missed, up to and including the offset `up_to`, and the confirmation; or
+    /// the refusal alone, if some aren't kept. `Err` if the payloads have more than `max` bytes.
     pub(crate) fn answer(
         &self,
         (stream, head): (&StreamName, Head<'_>),
@@ -135,7 +131,7 @@ impl History {
         Ok(missed.chain([ServerMessage::HistoryConfirmed]).collect())
     }
 
-    /// The first offset after a position; `None` if what follows it isn't all here.
+    /// The first offset after a position; `None` if later publications are missing.
     fn after(&self, head: Head<'_>, position: &Position) -> Option<Offset> {
         let Head { epoch, offset } = head;
         let first_kept = offset.0.saturating_add(1).saturating_sub(self.kept.len() as u64);
@@ -145,7 +141,7 @@ impl History {
         complete.then_some(Offset(next))
     }
 
-    /// The first offset since a time in seconds; `None` if not all since then is here.
+    /// The first offset since a time in seconds; `None` if publications since then are missing.
     fn since(&self, head: Head<'_>, seconds: u64) -> Option<Offset> {
         let from = seconds.saturating_mul(1000);
         if self.lost > 0 && self.lost >= from {
@@ -157,16 +153,16 @@ impl History {
     }
 }
 
-/// Where a stream's history has got to.
+/// The end of a stream's history.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head<'a> {
-    /// The lifetime of the history, if it has begun.
+    /// Its epoch, if it has begun.
     pub(crate) epoch: Option<&'a Epoch>,
-    /// The offset of the newest publication.
+    /// Offset of the newest publication.
     pub(crate) offset: Offset,
 }
 
-/// The memory that keeping a publication takes.
+/// Memory of a kept publication, in bytes.
 pub(crate) fn weight(publication: &Publication) -> usize {
     publication.length() + OVERHEAD
 }

@@ -1,8 +1,8 @@
 //! Recent member events of a stream, for subscribers that lost their connection and resume.
 //!
-//! What was written into a socket that then broke may have arrived or not. So what a subscriber
-//! knew when its connection ended is a range ([`Known`]). From there [`Journal::missed`] finds what to tell it, so that it sees the members as
-//! they are now. What it may have got already can come again; applied twice it changes nothing.
+//! It is unknown whether the last writes to a broken socket arrived. So the events that a subscriber has
+//! got are a range ([`Known`]), from which [`Journal::missed`] computes the events that bring it up to
+//! date. An event may be sent twice; applied twice it changes nothing.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use super::pages::is_roomy;
 use crate::log::{Known, Position};
 use crate::types::{MemberEvent, PresenceId};
 
-/// Maximum of entries per stream. Who missed more should request the list.
+/// Maximum number of entries per stream. A client that missed more has to request the list.
 pub(crate) const LONGEST: usize = 1000;
 
 /// Tick of an entry that isn't sent to everyone yet.
@@ -49,7 +49,7 @@ struct Noted {
 
 impl Noted {
     fn weight(&self) -> usize {
-        // half of what entries have room for may be free, and the id has its counts
+        // half of the queue's capacity may be free, and the id has two reference counts
         2 * size_of::<Self>() + self.id.as_str().len() + 2 * size_of::<usize>()
     }
 }
@@ -154,8 +154,8 @@ impl Journal {
         }
     }
 
-    /// What a subscriber has got that was sent the entries before a position. `unacked_since` is the time since which
-    /// deliveries are unconfirmed.
+    /// The events that a subscriber has got, if it was sent those before `sent`. `unacked_since` is the time
+    /// since which deliveries are unconfirmed.
     pub(crate) fn known(
         &self,
         sent: Position,
@@ -223,7 +223,7 @@ struct Fate {
 
 impl Fate {
     fn new(first: MemberEvent) -> Self {
-        // who arrives was not there before, and who changes or leaves was
+        // a member that joins was absent before; one that is updated or leaves was present
         let may_have = first != MemberEvent::Joined;
         Self { may_have, joined: None, updated: None, left: None, last: first }
     }

@@ -1,11 +1,11 @@
-//! A doubly linked list through the values of [`Pages`]: keeps an order from which anything can be
-//! taken out in constant time, for 8 bytes an entry and no allocation of its own.
+//! A doubly linked list through the values of [`Pages`]: an order with removal in constant time, for
+//! 8 bytes per entry and without allocations.
 
 use super::pages::Pages;
 
 const NONE: u32 = u32::MAX;
 
-/// An entry's neighbours, kept in the entry.
+/// An entry's neighbours, stored in the entry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Links {
     previous: u32,
@@ -18,13 +18,13 @@ impl Default for Links {
     }
 }
 
-/// An entry that can stand in a [`List`].
+/// An entry of a [`List`].
 pub(crate) trait Linked {
     fn links(&self) -> &Links;
     fn links_mut(&mut self) -> &mut Links;
 }
 
-/// First and last of the entries; the rest is in their [`Links`].
+/// First and last entry of a list; its order is in their [`Links`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct List {
     first: u32,
@@ -42,7 +42,7 @@ impl List {
         if self.last == NONE { None } else { Some(self.last) }
     }
 
-    /// Puts an entry that stands in no list behind the others.
+    /// Appends an entry that is in no list.
     pub(crate) fn push_back<T: Linked>(&mut self, entries: &mut Pages<T>, key: u32) {
         if let Some(entry) = entries.get_mut(key as usize) {
             *entry.links_mut() = Links { previous: self.last, next: NONE };
@@ -54,7 +54,7 @@ impl List {
         self.last = key;
     }
 
-    /// Takes an entry out, wherever it stands.
+    /// Removes an entry.
     pub(crate) fn remove<T: Linked>(&mut self, entries: &mut Pages<T>, key: u32) {
         let Some(entry) = entries.get_mut(key as usize) else { return };
         let Links { previous, next } = std::mem::take(entry.links_mut());

@@ -1,5 +1,5 @@
-//! One stream: what replicas agree on (`State`), and what a node keeps of it for those who come late
-//! (`History`) or come back (`Journal`).
+//! One stream: the replicated state (`State`), and what a node keeps for subscribers that request missed
+//! publications (`History`) or resume (`Journal`).
 
 mod history;
 mod journal;

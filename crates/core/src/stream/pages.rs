@@ -1,9 +1,9 @@
-//! Values by number, in pages that are given back; and when other tables give theirs back.
+//! A slab of values in pages, which frees its memory as it empties.
 //!
-//! A crowd that has gone leaves no room behind as large as it was, as in one growing vector: a page goes
-//! with the last value in it. What stays holds on to a page at most.
+//! A single vector would keep its capacity after a crowd has left. Here a page is freed with its last
+//! value, so each remaining value keeps at most one page.
 
-/// How many values a page has: a bit of `used` each.
+/// Number of values per page: one bit of `used` each.
 const PAGE: usize = u16::BITS as usize;
 
 /// No page.
@@ -12,7 +12,7 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct Pages<T> {
     all: Vec<Page<T>>,
-    /// The first page that has room.
+    /// The first page with a free place; they form a linked list.
     vacant: u32,
     len: usize,
 }
@@ -20,14 +20,14 @@ pub(crate) struct Pages<T> {
 #[derive(Debug)]
 struct Page<T> {
     values: Vec<Option<T>>,
-    /// Which places are taken.
+    /// Bitmap of taken places.
     used: u16,
-    /// The next page that has room, if this one has.
+    /// The next page with a free place, if this one has one.
     next: u32,
 }
 
-/// Whether a table that something was taken out of is so empty that it should get smaller: not so soon that
-/// it has to grow again at once.
+/// Whether a table should shrink after a removal: only if it is so empty that it won't have to grow again
+/// at once.
 pub(crate) const fn is_roomy(len: usize, capacity: usize) -> bool {
     capacity > PAGE && len < capacity / 4
 }
@@ -47,7 +47,7 @@ impl<T> Pages<T> {
         self.len == 0
     }
 
-    /// All numbers are below.
+    /// Upper bound of all numbers.
     pub(crate) fn end(&self) -> usize {
         self.all.len() * PAGE
     }
@@ -60,11 +60,11 @@ impl<T> Pages<T> {
         self.all.get_mut(number / PAGE)?.values.get_mut(number % PAGE)?.as_mut()
     }
 
-    /// Adds a value; returns its number, one that no other has now.
+    /// Adds a value and returns its number.
     pub(crate) fn insert(&mut self, value: T) -> usize {
         if self.all.get(self.vacant as usize).is_none() {
             if self.all.is_empty() {
-                self.all.reserve_exact(1); // most never have a second one
+                self.all.reserve_exact(1); // most tables never have a second page
             }
             self.vacant = u32::try_from(self.all.len()).unwrap_or(NONE);
             self.all.push(Page { values: Vec::new(), used: 0, next: NONE });
@@ -84,7 +84,7 @@ impl<T> Pages<T> {
         number * PAGE + place
     }
 
-    /// Takes a value out, if there is one of this number.
+    /// Removes a value, if it exists.
     pub(crate) fn remove(&mut self, number: usize) -> Option<T> {
         let page = self.all.get_mut(number / PAGE)?;
         let value = page.values.get_mut(number % PAGE)?.take()?;

@@ -9,24 +9,24 @@ use super::pages::is_roomy;
 use crate::log::{Known, Subscription};
 use crate::types::{Codec, Grant, Watch};
 
-/// The subscriptions that a stream has to know of beyond their connections.
+/// Subscriptions that a stream's state has to remember: parked, or resumable after a restart.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions(HashMap<Subscription, Held, RandomState>);
 
-/// What is known of a subscription.
+/// State of a subscription.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) codec: Codec,
     pub(crate) watch: Watch,
-    /// What it was given, where that is kept beyond the process.
+    /// Its rights and identity, if they are kept on disk.
     pub(crate) grant: Option<Box<Grant>>,
-    /// What its client knew, once its connection has ended: it is parked.
+    /// Member events its client has got; set while it is parked.
     pub(crate) known: Option<Known>,
-    /// When it lapses by this node's clock: no part of what nodes agree on.
+    /// Timer of its lapse by this node's clock; not replicated.
     pub(crate) timer: Option<Timer>,
 }
 
-/// A time, and what tells it from others at the same time.
+/// A time, and a number that makes it unique.
 pub(crate) type Timer = (Instant, u64);
 
 impl Held {

@@ -33,7 +33,7 @@ impl Capabilities {
     pub const RESUMES: Self = Self(1);
     /// Clients expect a ping of the protocol's own.
     pub const PINGS: Self = Self(1 << 1);
-    /// Clients are told of each device of a member, not only of the member.
+    /// Clients get events of each device of a member, not only of the member.
     pub const RECORDS: Self = Self(1 << 2);
     /// Several presence events make one message.
     pub const MERGES_EVENTS: Self = Self(1 << 3);
@@ -123,7 +123,7 @@ impl Codec {
         self.capabilities.has(Capabilities::PINGS)
     }
 
-    /// Whether clients are told of each device of a member.
+    /// Whether clients get events of each device of a member.
     pub const fn tells_records(self) -> bool {
         self.capabilities.has(Capabilities::RECORDS)
     }
@@ -147,10 +147,10 @@ impl Codec {
 /// What a subscriber is told about presence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Watch {
-    /// Who comes, who goes, who changes.
+    /// Joins, leaves and updates.
     #[default]
     Members,
-    /// How many there are, now and then.
+    /// The number of members, at intervals.
     Occupancy,
 }
 
@@ -159,29 +159,28 @@ impl Watch {
     pub const ALL: [Self; 2] = [Self::Members, Self::Occupancy];
 }
 
-/// What makes subscribers of a stream a group: equal, they are told the same bytes.
+/// Key of a group of subscribers of a stream, which get the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GroupKey {
     /// Codec of their clients.
     pub codec: Codec,
-    /// What they want to know of presence.
+    /// Presence messages they get.
     pub watch: Watch,
     /// Their name for the subscription.
     pub identifier: Identifier,
 }
 
 impl GroupKey {
-    /// Those who are told of every member.
+    /// The group that gets every member's events.
     pub const fn new(codec: Codec, identifier: Identifier) -> Self {
         Self { codec, watch: Watch::Members, identifier }
     }
 }
 
-/// A client's own name for a request, to find the answer by; in the form its codec puts on the
-/// wire.
+/// A client's id for a request, by which it finds the answer; in the wire form of its codec.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reference {
-    /// The subscription's: another one follows the same stream anew.
+    /// The subscription's id: with another one, the client subscribes again.
     pub subscription: Option<Box<str>>,
     /// The request's.
     pub request: Option<Box<str>>,

@@ -17,7 +17,7 @@ use crate::types::{
     Whisper,
 };
 
-/// Reads one frame of a client that is called something or not.
+/// Reads one frame of a client; `presence_id` is its default presence id.
 pub(super) fn decode<'a>(
     text: &'a str,
     presence_id: Option<&PresenceId>,

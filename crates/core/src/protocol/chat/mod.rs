@@ -45,10 +45,10 @@ impl WireFormat for Format {
     }
 }
 
-/// What somebody is called who gives no name.
+/// The name of a client that gives none.
 pub const GUEST: &str = "Guest";
 
-/// What a message is from that says not from whom.
+/// The sender of a message that names none.
 const SYSTEM: &str = "system";
 
 /// The kind of whisper that says who is typing.

@@ -81,7 +81,7 @@ pub(super) fn encode(
     }
 }
 
-/// Appends messages in a row to those who are told of members, each framed: events of presence that
+/// Appends consecutive messages for subscribers that watch members, each framed: events of presence that
 /// follow upon each other as one.
 pub(super) fn encode_run(
     &Audience { group, reference }: &Audience<'_>,

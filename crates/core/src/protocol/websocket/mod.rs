@@ -12,7 +12,7 @@
 //! frames between the fragments of a message come before it.
 //!
 //! Nothing is negotiated: no extensions, hence no reserved bits, and no compression. Binary
-//! messages are told of ([`Event::Binary`]) but not kept, as no protocol here has them.
+//! messages are reported ([`Event::Binary`]) but not kept, as no protocol here has them.
 //! Subprotocols are the handshake's business and their messages the codecs'.
 
 mod boundary;

@@ -11,9 +11,9 @@
 //! - What breaks a rule is told here by the byte that proves it. Tungstenite waits for the frame,
 //!   hence for ever if it never ends: it is given a frame's worth of bytes more, and must then refuse
 //!   it, too.
-//! - A frame that breaks several rules is told of by its first byte that breaks one here. Tungstenite
+//! - A frame that breaks several rules is reported by the first byte that breaks one here. Tungstenite
 //!   looks at the size before all but the opcode, and at a close's reason before its code.
-//! - Binary messages are told of at their first header here, at their end there.
+//! - Binary messages are reported at their first header here, at their end there.
 //! - Tungstenite also applies the limit to control frames, so it gets one that these pass.
 
 use std::collections::VecDeque;
