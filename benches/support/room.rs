@@ -57,7 +57,7 @@ pub(crate) fn burst(codec: Codec, messages: u32, subscribers: u32) -> Work {
     })
 }
 
-/// Somebody joins and leaves, and everyone is told of both.
+/// A member joins and leaves, and all subscribers get both events.
 pub(crate) fn churn(codec: Codec, members: u32) -> Work {
     let name = format!("{}, a join and a leave in a room of {members}", name_of(codec));
     Work::again(("churn", name), 2, move || {
@@ -158,7 +158,7 @@ impl Room {
         room
     }
 
-    /// Puts members of whom no subscriber is one.
+    /// Puts members that aren't subscribers.
     fn fill(&self, members: u32) {
         for member in 0..members {
             self.put(member, "0");

@@ -98,7 +98,7 @@ export const PROTOCOLS = {
 };
 
 /**
- * Watches a room until `close()`. `to` is told of each `frame(sent, text)`, of the `members(map)` and
+ * Watches a room until `close()`. `to` gets each `frame(sent, text)`, the `members(map)` and
  * of the `state(name, text)` of the connection.
  */
 export function start(protocol, broker, room, to) {

@@ -1,4 +1,4 @@
-//! Who wins over whom, AnyCable's spellings, and what is refused or warned about.
+//! Precedence of sources, AnyCable's spellings, refusals and warnings.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

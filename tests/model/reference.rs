@@ -166,7 +166,7 @@ pub(crate) struct Subscription {
 #[derive(Clone, Debug)]
 struct Record {
     stream: usize,
-    /// What it shows, and of whom.
+    /// The presence id and info that it shows.
     join: Join,
     /// Which change made it what it is.
     reference: u64,

@@ -1,21 +1,21 @@
-//! What a subscriber makes of what it is told.
+//! A client's list of members, from the events it gets.
 
 use broker::types::{Extra, Member, MemberChange, MemberList, PresenceChange, PresenceId, RawJson};
 
-/// What the application may say of a member: nothing with the first info.
+/// The application's data about a member; none with the first info.
 pub(crate) fn extra(info: usize) -> Extra {
     (info > 0).then(|| Box::new(RawJson::from(format!("{{\"a\":{info}}}"))))
 }
 
-/// What a client does with its list of members when one changes.
+/// Applies a change to a client's list of members.
 pub(crate) fn replay(view: &mut MemberList, change: &PresenceChange) {
     let before = view.clone();
     apply(view, &change.id, (&change.member, &change.extra), true);
     assert_eq!(*view == before, change.member == MemberChange::Unchanged, "{change:?}");
 }
 
-/// What a client does with its list of members when it is told of one. If `strict`, nobody joins who is in
-/// the list, and nobody leaves or changes who isn't.
+/// Applies an event to a client's list of members. If `strict`, a join of a member in the list is a
+/// failure, and so is a leave or an update of one that isn't.
 pub(crate) fn apply(
     view: &mut MemberList,
     id: &PresenceId,

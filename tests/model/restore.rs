@@ -29,7 +29,7 @@ use crate::subscriber::{key, subscribe};
 const STREAMS: usize = 2;
 const CLIENTS: usize = 4;
 const IDS: [&str; 3] = ["ann", "bob", "cem"];
-/// The application puts one of these, or one whom nobody else is.
+/// Ids that the application puts: members' ids, and one of its own.
 const PUT_IDS: [&str; 3] = ["ann", "bob", "app"];
 const INFOS: [&str; 2] = ["0", "1"];
 const PRESENCE_TTL: Duration = Duration::from_millis(300);

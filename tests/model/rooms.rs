@@ -85,7 +85,7 @@ struct Connection {
     /// What it is told in the order of the room, and what it must be.
     told: Vec<String>,
     expected: Vec<Frame>,
-    /// What it is told of itself, at once.
+    /// Messages about itself, which it gets at once.
     answers: Vec<String>,
     expected_answers: usize,
     follows: bool,

@@ -1,4 +1,4 @@
-//! What operators are told of a shard is what is there, and what happened.
+//! A shard's survey shows its streams, members and counters as they are.
 
 use std::time::{Duration, Instant};
 

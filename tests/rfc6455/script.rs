@@ -66,7 +66,7 @@ impl Carriage {
 
     /// What the other subscriber hears of a whisper.
     pub(crate) fn told(&self, message: &[u8]) -> Heard {
-        let Self::Whisper(stream) = self else { panic!("nobody is told of a plain message") };
+        let Self::Whisper(stream) = self else { panic!("a plain message goes to no other client") };
         let (before, _) = self.around();
         let data = std::str::from_utf8(&message[before.len() - 1..message.len() - 1]).unwrap();
         let identifier = Self::identifier(stream);

@@ -1,4 +1,4 @@
-//! The process or the machine ends at any moment, and what is loaded is what anyone was told.
+//! The process or the machine crashes at any moment, and all committed entries are loaded.
 //!
 //! A stand-in for a broker does random things. After each, the files are compared with those before,
 //! and every state that lies between the two is loaded in a directory of its own: files that came one
@@ -280,7 +280,7 @@ impl Sim {
         self.image = image;
     }
 
-    /// The log goes on behind all that anyone was told of it; or, if nothing of it is left, another one
+    /// The log continues after all committed entries; or, if nothing of it is left, another one
     /// may begin.
     fn check_log(&self, loaded: &Loaded, streams: usize, places: &[Position]) {
         match loaded.log {

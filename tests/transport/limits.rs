@@ -141,7 +141,7 @@ async fn without_a_limit_anything_goes() {
     assert_eq!(count(&heard(&mut client).await, "pong", ""), 5000);
 }
 
-/// Members of a room whose connections have ended, so that nobody is told of them.
+/// Members of a room whose connections have ended, so that no client gets their events.
 async fn populate(broker: &Parts, room: &str, members: usize, info: &str) {
     for number in 0..members {
         let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"\""));

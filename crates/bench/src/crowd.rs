@@ -267,7 +267,7 @@ impl Crowd {
                  not, Rails says so in its log only",
             ),
             Stage::Joining(_) => Some(
-                "nobody is told of the join: does the server know presence, with this --protocol? \
+                "no connection got the join: does the server know presence, with this --protocol? \
                  AnyCable wants --broker=memory",
             ),
             Stage::Ready | Stage::Gone => None,

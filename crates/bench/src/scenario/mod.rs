@@ -80,7 +80,7 @@ pub(crate) enum Scenario {
     /// Everybody joins one room at once, and everybody sees every join
     ///
     /// All connections subscribe to the room. Then each sends its join, without waiting for anything. The
-    /// scenario is over when each has been told of each: 1,000 connections make a million events, 5,000
+    /// scenario is over when each has got all joins: 1,000 connections make a million events, 5,000
     /// twenty-five millions.
     ///
     /// `server_cpu_per_event_us` is the server's CPU time from the first join to the last event, over the

@@ -208,7 +208,7 @@ fn a_server_without_presence_is_said_to_have_none() {
     let run = measure("idle", Wrong::NoPresence, &["--join"]);
     assert_eq!(
         run.complaint(1),
-        "broker-bench: only 0 of 1 connections came to be, and for 1s none: nobody is told of the \
+        "broker-bench: only 0 of 1 connections came to be, and for 1s none: no connection got the \
          join: does the server know presence, with this --protocol? AnyCable wants --broker=memory\n"
     );
 }
