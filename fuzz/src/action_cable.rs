@@ -1,7 +1,7 @@
 //! A client's Action Cable frames, one a line, through the decoder, a session, and back out.
 //!
-//! What is decoded is what the JSON says by another reading of it; identifiers are JSON strings in
-//! one spelling; and every answer is one frame of JSON about the same identifier.
+//! Decoded requests equal a second parser's. Identifiers are JSON strings in canonical form. Every answer
+//! is one frame of JSON about the same identifier.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! A chat client's frames, one a line, through the decoder, a session, and back out; and each line
-//! that is JSON as something that is published and whispered to a room.
+//! of JSON as a publication and a whisper to a room.
 //!
-//! What is decoded is what the JSON says by another reading of it; whatever is published is shown as a
-//! message, and a message as it is; and every answer is one frame of JSON.
+//! Decoded requests equal a second parser's. Every publication is shown as a message, and one that is a
+//! message as it is. Every answer is one frame of JSON.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! A client's Phoenix frames, one a line, through the decoder, a session, and back out.
 //!
-//! What is decoded is what the JSON says by another reading of it; a meta is merged over when it came,
-//! and is shown with a reference and nothing else; and every answer is one frame of JSON about the
-//! same topic with the references of the request.
+//! Decoded requests equal a second parser's. A meta is shown with its time of joining and its references,
+//! and nothing else of the broker's. Every answer is one frame of JSON about the same topic, with the
+//! references of the request.
 
 use std::sync::Arc;
 use std::time::Duration;

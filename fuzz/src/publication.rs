@@ -1,6 +1,6 @@
 //! The body of a publication.
 //!
-//! What it says is what the JSON says by another reading of it, and can be told to a subscriber.
+//! The decoded publication equals a second parser's, and can be encoded for a subscriber.
 
 use std::sync::Arc;
 

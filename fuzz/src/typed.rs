@@ -1,7 +1,7 @@
 //! A client's typed JSON, one frame a line, through the decoder, a session, and back out.
 //!
-//! What is decoded is what the JSON says by another reading of it; whoever joins is shown under that name;
-//! and every answer is one frame of JSON about the same room.
+//! Decoded requests equal a second parser's. A member is shown under the name it joined with. Every answer
+//! is one frame of JSON about the same room.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -102,7 +102,7 @@ const THROUGH_EACH = 1000;
 const MEBIBYTES = 32;
 const MIB = 1024 * 1024;
 
-/** Those who make up the crowd are told of it in numbers, now and then. */
+/** Members of the crowd get its occupancy, at intervals. */
 const COUNTING = { presence: 'occupancy' };
 
 const IN_ONE_ROOM = {

@@ -42,11 +42,11 @@ scenario('behind a trusted proxy an address is what the proxy says', BEHIND, asy
 });
 
 const STRANGERS = { 'max-connections-per-address': 1, 'trusted-proxies': '10.0.0.0/8' };
-for (const [whom, flags] of [
+for (const [client, flags] of [
   ['a stranger', STRANGERS],
   ['anyone, where no proxy is trusted', { 'max-connections-per-address': 1 }],
 ]) {
-  scenario(`X-Forwarded-For of ${whom} is ignored`, flags, async (s) => {
+  scenario(`X-Forwarded-For of ${client} is ignored`, flags, async (s) => {
     await s.socket('/cable', { headers: { 'X-Forwarded-For': '192.0.2.1' } });
     const { response } = await refusal(s, { 'X-Forwarded-For': '192.0.2.2, 10.0.0.1' });
     assert.equal(response.statusCode, 429);

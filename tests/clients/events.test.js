@@ -425,7 +425,7 @@ scenario('a client that doesn’t read is let go, and costs nobody else', { 'max
   await settle(s, ROOM, other);
 });
 
-// what its system has no room for is what TCP_USER_TIMEOUT is about, with room in the outbox
+// TCP_USER_TIMEOUT bounds how long a full socket is waited for while the outbox has room
 const IMPATIENT = { 'liveness-interval': '1s', 'liveness-timeout': '1s', 'presence-ttl': '100ms' };
 scenario('a client that doesn’t read is ended by its system', { ...IMPATIENT, 'max-outbox-size': '64MiB' }, async (s) => {
   const url = eventsUrl(s, { stream: ROOM, presence_id: 'ann' });

@@ -1,4 +1,4 @@
-// What becomes of the sessions of a member whom the application takes out, and of its own records
+// The application removes a member: what becomes of the member's sessions, and of the application's records
 // when the broker ends.
 
 import assert from 'node:assert/strict';

@@ -234,7 +234,7 @@ scenario('a leave under an earlier name gives the record back', { 'max-records':
   await s.counts({ broker_presence_records: 2 });
 });
 
-scenario('whom a full room refused can neither speak nor type there', { 'max-members': 2 }, async (s) => {
+scenario('a client that a full room refused can neither speak nor type there', { 'max-members': 2 }, async (s) => {
   const [ann] = [await chatterIn(s, 'room', 'ann'), await chatterIn(s, 'room', 'bob')];
   await ann.hears({ type: 'user_joined', username: 'bob' });
   const eve = await chatTo(s);

@@ -1,4 +1,4 @@
-// Who may connect over Phoenix, as whom, and which topics they may join.
+// Access over Phoenix: tokens, presence ids, and topics.
 
 import assert from 'node:assert/strict';
 import { LongPoll } from 'phoenix';

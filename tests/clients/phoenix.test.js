@@ -285,7 +285,7 @@ scenario('who comes back within the TTL was never away', { 'presence-ttl': `${TT
     tunnel.open();
     await back;
     await settle(s, LOBBY, bob, phone);
-    // within the TTL nothing is different, and nobody is told
+    // within the TTL nothing changes, and no event is sent
     for (const { phx_ref, phx_ref_prev: before } of bob.members.ann) {
       assert.ok(refs.includes(phx_ref) || refs.includes(before), 'it is a device that was there');
     }

@@ -342,7 +342,7 @@ asking('answers are kept for ten seconds, also that there is nothing to say', ({
   s.application.answer = () => ({ status: 503, text: '' });
   const [watcher] = await s.subscriber('room');
   await s.member('room', 'dan');
-  assert.equal(s.application.ids.at(-1), 'dan', 'it is asked in vain');
+  assert.equal(s.application.ids.at(-1), 'dan', 'it was asked, and does not answer');
   assert.deepEqual((await watcher.list(ROOM))[0].data, known('dan'), 'what was known stays');
   watcher.hearsNothing('and nothing is different');
 });

@@ -52,7 +52,7 @@ async function listed(s) {
 
 /**
  * Ann knows four members and loses her connection. Then bob leaves, cem changes, eve comes, fay comes and
- * leaves, and dan's connection ends. Gives ann's socket and whom she knows.
+ * leaves, and dan's connection ends. Returns ann's socket and the members she knows.
  */
 async function goneAndMissing(s) {
   const [ann] = await s.member('room', 'ann', 0);
@@ -82,7 +82,7 @@ async function resumed(s, { sid }) {
   return back;
 }
 
-/** Whom a client sees that saw these members and then is told these events; some may be no news to it. */
+/** A client's members after these events, some of which it may have got before. */
 function applied(members, events) {
   const seen = new Map(members.map(({ id, info }) => [id, info]));
   for (const { type, id, info } of events) {
@@ -282,7 +282,7 @@ for (const how of HOW) {
     assert.deepEqual(await watcher.hearsPresence(ROOM, 'leave'), { type: 'leave', id: 'ann' });
   });
 
-  restarting(`${how}: who resumes a session late is told of those whose time ran out, too`, { 'presence-ttl': `${TTL}ms` }, async (s) => {
+  restarting(`${how}: who resumes a session late gets the leaves of expired members, too`, { 'presence-ttl': `${TTL}ms` }, async (s) => {
     const { ann, known } = await goneAndMissing(s);
     await s.restart(how);
     const [watcher] = await s.subscriber('room');
@@ -381,7 +381,7 @@ for (const how of HOW) {
 
 const SECURE = { secret: SECRET, 'public-streams': true, 'presence-id-claim': 'sub' };
 for (const how of HOW) {
-  restarting(`${how}: only whom a session was given to takes it over`, SECURE, async (s) => {
+  restarting(`${how}: only the owner of a session takes it over`, SECURE, async (s) => {
     const ann = await s.socket(`/cable?${jid('ann')}`);
     const watch = identifySigned({ stream: 'signed', rights: ['subscribe'] });
     for (const identifier of [ROOM, watch]) {

@@ -160,7 +160,7 @@ scenario('a session without subscriptions is not worth it', {}, async (s) => {
 });
 
 const SECURE = { secret: SECRET, 'public-streams': true, 'presence-id-claim': 'sub' };
-scenario('only whom a session was given to takes it over', SECURE, async (s) => {
+scenario('only the owner of a session takes it over', SECURE, async (s) => {
   const ann = await s.socket(`/cable?${jid('ann')}`);
   const room = await ann.subscribe('room');
   ann.join(room, 'ann', 1);
@@ -221,7 +221,7 @@ scenario('@anycable/core shows who is there after a cut, and hears each message 
   channel.presence.join('ann', { n: 1 });
   const [bob, room] = await s.member('room', 'bob', 1);
   await channel.presence.info();
-  await assured(channel); // else it is told of its own join once more
+  await assured(channel); // else it gets its own join once more
   await pass(200); // what happened within a beat of the cut, 100 ms, is told again
   const [messages, events] = [[], recordPresence(channel)];
   channel.on('message', (message) => messages.push(message));

@@ -234,7 +234,7 @@ for (const [what, bad, says] of [
 }
 
 const unasked = new Pair(FIRST);
-scenario('a bad pair is told of once, though nobody asks', unasked.flags, async (s) => {
+scenario('a bad pair is logged once, though nobody asks', unasked.flags, async (s) => {
   unasked.put({ cert: FIRST.cert, key: SECOND.key });
   const warnings = () => s.broker.log.split('is not the key of the certificate').length - 1;
   await until(() => warnings() > 0, 'the warning', 15_000);

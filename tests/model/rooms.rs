@@ -1,6 +1,7 @@
-//! Chat and typed JSON from frame to frame: what everyone in a room is told is what a naive list of who
-//! is there says at each event, in the order of the events, whoever comes, goes, vanishes or talks. What
-//! chat's clients are told together has the list behind the last of the events in it.
+//! Chat and typed JSON from frame to frame, against a naive list of members.
+//!
+//! Every client in a room gets exactly the frames that the list yields, in the order of the events, whoever
+//! joins, leaves, disconnects or whispers. Chat clients get several events with the list after the last one.
 
 use std::time::{Duration, Instant};
 

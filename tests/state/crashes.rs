@@ -486,8 +486,8 @@ fn a_log_goes_on_behind_streams_that_a_snapshot_leaves_out() {
     }
 }
 
-/// Cuts each file anywhere, or puts zeros in the place of its end: what is there still is what was told,
-/// or it is said that something is missing.
+/// Cuts each file anywhere, or overwrites its end with zeros: either all committed entries are loaded, or
+/// the state is reported as incomplete.
 fn lose_ends(sim: &Sim, mut random: u64) {
     let mut next = |max: usize| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

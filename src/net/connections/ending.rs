@@ -105,7 +105,7 @@ impl Ending {
     }
 }
 
-/// A session whose streams have been told of the end of its connection.
+/// A session whose streams have been notified of the end of its connection.
 struct Told {
     session: Session,
     registration: Option<Box<Registration>>,

@@ -58,7 +58,7 @@ export async function follow(cable, stream) {
 }
 
 /**
- * Waits until the broker is sure that the client has got all it was told of presence so far: its pong goes
+ * Waits until the broker is sure that the client has got all presence events so far: its pong goes
  * before whatever it asks next. A ping may be on its way already, and then the one that asks for the rest
  * follows that one's pong.
  */

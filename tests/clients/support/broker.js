@@ -68,7 +68,7 @@ export class Broker {
   constructor(flags, { env: more = {}, openFiles, disk, stderr, file } = {}) {
     this.port = flags.port;
     const cert = flags['tls-cert'];
-    /** Whom clients have to trust; none without TLS. */
+    /** The authority that clients have to trust; none without TLS. */
     this.ca = cert && readFileSync(cert);
     this.origin = `127.0.0.1:${flags.port}`;
     this.args = toArgs(flags);

@@ -107,7 +107,7 @@ class Bystanders {
     for (const [socket, identifier] of this.#all) await socket.settle(identifier);
   }
 
-  /** What the watcher was told of presence. */
+  /** Presence events that the watcher got. */
   get events() {
     return eventsOf(this.watcher[0]);
   }

@@ -4,7 +4,7 @@ import https from 'node:https';
 import { PATIENCE } from './patience.js';
 
 /**
- * Like `fetch`, which can't be told whom to trust: with `ca`, over TLS with a certificate of that
+ * Like `fetch`, which takes no certificate authority: with `ca`, over TLS with a certificate of that
  * authority. Gives `{ status, headers, text }`.
  */
 export async function ask(url, { ca, ...options } = {}) {

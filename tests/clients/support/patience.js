@@ -21,7 +21,7 @@ export const pass = (ms) => sleep(ms);
 export async function within(promise, what, ms = PATIENCE) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`waited ${ms} ms in vain for ${what}`)), ms);
+    timer = setTimeout(() => reject(new Error(`waited ${ms} ms for ${what}, without success`)), ms);
   });
   try {
     return await Promise.race([promise, late]);
@@ -36,7 +36,7 @@ export async function until(ask, what, ms = PATIENCE) {
   for (;;) {
     const answer = await ask();
     if (answer) return answer;
-    if (performance.now() > end) throw new Error(`waited ${ms} ms in vain until ${what}`);
+    if (performance.now() > end) throw new Error(`waited ${ms} ms until ${what}, without success`);
     await sleep(10);
   }
 }
@@ -74,13 +74,13 @@ export class Inbox {
         reject(new Error(`${why} for ${what}; not taken so far: ${rest.join(' ') || 'nothing'}`));
       };
       if (this.#ended) {
-        complain(`${this.#ended}, so it is in vain to wait`);
+        complain(`${this.#ended}, so waiting is useless`);
         return;
       }
       const taker = { wants };
       const timer = setTimeout(() => {
         this.#takers.splice(this.#takers.indexOf(taker), 1);
-        complain(`waited ${ms} ms in vain`);
+        complain(`waited ${ms} ms`);
       }, ms);
       taker.give = (item) => {
         clearTimeout(timer);

@@ -271,8 +271,8 @@ mod tests {
     /// The members in order of arrival, with how often each has changed.
     type Seen = Vec<(u8, u32)>;
 
-    /// What happens next: to whom, whether it leaves if it is there, how long it takes, and whether
-    /// everyone is told then.
+    /// A step of a member: its id, whether it leaves if it is present, the pause after it, and whether
+    /// the entries then count as sent to everyone.
     type Step = (u8, bool, u64, bool);
 
     fn id(number: u8) -> PresenceId {
