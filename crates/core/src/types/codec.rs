@@ -83,9 +83,6 @@ impl<'de> Deserialize<'de> for Codec {
 }
 
 impl Codec {
-    /// Placeholder for connections that are gone.
-    pub const GONE: Self = Self::new(u8::MAX, Capabilities::NONE);
-
     /// A codec over WebSockets. Its number is the one in files on disk, so it must never change.
     pub const fn new(number: u8, capabilities: Capabilities) -> Self {
         Self { number, transport: Transport::WebSocket, capabilities }
