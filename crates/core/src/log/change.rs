@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Position;
+use super::position::Position;
 use crate::types::{
     Codec, Epoch, Extra, Grant, Identifier, JoinCause, Labels, MemberEvent, Offset, PresenceId,
     RawJson, SessionId, Watch, Whisper,

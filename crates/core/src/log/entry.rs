@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Change;
+use super::change::Change;
+use super::position::Position;
 use crate::types::{Epoch, StreamName};
 
 /// A change of a stream at its position. It may be void.
@@ -18,20 +19,6 @@ pub struct Entry {
     pub stream: StreamName,
     /// The change.
     pub change: Change,
-}
-
-/// A position in a log. The first is 1; later entries have higher ones.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-pub struct Position(pub u64);
-
-impl Position {
-    /// The next position.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
 }
 
 /// Identity of a log: a random number.

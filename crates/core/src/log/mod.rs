@@ -5,6 +5,8 @@
 
 mod change;
 mod entry;
+mod position;
 
 pub use change::{Change, Due, Known, Owner, Parking, Subscription};
-pub use entry::{Entry, LogId, NodeId, Origin, Position, Void};
+pub use entry::{Entry, LogId, NodeId, Origin, Void};
+pub use position::Position;

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Extra, Grant, Position, PresenceId, RawJson, Reference, StreamName, Watch, Whisper};
+use super::{
+    CommandKind, Extra, Grant, Position, PresenceId, RawJson, Reference, StreamName, Watch, Whisper,
+};
 
 /// A decoded frame: a command, and the client's reference for it, if any.
 #[derive(Debug, PartialEq, Eq)]
@@ -247,47 +249,6 @@ impl ClientCommand<'_> {
             Self::Pong => CommandKind::Pong,
         }
     }
-}
-
-/// Kinds of commands, as metrics label them.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    strum::AsRefStr,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
-#[strum(serialize_all = "snake_case")]
-pub enum CommandKind {
-    /// See [`ClientCommand::Subscribe`].
-    Subscribe,
-    /// See [`ClientCommand::Unsubscribe`].
-    Unsubscribe,
-    /// See [`ClientCommand::Join`] and [`ClientCommand::Update`].
-    Join,
-    /// See [`ClientCommand::Leave`].
-    Leave,
-    /// See [`ClientCommand::Presence`].
-    Presence,
-    /// See [`ClientCommand::History`].
-    History,
-    /// See [`ClientCommand::Whisper`].
-    Whisper,
-    /// See [`ClientCommand::Publish`].
-    Publish,
-    /// See [`ClientCommand::Perform`].
-    #[strum(serialize = "message")]
-    Perform,
-    /// See [`ClientCommand::Ping`].
-    Ping,
-    /// See [`ClientCommand::Pong`].
-    Pong,
-    /// Not a command.
-    Unknown,
 }
 
 /// The stream that an identifier asks for.

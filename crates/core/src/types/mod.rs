@@ -7,6 +7,7 @@ mod cause;
 mod close;
 mod codec;
 mod command;
+mod command_kind;
 mod grant;
 mod handshake;
 mod ids;
@@ -21,9 +22,10 @@ pub use cause::{DropCause, FetchOutcome, JoinCause, LeaveCause, ResumeOutcome, U
 pub use close::CloseReason;
 pub use codec::{Capabilities, Codec, GroupKey, Reference, Transport, Watch};
 pub use command::{
-    BadCommand, ClientCommand, CommandKind, Head, HistoryRequest, Join, JoinRequest, Listing,
-    NOT_PRESENT, Repeat, Request, StreamCommand, SubscribeOptions, Target,
+    BadCommand, ClientCommand, Head, HistoryRequest, Join, JoinRequest, Listing, NOT_PRESENT,
+    Repeat, Request, StreamCommand, SubscribeOptions, Target,
 };
+pub use command_kind::CommandKind;
 pub use grant::Grant;
 pub use handshake::HandshakeFailure;
 pub use ids::{Extra, Identifier, Identity, Names, PresenceId, RawJson, SessionId, StreamName};

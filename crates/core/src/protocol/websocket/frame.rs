@@ -2,7 +2,7 @@
 //! 5.3 and 5.5.1). Rules that need no other frame are checked here, on the first byte that breaks
 //! them; those about the order of frames are the reader's.
 
-use super::Violation;
+use super::event::Violation;
 
 /// The longest header: two bytes, a 64-bit length, the mask.
 pub(super) const MAX_HEADER: usize = 14;

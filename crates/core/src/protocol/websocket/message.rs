@@ -1,6 +1,7 @@
 //! A message that has come in part: over several frames, or in one whose end is missing.
 
-use super::{Violation, frame::Data};
+use super::event::Violation;
+use super::frame::Data;
 
 /// What has come of a message.
 #[derive(Debug)]

@@ -1,10 +1,8 @@
 //! What a reader keeps while something is incomplete. It exists only then.
 
-use super::{
-    Violation,
-    frame::{Frame, MAX_HEADER},
-    message::Message,
-};
+use super::event::Violation;
+use super::frame::{Frame, MAX_HEADER};
+use super::message::Message;
 
 /// A header and the bytes after it, or nothing if it isn't complete.
 pub(super) type Header<'b> = Result<Option<(Frame, &'b mut [u8])>, Violation>;

@@ -8,12 +8,10 @@
 
 use std::ops::ControlFlow::{self, Continue};
 
-use super::{
-    Event, Violation,
-    frame::{Control, Data, Frame, Opcode, close_code},
-    message::Message,
-    progress::{Header, Progress},
-};
+use super::event::{Event, Violation};
+use super::frame::{Control, Data, Frame, Opcode, close_code};
+use super::message::Message;
+use super::progress::{Header, Progress};
 
 /// Reads the frames of one client. A pointer in size, null while nothing is incomplete.
 ///
