@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::Action;
+use super::action::Action;
 use crate::auth::Rights;
 use crate::types::{
     CommandKind, ConnectionMessage, Head, Identifier, Join, Limit, Limits, PresenceId, Reference,

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use foldhash::fast::RandomState;
 use thin_vec::{ThinVec, thin_vec};
 
-use super::Action;
+use super::action::Action;
 use crate::auth::Rights;
 use crate::types::{
     Codec, CommandKind, Grant, GroupKey, Identifier, Reference, Repeat, StreamCommand, StreamName,

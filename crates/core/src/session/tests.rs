@@ -1,7 +1,16 @@
 //! What a session does about commands, one by one; `tests/model/session.rs` has them all together.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::refusals::error;
 use super::*;
-use crate::types::{Head, Listing, RawJson, Whisper};
+use crate::auth::{Client, PresenceIdPolicy, Rights, Streams};
+use crate::types::{
+    BadCommand, ClientCommand, CommandKind, ConnectionMessage, Head, JoinRequest, Limit, Limits,
+    Listing, PresenceId, RawJson, Reference, Request, ServerMessage, SessionId, StreamCommand,
+    SubscribeOptions, Target, Watch, Whisper,
+};
 
 const SID: SessionId = SessionId::from_bits(7);
 

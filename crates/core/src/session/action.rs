@@ -1,0 +1,49 @@
+//! What is to be done about a command.
+
+use super::question::{Question, Ticket};
+use crate::types::{
+    CommandKind, ConnectionMessage, Identifier, ServerMessage, StreamCommand, StreamName, Watch,
+};
+
+/// What the connection has to do about a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The stream's shard decides and answers.
+    Forward {
+        /// The stream.
+        stream: StreamName,
+        /// The client's name for its subscription.
+        identifier: Identifier,
+        /// Presence messages it gets.
+        watch: Watch,
+        /// The command.
+        command: StreamCommand,
+    },
+    /// Send a message about a subscription, without its stream.
+    Refuse {
+        /// Kind of the command.
+        kind: CommandKind,
+        /// The client's name for the subscription.
+        identifier: Identifier,
+        /// The message.
+        message: ServerMessage,
+    },
+    /// Send a message about the connection.
+    Answer {
+        /// Kind of the command.
+        kind: CommandKind,
+        /// The message.
+        message: ConnectionMessage,
+    },
+    /// Get the answer to a question, and pass it to [`Session::answer`](super::Session::answer).
+    Ask {
+        /// The question's ticket.
+        ticket: Ticket,
+        /// The question.
+        question: Question,
+    },
+    /// Nothing yet: the command waits, and [`Session::poll_action`](super::Session::poll_action) returns its action later.
+    Wait,
+    /// Nothing: the command needs no answer.
+    Nothing(CommandKind),
+}

@@ -1,0 +1,30 @@
+//! Questions that commands depend on, and their answers.
+
+use crate::types::{Extra, PresenceId, StreamName};
+
+/// Number of a question, by which its answer finds what waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub(super) u32);
+
+/// A question that a command depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// The application's data about a joining member.
+    Presence {
+        /// The stream.
+        stream: StreamName,
+        /// The member.
+        id: PresenceId,
+    },
+    /// Whether the shards have applied all actions forwarded so far; to be answered once they have.
+    Followed,
+}
+
+/// The answer to a [`Question`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// To [`Question::Presence`]; `None` without data, or without an answer in time.
+    Presence(Extra),
+    /// To [`Question::Followed`].
+    Followed,
+}
