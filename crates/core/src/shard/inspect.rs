@@ -2,11 +2,8 @@
 //! while nobody watches.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use foldhash::fast::RandomState;
 
 use super::Shard;
 use crate::shard::delivery::Destination;
@@ -59,13 +56,6 @@ pub struct Attendee {
     pub records: usize,
     /// Time until it leaves, if no record has a connection.
     pub leaves_in: Option<Duration>,
-}
-
-/// Watched streams, and their member events.
-#[derive(Debug, Default)]
-pub(super) struct Observed {
-    pub(super) streams: HashSet<StreamName, RandomState>,
-    pub(super) changes: Vec<(StreamName, Arc<PresenceChange>)>,
 }
 
 impl<R: Destination> Shard<R> {

@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use super::{Due, Shard};
+use super::Shard;
 use crate::log::Position;
 use crate::shard::delivery::Destination;
 use crate::shard::input::SubscriberKey;
+use crate::shard::timers::Due;
 use crate::types::ServerMessage;
 
 impl<R: Destination> Shard<R> {

@@ -10,7 +10,8 @@ use foldhash::fast::RandomState;
 use super::{Shard, weight};
 use crate::log::Entry;
 use crate::shard::delivery::{Delivery, Destination, FanOut};
-use crate::shard::inspect::{Attendee, Observed, StreamSize};
+use crate::shard::inspect::{Attendee, StreamSize};
+use crate::shard::observed::Observed;
 use crate::types::{
     CachedList, MemberList, MemberRecords, PresenceChange, PresenceId, Publication, RecordList,
     StreamName,

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use indexmap::map::Entry;
 
-use super::{Shard, is_roomy, subscriber_mut};
+use super::{Shard, subscriber_mut};
 use crate::log::Change;
 use crate::shard::delivery::Destination;
 use crate::shard::input::SubscriberKey;
 use crate::shard::stream::{Subscriber, UNCONFIRMED};
+use crate::stream::pages::is_roomy;
 use crate::types::{CommandKind, Grant, GroupKey, Repeat, ServerMessage, StreamName, Watch};
 
 /// Time for which a confirmation may be on its way while its client repeats the subscribe.

@@ -1,0 +1,259 @@
+//! The shard.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::counts::{Counts, Totals};
+use super::deadlines::Deadlines;
+use super::delivery::{Delivery, Destination};
+use super::input::{Input, SubscriberKey};
+use super::observed::Observed;
+use super::settings::Settings;
+use super::stream::{Stream, Subscriber};
+use super::streams::Streams;
+use super::timers::{Due, Timers};
+use crate::log::{Entry, Position};
+use crate::stream::{Effect, History, Ticks};
+use crate::types::{CommandKind, Reference, ServerMessage, StreamName};
+
+/// Bytes of unsent messages from which on the shard should take no more inputs.
+pub(super) const CROWDED: usize = 4 * 1024 * 1024;
+
+/// Maximum of records, and of streams, that expire in one turn.
+const EXPIRED_AT_ONCE: usize = 512;
+
+/// Streams with their subscribers. `R` is the destination of a subscriber's messages; the shard only
+/// clones it.
+#[derive(Debug)]
+pub struct Shard<R> {
+    pub(super) settings: Settings,
+    pub(super) ticks: Ticks,
+    /// The time of the last input.
+    pub(super) now: Instant,
+    pub(super) streams: Streams<R>,
+    /// The position of the next entry.
+    pub(super) next: Position,
+    /// The time of day, in milliseconds of the Unix epoch, that entries carry.
+    pub(super) unix: u64,
+    /// Digest of all streams' states.
+    pub(super) digest: u64,
+    /// Effects of the entry that is being applied.
+    pub(super) effects: Vec<Effect>,
+    pub(super) timers: Timers,
+    /// For each stream with a history, the expiry of its oldest publication, or an earlier time.
+    pub(super) expiries: Deadlines<u32>,
+    /// For each stream with a journal, a time at which its oldest entry is no longer needed.
+    pub(super) journals: Deadlines<u32>,
+    /// Bytes of all journals.
+    pub(super) noted: usize,
+    /// Time of the newest publication of all forgotten streams, in milliseconds of the Unix epoch. A new
+    /// stream may have been one of them.
+    pub(super) forgotten: u64,
+    pub(super) replies: VecDeque<Delivery<R>>,
+    /// Reference of the request that is being handled, if it has one.
+    pub(super) reference: Option<Arc<Reference>>,
+    /// The request has its reply: further messages to its client don't carry the reference.
+    pub(super) is_answered: bool,
+    /// Bytes of the replies.
+    pub(super) reply_weight: usize,
+    /// Streams with a fan-out in progress, in turn.
+    pub(super) passes: VecDeque<u32>,
+    /// Streams whose fan-out can wait while records expire, and since when it does.
+    pub(super) unhurried: VecDeque<(Instant, u32)>,
+    /// Streams whose fan-out waits for more changes, until a time.
+    pub(super) paused: Deadlines<u32>,
+    /// The last turn left expired items for the next one.
+    pub(super) is_expiring: bool,
+    /// Number of resumed subscribers without a command since.
+    pub(super) silent: usize,
+    /// Bytes of all windows.
+    pub(super) backlog: usize,
+    pub(super) counts: Counts,
+    pub(super) totals: Totals,
+    /// The stream that is being restored, which may be empty until its last entry.
+    pub(super) restoring: Option<u32>,
+    /// Entries since the last commit, if they are kept.
+    pub(super) entries: Option<Vec<Entry>>,
+    /// The streams that operators watch.
+    pub(super) observed: Option<Box<Observed>>,
+}
+
+impl<R: Destination> Shard<R> {
+    /// A shard without streams.
+    pub fn new(settings: Settings, now: Instant) -> Self {
+        Self {
+            settings,
+            ticks: Ticks::since(now),
+            now,
+            streams: Streams::default(),
+            next: Position(1),
+            unix: 0,
+            digest: 0,
+            effects: Vec::new(),
+            timers: Timers::default(),
+            expiries: Deadlines::default(),
+            journals: Deadlines::default(),
+            noted: 0,
+            forgotten: 0,
+            replies: VecDeque::new(),
+            reference: None,
+            is_answered: false,
+            reply_weight: 0,
+            passes: VecDeque::new(),
+            unhurried: VecDeque::new(),
+            paused: Deadlines::default(),
+            is_expiring: false,
+            silent: 0,
+            backlog: 0,
+            counts: Counts::default(),
+            totals: Totals::default(),
+            restoring: None,
+            entries: None,
+            observed: None,
+        }
+    }
+
+    /// The time of day, in milliseconds of the Unix epoch, that is given to entries from here on.
+    pub fn set_unix(&mut self, unix: u64) {
+        self.unix = unix;
+    }
+
+    /// Handles an input. Poll the replies afterwards; the fan-out can wait for more inputs.
+    pub fn handle(&mut self, name: &StreamName, input: Input<R>, now: Instant) {
+        self.now = now;
+        match input {
+            Input::Command { key, recipient, command, reference } => {
+                self.reference = reference;
+                self.command(name, &key, recipient, command, now);
+                self.reference = None;
+                self.is_answered = false;
+                self.end_silence(name, &key);
+            }
+            Input::Ended { key, end } => self.ended(name, &key, end),
+            Input::Publish { data, labels, at, except, is_transient } => {
+                self.publish(name, (data, labels, at), except, is_transient, now);
+            }
+        }
+    }
+
+    /// Whether unsent messages should be sent before more inputs are taken: publications come faster than
+    /// subscribers can be sent them.
+    pub fn is_crowded(&self) -> bool {
+        self.backlog > CROWDED
+    }
+
+    /// Whether a fan-out is pending. Messages for held subscribers don't count.
+    pub(super) fn has_fan_out(&self) -> bool {
+        !self.passes.is_empty() || !self.unhurried.is_empty() || self.paused.next().is_some()
+    }
+
+    /// Whether [`Output::poll_reply`](super::Output::poll_reply) has more.
+    pub fn has_replies(&self) -> bool {
+        !self.replies.is_empty()
+    }
+
+    /// Bytes of the replies in [`Output::poll_reply`](super::Output::poll_reply): lists and histories can be large.
+    pub fn reply_weight(&self) -> usize {
+        self.reply_weight
+    }
+
+    /// Whether [`Shard::handle_timeout`] has more to do now.
+    pub fn is_expiring(&self) -> bool {
+        self.is_expiring
+    }
+
+    /// Time of the next [`Shard::handle_timeout`] or delayed [`Output::poll_fan_out`](super::Output::poll_fan_out).
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.next_deadline(), self.paused.next()].into_iter().flatten().min()
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let all = [self.timers.next(), self.expiries.next(), self.journals.next()];
+        all.into_iter().flatten().min()
+    }
+
+    /// Expires records, subscriptions and publications: a bounded number per call, and none while unsent
+    /// messages should go first. Ask [`Shard::poll_timeout`] again.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        for _ in 0..EXPIRED_AT_ONCE {
+            if self.is_crowded() && self.has_fan_out() {
+                break;
+            }
+            let Some((deadline, due)) = self.timers.pop(now) else { break };
+            let stream = due.stream();
+            match due {
+                Due::Record { stream, record } => {
+                    self.counts.expiry_lags.push(now.saturating_duration_since(deadline));
+                    self.expire(stream, record, now);
+                }
+                Due::Parked { stream, by } => self.lapse(stream, *by, now),
+                Due::Count { stream } => self.tell_count(stream, now),
+                Due::Held { stream, key } => self.release(stream, &key),
+            }
+            self.forget_if_idle(stream);
+        }
+        for _ in 0..EXPIRED_AT_ONCE {
+            let Some((_, stream)) = self.expiries.pop(now) else { break };
+            self.drop_expired(stream, now);
+        }
+        for _ in 0..EXPIRED_AT_ONCE {
+            let Some((_, stream)) = self.journals.pop(now) else { break };
+            self.tidy(stream, now);
+        }
+        self.is_expiring = self.next_deadline().is_some_and(|due| due <= now);
+    }
+
+    /// Counts since the last call.
+    pub fn take_counts(&mut self) -> Counts {
+        self.count_in(Counts::default())
+    }
+
+    /// The same; the next counts reuse the memory of the given ones.
+    pub fn count_in(&mut self, counts: Counts) -> Counts {
+        std::mem::replace(&mut self.counts, counts)
+    }
+
+    /// Current totals.
+    pub fn totals(&self) -> Totals {
+        Totals { streams: self.streams.len(), ..self.totals }
+    }
+
+    /// Digest of the state: of records, parked subscriptions and history offsets. Shards that have applied the
+    /// same entries have the same one. If streams are divided over several shards, theirs combined by
+    /// exclusive or is that of one shard with all streams.
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    pub(super) fn subscriber(&self, index: u32, key: &SubscriberKey) -> Option<&Subscriber<R>> {
+        self.streams.get(index)?.groups.get(&key.group)?.get(&key.session)
+    }
+
+    pub(super) fn find(&self, name: &StreamName) -> Option<u32> {
+        self.streams.find(name)
+    }
+
+    pub(super) fn find_or_add(&mut self, name: &StreamName) -> u32 {
+        let found = self.find(name);
+        found.unwrap_or_else(|| {
+            self.streams.insert(Stream::new(name.clone(), History::new(self.forgotten)))
+        })
+    }
+
+    pub(super) fn followed(&mut self, kind: CommandKind) {
+        self.counts.commands.push((kind, true));
+    }
+}
+
+pub(super) fn subscriber_mut<'a, R>(
+    stream: &'a mut Stream<R>,
+    key: &SubscriberKey,
+) -> Option<&'a mut Subscriber<R>> {
+    stream.groups.get_mut(&key.group)?.get_mut(&key.session)
+}
+
+pub(super) fn weight(messages: &[ServerMessage]) -> usize {
+    messages.iter().map(ServerMessage::weight).sum()
+}
