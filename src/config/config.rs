@@ -10,9 +10,9 @@ use super::defaults;
 use super::protocols::Protocols;
 use super::proxies::Proxies;
 use super::secret::Secret;
-use super::settings::{LogFormat, Settings, TimestampPrecision};
+use super::settings::Settings;
 use super::tls::TlsFiles;
-use super::value::{ByteSize, Host, HumanDuration};
+use super::value::{ByteSize, Host, HumanDuration, LogFormat, TimestampPrecision};
 use crate::types::{Limits, Pace};
 
 /// All settings, validated and in their final types.

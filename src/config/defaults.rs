@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::settings::{LogFormat, TimestampPrecision};
+use super::value::{LogFormat, TimestampPrecision};
 
 /// Loopback only, until keys are configured or the broker is made public.
 pub const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

@@ -12,7 +12,7 @@
 
 mod access;
 mod app_url;
-#[expect(clippy::module_inception, reason = "the type is called as the room")]
+#[expect(clippy::module_inception, reason = "the type has the name of the module")]
 mod config;
 pub mod defaults;
 mod error;
@@ -22,6 +22,7 @@ mod print;
 mod protocols;
 mod proxies;
 mod secret;
+mod secret_settings;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,6 @@ pub use nearest::nearest;
 pub use protocols::{BadProtocol, Protocols};
 pub use proxies::{BadProxy, Proxies};
 pub use secret::Secret;
-pub use settings::{LogFormat, Settings, TimestampPrecision};
+pub use settings::Settings;
 pub use tls::{TlsFiles, TlsPair};
-pub use value::{ByteSize, Host, HumanDuration, ValueError};
+pub use value::{ByteSize, Host, HumanDuration, LogFormat, TimestampPrecision, ValueError};

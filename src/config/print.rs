@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use clap::Args as _;
 
 use super::config::Config;
-use super::settings::{SecretSetting, Settings};
+use super::secret_settings::SecretSetting;
+use super::settings::Settings;
 
 impl Config {
     /// The configuration as a file for `--config`, without secrets.

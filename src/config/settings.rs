@@ -7,49 +7,24 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::secret::Secret;
-use super::value::{ByteSize, Host, HumanDuration, count, port, switch};
+use super::value::{
+    ByteSize, Host, HumanDuration, LogFormat, TimestampPrecision, count, port, switch,
+};
 
-const WHERE: &str = "Listening";
-const WHO: &str = "Access";
+const LISTENING: &str = "Listening";
+const ACCESS: &str = "Access";
 const PRESENCE: &str = "Presence";
 const HISTORY: &str = "History";
-const RESTARTS: &str = "Sessions and restarts";
-const PINGS: &str = "Pings and timeouts";
+const SESSIONS: &str = "Sessions and restarts";
+const TIMEOUTS: &str = "Pings and timeouts";
 const LIMITS: &str = "Limits";
 const PAGES: &str = "Pages";
 const LOG: &str = "Logs";
-const FILE: &str = "Configuration";
-
-/// Unit of the timestamp in an Action Cable ping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub enum TimestampPrecision {
-    /// Whole seconds, as Rails sends them.
-    #[value(name = "s")]
-    #[serde(rename = "s")]
-    Seconds,
-    /// Milliseconds.
-    #[value(name = "ms")]
-    #[serde(rename = "ms")]
-    Milliseconds,
-    /// Nanoseconds.
-    #[value(name = "ns")]
-    #[serde(rename = "ns")]
-    Nanoseconds,
-}
-
-/// Format of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// Text for people.
-    Text,
-    /// A JSON object per line, for collectors.
-    Json,
-}
+const CONFIGURATION: &str = "Configuration";
 
 /// All settings, each as given, or `None`.
 #[derive(Clone, Debug, Default, PartialEq, Args, Serialize, Deserialize)]
@@ -60,62 +35,62 @@ pub struct Settings {
     ///
     /// Addresses other than loopback are refused unless a --secret protects the broker, or --public
     /// opens it to everyone. 0.0.0.0 is every IPv4 address of the machine, :: every address.
-    #[arg(long, env = "BROKER_HOST", value_name = "ADDRESS", help_heading = WHERE)]
+    #[arg(long, env = "BROKER_HOST", value_name = "ADDRESS", help_heading = LISTENING)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Host>,
 
     /// Port for clients, and for everything without a port of its own [default: 8080]
     ///
     /// 0 picks a free port; the log says which.
-    #[arg(long, env = "BROKER_PORT", value_name = "PORT", value_parser = port, help_heading = WHERE)]
+    #[arg(long, env = "BROKER_PORT", value_name = "PORT", value_parser = port, help_heading = LISTENING)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
 
     /// Separate port for publishing and the presence API
     ///
     /// Unset, they are served on --port. 0 picks a free port.
-    #[arg(long, env = "BROKER_API_PORT", value_name = "PORT", value_parser = port, help_heading = WHERE)]
+    #[arg(long, env = "BROKER_API_PORT", value_name = "PORT", value_parser = port, help_heading = LISTENING)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_port: Option<u16>,
 
     /// Separate port for /metrics
     ///
     /// Unset, it is served on --port. 0 picks a free port.
-    #[arg(long, env = "BROKER_METRICS_PORT", value_name = "PORT", value_parser = port, help_heading = WHERE)]
+    #[arg(long, env = "BROKER_METRICS_PORT", value_name = "PORT", value_parser = port, help_heading = LISTENING)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_port: Option<u16>,
 
     /// Protocols for clients, comma-separated [default: action-cable,phoenix,typed,chat,sse]
     ///
     /// All are served on --port, each at its path. A protocol that isn't listed costs nothing.
-    #[arg(long, env = "BROKER_PROTOCOLS", value_name = "NAMES", help_heading = WHERE)]
+    #[arg(long, env = "BROKER_PROTOCOLS", value_name = "NAMES", help_heading = LISTENING)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocols: Option<String>,
 
     /// Path of the Action Cable WebSocket [default: /cable]
-    #[arg(long, env = "BROKER_CABLE_PATH", value_name = "PATH", help_heading = WHERE)]
+    #[arg(long, env = "BROKER_CABLE_PATH", value_name = "PATH", help_heading = LISTENING)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cable_path: Option<String>,
 
     /// Path of Phoenix Channels, as given to Phoenix's `Socket` [default: /socket]
     ///
     /// Clients add /websocket or /longpoll to it.
-    #[arg(long, env = "BROKER_PHOENIX_PATH", value_name = "PATH", help_heading = WHERE)]
+    #[arg(long, env = "BROKER_PHOENIX_PATH", value_name = "PATH", help_heading = LISTENING)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phoenix_path: Option<String>,
 
     /// Path of the typed JSON WebSocket [default: /]
-    #[arg(long, env = "BROKER_TYPED_PATH", value_name = "PATH", help_heading = WHERE)]
+    #[arg(long, env = "BROKER_TYPED_PATH", value_name = "PATH", help_heading = LISTENING)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub typed_path: Option<String>,
 
     /// Path of the chat room WebSocket [default: /chat]
-    #[arg(long, env = "BROKER_CHAT_PATH", value_name = "PATH", help_heading = WHERE)]
+    #[arg(long, env = "BROKER_CHAT_PATH", value_name = "PATH", help_heading = LISTENING)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_path: Option<String>,
 
     /// Path of server-sent events [default: /events]
-    #[arg(long, env = "BROKER_SSE_PATH", value_name = "PATH", help_heading = WHERE)]
+    #[arg(long, env = "BROKER_SSE_PATH", value_name = "PATH", help_heading = LISTENING)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sse_path: Option<String>,
 
@@ -124,12 +99,12 @@ pub struct Settings {
     /// The server's certificate comes first, then the intermediates. All ports then speak TLS (1.2
     /// and 1.3) only. The file is reloaded on SIGHUP, and within seconds when it changes;
     /// connections stay open. Needs --tls-key.
-    #[arg(long, env = "BROKER_TLS_CERT", value_name = "FILE", help_heading = WHERE)]
+    #[arg(long, env = "BROKER_TLS_CERT", value_name = "FILE", help_heading = LISTENING)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cert: Option<PathBuf>,
 
     /// Private key of the --tls-cert: a PEM file without a passphrase
-    #[arg(long, env = "BROKER_TLS_KEY", value_name = "FILE", help_heading = WHERE)]
+    #[arg(long, env = "BROKER_TLS_KEY", value_name = "FILE", help_heading = LISTENING)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<PathBuf>,
 
@@ -137,7 +112,7 @@ pub struct Settings {
     ///
     /// The client's address is the last one in that header that isn't a trusted proxy's. The header
     /// is ignored in requests from other addresses.
-    #[arg(long, env = "BROKER_TRUSTED_PROXIES", value_name = "NETWORKS", help_heading = WHERE)]
+    #[arg(long, env = "BROKER_TRUSTED_PROXIES", value_name = "NETWORKS", help_heading = LISTENING)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trusted_proxies: Option<String>,
 
@@ -147,7 +122,7 @@ pub struct Settings {
     /// checked, and the API and the metrics need their keys; publishing needs one only if there is
     /// a --broadcast-key.
     #[arg(long, env = "BROKER_PUBLIC", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
-        require_equals = true, default_missing_value = "true", help_heading = WHO)]
+        require_equals = true, default_missing_value = "true", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public: Option<bool>,
 
@@ -158,39 +133,39 @@ pub struct Settings {
     /// are all accepted, so that one can be replaced; the first is the current one. Prefer the
     /// environment or the file: flags show in the process list. The same holds for every secret and
     /// key below.
-    #[arg(long, env = "BROKER_SECRET", value_name = "SECRET", help_heading = WHO)]
+    #[arg(long, env = "BROKER_SECRET", value_name = "SECRET", help_heading = ACCESS)]
     #[serde(skip_serializing)]
     pub secret: Option<Secret>,
 
     /// File with the --secret
-    #[arg(long, env = "BROKER_SECRET_FILE", value_name = "FILE", help_heading = WHO)]
+    #[arg(long, env = "BROKER_SECRET_FILE", value_name = "FILE", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_file: Option<PathBuf>,
 
     /// Secret that tokens are signed with; unset, the --secret
-    #[arg(long, env = "BROKER_JWT_SECRET", value_name = "SECRET", help_heading = WHO)]
+    #[arg(long, env = "BROKER_JWT_SECRET", value_name = "SECRET", help_heading = ACCESS)]
     #[serde(skip_serializing)]
     pub jwt_secret: Option<Secret>,
 
     /// File with the --jwt-secret
-    #[arg(long, env = "BROKER_JWT_SECRET_FILE", value_name = "FILE", help_heading = WHO)]
+    #[arg(long, env = "BROKER_JWT_SECRET_FILE", value_name = "FILE", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt_secret_file: Option<PathBuf>,
 
     /// Name of the token's parameter: ?jid=TOKEN, or header X-JID [default: jid]
     ///
     /// A token can also be sent as the subprotocol anycable-token.TOKEN, whatever the name.
-    #[arg(long, env = "BROKER_JWT_PARAM", value_name = "NAME", help_heading = WHO)]
+    #[arg(long, env = "BROKER_JWT_PARAM", value_name = "NAME", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt_param: Option<String>,
 
     /// Required audience of tokens, the claim `aud`
-    #[arg(long, env = "BROKER_JWT_AUDIENCE", value_name = "NAME", help_heading = WHO)]
+    #[arg(long, env = "BROKER_JWT_AUDIENCE", value_name = "NAME", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt_audience: Option<String>,
 
     /// Required issuer of tokens, the claim `iss`
-    #[arg(long, env = "BROKER_JWT_ISSUER", value_name = "NAME", help_heading = WHO)]
+    #[arg(long, env = "BROKER_JWT_ISSUER", value_name = "NAME", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt_issuer: Option<String>,
 
@@ -199,7 +174,7 @@ pub struct Settings {
     /// Unset, they do if there is a secret and no --public. An invalid token is refused in any
     /// case.
     #[arg(long, env = "BROKER_ENFORCE_JWT", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
-        require_equals = true, default_missing_value = "true", help_heading = WHO)]
+        require_equals = true, default_missing_value = "true", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforce_jwt: Option<bool>,
 
@@ -207,17 +182,17 @@ pub struct Settings {
     ///
     /// `ext.user` is the identifier `user` in the claim `ext`. Joins under another id are refused,
     /// and so are joins of clients without that claim. Unset, clients may join under any id.
-    #[arg(long, env = "BROKER_PRESENCE_ID_CLAIM", value_name = "CLAIM", help_heading = WHO)]
+    #[arg(long, env = "BROKER_PRESENCE_ID_CLAIM", value_name = "CLAIM", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presence_id_claim: Option<String>,
 
     /// Secret that stream names are signed with; unset, the --secret
-    #[arg(long, env = "BROKER_STREAMS_SECRET", value_name = "SECRET", help_heading = WHO)]
+    #[arg(long, env = "BROKER_STREAMS_SECRET", value_name = "SECRET", help_heading = ACCESS)]
     #[serde(skip_serializing)]
     pub streams_secret: Option<Secret>,
 
     /// File with the --streams-secret
-    #[arg(long, env = "BROKER_STREAMS_SECRET_FILE", value_name = "FILE", help_heading = WHO)]
+    #[arg(long, env = "BROKER_STREAMS_SECRET_FILE", value_name = "FILE", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams_secret_file: Option<PathBuf>,
 
@@ -225,7 +200,7 @@ pub struct Settings {
     ///
     /// Without a secret they are always allowed.
     #[arg(long, env = "BROKER_PUBLIC_STREAMS", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
-        require_equals = true, default_missing_value = "true", help_heading = WHO)]
+        require_equals = true, default_missing_value = "true", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_streams: Option<bool>,
 
@@ -233,39 +208,39 @@ pub struct Settings {
     ///
     /// They are always allowed on public streams.
     #[arg(long, env = "BROKER_STREAMS_WHISPER", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
-        require_equals = true, default_missing_value = "true", help_heading = WHO)]
+        require_equals = true, default_missing_value = "true", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams_whisper: Option<bool>,
 
     /// Accept Turbo's signed stream names [default: false]
     #[arg(long, env = "BROKER_TURBO_STREAMS", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
-        require_equals = true, default_missing_value = "true", help_heading = WHO)]
+        require_equals = true, default_missing_value = "true", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turbo_streams: Option<bool>,
 
     /// Secret that Turbo signs with; unset, the --streams-secret
-    #[arg(long, env = "BROKER_TURBO_STREAMS_SECRET", value_name = "SECRET", help_heading = WHO)]
+    #[arg(long, env = "BROKER_TURBO_STREAMS_SECRET", value_name = "SECRET", help_heading = ACCESS)]
     #[serde(skip_serializing)]
     pub turbo_streams_secret: Option<Secret>,
 
     /// File with the --turbo-streams-secret
-    #[arg(long, env = "BROKER_TURBO_STREAMS_SECRET_FILE", value_name = "FILE", help_heading = WHO)]
+    #[arg(long, env = "BROKER_TURBO_STREAMS_SECRET_FILE", value_name = "FILE", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turbo_streams_secret_file: Option<PathBuf>,
 
     /// Accept CableReady's signed stream names [default: false]
     #[arg(long, env = "BROKER_CABLE_READY", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
-        require_equals = true, default_missing_value = "true", help_heading = WHO)]
+        require_equals = true, default_missing_value = "true", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cable_ready: Option<bool>,
 
     /// Secret that CableReady signs with; unset, the --streams-secret
-    #[arg(long, env = "BROKER_CABLE_READY_SECRET", value_name = "SECRET", help_heading = WHO)]
+    #[arg(long, env = "BROKER_CABLE_READY_SECRET", value_name = "SECRET", help_heading = ACCESS)]
     #[serde(skip_serializing)]
     pub cable_ready_secret: Option<Secret>,
 
     /// File with the --cable-ready-secret
-    #[arg(long, env = "BROKER_CABLE_READY_SECRET_FILE", value_name = "FILE", help_heading = WHO)]
+    #[arg(long, env = "BROKER_CABLE_READY_SECRET_FILE", value_name = "FILE", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cable_ready_secret_file: Option<PathBuf>,
 
@@ -274,43 +249,43 @@ pub struct Settings {
     /// Add a port if it isn't the scheme's default (localhost:3000), and a scheme to allow no other
     /// (`https://app.example.io`). WebSockets without an Origin are then refused, too. Unset, all
     /// pages may connect.
-    #[arg(long, env = "BROKER_ALLOWED_ORIGINS", value_name = "HOSTS", help_heading = WHO)]
+    #[arg(long, env = "BROKER_ALLOWED_ORIGINS", value_name = "HOSTS", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_origins: Option<String>,
 
     /// Key for publishing: `Authorization: Bearer KEY`
     ///
     /// Unset, it is derived from the --secret; without a secret, publishing is open.
-    #[arg(long, env = "BROKER_BROADCAST_KEY", value_name = "KEY", help_heading = WHO)]
+    #[arg(long, env = "BROKER_BROADCAST_KEY", value_name = "KEY", help_heading = ACCESS)]
     #[serde(skip_serializing)]
     pub broadcast_key: Option<Secret>,
 
     /// File with the --broadcast-key
-    #[arg(long, env = "BROKER_BROADCAST_KEY_FILE", value_name = "FILE", help_heading = WHO)]
+    #[arg(long, env = "BROKER_BROADCAST_KEY_FILE", value_name = "FILE", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broadcast_key_file: Option<PathBuf>,
 
     /// Key for /api: `Authorization: Bearer KEY`
     ///
     /// Unset, it is derived from the --secret; without a secret, the API is open.
-    #[arg(long, env = "BROKER_API_KEY", value_name = "KEY", help_heading = WHO)]
+    #[arg(long, env = "BROKER_API_KEY", value_name = "KEY", help_heading = ACCESS)]
     #[serde(skip_serializing)]
     pub api_key: Option<Secret>,
 
     /// File with the --api-key
-    #[arg(long, env = "BROKER_API_KEY_FILE", value_name = "FILE", help_heading = WHO)]
+    #[arg(long, env = "BROKER_API_KEY_FILE", value_name = "FILE", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
 
     /// Key for /metrics: `Authorization: Bearer KEY`
     ///
     /// Unset, it is derived from the --secret; without a secret, the metrics are open.
-    #[arg(long, env = "BROKER_METRICS_KEY", value_name = "KEY", help_heading = WHO)]
+    #[arg(long, env = "BROKER_METRICS_KEY", value_name = "KEY", help_heading = ACCESS)]
     #[serde(skip_serializing)]
     pub metrics_key: Option<Secret>,
 
     /// File with the --metrics-key
-    #[arg(long, env = "BROKER_METRICS_KEY_FILE", value_name = "FILE", help_heading = WHO)]
+    #[arg(long, env = "BROKER_METRICS_KEY_FILE", value_name = "FILE", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_key_file: Option<PathBuf>,
 
@@ -397,7 +372,7 @@ pub struct Settings {
     ///
     /// A client that reconnects within this time can resume its session, with all subscriptions. 0s
     /// disables resuming; at most 1day.
-    #[arg(long, env = "BROKER_SESSIONS_TTL", value_name = "DURATION", help_heading = RESTARTS)]
+    #[arg(long, env = "BROKER_SESSIONS_TTL", value_name = "DURATION", help_heading = SESSIONS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sessions_ttl: Option<HumanDuration>,
 
@@ -405,26 +380,26 @@ pub struct Settings {
     ///
     /// It is created if needed, and must not be shared with another broker. Unset, nothing is on
     /// disk, and a restart empties all streams.
-    #[arg(long, env = "BROKER_STATE_DIR", value_name = "DIR", help_heading = RESTARTS)]
+    #[arg(long, env = "BROKER_STATE_DIR", value_name = "DIR", help_heading = SESSIONS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_dir: Option<PathBuf>,
 
     /// How often state is synced to disk [default: 1s]
     ///
     /// A power loss can lose the changes since the last sync. A crash of the process loses nothing.
-    #[arg(long, env = "BROKER_STATE_INTERVAL", value_name = "DURATION", help_heading = RESTARTS)]
+    #[arg(long, env = "BROKER_STATE_INTERVAL", value_name = "DURATION", help_heading = SESSIONS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_interval: Option<HumanDuration>,
 
     /// Interval of Action Cable's ping messages [default: 3s]
     ///
     /// Rails' client reconnects after 6s without one. 0 sends none.
-    #[arg(long, env = "BROKER_PING_INTERVAL", value_name = "DURATION", help_heading = PINGS)]
+    #[arg(long, env = "BROKER_PING_INTERVAL", value_name = "DURATION", help_heading = TIMEOUTS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ping_interval: Option<HumanDuration>,
 
     /// Unit of the timestamp in ping messages [default: s]
-    #[arg(long, env = "BROKER_PING_TIMESTAMP_PRECISION", value_name = "UNIT", help_heading = PINGS)]
+    #[arg(long, env = "BROKER_PING_TIMESTAMP_PRECISION", value_name = "UNIT", help_heading = TIMEOUTS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ping_timestamp_precision: Option<TimestampPrecision>,
 
@@ -432,7 +407,7 @@ pub struct Settings {
     ///
     /// It is a native WebSocket ping, which all clients answer by themselves. 0 disables the check;
     /// a vanished client then stays connected for hours.
-    #[arg(long, env = "BROKER_LIVENESS_INTERVAL", value_name = "DURATION", help_heading = PINGS)]
+    #[arg(long, env = "BROKER_LIVENESS_INTERVAL", value_name = "DURATION", help_heading = TIMEOUTS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub liveness_interval: Option<HumanDuration>,
 
@@ -440,19 +415,19 @@ pub struct Settings {
     ///
     /// A member whose machine vanished leaves after --liveness-interval, --liveness-timeout and
     /// --presence-ttl together.
-    #[arg(long, env = "BROKER_LIVENESS_TIMEOUT", value_name = "DURATION", help_heading = PINGS)]
+    #[arg(long, env = "BROKER_LIVENESS_TIMEOUT", value_name = "DURATION", help_heading = TIMEOUTS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub liveness_timeout: Option<HumanDuration>,
 
     /// Maximum time for a request's head to arrive [default: 10s]
-    #[arg(long, env = "BROKER_HANDSHAKE_TIMEOUT", value_name = "DURATION", help_heading = PINGS)]
+    #[arg(long, env = "BROKER_HANDSHAKE_TIMEOUT", value_name = "DURATION", help_heading = TIMEOUTS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handshake_timeout: Option<HumanDuration>,
 
     /// Maximum time for closing all connections at the stop [default: 5s]
     ///
     /// 0s ends the process at once.
-    #[arg(long, env = "BROKER_SHUTDOWN_TIMEOUT", value_name = "DURATION", help_heading = PINGS)]
+    #[arg(long, env = "BROKER_SHUTDOWN_TIMEOUT", value_name = "DURATION", help_heading = TIMEOUTS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shutdown_timeout: Option<HumanDuration>,
 
@@ -582,36 +557,13 @@ pub struct Settings {
     /// TOML file with settings; its keys are the names of these flags
     ///
     /// Flags and environment variables win over the file.
-    #[arg(long, env = "BROKER_CONFIG", value_name = "FILE", help_heading = FILE)]
+    #[arg(long, env = "BROKER_CONFIG", value_name = "FILE", help_heading = CONFIGURATION)]
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
     /// Print the resulting configuration, as a file for --config, and exit
     #[arg(long, env = "BROKER_PRINT_CONFIG", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
-        require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = FILE)]
+        require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = CONFIGURATION)]
     #[serde(skip)]
     pub print_config: Option<bool>,
-}
-
-/// A secret: its flag's name, its value, and the file given instead.
-pub(super) type SecretSetting<'a> = (&'static str, &'a mut Option<Secret>, &'a mut Option<PathBuf>);
-
-impl Settings {
-    /// All secrets, in the order in which [`Access`](super::Access) takes them.
-    pub fn secrets(&mut self) -> [SecretSetting<'_>; 8] {
-        [
-            ("secret", &mut self.secret, &mut self.secret_file),
-            ("jwt-secret", &mut self.jwt_secret, &mut self.jwt_secret_file),
-            ("streams-secret", &mut self.streams_secret, &mut self.streams_secret_file),
-            (
-                "turbo-streams-secret",
-                &mut self.turbo_streams_secret,
-                &mut self.turbo_streams_secret_file,
-            ),
-            ("cable-ready-secret", &mut self.cable_ready_secret, &mut self.cable_ready_secret_file),
-            ("broadcast-key", &mut self.broadcast_key, &mut self.broadcast_key_file),
-            ("api-key", &mut self.api_key, &mut self.api_key_file),
-            ("metrics-key", &mut self.metrics_key, &mut self.metrics_key_file),
-        ]
-    }
 }

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
@@ -221,6 +222,33 @@ macro_rules! in_files {
 in_files!(HumanDuration, "a duration such as \"15s\", or a number of seconds", integer, float);
 in_files!(ByteSize, "a size such as \"64KiB\", or a number of bytes", integer);
 in_files!(Host, "an IP address or localhost, in quotes");
+
+/// Unit of the timestamp in an Action Cable ping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum TimestampPrecision {
+    /// Whole seconds, as Rails sends them.
+    #[value(name = "s")]
+    #[serde(rename = "s")]
+    Seconds,
+    /// Milliseconds.
+    #[value(name = "ms")]
+    #[serde(rename = "ms")]
+    Milliseconds,
+    /// Nanoseconds.
+    #[value(name = "ns")]
+    #[serde(rename = "ns")]
+    Nanoseconds,
+}
+
+/// Format of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text for people.
+    Text,
+    /// A JSON object per line, for collectors.
+    Json,
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,29 @@
+//! The settings that are secrets, each with the file that can hold it.
+
+use std::path::PathBuf;
+
+use super::secret::Secret;
+use super::settings::Settings;
+
+/// A secret: its flag's name, its value, and the file given instead.
+pub(super) type SecretSetting<'a> = (&'static str, &'a mut Option<Secret>, &'a mut Option<PathBuf>);
+
+impl Settings {
+    /// All secrets, in the order in which [`Access`](super::Access) takes them.
+    pub fn secrets(&mut self) -> [SecretSetting<'_>; 8] {
+        [
+            ("secret", &mut self.secret, &mut self.secret_file),
+            ("jwt-secret", &mut self.jwt_secret, &mut self.jwt_secret_file),
+            ("streams-secret", &mut self.streams_secret, &mut self.streams_secret_file),
+            (
+                "turbo-streams-secret",
+                &mut self.turbo_streams_secret,
+                &mut self.turbo_streams_secret_file,
+            ),
+            ("cable-ready-secret", &mut self.cable_ready_secret, &mut self.cable_ready_secret_file),
+            ("broadcast-key", &mut self.broadcast_key, &mut self.broadcast_key_file),
+            ("api-key", &mut self.api_key, &mut self.api_key_file),
+            ("metrics-key", &mut self.metrics_key, &mut self.metrics_key_file),
+        ]
+    }
+}
