@@ -16,19 +16,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::answers::{Answers, Blocked, input};
-use super::ending::Ending;
-use super::throttle::{Throttle, Verdict};
+use super::client::{Client, End, Waits};
 use crate::auth;
 use crate::net::admission::Permit;
 use crate::net::context::Context;
 use crate::outbound::{Message, Recipient, Registration};
 use crate::protocol;
-use crate::protocol::websocket::{self, Event, Reader, Violation};
-use crate::session::{self, Action, Session};
+use crate::protocol::websocket::{Event, Reader, Violation};
+use crate::session::Session;
 use crate::types::{
-    ClientCommand, CloseReason, CommandKind, ConnectionMessage, GroupKey, Identifier, Limit,
-    Reference, Request, SessionId, Transport,
+    ClientCommand, CloseReason, ConnectionMessage, Identifier, Request, SessionId, Transport,
 };
 
 /// Size of the read buffer, in bytes. All connections of a thread share one.
@@ -56,37 +53,6 @@ pub struct Connection {
 // With what tokio adds to a task it fills the size class of 256 bytes; it would take 384 otherwise.
 const _: () = assert!(size_of::<Connection>() <= 144);
 
-/// A connection without its reader: the state that frames act on.
-struct Client {
-    context: Arc<Context>,
-    outbox: Recipient,
-    session: Session,
-    throttle: Throttle,
-    waits: Option<Box<Waits>>,
-    _permit: Permit,
-    registration: Option<Box<Registration>>,
-}
-
-/// Events other than received bytes that a connection waits for.
-#[derive(Default)]
-struct Waits {
-    /// Room in a shard's queue: nothing is read until then.
-    blocked: Option<Blocked>,
-    /// Answers to the session's questions.
-    answers: Answers,
-    /// The end of the socket.
-    end: Option<End>,
-}
-
-/// The time from the decision to close to the end of the socket.
-#[derive(Debug)]
-struct End {
-    timeout: Pin<Box<tokio::time::Sleep>>,
-    /// The client has closed, or isn't expected to.
-    client_closed: bool,
-    half_closed: bool,
-}
-
 impl Connection {
     /// Sends the welcome, with the `restored` identifiers of a resumed session. `registration` makes the
     /// connection reachable by remote disconnects. `first` is a command that the handshake implies, `head`
@@ -103,8 +69,9 @@ impl Connection {
         if outbox.codec().resumes() {
             context.sessions.connect(&session, &outbox);
         }
-        let mut connection = Self::open(context, permit, outbox, session);
-        connection.client.registration = registration.map(Box::new);
+        let registration = registration.map(Box::new);
+        let client = Client::new(context, permit, outbox, session, registration);
+        let mut connection = Self { reader: Reader::new(), client };
         connection.welcome(restored, first, head, read);
         connection
     }
@@ -119,24 +86,8 @@ impl Connection {
     ) -> Self {
         tracing::debug!(%sid, reason = %refused, "a client is refused");
         outbox.close(refused.reason());
-        Self::open(context, permit, outbox, Session::new(sid, &auth::Client::default()))
-    }
-
-    fn open(context: Arc<Context>, permit: Permit, outbox: Recipient, session: Session) -> Self {
-        context.instruments.connections_opened.increment(1);
-        context.instruments.connections.increment(1.0);
-        context.instruments.sessions.increment(1.0);
-        outbox.hear(context.heartbeat.beat());
-        let throttle = Throttle::new(context.settings.limits.pace, context.heartbeat.beat());
-        let client = Client {
-            context,
-            outbox,
-            session,
-            throttle,
-            waits: None,
-            _permit: permit,
-            registration: None,
-        };
+        let session = Session::new(sid, &auth::Client::default());
+        let client = Client::new(context, permit, outbox, session, None);
         Self { reader: Reader::new(), client }
     }
 
@@ -409,222 +360,5 @@ impl Drop for Connection {
             self.client.end_session(reason);
         }
         self.client.outbox.shutdown(Shutdown::Both);
-    }
-}
-
-impl Client {
-    fn is_ending(&self) -> bool {
-        self.waits.as_ref().is_some_and(|waits| waits.end.is_some())
-    }
-
-    fn handle(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> ControlFlow<()> {
-        if let Event::Pong(payload) = event
-            && self.ponged(payload, out)
-        {
-            return ControlFlow::Continue(());
-        }
-        match event {
-            Event::Text(_) | Event::Ping(_) | Event::Pong(_) => match self.verdict() {
-                Verdict::Follow => {}
-                Verdict::Refuse => {
-                    if let Event::Text(text) = event {
-                        return self.refuse(text, out);
-                    }
-                }
-                Verdict::Close => {
-                    self.send(out);
-                    out.clear();
-                    self.outbox.close(CloseReason::TooFast);
-                    return ControlFlow::Break(());
-                }
-            },
-            Event::Binary | Event::Close(_) => {}
-        }
-        match event {
-            Event::Text(text) => return self.command(text, out),
-            Event::Ping(payload) => websocket::write_pong(out, payload),
-            Event::Pong(_) => {}
-            Event::Binary => {
-                self.send(out);
-                out.clear();
-                self.outbox.close(CloseReason::UnsupportedData);
-                return ControlFlow::Break(());
-            }
-            Event::Close(code) => {
-                websocket::write_close(out, code.unwrap_or(1000), "");
-                self.send(out);
-                out.clear();
-                self.outbox.close(CloseReason::ClientClosed);
-                return ControlFlow::Break(());
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// Whether a pong answers one of our pings; such a pong doesn't count against the rate limit.
-    fn ponged(&self, payload: &[u8], out: &mut Vec<u8>) -> bool {
-        let beat = self.context.clock.beat(self.context.clock.now());
-        let answer = self.outbox.ponged(payload, beat);
-        if let Ok(Some(ping)) = answer {
-            ping.write(out);
-        }
-        answer.is_ok()
-    }
-
-    /// Applies the rate limit to a frame. Pings beyond it are still answered, as RFC 6455 requires.
-    fn verdict(&mut self) -> Verdict {
-        match self.context.settings.limits.pace {
-            Some(pace) => self.throttle.take(pace, self.context.heartbeat.beat()),
-            None => Verdict::Follow,
-        }
-    }
-
-    /// Refuses a command beyond the rate limit; decodes only its head.
-    fn refuse(&mut self, text: &str, out: &mut Vec<u8>) -> ControlFlow<()> {
-        let head = protocol::decode_head(self.outbox.codec(), text);
-        if matches!(head.kind, CommandKind::Unsubscribe | CommandKind::Pong) {
-            return self.command(text, out); // clients expect no reply to these
-        }
-        self.context.instruments.limits.increment(Limit::CommandsPerSecond);
-        let action = session::refuse_excess(&head);
-        self.act(action, head.reference, out)
-    }
-
-    fn command(&mut self, text: &str, out: &mut Vec<u8>) -> ControlFlow<()> {
-        let (codec, presence_id) = (self.outbox.codec(), self.session.presence_id());
-        let request = protocol::decode(codec, text, presence_id, || self.context.clock.unix());
-        self.request(request, out)
-    }
-
-    fn request(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> ControlFlow<()> {
-        let reference = request.reference.clone();
-        let Context { settings, access, .. } = &*self.context;
-        let action = self.session.handle(request, &settings.limits, &access.streams);
-        self.count_exceeded();
-        self.act(action, reference, out)?;
-        if !self.session.is_asking() {
-            return ControlFlow::Continue(());
-        }
-        self.go_on(out)?;
-        if self.session.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-
-    /// Executes actions that are due.
-    fn go_on(&mut self, out: &mut Vec<u8>) -> ControlFlow<()> {
-        let context = Arc::clone(&self.context);
-        let Context { settings, access, .. } = &*context;
-        while let Some(due) = self.session.poll_action(&settings.limits, &access.streams) {
-            self.count_exceeded();
-            self.act(due.0, due.1, out)?;
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// Polls for room in a shard and for answers. Pending while nothing more should be read.
-    fn poll_waits(&mut self, task: &mut Task<'_>, out: &mut Vec<u8>) -> Poll<()> {
-        loop {
-            if let Some(waits) = &mut self.waits
-                && let Some(blocked) = &mut waits.blocked
-            {
-                ready!(blocked.as_mut().poll(task));
-                waits.blocked = None;
-            }
-            if self.outbox.has_too_many_queries() {
-                return Poll::Pending; // the shard that takes a question wakes it
-            }
-            if self.go_on(out).is_break() {
-                continue;
-            }
-            let Some(waits) = &mut self.waits else { return Poll::Ready(()) };
-            match waits.answers.poll_next(task) {
-                Poll::Ready(Some((ticket, verdict))) => self.session.answer(ticket, verdict),
-                Poll::Ready(None) => self.waits = None,
-                Poll::Pending if self.session.is_full() => return Poll::Pending,
-                Poll::Pending => return Poll::Ready(()),
-            }
-        }
-    }
-
-    fn count_exceeded(&mut self) {
-        if let Some(limit) = self.session.take_exceeded() {
-            self.context.instruments.limits.increment(limit);
-        }
-    }
-
-    fn act(
-        &mut self,
-        action: Action,
-        reference: Option<Arc<Reference>>,
-        out: &mut Vec<u8>,
-    ) -> ControlFlow<()> {
-        let codec = self.outbox.codec();
-        let instruments = &self.context.instruments;
-        match action {
-            Action::Forward { stream, identifier, watch, command } => {
-                let group = GroupKey { codec, watch, identifier };
-                let input = input(self.session.id(), group, &self.outbox, command, reference);
-                if let Err(waiting) = self.context.router.try_send(stream, input) {
-                    self.waits.get_or_insert_default().blocked = Some(Box::pin(waiting.wait()));
-                    return ControlFlow::Break(());
-                }
-                if self.outbox.has_too_many_queries() {
-                    return ControlFlow::Break(());
-                }
-            }
-            Action::Refuse { kind, identifier, message } => {
-                instruments.commands_refused.increment(kind);
-                let group = GroupKey::new(codec, identifier);
-                protocol::encode(&group, &message, reference.as_deref(), out);
-            }
-            Action::Answer { kind, message } => {
-                let refused = matches!(message, ConnectionMessage::Error { .. });
-                let outcome =
-                    if refused { &instruments.commands_refused } else { &instruments.commands_ok };
-                outcome.increment(kind);
-                protocol::encode_connection(codec, &message, reference.as_deref(), out);
-            }
-            Action::Ask { ticket, question } => {
-                self.waits.get_or_insert_default().answers.ask(&self.context, ticket, question);
-            }
-            Action::Wait => {}
-            Action::Nothing(kind) => instruments.commands_ok.increment(kind),
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn send(&self, frames: &[u8]) {
-        if !frames.is_empty() {
-            let sent = self.outbox.send(frames, || Bytes::copy_from_slice(frames));
-            self.context.instruments.sent_bytes.increment(sent as u64);
-        }
-    }
-
-    /// Ends the session's subscriptions in their streams.
-    fn end_session(&mut self, reason: CloseReason) {
-        let Context { instruments, clock, .. } = &*self.context;
-        instruments.connections.decrement(1.0);
-        instruments.sessions.decrement(1.0);
-        instruments.closed.increment(reason);
-        if reason == CloseReason::TooSlow {
-            instruments.outbox_overflows.increment(1);
-        }
-        tracing::debug!(sid = %self.session.id(), reason = reason.as_ref(), "connection ended");
-        let (session, outbox) = (self.session.end(), Arc::clone(&self.outbox));
-        let registration = self.registration.take();
-        let ending = Ending { session, outbox, registration, reason, at: clock.now() };
-        let Waits { blocked, answers, .. } = self.waits.take().map(|it| *it).unwrap_or_default();
-        // after a remote disconnect, waiting commands are dropped
-        let is_over = matches!(reason, CloseReason::Remote { .. });
-        if is_over || (blocked.is_none() && !ending.session.is_asking()) {
-            return ending.tell(&self.context);
-        }
-        let context = Arc::clone(&self.context);
-        self.context.tasks.spawn(ending.follow(context, blocked, answers));
-    }
-}
-
-impl std::fmt::Debug for Client {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("session", &self.session).finish_non_exhaustive()
     }
 }

@@ -2,6 +2,7 @@
 //! its session.
 
 mod answers;
+mod client;
 mod connection;
 mod ending;
 mod opening;
