@@ -1,28 +1,29 @@
-//! Phoenix from frame to frame: whoever keeps a list of members as its client does, from the state and
-//! the diffs, has the list there is, whatever happens at once and in whatever pieces it is told; every
-//! request is answered once; and a device that comes back is the same device.
+//! Phoenix from frame to frame, against a naive list of records and the client's own algorithms.
 //!
-//! The other side is a naive list of records, and the client's own algorithms.
+//! Every page's list of members equals the shard's, in whatever pieces the events are sent. Every request
+//! gets one reply. A device that comes back is the same device.
+
+mod cases;
+mod page;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use broker::auth::{Client, Streams};
 use broker::clock::Clock;
-use broker::log::LogId;
 use broker::protocol;
 use broker::protocol::phoenix;
-use broker::protocol::websocket::frame_boundary;
 use broker::session::{Action, Session};
 use broker::shard::{
-    Delivery, End, FanOut, GroupKey, Input, Put, Restoring, ResumeSettings, Settings, Shard,
-    SubscriberKey, Totals,
+    Delivery, End, FanOut, GroupKey, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey,
+    Totals,
 };
-use broker::types::{Identifier, Join, Limits, PresenceId, SessionId, StreamName};
+use broker::types::{Join, Limits, PresenceId, SessionId, StreamName};
 use proptest::prelude::*;
-use proptest::sample::select;
-use serde_json::Value;
 
+use self::page::Page;
+use self::steps::{Step, What, steps};
 use crate::door::Door as _;
 use crate::presence::{Presence, references};
 use crate::shard_settings::without_history;
@@ -31,98 +32,12 @@ use crate::subscriber::{key, subscribe};
 const CLIENTS: usize = 5;
 const USERS: [Option<&str>; 4] = [Some("ann"), Some("b\"b"), Some("__proto__"), None];
 const METAS: [&str; 4] = ["", r#""n":1"#, r#""n":2"#, r#""phx_ref":"x","n":9007199254740993"#];
-/// Infos of members who came by Action Cable or were put by the application.
+/// Infos of members that joined over Action Cable or were put by the application.
 const INFOS: [&str; 4] = ["null", "{}", "[1]", r#"{"n":1}"#];
 const TTL: u64 = 300;
-/// How long a session of Action Cable can be resumed, which none is here.
+/// TTL of an Action Cable session; no session is resumed here.
 const SESSION_TTL: u64 = 150;
 const INTERVAL: u64 = 1000;
-
-#[derive(Clone, Debug)]
-enum Step {
-    /// A client that isn't connected does.
-    Open {
-        client: usize,
-        user: usize,
-    },
-    Do {
-        client: usize,
-        what: What,
-    },
-    /// A client of Action Cable joins, if there is none.
-    Cable {
-        user: usize,
-        info: usize,
-    },
-    /// Its connection ends, with a session that can be resumed or not.
-    CableEnds {
-        resumable: bool,
-    },
-    Put {
-        user: usize,
-        info: usize,
-    },
-    Kick(usize),
-    Publish,
-    Pass(u64),
-    Expire,
-    Deliver {
-        slices: usize,
-        max: usize,
-    },
-}
-
-#[derive(Clone, Copy, Debug)]
-enum What {
-    /// The topic, once or once more.
-    Join {
-        meta: usize,
-        counts: bool,
-    },
-    Leave,
-    Track {
-        meta: usize,
-    },
-    Update {
-        meta: usize,
-    },
-    Untrack,
-    Shout,
-    /// With a reference of an earlier join.
-    ShoutLate,
-    Heartbeat,
-    Vanish,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let meta = || 0..METAS.len();
-    let what = prop_oneof![
-        6 => (meta(), prop::bool::weighted(0.15))
-            .prop_map(|(meta, counts)| What::Join { meta, counts }),
-        2 => Just(What::Leave),
-        1 => meta().prop_map(|meta| What::Track { meta }),
-        3 => meta().prop_map(|meta| What::Update { meta }),
-        1 => Just(What::Untrack),
-        1 => Just(What::Shout),
-        1 => Just(What::ShoutLate),
-        1 => Just(What::Heartbeat),
-        2 => Just(What::Vanish),
-    ];
-    let (user, info) = (|| 0..USERS.len() - 1, || 0..INFOS.len());
-    let step = prop_oneof![
-        5 => (0..CLIENTS, 0..USERS.len()).prop_map(|(client, user)| Step::Open { client, user }),
-        16 => (0..CLIENTS, what).prop_map(|(client, what)| Step::Do { client, what }),
-        1 => (user(), info()).prop_map(|(user, info)| Step::Cable { user, info }),
-        1 => any::<bool>().prop_map(|resumable| Step::CableEnds { resumable }),
-        1 => (user(), info()).prop_map(|(user, info)| Step::Put { user, info }),
-        1 => user().prop_map(Step::Kick),
-        1 => Just(Step::Publish),
-        3 => select(vec![1, TTL - 1, TTL, INTERVAL]).prop_map(Step::Pass),
-        2 => Just(Step::Expire),
-        4 => (0..4_usize, 1..4_usize).prop_map(|(slices, max)| Step::Deliver { slices, max }),
-    ];
-    prop::collection::vec(step, 0..150)
-}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
@@ -140,42 +55,24 @@ proptest! {
     }
 }
 
-/// A record as the naive list has it.
+/// A record of the naive list.
 #[derive(Clone, Debug)]
 struct Record {
     user: &'static str,
     info: String,
     owner: Owner,
-    /// When it goes, and the number of that decision.
+    /// Its expiry, and the number of the step that set it.
     deadline: Option<(u64, usize)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Owner {
     Connection(usize),
-    /// Its connection has ended, and whoever joins next as this member takes it over.
+    /// The connection has ended; the next join of the member takes it over.
     Nobody,
-    /// Likewise, but its session might come back.
+    /// The connection has ended; its session can be resumed.
     Parked,
     Application,
-}
-
-/// A connection of a page, and what its client makes of what it is told.
-struct Page {
-    session: Session,
-    user: Option<&'static str>,
-    refs: usize,
-    /// What is asked, by its ref, with the status that the answer has to have.
-    asked: BTreeMap<String, &'static str>,
-    answers: BTreeMap<String, Vec<String>>,
-    /// The join it is in, and those it was in.
-    join_ref: Option<String>,
-    earlier: Vec<String>,
-    is_counting: bool,
-    total: Option<u64>,
-    presence: Presence,
-    /// How many others' shouts it has to have heard while it was in the topic, and has.
-    shouts: (usize, usize),
 }
 
 struct World {
@@ -183,11 +80,11 @@ struct World {
     start: Instant,
     now: u64,
     decisions: usize,
-    /// All there ever were; a cable has none.
+    /// Pages by connection; `None` for connections of Action Cable.
     pages: Vec<Option<Page>>,
     clients: [Option<usize>; CLIENTS],
     cable: Option<usize>,
-    /// In the order of their last change.
+    /// By their last change.
     records: Vec<Record>,
 }
 
@@ -452,7 +349,7 @@ impl World {
         self.let_go(number, Owner::Nobody);
     }
 
-    /// The record that an owner has, or takes over, or makes.
+    /// Updates an owner's record, takes over an orphan, or adds a record.
     fn record(&mut self, owner: Owner, user: &'static str, info: String) {
         let held = self.records.iter().position(|record| record.owner == owner);
         let orphan = |it: &Record| it.owner == Owner::Nobody && it.user == user;
@@ -471,7 +368,7 @@ impl World {
         }
     }
 
-    /// Whether a record is the last of its user's.
+    /// Whether a record is the user's last one.
     fn is_last(&self, at: usize) -> bool {
         let user = self.records[at].user;
         !self.records[at + 1..].iter().any(|record| record.user == user)
@@ -534,7 +431,7 @@ impl World {
         }
     }
 
-    /// The shard lists what the naive list has.
+    /// The shard's list equals the naive list.
     fn check_records(&mut self) {
         let mut expected: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for record in &self.records {
@@ -548,8 +445,7 @@ impl World {
         assert_eq!(listed.collect::<BTreeMap<_, _>>(), expected);
     }
 
-    /// Everyone has been told everything: their lists are the list there is, and all they asked was
-    /// answered.
+    /// Once all is sent, every page's list equals the shard's, and every request has its reply.
     fn check_clients(&mut self) {
         self.pass_interval();
         let listed = self.shard.commit(|_| ()).records(&topic());
@@ -588,7 +484,7 @@ impl World {
         }
     }
 
-    /// Those who count have had their number.
+    /// Occupancy has been sent.
     fn pass_interval(&mut self) {
         let until = self.instant() + Duration::from_millis(TTL + 2 * INTERVAL);
         while let Some(due) = self.shard.poll_timeout().filter(|due| *due <= until) {
@@ -598,7 +494,7 @@ impl World {
         }
     }
 
-    /// Nothing is left in the end.
+    /// Ends everything; nothing is left.
     fn close(&mut self) {
         for number in std::mem::take(&mut self.clients).into_iter().flatten() {
             self.vanish(number);
@@ -614,142 +510,7 @@ impl World {
     }
 }
 
-/// The presence id of one who has one.
+/// The presence id of a user that has one.
 fn id(user: usize) -> &'static str {
     USERS[user].unwrap()
-}
-
-impl Page {
-    fn is_in(&self) -> bool {
-        self.join_ref.is_some()
-    }
-
-    fn receive(&mut self, mut frames: &[u8]) {
-        let mut last = String::new();
-        while !frames.is_empty() {
-            let whole = frame_boundary(frames, 1);
-            let (frame, rest) = frames.split_at(whole);
-            frames = rest;
-            let header = if frame[1] == 126 { 4 } else { 2 };
-            let frame: Value = serde_json::from_slice(&frame[header..]).unwrap();
-            let event = frame[3].as_str().unwrap().to_owned();
-            assert!(
-                (&*event, &*last) != ("presence_diff", "presence_diff"),
-                "what happened at once is one diff"
-            );
-            self.take(&frame);
-            last = event;
-        }
-    }
-
-    /// `socket.js`, `onConnMessage`, and `channel.js`, `isMember`.
-    fn take(&mut self, frame: &Value) {
-        let [join_ref, reference, about, event, payload] = &frame.as_array().unwrap()[..] else {
-            panic!("{frame}");
-        };
-        assert!(payload.is_object() || event == "message", "{frame}");
-        let (join_ref, event) = (join_ref.as_str(), event.as_str().unwrap());
-        if event == "phx_reply" {
-            let status = payload["status"].as_str().unwrap().to_owned();
-            let reference = reference.as_str().unwrap().to_owned();
-            self.answers.entry(reference).or_default().push(status);
-            return;
-        }
-        assert_eq!(*about, topic().as_str());
-        if !self.is_in() || join_ref.is_some() && join_ref != self.join_ref.as_deref() {
-            return; // there is no such channel, or this is outdated
-        }
-        match event {
-            "presence_state" => {
-                assert!(!self.is_counting && join_ref.is_some(), "{frame}");
-                self.presence.take_state(payload, self.join_ref.clone());
-            }
-            "presence_diff" if self.presence.join_ref == self.join_ref => {
-                self.presence.sync_diff(payload, true);
-            }
-            "presence_diff" if self.is_counting => {} // from before, when it didn't
-            "presence_diff" => self.presence.pending.push(payload.clone()),
-            "occupancy" => self.total = payload["total"].as_u64(),
-            "shout" => self.shouts.1 += 1,
-            "message" => assert_eq!(*payload, 1),
-            _ => panic!("{frame}"), // no page's channel is closed that it didn't leave
-        }
-    }
-}
-
-#[test]
-fn a_device_that_comes_back_after_a_restart_is_the_same_device() {
-    let now = Clock::new().now();
-    let mut shard = Shard::<usize>::new(settings(), now);
-    shard.keep_entries();
-    let group = GroupKey::new(phoenix::CODEC, Identifier::from("\"room\""));
-    let key =
-        |session| SubscriberKey { session: SessionId::from_bits(session), group: group.clone() };
-    let join = |shard: &mut Shard<usize>, session| {
-        let command = subscribe(Some(Join { id: "ann".into(), info: "{}".into(), extra: None }));
-        let input = Input::Command { key: key(session), recipient: 0, command, reference: None };
-        shard.handle(&topic(), input, now);
-    };
-    join(&mut shard, 1);
-    join(&mut shard, 2);
-    let mut next = Shard::<usize>::new(Settings { log: LogId(1), ..settings() }, now);
-    next.restore(
-        shard.take_entries(),
-        Restoring { unix: 0, complete: true, has_history: true, now },
-    );
-    assert_eq!(next.totals().records, 2);
-    join(&mut next, 3);
-    assert_eq!(next.totals().records, 2, "it has taken the place of one");
-    next.handle_timeout(now + Duration::from_millis(TTL));
-    assert_eq!(next.totals().records, 1, "the other one has gone");
-    assert_eq!(next.commit(|_| ()).records(&topic())[0].records.len(), 1);
-}
-
-#[test]
-fn who_joins_a_full_stream_watches_and_is_told_why() {
-    let now = Clock::new().now();
-    let settings = Settings { max_members: 1, max_answer: 100, ..settings() };
-    let mut shard = Shard::<usize>::new(settings, now);
-    let mut join = |id: &str, info: &str| {
-        let frame = format!("[\"1\",\"1\",\"full\",\"phx_join\",{{\"meta\":{info}}}]");
-        let client = Client::default().with_default_presence_id(Some(id.into()));
-        let mut session = Session::new(SessionId::from_bits(id.len() as u128), &client);
-        let request = protocol::decode(phoenix::CODEC, &frame, None, Duration::default);
-        let reference = request.reference.clone();
-        let action = session.handle(request, &Limits::default(), &Streams::default());
-        let Action::Forward { stream, identifier, watch, command } = action else { panic!() };
-        let group = GroupKey { codec: phoenix::CODEC, watch, identifier };
-        let key = SubscriberKey { session: session.id(), group };
-        let input = Input::Command { key, recipient: 0, command, reference };
-        shard.handle(&stream, input, now);
-        let mut out = Vec::new();
-        while let Some(Delivery { group, messages, reference, .. }) =
-            shard.commit(|_| ()).poll_reply()
-        {
-            protocol::encode_run(&group, &messages, reference.as_deref(), &mut out);
-        }
-        let mut told = Vec::new();
-        while !out.is_empty() {
-            let rest = out.split_off(frame_boundary(&out, 1));
-            let header = if out[1] == 126 { 4 } else { 2 };
-            let frame: Value = serde_json::from_slice(&out[header..]).unwrap();
-            let text = |at: usize| frame[at].as_str().map(str::to_owned);
-            told.push((text(0), text(1), text(3).unwrap(), frame[4].clone()));
-            out = rest;
-        }
-        told
-    };
-    let events = |told: &[(_, _, String, _)]| -> Vec<String> {
-        told.iter().map(|(_, _, event, _)| event.clone()).collect()
-    };
-    let long = format!("{{\"long\":\"{}\"}}", "x".repeat(100));
-    assert_eq!(events(&join("ann", &long)), ["phx_reply", "presence_state"]);
-    // there is no room for bob, and none for ann in an answer
-    let told = join("bobby", "{}");
-    assert_eq!(events(&told), ["phx_reply", "broker:error", "broker:error"]);
-    let reasons: Vec<_> = told[1..].iter().map(|told| told.3["reason"].as_str().unwrap()).collect();
-    assert!(reasons[0].contains("bytes") && reasons[1].contains("full"), "{reasons:?}");
-    for (join_ref, reference, ..) in &told[1..] {
-        assert_eq!((join_ref.as_deref(), reference), (Some("1"), &None), "it is no second answer");
-    }
 }

@@ -1,6 +1,9 @@
-//! What the streams of a shard do, said as plainly as possible: lists that are searched, and every
-//! subscriber's messages written down the moment they are due. It knows nothing of slices, logs or
-//! catching up: whoever subscribes to a stream is told, in order, what is said there from then on.
+//! A naive model of a shard's streams: lists that are searched, and each subscriber's messages, noted as
+//! they are due.
+//!
+//! It knows no slices and no log: a subscriber gets, in order, the messages since its subscribe.
+
+mod inputs;
 
 use std::sync::Arc;
 
@@ -13,123 +16,27 @@ use broker::types::{
     UpdateCause, Whisper,
 };
 
-/// How many streams there are; a subscription's name says which one it is to.
+pub(crate) use self::inputs::{Command, Given, Key, Presence, Step};
+
+/// Number of streams; a subscription's name determines its stream.
 pub(crate) const STREAMS: usize = 2;
-/// How many names a connection can give its subscriptions.
+/// Number of names for a connection's subscriptions.
 pub(crate) const NAMES: usize = 5;
-/// How many connections can be open at once.
+/// Maximum number of open connections.
 pub(crate) const CONNECTIONS: usize = 6;
-
-/// What happens next.
-#[derive(Clone, Debug)]
-pub(crate) enum Step {
-    Subscribe {
-        key: Key,
-        join: Option<Result<Presence, ()>>,
-        history: bool,
-        repeat: Repeat,
-    },
-    Join {
-        key: Key,
-        presence: Presence,
-    },
-    Command {
-        key: Key,
-        what: Command,
-    },
-    Publish {
-        stream: usize,
-        except: Option<usize>,
-    },
-    /// The application puts a record, for some milliseconds or for good.
-    Put {
-        stream: usize,
-        presence: Presence,
-        ttl: Option<u64>,
-    },
-    /// The application takes a member out.
-    Kick {
-        stream: usize,
-        id: PresenceId,
-    },
-    /// A connection ended; it is noticed some milliseconds late.
-    End {
-        connection: usize,
-        late: u64,
-    },
-    /// Milliseconds pass, or none.
-    Pass(u64),
-    /// What is over, goes.
-    Expire,
-    /// Replies are taken.
-    Reply,
-    /// Replies are taken, then so many slices of at most so many subscribers.
-    FanOut {
-        slices: usize,
-        max: usize,
-    },
-}
-
-/// A connection, and its name for a subscription.
-pub(crate) type Key = (usize, usize);
-
-/// Who is present, and what is to be seen of them.
-pub(crate) type Presence = Join;
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Command {
-    Unsubscribe,
-    Leave,
-    List,
-    Count,
-    History,
-    Whisper,
-    Refuse,
-}
-
-/// The input that a step amounts to.
-#[derive(Clone, Debug)]
-pub(crate) enum Given {
-    Command {
-        subscription: usize,
-        command: StreamCommand,
-    },
-    Ended {
-        subscription: usize,
-        late: u64,
-    },
-    Publish {
-        stream: usize,
-        data: RawJson,
-        except: Option<SessionId>,
-    },
-    /// `is_new` is what is answered, unless the stream is full.
-    Put {
-        stream: usize,
-        presence: Presence,
-        ttl: Option<u64>,
-        is_new: Option<bool>,
-    },
-    /// So many records go.
-    Kick {
-        stream: usize,
-        id: PresenceId,
-        records: usize,
-    },
-}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     /// Milliseconds.
     pub(crate) ttl: u64,
-    /// Most members of a stream.
+    /// Maximum number of members in a stream.
     pub(crate) max_members: usize,
-    /// Most bytes of a list.
+    /// Maximum size of a list, in bytes.
     pub(crate) max_answer: usize,
     pub(crate) now: u64,
-    /// All there ever were; their number is the recipient's.
+    /// All subscriptions so far; the index is the recipient.
     pub(crate) subscriptions: Vec<Subscription>,
-    /// All streams' records, the one changed last at the end.
+    /// Records of all streams, by their last change.
     records: Vec<Record>,
     /// A record was taken over that isn't the one of its member that changed last.
     adopted: bool,
@@ -137,12 +44,12 @@ pub(crate) struct Model {
     members: [Vec<PresenceId>; STREAMS],
     /// The number of each stream's latest lifetime.
     lifetimes: [usize; STREAMS],
-    /// How often a connection's place has been taken.
+    /// Number of earlier connections in each place.
     generations: [usize; CONNECTIONS],
     numbers: u64,
-    /// What the last step gave to the shard.
+    /// The shard's inputs in the last step.
     pub(crate) given: Vec<Given>,
-    /// What the last step did.
+    /// The shard's counts in the last step.
     pub(crate) counted: Counted,
 }
 
@@ -151,15 +58,15 @@ pub(crate) struct Subscription {
     connection: usize,
     name: usize,
     pub(crate) stream: usize,
-    /// Which of all streams' lifetimes it falls in.
+    /// Number of the stream's lifetime.
     pub(crate) lifetime: usize,
     pub(crate) key: SubscriberKey,
     pub(crate) is_held: bool,
-    /// All it must be told, in order.
+    /// All messages it must get, in order.
     pub(crate) told: Vec<ServerMessage>,
-    /// So much of it must have come once the replies have: everything up to the last answer.
+    /// Number of messages up to the last answer, which it has got once the replies are sent.
     pub(crate) answered: usize,
-    /// When it was last confirmed.
+    /// Time of its last confirmation.
     confirmed: Option<u64>,
 }
 
@@ -168,20 +75,20 @@ struct Record {
     stream: usize,
     /// The presence id and info that it shows.
     join: Join,
-    /// Which change made it what it is.
+    /// Number of its last change.
     reference: u64,
     holder: Holder,
-    /// When it goes, and the number of that decision.
+    /// Its expiry, and the number of the step that set it.
     deadline: Option<(u64, u64)>,
 }
 
-/// Whose a record is.
+/// Owner of a record.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Holder {
-    /// A subscription's, by its number.
+    /// A subscription, by its number.
     Subscription(usize),
     Application,
-    /// Nobody's: its connection has ended, and can't be resumed.
+    /// Nobody: the connection has ended, and can't be resumed.
     Orphan,
 }
 
@@ -478,8 +385,8 @@ impl Model {
         self.set_record((stream, holder), joined, join, cause);
     }
 
-    /// Gives a record that is nobody's to whoever joins under its id; where it is then. It counts as
-    /// changed by that, if the member has changed since.
+    /// Passes an orphan of the same id on to `holder`; returns its index. That counts as a change, if the
+    /// member has changed since.
     fn adopt(&mut self, stream: usize, holder: Holder, join: &Join) -> Option<usize> {
         let of_id = |record: &Record| record.stream == stream && record.join.id == join.id;
         let is_orphan = |record: &Record| of_id(record) && record.holder == Holder::Orphan;
@@ -592,7 +499,7 @@ impl Model {
         self.generations[connection] += 1;
     }
 
-    /// Takes one record out; whether there was one.
+    /// Removes one record; returns whether there was one.
     fn remove(&mut self, which: impl Fn(&Record) -> bool, cause: LeaveCause) -> bool {
         let Some(at) = self.records.iter().position(which) else { return false };
         let (stream, id) = (self.records[at].stream, self.records[at].join.id.clone());

@@ -1,26 +1,29 @@
-//! A shard ends at any moment, and another one takes up what it kept: the changes as they came, or
-//! its streams as they were at some moment and the changes since. Members, their order and infos,
-//! histories with their positions, and sessions are what they were; then everyone has the TTL to
-//! come back.
+//! A shard ends at any moment, and another one restores what it kept: its entries, or a snapshot and the
+//! entries since.
+//!
+//! Members, their order and infos, histories with their positions, and sessions are as before. From the
+//! restart on, every record and session has its TTL.
+
+mod cases;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
 use broker::log::{Change, Entry, LogId};
-use broker::protocol::{action_cable, phoenix};
 use broker::shard::{
-    End, GroupKey, HistorySettings, Input, Output, Put, Restoring, ResumeSettings, Settings, Shard,
-    SubscriberKey, Totals,
+    End, HistorySettings, Input, Output, Put, Restoring, ResumeSettings, Settings, Shard, Totals,
 };
 use broker::types::{
-    Grant, HistoryRequest, Identifier, Join, MemberList, Offset, PresenceId, Publication,
-    ServerMessage, SessionId, StreamCommand, StreamName, SubscribeOptions,
+    Grant, HistoryRequest, Join, MemberList, Offset, PresenceId, Publication, ServerMessage,
+    SessionId, StreamCommand, StreamName, SubscribeOptions,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
+use self::steps::{Step, busy_steps, steps};
 use crate::door::Door as _;
 use crate::replay::{apply, extra};
 use crate::shard_settings::without_history;
@@ -66,104 +69,6 @@ fn what_the_application_put_has_what_is_left_of_its_time() {
         assert_eq!(members.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), there);
         assert_eq!(next.totals().records, there.len());
     }
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Subscribe {
-        client: usize,
-        stream: usize,
-    },
-    Join {
-        client: usize,
-        stream: usize,
-        id: usize,
-        info: usize,
-    },
-    Leave {
-        client: usize,
-        stream: usize,
-    },
-    Unsubscribe {
-        client: usize,
-        stream: usize,
-    },
-    Publish(usize),
-    /// The application puts a record, for some milliseconds or for good.
-    Put {
-        stream: usize,
-        id: usize,
-        info: usize,
-        ttl: Option<u64>,
-    },
-    /// The application takes somebody out.
-    Kick {
-        stream: usize,
-        id: usize,
-    },
-    /// The application changes a record of its own so often.
-    Churn {
-        stream: usize,
-        changes: usize,
-    },
-    /// Its connection ends, with a session that can be resumed or not.
-    End {
-        client: usize,
-        resumable: bool,
-    },
-    Resume(usize),
-    Pass(u64),
-    Expire,
-    /// The changes so far are replaced by the streams as they are, written in slices.
-    Snapshot {
-        max: usize,
-    },
-    /// The shard ends and another one goes on.
-    Restart,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let (client, stream) = (|| 0..CLIENTS, || 0..STREAMS);
-    let step = prop_oneof![
-        4 => (client(), stream()).prop_map(|(client, stream)| Step::Subscribe { client, stream }),
-        6 => (client(), stream(), 0..IDS.len(), 0..INFOS.len())
-            .prop_map(|(client, stream, id, info)| Step::Join { client, stream, id, info }),
-        1 => (client(), stream()).prop_map(|(client, stream)| Step::Leave { client, stream }),
-        1 => (client(), stream()).prop_map(|(client, stream)| Step::Unsubscribe { client, stream }),
-        4 => stream().prop_map(Step::Publish),
-        3 => (stream(), 0..PUT_IDS.len(), 0..INFOS.len(), prop::option::of(prop::sample::select(vec![100, 700, 2500])))
-            .prop_map(|(stream, id, info, ttl)| Step::Put { stream, id, info, ttl }),
-        1 => (stream(), 0..PUT_IDS.len()).prop_map(|(stream, id)| Step::Kick { stream, id }),
-        2 => (client(), prop::bool::weighted(0.8))
-            .prop_map(|(client, resumable)| Step::End { client, resumable }),
-        2 => client().prop_map(Step::Resume),
-        2 => prop::sample::select(vec![1, 150, 300, 900, 2000]).prop_map(Step::Pass),
-        2 => Just(Step::Expire),
-        1 => (1..6_usize).prop_map(|max| Step::Snapshot { max }),
-        2 => Just(Step::Restart),
-    ];
-    prop::collection::vec(step, 0..80)
-}
-
-/// Comings and goings among changes that are more than a journal keeps.
-fn busy_steps() -> impl Strategy<Value = Vec<Step>> {
-    let (client, stream, id) = (|| 0..CLIENTS, || 0..STREAMS, || 0..IDS.len());
-    let step = prop_oneof![
-        6 => (client(), stream()).prop_map(|(client, stream)| Step::Subscribe { client, stream }),
-        4 => (client(), stream(), id(), 0..INFOS.len())
-            .prop_map(|(client, stream, id, info)| Step::Join { client, stream, id, info }),
-        2 => (client(), stream()).prop_map(|(client, stream)| Step::Leave { client, stream }),
-        1 => (stream(), id()).prop_map(|(stream, id)| Step::Kick { stream, id }),
-        1 => (stream(), prop::sample::select(vec![3, 990, 1000, 1001]))
-            .prop_map(|(stream, changes)| Step::Churn { stream, changes }),
-        2 => client().prop_map(|client| Step::End { client, resumable: true }),
-        4 => client().prop_map(Step::Resume),
-        1 => prop::sample::select(vec![1, 150, 300]).prop_map(Step::Pass),
-        1 => Just(Step::Expire),
-        2 => (1..6_usize).prop_map(|max| Step::Snapshot { max }),
-        3 => Just(Step::Restart),
-    ];
-    prop::collection::vec(step, 0..100)
 }
 
 proptest! {
@@ -235,16 +140,16 @@ struct World {
     unix: u64,
     clients: [Client; CLIENTS],
     sessions: u32,
-    /// What has happened and isn't kept yet.
+    /// Entries that aren't kept yet.
     happened: Vec<Entry>,
     kept: Vec<Entry>,
-    /// A snapshot under way: what it has written, the place it is at, and its slices.
+    /// A snapshot under way: its entries, its place, and the size of its slices.
     snapshot: Option<(Vec<Entry>, usize, usize)>,
     published: u32,
-    /// The application's records, each with when it goes, if it does by itself.
+    /// The application's records with their expiry, if they have one.
     put: BTreeMap<(usize, usize), Option<u64>>,
     churned: u32,
-    /// How many subscriptions were resumed, and how many had to be made anew.
+    /// Number of subscriptions that were resumed; `refused` counts the others.
     resumed: usize,
     refused: usize,
 }
@@ -254,7 +159,7 @@ struct Client {
     session: Option<u32>,
     earlier: Option<u32>,
     follows: [bool; STREAMS],
-    /// The members it saw of each stream when its connection ended.
+    /// Members of each stream when its connection ended.
     seen: [MemberList; STREAMS],
 }
 
@@ -372,7 +277,7 @@ impl World {
         self.keep();
     }
 
-    /// What is over goes, and of what the application has put nothing else.
+    /// Expires records; the application's go only when their time is over.
     fn expire(&mut self) {
         self.shard.handle_timeout(self.now);
         let unix = self.unix;
@@ -413,7 +318,7 @@ impl World {
         self.lose(client, resumable);
     }
 
-    /// A client's connection is no more; it has been told everything.
+    /// A client's connection ends, after it has got all messages.
     fn lose(&mut self, client: usize, resumable: bool) {
         let seen = [0, 1].map(|stream| self.output().members(&name(stream)).to_vec());
         let Client { session, follows, .. } = self.clients[client];
@@ -446,7 +351,7 @@ impl World {
             Client { session: Some(session), follows: taken, ..Client::default() };
     }
 
-    /// Who was resumed and is told what it missed shows who is there.
+    /// A resumed client's list, with the events it missed, equals the shard's.
     fn sees_who_is_there(&mut self, stream: usize, seen: &mut MemberList) {
         while let Some(delivery) = self.output().poll_reply() {
             for message in &delivery.messages {
@@ -462,7 +367,7 @@ impl World {
         assert_eq!(*seen, there, "a resumed client of stream {stream}");
     }
 
-    /// Writes down what changed, and a slice of the snapshot that is under way.
+    /// Keeps new entries, and a slice of the snapshot under way.
     fn keep(&mut self) {
         self.output();
         let entries = std::mem::take(&mut self.happened);
@@ -506,7 +411,7 @@ impl World {
         }
     }
 
-    /// Another shard has what this one has.
+    /// Another shard has the same state.
     fn compare(&mut self, next: &mut Shard<u32>) {
         next.handle_timeout(self.now); // publications that have run out
         let (was, is) = (self.shard.totals(), next.totals());
@@ -546,92 +451,7 @@ impl World {
     }
 }
 
-/// A record that is taken over counts as changed then, in memory and as it is kept.
-#[test]
-fn a_record_that_was_taken_over_is_as_it_was() {
-    let now = Clock::new().now();
-    let mut shard = Shard::<u32>::new(SETTINGS, now);
-    shard.keep_entries();
-    let stream = name(0);
-    let key = |session, codec| SubscriberKey {
-        session: SessionId::from_bits(session),
-        group: GroupKey::new(codec, Identifier::from("\"a\"")),
-    };
-    let join = |shard: &mut Shard<u32>, key: SubscriberKey, info: &str| {
-        let command = subscribe(Some(Join { id: "ann".into(), info: info.into(), extra: None }));
-        shard.handle(&stream, Input::Command { key, recipient: 0, command, reference: None }, now);
-    };
-    join(&mut shard, key(1, phoenix::CODEC), "1");
-    let mut kept = shard.take_entries();
-    while shard.commit(|_| ()).poll_reply().is_some() {}
-    let ended = Input::Ended { key: key(1, phoenix::CODEC), end: End::at(now) };
-    shard.handle(&name(0), ended, now);
-    join(&mut shard, key(2, action_cable::CODEC), "2");
-    join(&mut shard, key(3, phoenix::CODEC), "1");
-    kept.extend(shard.take_entries());
-    let infos = |shard: &mut Shard<u32>| {
-        let records = shard.commit(|_| ()).records(&name(0));
-        let infos = records[0].records.iter().map(|record| record.info.as_str().to_owned());
-        (shard.commit(|_| ()).members(&name(0))[0].info.clone(), infos.collect::<Vec<_>>())
-    };
-    let seen = infos(&mut shard);
-    assert_eq!(seen, ("1".into(), vec!["2".to_owned(), "1".to_owned()]), "the last to join");
-    let mut restored = Shard::<u32>::new(SETTINGS, now);
-    restored.restore(kept, Restoring { unix: 0, complete: true, has_history: true, now });
-    assert_eq!(infos(&mut restored), seen);
-}
-
-/// Whoever comes back then joins anew, and isn't two devices until the TTL is over.
-#[test]
-fn a_record_that_nobody_can_resume_is_taken_over() {
-    let now = Clock::new().now();
-    let join = |shard: &mut Shard<u32>, session| {
-        let command = subscribe(Some(Join { id: "ann".into(), info: "1".into(), extra: None }));
-        let (key, recipient, reference) = (key(session), session, None);
-        shard.handle(&name(0), Input::Command { key, recipient, command, reference }, now);
-    };
-    let mut shard = Shard::<u32>::new(SETTINGS, now);
-    shard.keep_entries();
-    join(&mut shard, 1);
-    let entries = shard.take_entries();
-    let none = ResumeSettings { ttl: Duration::ZERO, ..SETTINGS.resume };
-    for (complete, resume, records) in
-        [(true, SETTINGS.resume, 2), (false, SETTINGS.resume, 1), (true, none, 1)]
-    {
-        let mut restored = Shard::<u32>::new(Settings { resume, ..SETTINGS }, now);
-        let at = Restoring { unix: 0, complete, has_history: complete, now };
-        restored.restore(entries.clone(), at);
-        join(&mut restored, 2);
-        assert_eq!(restored.totals().records, records, "{complete}, {resume:?}");
-        assert_eq!(restored.commit(|_| ()).members(&name(0)).len(), 1);
-    }
-}
-
-/// Publications that no longer fit leave the members of their stream alone.
-#[test]
-fn members_stay_where_publications_no_longer_fit() {
-    let now = Clock::new().now();
-    let mut shard = Shard::<u32>::new(SETTINGS, now);
-    shard.keep_entries();
-    let data = "\"long\"".into();
-    let input = Input::Publish { data, labels: None, at: 1, except: None, is_transient: false };
-    shard.handle(&name(0), input, now);
-    let join = Join { id: "ann".into(), info: "1".into(), extra: None };
-    let mut entries = shard.take_entries();
-    let placed = shard.put(&name(0), Put { join, ttl: None, at: 1 }, now);
-    entries.extend(shard.take_entries());
-    shard.open(placed).unwrap();
-    let history = HistorySettings { max_bytes: 1, ..SETTINGS.history };
-    for entries in [entries, next_snapshot(&mut shard)] {
-        let mut restored = Shard::<u32>::new(Settings { history, ..SETTINGS }, now);
-        let at = Restoring { unix: 1, complete: true, has_history: true, now };
-        restored.restore(entries, at);
-        assert_eq!(restored.totals().publications, 0);
-        assert_eq!(restored.commit(|_| ()).members(&name(0)).len(), 1);
-    }
-}
-
-/// The entries that count, as they are read from disk: what was said last of a stream's beginning.
+/// The entries that count, as they are loaded from disk: those since a stream's last beginning.
 fn by_stream(entries: &[Entry]) -> BTreeMap<StreamName, Vec<Entry>> {
     let mut streams: BTreeMap<StreamName, Vec<Entry>> = BTreeMap::new();
     for entry in entries {
@@ -662,7 +482,7 @@ fn next_snapshot(shard: &mut Shard<u32>) -> Vec<Entry> {
     }
 }
 
-/// What a newcomer gets who asks for everything: positions and payloads.
+/// The whole history, as a new subscriber gets it: positions and payloads.
 fn history(shard: &mut Shard<u32>, stream: &StreamName, now: Instant) -> Vec<(Offset, String)> {
     let key = key(u32::MAX);
     let request = HistoryRequest { since: Some(0), positions: vec![] };
