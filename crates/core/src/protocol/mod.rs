@@ -5,8 +5,8 @@
 //! Request ◀─ WireFormat::decode ─ text ◀─ websocket::Reader, or a post
 //! ```
 //!
-//! Each protocol has a folder with its wire format, and a row in [`PROTOCOLS`]. The functions here look
-//! a [`Codec`]'s row up.
+//! Each protocol has a folder with its wire format, and a row in [`PROTOCOLS`]. [`encode`] and its
+//! like look a [`Codec`](crate::types::Codec)'s row up.
 
 pub mod action_cable;
 pub mod chat;
@@ -25,125 +25,19 @@ mod ping;
 mod read;
 mod registry;
 mod room;
+mod row;
+mod wire;
+mod wire_format;
 mod write;
-
-use std::time::Duration;
 
 pub use handshake::{BadOffer, HandshakeParams, Offer, ReadOffer};
 pub use ping::{PingParameters, PingPrecision};
-pub use registry::{Audience, PROTOCOLS, Protocol, Sender, WireFormat, codec, resumable};
-
-use crate::types::{
-    ClientCommand, CloseReason, Codec, ConnectionMessage, GroupKey, Head, MemberChange, PresenceId,
-    Reference, Request, ServerMessage, Watch,
+pub use registry::{PROTOCOLS, codec, resumable};
+pub use row::Protocol;
+pub use wire::{
+    decode, decode_connecting, decode_head, encode, encode_close, encode_connection, encode_run,
 };
-use registry::format;
-
-/// Reads a text message from a client with a default `presence_id`, received at a time since the
-/// Unix epoch.
-pub fn decode<'a>(
-    codec: Codec,
-    text: &'a str,
-    presence_id: Option<&PresenceId>,
-    now: impl Fn() -> Duration,
-) -> Request<'a> {
-    format(codec).decode(text, &Sender { presence_id, now: &now })
-}
-
-/// What a client has asked for by connecting, if its protocol has such a thing.
-pub fn decode_connecting(codec: Codec) -> Option<ClientCommand<'static>> {
-    format(codec).decode_connecting()
-}
-
-/// Reads of a client's text message only which command it is and about which subscription: enough to
-/// refuse it.
-pub fn decode_head(codec: Codec, text: &str) -> Head<'_> {
-    format(codec).decode_head(text)
-}
-
-/// Appends what goes over the wire for a message about a subscription; nothing, if the protocol
-/// doesn't show such a thing. `reference` is that of the request it answers.
-pub fn encode(
-    group: &GroupKey,
-    message: &ServerMessage,
-    reference: Option<&Reference>,
-    out: &mut Vec<u8>,
-) {
-    if is_for(group, message) {
-        group.codec.transport().frame(out, |out| {
-            format(group.codec).encode(&Audience { group, reference }, message, out);
-        });
-    }
-}
-
-/// Appends what goes over the wire for messages in a row: as [`encode`] does for each, but where the
-/// protocol makes one of several ([`Codec::merges_events`]).
-pub fn encode_run(
-    group: &GroupKey,
-    messages: &[ServerMessage],
-    reference: Option<&Reference>,
-    out: &mut Vec<u8>,
-) {
-    if group.codec.merges_events() && group.watch == Watch::Members {
-        format(group.codec).encode_run(&Audience { group, reference }, messages, out);
-    } else {
-        for message in messages {
-            encode(group, message, reference, out);
-        }
-    }
-}
-
-/// Whether a group gets such a message.
-fn is_for(group: &GroupKey, message: &ServerMessage) -> bool {
-    match (message, group.watch) {
-        (ServerMessage::Presence(_) | ServerMessage::Missed { .. }, Watch::Occupancy)
-        | (ServerMessage::Occupancy(_), Watch::Members) => false,
-        // most protocols count members, not records
-        (ServerMessage::Presence(change), Watch::Members) => {
-            group.codec.tells_records() || change.member != MemberChange::Unchanged
-        }
-        _ => true,
-    }
-}
-
-/// Appends what goes over the wire when the connection is closed: what tells the client why, where
-/// the protocol has such a thing, and the close frame, where the transport has one. Nothing for a client
-/// that is gone.
-pub fn encode_close(codec: Codec, reason: CloseReason, out: &mut Vec<u8>) {
-    let reconnect = match reason {
-        CloseReason::ClientGone | CloseReason::ClientClosed => return,
-        CloseReason::NoPong
-        | CloseReason::TooSlow
-        | CloseReason::TooFast
-        | CloseReason::ServerRestart => Some(true),
-        CloseReason::Remote { reconnect } => Some(reconnect),
-        CloseReason::Unauthorized | CloseReason::TokenExpired | CloseReason::Resumed => Some(false),
-        CloseReason::ProtocolError
-        | CloseReason::InvalidText
-        | CloseReason::UnsupportedData
-        | CloseReason::MessageTooBig => None,
-    };
-    if let Some(reconnect) = reconnect {
-        let message = ConnectionMessage::Disconnect { reason, reconnect };
-        encode_connection(codec, &message, None, out);
-    }
-    let code =
-        if codec.goes_by_close_code() { reason.telling_close_code() } else { reason.close_code() };
-    codec.transport().close(out, code, reason.as_ref());
-}
-
-/// Appends what goes over the wire for a message about the connection; nothing, if the protocol
-/// doesn't show such a thing. `reference` is that of the request it answers.
-pub fn encode_connection(
-    codec: Codec,
-    message: &ConnectionMessage,
-    reference: Option<&Reference>,
-    out: &mut Vec<u8>,
-) {
-    codec.transport().frame(out, |out| {
-        format(codec).encode_connection(codec, message, reference, out);
-    });
-}
+pub use wire_format::{Audience, Peer, Sender, WireFormat};
 
 #[cfg(test)]
 mod tests;

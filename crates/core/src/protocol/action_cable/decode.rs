@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{CABLE_READY_CHANNEL, PUBSUB_CHANNEL, TURBO_CHANNEL};
+use super::names::{CABLE_READY_CHANNEL, PUBSUB_CHANNEL, TURBO_CHANNEL};
 use crate::protocol::plain;
 use crate::protocol::read::{borrowed_string, canonical_token, object};
 use crate::types::{

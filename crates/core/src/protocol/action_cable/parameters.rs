@@ -1,6 +1,8 @@
 //! What a client asks for with its handshake.
 
-use super::{SESSION_HEADER, SESSION_PARAMETER, SUBPROTOCOLS, TOKEN_SUBPROTOCOL, UNSUPPORTED};
+use super::names::{
+    SESSION_HEADER, SESSION_PARAMETER, SUBPROTOCOLS, TOKEN_SUBPROTOCOL, UNSUPPORTED,
+};
 use crate::protocol::handshake::{BadOffer, HandshakeParams, Offer};
 use crate::protocol::query::parameter;
 use crate::types::{Repeat, SessionId};

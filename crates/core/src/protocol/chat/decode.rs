@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{GUEST, TYPING, message};
+use super::message;
+use super::names::{GUEST, TYPING};
 use crate::protocol::plain;
 use crate::protocol::read::borrowed_string;
 use crate::protocol::room::{Room, join_as};

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::TYPING;
 use super::message::encode_message;
+use super::names::TYPING;
 use crate::protocol::room::parting;
 use crate::protocol::write::{append, string, strings};
 use crate::types::{

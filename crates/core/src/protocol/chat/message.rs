@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::SYSTEM;
+use super::names::SYSTEM;
 use crate::protocol::write::{append, string};
 use crate::types::Publication;
 

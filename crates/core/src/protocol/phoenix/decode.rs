@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{HEARTBEAT_TOPIC, is_reserved};
+use super::names::{HEARTBEAT_TOPIC, is_reserved};
 use crate::protocol::plain;
 use crate::protocol::read::{borrowed_string, canonical_token, object};
 use crate::types::{

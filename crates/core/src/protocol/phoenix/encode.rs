@@ -6,10 +6,10 @@
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
-use super::{ERROR, HEARTBEAT_TOPIC, OCCUPANCY, is_reserved};
-use crate::protocol::registry::Audience;
+use super::names::{ERROR, HEARTBEAT_TOPIC, OCCUPANCY, is_reserved};
+use crate::protocol::meta;
+use crate::protocol::wire_format::Audience;
 use crate::protocol::write::{append, string};
-use crate::protocol::{self, meta};
 use crate::types::{
     ConnectionMessage, Extra, Identifier, PresenceChange, PresenceId, RawJson, RecordChange,
     RecordList, Reference, ServerMessage,
@@ -83,11 +83,8 @@ pub(super) fn encode(
 
 /// Appends consecutive messages for subscribers that watch members, each framed: events of presence that
 /// follow upon each other as one.
-pub(super) fn encode_run(
-    &Audience { group, reference }: &Audience<'_>,
-    messages: &[ServerMessage],
-    out: &mut Vec<u8>,
-) {
+pub(super) fn encode_run(to: &Audience<'_>, messages: &[ServerMessage], out: &mut Vec<u8>) {
+    let Audience { group, reference } = *to;
     let mut changes: Vec<&PresenceChange> = Vec::new();
     let write_diff = |changes: &[&PresenceChange], out: &mut Vec<u8>| {
         group.codec.transport().frame(out, |out| write_diff(&group.identifier, changes, out));
@@ -113,7 +110,7 @@ pub(super) fn encode_run(
             | ServerMessage::HistoryRejected => {
                 write_diff(&changes, out);
                 changes.clear();
-                protocol::encode(group, message, reference, out);
+                to.frame(message, out, |out| encode(&group.identifier, message, reference, out));
             }
         }
     }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::format::{CODEC, RAW};
 use super::position::EventId;
-use super::{CODEC, RAW};
 use crate::protocol::action_cable::{self, PUBSUB_CHANNEL, TURBO_CHANNEL};
 use crate::protocol::plain;
 use crate::protocol::query::Query;

@@ -5,6 +5,9 @@ use memchr::{memchr2, memmem};
 /// Ends each event, and stands nowhere within one.
 const BLANK_LINE: &[u8] = b"\n\n";
 
+/// What keeps the connection in use and is no event to anyone.
+pub(in crate::protocol) const KEEP_ALIVE: &[u8] = b":\n\n";
+
 /// Appends a field whose value has no line breaks.
 pub(super) fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());

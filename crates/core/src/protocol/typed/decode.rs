@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{DEFAULT_IDENTIFIER, DEFAULT_ROOM, JOIN, LEAVE, LIST};
+use super::names::{DEFAULT_IDENTIFIER, DEFAULT_ROOM, JOIN, LEAVE, LIST};
 use crate::protocol::read::{borrowed_string, object};
 use crate::protocol::room::{self, Room};
 use crate::types::{

@@ -1,6 +1,6 @@
 //! Messages → frames for the client.
 
-use super::{CURRENT, DEFAULT_IDENTIFIER, ERROR, MESSAGE, OFFLINE, ONLINE, SYSTEM, WHISPER};
+use super::names::{CURRENT, DEFAULT_IDENTIFIER, ERROR, MESSAGE, OFFLINE, ONLINE, SYSTEM, WHISPER};
 use crate::protocol::room::parting;
 use crate::protocol::write::{append, string, strings};
 use crate::types::{

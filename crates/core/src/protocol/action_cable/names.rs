@@ -1,0 +1,44 @@
+//! Names on the wire.
+
+/// The subprotocols, the default first.
+pub const SUBPROTOCOLS: [&str; 2] = ["actioncable-v1-json", "actioncable-v1-ext-json"];
+
+/// The channel whose subscriptions name their stream.
+pub const PUBSUB_CHANNEL: &str = "$pubsub";
+
+/// Turbo's channel (turbo-rails `app/channels/turbo/streams_channel.rb`).
+pub const TURBO_CHANNEL: &str = "Turbo::StreamsChannel";
+
+/// CableReady's channel (`cable_ready` `app/channels/cable_ready/stream.rb`).
+pub(super) const CABLE_READY_CHANNEL: &str = "CableReady::Stream";
+
+/// A subprotocol that is none, and that `@rails/actioncable` offers besides
+/// (`app/javascript/action_cable/internal.js`).
+pub(super) const UNSUPPORTED: &str = "actioncable-unsupported";
+
+/// A subprotocol that is none but carries a token.
+pub(super) const TOKEN_SUBPROTOCOL: &str = "anycable-token.";
+
+/// Whether a frame of this type means something to clients, whatever it holds: they take no
+/// publication for one.
+pub fn is_frame_type(name: &str) -> bool {
+    matches!(
+        name,
+        "welcome"
+            | "disconnect"
+            | "ping"
+            | "pong"
+            | "confirm_subscription"
+            | "reject_subscription"
+            | "confirm_history"
+            | "reject_history"
+            | "presence"
+            | "error"
+    )
+}
+
+/// The parameter in which a client names the session it wants back.
+pub(super) const SESSION_PARAMETER: &str = "sid";
+
+/// The header in which it may do that, too.
+pub(super) const SESSION_HEADER: &str = "x-anycable-restore-sid";
