@@ -33,6 +33,21 @@ pub(super) fn strings<'a>(out: &mut Vec<u8>, texts: impl IntoIterator<Item = &'a
     out.push(b']');
 }
 
+/// Appends texts one after the other, as they are.
+#[inline]
+pub(super) fn texts<const N: usize>(out: &mut Vec<u8>, texts: [&str; N]) {
+    out.reserve(texts.iter().map(|text| text.len()).sum());
+    for text in texts {
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Appends a number.
+pub(super) fn number(out: &mut Vec<u8>, number: u64) {
+    // a number always has a JSON form, and a vector takes every write
+    drop(serde_json::to_writer(out, &number));
+}
+
 /// Appends a formatted text as it is.
 pub(super) fn append(out: &mut Vec<u8>, arguments: Arguments<'_>) {
     drop(out.write_fmt(arguments)); // a vector takes every write

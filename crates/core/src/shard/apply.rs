@@ -68,11 +68,14 @@ impl<R: Destination> Shard<R> {
         {
             entries.push(entry);
         }
-        let mut effects = std::mem::take(&mut self.effects);
-        if effects.len() > 1 {
-            effects.reverse(); // to be taken from the end
+        if self.effects.len() < 2 {
+            if let Some(effect) = self.effects.pop() {
+                self.feed(index, (position, at), effect, since);
+            }
+            return Ok(());
         }
-        while let Some(effect) = effects.pop() {
+        let mut effects = std::mem::take(&mut self.effects); // one of them may lead to another entry
+        for effect in effects.drain(..) {
             self.feed(index, (position, at), effect, since);
         }
         self.effects = effects;
@@ -254,12 +257,13 @@ impl<R: Destination> Shard<R> {
     /// Expires a record, whose timer has fired.
     pub(super) fn expire(&mut self, index: u32, record: RecordKey, now: Instant) {
         let stream = self.streams.live(index);
-        let presence = stream.state.presence();
-        let of_record = presence.id_of(record).zip(presence.expiry_of(record));
-        if let Some((id, (record, due))) = of_record {
-            let change = Change::Expired { id: id.clone(), record, due };
-            self.commit_change(index, change, now).ok(); // void: it has another time now
+        if let Some((id, position, due)) = stream.state.presence().expiry_of(record) {
+            let change = Change::Expired { id: id.clone(), record: position, due };
+            if self.commit_change(index, change, now).is_ok() {
+                return;
+            }
         }
+        self.timers.cancel_record(index, record);
     }
 
     /// Ends a parked subscription. Its record, if it has one, is an orphan then.

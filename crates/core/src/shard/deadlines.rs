@@ -11,11 +11,13 @@ pub(crate) type Deadline = (Instant, u64);
 pub(crate) struct Deadlines<T> {
     due: BTreeMap<Deadline, T>,
     made: u64,
+    /// Number of the deadline that was taken out last.
+    popped: u64,
 }
 
 impl<T> Default for Deadlines<T> {
     fn default() -> Self {
-        Self { due: BTreeMap::new(), made: 0 }
+        Self { due: BTreeMap::new(), made: 0, popped: 0 }
     }
 }
 
@@ -27,7 +29,9 @@ impl<T> Deadlines<T> {
     }
 
     pub(crate) fn cancel(&mut self, deadline: Deadline) {
-        self.due.remove(&deadline);
+        if deadline.1 != self.popped {
+            self.due.remove(&deadline);
+        }
     }
 
     /// The earliest deadline.
@@ -37,13 +41,16 @@ impl<T> Deadlines<T> {
 
     /// Takes the earliest deadline out, whatever the time.
     pub(crate) fn pop_first(&mut self) -> Option<(Instant, T)> {
-        self.due.pop_first().map(|((at, _), due)| (at, due))
+        let ((at, number), due) = self.due.pop_first()?;
+        self.popped = number;
+        Some((at, due))
     }
 
     /// Takes the earliest deadline out if it isn't after `now`.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<(Instant, T)> {
         let entry = self.due.first_entry().filter(|entry| entry.key().0 <= now)?;
-        let ((at, _), due) = entry.remove_entry();
+        let ((at, number), due) = entry.remove_entry();
+        self.popped = number;
         Some((at, due))
     }
 }

@@ -59,13 +59,15 @@ impl Timers {
         }
     }
 
-    /// Cancels a record's timer.
+    /// Cancels a record's timer, or forgets it if it has fired.
     pub(super) fn cancel_record(&mut self, stream: u32, record: RecordKey) {
         if !self.records.is_empty()
             && let Some(deadline) = self.records.remove(&(stream, record))
         {
             self.deadlines.cancel(deadline);
-            self.shrink();
+            if is_roomy(self.records.len(), self.records.capacity()) {
+                self.records.shrink_to(2 * self.records.len());
+            }
         }
     }
 
@@ -79,19 +81,8 @@ impl Timers {
         self.deadlines.next()
     }
 
-    /// Takes the earliest deadline out if it isn't after `now`.
+    /// Takes the earliest deadline out if it isn't after `now`. A record's is known until it is cancelled.
     pub(super) fn pop(&mut self, now: Instant) -> Option<(Instant, Due)> {
-        let (at, due) = self.deadlines.pop(now)?;
-        if let Due::Record { stream, record } = due {
-            self.records.remove(&(stream, record));
-            self.shrink();
-        }
-        Some((at, due))
-    }
-
-    fn shrink(&mut self) {
-        if is_roomy(self.records.len(), self.records.capacity()) {
-            self.records.shrink_to(2 * self.records.len());
-        }
+        self.deadlines.pop(now)
     }
 }

@@ -68,6 +68,22 @@ impl List {
         }
     }
 
+    /// The key of the first entry for which something holds.
+    pub(crate) fn find<T: Linked>(
+        self,
+        entries: &Pages<T>,
+        holds: impl Fn(&T) -> bool,
+    ) -> Option<u32> {
+        let mut key = self.first;
+        loop {
+            let entry = entries.get(key as usize)?;
+            if holds(entry) {
+                return Some(key);
+            }
+            key = entry.links().next;
+        }
+    }
+
     /// The entries' keys in order.
     pub(crate) fn keys<T: Linked>(self, entries: &Pages<T>) -> impl Iterator<Item = u32> {
         let mut next = self.first;

@@ -205,8 +205,8 @@ impl State {
             }
             Change::Kicked { id } => self.presence.has(id),
             Change::Expired { id, record, due } => {
-                let expired = self.expired(id, *record, *due);
-                return expired.map(Some).ok_or(Void::Stale);
+                let expiring = self.presence.expiring(id, *record, *due);
+                return expiring.map(Some).ok_or(Void::Stale);
             }
             Change::Lapsed { by } => self.parked(by).is_some(),
             Change::Resumed { from, to } => {
@@ -233,12 +233,6 @@ impl State {
     fn has_room(&self, id: &PresenceId, max: usize) -> Result<(), Void> {
         let has = self.presence.members() < max || self.presence.has(id);
         has.then_some(()).ok_or(Void::Full(max))
-    }
-
-    /// The record of a member that changed last at a position and runs out so.
-    fn expired(&self, id: &PresenceId, record: Position, due: Due) -> Option<RecordKey> {
-        let runs_out = |key: &RecordKey| self.presence.expiry_of(*key) == Some((record, due));
-        self.presence.records_of(id).find(runs_out)
     }
 
     /// Applies an entry: `Err` is why it is void, and nothing changed. What it did goes to `effects`.
@@ -331,7 +325,7 @@ impl State {
                 let (record, change) =
                     self.presence.restore(owner, join(id, info, extra), (log, at));
                 changed(record, Some(change), Cause::Restored, effects);
-                let due = self.presence.expiry_of(record).map(|(_, due)| due);
+                let due = self.presence.due_of(record);
                 effects.extend(due.map(|due| Effect::Runs { record, due, ttl: None }));
             }
             Change::Resumable { by, codec, watch, grant, known } => {

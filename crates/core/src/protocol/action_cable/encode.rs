@@ -1,6 +1,6 @@
 //! Messages → frames for the client.
 
-use crate::protocol::write::{append, data, string};
+use crate::protocol::write::{append, data, number, string, texts};
 use crate::types::{
     CachedList, ConnectionMessage, Extra, Identifier, MemberChange, MemberList, Position,
     PresenceId, RawJson, ServerMessage,
@@ -24,7 +24,8 @@ pub(in crate::protocol) fn encode(
             if let Some(Position { epoch, offset }) = &publication.position {
                 out.extend_from_slice(b",\"stream_id\":");
                 string(out, publication.stream.as_str());
-                append(out, format_args!(",\"epoch\":\"{epoch}\",\"offset\":{}", offset.0));
+                texts(out, [",\"epoch\":\"", epoch.as_str(), "\",\"offset\":"]);
+                number(out, offset.0);
             }
             out.push(b'}');
         }
@@ -200,7 +201,7 @@ fn event(out: &mut Vec<u8>, id: &PresenceId, change: &MemberChange, extra: &Extr
         MemberChange::Left => "leave",
         MemberChange::Unchanged => return,
     };
-    append(out, format_args!("{{\"type\":\"{kind}\",\"id\":"));
+    texts(out, ["{\"type\":\"", kind, "\",\"id\":"]);
     string(out, id.as_str());
     if let Some(info) = change.info() {
         out.extend_from_slice(b",\"info\":");

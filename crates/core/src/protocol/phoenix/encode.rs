@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use super::names::{ERROR, HEARTBEAT_TOPIC, OCCUPANCY, is_reserved};
 use crate::protocol::meta;
 use crate::protocol::wire_format::Audience;
-use crate::protocol::write::{append, string};
+use crate::protocol::write::{append, string, texts};
 use crate::types::{
     ConnectionMessage, Extra, Identifier, PresenceChange, PresenceId, RawJson, RecordChange,
     RecordList, Reference, ServerMessage,
@@ -159,7 +159,7 @@ impl<'a> About<'a> {
     /// Appends a message whose payload `body` appends. The event's name needs no escapes.
     fn event(self, out: &mut Vec<u8>, event: &str, body: impl FnOnce(&mut Vec<u8>)) {
         self.open(out);
-        append(out, format_args!("\"{event}\","));
+        texts(out, ["\"", event, "\","]);
         body(out);
         out.push(b']');
     }
@@ -167,7 +167,7 @@ impl<'a> About<'a> {
     fn open(self, out: &mut Vec<u8>) {
         let Self { subscription, request, topic } = self;
         let token = |token: Option<&'a str>| token.unwrap_or("null");
-        append(out, format_args!("[{},{},{topic},", token(subscription), token(request)));
+        texts(out, ["[", token(subscription), ",", token(request), ",", topic, ","]);
     }
 
     fn reply(self, out: &mut Vec<u8>, outcome: Result<(), &str>) {

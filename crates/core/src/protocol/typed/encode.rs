@@ -2,7 +2,7 @@
 
 use super::names::{CURRENT, DEFAULT_IDENTIFIER, ERROR, MESSAGE, OFFLINE, ONLINE, SYSTEM, WHISPER};
 use crate::protocol::room::parting;
-use crate::protocol::write::{append, string, strings};
+use crate::protocol::write::{string, strings, texts};
 use crate::types::{
     ConnectionMessage, Identifier, MemberChange, PresenceId, RawJson, ServerMessage,
 };
@@ -57,7 +57,7 @@ pub(super) fn encode_connection(message: &ConnectionMessage, out: &mut Vec<u8>) 
 
 /// Appends what somebody said: the payload is theirs, so the room stands beside it.
 fn said(out: &mut Vec<u8>, kind: &str, room: &Identifier, data: &RawJson) {
-    append(out, format_args!("{{\"type\":\"{kind}\",\"payload\":{data}"));
+    texts(out, ["{\"type\":\"", kind, "\",\"payload\":", data.as_str()]);
     name_room(out, room);
     out.push(b'}');
 }
@@ -88,7 +88,7 @@ fn payload(
     room: Option<&Identifier>,
     fields: impl FnOnce(&mut Vec<u8>),
 ) {
-    append(out, format_args!("{{\"type\":\"{kind}\",\"payload\":{{"));
+    texts(out, ["{\"type\":\"", kind, "\",\"payload\":{"]);
     fields(out);
     if let Some(room) = room {
         name_room(out, room);
@@ -99,7 +99,7 @@ fn payload(
 /// Appends which room it is about, unless it is the one that is meant where none is named.
 fn name_room(out: &mut Vec<u8>, room: &Identifier) {
     if room.as_str() != DEFAULT_IDENTIFIER {
-        append(out, format_args!(",\"room\":{room}"));
+        texts(out, [",\"room\":", room.as_str()]);
     }
 }
 

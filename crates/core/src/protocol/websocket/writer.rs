@@ -42,14 +42,25 @@ pub fn write_text(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     }
 }
 
-/// Puts a longer header in place of the short one.
+/// Puts a longer length behind the short header, and moves the payload to make room.
 fn lengthen(out: &mut Vec<u8>, start: usize, length: usize) {
-    let short = start..start + SHORT_HEADER;
-    if let Ok(length) = u16::try_from(length) {
-        drop(out.splice(short, [TEXT, 126].into_iter().chain(length.to_be_bytes())));
-    } else {
-        let length = (length as u64).to_be_bytes();
-        drop(out.splice(short, [TEXT, 127].into_iter().chain(length)));
+    match u16::try_from(length) {
+        Ok(length) => insert_length(out, start, 126, length.to_be_bytes()),
+        Err(_) => insert_length(out, start, 127, (length as u64).to_be_bytes()),
+    }
+}
+
+#[inline]
+fn insert_length<const N: usize>(out: &mut Vec<u8>, start: usize, marker: u8, length: [u8; N]) {
+    let payload = start + SHORT_HEADER;
+    let end = out.len();
+    out.extend_from_slice(&[0; N]);
+    out.copy_within(payload..end, payload + N);
+    if let Some(header) = out.get_mut(start + 1..payload + N)
+        && let Some((slot, rest)) = header.split_first_mut()
+    {
+        *slot = marker;
+        rest.copy_from_slice(&length);
     }
 }
 

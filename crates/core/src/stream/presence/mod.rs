@@ -5,7 +5,7 @@
 //! one holds what others see; members stand in the order of their arrival. Every change says what it did
 //! to the record and to the member, and applying those to a list taken before gives the list taken after.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -30,9 +30,11 @@ pub(crate) struct PresenceSet {
     records: Pages<Record>,
     members: Pages<Member>,
     by_id: HashTable<u32>,
-    /// The records that a subscription holds.
+    /// The records that subscriptions hold, by their sessions: of one session there are few.
     by_subscription: HashTable<RecordKey>,
     hasher: RandomState,
+    /// The record whose expiry was asked for last: most likely the one that expires next.
+    expiring: Cell<RecordKey>,
     arrival: List,
     /// Of all records, in whatever order they came to be what they are.
     digest: u64,
@@ -194,7 +196,7 @@ impl PresenceSet {
         let is_its = |key: &RecordKey| {
             self.records.get(*key as usize).is_some_and(|record| record.is_held_by(by))
         };
-        self.by_subscription.find(self.hasher.hash_one(by), is_its).copied()
+        self.by_subscription.find(self.hasher.hash_one(by.session), is_its).copied()
     }
 
     /// The application's record of a presence id.
@@ -223,10 +225,33 @@ impl PresenceSet {
         self.members.get(member as usize).map(|member| &member.id)
     }
 
-    /// Where a record changed last, and what will make it run out.
-    pub(crate) fn expiry_of(&self, key: RecordKey) -> Option<(Position, Due)> {
+    /// What will make a record run out.
+    pub(crate) fn due_of(&self, key: RecordKey) -> Option<Due> {
+        self.records.get(key as usize)?.due()
+    }
+
+    /// The presence id of a record that runs out, where it changed last, and what will make it run out.
+    pub(crate) fn expiry_of(&self, key: RecordKey) -> Option<(&PresenceId, Position, Due)> {
         let record = self.records.get(key as usize)?;
-        Some((record.position, record.due()?))
+        let member = self.members.get(record.member as usize)?;
+        self.expiring.set(key);
+        Some((&member.id, record.position, record.due()?))
+    }
+
+    /// The record of a member that changed last at a position and runs out so.
+    pub(in crate::stream) fn expiring(
+        &self,
+        id: &PresenceId,
+        at: Position,
+        due: Due,
+    ) -> Option<RecordKey> {
+        let is_it = |record: &Record| record.position == at && record.due() == Some(due);
+        let guess = self.expiring.get();
+        if self.records.get(guess as usize).is_some_and(is_it) && self.id_of(guess) == Some(id) {
+            return Some(guess);
+        }
+        let member = self.members.get(self.find_member(id)? as usize)?;
+        member.records.find(&self.records, is_it)
     }
 
     /// The members in order of arrival, as operators see them.
@@ -467,21 +492,23 @@ impl PresenceSet {
         cause: LeaveCause,
         log: LogId,
     ) -> Option<PresenceChange> {
-        let member = self.records.get(key as usize)?.member;
-        let before = self.seen(member)?.clone();
         self.unindex(key);
-        self.members.get_mut(member as usize)?.records.remove(&mut self.records, key);
+        let member = self.records.get(key as usize)?.member;
+        let Member { id, records, .. } = self.members.get_mut(member as usize)?;
+        let was_last = records.last() == Some(key);
+        records.remove(&mut self.records, key);
+        let (id, last) = (id.clone(), records.last());
         let record = self.records.remove(key as usize)?;
         self.digest ^= record.digest();
-        let Record { shown: Shown { info, .. }, position, .. } = record;
-        self.records_size -= record_size(&info);
-        let id = self.members.get(member as usize)?.id.clone();
-        let now = self.seen(member).cloned();
+        let Record { shown, position, .. } = record;
+        self.records_size -= record_size(&shown.info);
+        let now = last.and_then(|last| self.records.get(last as usize)).map(|it| it.shown.clone());
         if now.is_none() {
             self.remove_member(member);
         }
-        let record = RecordChange::Removed { info, cause };
-        Some(self.changed(id, log.name(position), record, Some(before), now))
+        let record = RecordChange::Removed { info: shown.info.clone(), cause };
+        let before = if was_last { Some(shown) } else { now.clone() };
+        Some(self.changed(id, log.name(position), record, before, now))
     }
 
     /// The connection of a record's subscription ended; the record is kept for it, or is an orphan.
@@ -575,21 +602,23 @@ impl PresenceSet {
     fn index(&mut self, key: RecordKey) {
         let Self { records, by_subscription, hasher, .. } = self;
         let Some(by) = holder(records, key) else { return };
-        by_subscription.insert_unique(hasher.hash_one(by), key, |key| {
-            holder(records, *key).map_or(0, |by| hasher.hash_one(by))
+        by_subscription.insert_unique(hasher.hash_one(by.session), key, |key| {
+            holder(records, *key).map_or(0, |by| hasher.hash_one(by.session))
         });
     }
 
     fn unindex(&mut self, key: RecordKey) {
         let Self { records, by_subscription, hasher, .. } = self;
         let Some(by) = holder(records, key) else { return };
-        if let Ok(entry) = by_subscription.find_entry(hasher.hash_one(by), |found| *found == key) {
+        if let Ok(entry) =
+            by_subscription.find_entry(hasher.hash_one(by.session), |found| *found == key)
+        {
             entry.remove();
         }
         if is_roomy(by_subscription.len(), by_subscription.capacity()) {
             let len = by_subscription.len();
             by_subscription.shrink_to(2 * len, |key| {
-                holder(records, *key).map_or(0, |by| hasher.hash_one(by))
+                holder(records, *key).map_or(0, |by| hasher.hash_one(by.session))
             });
         }
     }
