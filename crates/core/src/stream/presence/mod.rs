@@ -5,6 +5,8 @@
 //! one holds what others see; members stand in the order of their arrival. Every change says what it did
 //! to the record and to the member, and applying those to a list taken before gives the list taken after.
 
+mod change;
+
 use std::cell::{Cell, OnceCell};
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -14,11 +16,10 @@ use hashbrown::HashTable;
 
 use crate::log::{Due, LogId, Owner, Position, Subscription};
 use crate::stream::list::{Linked, Links, List};
-use crate::stream::pages::{Pages, is_roomy};
+use crate::stream::pages::Pages;
 use crate::types::{
-    CachedList, Extra, IdList, Join, LeaveCause, Member as ListedMember, MemberChange, MemberList,
-    MemberRecords, PresenceChange, PresenceId, RawJson, Record as ListedRecord, RecordChange,
-    RecordList,
+    CachedList, Extra, IdList, Join, Member as ListedMember, MemberList, MemberRecords, PresenceId,
+    RawJson, Record as ListedRecord, RecordList,
 };
 
 /// A record's place in its set.
@@ -99,6 +100,17 @@ pub(crate) struct Seen<'a> {
     pub(crate) records: Vec<RecordKey>,
 }
 
+/// How a subscription or the application got the record it has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joining {
+    /// It is new.
+    Added,
+    /// It was an orphan.
+    Adopted,
+    /// It had it before.
+    Kept,
+}
+
 impl Record {
     /// A number for all that replicas have to agree on, but for what its position says already.
     const fn digest(&self) -> u64 {
@@ -148,7 +160,6 @@ impl Linked for Member {
     }
 }
 
-/// Reading.
 impl PresenceSet {
     pub(crate) fn is_empty(&self) -> bool {
         self.records.is_empty()
@@ -357,349 +368,6 @@ impl PresenceSet {
         Join { extra, ..join }
     }
 }
-
-/// Changing: what [`State::apply`](super::State::apply) alone does.
-impl PresenceSet {
-    /// A subscription is present: with the record it holds, an orphan of its presence id or a new one.
-    /// `None` if others see no difference.
-    pub(in crate::stream) fn join(
-        &mut self,
-        (by, held): (&Subscription, Option<RecordKey>),
-        join: Join,
-        (log, at): (LogId, Position),
-    ) -> (RecordKey, Joining, Option<PresenceChange>) {
-        let join = self.with_extra(join);
-        if let Some(key) = held {
-            return (key, Joining::Kept, self.update(key, join, (log, at)));
-        }
-        let holder = Holder::Subscription(by.clone(), Position(0));
-        if let Some(key) = self.orphan_of(&join.id) {
-            let is_last = self.records_of(&join.id).last() == Some(key);
-            self.set_holder(key, holder);
-            let change = if is_last {
-                self.update(key, join, (log, at))
-            } else {
-                self.show(key, join, (log, at))
-            };
-            return (key, Joining::Adopted, change);
-        }
-        let (key, change) = self.add(join, holder, (log, at));
-        (key, Joining::Added, Some(change))
-    }
-
-    /// The application puts a record, or another info or time into the one it has put.
-    pub(in crate::stream) fn put(
-        &mut self,
-        join: Join,
-        until: Option<u64>,
-        (log, at): (LogId, Position),
-    ) -> (RecordKey, Joining, Option<PresenceChange>) {
-        let join = self.with_extra(join);
-        let holder = Holder::Application(until.unwrap_or(0));
-        let Some(key) = self.put_as(&join.id) else {
-            let (key, change) = self.add(join, holder, (log, at));
-            return (key, Joining::Added, Some(change));
-        };
-        self.set_holder(key, holder);
-        (key, Joining::Kept, self.update(key, join, (log, at)))
-    }
-
-    /// Adds a record as it was elsewhere.
-    pub(in crate::stream) fn restore(
-        &mut self,
-        owner: &Owner,
-        join: Join,
-        (log, at): (LogId, Position),
-    ) -> (RecordKey, PresenceChange) {
-        let holder = match owner {
-            Owner::Subscription { by, ended } => {
-                Holder::Subscription(by.clone(), ended.unwrap_or_default())
-            }
-            Owner::Orphan { ended } => Holder::Orphan(*ended),
-            Owner::Application { until } => Holder::Application(until.unwrap_or(0)),
-        };
-        self.add(join, holder, (log, at))
-    }
-
-    /// Adds a record; the member is new with its first one.
-    fn add(
-        &mut self,
-        join: Join,
-        holder: Holder,
-        (log, at): (LogId, Position),
-    ) -> (RecordKey, PresenceChange) {
-        let Join { id, info, extra } = join;
-        let member = self.find_or_add_member(&id);
-        let before = self.seen(member).cloned();
-        self.records_size += record_size(&info);
-        let shown = Shown { info: info.clone(), extra };
-        let links = Links::default();
-        let record = Record { member, links, position: at, shown: shown.clone(), holder };
-        self.digest ^= record.digest();
-        let key = key(self.records.insert(record));
-        self.index(key);
-        if let Some(member) = self.members.get_mut(member as usize) {
-            member.records.push_back(&mut self.records, key);
-        }
-        let change = RecordChange::Added { info };
-        (key, self.changed(id, log.name(at), change, before, Some(shown)))
-    }
-
-    /// Shows something else of a record; `None` if it is that already.
-    fn update(
-        &mut self,
-        key: RecordKey,
-        join: Join,
-        (log, at): (LogId, Position),
-    ) -> Option<PresenceChange> {
-        let shown = &self.records.get(key as usize)?.shown;
-        if shown.info == join.info && shown.extra == join.extra {
-            return None;
-        }
-        self.show(key, join, (log, at))
-    }
-
-    /// Shows something of a record, which is then the one of its member that changed last.
-    fn show(
-        &mut self,
-        key: RecordKey,
-        join: Join,
-        (log, at): (LogId, Position),
-    ) -> Option<PresenceChange> {
-        let Join { id, info, extra } = join;
-        let shown = Shown { info, extra };
-        let member = self.records.get(key as usize)?.member;
-        let before = self.seen(member)?.clone();
-        let record = self.records.get_mut(key as usize)?;
-        self.digest ^= record.digest();
-        let previous = std::mem::replace(&mut record.position, at);
-        self.digest ^= record.digest();
-        let last = std::mem::replace(&mut record.shown, shown.clone()).info;
-        let info = shown.info.clone();
-        self.records_size = self.records_size + record_size(&info) - record_size(&last);
-        let Member { records, .. } = self.members.get_mut(member as usize)?;
-        records.remove(&mut self.records, key);
-        records.push_back(&mut self.records, key);
-        let previous = log.name(previous);
-        let record = RecordChange::Updated { info, previous, before: last };
-        Some(self.changed(id, log.name(at), record, Some(before), Some(shown)))
-    }
-
-    /// Takes a record out; the member goes with its last one.
-    pub(in crate::stream) fn remove(
-        &mut self,
-        key: RecordKey,
-        cause: LeaveCause,
-        log: LogId,
-    ) -> Option<PresenceChange> {
-        self.unindex(key);
-        let member = self.records.get(key as usize)?.member;
-        let Member { id, records, .. } = self.members.get_mut(member as usize)?;
-        let was_last = records.last() == Some(key);
-        records.remove(&mut self.records, key);
-        let (id, last) = (id.clone(), records.last());
-        let record = self.records.remove(key as usize)?;
-        self.digest ^= record.digest();
-        let Record { shown, position, .. } = record;
-        self.records_size -= record_size(&shown.info);
-        let now = last.and_then(|last| self.records.get(last as usize)).map(|it| it.shown.clone());
-        if now.is_none() {
-            self.remove_member(member);
-        }
-        let record = RecordChange::Removed { info: shown.info.clone(), cause };
-        let before = if was_last { Some(shown) } else { now.clone() };
-        Some(self.changed(id, log.name(position), record, before, now))
-    }
-
-    /// The connection of a record's subscription ended; the record is kept for it, or is an orphan.
-    pub(in crate::stream) fn end(&mut self, key: RecordKey, at: Position, is_parked: bool) {
-        let Some(record) = self.records.get_mut(key as usize) else { return };
-        let Holder::Subscription(_, ended) = &mut record.holder else { return };
-        if !is_parked {
-            return self.set_holder(key, Holder::Orphan(at));
-        }
-        let before = mix_of(record.position, *ended);
-        *ended = at;
-        self.digest ^= before ^ mix_of(record.position, at);
-    }
-
-    /// The subscription that a record was kept for can't be resumed any more.
-    pub(in crate::stream) fn orphan(&mut self, key: RecordKey) {
-        if let Some(Record { holder: Holder::Subscription(_, ended), .. }) =
-            self.records.get(key as usize)
-        {
-            let ended = *ended;
-            self.set_holder(key, Holder::Orphan(ended));
-        }
-    }
-
-    /// Another subscription has a record now, which is connected.
-    pub(in crate::stream) fn pass_on(&mut self, key: RecordKey, to: Subscription) {
-        self.set_holder(key, Holder::Subscription(to, Position(0)));
-    }
-
-    /// The records of subscriptions, each with whether their connection is there still.
-    pub(in crate::stream) fn of_subscriptions(&self) -> Vec<(RecordKey, Subscription)> {
-        let of_subscription = |(key, record): (RecordKey, &Record)| match &record.holder {
-            Holder::Subscription(by, _) => Some((key, by.clone())),
-            Holder::Orphan(_) | Holder::Application(_) => None,
-        };
-        self.in_order().filter_map(of_subscription).collect()
-    }
-
-    /// The application's records that run out.
-    pub(in crate::stream) fn of_the_application(&self) -> Vec<(RecordKey, Due)> {
-        let runs_out = |(key, record): (RecordKey, &Record)| match (&record.holder, record.due()) {
-            (Holder::Application(_), Some(due)) => Some((key, due)),
-            _ => None,
-        };
-        self.in_order().filter_map(runs_out).collect()
-    }
-
-    /// The records in the order of members and of their last change: that of their numbers is one that
-    /// replicas don't have in common.
-    fn in_order(&self) -> impl Iterator<Item = (RecordKey, &Record)> {
-        let keys = self.arrival.iter(&self.members);
-        let keys = keys.flat_map(|member| member.records.keys(&self.records));
-        keys.filter_map(|key| Some((key, self.records.get(key as usize)?)))
-    }
-
-    /// Those whose time, in milliseconds of the Unix epoch, is over.
-    pub(in crate::stream) fn until_before(&self, unix: u64) -> Vec<RecordKey> {
-        let records = self.of_the_application().into_iter();
-        let over = |due: &Due| matches!(due, Due::Until(until) if *until <= unix);
-        records.filter(|(_, due)| over(due)).map(|(key, _)| key).collect()
-    }
-
-    /// Notes when a member arrived, by this node's count: no part of what nodes agree on.
-    pub(crate) fn arrived(&mut self, id: &PresenceId, tick: u32) {
-        let member = self.find_member(id).and_then(|key| self.members.get_mut(key as usize));
-        if let Some(member) = member {
-            member.arrived = tick;
-        }
-    }
-
-    /// A member's record whose session has ended and can't come back: the one changed last.
-    fn orphan_of(&self, id: &PresenceId) -> Option<RecordKey> {
-        let is_orphan = |key: &RecordKey| {
-            let record = self.records.get(*key as usize);
-            record.is_some_and(|record| matches!(record.holder, Holder::Orphan(_)))
-        };
-        self.records_of(id).filter(is_orphan).last()
-    }
-
-    fn set_holder(&mut self, key: RecordKey, holder: Holder) {
-        self.unindex(key);
-        if let Some(record) = self.records.get_mut(key as usize) {
-            self.digest ^= record.digest();
-            record.holder = holder;
-            self.digest ^= record.digest();
-        }
-        self.index(key);
-    }
-
-    /// Lets a record be found by the subscription that holds it.
-    fn index(&mut self, key: RecordKey) {
-        let Self { records, by_subscription, hasher, .. } = self;
-        let Some(by) = holder(records, key) else { return };
-        by_subscription.insert_unique(hasher.hash_one(by.session), key, |key| {
-            holder(records, *key).map_or(0, |by| hasher.hash_one(by.session))
-        });
-    }
-
-    fn unindex(&mut self, key: RecordKey) {
-        let Self { records, by_subscription, hasher, .. } = self;
-        let Some(by) = holder(records, key) else { return };
-        if let Ok(entry) =
-            by_subscription.find_entry(hasher.hash_one(by.session), |found| *found == key)
-        {
-            entry.remove();
-        }
-        if is_roomy(by_subscription.len(), by_subscription.capacity()) {
-            let len = by_subscription.len();
-            by_subscription.shrink_to(2 * len, |key| {
-                holder(records, *key).map_or(0, |by| hasher.hash_one(by.session))
-            });
-        }
-    }
-
-    fn find_or_add_member(&mut self, id: &PresenceId) -> u32 {
-        if let Some(found) = self.find_member(id) {
-            return found;
-        }
-        let (members, hash) = (&mut self.members, self.hasher.hash_one(id));
-        let member = Member {
-            id: id.clone(),
-            records: List::default(),
-            arrived: 0,
-            links: Links::default(),
-        };
-        let key = key(members.insert(member));
-        self.arrival.push_back(members, key);
-        self.by_id.insert_unique(hash, key, |key| {
-            members.get(*key as usize).map_or(0, |member| self.hasher.hash_one(&member.id))
-        });
-        key
-    }
-
-    fn remove_member(&mut self, key: u32) {
-        self.arrival.remove(&mut self.members, key);
-        let Some(member) = self.members.remove(key as usize) else { return };
-        let hash = self.hasher.hash_one(&member.id);
-        if let Ok(entry) = self.by_id.find_entry(hash, |found| *found == key) {
-            entry.remove();
-        }
-        if is_roomy(self.by_id.len(), self.by_id.capacity()) {
-            let (members, len) = (&self.members, self.by_id.len());
-            self.by_id.shrink_to(2 * len, |key| {
-                members.get(*key as usize).map_or(0, |member| self.hasher.hash_one(&member.id))
-            });
-        }
-    }
-
-    /// Says what changed, of what others saw of the member to what they see now.
-    fn changed(
-        &mut self,
-        id: PresenceId,
-        reference: u64,
-        record: RecordChange,
-        before: Option<Shown>,
-        now: Option<Shown>,
-    ) -> PresenceChange {
-        let size = |shown: &Option<Shown>| {
-            shown.as_ref().map_or(0, |shown| listed_size(&id, &shown.info, &shown.extra))
-        };
-        self.size = self.size + size(&now) - size(&before);
-        let info = now.as_ref().map(|now| now.info.clone());
-        let member = match (info, &before) {
-            (None, _) => MemberChange::Left,
-            (Some(info), None) => MemberChange::Joined { info },
-            (Some(_), before) if *before == now => MemberChange::Unchanged,
-            (Some(info), Some(_)) => MemberChange::Updated { info },
-        };
-        if member != MemberChange::Unchanged {
-            self.listed.take();
-        }
-        if member.comes_or_goes() {
-            self.listed_ids.take();
-        }
-        self.listed_records.take();
-        let extra = now.or(before).and_then(|shown| shown.extra);
-        PresenceChange { id, reference, record, member, extra, members: None }
-    }
-}
-
-/// How a subscription or the application got the record it has now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Joining {
-    /// It is new.
-    Added,
-    /// It was an orphan.
-    Adopted,
-    /// It had it before.
-    Kept,
-}
-
 /// The subscription that holds a record.
 fn holder(records: &Pages<Record>, key: RecordKey) -> Option<&Subscription> {
     match &records.get(key as usize)?.holder {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::types::{LeaveCause, MemberChange, PresenceChange};
 
 const LOG: LogId = LogId(7);
 
