@@ -1,4 +1,4 @@
-//! Payloads → what a transport carries.
+//! Framing of payloads by transports.
 
 use crate::types::Transport;
 
@@ -30,7 +30,7 @@ impl Transport {
         }
     }
 
-    /// Appends what closes the connection, with a code and a reason, where a transport has that.
+    /// Appends the transport's close frame with a code and a reason, if it has one.
     pub fn close(self, out: &mut Vec<u8>, code: u16, reason: &str) {
         match self {
             Self::WebSocket => websocket::write_close(out, code, reason),
@@ -38,7 +38,7 @@ impl Transport {
         }
     }
 
-    /// The end of the message that byte `at` of the output stands in; `at` itself where one begins.
+    /// The end of the message around byte `at` of the output; `at` itself if a message begins there.
     pub fn boundary(self, output: &[u8], at: usize) -> usize {
         match self {
             Self::WebSocket => websocket::frame_boundary(output, at),
@@ -47,8 +47,8 @@ impl Transport {
         }
     }
 
-    /// What keeps the connection in use and is no message to anyone, where there is such a thing that the
-    /// client needn't answer.
+    /// Bytes without a message that keep a connection in use, for transports without a ping that the client
+    /// answers.
     pub const fn keep_alive(self) -> Option<&'static [u8]> {
         match self {
             Self::EventStream => Some(sse::KEEP_ALIVE),

@@ -1,8 +1,7 @@
 //! One record of a member as a Phoenix meta: the keys of its info, and its reference.
 //!
-//! `phx_ref` names the record as it is now, `phx_ref_prev` as it was before an update; a client
-//! replaces the one by the other. So those two are the broker's to say, and an info that has keys of
-//! such a name is shown without them.
+//! `phx_ref` is the record's reference, `phx_ref_prev` the one before an update; a client replaces the meta
+//! of the latter by the new one. Keys of these names in an info are left out.
 
 use std::fmt;
 
@@ -19,7 +18,7 @@ const REFERENCE: &str = "phx_ref";
 /// The record's reference before an update.
 const PREVIOUS: &str = "phx_ref_prev";
 
-/// Appends who is present, each with each of their records.
+/// Appends a list of members with their records.
 pub fn write_list(out: &mut Vec<u8>, members: &[MemberRecords]) {
     append(out, format_args!("{{\"type\":\"info\",\"total\":{},\"records\":[", members.len()));
     for (number, member) in members.iter().enumerate() {
@@ -31,7 +30,7 @@ pub fn write_list(out: &mut Vec<u8>, members: &[MemberRecords]) {
     out.extend_from_slice(b"]}");
 }
 
-/// Appends a member with each of its records.
+/// Appends a member with its records.
 pub fn write_member(out: &mut Vec<u8>, member: &MemberRecords) {
     out.extend_from_slice(b"{\"id\":");
     string(out, member.id.as_str());
@@ -48,8 +47,8 @@ pub fn write_member(out: &mut Vec<u8>, member: &MemberRecords) {
     out.push(b'}');
 }
 
-/// Appends what the application says of a member, beside its `metas`: each key with a comma before
-/// it, and none of that name.
+/// Appends the application's data beside a member's `metas`: each key with a comma before it, except one of
+/// that name.
 pub fn write_extra(out: &mut Vec<u8>, extra: &Extra) {
     let Some(extra) = extra else { return };
     let Ok(Entries(entries)) = serde_json::from_str(extra.as_str()) else { return };
@@ -60,7 +59,7 @@ pub fn write_extra(out: &mut Vec<u8>, extra: &Extra) {
     }
 }
 
-/// Appends the record that has an info and a reference, and had another before it was updated.
+/// Appends a record with its info, its reference, and the reference before an update, if it was one.
 pub fn write(out: &mut Vec<u8>, info: &RawJson, reference: u64, previous: Option<u64>) {
     out.push(b'{');
     let start = out.len();
@@ -75,7 +74,7 @@ pub fn write(out: &mut Vec<u8>, info: &RawJson, reference: u64, previous: Option
     out.push(b'}');
 }
 
-/// Appends the keys and values that an info stands for.
+/// Appends the keys and values of an info.
 fn own_keys(out: &mut Vec<u8>, info: &str) {
     let info = info.trim_ascii();
     let Some(inside) = info.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
@@ -101,7 +100,7 @@ fn own_keys(out: &mut Vec<u8>, info: &str) {
     }
 }
 
-/// An object's keys and values, in their order and as the bytes they came in.
+/// An object's keys and values, in order and in their original bytes.
 struct Entries<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Entries<'de> {

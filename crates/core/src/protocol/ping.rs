@@ -1,10 +1,10 @@
-//! Pings of the protocol's own, as a client asks for them in the query of its URL.
+//! Settings of a protocol's own pings, and a client's changes to them in its URL.
 
 use std::time::Duration;
 
 use super::query::parameter;
 
-/// How finely a ping's timestamp tells the time.
+/// Precision of a ping's timestamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PingPrecision {
     /// Seconds of the Unix epoch.
@@ -27,7 +27,7 @@ impl PingPrecision {
         }
     }
 
-    /// A time since the Unix epoch in this precision.
+    /// Converts a time since the Unix epoch.
     pub fn timestamp(self, since_epoch: Duration) -> u64 {
         match self {
             Self::Seconds => since_epoch.as_secs(),
@@ -37,21 +37,21 @@ impl PingPrecision {
     }
 }
 
-/// When and how a connection is pinged.
+/// Pings of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PingParameters {
-    /// How often the client is pinged; zero for never.
+    /// Interval; zero disables pings.
     pub ping_interval: Duration,
-    /// How finely.
+    /// Precision of the timestamp.
     pub ping_precision: PingPrecision,
 }
 
 impl PingParameters {
-    /// Longest interval a client can ask for; more is as good as never.
+    /// Maximum interval that a client can set, in seconds.
     const LONGEST_INTERVAL: f64 = 3600.0;
 
-    /// These settings with what the query asks for: `?pi=SECONDS` and `?ptp=s|ms|ns`. What can't
-    /// be read is left as it is.
+    /// These settings with the changes of a URL's query: `?pi=SECONDS` and `?ptp=s|ms|ns`. Invalid values are
+    /// ignored.
     #[must_use]
     pub fn with_query(mut self, query: &str) -> Self {
         let seconds = parameter(query, "pi").and_then(|value| value.parse().ok());

@@ -1,13 +1,12 @@
-//! JSON that every reader can read.
+//! Checks that JSON is readable by all parsers.
 //!
-//! `serde_json` takes a raw value as it is, but others, that get it from here in a list, refuse
-//! what is nested deeply (Ruby's `JSON.parse` more than 100 deep, for one) or has half a surrogate
-//! pair in a string. One member's info must not make everybody's list unreadable.
+//! `serde_json` accepts any raw value. Other parsers refuse deep nesting (Ruby's `JSON.parse` more than 100
+//! levels) and unpaired surrogates in strings. One member's info must not make a whole list unreadable.
 
-/// Deeper than any info needs to be, and far from what readers refuse.
+/// Maximum depth: more than any info needs, and far below parsers' limits.
 const DEEPEST: usize = 64;
 
-/// What is wrong with valid JSON, if anything is.
+/// The problem of valid JSON, if it has one.
 pub fn objection(json: &str) -> Option<&'static str> {
     let (mut depth, mut bytes) = (0_usize, json.bytes().enumerate());
     let mut in_string = false;

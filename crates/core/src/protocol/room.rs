@@ -1,4 +1,4 @@
-//! What the protocols have in common whose clients name a room, and themselves, in plain words.
+//! Shared parts of the protocols whose clients give plain names of rooms and users.
 
 use std::borrow::Cow;
 
@@ -8,15 +8,15 @@ use super::read::{borrowed_string, canonical_token};
 use super::write;
 use crate::types::{CloseReason, JoinRequest, PresenceId, StreamName, Target};
 
-/// A room as its subscription names it, and the stream it leads to.
+/// A room: the name in its subscription, and its stream.
 pub(super) struct Room<'a> {
-    /// The name as the JSON string it is on the wire.
+    /// The name as a JSON string, as on the wire.
     pub(super) identifier: Cow<'a, str>,
     pub(super) target: Target,
 }
 
 impl<'a> Room<'a> {
-    /// Reads its name, and the one that the application signed if it needs one.
+    /// Reads the name, and the signed name, if one is given.
     pub(super) fn read(
         name: &'a RawValue,
         signed: Option<&RawValue>,
@@ -31,14 +31,14 @@ impl<'a> Room<'a> {
     }
 }
 
-/// The stream of a plain name, and of the one that the application signed if there is one.
+/// The target of a plain name, or of the signed name, if there is one.
 pub(super) fn target(name: StreamName, signed: Option<&RawValue>) -> Result<Target, &'static str> {
     let Some(signed) = signed else { return Ok(Target::Public(name)) };
     let signed = borrowed_string(signed).map_err(|_| "the signed stream name is not a string")?;
     Ok(Target::SignedFor { name, signed: signed.into_owned() })
 }
 
-/// Joining as somebody who has nothing but a name.
+/// A join under a name, without an info.
 pub(super) fn join_as(id: PresenceId) -> JoinRequest {
     let info = write::json(|out| {
         out.extend_from_slice(b"{\"name\":");
@@ -48,8 +48,8 @@ pub(super) fn join_as(id: PresenceId) -> JoinRequest {
     JoinRequest { id: Some(id), info }
 }
 
-/// What a client is told before its connection is closed: who writes by hand sees no close codes.
-/// Nothing where there is nothing that the client could do about it.
+/// The message with the reason of a close, for people who write frames by hand and see no close codes.
+/// `None` for reasons that the client can do nothing about.
 pub(super) const fn parting(reason: CloseReason) -> Option<&'static str> {
     match reason {
         CloseReason::Unauthorized => {

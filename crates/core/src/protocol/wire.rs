@@ -20,19 +20,18 @@ pub fn decode<'a>(
     format(codec).decode(text, &Sender { presence_id, now: &now })
 }
 
-/// What a client has asked for by connecting, if its protocol has such a thing.
+/// The command that a client's connecting implies, if the protocol has one.
 pub fn decode_connecting(codec: Codec) -> Option<ClientCommand<'static>> {
     format(codec).decode_connecting()
 }
 
-/// Reads of a client's text message only which command it is and about which subscription: enough to
-/// refuse it.
+/// Reads only the kind and the subscription of a client's command: enough to refuse it.
 pub fn decode_head(codec: Codec, text: &str) -> Head<'_> {
     format(codec).decode_head(text)
 }
 
-/// Appends what goes over the wire for a message about a subscription; nothing, if the protocol
-/// doesn't show such a thing. `reference` is that of the request it answers.
+/// Appends the bytes of a message about a subscription; nothing if the protocol has no such message.
+/// `reference` is that of the answered request.
 pub fn encode(
     group: &GroupKey,
     message: &ServerMessage,
@@ -43,8 +42,8 @@ pub fn encode(
     to.frame(message, out, |out| format(group.codec).encode(&to, message, out));
 }
 
-/// Appends what goes over the wire for messages in a row: as [`encode`] does for each, but where the
-/// protocol makes one of several ([`Codec::merges_events`]).
+/// Appends the bytes of consecutive messages, as [`encode`] does for each. Protocols that merge events
+/// ([`Codec::merges_events`]) make one message of several.
 pub fn encode_run(
     group: &GroupKey,
     messages: &[ServerMessage],
@@ -60,9 +59,8 @@ pub fn encode_run(
     }
 }
 
-/// Appends what goes over the wire when the connection is closed: what tells the client why, where
-/// the protocol has such a thing, and the close frame, where the transport has one. Nothing for a client
-/// that is gone.
+/// Appends the bytes that close a connection: the protocol's message with the reason, and the transport's
+/// close frame, where they exist. Nothing for a client that is gone.
 pub fn encode_close(codec: Codec, reason: CloseReason, out: &mut Vec<u8>) {
     let reconnect = match reason {
         CloseReason::ClientGone | CloseReason::ClientClosed => return,
@@ -86,8 +84,8 @@ pub fn encode_close(codec: Codec, reason: CloseReason, out: &mut Vec<u8>) {
     codec.transport().close(out, code, reason.as_ref());
 }
 
-/// Appends what goes over the wire for a message about the connection; nothing, if the protocol
-/// doesn't show such a thing. `reference` is that of the request it answers.
+/// Appends the bytes of a message about the connection; nothing if the protocol has no such message.
+/// `reference` is that of the answered request.
 pub fn encode_connection(
     codec: Codec,
     message: &ConnectionMessage,

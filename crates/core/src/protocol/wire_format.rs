@@ -8,7 +8,7 @@ use crate::types::{
     Reference, Request, ServerMessage, Watch,
 };
 
-/// The client that a message comes from, as far as wire formats need it.
+/// The sender of a message, as wire formats need it.
 pub struct Sender<'a> {
     /// Its presence id, if it has one.
     pub presence_id: Option<&'a PresenceId>,
@@ -34,12 +34,12 @@ pub struct Peer<'a> {
     pub reference: Option<&'a Reference>,
 }
 
-/// Payloads ↔ neutral messages, without what a transport puts around a payload.
+/// Payloads ↔ neutral messages, without a transport's framing.
 pub trait WireFormat: Sync {
     /// Reads a text message.
     fn decode<'a>(&self, text: &'a str, sender: &Sender<'_>) -> Request<'a>;
 
-    /// Reads only the command's kind and subscription: enough to refuse a client that is too fast.
+    /// Reads only the kind and the subscription of a command: enough to refuse it.
     fn decode_head<'a>(&self, text: &'a str) -> Head<'a> {
         let _ = text;
         Head { reference: None, kind: CommandKind::Unknown, identifier: None }

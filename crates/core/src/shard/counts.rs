@@ -1,39 +1,39 @@
-//! What a shard has done and what it holds, as numbers.
+//! Counters and totals of a shard.
 
 use std::time::{Duration, Instant};
 
 use crate::types::{CommandKind, DropCause, JoinCause, LeaveCause, Limit, UpdateCause};
 
-/// What a shard did since it was last asked.
+/// Counts since the last call. Lists have an entry per event.
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// Commands followed (`true`) or refused.
+    /// Commands, accepted (`true`) or refused.
     pub commands: Vec<(CommandKind, bool)>,
-    /// For each command refused for a limit, which.
+    /// Limits that refused commands exceeded.
     pub limits: Vec<Limit>,
     /// Publications accepted.
     pub publications: u64,
-    /// Members that arrived.
+    /// Members that joined.
     pub joins: Vec<JoinCause>,
     /// Members that left.
     pub leaves: Vec<LeaveCause>,
     /// Members whose info changed.
     pub updates: Vec<UpdateCause>,
-    /// Requests for history that were answered in full (`true`) or refused.
+    /// Requests for history, answered (`true`) or refused.
     pub histories: Vec<bool>,
-    /// For each publication that is no longer kept, why.
+    /// Causes for which publications were dropped.
     pub dropped: Vec<DropCause>,
-    /// For each record that ran out, how late that was noticed.
+    /// Delays between a record's expiry and its removal.
     pub expiry_lags: Vec<Duration>,
-    /// For each time all of a stream's subscribers had been told: since when one lacked something.
+    /// Start times of completed fan-outs: when the first unsent message was added.
     pub fan_outs: Vec<Instant>,
 }
 
-/// How much room is kept for what is counted in a turn, in entries of one kind.
+/// Capacity of a list above which it isn't reused, in entries.
 const KEPT: usize = 4096;
 
 impl Counts {
-    /// Whether it has room for so much that it isn't worth being kept.
+    /// Whether a list has grown too large to be reused.
     pub fn is_large(&self) -> bool {
         let lists = [
             self.commands.capacity(),
@@ -50,7 +50,7 @@ impl Counts {
     }
 }
 
-/// What a shard holds now.
+/// Totals of a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Streams with subscribers, members or history.

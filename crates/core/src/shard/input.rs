@@ -50,7 +50,7 @@ pub enum Input<R> {
         data: RawJson,
         /// Its labels.
         labels: Labels,
-        /// When it was accepted, in milliseconds of the Unix epoch.
+        /// Time of acceptance, in milliseconds of the Unix epoch.
         at: u64,
         /// The session that is excluded.
         except: Option<SessionId>,

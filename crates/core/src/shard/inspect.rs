@@ -46,9 +46,9 @@ impl StreamSize {
 /// A member as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attendee {
-    /// Who.
+    /// Its presence id.
     pub id: PresenceId,
-    /// What others see of them.
+    /// Its info.
     pub info: RawJson,
     /// Time since its arrival, or since the start of the broker.
     pub age: Duration,

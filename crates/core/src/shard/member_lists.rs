@@ -1,33 +1,33 @@
-//! Who is present, put beside the changes that a subscriber is told whose protocol repeats that.
+//! Lists of members beside changes, for protocols that repeat them.
 //!
-//! All changes that are told together have the same list: that behind the last of them. So it is put
-//! together once, however many came or went, and whoever takes each list it is told for the members is
-//! right when it has been told all. Where repeating the list would be much, only the last change has it.
+//! All changes sent together have the same list: that after the last of them. So the list is built once, and
+//! a client that replaces its list with each change ends with the right one. If the list is large, only the
+//! last change has it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::types::{CachedList, GroupKey, IdList, PresenceChange, ServerMessage};
 
-/// How many bytes of ids may be repeated in what is told together. In a crowd that comes or goes it
-/// would otherwise be the square of their number.
+/// Maximum bytes of repeated ids in messages sent together. Otherwise the size would be quadratic when a
+/// crowd joins or leaves.
 const MAX_REPEATED: usize = 64 * 1024;
 
-/// How many bytes of ids a subscriber is repeated in a millisecond, on average.
+/// Average rate of repeated ids to a subscriber, in bytes per millisecond.
 const REPEATED_A_MILLISECOND: usize = 2048;
 
 /// Maximum time for which member events wait for more, to share a write.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long changes wait for others once a list has been told, so that those who come and go one after
-/// another in a large room aren't a list each. Nothing in a small one.
+/// Time for which changes wait for more after a list was sent, so that in a large room not every change has
+/// its own list. About zero in a small room.
 pub(super) fn pause_behind(list: &IdList) -> Duration {
     let pause = list.size / REPEATED_A_MILLISECOND;
     LONGEST_PAUSE.min(Duration::from_millis(pause as u64))
 }
 
-/// Puts a list beside the changes of members that a group is told, if it is told that; otherwise, and if
-/// there are none, the list isn't asked for.
+/// Adds the list to the member changes for a group, if its codec repeats members. `list` is called only
+/// then, and only if there are changes.
 pub(super) fn repeat_to(
     group: &GroupKey,
     messages: &mut [ServerMessage],
@@ -82,7 +82,7 @@ mod tests {
         Arc::new(CachedList::new(IdList { ids: vec!["ann".into()], size }))
     }
 
-    /// Which of the messages have a list.
+    /// Whether each message has a list.
     fn having(messages: &[ServerMessage]) -> Vec<usize> {
         let has = |message: &ServerMessage| matches!(message, ServerMessage::Presence(change) if change.members.is_some());
         (0..messages.len()).filter(|at| has(&messages[*at])).collect()

@@ -32,7 +32,7 @@ pub(super) fn decode(text: &str) -> Result<ClientCommand<'_>, BadCommand<'_>> {
     about_subscription(kind, identifier, &frame)
 }
 
-/// Reads of a frame only which command it is and about which subscription.
+/// Reads only the kind and the subscription of a command.
 pub(super) fn decode_head(text: &str) -> Head<'_> {
     let (kind, identifier) = match open(text) {
         Ok((kind, frame)) => (kind, frame.identifier()),
@@ -41,7 +41,7 @@ pub(super) fn decode_head(text: &str) -> Head<'_> {
     Head { reference: None, kind, identifier }
 }
 
-/// Reads which command a frame is, and leaves the rest of it to be read.
+/// Reads a frame's command, without the rest.
 fn open(text: &str) -> Result<(CommandKind, Frame<'_>), BadCommand<'_>> {
     // serde would take an array for a struct
     if !text.trim_ascii_start().starts_with('{') {
@@ -150,7 +150,7 @@ fn unknown(reason: impl Into<Cow<'static, str>>) -> BadCommand<'static> {
     BadCommand { kind: CommandKind::Unknown, identifier: None, reason: reason.into() }
 }
 
-/// What an identifier, JSON within a JSON string, asks for.
+/// The parameters in an identifier, which is JSON within a JSON string.
 pub fn target(token: &str) -> (Target, Watch) {
     #[derive(Deserialize)]
     struct Inner<'a> {

@@ -57,8 +57,8 @@ pub(in crate::protocol) fn encode(
     }
 }
 
-/// Appends what a presence frame holds; nothing for what isn't about presence, or what others don't
-/// notice.
+/// Appends the content of a presence frame; nothing for other messages, or for a change that others don't
+/// see.
 pub(in crate::protocol) fn encode_presence(message: &ServerMessage, out: &mut Vec<u8>) {
     match message {
         ServerMessage::Presence(change) => event(out, &change.id, &change.member, &change.extra),
@@ -91,7 +91,7 @@ fn refused(out: &mut Vec<u8>, reason: &str) {
     out.push(b'}');
 }
 
-/// Appends how many are present and, if they are given, who.
+/// Appends the number of members, and the list if it is given.
 pub fn encode_presence_info(
     total: usize,
     members: Option<&CachedList<MemberList>>,
@@ -166,7 +166,7 @@ fn open(out: &mut Vec<u8>, identifier: &Identifier) {
     out.extend_from_slice(identifier.as_str().as_bytes());
 }
 
-/// Begins a frame with what somebody said, of a type if the application gave it one.
+/// Begins the frame of a publication or whisper, with a type if the application gave one.
 fn open_message(
     out: &mut Vec<u8>,
     frame_type: Option<&str>,
@@ -193,7 +193,7 @@ fn open_presence(out: &mut Vec<u8>, identifier: &Identifier) {
     out.extend_from_slice(b",\"message\":");
 }
 
-/// Appends an event of presence; nothing if others notice nothing.
+/// Appends a presence event; nothing for a change that others don't see.
 fn event(out: &mut Vec<u8>, id: &PresenceId, change: &MemberChange, extra: &Extra) {
     let kind = match change {
         MemberChange::Joined { .. } => "join",

@@ -12,15 +12,14 @@ pub const TURBO_CHANNEL: &str = "Turbo::StreamsChannel";
 /// CableReady's channel (`cable_ready` `app/channels/cable_ready/stream.rb`).
 pub(super) const CABLE_READY_CHANNEL: &str = "CableReady::Stream";
 
-/// A subprotocol that is none, and that `@rails/actioncable` offers besides
+/// A pseudo-subprotocol that `@rails/actioncable` offers besides
 /// (`app/javascript/action_cable/internal.js`).
 pub(super) const UNSUPPORTED: &str = "actioncable-unsupported";
 
-/// A subprotocol that is none but carries a token.
+/// Prefix of a pseudo-subprotocol that carries the token.
 pub(super) const TOKEN_SUBPROTOCOL: &str = "anycable-token.";
 
-/// Whether a frame of this type means something to clients, whatever it holds: they take no
-/// publication for one.
+/// Whether a frame type is reserved: clients don't take such a frame for a publication.
 pub fn is_frame_type(name: &str) -> bool {
     matches!(
         name,
@@ -37,8 +36,8 @@ pub fn is_frame_type(name: &str) -> bool {
     )
 }
 
-/// The parameter in which a client names the session it wants back.
+/// Parameter with the session to resume.
 pub(super) const SESSION_PARAMETER: &str = "sid";
 
-/// The header in which it may do that, too.
+/// Header with the session to resume.
 pub(super) const SESSION_HEADER: &str = "x-anycable-restore-sid";

@@ -1,4 +1,4 @@
-//! What a client asks for with its handshake.
+//! Parameters of a client's handshake.
 
 use super::names::{
     SESSION_HEADER, SESSION_PARAMETER, SUBPROTOCOLS, TOKEN_SUBPROTOCOL, UNSUPPORTED,
@@ -42,7 +42,7 @@ pub fn choose_subprotocol<'a>(
     if any { Err(NoSubprotocol) } else { Ok(None) }
 }
 
-/// When a client is confirmed a subscription again, by the subprotocol that was chosen and those it offers.
+/// When a client's repeated subscribes are confirmed, by the negotiated and the offered subprotocols.
 ///
 /// `@anycable/core` repeats a subscribe after 5 s and unsubscribes at a confirmation that it doesn't wait for
 /// (`action_cable/index.js`). `@rails/actioncable` repeats it every 500 ms until it is confirmed, also for a second

@@ -32,7 +32,7 @@ pub(super) fn decode<'a>(
     })
 }
 
-/// Reads of a frame only what it takes to refuse it.
+/// Reads only the kind and the subscription of a command.
 pub(super) fn decode_head(text: &str) -> Head<'_> {
     let (kind, identifier) = match open(text) {
         Ok((kind, frame)) => (kind, frame.room().ok().map(|room| room.identifier)),
@@ -91,7 +91,7 @@ fn command<'a>(
     }
 }
 
-/// Reads which type a frame has, and leaves the rest of it to be read.
+/// Reads a frame's type, without the rest.
 fn open(text: &str) -> Result<(CommandKind, Frame<'_>), BadCommand<'_>> {
     // serde would take an array for a struct
     if !text.trim_ascii_start().starts_with('{') {
@@ -111,7 +111,7 @@ fn open(text: &str) -> Result<(CommandKind, Frame<'_>), BadCommand<'_>> {
     Ok((kind, frame))
 }
 
-/// What a frame can say; other keys are left alone.
+/// The keys of a frame that the broker reads; others are ignored.
 #[derive(Deserialize)]
 struct Frame<'a> {
     #[serde(borrow, rename = "type")]

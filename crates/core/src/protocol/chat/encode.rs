@@ -56,7 +56,7 @@ pub(super) fn encode_connection(message: &ConnectionMessage, out: &mut Vec<u8>) 
     }
 }
 
-/// Appends who came or went, with everyone who is there then if that is to be told here.
+/// Appends a join or leave, with the list of members if the change has one.
 fn event(out: &mut Vec<u8>, change: &PresenceChange) {
     let kind = match change.member {
         MemberChange::Joined { .. } => "user_joined",
@@ -74,7 +74,7 @@ fn event(out: &mut Vec<u8>, change: &PresenceChange) {
     out.push(b'}');
 }
 
-/// Appends who is typing, if it is that what somebody whispers.
+/// Appends a typing notice; nothing for other whispers.
 fn typing(out: &mut Vec<u8>, whisper: &Whisper) {
     #[derive(Deserialize)]
     struct Data<'a> {

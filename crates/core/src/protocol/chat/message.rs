@@ -1,4 +1,4 @@
-//! Messages as a chat shows them, whoever published them.
+//! Chat messages, from clients' and the application's publications.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -9,10 +9,10 @@ use super::names::SYSTEM;
 use crate::protocol::write::{append, string};
 use crate::types::Publication;
 
-/// The last time that RFC 3339 can say, since the Unix epoch.
+/// The last time of RFC 3339, since the Unix epoch.
 const END_OF_9999: Duration = Duration::from_millis(253_402_300_799_999);
 
-/// Appends what a client's message is to everyone else. `content` is a JSON string.
+/// Appends a client's message for the others. `content` is a JSON string.
 pub(super) fn write(out: &mut Vec<u8>, username: &str, content: &str, at: Duration) {
     out.extend_from_slice(b"{\"username\":");
     string(out, username);
@@ -34,8 +34,7 @@ pub fn encode_history<'a>(
     out.push(b']');
 }
 
-/// Appends a publication as a chat message: as it is if it is one, and whatever else it is as the
-/// content of one.
+/// Appends a publication as a chat message: unchanged if it is one, otherwise as the content of one.
 pub(super) fn encode_message(publication: &Publication, out: &mut Vec<u8>) {
     let data = publication.data.as_str().trim_ascii();
     let Fields { username, content, timestamp } = Fields::read(data);
@@ -69,7 +68,7 @@ fn close(out: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>), at: Duration) {
     out.extend_from_slice(b"\"}");
 }
 
-/// What a message has, each as it came.
+/// The keys of a message, each in its original bytes.
 #[derive(Default, Deserialize)]
 struct Fields<'a> {
     #[serde(borrow)]
@@ -81,7 +80,7 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Of anything but an object, nothing.
+    /// Empty for anything but an object.
     fn read(data: &'a str) -> Self {
         let object = data.starts_with('{').then_some(data);
         object.and_then(|data| serde_json::from_str(data).ok()).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What a client says with its handshake.
+//! Parameters of a client's handshake.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -7,19 +7,19 @@ use crate::protocol::handshake::{BadOffer, HandshakeParams, Offer};
 use crate::protocol::query::parameter;
 use crate::types::PresenceId;
 
-/// The parameter that names the version of the serializer.
+/// Parameter with the version of the serializer.
 const VERSION_PARAMETER: &str = "vsn";
 
-/// The parameter by which a client says who it is, where anyone may be anybody.
+/// Parameter with the client's presence id, unless that comes from a token.
 const USER_PARAMETER: &str = "user_id";
 
-/// The header in which a client that polls sends its `authToken`.
+/// Header in which a long-polling client sends its `authToken`.
 const TOKEN_HEADER: &str = "x-phoenix-authtoken";
 
 /// The subprotocol a client offers along with its token.
 const SUBPROTOCOL: &str = "phoenix";
 
-/// A subprotocol that is none but carries a token.
+/// Prefix of a pseudo-subprotocol that carries the token.
 const TOKEN_SUBPROTOCOL: &str = "base64url.bearer.phx.";
 
 /// Reads a handshake.

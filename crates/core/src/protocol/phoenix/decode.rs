@@ -20,8 +20,8 @@ use crate::types::{
     Request, StreamName, SubscribeOptions, Target, Watch, Whisper,
 };
 
-/// Longest reference, in bytes of its token. Clients count their requests; one reference is kept for
-/// each subscription.
+/// Maximum length of a reference, in bytes of its token. Clients number their requests; one reference is
+/// kept per subscription.
 const LONGEST_REFERENCE: usize = 64;
 
 /// Reads one frame, received at a time since the Unix epoch.
@@ -36,19 +36,19 @@ pub(super) fn decode(text: &str, now: impl FnOnce() -> Duration) -> Request<'_> 
     Request { reference, command }
 }
 
-/// Reads of a frame only which command it is and about which subscription.
+/// Reads only the kind and the subscription of a command.
 pub(super) fn decode_head(text: &str) -> Head<'_> {
     open(text).0
 }
 
-/// A frame of which the payload is yet to be read.
+/// A frame whose payload isn't read yet.
 struct Opened<'a> {
     event: Event<'a>,
     topic: Cow<'a, str>,
     payload: &'a RawValue,
 }
 
-/// What a client asks for.
+/// Kind of a request.
 enum Event<'a> {
     Heartbeat,
     Join,
@@ -56,7 +56,7 @@ enum Event<'a> {
     Track,
     Update,
     Untrack,
-    /// To tell the others of a topic something that only they understand.
+    /// A message of the application's clients to the others of a topic.
     Other(Cow<'a, str>),
 }
 
@@ -84,7 +84,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Reads which command a frame is, or why it can't be told, and leaves its payload to be read.
+/// Reads a frame's kind, or why it is invalid, without its payload.
 fn open(text: &str) -> (Head<'_>, Result<Opened<'_>, Cow<'static, str>>) {
     let frame: Frame<'_> = match serde_json::from_str(text) {
         Ok(frame) => frame,
@@ -236,7 +236,7 @@ fn bad(
     BadCommand { kind, identifier, reason: reason.into() }
 }
 
-/// What the payloads can say that the broker reads; what else is there is the application's.
+/// The keys of a payload that the broker reads; others are the application's.
 #[derive(Default, Deserialize)]
 struct Payload<'a> {
     #[serde(borrow)]
@@ -254,7 +254,7 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// What a client that joins a topic asks for.
+/// The payload of a `phx_join`.
 struct Joining {
     target: Target,
     join: JoinRequest,
@@ -289,8 +289,8 @@ fn tracking(payload: &RawValue, now: impl FnOnce() -> Duration) -> Result<JoinRe
     present(Payload::read(payload)?.meta, now)
 }
 
-/// Becoming present as who the connection is, with a meta of the client's over the one that Phoenix'
-/// own examples have: since when it is online.
+/// A join under the connection's presence id. The client's meta is merged over `online_at`, the key of
+/// Phoenix's own examples.
 fn present(meta: Option<&RawValue>, now: impl FnOnce() -> Duration) -> Result<JoinRequest, String> {
     let meta = object(meta, "the meta")?.unwrap_or("{}");
     if let Some(objection) = plain::objection(meta) {
@@ -308,7 +308,7 @@ fn present(meta: Option<&RawValue>, now: impl FnOnce() -> Duration) -> Result<Jo
     Ok(JoinRequest { id: None, info })
 }
 
-/// Whether a client's meta has an `online_at` of its own.
+/// Whether a client's meta has an `online_at`.
 fn says_since_when(meta: &str) -> bool {
     #[derive(Default)]
     struct Present(bool);

@@ -1,7 +1,7 @@
 //! Messages → texts for the client.
 //!
-//! A client drops a frame that has the `join_ref` of an earlier subscription, so what answers a request
-//! has the request's, and what all are told has none.
+//! A client drops a frame with the `join_ref` of an earlier subscription. So replies have that of their
+//! request, and broadcasts have none.
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
@@ -15,10 +15,10 @@ use crate::types::{
     RecordList, Reference, ServerMessage,
 };
 
-/// The event of a publication that the application gave no other name.
+/// Default event of a publication.
 const PUBLICATION: &str = "message";
 
-/// The event of a whisper that its client gave no other name.
+/// Default event of a whisper.
 const WHISPER: &str = "whisper";
 
 /// Appends a message about a subscription; nothing if the protocol has no frame for it.
@@ -92,7 +92,7 @@ pub(super) fn encode_run(to: &Audience<'_>, messages: &[ServerMessage], out: &mu
     for message in messages {
         match message {
             ServerMessage::Presence(change) => changes.push(change),
-            // not for these, or not in this protocol: nothing comes between the events
+            // messages without a frame don't separate the events
             ServerMessage::Occupancy(_) | ServerMessage::Arrived => {}
             ServerMessage::Confirmed
             | ServerMessage::Rejected(_)
@@ -134,7 +134,7 @@ pub(super) fn encode_connection(
     }
 }
 
-/// What a frame is about.
+/// The head of a frame: topic and references.
 #[derive(Clone, Copy)]
 struct About<'a> {
     subscription: Option<&'a str>,
@@ -188,7 +188,7 @@ fn write_reason(out: &mut Vec<u8>, reason: &str) {
     out.push(b'}');
 }
 
-/// Appends what somebody says to all, under a name that isn't the broker's own.
+/// Appends a broadcast, under an event that isn't reserved.
 fn broadcast(
     identifier: &Identifier,
     event: &str,
@@ -219,11 +219,11 @@ fn write_state(out: &mut Vec<u8>, members: &RecordList) {
     write_members(out, records);
 }
 
-/// Appends what changes in a row did, as one frame; nothing if there are none.
+/// Appends consecutive changes as one frame; nothing if there are none.
 ///
-/// A client adds all that joined before it takes out what left, by their references
-/// (`phoenix/presence.js`, `syncDiff`). So whatever came and went in between may stand on both sides,
-/// and the member is never gone for a moment between the two halves of an update.
+/// A client adds all joins before it removes the leaves, by their references (`phoenix/presence.js`,
+/// `syncDiff`). So a record that came and went may be in both, and a member is never absent in the middle
+/// of an update.
 fn write_diff<'a>(identifier: &Identifier, changes: &[&'a PresenceChange], out: &mut Vec<u8>) {
     if changes.is_empty() {
         return;
@@ -259,11 +259,10 @@ fn write_diff<'a>(identifier: &Identifier, changes: &[&'a PresenceChange], out: 
     });
 }
 
-/// Members with the records that came or went, in the order of the first of each, and what the
-/// application says of them.
+/// Members with their added or removed records, in order of their first one, and the application's data.
 type Side<'a> = IndexMap<&'a PresenceId, (Vec<Meta<'a>>, &'a Extra), RandomState>;
 
-/// A record as it is or was.
+/// A record, present or removed.
 struct Meta<'a> {
     info: &'a RawJson,
     reference: u64,

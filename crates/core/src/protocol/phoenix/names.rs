@@ -1,17 +1,16 @@
 //! Names on the wire.
 
-/// The topic of heartbeats, as its token: nobody can join it.
+/// Topic of heartbeats, as its token. It can't be joined.
 pub(super) const HEARTBEAT_TOPIC: &str = "\"phoenix\"";
 
-/// How many members there are, for those who only count.
+/// Event with the number of members.
 pub(super) const OCCUPANCY: &str = "occupancy";
 
-/// What went wrong, where nobody waits for the answer to a request.
+/// Event with an error that isn't a reply.
 pub(super) const ERROR: &str = "broker:error";
 
-/// Presence ids that pages can't bear. `Presence` of npm `phoenix` before 1.8.9 keeps who is there in a
-/// plain object, and takes what that has from the start (`Object.prototype`) for members with metas:
-/// CVE-2026-56812.
+/// Presence ids that break pages. `Presence` of npm `phoenix` before 1.8.9 keeps members in a plain object
+/// and takes the properties of `Object.prototype` for members with metas: CVE-2026-56812.
 pub(super) const RESERVED_PRESENCE_IDS: &[&str] = &[
     "__defineGetter__",
     "__defineSetter__",
@@ -27,9 +26,9 @@ pub(super) const RESERVED_PRESENCE_IDS: &[&str] = &[
     "valueOf",
 ];
 
-/// Whether an event has a meaning of its own: for a client (`phoenix/channel.js` listens to what
-/// begins with `phx_` and `chan_reply_`, `presence.js` to states and diffs) or for the broker. Said
-/// by somebody else, it could take a page's channels down or show it members there aren't.
+/// Whether an event is reserved: for a client (`phoenix/channel.js` listens to events that begin with
+/// `phx_` and `chan_reply_`, `presence.js` to states and diffs) or for the broker. A broadcast under such a
+/// name could close a page's channels or show it false members.
 pub(super) fn is_reserved(event: &str) -> bool {
     let own = ["phx_", "chan_reply_", "presence:", "broker:"];
     own.iter().any(|prefix| event.starts_with(prefix))

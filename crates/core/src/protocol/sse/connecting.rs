@@ -1,4 +1,4 @@
-//! What a client asks for in the query of its request.
+//! Parameters of a request for an event stream.
 
 use std::borrow::Cow;
 
@@ -14,8 +14,8 @@ use crate::types::{
     SubscribeOptions, Watch,
 };
 
-/// The parameters that name what to follow; the first that is there counts. Both AnyCable's, and the
-/// names that its identifiers have for the same.
+/// Parameters that name the target; the first one present counts. AnyCable's names, and those in its
+/// identifiers.
 const NAMES: [(&str, Names); 7] = [
     ("identifier", Names::Identifier),
     ("channel", Names::Channel),
@@ -26,13 +26,13 @@ const NAMES: [(&str, Names); 7] = [
     ("turbo_signed_stream_name", Names::Turbo),
 ];
 
-/// The parameters that say what a client has got already, for those that can't send a header.
+/// Parameters with the client's last event, for clients that can't send a header.
 const LAST_EVENT_ID: [&str; 3] = ["last-event-id", "lasteventid", "last_event_id"];
 
-/// What a parameter names.
+/// Kind of a target.
 #[derive(Clone, Copy)]
 enum Names {
-    /// An identifier of Action Cable's, whole.
+    /// A whole Action Cable identifier.
     Identifier,
     /// An application's channel without parameters.
     Channel,
@@ -42,12 +42,12 @@ enum Names {
     Turbo,
 }
 
-/// What a client asks for.
+/// A parsed request for an event stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// How the client is to be spoken to.
+    /// The client's codec.
     pub codec: Codec,
-    /// The Action Cable identifier that asks for the same, as a JSON string.
+    /// The equivalent Action Cable identifier, as a JSON string.
     identifier: String,
     watch: Watch,
     since: Option<u64>,
@@ -60,17 +60,17 @@ pub struct Asked {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Last {
     Event(EventId),
-    /// Nothing that was an event of ours.
+    /// An id that isn't one of the broker's events.
     Unreadable,
 }
 
-/// A query that can't be understood, and what to do about it.
+/// A query that is invalid, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadQuery {
-    /// Nothing is asked for.
+    /// No target is given.
     #[error("say what to follow: stream=NAME, signed_stream=NAME, channel=NAME or identifier=JSON")]
     NoStream,
-    /// A value that can't be one.
+    /// A value is invalid.
     #[error("{0} has to be {1}")]
     Value(&'static str, &'static str),
 }
@@ -97,7 +97,7 @@ impl Asked {
         })
     }
 
-    /// Who is to be present, if anyone is.
+    /// The presence id to join under, if one is given.
     pub fn presence_id(&self) -> Option<&PresenceId> {
         self.join.as_ref()?.id.as_ref()
     }
@@ -111,7 +111,7 @@ impl Asked {
             }
             Some(Last::Unreadable) | None => None,
         };
-        // what a client has got says better what it hasn't than a time
+        // a position is more exact than a time
         let since = self.since.filter(|_| self.last.is_none());
         let history = HistoryRequest { since, positions: positions.into_iter().collect() };
         let (target, _) = action_cable::target(&self.identifier);
@@ -129,7 +129,7 @@ impl Asked {
     }
 }
 
-/// The identifier that a query comes down to, as a JSON string.
+/// The identifier of a query, as a JSON string.
 fn name(query: &Query<'_>) -> Result<(String, Watch), BadQuery> {
     for (parameter, names) in NAMES {
         let value = match names {

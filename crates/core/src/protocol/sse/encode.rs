@@ -6,15 +6,15 @@ use super::{event, position};
 use crate::protocol::action_cable;
 use crate::types::{ConnectionMessage, Identifier, RawJson, ServerMessage};
 
-/// How long a client that is told not to come back waits before it does, in milliseconds: there is
-/// no longer time that all of them take, and no other way to tell them.
+/// Reconnect delay for a client that shouldn't come back, in milliseconds: the longest that all clients
+/// accept. The protocol can't forbid a reconnect.
 const NEVER: &[u8] = b"31536000000";
 
-/// A line that is no event to anyone.
+/// A comment line, which clients ignore.
 const COMMENT: &[u8] = b":\n";
 
-/// Appends a message about a subscription; nothing if the protocol has no event for it. A raw stream
-/// has only what is published and whispered.
+/// Appends a message about a subscription; nothing if the protocol has no event for it. A raw stream has
+/// publications and whispers only.
 pub(super) fn encode(
     identifier: &Identifier,
     message: &ServerMessage,
@@ -82,7 +82,7 @@ pub(super) fn encode_connection(message: &ConnectionMessage, raw: bool, out: &mu
     }
 }
 
-/// Appends what was published: a string as its text, anything else as the JSON it is.
+/// Appends a publication: a string as its text, anything else as JSON.
 fn payload(out: &mut Vec<u8>, data: &RawJson) {
     let json = data.as_str();
     let text: Option<Cow<'_, str>> = match json.trim_ascii_start().as_bytes().first() {

@@ -2,10 +2,10 @@
 
 use memchr::{memchr2, memmem};
 
-/// Ends each event, and stands nowhere within one.
+/// End of an event; it never occurs within one.
 const BLANK_LINE: &[u8] = b"\n\n";
 
-/// What keeps the connection in use and is no event to anyone.
+/// A comment that keeps the connection in use.
 pub(in crate::protocol) const KEEP_ALIVE: &[u8] = b":\n\n";
 
 /// Appends a field whose value has no line breaks.
@@ -38,7 +38,7 @@ pub(super) fn data(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'\n');
 }
 
-/// The end of the event that byte `at` of `events` stands in; `at` itself where one begins.
+/// The end of the event around byte `at` of `events`; `at` itself if an event begins there.
 ///
 /// ```
 /// use broker_core::protocol::sse::event_boundary;

@@ -1,8 +1,8 @@
 //! Server-sent events: the stream that a browser's `EventSource` reads (WHATWG HTML, section 9.2), with
 //! the events of AnyCable.
 //!
-//! Nothing comes from such a client but the request that begins the stream; what it asks for stands in
-//! the request's query. `docs/EVENTS.md` lists both.
+//! Such a client sends only the request that begins the stream, with its parameters in the query.
+//! `docs/EVENTS.md` lists parameters and events.
 
 mod connecting;
 mod encode;

@@ -1,4 +1,4 @@
-//! A place in a stream's history, as the id of an event: `<offset>/<epoch>/<stream>`.
+//! A position in a stream's history, as the id of an event: `<offset>/<epoch>/<stream>`.
 
 use std::io::Write as _;
 

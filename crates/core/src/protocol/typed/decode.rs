@@ -25,12 +25,12 @@ pub(super) fn decode(text: &str) -> Result<ClientCommand<'_>, BadCommand<'_>> {
             Ok(follow(room, Some(room::join_as(id)), None))
         }
         CommandKind::Leave => {
-            // who names nobody means themselves
+            // without an id, the client means itself
             let id = payload.user.map(|_| payload.user()).transpose();
             let id = id.map_err(|reason| bad(reason.into()))?;
             Ok(ClientCommand::Leave { identifier: room.identifier, id })
         }
-        // naming a room is following it: only who follows it is told who is there
+        // a request about a room follows it: presence is sent to followers only
         CommandKind::Presence => Ok(follow(room, None, Some(Listing::Members))),
         CommandKind::Subscribe
         | CommandKind::Unsubscribe
@@ -44,7 +44,7 @@ pub(super) fn decode(text: &str) -> Result<ClientCommand<'_>, BadCommand<'_>> {
     }
 }
 
-/// Reads of a frame only what it takes to refuse it.
+/// Reads only the kind and the subscription of a command.
 pub(super) fn decode_head(text: &str) -> Head<'_> {
     let (kind, identifier) = match open(text) {
         Ok((kind, payload)) => {
@@ -56,7 +56,7 @@ pub(super) fn decode_head(text: &str) -> Head<'_> {
     Head { reference: None, kind, identifier }
 }
 
-/// Opening a socket is following the default room, and everyone there is told.
+/// Connecting follows the default room, and is announced there.
 pub(super) fn follow_default_room() -> ClientCommand<'static> {
     let room =
         Room { identifier: DEFAULT_IDENTIFIER.into(), target: Target::Public(DEFAULT_ROOM.into()) };
@@ -66,13 +66,13 @@ pub(super) fn follow_default_room() -> ClientCommand<'static> {
 const NO_SUCH_TYPE: &str =
     "there is no such type: send presence.join, presence.leave or presence.list";
 
-/// Follows a room, unless it is followed already.
+/// Subscribes to a room, unless the client has.
 fn follow(
     room: Room<'_>,
     join: Option<JoinRequest>,
     list_before: Option<Listing>,
 ) -> ClientCommand<'_> {
-    // where streams aren't public, nobody is in it by opening a socket alone
+    // where streams aren't public, connecting alone doesn't subscribe
     let is_announced = room.identifier == DEFAULT_IDENTIFIER;
     ClientCommand::Subscribe {
         identifier: room.identifier,
@@ -84,7 +84,7 @@ fn follow(
     }
 }
 
-/// Reads which type a frame has, and leaves its payload to be read.
+/// Reads a frame's type, without its payload.
 fn open(text: &str) -> Result<(CommandKind, Option<&RawValue>), BadCommand<'_>> {
     #[derive(Deserialize)]
     struct Frame<'a> {
@@ -110,7 +110,7 @@ fn open(text: &str) -> Result<(CommandKind, Option<&RawValue>), BadCommand<'_>> 
     Ok((kind, frame.payload))
 }
 
-/// What a payload can say; other keys are left alone.
+/// The keys of a payload that the broker reads; others are ignored.
 #[derive(Default, Deserialize)]
 struct Payload<'a> {
     #[serde(borrow)]

@@ -55,7 +55,7 @@ pub(super) fn encode_connection(message: &ConnectionMessage, out: &mut Vec<u8>) 
     }
 }
 
-/// Appends what somebody said: the payload is theirs, so the room stands beside it.
+/// Appends a publication or whisper: the payload is the sender's, so the room is beside it.
 fn said(out: &mut Vec<u8>, kind: &str, room: &Identifier, data: &RawJson) {
     texts(out, ["{\"type\":\"", kind, "\",\"payload\":", data.as_str()]);
     name_room(out, room);
@@ -81,7 +81,7 @@ fn error(out: &mut Vec<u8>, room: Option<&Identifier>, reason: &str) {
     });
 }
 
-/// Appends a frame whose payload begins with what `fields` appends, and ends with the room.
+/// Appends a frame whose payload is the fields that `fields` appends, then the room.
 fn payload(
     out: &mut Vec<u8>,
     kind: &str,
@@ -96,7 +96,7 @@ fn payload(
     out.extend_from_slice(b"}}");
 }
 
-/// Appends which room it is about, unless it is the one that is meant where none is named.
+/// Appends the room, unless it is the default.
 fn name_room(out: &mut Vec<u8>, room: &Identifier) {
     if room.as_str() != DEFAULT_IDENTIFIER {
         texts(out, [",\"room\":", room.as_str()]);

@@ -1,9 +1,9 @@
 //! Names on the wire.
 
-/// The room that is meant where none is named.
+/// The default room.
 pub const DEFAULT_ROOM: &str = "lobby";
 
-/// The same as the identifier of its subscription.
+/// The identifier of its subscription.
 pub(super) const DEFAULT_IDENTIFIER: &str = "\"lobby\"";
 
 // the types of what clients send

@@ -1,7 +1,7 @@
-//! Where the frames of a server's output end (RFC 6455 section 5.2).
+//! Boundaries of the frames in a server's output (RFC 6455 section 5.2).
 
-/// The end of the frame that byte `at` of `frames` stands in; `at` itself where one begins.
-/// `frames` is whole frames without masks.
+/// The end of the frame around byte `at` of `frames`; `at` itself if a frame begins there. `frames` must be
+/// whole frames without masks.
 ///
 /// ```
 /// use broker_core::protocol::websocket::{frame_boundary, write_text};

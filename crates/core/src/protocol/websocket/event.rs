@@ -1,11 +1,11 @@
-//! What a reader tells of; sections are those of RFC 6455.
+//! Events of a reader. Sections are those of RFC 6455.
 
-/// What came from the client. Borrows from the bytes fed, or from what was kept of earlier ones.
+/// A frame or message from the client. Borrows from the bytes fed, or from those kept earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A whole text message.
     Text(&'a str),
-    /// A binary message began; its payload is skipped. Of a fragmented one this is told once.
+    /// A binary message began; its payload is skipped. Reported once per message.
     Binary,
     /// A ping, to be answered by a pong with this payload of at most 125 bytes (section 5.5.2).
     Ping(&'a [u8]),

@@ -22,10 +22,10 @@ pub(super) const LENGTH_NEGATIVE: Violation =
 pub(super) const CONTROL_TOO_LONG: Violation =
     Violation::Protocol("control frame is longer than 125 bytes");
 
-/// A close code that only a reader makes up, or that has no meaning.
+/// A close code that must not be sent, or that has no meaning.
 pub(super) const CODE_NOT_TO_SEND: Violation = Violation::Protocol("close code is not one to send");
 
-/// What a frame is (section 11.8).
+/// Kind of a frame (section 11.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opcode {
     Data(Data),
@@ -66,20 +66,20 @@ impl Opcode {
     }
 }
 
-/// A frame whose header is known, and how far its payload has come.
+/// A frame with a complete header, and the progress of its payload.
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) opcode: Opcode,
     /// Whether it ends its message.
     pub(super) fin: bool,
-    /// Bytes of the payload still to come; the announced length at first.
+    /// Remaining bytes of the payload; the announced length at first.
     pub(super) left: usize,
-    /// The mask, turned so that its first byte is for the next byte of the payload.
+    /// The mask, rotated so that its first byte applies to the next byte of the payload.
     mask: [u8; 4],
 }
 
 impl Frame {
-    /// Reads a header and says how long it is; `None` if it isn't complete.
+    /// Reads a header; returns its length too, and `None` if it isn't complete.
     #[inline]
     pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Violation> {
         let Some(&first) = bytes.first() else { return Ok(None) };

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
-/// What the answer is computed with besides the key (section 1.3).
+/// Constant that is appended to the key (section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`; `None` if that isn't 16 bytes in base64.

@@ -1,19 +1,19 @@
-//! A message that has come in part: over several frames, or in one whose end is missing.
+//! An incomplete message: in fragments, or in a frame whose end is missing.
 
 use super::event::Violation;
 use super::frame::Data;
 
-/// What has come of a message.
+/// An incomplete message.
 #[derive(Debug)]
 pub(super) enum Message {
     /// Text is kept.
     Text(Text),
-    /// Binary is skipped; this is how much.
+    /// Binary data is skipped; this is its size.
     Binary(usize),
 }
 
 impl Message {
-    /// Nothing yet, of a message whose first frame is this.
+    /// An empty message, by the kind of its first frame.
     pub(super) const fn new(first: Data) -> Self {
         match first {
             Data::Binary => Self::Binary(0),
@@ -21,7 +21,7 @@ impl Message {
         }
     }
 
-    /// How many bytes have come.
+    /// Bytes received.
     pub(super) const fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.bytes.len(),
@@ -41,16 +41,16 @@ impl Message {
     }
 }
 
-/// Text as far as it has come. The buffer grows with what comes, not with what is announced.
+/// The received part of a text. The buffer grows with the received bytes, not to the announced length.
 #[derive(Debug)]
 pub(super) struct Text {
     bytes: Vec<u8>,
-    /// Up to where the bytes are known to be UTF-8; at most three more begin a character.
+    /// Length of the part known to be UTF-8; up to three more bytes begin a character.
     valid: usize,
 }
 
 impl Text {
-    /// Adds bytes, and fails as soon as no continuation could make them UTF-8 (section 8.1).
+    /// Adds bytes; fails as soon as no continuation can make them UTF-8 (section 8.1).
     fn push(&mut self, bytes: &[u8]) -> Result<(), Violation> {
         self.bytes.extend_from_slice(bytes);
         match std::str::from_utf8(self.bytes.get(self.valid..).unwrap_or_default()) {
@@ -66,7 +66,7 @@ impl Text {
         std::str::from_utf8(&self.bytes).map_err(|_| Violation::InvalidText)
     }
 
-    /// What the buffer costs.
+    /// Capacity of the buffer, in bytes.
     #[cfg(test)]
     pub(super) const fn capacity(&self) -> usize {
         self.bytes.capacity()

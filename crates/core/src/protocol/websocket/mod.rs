@@ -5,15 +5,14 @@
 //! write_text, write_ping, … → bytes appended to a buffer
 //! ```
 //!
-//! The [`Reader`] works in the buffer that the socket was read into: a text message that lies in
-//! it whole, as nearly all do, is unmasked, checked and handed on where it is. Only what is
-//! incomplete when the bytes end is kept, so that a connection with nothing underway holds one
-//! pointer. The rest is the RFC's rules, whose breach is a [`Violation`], and its order: control
-//! frames between the fragments of a message come before it.
+//! The [`Reader`] works in the buffer that the socket was read into. A text message that is whole there, as
+//! nearly all are, is unmasked and checked in place. Only an incomplete frame or message is kept, so the
+//! reader of an idle connection is one pointer. A breach of the RFC's rules is a [`Violation`]. Control
+//! frames between the fragments of a message are reported before it.
 //!
-//! Nothing is negotiated: no extensions, hence no reserved bits, and no compression. Binary
+//! No extensions are negotiated, hence no reserved bits and no compression. Binary
 //! messages are reported ([`Event::Binary`]) but not kept, as no protocol here has them.
-//! Subprotocols are the handshake's business and their messages the codecs'.
+//! Subprotocols are handled by the handshake and the codecs.
 
 mod boundary;
 mod event;

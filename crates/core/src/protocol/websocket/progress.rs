@@ -1,4 +1,4 @@
-//! What a reader keeps while something is incomplete. It exists only then.
+//! A reader's state while a frame or message is incomplete; allocated only then.
 
 use super::event::Violation;
 use super::frame::{Frame, MAX_HEADER};
@@ -7,20 +7,20 @@ use super::message::Message;
 /// A header and the bytes after it, or nothing if it isn't complete.
 pub(super) type Header<'b> = Result<Option<(Frame, &'b mut [u8])>, Violation>;
 
-/// What a reader remembers between two calls.
+/// A reader's state between two calls.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     /// The start of a header.
     pub(super) stub: Stub,
     /// The frame whose payload is incomplete.
     pub(super) frame: Option<Frame>,
-    /// What has come of that frame, unmasked, if it is a control frame.
+    /// Received payload of that frame, unmasked, if it is a control frame.
     pub(super) control: Vec<u8>,
-    /// The message that is incomplete, with what has come of that frame if it is a data frame.
+    /// The incomplete message; includes the received payload of that frame, if it is a data frame.
     pub(super) message: Option<Message>,
-    /// What came after the event at which the sink broke.
+    /// Bytes after the event at which the sink broke.
     pub(super) held: Held,
-    /// A violation or a close was handed on, nothing else will be.
+    /// A violation or a close was reported; nothing else will be.
     pub(super) ended: bool,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Stub {
     len: usize,
 }
 
-/// Bytes as they came, from `at` on not yet looked at.
+/// Received bytes; those from `at` on are unprocessed.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     bytes: Vec<u8>,
@@ -50,8 +50,8 @@ impl Stub {
         self.len == 0
     }
 
-    /// Goes on with a header. Some of the payload may be copied along; where the payload begins is
-    /// told by the header's length, of which `before` bytes came earlier.
+    /// Continues a header. Bytes of the payload may be copied along; the payload begins after the header's
+    /// length, of which `before` bytes were received earlier.
     #[cold]
     pub(super) fn complete<'b>(&mut self, bytes: &'b mut [u8]) -> Header<'b> {
         let before = self.len;
@@ -75,13 +75,13 @@ impl Held {
         self.bytes.get_mut(self.at..).unwrap_or_default()
     }
 
-    /// Counts all but the last `rest` bytes as dealt with.
+    /// Marks all but the last `rest` bytes as processed.
     pub(super) fn leave(&mut self, rest: usize) {
         self.at = self.bytes.len().saturating_sub(rest);
     }
 
-    /// Adds bytes. What was dealt with goes once it is the larger part, so that however often this
-    /// happens, a byte moves a bounded number of times.
+    /// Adds bytes. Processed bytes are dropped once they are the larger part, so that a byte moves a bounded
+    /// number of times.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         if self.at > self.bytes.len() / 2 {
             self.bytes.drain(..self.at);

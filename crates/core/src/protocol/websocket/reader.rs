@@ -1,10 +1,9 @@
-//! Frames in, events out: the order of frames, messages from fragments, and what to keep when the
-//! bytes end too early or the sink has had enough.
+//! Reader: frames in, events out. It checks the order of frames, joins fragments, and keeps incomplete
+//! data.
 //!
-//! `feed` takes steps, each a frame or the part of one that is there. A frame that is whole is
-//! dealt with where it lies. Otherwise [`Progress`] is made, which holds the start of a header, or
-//! the frame that is underway with what has come of its message, and is dropped at the end of the
-//! call that completes them.
+//! `feed` processes one frame, or the available part of one, per step. A whole frame is processed in place.
+//! Otherwise a [`Progress`] is allocated with the start of a header, or with the frame and the received
+//! part of its message. It is dropped at the end of the call that completes them.
 
 use std::ops::ControlFlow::{self, Continue};
 
@@ -33,7 +32,7 @@ pub struct Reader {
     progress: Option<Box<Progress>>,
 }
 
-/// Whether the sink goes on, and the bytes after those that a step has dealt with.
+/// Whether the sink continues, and the bytes after a step.
 type Step<'b> = Result<(ControlFlow<()>, &'b mut [u8]), Violation>;
 
 impl Reader {
@@ -42,7 +41,7 @@ impl Reader {
         Self { progress: None }
     }
 
-    /// Unmasks in place and hands on every complete event in `bytes`, which are garbage then.
+    /// Unmasks `bytes` in place and passes each complete event to `sink`. Don't use the bytes afterwards.
     ///
     /// `max_message` bounds a message's payload in bytes, summed over its fragments. If `sink`
     /// breaks, the rest of the bytes is kept, for [`resume`](Self::resume) to go on with. More
@@ -75,7 +74,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Goes on after a break, by the same rules.
+    /// Continues after a break, by the same rules.
     pub fn resume(
         &mut self,
         max_message: usize,
@@ -98,12 +97,12 @@ impl Reader {
         self.progress().held.push(bytes);
     }
 
-    /// Whether bytes are held that [`resume`](Self::resume) could go on with after a break.
+    /// Whether bytes are held for [`resume`](Self::resume).
     pub fn is_held(&self) -> bool {
         self.progress.as_deref().is_some_and(|progress| !progress.held.is_empty())
     }
 
-    /// Whether the bytes dealt with so far end within a frame or a message.
+    /// Whether the processed bytes end within a frame or a message.
     pub fn is_partial(&self) -> bool {
         self.progress.as_deref().is_some_and(Progress::is_partial)
     }
@@ -127,7 +126,7 @@ impl Reader {
         Ok(bytes)
     }
 
-    /// Deals with one frame, or with as much of it as there is.
+    /// Processes one frame, or the available part of it.
     #[inline]
     fn step<'b>(
         &mut self,
@@ -148,7 +147,7 @@ impl Reader {
         Ok((flow, bytes))
     }
 
-    /// The next frame's header and the bytes after it, unless they end before.
+    /// The next frame's header and the bytes after it, if it is complete.
     #[inline]
     fn header<'b>(&mut self, bytes: &'b mut [u8]) -> Header<'b> {
         if let Some(progress) = &mut self.progress
@@ -162,7 +161,7 @@ impl Reader {
         Ok(Some((frame, bytes.split_at_mut(size).1)))
     }
 
-    /// Whether a data frame has its place here and fits (sections 5.4 and 10.4).
+    /// Checks the order and the size of a data frame (sections 5.4 and 10.4).
     #[inline]
     fn admit(&self, frame: &Frame, max_message: usize) -> Result<(), Violation> {
         let Opcode::Data(kind) = frame.opcode else { return Ok(()) };
@@ -183,7 +182,7 @@ impl Reader {
         }
     }
 
-    /// Deals with what there is of a frame's payload.
+    /// Processes the available part of a frame's payload.
     #[inline]
     fn payload<'b>(
         &mut self,
@@ -193,7 +192,7 @@ impl Reader {
     ) -> Step<'b> {
         let (payload, rest) = bytes.split_at_mut(frame.left.min(bytes.len()));
         frame.unmask(payload);
-        // A text message has begun with its first frame's first part: if none has, this is all.
+        // without an incomplete message, this is the whole text
         if frame.opcode == Opcode::Data(Data::Text)
             && frame.fin
             && frame.left == 0
@@ -212,7 +211,7 @@ impl Reader {
         if self.has_ended() { Ok((flow, &mut [])) } else { Ok((flow, rest)) }
     }
 
-    /// Adds to the message that is underway, or to be begun.
+    /// Adds to the incomplete message, or begins one.
     fn data(
         &mut self,
         kind: Data,
@@ -231,7 +230,7 @@ impl Reader {
         }
     }
 
-    /// Hands on a control frame, wherever it comes, once it is whole (section 5.5).
+    /// Reports a control frame once it is whole; it may come between fragments (section 5.5).
     fn control(
         &mut self,
         kind: Control,
@@ -262,19 +261,19 @@ impl Reader {
         }
     }
 
-    /// The message that is incomplete.
+    /// The incomplete message.
     #[inline]
     fn message(&self) -> Option<&Message> {
         self.progress.as_ref()?.message.as_ref()
     }
 
-    /// Room to remember something, made when needed.
+    /// The progress, allocated if needed.
     #[cold]
     fn progress(&mut self) -> &mut Progress {
         self.progress.get_or_insert_default()
     }
 
-    /// Gives back the room when nothing is in it.
+    /// Frees the progress if it is empty.
     #[inline]
     fn settle(&mut self) {
         if let Some(progress) = &self.progress
@@ -285,7 +284,7 @@ impl Reader {
         }
     }
 
-    /// Forgets everything, and hands on nothing more.
+    /// Drops all state; nothing more is reported.
     fn end(&mut self) {
         *self.progress() = Progress { ended: true, ..Progress::default() };
     }
