@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Needs, Run};
+use super::run::{Needs, Run};
 use crate::args;
 use crate::bench::{self, Bench};
 use crate::client::Plan;

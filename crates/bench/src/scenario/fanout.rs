@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Needs, Run};
+use super::run::{Needs, Run};
 use crate::args;
 use crate::bench::Bench;
 use crate::clock;

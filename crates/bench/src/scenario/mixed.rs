@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::commands::{expected, plans, rooms};
-use super::{Needs, Run};
+use super::run::{Needs, Run};
 use crate::args;
 use crate::bench::{self, Bench};
 use crate::clock;

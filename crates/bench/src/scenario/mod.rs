@@ -7,33 +7,13 @@ mod fanout;
 mod idle;
 mod mixed;
 mod records;
+mod run;
 mod storm;
 
 use clap::Subcommand;
 use serde::Serialize;
 
-use crate::bench::Bench;
-
-/// One way to load a server.
-pub(crate) trait Run {
-    const NAME: &'static str;
-
-    /// What the server has to provide, and how many sockets are needed.
-    fn needs(&self) -> Needs;
-
-    fn run(&self, bench: &mut Bench) -> anyhow::Result<()>;
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Needs {
-    pub(crate) connections: u32,
-    /// Presence, which is an extension of Action Cable.
-    pub(crate) presence: bool,
-    /// Connections that publish.
-    pub(crate) publishers: u32,
-    /// Bytes of a publication's data.
-    pub(crate) size: u32,
-}
+pub(crate) use run::Run;
 
 #[derive(Debug, Subcommand)]
 #[command(disable_help_subcommand = true)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
-use super::{Needs, Run};
+use super::run::{Needs, Run};
 use crate::args;
 use crate::bench::{self, Bench};
 use crate::crowd::Nobody;

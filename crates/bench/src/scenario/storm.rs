@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Needs, Run};
+use super::run::{Needs, Run};
 use crate::bench::Bench;
 use crate::client::Client;
 use crate::crowd::Listener;
