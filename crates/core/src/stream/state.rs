@@ -1,9 +1,8 @@
-//! What replicas of a stream agree on, and the only way it changes.
+//! The replicated state of a stream, and applying entries to it.
 //!
-//! [`State::apply`] reads no clock and no random number, does no I/O and can't fail: the same entries in
-//! the same order give the same state, wherever they are applied. What depends on a node (who is
-//! connected to it, what it still keeps of publications) isn't in here; it follows from the
-//! [`Effect`]s.
+//! [`State::apply`] is deterministic: it reads no clock and no random number, does no I/O and can't fail. So
+//! the same entries in the same order give the same state on every replica. State of a node (its
+//! connections, its kept publications) is elsewhere and follows from the [`Effect`]s.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,25 +15,25 @@ use crate::types::{
     PresenceId, Publication, RawJson, SessionId, Whisper,
 };
 
-/// What replicas of a stream agree on.
+/// The replicated state of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    /// The lifetime of its history; none before the stream has begun.
+    /// Epoch of its history; `None` before the stream has begun.
     epoch: Option<Epoch>,
-    /// Of the epoch; 0 before.
+    /// Digest of the epoch; 0 before.
     epoch_digest: u64,
-    /// The offset of its newest publication.
+    /// Offset of the newest publication.
     head: Offset,
     presence: PresenceSet,
     subscriptions: Subscriptions,
-    /// Of all of this, as it was when it last changed.
+    /// Digest of the whole state, as of the last change.
     digest: u64,
-    /// How many subscriptions are parked, and the digest of all of them.
+    /// Number of parked subscriptions; `parked` is their digest.
     parked_count: usize,
     parked: u64,
 }
 
-/// How much there is of what replicas agree on.
+/// Totals of a state.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StateTotals {
     pub(crate) members: usize,
@@ -42,47 +41,47 @@ pub(crate) struct StateTotals {
     pub(crate) parked: usize,
 }
 
-/// What an entry did, for everyone who has to know.
+/// An effect of an entry, for everything that follows a stream.
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
-    /// The stream began, or is another one now.
+    /// The stream began, or was replaced by a snapshot.
     Began {
-        /// When the newest publication was made that it may have had before.
+        /// Time of the newest publication that an earlier stream of this name may have had.
         lost: u64,
-        /// From where on it is known what became of its members.
+        /// Position from which on its member events are known.
         journal: Position,
     },
-    /// Nothing of it is left.
+    /// The stream ended.
     Forgotten {
-        /// When its newest publication was made.
+        /// Time of its newest publication.
         lost: u64,
     },
     /// A message was published.
     Published { publication: Arc<Publication>, except: Option<SessionId> },
-    /// A message is kept that was published before.
+    /// An earlier publication is kept.
     Kept { publication: Arc<Publication> },
-    /// A subscriber told the others something.
+    /// A subscriber sent a whisper.
     Whispered { whisper: Whisper, from: SessionId },
-    /// Somebody has subscribed.
+    /// A subscriber was added.
     Arrived,
     /// A record changed, or came with a snapshot.
     Changed { record: RecordKey, change: Arc<PresenceChange>, cause: Cause },
-    /// A record will run out.
+    /// A record will expire.
     Runs {
         record: RecordKey,
         due: Due,
-        /// After how long, if it isn't the time of day that counts.
+        /// Time until then, unless it is given as a time of day.
         ttl: Option<Duration>,
     },
-    /// A record doesn't run out, or no longer.
+    /// A record no longer expires.
     Stays { record: RecordKey },
-    /// A record is no longer its subscription's, whose client has asked for nothing.
+    /// A subscription lost its record without a command of its client.
     Taken { by: Subscription },
-    /// A subscription waits to be resumed.
+    /// A subscription is parked.
     Parked { by: Subscription },
-    /// A subscription that was to lapse then waits no longer.
+    /// A subscription is no longer parked; its timer can be dropped.
     Unparked { timer: Timer },
-    /// Something became of a member, as it was told elsewhere.
+    /// A member event for the journal.
     Noted { id: PresenceId, event: MemberEvent },
 }
 
@@ -91,12 +90,12 @@ pub(crate) enum Effect {
 pub(crate) enum Cause {
     Joined(JoinCause),
     Left(LeaveCause),
-    /// It is part of a snapshot: nobody is told.
+    /// It is part of a snapshot: no message is sent.
     Restored,
 }
 
 impl State {
-    /// An empty stream whose history goes on behind an offset.
+    /// An empty stream whose history continues after an offset.
     fn of(epoch: Epoch, head: Offset) -> Self {
         let epoch_digest = epoch.as_str().bytes().fold(1, |all, byte| mix(all, byte.into()));
         Self { epoch: Some(epoch), epoch_digest, head, ..Self::default() }
@@ -110,7 +109,7 @@ impl State {
         self.epoch.as_ref()
     }
 
-    /// The offset of its newest publication.
+    /// Offset of the newest publication.
     pub(crate) fn head(&self) -> Offset {
         self.head
     }
@@ -123,28 +122,28 @@ impl State {
         &self.subscriptions
     }
 
-    /// Notes when a member arrived, by this node's count: no part of what nodes agree on.
+    /// Sets the tick at which a member arrived on this node; not replicated.
     pub(crate) fn arrived(&mut self, id: &PresenceId, tick: u32) {
         self.presence.arrived(id, tick);
     }
 
-    /// Notes when a parked subscription lapses, by this node's clock: no part of what nodes agree on. Gives
-    /// when it did before.
+    /// Sets the timer of a parked subscription's lapse, by this node's clock; not replicated. Returns the
+    /// previous timer.
     pub(crate) fn lapses(&mut self, by: &Subscription, timer: Timer) -> Option<Timer> {
         self.subscriptions.get_mut(by)?.timer.replace(timer)
     }
 
-    /// What the client of a parked subscription knew.
+    /// Member events that the client of a parked subscription has got.
     pub(crate) fn parked(&self, by: &Subscription) -> Option<Known> {
         self.subscriptions.get(by)?.known
     }
 
-    /// Whether anything is known of a subscription: a record that it holds, or that it can be resumed.
+    /// Whether a subscription holds a record or is kept for a resume.
     pub(crate) fn knows(&self, by: &Subscription) -> bool {
         self.presence.held_by(by).is_some() || self.subscriptions.get(by).is_some()
     }
 
-    /// How much there is.
+    /// Totals.
     pub(crate) fn totals(&self) -> StateTotals {
         StateTotals {
             members: self.presence.members(),
@@ -153,13 +152,12 @@ impl State {
         }
     }
 
-    /// Whether nobody is present and nobody can be resumed.
+    /// Whether there are no members and no kept subscriptions.
     pub(crate) fn is_empty(&self) -> bool {
         self.presence.is_empty() && self.subscriptions.is_empty()
     }
 
-    /// A number that replicas have in common: of who is present and how, of what is parked, and of how
-    /// much was published.
+    /// Digest of members, parked subscriptions and the number of publications; equal on all replicas.
     pub(crate) fn digest(&self) -> u64 {
         self.digest
     }
@@ -171,13 +169,13 @@ impl State {
         mix(mix(self.epoch_digest, self.head.0), self.presence.digest() ^ self.parked)
     }
 
-    /// Whether a change may be made: `Err` is why it would be void.
+    /// Checks a change's condition: `Err` is why it would be void.
     pub(crate) fn verdict(&self, change: &Change) -> Result<(), Void> {
         self.concerned(change).map(drop)
     }
 
-    /// The record that a change is about, if it is about one and that is there: `Err` is why it would be
-    /// void.
+    /// Checks a change's condition and returns the existing record it is about, if any. `Err` is why it would
+    /// be void.
     fn concerned(&self, change: &Change) -> Result<Option<RecordKey>, Void> {
         let holds = match change {
             Change::Began { .. } => !self.has_begun(),
@@ -235,7 +233,7 @@ impl State {
         has.then_some(()).ok_or(Void::Full(max))
     }
 
-    /// Applies an entry: `Err` is why it is void, and nothing changed. What it did goes to `effects`.
+    /// Applies an entry and adds its effects to `effects`. `Err` is why it is void; then nothing changes.
     pub(crate) fn apply(
         &mut self,
         log: LogId,
@@ -373,7 +371,7 @@ impl State {
         changed(record, change, Cause::Left(cause), effects);
     }
 
-    /// The connection of a record's subscription is gone.
+    /// The connection of a record's subscription has ended.
     fn end(
         &mut self,
         record: Option<RecordKey>,
@@ -395,7 +393,7 @@ impl State {
         self.hold(by.clone(), Held::of((codec, watch), grant, Some(known)), effects);
     }
 
-    /// Notes what is known of a subscription, in place of what was.
+    /// Keeps a subscription for a resume, in place of its previous state.
     fn hold(&mut self, by: Subscription, held: Held, effects: &mut Vec<Effect>) {
         self.drop_subscription(&by, effects);
         if let Some(known) = held.known {
@@ -415,7 +413,7 @@ impl State {
         self.parked ^= parked_digest(by, known);
     }
 
-    /// Ends what is known of a subscription, parked or not.
+    /// Drops a subscription's state, parked or not.
     fn drop_subscription(&mut self, by: &Subscription, effects: &mut Vec<Effect>) -> Option<Held> {
         let held = self.subscriptions.remove(by)?;
         if let Some(known) = held.known {
@@ -440,13 +438,13 @@ impl State {
             self.presence.pass_on(record, to.clone());
             effects.push(Effect::Stays { record });
         }
-        // what isn't kept beyond the process needn't be known while it is connected
+        // without a grant on disk, a connected subscription needs no state
         if let Some(held) = held.filter(|held| held.grant.is_some()) {
             self.hold(to, Held { known: None, timer: None, ..held }, effects);
         }
     }
 
-    /// All connections are gone, and nothing is known of what their clients got.
+    /// All connections have ended; it is unknown which events their clients have got.
     fn restart(
         &mut self,
         (ttl, resumable): (Duration, bool),

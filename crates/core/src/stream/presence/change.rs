@@ -1,4 +1,4 @@
-//! Changes of who is present: what [`State::apply`](crate::stream::State::apply) alone makes.
+//! Changes of the presence set; only [`State::apply`](crate::stream::State::apply) makes them.
 
 use std::hash::BuildHasher as _;
 
@@ -12,8 +12,8 @@ use crate::stream::pages::is_roomy;
 use crate::types::{Join, LeaveCause, MemberChange, PresenceChange, PresenceId, RecordChange};
 
 impl PresenceSet {
-    /// A subscription is present: with the record it holds, an orphan of its presence id or a new one.
-    /// `None` if others see no difference.
+    /// A subscription joins: with the record it holds, an orphan of its presence id, or a new one. The change
+    /// is `None` if nothing changed.
     pub(in crate::stream) fn join(
         &mut self,
         (by, held): (&Subscription, Option<RecordKey>),
@@ -39,7 +39,7 @@ impl PresenceSet {
         (key, Joining::Added, Some(change))
     }
 
-    /// The application puts a record, or another info or time into the one it has put.
+    /// The application puts a record, or changes the info or expiry of its record.
     pub(in crate::stream) fn put(
         &mut self,
         join: Join,
@@ -56,7 +56,7 @@ impl PresenceSet {
         (key, Joining::Kept, self.update(key, join, (log, at)))
     }
 
-    /// Adds a record as it was elsewhere.
+    /// Adds a record of a snapshot.
     pub(in crate::stream) fn restore(
         &mut self,
         owner: &Owner,
@@ -97,7 +97,7 @@ impl PresenceSet {
         (key, self.changed(id, log.name(at), change, before, Some(shown)))
     }
 
-    /// Shows something else of a record; `None` if it is that already.
+    /// Sets the visible part of a record; `None` if it is the same.
     fn update(
         &mut self,
         key: RecordKey,
@@ -111,7 +111,7 @@ impl PresenceSet {
         self.show(key, join, (log, at))
     }
 
-    /// Shows something of a record, which is then the one of its member that changed last.
+    /// Sets the visible part of a record, which becomes its member's last one.
     fn show(
         &mut self,
         key: RecordKey,
@@ -137,7 +137,7 @@ impl PresenceSet {
         Some(self.changed(id, log.name(at), record, Some(before), Some(shown)))
     }
 
-    /// Takes a record out; the member goes with its last one.
+    /// Removes a record; the member leaves with its last one.
     pub(in crate::stream) fn remove(
         &mut self,
         key: RecordKey,
@@ -163,7 +163,7 @@ impl PresenceSet {
         Some(self.changed(id, log.name(position), record, before, now))
     }
 
-    /// The connection of a record's subscription ended; the record is kept for it, or is an orphan.
+    /// The connection of a record's subscription has ended: the record stays for a resume, or is an orphan.
     pub(in crate::stream) fn end(&mut self, key: RecordKey, at: Position, is_parked: bool) {
         let Some(record) = self.records.get_mut(key as usize) else { return };
         let Holder::Subscription(_, ended) = &mut record.holder else { return };
@@ -175,7 +175,7 @@ impl PresenceSet {
         self.digest ^= before ^ mix_of(record.position, at);
     }
 
-    /// The subscription that a record was kept for can't be resumed any more.
+    /// The parked subscription of a record can no longer be resumed: the record is an orphan.
     pub(in crate::stream) fn orphan(&mut self, key: RecordKey) {
         if let Some(Record { holder: Holder::Subscription(_, ended), .. }) =
             self.records.get(key as usize)
@@ -185,12 +185,12 @@ impl PresenceSet {
         }
     }
 
-    /// Another subscription has a record now, which is connected.
+    /// Passes a record to another subscription, which is connected.
     pub(in crate::stream) fn pass_on(&mut self, key: RecordKey, to: Subscription) {
         self.set_holder(key, Holder::Subscription(to, Position(0)));
     }
 
-    /// The records of subscriptions, each with whether their connection is there still.
+    /// The records that subscriptions hold.
     pub(in crate::stream) fn of_subscriptions(&self) -> Vec<(RecordKey, Subscription)> {
         let of_subscription = |(key, record): (RecordKey, &Record)| match &record.holder {
             Holder::Subscription(by, _) => Some((key, by.clone())),
@@ -199,7 +199,7 @@ impl PresenceSet {
         self.in_order().filter_map(of_subscription).collect()
     }
 
-    /// The application's records that run out.
+    /// The application's records that expire.
     pub(in crate::stream) fn of_the_application(&self) -> Vec<(RecordKey, Due)> {
         let runs_out = |(key, record): (RecordKey, &Record)| match (&record.holder, record.due()) {
             (Holder::Application(_), Some(due)) => Some((key, due)),
@@ -208,22 +208,22 @@ impl PresenceSet {
         self.in_order().filter_map(runs_out).collect()
     }
 
-    /// The records in the order of members and of their last change: that of their numbers is one that
-    /// replicas don't have in common.
+    /// The records in the order of members and of their last change. The order of their indexes isn't
+    /// replicated.
     fn in_order(&self) -> impl Iterator<Item = (RecordKey, &Record)> {
         let keys = self.arrival.iter(&self.members);
         let keys = keys.flat_map(|member| member.records.keys(&self.records));
         keys.filter_map(|key| Some((key, self.records.get(key as usize)?)))
     }
 
-    /// Those whose time, in milliseconds of the Unix epoch, is over.
+    /// The application's records that have expired at a time, in milliseconds of the Unix epoch.
     pub(in crate::stream) fn until_before(&self, unix: u64) -> Vec<RecordKey> {
         let records = self.of_the_application().into_iter();
         let over = |due: &Due| matches!(due, Due::Until(until) if *until <= unix);
         records.filter(|(_, due)| over(due)).map(|(key, _)| key).collect()
     }
 
-    /// Notes when a member arrived, by this node's count: no part of what nodes agree on.
+    /// Sets the tick at which a member arrived on this node; not replicated.
     pub(crate) fn arrived(&mut self, id: &PresenceId, tick: u32) {
         let member = self.find_member(id).and_then(|key| self.members.get_mut(key as usize));
         if let Some(member) = member {
@@ -231,7 +231,7 @@ impl PresenceSet {
         }
     }
 
-    /// A member's record whose session has ended and can't come back: the one changed last.
+    /// A member's orphan: the one changed last.
     fn orphan_of(&self, id: &PresenceId) -> Option<RecordKey> {
         let is_orphan = |key: &RecordKey| {
             let record = self.records.get(*key as usize);
@@ -250,7 +250,7 @@ impl PresenceSet {
         self.index(key);
     }
 
-    /// Lets a record be found by the subscription that holds it.
+    /// Indexes a record by the subscription that holds it.
     fn index(&mut self, key: RecordKey) {
         let Self { records, by_subscription, hasher, .. } = self;
         let Some(by) = holder(records, key) else { return };
@@ -309,7 +309,7 @@ impl PresenceSet {
         }
     }
 
-    /// Says what changed, of what others saw of the member to what they see now.
+    /// Builds the change from the member's visible part before and now.
     fn changed(
         &mut self,
         id: PresenceId,

@@ -1,9 +1,9 @@
-//! Who is present in one stream.
+//! The presence set: records and members of one stream.
 //!
-//! A *record* is one subscription's membership, or one of the application's own; a *member* is all
-//! records of one presence id. A member's records stand in the order of their last change, so the last
-//! one holds what others see; members stand in the order of their arrival. Every change says what it did
-//! to the record and to the member, and applying those to a list taken before gives the list taken after.
+//! A *record* is the membership of one subscription, or one put by the application. A *member* is all records
+//! of one presence id. A member's records are in the order of their last change; the last one has the info
+//! that others see. Members are in order of arrival. A change says what happened to the record and to the
+//! member; applied to a list from before, it gives the list from after.
 
 mod change;
 
@@ -22,7 +22,7 @@ use crate::types::{
     RawJson, Record as ListedRecord, RecordList,
 };
 
-/// A record's place in its set.
+/// Index of a record in its set.
 pub(crate) type RecordKey = u32;
 
 /// The records and members of a stream.
@@ -31,23 +31,23 @@ pub(crate) struct PresenceSet {
     records: Pages<Record>,
     members: Pages<Member>,
     by_id: HashTable<u32>,
-    /// The records that subscriptions hold, by their sessions: of one session there are few.
+    /// Records held by subscriptions, by session; a session has few.
     by_subscription: HashTable<RecordKey>,
     hasher: RandomState,
-    /// The record whose expiry was asked for last: most likely the one that expires next.
+    /// The record whose expiry was requested last: most likely the next one to expire.
     expiring: Cell<RecordKey>,
     arrival: List,
-    /// Of all records, in whatever order they came to be what they are.
+    /// Digest of all records, independent of their order.
     digest: u64,
-    /// Bytes that a list of all members has.
+    /// Size of a list of all members, in bytes.
     size: usize,
-    /// Bytes that a list of all records has besides.
+    /// Additional size of a list of all records, in bytes.
     records_size: usize,
-    /// The list as last asked for, until something changes.
+    /// The last built list of members, until the next change.
     listed: OnceCell<Arc<CachedList<MemberList>>>,
-    /// The list with all records, likewise.
+    /// The same with all records.
     listed_records: OnceCell<Arc<RecordList>>,
-    /// The list of their ids alone, likewise.
+    /// The same with ids only.
     listed_ids: OnceCell<Arc<CachedList<IdList>>>,
 }
 
@@ -55,24 +55,24 @@ pub(crate) struct PresenceSet {
 struct Record {
     member: u32,
     links: Links,
-    /// Where it changed last: its reference.
+    /// Position of its last change, from which its reference derives.
     position: Position,
     shown: Shown,
     holder: Holder,
 }
 
-/// Whose a record is, and when it goes.
+/// Owner of a record, and its expiry.
 #[derive(Debug)]
 enum Holder {
-    /// A subscription's, whose connection ended at a position, or is there still (0).
+    /// A subscription, with the position at which its connection ended; 0 while it is connected.
     Subscription(Subscription, Position),
-    /// Nobody's: its connection ended there, and its session can't be resumed.
+    /// Nobody: the connection ended at that position, and its session can't be resumed.
     Orphan(Position),
-    /// The application's, until a time in milliseconds of the Unix epoch, or for good (0).
+    /// The application, with the expiry in milliseconds of the Unix epoch; 0 for none.
     Application(u64),
 }
 
-/// What others see of a record.
+/// The visible part of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Shown {
     info: RawJson,
@@ -82,37 +82,37 @@ struct Shown {
 #[derive(Debug)]
 struct Member {
     id: PresenceId,
-    /// Its records, the one changed last at the end.
+    /// Its records, by their last change.
     records: List,
-    /// At which tick it arrived, by this node's count.
+    /// Tick of its arrival on this node.
     arrived: u32,
     links: Links,
 }
 
-/// What operators see of a member.
+/// A member as operators see it.
 #[derive(Debug)]
 pub(crate) struct Seen<'a> {
     pub(crate) id: &'a PresenceId,
     pub(crate) info: &'a RawJson,
-    /// At which tick it arrived.
+    /// Tick of its arrival.
     pub(crate) arrived: u32,
-    /// Its records, the one changed last at the end.
+    /// Its records, by their last change.
     pub(crate) records: Vec<RecordKey>,
 }
 
-/// How a subscription or the application got the record it has now.
+/// Origin of the record of a join or put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Joining {
     /// It is new.
     Added,
     /// It was an orphan.
     Adopted,
-    /// It had it before.
+    /// It was held before.
     Kept,
 }
 
 impl Record {
-    /// A number for all that replicas have to agree on, but for what its position says already.
+    /// Digest of the record's replicated state; its content is covered by the position of its last change.
     const fn digest(&self) -> u64 {
         let holder = match &self.holder {
             Holder::Subscription(_, ended) => ended.0 << 2,
@@ -135,7 +135,7 @@ impl Record {
     }
 }
 
-/// Two numbers as one that tells nothing of either.
+/// Mixes two numbers into one hash.
 pub(in crate::stream) const fn mix(a: u64, b: u64) -> u64 {
     let a = a.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let b = (b ^ a.rotate_left(29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -174,27 +174,27 @@ impl PresenceSet {
         self.records.iter().map(|(number, _)| key(number))
     }
 
-    /// How many records there are.
+    /// Number of records.
     pub(crate) fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// A number that sets of the same records have in common.
+    /// Digest of the set; equal for sets with the same records.
     pub(in crate::stream) fn digest(&self) -> u64 {
         self.digest
     }
 
-    /// Whether there is a member of this id.
+    /// Whether a presence id is present.
     pub(crate) fn has(&self, id: &PresenceId) -> bool {
         self.find_member(id).is_some()
     }
 
-    /// Bytes that a list of all members has: their ids, their infos and what is around them.
+    /// Size of a list of all members, in bytes: ids, infos and syntax.
     pub(crate) fn size(&self) -> usize {
         self.size
     }
 
-    /// Bytes that a list of all records has.
+    /// Size of a list of all records, in bytes.
     pub(crate) fn records_size(&self) -> usize {
         self.size + self.records_size
     }
@@ -219,7 +219,7 @@ impl PresenceSet {
         self.records_of(id).find(is_its)
     }
 
-    /// A member's records, the one changed last at the end.
+    /// A member's records, by their last change.
     pub(crate) fn records_of(&self, id: &PresenceId) -> impl Iterator<Item = RecordKey> {
         let member = self.find_member(id).and_then(|key| self.members.get(key as usize));
         member.into_iter().flat_map(|member| member.records.keys(&self.records))
@@ -236,12 +236,12 @@ impl PresenceSet {
         self.members.get(member as usize).map(|member| &member.id)
     }
 
-    /// What will make a record run out.
+    /// Reason of a record's expiry, if it expires.
     pub(crate) fn due_of(&self, key: RecordKey) -> Option<Due> {
         self.records.get(key as usize)?.due()
     }
 
-    /// The presence id of a record that runs out, where it changed last, and what will make it run out.
+    /// Of a record that expires: the presence id, the position of its last change, and the reason.
     pub(crate) fn expiry_of(&self, key: RecordKey) -> Option<(&PresenceId, Position, Due)> {
         let record = self.records.get(key as usize)?;
         let member = self.members.get(record.member as usize)?;
@@ -249,7 +249,7 @@ impl PresenceSet {
         Some((&member.id, record.position, record.due()?))
     }
 
-    /// The record of a member that changed last at a position and runs out so.
+    /// The record of a member with this last change and this reason of expiry.
     pub(in crate::stream) fn expiring(
         &self,
         id: &PresenceId,
@@ -275,12 +275,12 @@ impl PresenceSet {
         })
     }
 
-    /// What others see of a member, and what the application says of it.
+    /// A member's visible info, and the application's data.
     pub(crate) fn shown_of(&self, id: &PresenceId) -> Option<(&RawJson, &Extra)> {
         self.seen(self.find_member(id)?).map(|shown| (&shown.info, &shown.extra))
     }
 
-    /// The records in an order in which adding them anew gives the same set.
+    /// The records in an order from which the set can be rebuilt.
     pub(crate) fn records(&self) -> impl Iterator<Item = (Position, Owner, Join)> {
         self.arrival.iter(&self.members).flat_map(|member| {
             member.records.iter(&self.records).map(|record| {
@@ -300,7 +300,7 @@ impl PresenceSet {
         })
     }
 
-    /// The members in order of arrival, shared by everyone who asks before the next change.
+    /// The members in order of arrival. The list is shared until the next change.
     pub(crate) fn list(&self) -> Arc<CachedList<MemberList>> {
         let list = self.listed.get_or_init(|| {
             let list = self.arrival.iter(&self.members).filter_map(|member| {
@@ -313,7 +313,7 @@ impl PresenceSet {
         Arc::clone(list)
     }
 
-    /// The members' ids in order of arrival, shared likewise, unless a list of all members has more than
+    /// The members' ids in order of arrival, shared likewise. `None` if a list of all members has more than
     /// `max` bytes.
     pub(crate) fn repeated(&self, max: usize) -> Option<Arc<CachedList<IdList>>> {
         let list = || {
@@ -349,7 +349,7 @@ impl PresenceSet {
         MemberRecords { id: member.id.clone(), records, extra }
     }
 
-    /// What others see of a member: what is shown of the record that changed last.
+    /// The visible part of a member: that of the record changed last.
     fn seen(&self, member: u32) -> Option<&Shown> {
         let record = self.members.get(member as usize)?.records.last()?;
         self.records.get(record as usize).map(|record| &record.shown)
@@ -361,7 +361,7 @@ impl PresenceSet {
         self.by_id.find(self.hasher.hash_one(id), same).copied()
     }
 
-    /// A join with what the application says, or has said of this member before.
+    /// A join with the application's data, by default the member's previous data.
     fn with_extra(&self, join: Join) -> Join {
         let before = || self.shown_of(&join.id).and_then(|(_, extra)| extra.clone());
         let extra = join.extra.or_else(before);
@@ -376,23 +376,23 @@ fn holder(records: &Pages<Record>, key: RecordKey) -> Option<&Subscription> {
     }
 }
 
-/// The digest of a record of a subscription's.
+/// Digest of a subscription's record.
 const fn mix_of(position: Position, ended: Position) -> u64 {
     mix(position.0, ended.0 << 2)
 }
 
-/// Bytes of a member in a list: `{"id":"…","info":…,"data":…},` in the one protocol there is.
+/// Size of a member in a list, in bytes: `{"id":"…","info":…,"data":…},` in Action Cable.
 fn listed_size(id: &PresenceId, info: &RawJson, extra: &Extra) -> usize {
     let extra = extra.as_ref().map_or(0, |extra| extra.as_str().len() + 8);
     id.as_str().len() + info.as_str().len() + 18 + extra
 }
 
-/// Bytes of a record in a list: `{"phx_ref":"…",…},` in the one protocol that has such lists.
+/// Size of a record in a list, in bytes: `{"phx_ref":"…",…},` in Phoenix.
 fn record_size(info: &RawJson) -> usize {
     info.as_str().len() + 32
 }
 
-/// A number of [`Pages`] in four bytes: a stream with four billion records doesn't fit in memory.
+/// An index of [`Pages`] in four bytes: four billion records of a stream wouldn't fit in memory.
 fn key(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
