@@ -110,7 +110,7 @@ impl Task {
         tracing::warn!(
             url = %self.client.url(),
             failures_not_told = since,
-            "the application can't be asked who joins: {reason}; they join without what it knows"
+            "failed to ask the application about members: {reason}; they join without its data"
         );
     }
 }

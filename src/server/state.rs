@@ -28,7 +28,7 @@ pub(super) fn begin(
     }
     let has_history = settings.history.limit > 0;
     let is_whole = loaded.ending != Ending::Incomplete && loaded.has_history;
-    // else clients may know of entries that are lost, and what is named after theirs must be another's
+    // else clients may know lost entries, and new ones must not reuse their names
     settings.log = loaded.log.filter(|_| is_whole).unwrap_or(settings.log);
     let (logs, keeper) = state.begin(shards, has_history, settings.log, instruments, now);
     let keeping = keeper.every(config.state_interval)?;
@@ -48,7 +48,7 @@ pub(super) fn begin(
         );
     }
     let streams = loaded.streams.len();
-    // TTLs go on from here: the time spent reading the files doesn't count
+    // TTLs continue from here: the time spent loading doesn't count
     let startup = Startup::restored(settings, loaded, logs, clock.unix(), clock.now());
     tracing::info!(
         dir = %dir.display(),

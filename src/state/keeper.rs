@@ -134,7 +134,7 @@ impl Keeper {
             self.sync(shard);
         }
         if let Err(error) = self.tidy() {
-            tracing::debug!(%error, "old state can't be removed from disk yet");
+            tracing::debug!(%error, "failed to remove old state from disk");
         }
         self.measure();
     }
@@ -180,7 +180,7 @@ impl Keeper {
             if failed == Some(true)
                 && let Err(error) = disk.clear(shard)
             {
-                tracing::warn!(%error, shard, "old state can't be removed from disk yet");
+                tracing::warn!(%error, shard, "failed to remove old state from disk");
             }
         }
     }

@@ -272,7 +272,7 @@ impl Log {
 
     /// Postpones a snapshot; the old generation is written meanwhile.
     fn put_off(&mut self, error: &io::Error, now: Instant) {
-        self.count(error, now, "state on disk can't be compacted yet");
+        self.count(error, now, "failed to compact state on disk");
         if let Mode::Writing(writing) = &mut self.mode {
             writing.again = Some(now + RETRY);
         }
@@ -283,9 +283,9 @@ impl Log {
         if let Mode::Writing(_) = std::mem::replace(&mut self.mode, failing) {
             self.disk.instruments.state_failing.increment(1.0);
         }
-        self.count(error, now, "state can't be written to disk: a restart now would lose it");
+        self.count(error, now, "failed to write state to disk: a restart now would lose it");
         if let Err(error) = self.disk.clear(self.shard) {
-            tracing::warn!(%error, shard = self.shard, "old state can't be removed from disk yet");
+            tracing::warn!(%error, shard = self.shard, "failed to remove old state from disk");
         }
     }
 

@@ -82,7 +82,7 @@ impl State {
         for file in &before.files {
             let synced = directory.read(file.name).and_then(|file| file.sync_all());
             if let Err(error) = synced {
-                tracing::warn!(%error, file = %file.name, "state of an earlier run can't be synced");
+                tracing::warn!(%error, file = %file.name, "failed to sync the state of an earlier run");
             }
         }
         let disk = Arc::new(Disk {

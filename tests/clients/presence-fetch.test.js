@@ -293,7 +293,7 @@ for (const [what, answer, outcome, says] of [
     }
     await outcomes(s, outcome, 2);
     await s.broker.logs(says);
-    assert.equal(s.broker.log.match(/the application can't be asked/g).length, 1, 'once in a while');
+    assert.equal(s.broker.log.match(/failed to ask the application/g).length, 1, 'once in a while');
     s.application.answer = byName;
     await s.member('room', 'cid', 1);
     assert.deepEqual((await watcher.hearsPresence(ROOM, 'join')).data, known('cid'), 'it is well again');

@@ -84,7 +84,7 @@ impl Connection {
         sid: SessionId,
         refused: auth::Refused,
     ) -> Self {
-        tracing::debug!(%sid, reason = %refused, "a client is refused");
+        tracing::debug!(%sid, reason = %refused, "client refused");
         outbox.close(refused.reason());
         let session = Session::new(sid, &auth::Client::default());
         let client = Client::new(context, permit, outbox, session, None);
@@ -175,7 +175,7 @@ impl Connection {
 
     fn check(&mut self, result: Result<(), Violation>, out: &mut Vec<u8>) {
         let Err(violation) = result else { return };
-        tracing::debug!(sid = %self.client.session.id(), %violation, "closing");
+        tracing::debug!(sid = %self.client.session.id(), %violation, "closing a connection that broke the protocol");
         let reason = match violation {
             Violation::Protocol(_) => CloseReason::ProtocolError,
             Violation::InvalidText => CloseReason::InvalidText,

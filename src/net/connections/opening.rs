@@ -37,7 +37,7 @@ impl Opening {
     /// Takes the socket out of hyper and starts the connection's task.
     pub(in crate::net) fn start(self, context: &Arc<Context>, upgraded: Upgraded) {
         let Some((socket, head, read)) = take_out(upgraded) else {
-            tracing::error!("a connection is not the socket it was accepted as");
+            tracing::error!("failed to take a socket out of its HTTP connection");
             return;
         };
         self.run(context, socket, head, read);

@@ -31,7 +31,7 @@ pub(super) fn claim(context: &Context, sid: SessionId, identity: Identity) -> Op
         Claim::Denied => ResumeOutcome::Denied,
     };
     context.instruments.resumes.increment(refused);
-    tracing::debug!(%sid, outcome = refused.as_ref(), "a session is not resumed");
+    tracing::debug!(%sid, outcome = refused.as_ref(), "session not resumed");
     None
 }
 
@@ -87,7 +87,7 @@ pub(super) async fn take_over(
         _ => ResumeOutcome::Partly,
     };
     context.instruments.resumes.increment(outcome);
-    tracing::debug!(%from, %to, outcome = outcome.as_ref(), of = asked, "a session is resumed");
+    tracing::debug!(%from, %to, outcome = outcome.as_ref(), of = asked, "session resumed");
     restored
 }
 

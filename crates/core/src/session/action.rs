@@ -1,4 +1,4 @@
-//! What is to be done about a command.
+//! Actions: the session's output for a command.
 
 use super::question::{Question, Ticket};
 use crate::types::{
@@ -42,7 +42,8 @@ pub enum Action {
         /// The question.
         question: Question,
     },
-    /// Nothing yet: the command waits, and [`Session::poll_action`](super::Session::poll_action) returns its action later.
+    /// Nothing yet: the command waits, and [`Session::poll_action`](super::Session::poll_action) returns its
+    /// action later.
     Wait,
     /// Nothing: the command needs no answer.
     Nothing(CommandKind),
