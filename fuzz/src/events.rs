@@ -1,8 +1,8 @@
-//! A request for server-sent events: a line with its query, a line with the id of the last event the
-//! client has got, and what is published then.
+//! A request for server-sent events: a line with its query, a line with the client's last event id, and a
+//! publication.
 //!
-//! What is asked for is a subscription to what the query's own values name; and whatever is published, to
-//! whatever stream, is one event with the same lines, whose id leads back to where it stood.
+//! The decoded request subscribes to the target in the query. Any publication, to any stream, is one event
+//! with the same lines, whose id leads back to its position.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the targets of clients' frames have in common: frames, one a line, through a session.
+//! Shared parts of the targets of clients' frames: frames, one a line, through a session.
 
 use std::sync::Arc;
 

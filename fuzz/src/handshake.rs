@@ -1,5 +1,4 @@
-//! What a client asks for with its handshake: the query in the first line, and a header of
-//! subprotocols in each further one.
+//! A handshake's parameters: the query in the first line, and subprotocol headers in the others.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
-//! What is fuzzed: for every decoder, and for what a shard does, a module with
-//! `run(data: &[u8])`, which panics when something that must hold doesn't.
+//! Fuzz targets: a module for each decoder, and for the shard, with `run(data: &[u8])`, which panics when an
+//! invariant is broken.
 //!
-//! The binaries in `fuzz_targets` hand libFuzzer's inputs to them; `tests/corpus.rs` includes this
-//! file and hands them those that are kept. A new target is a module here, a line in [`TARGETS`],
-//! a binary, and a folder of seeds.
+//! The binaries in `fuzz_targets` pass libFuzzer's inputs to them; `tests/corpus.rs` includes this file and
+//! passes the kept ones. A new target is a module here, a line in [`TARGETS`], a binary, and a folder of
+//! seeds.
 
 pub mod action_cable;
 pub mod chat;

@@ -1,6 +1,6 @@
 //! A list of origins in the first line, and the origins of requests in the others.
 //!
-//! A list is what it is written as, and lets nobody in whose host isn't in it by a plainer reading.
+//! A list is written as it was read, and admits no origin whose host a plainer parser doesn't find in it.
 
 use broker::auth::Origins;
 

@@ -1,7 +1,7 @@
-//! Any log, applied by several replicas: they stay equal, and none of them fails.
+//! Any log, applied by several replicas: they stay equal, and none of them panics.
 //!
-//! An input is a number, from which it follows in what slices and from which snapshots replicas are made,
-//! and the changes of the log, each with the number of its stream before it.
+//! An input is a number, which determines the slices and snapshots, and the log's changes, each with the number
+//! of its stream before it.
 
 use broker::log::{Change, Entry, Origin, Position};
 

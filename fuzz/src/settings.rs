@@ -1,5 +1,5 @@
-//! A configuration file: it is refused in one sentence, or makes a configuration that can be
-//! written and read back.
+//! A configuration file: it is refused with one sentence, or gives a configuration that can be written and
+//! read back.
 
 use std::path::Path;
 

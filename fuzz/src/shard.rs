@@ -1,11 +1,10 @@
-//! What happens to a shard: `[settings, (operation, a, b, c)…]`, an operation four bytes, so that
-//! one can be changed, moved or left out without changing what the others mean.
+//! Operations on a shard: `[settings, (operation, a, b, c)…]`. An operation has four bytes, so that one can be
+//! changed, moved or left out without changing the others.
 //!
-//! Clients know what they were told, and what must hold of it is checked: whoever watches sees who
-//! is there; publications and whispers come once and in order; what was missed is told without a
-//! gap or refused; nobody connected expires, and nobody else stays; and in the end nothing is left.
-//! Connections break with or without the last of what was written to them having arrived, and
-//! whoever comes back for its session sees who is there, too.
+//! Clients record what they got, and invariants are checked: every watcher's list equals the members;
+//! publications and whispers come once and in order; missed ones come without a gap or are refused; no
+//! connected member expires, and every other one does; in the end nothing is left. Connections break, and the
+//! last writes may or may not have arrived; clients that resume see the right members, too.
 
 mod clients;
 mod resuming;

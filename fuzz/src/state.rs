@@ -1,9 +1,9 @@
-//! A state file: `[how, bytes…]`, where the bytes are the file, or what the target puts checksums
-//! to so that they aren't turned down for those: a header's fields, frames' payloads.
+//! A state file: `[how, bytes…]`. The bytes are the file, or a header's fields and frames' payloads, to which
+//! the target adds checksums.
 //!
-//! Whatever is there, no more memory is taken than goes with the file's length; what is read before
-//! a cut is a part of what is read without it, and a cut is never taken for damage; what was read
-//! can be written and read again; and a shard takes it up, and another one what that has of it.
+//! Memory is bounded by the file's length. A truncated file yields a prefix of the whole one, and truncation
+//! is never taken for damage. Decoded items can be written and read again; a shard restores them, and another
+//! one its snapshot.
 
 use std::io::{self, Read};
 use std::time::Duration;

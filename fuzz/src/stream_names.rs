@@ -1,5 +1,5 @@
-//! A stream's name: a byte for its kind and for what is done with the rest, which is signed with a
-//! known key, so that what comes after the signature is reached, or left as it is.
+//! A stream's name: a byte for its kind and for the treatment of the rest. That is signed with a known key, so
+//! that the code behind the signature is reached, or left as it is.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};

@@ -1,5 +1,5 @@
-//! A token: a byte for how tokens are checked and what is done with the rest. It is signed with a
-//! known key as claims, as a header and claims, or as it is; or not at all.
+//! A token: a byte for the settings and for the treatment of the rest. That is signed with a known key as
+//! claims, as a header and claims, or as it is; or not at all.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

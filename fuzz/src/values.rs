@@ -1,4 +1,4 @@
-//! The values of settings and of metadata: what is read is written so that it is read as the same.
+//! The values of settings and of metadata: a value that was read is written in a form that reads the same.
 
 use std::fmt::{Debug, Display};
 use std::str::FromStr;

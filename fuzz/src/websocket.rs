@@ -1,7 +1,7 @@
-//! The frames of a client: `[limit, breaks, 8 lengths, bytes…]`.
+//! A client's frames: `[limit, breaks, 8 lengths, bytes…]`.
 //!
-//! Whatever the bytes, and in whatever pieces they come, the reader tells the same events and keeps
-//! no more than the limit of what is incomplete; and it tells what tungstenite tells.
+//! For any bytes in any pieces, the reader reports the same events, keeps no more incomplete data than the
+//! limit, and agrees with tungstenite.
 
 use std::io::{self, Cursor, Read, Write};
 use std::ops::ControlFlow;

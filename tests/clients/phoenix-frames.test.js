@@ -107,7 +107,7 @@ scenario('a newcomer is told the same refs that the others know', {}, async (s) 
   assert.equal('phx_ref_prev' in known[4].ann.metas[0], false, 'there is nothing before in a state');
 });
 
-// each of the 200 on one connection is told of all
+// each of the 200 on one connection gets all events
 scenario('what happens at once is told at once', { 'max-outbox-size': '64MiB' }, async (s) => {
   const watcher = await phoenixSocketTo(s);
   await watcher.join(LOBBY);

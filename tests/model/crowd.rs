@@ -1,5 +1,5 @@
-//! Fifty sessions come and go for a long time, with shared presence ids, while twenty watch: from
-//! whatever moment someone watches on, everyone sees the same members in the same order.
+//! Fifty sessions join and leave many times under shared presence ids, while twenty watch. From any moment
+//! on, all watchers see the same members in the same order.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What a test takes from a shard: what happened, and what came of it.
+//! Access to a shard for tests: its entries, and its answers.
 
 use broker::log::Entry;
 use broker::shard::{Destination, Shard, Unkept};

@@ -1,6 +1,5 @@
-//! Replicas are equal: whoever applies one log holds the same streams and tells the same, however many
-//! shards there are, whatever the seeds of their tables, in whatever slices they tell it, and from
-//! whatever snapshot they begin.
+//! Equality of replicas: all that apply a log hold the same streams and send the same messages, with any
+//! number of shards, any seeds of hash tables, any slices, and from any snapshot.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;

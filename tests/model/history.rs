@@ -1,5 +1,5 @@
-//! What a stream keeps: whoever asks for what it missed gets all of it, once and in order with what
-//! follows live, or is refused; and it is refused only if something of it is no longer kept.
+//! History requests: a client gets all missed publications, once and in order with the live ones, or a
+//! refusal. It is refused only if some of them are no longer kept.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
-//! A client that resumes its session and asks for what it missed gets that first, then what was
-//! published meanwhile, then what follows: each publication once and in order, whatever is said and whoever is
-//! left out of it. A request for history that isn't the first thing it says gets all it asks for.
+//! Held subscribers: a client that resumes and requests its missed publications gets these first, then the
+//! ones published meanwhile, then live ones, each once and in order. A later request for history gets all it
+//! asks for.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;

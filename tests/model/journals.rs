@@ -1,5 +1,5 @@
-//! What a shard notes for those who come back is bounded over all streams: what was noted first goes first,
-//! in whatever stream, and who would have needed it subscribes anew.
+//! Journals are bounded over all streams of a shard: the oldest entries are dropped first, and a client that
+//! would need them subscribes again.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The core against a naive reference, and against what must always hold.
+//! The core against a naive reference model, and against invariants.
 
 #![expect(
     clippy::indexing_slicing,

@@ -1,5 +1,5 @@
-//! Whoever only counts is told a true number at once, no more often than the interval says, and in
-//! the end the one that is.
+//! Occupancy: a subscriber gets a true number at once, then at most one per interval, and the final number in
+//! the end.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The list of members that Phoenix' client keeps, by its own algorithms
+//! The list of members that Phoenix's client keeps, by its own algorithms
 //! (`assets/js/phoenix/presence.js`).
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! How many records a client has, in streams of any shard: never more than it may, none that is gone counts, and a
-//! join is refused for that only if it has as many.
+//! The number of a client's records, in streams of any shard: never above the limit, without removed ones. A
+//! join is refused for it only at the limit.
 
 use std::cell::Cell;
 use std::rc::Rc;

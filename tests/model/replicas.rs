@@ -1,5 +1,5 @@
-//! One log, many replicas: see [`crate::equal`]. The log is what a shard with clients makes, and among
-//! that what is proposed too late or twice: entries of before, in another place.
+//! One log, many replicas: see [`crate::equal`]. A shard with clients makes the log, with entries that come
+//! twice or too late.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
-//! Connections break at any moment, with or without the last of what was written into them having
-//! arrived; sessions are resumed, early, late or never. Whoever is connected in the end sees who is
-//! there, and nobody hears of a resume.
+//! Connections break at any moment, and the last writes may or may not have arrived; sessions are resumed
+//! early, late or never. In the end every connected client sees the right members, and no client gets an event
+//! because of a resume.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! Whatever a client sends, its session holds the subscriptions it should, keeps to the limits,
-//! and does one thing about each command.
+//! A session and any commands: it holds the right subscriptions, keeps to the limits, and has one action per
+//! command.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,5 +1,4 @@
-//! A shard does what the reference says, however its inputs, its time and the taking of what it
-//! has to say are interleaved.
+//! A shard equals the reference model, in any interleaving of inputs, time and output.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

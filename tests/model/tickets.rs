@@ -1,6 +1,5 @@
-//! Whatever is asked and whenever it is answered: the commands about a subscription are followed in their
-//! order, those about another one don't wait for them, and which join is one too many depends on the
-//! order of a client's commands alone.
+//! Questions with any order of answers: commands about a subscription keep their order, and those about others
+//! don't wait. Which join exceeds the limit depends only on the order of the client's commands.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

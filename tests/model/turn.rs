@@ -1,5 +1,5 @@
-//! What is said to a stream before anyone is told leaves as one write to each who follows it, and many
-//! members whose time is over don't hold others up.
+//! Turns: all messages of a turn reach a subscriber in one write, and many expiring members don't delay other
+//! streams.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! `docs/METRICS.md`, the names in the code and what the running broker tells: the same metrics.
+//! `docs/METRICS.md`, the names in the code and the output of the running broker have the same metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};

@@ -1,4 +1,4 @@
-//! A broker with a secret: what opens, what the log says of it, and what it never says.
+//! A broker with a secret: keys, and log lines that never contain a secret.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

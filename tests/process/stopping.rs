@@ -1,4 +1,4 @@
-//! How the process ends: on signals, and on addresses it can't have.
+//! The end of the process: by signals, and for addresses that are in use.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

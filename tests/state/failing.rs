@@ -1,4 +1,4 @@
-//! Disks that are full and directories that go, while the broker runs.
+//! Full disks and removed directories, while the broker runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Files in strange hands: foreign, newer, damaged, and a directory that is somebody else's.
+//! Foreign, newer and damaged files, and a directory of another user.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};

@@ -1,4 +1,4 @@
-//! What is on disk, cut at every step, in strange hands and on a disk that is full.
+//! State files: cut at every step, foreign or damaged, and on a full disk.
 
 #![expect(
     clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! A broker takes up what is there, says things, and ends before it has written it all anew.
+//! A broker restores its state, publishes, and ends before its snapshot is complete.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What entries yield: a naive stand-in for the shards.
+//! The state that entries yield: a naive stand-in for the shards.
 
 use std::collections::BTreeMap;
 use std::fs;

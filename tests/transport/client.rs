@@ -1,4 +1,4 @@
-//! A client at the far end of a pipe, which speaks WebSocket and Action Cable.
+//! A client at the far end of a pipe, over WebSocket and Action Cable.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! From the welcome on.
+//! The welcome, and the first commands.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! A client that sends more than it may, and one that asks for more than it takes in.
+//! Clients beyond a limit: too many commands, and too large answers.
 
 use broker::protocol::action_cable;
 use broker::shard::{End, GroupKey, Input, SubscriberKey};

@@ -1,4 +1,4 @@
-//! Who is asked for a sign of life, and who is given up.
+//! Liveness pings, and connections that are closed for silence.
 
 use crate::client::{Client, Frame, pass, settle, text};
 use crate::parts::{Options, Parts, SECOND};

@@ -1,4 +1,4 @@
-//! Connections, heartbeat and shards at work, around pipes in memory and with the time held.
+//! Connections, heartbeat and shards over pipes in memory, in paused time.
 
 #![expect(
     clippy::indexing_slicing,

@@ -1,4 +1,4 @@
-//! What operators are told by the shards at work.
+//! The dashboard: surveys and observers of running shards.
 
 use broker::node::{Stopped, inspect};
 use broker::types::MemberChange;

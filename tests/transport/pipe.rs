@@ -1,8 +1,8 @@
-//! A socket without a system: two buffers, and all that can go wrong with them.
+//! A socket in memory: two buffers, and its failures.
 //!
-//! What the client sends has arrived at once, but while the process *sleeps* nobody has told it
-//! so: only [`Socket::has_input`] knows. What the broker sends goes into a buffer of limited size,
-//! from which it goes only when the client reads.
+//! Bytes from the client arrive at once, but while the process *sleeps* no readiness is signalled: only
+//! [`Socket::has_input`] knows. Bytes of the broker go into a buffer of limited size, which the client's reads
+//! empty.
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,4 +1,4 @@
-//! Phoenix clients that poll.
+//! Phoenix clients over long polling.
 
 use broker::auth::{Access, Keys, Tokens};
 use broker::net::{HttpIo, Liveness, Peer, long_polling};

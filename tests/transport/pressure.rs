@@ -1,4 +1,4 @@
-//! A shard that has more to do than it gets done.
+//! An overloaded shard.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

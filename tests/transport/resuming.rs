@@ -1,4 +1,4 @@
-//! What a client is told that takes its session up again.
+//! Messages to a client that resumes its session.
 
 use std::sync::Arc;
 

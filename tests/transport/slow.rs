@@ -1,4 +1,4 @@
-//! Clients that read slower than they are sent to.
+//! Clients that read too slowly.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Who has gone is gone after the TTL, and not before.
+//! Members leave after the TTL, and not before.
 
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What clients know.
+//! Subscribers of the fuzzed shard: messages that are due, and lists of members.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,4 +1,4 @@
-//! Connections that end, and clients that come back.
+//! Ends of connections, and resumes.
 
 use std::collections::BTreeSet;
 
