@@ -272,18 +272,18 @@ pub struct Known {
 
 impl Known {
     /// It is unknown which events it got.
-    pub const NOTHING: Self = Self { surely: Position(0), perhaps: Position(u64::MAX) };
+    pub(crate) const NOTHING: Self = Self { surely: Position(0), perhaps: Position(u64::MAX) };
 
     /// The same, if the events that brought it up to date from `earlier` may not have arrived.
     #[must_use]
-    pub fn or_as_before(self, earlier: Self) -> Self {
+    pub(crate) fn or_as_before(self, earlier: Self) -> Self {
         Self { surely: self.surely.min(earlier.surely), ..self }
     }
 }
 
 impl Change {
     /// Whether it changes the state, so that a later replica needs it. Messages that aren't kept don't.
-    pub const fn is_lasting(&self) -> bool {
+    pub(crate) const fn is_lasting(&self) -> bool {
         !matches!(
             self,
             Self::Published { is_kept: false, .. } | Self::Whispered { .. } | Self::Arrived

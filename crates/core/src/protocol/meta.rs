@@ -49,7 +49,7 @@ pub fn write_member(out: &mut Vec<u8>, member: &MemberRecords) {
 
 /// Appends the application's data beside a member's `metas`: each key with a comma before it, except one of
 /// that name.
-pub fn write_extra(out: &mut Vec<u8>, extra: &Extra) {
+pub(crate) fn write_extra(out: &mut Vec<u8>, extra: &Extra) {
     let Some(extra) = extra else { return };
     let Ok(Entries(entries)) = serde_json::from_str(extra.as_str()) else { return };
     for (key, value) in entries.iter().filter(|(key, _)| key != "metas") {

@@ -20,7 +20,7 @@ impl<T> CachedList<T> {
     }
 
     /// Appends the encoded list. All callers must pass the same `write`.
-    pub fn encode_into(&self, out: &mut Vec<u8>, write: impl FnOnce(&T, &mut Vec<u8>)) {
+    pub(crate) fn encode_into(&self, out: &mut Vec<u8>, write: impl FnOnce(&T, &mut Vec<u8>)) {
         if let Some(text) = self.text.get() {
             return out.extend_from_slice(text);
         }

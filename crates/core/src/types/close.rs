@@ -59,7 +59,7 @@ impl CloseReason {
 
     /// The close code for clients that decide by it alone whether to reconnect, as Phoenix's do:
     /// 1000 means not to.
-    pub const fn telling_close_code(self) -> u16 {
+    pub(crate) const fn telling_close_code(self) -> u16 {
         match self {
             Self::NoPong | Self::TooSlow | Self::Remote { reconnect: true } => 1012,
             Self::ClientClosed
@@ -78,7 +78,7 @@ impl CloseReason {
     }
 
     /// The reason's WebSocket close code (RFC 6455 section 7.4.1).
-    pub const fn close_code(self) -> u16 {
+    pub(crate) const fn close_code(self) -> u16 {
         match self {
             Self::ClientClosed
             | Self::ClientGone

@@ -121,7 +121,7 @@ impl Codec {
     }
 
     /// Whether clients get events of each device of a member.
-    pub const fn tells_records(self) -> bool {
+    pub(crate) const fn tells_records(self) -> bool {
         self.capabilities.has(Capabilities::RECORDS)
     }
 
@@ -131,12 +131,12 @@ impl Codec {
     }
 
     /// Whether a presence event comes with the list of all members.
-    pub const fn repeats_members(self) -> bool {
+    pub(crate) const fn repeats_members(self) -> bool {
         self.capabilities.has(Capabilities::REPEATS_MEMBERS)
     }
 
     /// Whether clients know from the close code alone whether to reconnect.
-    pub const fn goes_by_close_code(self) -> bool {
+    pub(crate) const fn goes_by_close_code(self) -> bool {
         self.capabilities.has(Capabilities::CLOSE_CODES)
     }
 }

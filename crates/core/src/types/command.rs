@@ -374,7 +374,7 @@ impl HistoryRequest {
 }
 
 /// The refusal of a message from a client that hasn't joined.
-pub const NOT_PRESENT: &str = "only who has joined may say something here: join first";
+pub(crate) const NOT_PRESENT: &str = "only who has joined may say something here: join first";
 
 /// An authorized command for a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -66,13 +66,13 @@ pub enum Limit {
 
 impl Limits {
     /// Room for a UUID, an e-mail address or a global id.
-    pub const PRESENCE_ID_LENGTH: usize = 128;
+    const PRESENCE_ID_LENGTH: usize = 128;
     /// A name, an avatar's URL and some state. Every list and every join repeats it.
-    pub const INFO_SIZE: usize = 4096;
+    const INFO_SIZE: usize = 4096;
     /// Room for a signed global id with its parameters.
-    pub const STREAM_NAME_SIZE: usize = 1024;
+    const STREAM_NAME_SIZE: usize = 1024;
     /// A channel name with its parameters, or a signed stream name. Every frame repeats it.
-    pub const IDENTIFIER_SIZE: usize = 4096;
+    const IDENTIFIER_SIZE: usize = 4096;
     /// Far more than a page needs; low enough that one client can't exhaust the memory.
     pub const SUBSCRIPTIONS: usize = 1000;
     /// One per subscription: a page may be present in all streams it follows.

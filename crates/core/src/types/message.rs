@@ -58,13 +58,13 @@ pub enum ServerMessage {
 
 impl ServerMessage {
     /// Whether it may be delayed: an expired member.
-    pub fn can_wait(&self) -> bool {
+    pub(crate) fn can_wait(&self) -> bool {
         let Self::Presence(change) = self else { return false };
         matches!(change.record, RecordChange::Removed { cause: LeaveCause::Expired, .. })
     }
 
     /// Whether only subscribers to all presence events get it.
-    pub fn is_of_members(&self) -> bool {
+    pub(crate) fn is_of_members(&self) -> bool {
         matches!(self, Self::Presence(_) | Self::Missed { .. })
     }
 
@@ -320,7 +320,7 @@ impl MemberChange {
     }
 
     /// Whether the number of members changed.
-    pub const fn comes_or_goes(&self) -> bool {
+    pub(crate) const fn comes_or_goes(&self) -> bool {
         match self {
             Self::Joined { .. } | Self::Left => true,
             Self::Updated { .. } | Self::Unchanged => false,

@@ -21,9 +21,10 @@ pub use cached_list::CachedList;
 pub use cause::{DropCause, FetchOutcome, JoinCause, LeaveCause, ResumeOutcome, UpdateCause};
 pub use close::CloseReason;
 pub use codec::{Capabilities, Codec, GroupKey, Reference, Transport, Watch};
+pub(crate) use command::NOT_PRESENT;
 pub use command::{
-    BadCommand, ClientCommand, Head, HistoryRequest, Join, JoinRequest, Listing, NOT_PRESENT,
-    Repeat, Request, StreamCommand, SubscribeOptions, Target,
+    BadCommand, ClientCommand, Head, HistoryRequest, Join, JoinRequest, Listing, Repeat, Request,
+    StreamCommand, SubscribeOptions, Target,
 };
 pub use command_kind::CommandKind;
 pub use grant::Grant;

@@ -13,7 +13,8 @@ mod parameters;
 pub use decode::target;
 pub use encode::encode_presence_info;
 pub use format::{CODEC, PROTOCOL};
-pub use names::{PUBSUB_CHANNEL, SUBPROTOCOLS, TURBO_CHANNEL, is_frame_type};
+pub use names::{SUBPROTOCOLS, is_frame_type};
 pub use parameters::{choose_subprotocol, token_in_subprotocols};
 
 pub(super) use encode::{encode, encode_connection, encode_presence};
+pub(super) use names::{PUBSUB_CHANNEL, TURBO_CHANNEL};

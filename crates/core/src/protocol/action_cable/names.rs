@@ -4,10 +4,10 @@
 pub const SUBPROTOCOLS: [&str; 2] = ["actioncable-v1-json", "actioncable-v1-ext-json"];
 
 /// The channel whose subscriptions name their stream.
-pub const PUBSUB_CHANNEL: &str = "$pubsub";
+pub(in crate::protocol) const PUBSUB_CHANNEL: &str = "$pubsub";
 
 /// Turbo's channel (turbo-rails `app/channels/turbo/streams_channel.rb`).
-pub const TURBO_CHANNEL: &str = "Turbo::StreamsChannel";
+pub(in crate::protocol) const TURBO_CHANNEL: &str = "Turbo::StreamsChannel";
 
 /// CableReady's channel (`cable_ready` `app/channels/cable_ready/stream.rb`).
 pub(super) const CABLE_READY_CHANNEL: &str = "CableReady::Stream";
