@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::read::{borrowed_string, canonical_token};
 use super::write;
-use crate::types::{CloseReason, JoinRequest, PresenceId, StreamName, Target};
+use crate::types::{CloseReason, ConnectionMessage, JoinRequest, PresenceId, StreamName, Target};
 
 /// A room: the name in its subscription, and its stream.
 pub(super) struct Room<'a> {
@@ -48,9 +48,20 @@ pub(super) fn join_as(id: PresenceId) -> JoinRequest {
     JoinRequest { id: Some(id), info }
 }
 
+/// The error that tells a client about its connection, if anything does.
+pub(super) fn error(message: &ConnectionMessage) -> Option<&str> {
+    match message {
+        ConnectionMessage::Error { reason, .. } => Some(reason),
+        ConnectionMessage::Disconnect { reason, .. } => parting(*reason),
+        ConnectionMessage::Welcome { .. }
+        | ConnectionMessage::Ping { .. }
+        | ConnectionMessage::Pong => None,
+    }
+}
+
 /// The message with the reason of a close, for people who write frames by hand and see no close codes.
 /// `None` for reasons that the client can do nothing about.
-pub(super) const fn parting(reason: CloseReason) -> Option<&'static str> {
+const fn parting(reason: CloseReason) -> Option<&'static str> {
     match reason {
         CloseReason::Unauthorized => {
             Some("the token is missing or invalid: connect with a valid one")

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::message::encode_message;
 use super::names::TYPING;
-use crate::protocol::room::parting;
+use crate::protocol::room;
 use crate::protocol::write::{append, string, strings};
 use crate::types::{
     ConnectionMessage, Identifier, MemberChange, PresenceChange, PresenceId, ServerMessage, Whisper,
@@ -43,16 +43,8 @@ pub(super) fn encode(room: &Identifier, message: &ServerMessage, out: &mut Vec<u
 
 /// Appends a message about the connection.
 pub(super) fn encode_connection(message: &ConnectionMessage, out: &mut Vec<u8>) {
-    match message {
-        ConnectionMessage::Error { reason, .. } => error(out, reason),
-        ConnectionMessage::Disconnect { reason, .. } => {
-            if let Some(sentence) = parting(*reason) {
-                error(out, sentence);
-            }
-        }
-        ConnectionMessage::Welcome { .. }
-        | ConnectionMessage::Ping { .. }
-        | ConnectionMessage::Pong => {}
+    if let Some(reason) = room::error(message) {
+        error(out, reason);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Messages → frames for the client.
 
 use super::names::{CURRENT, DEFAULT_IDENTIFIER, ERROR, MESSAGE, OFFLINE, ONLINE, SYSTEM, WHISPER};
-use crate::protocol::room::parting;
+use crate::protocol::room;
 use crate::protocol::write::{string, strings, texts};
 use crate::types::{
     ConnectionMessage, Identifier, MemberChange, PresenceId, RawJson, ServerMessage,
@@ -42,16 +42,8 @@ pub(super) fn encode(room: &Identifier, message: &ServerMessage, out: &mut Vec<u
 
 /// Appends a message about the connection.
 pub(super) fn encode_connection(message: &ConnectionMessage, out: &mut Vec<u8>) {
-    match message {
-        ConnectionMessage::Error { reason, .. } => error(out, None, reason),
-        ConnectionMessage::Disconnect { reason, .. } => {
-            if let Some(sentence) = parting(*reason) {
-                error(out, None, sentence);
-            }
-        }
-        ConnectionMessage::Welcome { .. }
-        | ConnectionMessage::Ping { .. }
-        | ConnectionMessage::Pong => {}
+    if let Some(reason) = room::error(message) {
+        error(out, None, reason);
     }
 }
 
