@@ -233,7 +233,8 @@ impl Loader<'_> {
         let last_complete = chain.iter().rposition(|read| read.complete);
         let mut before: Option<Read> = None;
         for (at, mut read) in chain.into_iter().enumerate().skip(start) {
-            if !read.complete && !read.follows(before.as_ref(), has_base) {
+            let stands_alone = complete && read.complete;
+            if !stands_alone && !read.follows(before.as_ref(), has_base) {
                 self.loaded.ending = Ending::Incomplete;
                 if before.is_some() && last_complete.is_none_or(|complete| complete < at) {
                     break; // entries after a gap are useless without a later snapshot

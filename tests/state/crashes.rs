@@ -486,6 +486,24 @@ fn a_log_goes_on_behind_streams_that_a_snapshot_leaves_out() {
     }
 }
 
+#[test]
+fn an_end_that_is_lost_is_noticed_where_all_was_forgotten() {
+    let mut sim = Sim::new();
+    for step in [
+        Step::Publish(1),
+        Step::Restart { shards: 1, how: How::Stop },
+        Step::Restart { shards: 2, how: How::Stop },
+        Step::Publish(3),
+        Step::Forget(3),
+        Step::GoOn(1),
+        Step::BeginSnapshot(1),
+        Step::GoOn(1),
+    ] {
+        sim.step(&step);
+    }
+    lose_ends(&sim, 1_360_328_233_241_111_704);
+}
+
 /// Cuts each file anywhere, or overwrites its end with zeros: either all committed entries are loaded, or
 /// the state is reported as incomplete.
 fn lose_ends(sim: &Sim, mut random: u64) {
