@@ -12,7 +12,7 @@ use broker::node::Sessions;
 use broker::outbound::Outbox;
 use broker::protocol::action_cable;
 use broker::session::Session;
-use broker::shard::{End, Input, Put, Shard, SubscriberKey};
+use broker::shard::{End, Input, Outcome, Put, Shard, SubscriberKey, Ticket};
 use broker::types::{
     Grant, GroupKey, Identifier, Identity, Join, RawJson, SessionId, StreamCommand, StreamName,
     SubscribeOptions, Watch,
@@ -150,9 +150,10 @@ impl World {
     }
 
     fn put(&mut self, stream: &StreamName, number: u32) {
-        let put = Put { join: self.join_of(number), ttl: None, at: 0 };
-        let placed = self.shard.put(stream, put, self.now);
-        drop(self.shard.commit(|_| ()).open(placed).expect("a place"));
+        let put = Put { join: self.join_of(number), ttl: None };
+        self.shard.handle(stream, Input::Put { put, ticket: Ticket(0) }, self.now);
+        let placed = self.shard.commit(|_| ()).poll_outcome();
+        assert!(matches!(placed, Some((_, Outcome::Put(Ok(_))))), "there is room: {placed:?}");
         self.settle();
     }
 

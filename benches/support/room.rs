@@ -177,7 +177,7 @@ impl Room {
     }
 
     fn put(&self, member: u32, info: &str) {
-        let put = Put { join: join(member, info), ttl: None, at: 0 };
+        let put = Put { join: join(member, info), ttl: None };
         let placed = self.runtime.block_on(self.router.put(self.stream.clone(), put));
         placed.expect("a shard").expect("a place");
     }

@@ -54,8 +54,7 @@ pub(super) async fn put<B: Buf>(
     if let Some(fetcher) = &api.fetcher {
         join.extra = Arc::clone(fetcher).ask(stream.clone(), join.id.clone()).await;
     }
-    let at = u64::try_from(api.clock.unix().as_millis()).unwrap_or(u64::MAX);
-    Ok(api.router.put(stream, Put { join, ttl, at }).await??)
+    Ok(api.router.put(stream, Put { join, ttl }).await??)
 }
 
 /// A refusal because of a limit, which is counted.

@@ -66,6 +66,14 @@ pub(super) enum Job {
     },
 }
 
+/// Requester of an outcome.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Put(oneshot::Sender<Result<Placed, Void>>),
+    Kick(oneshot::Sender<usize>),
+    Resume(oneshot::Sender<bool>),
+}
+
 /// A subscription to resume.
 #[derive(Debug)]
 pub struct Resume {

@@ -10,17 +10,18 @@ use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
+use slab::Slab;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::job::{Ended, Job, Presence, Resume};
+use super::job::{Asked, Ended, Job, Presence, Resume};
 use super::meter::Meter;
 use super::onlookers::Onlookers;
 use super::timer::Timer;
 use crate::clock::Clock;
 use crate::outbound::{Ping, Recipient};
 use crate::protocol;
-use crate::shard::{Delivery, End, FanOut, Input, Output, Shard};
+use crate::shard::{Delivery, End, FanOut, Input, Outcome, Output, Shard, Ticket};
 use crate::state::Log;
 use crate::telemetry::Instruments;
 use crate::types::{GroupKey, ServerMessage, Watch};
@@ -62,6 +63,8 @@ pub(super) struct Worker {
     queue: mpsc::Receiver<Job>,
     clock: Arc<Clock>,
     meter: Meter,
+    /// Requests without an outcome yet, by ticket.
+    asked: Slab<Asked>,
     /// The dashboard's observers.
     onlookers: Onlookers,
     frames: Vec<u8>,
@@ -87,6 +90,7 @@ impl Worker {
             queue,
             clock,
             meter: Meter::new(number, instruments),
+            asked: Slab::new(),
             onlookers: Onlookers::default(),
             frames: Vec::new(),
             starts: Vec::new(),
@@ -187,7 +191,7 @@ impl Worker {
 
     /// Writes the next entries of a snapshot, if one is due; returns whether more remain.
     fn write_streams(&mut self, now: Instant) -> bool {
-        self.output(now);
+        let output = commit(&mut self.shard, self.log.as_mut(), now);
         let Some(log) = &mut self.log else { return false };
         if log.wants_snapshot(now) {
             log.begin_snapshot(now);
@@ -196,11 +200,11 @@ impl Worker {
         if !log.is_in_snapshot() {
             return false;
         }
-        let (entries, next) = self.shard.commit(|_| ()).snapshot(self.written, ENTRIES_A_TURN);
+        let (entries, next) = output.snapshot(self.written, ENTRIES_A_TURN);
         log.append(&entries, now);
         self.written = next.unwrap_or_default();
         if next.is_none() {
-            log.end_snapshot(self.shard.forgotten(), self.shard.next_position(), now);
+            log.end_snapshot(output.forgotten(), output.next_position(), now);
         }
         log.is_in_snapshot()
     }
@@ -231,19 +235,21 @@ impl Worker {
                 answer.send(self.output(now).member(&stream, &id)).ok();
             }
             Job::Put { stream, put, answer } => {
-                let placed = self.shard.put(&stream, put, now);
-                answer.send(self.output(now).open(placed)).ok();
+                let ticket = Ticket(self.asked.insert(Asked::Put(answer)));
+                self.shard.handle(&stream, Input::Put { put, ticket }, now);
+                self.answer(now);
             }
             Job::Kick { stream, id, answer } => {
-                let records = self.shard.kick(&stream, &id, now);
-                answer.send(self.output(now).open(records)).ok();
+                let ticket = Ticket(self.asked.insert(Asked::Kick(answer)));
+                self.shard.handle(&stream, Input::Kick { id, ticket }, now);
+                self.answer(now);
             }
             Job::History { stream, answer } => {
                 drop(answer.send(self.output(now).publications(&stream)));
             }
             Job::Ended(Ended { stream, key, outbox, at, resumable, goodbye }) => {
                 if goodbye.is_some() {
-                    self.shard.catch_up(&stream, &key, now);
+                    self.shard.handle(&stream, Input::CatchUp { key: key.clone() }, now);
                 }
                 while self.reply(now) {} // so that the outbox has recorded all events
                 let unacked_since = outbox.unacked_since().map(|beat| self.clock.began(beat));
@@ -251,7 +257,9 @@ impl Worker {
                 self.shard.handle(&stream, Input::Ended { key, end }, now);
                 drop(goodbye);
             }
-            Job::Forget { stream, key } => self.shard.forget_parked(&stream, &key),
+            Job::Forget { stream, key } => {
+                self.shard.handle(&stream, Input::Forget { key }, now);
+            }
             Job::Question(question) => {
                 let Self { shard, log, onlookers, meter, .. } = self;
                 let output = commit(shard, log.as_mut(), now);
@@ -262,11 +270,24 @@ impl Worker {
                 answer.send(()).ok();
             }
             Job::Resume { stream, resume: Resume { from, to, recipient }, answer } => {
-                let fits = |bytes| recipient.reserve(bytes);
-                let to = (to, Recipient::clone(&recipient));
-                let resumed = self.shard.resume(&stream, &from, to, fits, now);
+                let ticket = Ticket(self.asked.insert(Asked::Resume(answer)));
+                self.shard.handle(&stream, Input::Resume { from, to, recipient, ticket }, now);
                 while self.reply(now) {}
-                answer.send(self.output(now).open(resumed)).ok();
+                self.answer(now);
+            }
+        }
+    }
+
+    /// Answers requests whose outcome is there.
+    fn answer(&mut self, now: Instant) {
+        while let Some((Ticket(ticket), outcome)) = self.output(now).poll_outcome() {
+            let asked = self.asked.try_remove(ticket);
+            // the requester may be gone
+            match (asked, outcome) {
+                (Some(Asked::Put(answer)), Outcome::Put(placed)) => drop(answer.send(placed)),
+                (Some(Asked::Kick(answer)), Outcome::Kicked(records)) => drop(answer.send(records)),
+                (Some(Asked::Resume(answer)), Outcome::Resumed(is)) => drop(answer.send(is)),
+                (asked, outcome) => unreachable!("{outcome:?} is no answer to {asked:?}"),
             }
         }
     }

@@ -14,7 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::delivery_tracker::{DeliveryTracker, Ping, Unasked};
 use super::socket::Socket;
 use crate::protocol;
-use crate::shard::CountRecords;
+use crate::shard::Limited;
 use crate::types::{CloseReason, Codec};
 
 /// Maximum number of queries with large replies that one connection may have at its shards. Beyond
@@ -24,7 +24,7 @@ const MAX_QUESTIONS: u8 = 4;
 /// Where a subscriber's messages are sent.
 pub type Recipient = Arc<Outbox>;
 
-impl CountRecords for Outbox {
+impl Limited for Outbox {
     fn add_record(&self, max: usize) -> Result<(), usize> {
         let max = u32::try_from(max).unwrap_or(u32::MAX);
         // read-modify-write, so that shards counting at the same time see each other's changes
@@ -35,6 +35,19 @@ impl CountRecords for Outbox {
 
     fn remove_record(&self) {
         self.records.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Reserves room for a reply that is held back with others, as the client can't have read any
+    /// yet. Returns whether it fits: all of them together may have as much as the limit.
+    fn reserve(&self, bytes: usize) -> bool {
+        let mut state = self.state.lock();
+        let Some(queue) = &mut state.queue else { return bytes <= self.limit as usize };
+        let reserved = queue.whole.saturating_add(bytes);
+        let fits = reserved <= self.limit as usize;
+        if fits {
+            queue.whole = reserved;
+        }
+        fits
     }
 }
 
@@ -168,19 +181,6 @@ impl Outbox {
     /// Queues everything until [`Self::begin`].
     pub fn hold(&self) {
         self.state.lock().queue = Some(Box::default());
-    }
-
-    /// Reserves room for a reply that is held back with others, as the client can't have read any
-    /// yet. Returns whether it fits: all of them together may have as much as the limit.
-    pub fn reserve(&self, bytes: usize) -> bool {
-        let mut state = self.state.lock();
-        let Some(queue) = &mut state.queue else { return bytes <= self.limit as usize };
-        let reserved = queue.whole.saturating_add(bytes);
-        let fits = reserved <= self.limit as usize;
-        if fits {
-            queue.whole = reserved;
-        }
-        fits
     }
 
     /// Sends a connection's first frames, ahead of everything held back; returns the number of

@@ -219,8 +219,7 @@ impl World {
             Step::Resume if !self.is_connected => {
                 let (from, to) = (key(self.session), self.session + 1);
                 let session = SessionId::from_bits(to.into());
-                let resumed =
-                    self.shard.resume(&stream(), &from, (session, to), |_| true, self.now);
+                let resumed = self.shard.resume(&stream(), &from, (session, to), self.now);
                 assert!(self.shard.open(resumed));
                 (self.session, self.is_connected) = (to, true);
                 self.resumed = self.now;

@@ -48,7 +48,7 @@ impl World {
 
     fn resumes(&mut self, stream: u32) -> bool {
         let to = (SessionId::from_bits(u128::from(stream) + 1000), stream);
-        let resumed = self.shard.resume(&name(stream), &key(stream), to, |_| true, self.now);
+        let resumed = self.shard.resume(&name(stream), &key(stream), to, self.now);
         self.shard.open(resumed)
     }
 
@@ -57,7 +57,7 @@ impl World {
         for change in 0..changes / 2 {
             let id = PresenceId::from(format!("{change:ID$}"));
             let join = Join { id: id.clone(), info: "1".into(), extra: None };
-            let placed = self.shard.put(&name(stream), Put { join, ttl: None, at: 0 }, self.now);
+            let placed = self.shard.put(&name(stream), Put { join, ttl: None }, self.now);
             self.shard.open(placed).expect("room");
             let gone = self.shard.kick(&name(stream), &id, self.now);
             self.shard.open(gone);

@@ -161,7 +161,7 @@ impl World {
             }
             Step::Put { user, info } => {
                 let join = Join { id: id(user).into(), info: INFOS[info].into(), extra: None };
-                let put = Put { join, ttl: None, at: 0 };
+                let put = Put { join, ttl: None };
                 let placed = self.shard.put(&topic(), put, self.instant());
                 self.shard.open(placed).unwrap();
                 let info = INFOS[info].to_owned();

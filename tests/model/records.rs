@@ -99,6 +99,10 @@ impl Destination for Connection {
     fn remove_record(&self) {
         self.0.set(self.0.get().checked_sub(1).expect("it has none"));
     }
+
+    fn reserve(&self, _: usize) -> bool {
+        true
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -224,7 +228,7 @@ impl World {
                 self.command(key, StreamCommand::Unsubscribe, None);
             }
             Step::Put(stream, id) => {
-                let put = Put { join: join(id), ttl: None, at: 0 };
+                let put = Put { join: join(id), ttl: None };
                 let now = self.instant();
                 let shard = &mut self.shards[stream % SHARDS];
                 let placed = shard.put(&name(stream), put, now);
@@ -352,7 +356,7 @@ impl World {
             let is_back = resumes && {
                 let to = (SessionId::from_bits(self.sessions as u128), connection.clone());
                 let shard = &mut self.shards[key.1 % SHARDS];
-                let is_moved = shard.resume(&name(key.1), &Self::key(key, from), to, |_| true, now);
+                let is_moved = shard.resume(&name(key.1), &Self::key(key, from), to, now);
                 let is_moved = shard.open(is_moved);
                 while shard.commit(|_| ()).poll_reply().is_some() {}
                 assert_eq!(is_moved, in_time);

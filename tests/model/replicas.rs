@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
-use crate::door::Door as _;
+use crate::door::{Door as _, OfOutcome, Request};
 use crate::equal::{Outcome, STREAMS, check, stream};
 
 const CLIENTS: usize = 5;
@@ -147,6 +147,7 @@ fn log(steps: &[Step]) -> Vec<Entry> {
     let now = Clock::new().now();
     let mut shard = Shard::new(SETTINGS, now);
     shard.keep_entries();
+    shard.set_unix(1_000_000);
     let sessions = [0, 1, 2, 3, 4].map(|session| (session, true));
     let mut leader = Leader { shard, now, sessions, made: 5, log: Vec::new() };
     for step in steps {
@@ -173,7 +174,7 @@ impl Leader {
             }
             Step::Put { stream: number, id, ttl } => {
                 let join = join(*id, 0);
-                let put = Put { join, ttl: ttl.map(Duration::from_millis), at: 1_000_000 };
+                let put = Put { join, ttl: ttl.map(Duration::from_millis) };
                 let placed = self.shard.put(&stream(*number), put, self.now);
                 drop(self.shard_open(placed));
             }
@@ -220,7 +221,7 @@ impl Leader {
         }
     }
 
-    fn shard_open<T>(&mut self, outcome: broker::shard::Unkept<T>) -> T {
+    fn shard_open<T: OfOutcome>(&mut self, outcome: Request<T>) -> T {
         self.collect();
         self.shard.open(outcome)
     }
@@ -255,7 +256,7 @@ impl Leader {
         let to = SessionId::from_bits(self.made);
         for number in 0..STREAMS {
             let from = self.key(client);
-            let resumed = self.shard.resume(&stream(number), &from, (to, ()), |_| true, self.now);
+            let resumed = self.shard.resume(&stream(number), &from, (to, ()), self.now);
             self.shard_open(resumed);
         }
         self.sessions[client] = (self.made, true);

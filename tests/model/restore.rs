@@ -24,7 +24,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
 use self::steps::{Step, busy_steps, steps};
-use crate::door::Door as _;
+use crate::door::{Door as _, Opener as _};
 use crate::replay::{apply, extra};
 use crate::shard_settings::without_history;
 use crate::subscriber::{key, subscribe};
@@ -237,7 +237,7 @@ impl World {
                 let join =
                     Join { id: PUT_IDS[id].into(), info: INFOS[info].into(), extra: extra(info) };
                 let ttl = ttl.map(Duration::from_millis);
-                let put = Put { join, ttl, at: self.unix };
+                let put = Put { join, ttl };
                 let placed = self.shard.put(&name(stream), put, self.now);
                 let placed = self.output().open(placed).unwrap();
                 let until = ttl.map(|ttl| self.unix + u64::try_from(ttl.as_millis()).unwrap());
@@ -254,7 +254,7 @@ impl World {
                     self.churned += 1;
                     let info = self.churned.to_string().as_str().into();
                     let join = Join { id: "bot".into(), info, extra: None };
-                    let put = Put { join, ttl: None, at: self.unix };
+                    let put = Put { join, ttl: None };
                     let placed = self.shard.put(&name(stream), put, self.now);
                     self.output().open(placed).unwrap();
                 }
@@ -338,7 +338,7 @@ impl World {
         let mut taken = [false; STREAMS];
         for stream in (0..STREAMS).filter(|stream| follows[*stream]) {
             let (from, to) = (key(earlier), (to, session));
-            let resumed = self.shard.resume(&name(stream), &from, to, |_| true, self.now);
+            let resumed = self.shard.resume(&name(stream), &from, to, self.now);
             taken[stream] = self.output().open(resumed);
             if taken[stream] {
                 self.resumed += 1;

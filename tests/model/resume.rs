@@ -343,7 +343,7 @@ impl World {
                     info: INFOS[info].into(),
                     extra: extra(info),
                 };
-                let put = Put { join, ttl: ttl.map(Duration::from_millis), at: 0 };
+                let put = Put { join, ttl: ttl.map(Duration::from_millis) };
                 let placed = self.shard.put(&stream(), put, self.now);
                 self.shard.open(placed).expect("room");
             }
@@ -394,7 +394,7 @@ impl World {
         let (from, to) = (Self::key(client, earlier.session), SessionId::from_bits(session.into()));
         let there = self.shard.commit(|_| ()).members(&stream());
         self.shard.take_counts();
-        let resumed = self.shard.resume(&stream(), &from, (to, session), |_| true, self.now);
+        let resumed = self.shard.resume(&stream(), &from, (to, session), self.now);
         let resumed = self.shard.open(resumed);
         let counts = self.shard.take_counts();
         assert!(counts.joins.is_empty() && counts.leaves.is_empty() && counts.updates.is_empty());

@@ -246,7 +246,7 @@ impl Real {
         is_new: Option<bool>,
     ) {
         let (ttl, id) = (ttl.map(Duration::from_millis), join.id.clone());
-        let put = Put { join: join.clone(), ttl, at: 0 };
+        let put = Put { join: join.clone(), ttl };
         let placed = self.shard.put(&stream_name(stream), put, self.now);
         let placed = self.shard.open(placed);
         assert_eq!(placed.as_ref().map(|placed| placed.is_new).ok(), is_new);

@@ -243,8 +243,7 @@ fn no_more_run_out_than_can_be_told() {
     for session in 0..MEMBERS {
         let id = PresenceId::from(session.to_string());
         let info = format!("\"{}\"", "a".repeat(2000)).as_str().into();
-        let put =
-            broker::shard::Put { join: Join { id, info, extra: None }, ttl: Some(TTL), at: 0 };
+        let put = broker::shard::Put { join: Join { id, info, extra: None }, ttl: Some(TTL) };
         let placed = shard.put(&room, put, now);
         shard.open(placed).expect("room for it");
     }
@@ -294,7 +293,7 @@ fn who_only_counts_is_not_walked_over_for_each_member() {
     };
     let put = |shard: &mut Shard<u32>, id: &str| {
         let join = Join { id: id.into(), info: "1".into(), extra: None };
-        let put = broker::shard::Put { join, ttl: None, at: 0 };
+        let put = broker::shard::Put { join, ttl: None };
         let placed = shard.put(&room, put, now);
         shard.open(placed).expect("room");
     };

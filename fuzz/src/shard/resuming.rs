@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use broker::shard::{End, Input, SubscriberKey};
+use broker::shard::{End, Input, Outcome, SubscriberKey, Ticket};
 use broker::types::{Listing, StreamCommand};
 
 use super::clients::{Broken, Follower, Parked};
@@ -134,8 +134,11 @@ impl World {
         self.count();
         let (session, to) = (self.session(connection), self.followers.len());
         let now = self.at(self.now);
-        let resumed = self.shard.resume(&name(stream), &key, (session, to), |_| true, now);
-        let resumed = self.shard.commit(|_| ()).open(resumed);
+        let (parked_key, ticket) = (key.clone(), Ticket(0));
+        let input = Input::Resume { from: parked_key, to: session, recipient: to, ticket };
+        self.shard.handle(&name(stream), input, now);
+        let outcome = self.shard.commit(|_| ()).poll_outcome();
+        let Some((_, Outcome::Resumed(resumed))) = outcome else { panic!("{outcome:?}") };
         assert!(!self.count(), "a resume is no event");
         if !resumed {
             let is_sure = parked.is_sure && self.now <= parked.deadline;

@@ -86,7 +86,7 @@ fn members_stay_where_publications_no_longer_fit() {
     shard.handle(&name(0), input, now);
     let join = Join { id: "ann".into(), info: "1".into(), extra: None };
     let mut entries = shard.take_entries();
-    let placed = shard.put(&name(0), Put { join, ttl: None, at: 1 }, now);
+    let placed = shard.put(&name(0), Put { join, ttl: None }, now);
     entries.extend(shard.take_entries());
     shard.open(placed).unwrap();
     let history = HistorySettings { max_bytes: 1, ..SETTINGS.history };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Shard, Unkept};
+use super::Shard;
 use crate::log::{Change, Void};
 use crate::shard::delivery::Destination;
 use crate::types::{Join, Limit, MemberRecords, PresenceId, StreamName};
@@ -14,8 +14,6 @@ pub struct Put {
     pub join: Join,
     /// TTL; without it, the record stays until a kick.
     pub ttl: Option<Duration>,
-    /// The time now, in milliseconds of the Unix epoch.
-    pub at: u64,
 }
 
 /// Outcome of a put.
@@ -29,19 +27,16 @@ pub struct Placed {
 
 impl<R: Destination> Shard<R> {
     /// Adds the application's record of a presence id, or changes its info and TTL.
-    pub fn put(
+    pub(super) fn put(
         &mut self,
         name: &StreamName,
         put: Put,
         now: Instant,
-    ) -> Unkept<Result<Placed, Void>> {
-        self.now = now;
-        self.unix = put.at;
-        let Put { join: Join { id, info, extra }, ttl, at } = put;
+    ) -> Result<Placed, Void> {
+        let Put { join: Join { id, info, extra }, ttl } = put;
         let index = self.find_or_add(name);
-        let presence = self.streams.get(index).map(|stream| stream.state.presence());
-        let is_new = presence.is_none_or(|presence| presence.put_as(&id).is_none());
-        let until = ttl.map(|ttl| at.saturating_add(millis(ttl)));
+        let is_new = self.streams.live(index).state.presence().put_as(&id).is_none();
+        let until = ttl.map(|ttl| self.unix.saturating_add(millis(ttl)));
         let max_members = self.settings.max_members;
         let change = Change::Put { id: id.clone(), info, extra, until, max_members };
         if let Err(void) = self.commit_change(index, change, now) {
@@ -49,25 +44,20 @@ impl<R: Destination> Shard<R> {
                 self.counts.limits.push(Limit::Members);
             }
             self.forget_if_idle(index);
-            return Unkept(Err(void));
+            return Err(void);
         }
-        let stream = self.streams.get(index);
-        let member = stream.and_then(|it| it.state.presence().member(&id, self.settings.log));
-        let nobody = || MemberRecords { id: id.clone(), records: Vec::new(), extra: None };
-        Unkept(Ok(Placed { is_new, member: member.unwrap_or_else(nobody) }))
+        let member = self.streams.live(index).state.presence().member(&id, self.settings.log);
+        Ok(Placed { is_new, member: member.unwrap_or_else(|| unreachable!("it has a record now")) })
     }
 
-    /// Removes a member with all its records, and returns their number. Their subscriptions stay, and may join
-    /// again.
-    pub fn kick(&mut self, name: &StreamName, id: &PresenceId, now: Instant) -> Unkept<usize> {
-        self.now = now;
-        let Some(index) = self.find(name) else { return Unkept(0) };
+    /// Removes a member with all its records, and returns their number.
+    pub(super) fn kick(&mut self, name: &StreamName, id: PresenceId, now: Instant) -> usize {
+        let Some(index) = self.find(name) else { return 0 };
         let before = self.totals.records;
-        // void: there is no such member
-        self.commit_change(index, Change::Kicked { id: id.clone() }, now).ok();
+        self.commit_change(index, Change::Kicked { id }, now).ok(); // void: there is no such member
         let records = before - self.totals.records;
         self.forget_if_idle(index);
-        Unkept(records)
+        records
     }
 }
 

@@ -12,24 +12,34 @@ pub trait Destination: Clone {
 
     /// Counts one record of its client less.
     fn remove_record(&self);
+
+    /// Reserves room for bytes that a resumed client has missed; returns whether they fit.
+    fn reserve(&self, bytes: usize) -> bool;
 }
 
-/// A connection that counts its client's records; shared, it is a [`Destination`].
-pub trait CountRecords {
+/// A connection and what it may still take; shared, it is a [`Destination`].
+pub trait Limited {
     /// See [`Destination::add_record`].
     fn add_record(&self, max: usize) -> Result<(), usize>;
 
     /// See [`Destination::remove_record`].
     fn remove_record(&self);
+
+    /// See [`Destination::reserve`].
+    fn reserve(&self, bytes: usize) -> bool;
 }
 
-impl<T: CountRecords> Destination for Arc<T> {
+impl<T: Limited> Destination for Arc<T> {
     fn add_record(&self, max: usize) -> Result<(), usize> {
         T::add_record(self, max)
     }
 
     fn remove_record(&self) {
         T::remove_record(self);
+    }
+
+    fn reserve(&self, bytes: usize) -> bool {
+        T::reserve(self, bytes)
     }
 }
 
@@ -42,6 +52,10 @@ macro_rules! unlimited {
             }
 
             fn remove_record(&self) {}
+
+            fn reserve(&self, _: usize) -> bool {
+                true
+            }
         }
     )*};
 }

@@ -1,7 +1,5 @@
 //! Ends of connections.
 
-use std::time::Instant;
-
 use super::Shard;
 use crate::log::{Change, Parking};
 use crate::shard::delivery::Destination;
@@ -31,18 +29,10 @@ impl<R: Destination> Shard<R> {
         self.forget_if_idle(index);
     }
 
-    /// Ends a parked subscription. Its record keeps its TTL.
-    pub fn forget_parked(&mut self, name: &StreamName, key: &SubscriberKey) {
+    /// Ends a parked subscription.
+    pub(super) fn forget_parked(&mut self, name: &StreamName, key: &SubscriberKey) {
         let Some(index) = self.find(name) else { return };
         self.lapse(index, key.subscription(), self.now);
         self.forget_if_idle(index);
-    }
-
-    /// Replies with a subscriber's unsent messages. Poll the replies.
-    pub fn catch_up(&mut self, name: &StreamName, key: &SubscriberKey, now: Instant) {
-        self.now = now;
-        if let Some(index) = self.find(name) {
-            self.reply(index, key, []);
-        }
     }
 }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::admin::Put;
+use super::outcome::Ticket;
 use crate::log::Subscription;
-use crate::types::{GroupKey, Labels, RawJson, Reference, SessionId, StreamCommand};
+use crate::types::{GroupKey, Labels, PresenceId, RawJson, Reference, SessionId, StreamCommand};
 
 /// Key of a subscriber within its stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +58,44 @@ pub enum Input<R> {
         except: Option<SessionId>,
         /// Whether it isn't kept in the history.
         is_transient: bool,
+    },
+    /// The application puts a record. The outcome is [`Outcome::Put`](super::Outcome::Put).
+    Put {
+        /// The record.
+        put: Put,
+        /// For the outcome.
+        ticket: Ticket,
+    },
+    /// The application removes a member with all its records. Their subscriptions stay, and may join again.
+    /// The outcome is [`Outcome::Kicked`](super::Outcome::Kicked).
+    Kick {
+        /// The member.
+        id: PresenceId,
+        /// For the outcome.
+        ticket: Ticket,
+    },
+    /// A parked subscription and its record move to another session without an event, and the member events
+    /// it missed are the reply. Poll the replies at once: they count as sent at that time. The outcome is
+    /// [`Outcome::Resumed`](super::Outcome::Resumed).
+    Resume {
+        /// The parked subscription.
+        from: SubscriberKey,
+        /// The session that it moves to.
+        to: SessionId,
+        /// That session's destination.
+        recipient: R,
+        /// For the outcome.
+        ticket: Ticket,
+    },
+    /// A parked subscription ends. Its record keeps its TTL.
+    Forget {
+        /// The subscription.
+        key: SubscriberKey,
+    },
+    /// A subscriber's unsent messages are sent as a reply.
+    CatchUp {
+        /// The subscriber.
+        key: SubscriberKey,
     },
 }
 

@@ -5,6 +5,7 @@
 //! handle_timeout(now) ─▶ the same for what expires; poll_timeout() says when
 //! commit(keep) ─▶ keep(entries), then the Output:
 //!   poll_reply()    messages to one subscriber, unsent ones first
+//!   poll_outcome()  what became of a request from within the broker
 //!   poll_fan_out()  unsent messages for a slice of a group
 //!   members(), …    queries from within the broker
 //! ```
@@ -22,6 +23,7 @@ mod inspect;
 mod member_lists;
 mod observed;
 mod occupancy;
+mod outcome;
 mod output;
 mod presence;
 mod publish;
@@ -41,10 +43,11 @@ pub use crate::stream::HistorySettings;
 pub use crate::types::GroupKey;
 pub use admin::{Placed, Put};
 pub use counts::{Counts, Totals};
-pub use delivery::{CountRecords, Delivery, Destination, FanOut};
+pub use delivery::{Delivery, Destination, FanOut, Limited};
 pub use input::{End, Input, SubscriberKey};
 pub use inspect::{Attendee, StreamSize};
-pub use output::{Output, Unkept};
+pub use outcome::{Outcome, Ticket};
+pub use output::Output;
 pub use restore::Restoring;
 pub use settings::{ResumeSettings, Settings};
 pub use shard::Shard;

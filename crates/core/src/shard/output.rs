@@ -12,6 +12,7 @@ use crate::log::Entry;
 use crate::shard::delivery::{Delivery, Destination, FanOut};
 use crate::shard::inspect::{Attendee, StreamSize};
 use crate::shard::observed::Observed;
+use crate::shard::outcome::{Outcome, Ticket};
 use crate::types::{
     CachedList, MemberList, MemberRecords, PresenceChange, PresenceId, Publication, RecordList,
     StreamName,
@@ -22,11 +23,6 @@ use crate::types::{
 pub struct Output<'a, R> {
     shard: &'a mut Shard<R>,
 }
-
-/// Outcome of a request whose entries may not be kept yet. [`Output::open`] reveals it.
-#[derive(Debug)]
-#[must_use]
-pub struct Unkept<T>(pub(super) T);
 
 impl<R: Destination> Shard<R> {
     /// Passes the entries since the last commit to `keep`, and then returns the output they led to.
@@ -56,9 +52,9 @@ impl<R> Deref for Output<'_, R> {
 }
 
 impl<R: Destination> Output<'_, R> {
-    /// Reveals an outcome, whose entries are kept now.
-    pub fn open<T>(&self, outcome: Unkept<T>) -> T {
-        outcome.0
+    /// The next outcome of a request, in order.
+    pub fn poll_outcome(&mut self) -> Option<(Ticket, Outcome)> {
+        self.shard.outcomes.pop_front()
     }
 
     /// The next reply to one subscriber, in order.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ResumeSettings, Shard, Unkept, subscriber_mut, weight};
+use super::{ResumeSettings, Shard, subscriber_mut, weight};
 use crate::log::Change;
 use crate::shard::delivery::Destination;
 use crate::shard::input::SubscriberKey;
@@ -25,37 +25,21 @@ impl ResumeSettings {
 }
 
 impl<R: Destination> Shard<R> {
-    /// Moves a parked subscription and its record to another session without an event, and replies with the
-    /// member events it missed. The outcome is whether that was possible: a subscription that isn't parked,
-    /// or missed more than the journal has or `fits` in bytes, has to be made again. Poll the replies at
-    /// once: they count as sent at `now`.
-    pub fn resume(
+    /// Moves a parked subscription and its record to another session; returns whether that was possible.
+    pub(super) fn resume(
         &mut self,
         name: &StreamName,
         from: &SubscriberKey,
         (to, recipient): (SessionId, R),
-        fits: impl FnOnce(usize) -> bool,
-        now: Instant,
-    ) -> Unkept<bool> {
-        Unkept(self.take_up(name, from, (to, recipient), fits, now))
-    }
-
-    fn take_up(
-        &mut self,
-        name: &StreamName,
-        from: &SubscriberKey,
-        (to, recipient): (SessionId, R),
-        fits: impl FnOnce(usize) -> bool,
         now: Instant,
     ) -> bool {
-        self.now = now;
         let Some(index) = self.find(name) else { return false };
         let by = from.subscription();
         let stream = self.streams.live_mut(index);
         let Some(known) = stream.state.parked(&by) else { return false };
         let names = from.group.identifier.as_str().len();
         let size = |news: &[ServerMessage]| weight(news) + news.len() * names;
-        let Some(news) = stream.news(known).filter(|news| fits(size(news))) else {
+        let Some(news) = stream.news(known).filter(|news| recipient.reserve(size(news))) else {
             self.lapse(index, by, now);
             self.forget_if_idle(index);
             return false;

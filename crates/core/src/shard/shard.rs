@@ -9,6 +9,7 @@ use super::deadlines::Deadlines;
 use super::delivery::{Delivery, Destination};
 use super::input::{Input, SubscriberKey};
 use super::observed::Observed;
+use super::outcome::{Outcome, Ticket};
 use super::settings::Settings;
 use super::stream::{Stream, Subscriber};
 use super::streams::Streams;
@@ -51,6 +52,8 @@ pub struct Shard<R> {
     /// stream may have been one of them.
     pub(super) forgotten: u64,
     pub(super) replies: VecDeque<Delivery<R>>,
+    /// Outcomes of requests from within the broker.
+    pub(super) outcomes: VecDeque<(Ticket, Outcome)>,
     /// Reference of the request that is being handled, if it has one.
     pub(super) reference: Option<Arc<Reference>>,
     /// The request has its reply: further messages to its client don't carry the reference.
@@ -97,6 +100,7 @@ impl<R: Destination> Shard<R> {
             noted: 0,
             forgotten: 0,
             replies: VecDeque::new(),
+            outcomes: VecDeque::new(),
             reference: None,
             is_answered: false,
             reply_weight: 0,
@@ -133,6 +137,24 @@ impl<R: Destination> Shard<R> {
             Input::Ended { key, end } => self.ended(name, &key, end),
             Input::Publish { data, labels, at, except, is_transient } => {
                 self.publish(name, (data, labels, at), except, is_transient, now);
+            }
+            Input::Put { put, ticket } => {
+                let placed = self.put(name, put, now);
+                self.outcomes.push_back((ticket, Outcome::Put(placed)));
+            }
+            Input::Kick { id, ticket } => {
+                let records = self.kick(name, id, now);
+                self.outcomes.push_back((ticket, Outcome::Kicked(records)));
+            }
+            Input::Resume { from, to, recipient, ticket } => {
+                let resumed = self.resume(name, &from, (to, recipient), now);
+                self.outcomes.push_back((ticket, Outcome::Resumed(resumed)));
+            }
+            Input::Forget { key } => self.forget_parked(name, &key),
+            Input::CatchUp { key } => {
+                if let Some(index) = self.find(name) {
+                    self.reply(index, &key, []);
+                }
             }
         }
     }

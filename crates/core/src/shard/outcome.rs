@@ -1,0 +1,20 @@
+//! Outcomes of requests from within the broker.
+
+use super::admin::Placed;
+use crate::log::Void;
+
+/// Names a request until its outcome is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket(pub usize);
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Of [`Input::Put`](super::Input::Put): the record; `Err` is why it is refused.
+    Put(Result<Placed, Void>),
+    /// Of [`Input::Kick`](super::Input::Kick): the number of records removed.
+    Kicked(usize),
+    /// Of [`Input::Resume`](super::Input::Resume): whether it was possible. A subscription that isn't parked,
+    /// or that missed more than the journal or its connection has room for, has to be made again.
+    Resumed(bool),
+}
