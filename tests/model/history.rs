@@ -10,8 +10,8 @@ use broker::shard::{
     Delivery, End, FanOut, GroupKey, HistorySettings, Input, Settings, Shard, SubscriberKey, Totals,
 };
 use broker::types::{
-    Grant, HistoryRequest, Position, Reference, ServerMessage, SessionId, StreamCommand,
-    StreamName, SubscribeOptions,
+    Grant, HistoryRequest, Position, RawJson, ServerMessage, SessionId, StreamCommand, StreamName,
+    SubscribeOptions,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -464,24 +464,34 @@ proptest! {
     }
 }
 
-/// A publication that is too large to be kept takes its stream along, if nobody follows that any more.
+fn publication(data: RawJson) -> Input<u32> {
+    Input::Publish { data, labels: None, at: 1, except: None, is_transient: false }
+}
+
+/// A publication that is too large to be kept takes its stream along, if it has no subscriber.
 #[test]
-fn a_stream_that_goes_with_what_is_published_costs_nobody() {
+fn a_stream_can_go_with_what_is_published() {
     let now = Clock::new().now();
     let history = HistorySettings { limit: 9, ttl: Duration::from_secs(9), max_bytes: 9000 };
     let mut shard = Shard::<u32>::new(with_history(history), now);
-    let (stream, data) = (StreamName::from("room"), "1".into());
-    let input = Input::Publish { data, labels: None, at: 1, except: None, is_transient: false };
-    shard.handle(&stream, input, now);
+    let stream = StreamName::from("room");
+    shard.handle(&stream, publication("1".into()), now);
     assert_eq!(shard.totals().publications, 1);
-    let reference = Reference { subscription: None, request: Some("1".into()) };
-    let data = format!("\"{}\"", "x".repeat(9000)).into();
-    let command = StreamCommand::Publish { data, at: 1, members_only: false };
-    let reference = Some(std::sync::Arc::new(reference));
-    shard.handle(
-        &stream,
-        Input::Command { key: key(1_u32), recipient: 0, command, reference },
-        now,
-    );
+    shard.handle(&stream, publication(format!("\"{}\"", "x".repeat(9000)).into()), now);
     assert_eq!(shard.totals(), Totals::default());
+}
+
+#[test]
+fn a_client_publishes_nothing_where_it_is_not_subscribed() {
+    let now = Clock::new().now();
+    let history = HistorySettings { limit: 9, ttl: Duration::from_secs(9), max_bytes: 9000 };
+    let mut shard = Shard::<u32>::new(with_history(history), now);
+    let stream = StreamName::from("room");
+    shard.handle(&stream, publication("1".into()), now);
+    let command = StreamCommand::Publish { data: "2".into(), at: 1, members_only: false };
+    let (key, recipient) = (key(1_u32), 7);
+    shard.handle(&stream, Input::Command { key, recipient, command, reference: None }, now);
+    let reply = shard.commit(|_| ()).poll_reply().expect("a reply");
+    assert_eq!((reply.recipient, reply.messages), (7, vec![ServerMessage::NotSubscribed]));
+    assert_eq!(shard.totals().publications, 1);
 }

@@ -66,35 +66,35 @@ impl<R: Destination> Shard<R> {
             }
             StreamCommand::Unsubscribe => self.give_up(name, key, now),
             StreamCommand::Join(join) => {
-                let Some(stream) = self.find(name) else { return };
+                let Some(stream) = self.subscribed(name, key, &recipient) else { return };
                 if self.join(stream, key, join, (JoinCause::Joined, false), now) {
                     self.done(stream, key);
                 }
             }
             StreamCommand::Update(join) => {
-                let Some(stream) = self.find(name) else { return };
+                let Some(stream) = self.subscribed(name, key, &recipient) else { return };
                 if self.join(stream, key, join, (JoinCause::Joined, true), now) {
                     self.done(stream, key);
                 }
             }
             StreamCommand::Leave(id) => {
-                if let Some(stream) = self.find(name)
+                if let Some(stream) = self.subscribed(name, key, &recipient)
                     && self.leave(stream, key, id, now)
                 {
                     self.done(stream, key);
                 }
             }
             StreamCommand::List(listing) => {
-                let Some(stream) = self.find(name) else { return };
+                let Some(stream) = self.subscribed(name, key, &recipient) else { return };
                 self.list(stream, key, listing);
             }
             StreamCommand::History(request) => {
-                let Some(stream) = self.find(name) else { return };
+                let Some(stream) = self.subscribed(name, key, &recipient) else { return };
                 let told = self.tell_history(stream, key, &request);
                 self.counts.commands.push((CommandKind::History, told));
             }
             StreamCommand::Whisper { whisper, members_only } => {
-                let Some(stream) = self.find(name) else { return };
+                let Some(stream) = self.subscribed(name, key, &recipient) else { return };
                 let author = members_only.then(|| key.subscription());
                 let change = Change::Whispered { whisper, from: key.session, author };
                 match self.commit_change(stream, change, now) {
@@ -106,7 +106,7 @@ impl<R: Destination> Shard<R> {
                 }
             }
             StreamCommand::Publish { data, at, members_only } => {
-                let Some(stream) = self.find(name) else { return };
+                let Some(stream) = self.subscribed(name, key, &recipient) else { return };
                 let author = members_only.then(|| key.subscription());
                 match self.publish_from(stream, (data, at), author, now) {
                     Ok(()) => {
@@ -117,10 +117,19 @@ impl<R: Destination> Shard<R> {
                 }
             }
             StreamCommand::RefusePresence(kind, reason) => {
-                let Some(stream) = self.find(name) else { return };
+                let Some(stream) = self.subscribed(name, key, &recipient) else { return };
                 self.refuse(stream, key, kind, reason);
             }
         }
+    }
+
+    /// The stream of a command, whose client has subscribed to it; else that is the reply.
+    fn subscribed(&mut self, name: &StreamName, key: &SubscriberKey, recipient: &R) -> Option<u32> {
+        let index = self.find(name).filter(|index| self.subscriber(*index, key).is_some());
+        if index.is_none() {
+            self.send(recipient.clone(), key, vec![ServerMessage::NotSubscribed]);
+        }
+        index
     }
 
     /// Sends messages to one subscriber, after its unsent ones.
@@ -130,8 +139,7 @@ impl<R: Destination> Shard<R> {
         key: &SubscriberKey,
         answer: impl IntoIterator<Item = ServerMessage>,
     ) {
-        // it may have gone with a publication that was too large to be kept
-        let Some(stream) = self.streams.get_mut(index) else { return };
+        let stream = self.streams.live_mut(index);
         let Stream { groups, window, held, state, .. } = stream;
         let group = groups.get_mut(&key.group);
         let Some(subscriber) = group.and_then(|group| group.get_mut(&key.session)) else { return };

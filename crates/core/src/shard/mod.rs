@@ -52,5 +52,5 @@ pub use restore::Restoring;
 pub use settings::{ResumeSettings, Settings};
 pub use shard::Shard;
 
-use shard::{CROWDED, subscriber_mut, weight};
+use shard::{CROWDED, live_subscriber_mut, subscriber_mut, weight};
 use stream::Stream;

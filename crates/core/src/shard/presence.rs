@@ -26,8 +26,8 @@ impl<R: Destination> Shard<R> {
             Err(refusal) => return self.refuse_join(index, key, refusal),
         };
         if let Err(void) = self.commit_change(index, change, now) {
-            if let (true, Some(subscriber)) = (adds, self.subscriber(index, key)) {
-                subscriber.recipient.remove_record();
+            if adds {
+                self.live_subscriber(index, key).recipient.remove_record();
             }
             return self.refuse_join(index, key, NoRecord::Void(void));
         }
@@ -37,24 +37,21 @@ impl<R: Destination> Shard<R> {
 
     /// Whether a join adds a record, which then counts toward its client's maximum.
     fn may_join(&self, index: u32, key: &SubscriberKey, join: &Change) -> Result<bool, NoRecord> {
-        let (Some(subscriber), Some(stream), Change::Joined { by, .. }) =
-            (self.subscriber(index, key), self.streams.get(index), join)
-        else {
-            return Err(NoRecord::NoSubscriber);
-        };
-        if stream.state.presence().held_by(by).is_some() {
+        let stream = self.streams.live(index);
+        if stream.state.presence().held_by(&key.subscription()).is_some() {
             return Ok(false);
         }
-        subscriber.recipient.add_record(self.settings.max_records).map_err(|records| {
-            // that it can't join at all is the better reason
-            stream.state.verdict(join).err().map_or(NoRecord::TooMany(records), NoRecord::Void)
-        })?;
+        self.live_subscriber(index, key).recipient.add_record(self.settings.max_records).map_err(
+            |records| {
+                // that it can't join at all is the better reason
+                stream.state.verdict(join).err().map_or(NoRecord::TooMany(records), NoRecord::Void)
+            },
+        )?;
         Ok(true)
     }
 
     fn refuse_join(&mut self, index: u32, key: &SubscriberKey, refusal: NoRecord) -> bool {
         match refusal {
-            NoRecord::NoSubscriber => {}
             NoRecord::Void(void) => self.refuse_void(index, key, CommandKind::Join, void),
             NoRecord::TooMany(records) => {
                 let max = self.settings.max_records;
@@ -80,9 +77,7 @@ impl<R: Destination> Shard<R> {
             self.refuse_void(index, key, CommandKind::Leave, void);
             return false;
         }
-        if let Some(subscriber) = self.subscriber(index, key) {
-            subscriber.recipient.remove_record();
-        }
+        self.live_subscriber(index, key).recipient.remove_record();
         self.followed(CommandKind::Leave);
         true
     }
@@ -96,8 +91,7 @@ impl<R: Destination> Shard<R> {
     /// Sends a list ahead of the events that led to it.
     pub(super) fn list_ahead(&mut self, index: u32, key: &SubscriberKey, listing: Listing) {
         let Some(answer) = self.listed(index, key, listing) else { return };
-        let Some(subscriber) = self.subscriber(index, key) else { return };
-        let recipient = subscriber.recipient.clone();
+        let recipient = self.live_subscriber(index, key).recipient.clone();
         self.send(recipient, key, vec![answer]);
     }
 
@@ -108,7 +102,7 @@ impl<R: Destination> Shard<R> {
         key: &SubscriberKey,
         listing: Listing,
     ) -> Option<ServerMessage> {
-        let stream = self.streams.get(index)?;
+        let stream = self.streams.live(index);
         let max = self.settings.max_answer;
         let size = match listing {
             Listing::Count => 0,
@@ -138,8 +132,6 @@ impl<R: Destination> Shard<R> {
 /// Why a join is refused.
 #[derive(Clone, Copy)]
 enum NoRecord {
-    /// The subscription has ended.
-    NoSubscriber,
     Void(Void),
     /// The client has this many records, the maximum.
     TooMany(usize),

@@ -75,10 +75,12 @@ impl<R: Destination> Shard<R> {
     fn hold(&mut self, index: u32, key: SubscriberKey) {
         let stream = self.streams.live_mut(index);
         let group = stream.groups.get_mut(&key.group);
-        let Some(subscriber) = group.and_then(|group| group.get_mut(&key.session)) else { return };
-        stream.held.add(subscriber);
-        if let Some(resumed) = &mut subscriber.resumed {
+        let subscriber = group.and_then(|group| group.get_mut(&key.session));
+        if let Some(subscriber) = subscriber
+            && let Some(resumed) = &mut subscriber.resumed
+        {
             resumed.live_after = Some(stream.state.head());
+            stream.held.add(subscriber);
             self.silent += 1;
         }
         let due = Due::Held { stream: index, key: Box::new(key) };

@@ -253,6 +253,14 @@ impl<R: Destination> Shard<R> {
         self.streams.get(index)?.groups.get(&key.group)?.get(&key.session)
     }
 
+    /// A subscriber that is here.
+    pub(super) fn live_subscriber(&self, index: u32, key: &SubscriberKey) -> &Subscriber<R> {
+        match self.subscriber(index, key) {
+            Some(subscriber) => subscriber,
+            None => no_subscriber(key),
+        }
+    }
+
     pub(super) fn find(&self, name: &StreamName) -> Option<u32> {
         self.streams.find(name)
     }
@@ -274,6 +282,23 @@ pub(super) fn subscriber_mut<'a, R>(
     key: &SubscriberKey,
 ) -> Option<&'a mut Subscriber<R>> {
     stream.groups.get_mut(&key.group)?.get_mut(&key.session)
+}
+
+/// A subscriber that is here.
+pub(super) fn live_subscriber_mut<'a, R>(
+    stream: &'a mut Stream<R>,
+    key: &SubscriberKey,
+) -> &'a mut Subscriber<R> {
+    match subscriber_mut(stream, key) {
+        Some(subscriber) => subscriber,
+        None => no_subscriber(key),
+    }
+}
+
+#[cold]
+#[expect(clippy::panic, reason = "it would be a fault of the shard, whose streams are lost then")]
+fn no_subscriber(key: &SubscriberKey) -> ! {
+    panic!("{key:?} is not subscribed")
 }
 
 pub(super) fn weight(messages: &[ServerMessage]) -> usize {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use indexmap::map::Entry;
 
-use super::{Shard, subscriber_mut};
+use super::{Shard, live_subscriber_mut};
 use crate::log::Change;
 use crate::shard::delivery::Destination;
 use crate::shard::input::SubscriberKey;
@@ -58,7 +58,7 @@ impl<R: Destination> Shard<R> {
         history_follows: bool,
     ) -> bool {
         let stream = self.streams.live_mut(index);
-        let Some(subscriber) = subscriber_mut(stream, key) else { return false };
+        let subscriber = live_subscriber_mut(stream, key);
         let since = subscriber.confirmed;
         let is_again = since != UNCONFIRMED;
         let is_awaited = match repeat {
