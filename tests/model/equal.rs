@@ -82,7 +82,7 @@ impl Replica {
     }
 
     fn digest(&self) -> u64 {
-        self.shards.iter().fold(0, |digest, shard| digest ^ shard.digest())
+        self.shards.iter().fold(0, |sum, shard| sum.wrapping_add(shard.digest()))
     }
 
     /// Tells subscribers what is due: at most so many slices of so many of them.

@@ -9,6 +9,7 @@
 )]
 
 mod crowd;
+mod digest;
 mod door;
 mod equal;
 mod history;

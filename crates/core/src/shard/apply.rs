@@ -91,7 +91,7 @@ impl<R: Destination> Shard<R> {
         let (before, digest) = (state.totals(), state.digest());
         state.apply(self.settings.log, entry, &mut self.effects)?;
         let after = state.totals();
-        self.digest ^= digest ^ state.digest();
+        self.digest = self.digest.wrapping_sub(digest).wrapping_add(state.digest());
         self.totals.records = self.totals.records + after.records - before.records;
         self.totals.members = self.totals.members + after.members - before.members;
         self.totals.parked = self.totals.parked + after.parked - before.parked;

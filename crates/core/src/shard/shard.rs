@@ -242,9 +242,8 @@ impl<R: Destination> Shard<R> {
         Totals { streams: self.streams.len(), ..self.totals }
     }
 
-    /// Digest of the state: of records, parked subscriptions and history offsets. Shards that have applied the
-    /// same entries have the same one. If streams are divided over several shards, theirs combined by
-    /// exclusive or is that of one shard with all streams.
+    /// Digest of the replicated state of all streams. Shards that have applied the same entries have the same
+    /// one. If streams are divided over several shards, the sum of theirs is that of one shard with all streams.
     pub fn digest(&self) -> u64 {
         self.digest
     }

@@ -1,6 +1,7 @@
 //! One stream: the replicated state (`State`), and what a node keeps for subscribers that request missed
 //! publications (`History`) or resume (`Journal`).
 
+mod digest;
 mod history;
 mod journal;
 mod list;

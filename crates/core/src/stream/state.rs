@@ -7,7 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::presence::{Joining, PresenceSet, RecordKey, mix};
+use super::digest::{mix, of_text};
+use super::presence::{Joining, PresenceSet, RecordKey};
 use super::subscriptions::{Held, Subscriptions, Timer};
 use crate::log::{Change, Due, Entry, Known, LogId, Owner, Parking, Position, Subscription, Void};
 use crate::types::{
@@ -20,7 +21,7 @@ use crate::types::{
 pub(crate) struct State {
     /// Epoch of its history; `None` before the stream has begun.
     epoch: Option<Epoch>,
-    /// Digest of the epoch; 0 before.
+    /// Digest of the epoch.
     epoch_digest: u64,
     /// Offset of the newest publication.
     head: Offset,
@@ -28,9 +29,6 @@ pub(crate) struct State {
     subscriptions: Subscriptions,
     /// Digest of the whole state, as of the last change.
     digest: u64,
-    /// Number of parked subscriptions; `parked` is their digest.
-    parked_count: usize,
-    parked: u64,
 }
 
 /// Totals of a state.
@@ -97,7 +95,7 @@ pub(crate) enum Cause {
 impl State {
     /// An empty stream whose history continues after an offset.
     fn of(epoch: Epoch, head: Offset) -> Self {
-        let epoch_digest = epoch.as_str().bytes().fold(1, |all, byte| mix(all, byte.into()));
+        let epoch_digest = of_text(epoch.as_str());
         Self { epoch: Some(epoch), epoch_digest, head, ..Self::default() }
     }
 
@@ -148,7 +146,7 @@ impl State {
         StateTotals {
             members: self.presence.members(),
             records: self.presence.len(),
-            parked: self.parked_count,
+            parked: self.subscriptions.parked(),
         }
     }
 
@@ -157,16 +155,18 @@ impl State {
         self.presence.is_empty() && self.subscriptions.is_empty()
     }
 
-    /// Digest of members, parked subscriptions and the number of publications; equal on all replicas.
+    /// Digest of epoch, offset, records and subscriptions; equal on all replicas. The order of members isn't
+    /// in it, nor what is of this node alone.
     pub(crate) fn digest(&self) -> u64 {
         self.digest
     }
 
     fn digested(&self) -> u64 {
-        if self.epoch_digest == 0 {
+        if !self.has_begun() {
             return 0;
         }
-        mix(mix(self.epoch_digest, self.head.0), self.presence.digest() ^ self.parked)
+        let items = mix(self.presence.digest().0, self.subscriptions.digest().0);
+        mix(mix(self.epoch_digest, self.head.0), items)
     }
 
     /// Checks a change's condition: `Err` is why it would be void.
@@ -396,30 +396,16 @@ impl State {
     /// Keeps a subscription for a resume, in place of its previous state.
     fn hold(&mut self, by: Subscription, held: Held, effects: &mut Vec<Effect>) {
         self.drop_subscription(&by, effects);
-        if let Some(known) = held.known {
-            self.count_parked(&by, known);
+        if held.known.is_some() {
             effects.push(Effect::Parked { by: by.clone() });
         }
         self.subscriptions.insert(by, held);
     }
 
-    fn count_parked(&mut self, by: &Subscription, known: Known) {
-        self.parked_count += 1;
-        self.parked ^= parked_digest(by, known);
-    }
-
-    fn uncount_parked(&mut self, by: &Subscription, known: Known) {
-        self.parked_count -= 1;
-        self.parked ^= parked_digest(by, known);
-    }
-
     /// Drops a subscription's state, parked or not.
     fn drop_subscription(&mut self, by: &Subscription, effects: &mut Vec<Effect>) -> Option<Held> {
         let held = self.subscriptions.remove(by)?;
-        if let Some(known) = held.known {
-            self.uncount_parked(by, known);
-            effects.extend(held.timer.map(|timer| Effect::Unparked { timer }));
-        }
+        effects.extend(held.timer.map(|timer| Effect::Unparked { timer }));
         Some(held)
     }
 
@@ -452,10 +438,7 @@ impl State {
         effects: &mut Vec<Effect>,
     ) {
         for (by, held) in self.subscriptions.take() {
-            if let Some(known) = held.known {
-                self.uncount_parked(&by, known);
-                effects.extend(held.timer.map(|timer| Effect::Unparked { timer }));
-            }
+            effects.extend(held.timer.map(|timer| Effect::Unparked { timer }));
             if resumable {
                 let Held { codec, watch, grant, .. } = held;
                 let held = Held::of((codec, watch), grant, Some(Known::NOTHING));
@@ -488,8 +471,4 @@ fn changed(
     if let Some(change) = change {
         effects.push(Effect::Changed { record, change: Arc::new(change), cause });
     }
-}
-
-fn parked_digest(by: &Subscription, known: Known) -> u64 {
-    mix(by.session.digest(), mix(known.surely.0, known.perhaps.0))
 }

@@ -5,13 +5,20 @@ use std::time::Instant;
 
 use foldhash::fast::RandomState;
 
+use super::digest::{Sum, mix, of_subscription};
 use super::pages::is_roomy;
 use crate::log::{Known, Subscription};
-use crate::types::{Codec, Grant, Watch};
+use crate::types::{Codec, Grant, Rights, Watch};
 
 /// Subscriptions that a stream's state has to remember: parked, or resumable after a restart.
 #[derive(Debug, Default)]
-pub(crate) struct Subscriptions(HashMap<Subscription, Held, RandomState>);
+pub(crate) struct Subscriptions {
+    all: HashMap<Subscription, Held, RandomState>,
+    /// Number of parked ones.
+    parked: usize,
+    /// Digest of all.
+    digest: Sum,
+}
 
 /// State of a subscription.
 #[derive(Clone, Debug)]
@@ -37,35 +44,73 @@ impl Held {
     ) -> Self {
         Self { codec, watch, grant, known, timer: None }
     }
+
+    /// Digest of its replicated state, and of its key.
+    fn digest(&self, by: &Subscription) -> u64 {
+        let grant = self.grant.as_deref();
+        let rights = grant.map_or(Rights { join: false, whisper: false }, |grant| grant.rights);
+        let is_counted = match self.watch {
+            Watch::Members => false,
+            Watch::Occupancy => true,
+        };
+        let flags =
+            [is_counted, grant.is_some(), rights.join, rights.whisper, self.known.is_some()];
+        let number = u64::from(self.codec.number());
+        let kind = flags.into_iter().fold(number, |all, flag| all << 1 | u64::from(flag));
+        let mut digest = mix(of_subscription(by), kind);
+        if let Some(Grant { identity, .. }) = grant {
+            digest = mix(mix(digest, identity.identifier), identity.presence_id);
+        }
+        if let Some(Known { surely, perhaps }) = self.known {
+            digest = mix(mix(digest, surely.0), perhaps.0);
+        }
+        digest
+    }
 }
 
 impl Subscriptions {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     pub(crate) fn get(&self, by: &Subscription) -> Option<&Held> {
-        self.0.get(by)
+        self.all.get(by)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Subscription, &Held)> {
-        self.0.iter()
+        self.all.iter()
     }
 
     pub(super) fn get_mut(&mut self, by: &Subscription) -> Option<&mut Held> {
-        self.0.get_mut(by)
+        self.all.get_mut(by)
     }
 
+    /// Adds a subscription that isn't there.
     pub(super) fn insert(&mut self, by: Subscription, held: Held) {
-        self.0.insert(by, held);
+        self.parked += usize::from(held.known.is_some());
+        self.digest.add(held.digest(&by));
+        let before = self.all.insert(by, held);
+        debug_assert!(before.is_none(), "it would still be counted");
     }
 
     pub(super) fn remove(&mut self, by: &Subscription) -> Option<Held> {
-        let held = self.0.remove(by);
-        if is_roomy(self.0.len(), self.0.capacity()) {
-            self.0.shrink_to(2 * self.0.len());
+        let held = self.all.remove(by)?;
+        self.parked -= usize::from(held.known.is_some());
+        self.digest.remove(held.digest(by));
+        if is_roomy(self.all.len(), self.all.capacity()) {
+            self.all.shrink_to(2 * self.all.len());
         }
-        held
+        Some(held)
+    }
+
+    /// Number of parked ones.
+    pub(super) fn parked(&self) -> usize {
+        self.parked
+    }
+
+    /// Digest of all, with everything that is replicated.
+    pub(super) fn digest(&self) -> Sum {
+        self.digest
     }
 
     pub(super) fn take(&mut self) -> Self {
@@ -78,6 +123,6 @@ impl IntoIterator for Subscriptions {
     type IntoIter = std::collections::hash_map::IntoIter<Subscription, Held>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.all.into_iter()
     }
 }

@@ -122,9 +122,9 @@ impl SessionId {
         Self { high: (bits >> 64) as u64, low: bits as u64 }
     }
 
-    /// Half of the bits: enough to tell sessions apart where nobody chooses them.
-    pub(crate) const fn digest(self) -> u64 {
-        self.low
+    /// The two halves of its bits.
+    pub(crate) const fn halves(self) -> [u64; 2] {
+        [self.high, self.low]
     }
 
     /// Its bits.

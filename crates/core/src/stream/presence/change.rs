@@ -4,7 +4,7 @@ use std::hash::BuildHasher as _;
 
 use super::{
     Holder, Joining, Member, PresenceSet, Record, RecordKey, Shown, holder, key, listed_size,
-    mix_of, record_size,
+    record_size,
 };
 use crate::log::{Due, LogId, Owner, Position, Subscription};
 use crate::stream::list::{Links, List};
@@ -87,7 +87,7 @@ impl PresenceSet {
         let shown = Shown { info: info.clone(), extra };
         let links = Links::default();
         let record = Record { member, links, position: at, shown: shown.clone(), holder };
-        self.digest ^= record.digest();
+        self.digest.add(record.digest());
         let key = key(self.records.insert(record));
         self.index(key);
         if let Some(member) = self.members.get_mut(member as usize) {
@@ -123,9 +123,9 @@ impl PresenceSet {
         let member = self.records.get(key as usize)?.member;
         let before = self.seen(member)?.clone();
         let record = self.records.get_mut(key as usize)?;
-        self.digest ^= record.digest();
+        self.digest.remove(record.digest());
         let previous = std::mem::replace(&mut record.position, at);
-        self.digest ^= record.digest();
+        self.digest.add(record.digest());
         let last = std::mem::replace(&mut record.shown, shown.clone()).info;
         let info = shown.info.clone();
         self.records_size = self.records_size + record_size(&info) - record_size(&last);
@@ -151,7 +151,7 @@ impl PresenceSet {
         records.remove(&mut self.records, key);
         let (id, last) = (id.clone(), records.last());
         let record = self.records.remove(key as usize)?;
-        self.digest ^= record.digest();
+        self.digest.remove(record.digest());
         let Record { shown, position, .. } = record;
         self.records_size -= record_size(&shown.info);
         let now = last.and_then(|last| self.records.get(last as usize)).map(|it| it.shown.clone());
@@ -166,13 +166,14 @@ impl PresenceSet {
     /// The connection of a record's subscription has ended: the record stays for a resume, or is an orphan.
     pub(in crate::stream) fn end(&mut self, key: RecordKey, at: Position, is_parked: bool) {
         let Some(record) = self.records.get_mut(key as usize) else { return };
+        let before = record.digest();
         let Holder::Subscription(_, ended) = &mut record.holder else { return };
         if !is_parked {
             return self.set_holder(key, Holder::Orphan(at));
         }
-        let before = mix_of(record.position, *ended);
         *ended = at;
-        self.digest ^= before ^ mix_of(record.position, at);
+        self.digest.remove(before);
+        self.digest.add(record.digest());
     }
 
     /// The parked subscription of a record can no longer be resumed: the record is an orphan.
@@ -243,9 +244,9 @@ impl PresenceSet {
     fn set_holder(&mut self, key: RecordKey, holder: Holder) {
         self.unindex(key);
         if let Some(record) = self.records.get_mut(key as usize) {
-            self.digest ^= record.digest();
+            self.digest.remove(record.digest());
             record.holder = holder;
-            self.digest ^= record.digest();
+            self.digest.add(record.digest());
         }
         self.index(key);
     }

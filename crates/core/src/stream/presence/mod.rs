@@ -15,6 +15,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::log::{Due, LogId, Owner, Position, Subscription};
+use crate::stream::digest::{Sum, mix, of_subscription};
 use crate::stream::list::{Linked, Links, List};
 use crate::stream::pages::Pages;
 use crate::types::{
@@ -37,8 +38,8 @@ pub(crate) struct PresenceSet {
     /// The record whose expiry was requested last: most likely the next one to expire.
     expiring: Cell<RecordKey>,
     arrival: List,
-    /// Digest of all records, independent of their order.
-    digest: u64,
+    /// Digest of all records.
+    digest: Sum,
     /// Size of a list of all members, in bytes.
     size: usize,
     /// Additional size of a list of all records, in bytes.
@@ -112,14 +113,15 @@ pub(crate) enum Joining {
 }
 
 impl Record {
-    /// Digest of the record's replicated state; its content is covered by the position of its last change.
-    const fn digest(&self) -> u64 {
-        let holder = match &self.holder {
-            Holder::Subscription(_, ended) => ended.0 << 2,
-            Holder::Orphan(ended) => (ended.0 << 2) | 1,
-            Holder::Application(until) => (*until << 2) | 2,
+    /// Digest of the record's replicated state. Its id, info and data aren't in it: the position names the
+    /// entry that set them.
+    fn digest(&self) -> u64 {
+        let (kind, time) = match &self.holder {
+            Holder::Subscription(by, ended) => (of_subscription(by), ended.0),
+            Holder::Orphan(ended) => (1, ended.0),
+            Holder::Application(until) => (2, *until),
         };
-        mix(self.position.0, holder)
+        mix(mix(self.position.0, time), kind)
     }
 
     const fn due(&self) -> Option<Due> {
@@ -133,13 +135,6 @@ impl Record {
     fn is_held_by(&self, by: &Subscription) -> bool {
         matches!(&self.holder, Holder::Subscription(holder, _) if holder == by)
     }
-}
-
-/// Mixes two numbers into one hash.
-pub(in crate::stream) const fn mix(a: u64, b: u64) -> u64 {
-    let a = a.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let b = (b ^ a.rotate_left(29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    (b ^ (b >> 31)).wrapping_mul(0x94d0_49bb_1331_11eb)
 }
 
 impl Linked for Record {
@@ -179,8 +174,8 @@ impl PresenceSet {
         self.records.len()
     }
 
-    /// Digest of the set; equal for sets with the same records.
-    pub(in crate::stream) fn digest(&self) -> u64 {
+    /// Digest of the records: of their positions, owners and expiries.
+    pub(in crate::stream) fn digest(&self) -> Sum {
         self.digest
     }
 
@@ -374,11 +369,6 @@ fn holder(records: &Pages<Record>, key: RecordKey) -> Option<&Subscription> {
         Holder::Subscription(by, _) => Some(by),
         Holder::Orphan(_) | Holder::Application(_) => None,
     }
-}
-
-/// Digest of a subscription's record.
-const fn mix_of(position: Position, ended: Position) -> u64 {
-    mix(position.0, ended.0 << 2)
 }
 
 /// Size of a member in a list, in bytes: `{"id":"…","info":…,"data":…},` in Action Cable.

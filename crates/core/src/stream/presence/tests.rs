@@ -56,7 +56,7 @@ fn the_record_changed_last_is_what_others_see() {
     assert_eq!(world.leave(1).member, MemberChange::Updated { info: "2".into() });
     assert_eq!(world.leave(2).member, MemberChange::Left);
     assert!(world.set.is_empty() && world.set.list().is_empty());
-    assert_eq!((world.set.size(), world.set.digest()), (0, 0));
+    assert_eq!((world.set.size(), world.set.digest()), (0, Sum::default()));
 }
 
 #[test]
