@@ -14,7 +14,6 @@ use tar::Archive;
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
     reason = "a target fails by panicking"
 )]
 #[path = "../fuzz/src/lib.rs"]

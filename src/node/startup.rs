@@ -1,10 +1,10 @@
 //! Startup of the shards: empty or restored from disk, then a task each.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -69,7 +69,7 @@ impl Startup {
                 shard.restore(entries, Restoring { unix, complete, has_history, now });
             }
         }
-        let mut sessions: HashMap<SessionId, Session, RandomState> = HashMap::default();
+        let mut sessions: IndexMap<SessionId, Session, RandomState> = IndexMap::default();
         for (shard, log) in &mut startup.shards {
             // later entries build on the restart entries, until a snapshot replaces both
             shard.commit(|entries| log.iter_mut().for_each(|log| log.append(entries, now)));

@@ -125,11 +125,7 @@ impl Replica {
                 (stream, Some(position).filter(|_| placed(&change)), change)
             })
             .collect();
-        // subscriptions are kept in no order
-        snapshot.sort_by_cached_key(|(stream, _, change)| match change {
-            Change::Resumable { .. } => (stream.clone(), format!("{change:?}")),
-            _ => (stream.clone(), String::new()),
-        });
+        snapshot.sort_by_key(|(stream, ..)| stream.clone()); // of several shards
         let (mut members, mut records) = (Vec::new(), Vec::new());
         for number in 0..STREAMS {
             let output: Output<'_, usize> = self.shard(&stream(number)).commit(|_| ());

@@ -1,9 +1,9 @@
 //! The subscriptions of a stream that can be resumed.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 
 use super::digest::{Sum, mix, of_subscription};
 use super::pages::is_roomy;
@@ -13,7 +13,8 @@ use crate::types::{Codec, Grant, Rights, Watch};
 /// Subscriptions that a stream's state has to remember: parked, or resumable after a restart.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
-    all: HashMap<Subscription, Held, RandomState>,
+    /// In an order that follows from the log, since effects and snapshots follow it. A snapshot keeps it.
+    all: IndexMap<Subscription, Held, RandomState>,
     /// Number of parked ones.
     parked: usize,
     /// Digest of all.
@@ -94,7 +95,7 @@ impl Subscriptions {
     }
 
     pub(super) fn remove(&mut self, by: &Subscription) -> Option<Held> {
-        let held = self.all.remove(by)?;
+        let held = self.all.swap_remove(by)?;
         self.parked -= usize::from(held.known.is_some());
         self.digest.remove(held.digest(by));
         if is_roomy(self.all.len(), self.all.capacity()) {
@@ -120,7 +121,7 @@ impl Subscriptions {
 
 impl IntoIterator for Subscriptions {
     type Item = (Subscription, Held);
-    type IntoIter = std::collections::hash_map::IntoIter<Subscription, Held>;
+    type IntoIter = indexmap::map::IntoIter<Subscription, Held>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.all.into_iter()
