@@ -37,7 +37,7 @@ pub(super) struct Part {
 pub struct Tally {
     /// Commands from clients, accepted or refused.
     pub commands: u64,
-    /// Publications accepted.
+    /// Publications accepted, of the application and of clients.
     pub publications: u64,
     /// Messages sent to subscribers.
     pub deliveries: u64,

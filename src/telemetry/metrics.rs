@@ -49,12 +49,12 @@ metrics! {
     SESSIONS = Gauge "broker_sessions" Count "Sessions with a connection now.";
     SESSIONS_PARKED = Gauge "broker_sessions_parked" Count "Sessions without a connection that can be resumed now.";
     RESUMES = Counter "broker_resumes_total" Count "Attempts to resume a session, by `outcome` (resumed, partly, unknown, denied).";
-    STREAMS = Gauge "broker_streams" Count "Streams with subscribers, members or history now.";
+    STREAMS = Gauge "broker_streams" Count "Streams with subscribers, members, history or parked sessions now.";
     SUBSCRIPTIONS = Gauge "broker_subscriptions" Count "Subscriptions of open connections now.";
     COMMANDS = Counter "broker_commands_total" Count "Client commands, by `command` and `outcome` (ok, refused).";
-    LIMIT_REFUSALS = Counter "broker_limit_refusals_total" Count "Commands refused because of a limit, by `limit`.";
+    LIMIT_REFUSALS = Counter "broker_limit_refusals_total" Count "Client commands, and records put by the application, refused because of a limit, by `limit`.";
     HTTP_REQUESTS = Counter "broker_http_requests_total" Count "HTTP requests answered, by `endpoint` and `status`.";
-    PUBLICATIONS = Counter "broker_publications_total" Count "Publications accepted from the application.";
+    PUBLICATIONS = Counter "broker_publications_total" Count "Publications accepted, from the application and from clients.";
     DELIVERIES = Counter "broker_deliveries_total" Count "Messages sent to subscribers (publications, whispers, presence events, replies): one message to ten subscribers counts ten.";
     RECEIVED_BYTES = Counter "broker_received_bytes_total" Bytes "Bytes read from client connections.";
     SENT_BYTES = Counter "broker_sent_bytes_total" Bytes "Bytes written to client connections.";
@@ -72,7 +72,7 @@ metrics! {
     STATE_FAILING = Gauge "broker_state_failing" Count "Shards that can't write their state to disk now.";
     STATE_FAILURES = Counter "broker_state_failures_total" Count "Failed writes of state to disk.";
     EXPIRY_LAG = Histogram "broker_expiry_lag_seconds" Seconds "Delay between the end of a record's TTL and its removal.";
-    FANOUT_DURATION = Histogram "broker_fanout_duration_seconds" Seconds "Duration of a fan-out: sending a stream's new messages to all its subscribers.";
+    FANOUT_DURATION = Histogram "broker_fanout_duration_seconds" Seconds "Duration of a fan-out: from a stream's first unsent message until all its subscribers have been sent it. Includes deliberate waits of up to 50 ms.";
     OUTBOX_OVERFLOWS = Counter "broker_outbox_overflows_total" Count "Connections closed because their outbox overflowed: the client read too slowly.";
     SHARD_QUEUE_DEPTH = Gauge "broker_shard_queue_depth" Count "Inputs in a shard's queue, by `shard`.";
     TASKS = Gauge "broker_tasks" Count "Runtime tasks now: one per connection, plus the broker's own.";

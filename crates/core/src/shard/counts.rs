@@ -9,9 +9,9 @@ use crate::types::{CommandKind, DropCause, JoinCause, LeaveCause, Limit, UpdateC
 pub struct Counts {
     /// Commands, accepted (`true`) or refused.
     pub commands: Vec<(CommandKind, bool)>,
-    /// Limits that refused commands exceeded.
+    /// Limits that refused commands and puts exceeded.
     pub limits: Vec<Limit>,
-    /// Publications accepted.
+    /// Publications accepted, of the application and of clients.
     pub publications: u64,
     /// Members that joined.
     pub joins: Vec<JoinCause>,
@@ -53,7 +53,7 @@ impl Counts {
 /// Totals of a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Streams with subscribers, members or history.
+    /// Streams with subscribers, members, history or parked subscriptions.
     pub streams: usize,
     /// Subscriptions of open connections.
     pub subscriptions: usize,
