@@ -190,6 +190,24 @@ asking('a join that waits holds up no other subscription of its connection', asy
   ann.hearsNothing('the other one waits');
 });
 
+asking('not even a join that may be one too many holds up other subscriptions', async (asked) => {
+  if (asked.ids.includes('slow')) await new Promise(() => {});
+  return byName(asked);
+}, async (s) => {
+  const [watcher, other] = await s.subscriber('other');
+  const ann = await s.socket();
+  for (const room of ['other', 'third']) await ann.subscribe(room);
+  ann.join(await ann.subscribe('room'), 'slow', 1);
+  await s.application.asked(1);
+  ann.whisper(other, 'not behind');
+  await watcher.hears({ identifier: other, message: 'not behind' });
+  assert.deepEqual(await ann.list(other), []);
+  await ann.subscribe('fourth');
+  await s.http.publish('other', 'meanwhile');
+  await ann.hears({ message: 'meanwhile' });
+  await ann.settle();
+}, { 'max-records': 1 });
+
 asking('what comes behind a join that waits keeps its order', byNameAfter(300), async (s) => {
   const [watcher] = await s.subscriber('room');
   const ann = await s.socket();

@@ -1,5 +1,6 @@
 //! Questions with any order of answers: commands about a subscription keep their order, and those about others
-//! don't wait. Which join exceeds the limit depends only on the order of the client's commands.
+//! don't wait. Which join exceeds the limit depends only on the order of the client's commands, and no lookup
+//! holds up the connection.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -302,6 +303,8 @@ proptest! {
             {
                 forwarded.extend(asking.say(request));
             }
+            let follows = asking.out.iter().any(|(_, question)| *question == Question::Followed);
+            prop_assert!(follows || !asking.session.is_full(), "a lookup holds up the connection");
             for action in forwarded {
                 let Action::Forward { identifier, stream, command, .. } = action else { continue };
                 let shard = usize::from(stream.as_str().ends_with(['1', '3']));

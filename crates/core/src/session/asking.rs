@@ -9,16 +9,17 @@
 //! ```
 //!
 //! Commands of one subscription keep their order; those of others don't wait. One exception: a join that
-//! its stream may refuse because the client has too many records goes *alone*. It waits until all
-//! earlier commands have been applied, and later ones wait until it has been: which join is refused
-//! must not depend on the speed of a shard or of an answer.
+//! its stream may refuse because the client has too many records goes *alone*. Once it has its answer, it
+//! waits until all earlier commands have been applied, and later ones wait until it has been: which join is
+//! refused must not depend on the speed of a shard or of an answer. So while it waits for its answer, later
+//! joins, leaves and unsubscribes wait for it in their lines; everything else goes on.
 
 use std::sync::Arc;
 
 use super::action::Action;
-use super::question::{Question, Ticket, Verdict};
+use super::question::{Ticket, Verdict};
 use super::session::Session;
-use super::tickets::{Alone, Due, Held, Step, fill, presence};
+use super::tickets::{Due, Held, HeldJoin, Step, presence};
 use crate::auth::Streams;
 use crate::types::{ClientCommand, Limits, Reference, Request};
 
@@ -29,17 +30,11 @@ impl Session {
         if let Some(alone) = tickets.alone.as_mut().filter(|it| it.ticket == Some(ticket)) {
             alone.ticket = None;
             match alone.next {
-                Step::FollowBefore => (self.departed, alone.next) = (0, Step::AskPresence),
-                Step::AskPresence => {
-                    fill(&mut alone.join.due, verdict);
-                    alone.next = Step::Forward;
-                }
+                Step::FollowBefore => (self.departed, alone.next) = (0, Step::Forward),
                 Step::Forward | Step::FollowIt => tickets.alone = None,
             }
-        } else if let Some(Held { mut due, others }) = tickets.take_held(ticket) {
-            fill(&mut due, verdict);
-            tickets.due.push_back(due);
-            tickets.due.extend(others);
+        } else {
+            tickets.answer(ticket, verdict);
         }
     }
 
@@ -49,11 +44,15 @@ impl Session {
         if let Some(due) = tickets.due.pop_front() {
             return Some(due);
         }
-        if tickets.alone.is_some() {
-            return self.go_alone();
+        if tickets.alone.is_some() || tickets.go_alone() {
+            return tickets.next_alone();
         }
         let mut tickets = self.tickets.take()?;
-        let request = tickets.release(|request| self.goes_alone(request, limits));
+        let waiting = tickets.waiting;
+        let request = tickets.release(
+            |request| self.goes_alone(request, limits),
+            |request| self.keeps_order(request, waiting, limits),
+        );
         if request.is_some() || !tickets.lines.is_empty() {
             self.tickets = Some(tickets);
         }
@@ -76,11 +75,15 @@ impl Session {
     pub fn stop_asking(&mut self) {
         self.asks = false;
         let Some(tickets) = self.tickets.as_deref_mut() else { return };
-        let held = tickets.lines.iter_mut().filter_map(|line| Some(line.held.take()?.1));
-        let alone = tickets.alone.take().filter(|alone| alone.next != Step::FollowIt);
-        for Held { due, others } in held.chain(alone.map(|alone| alone.join)) {
-            tickets.due.push_back(due);
-            tickets.due.extend(others);
+        if let Some(alone) = tickets.alone.take_if(|alone| alone.next != Step::FollowIt) {
+            tickets.come_due(alone.join);
+        }
+        tickets.alone = None;
+        let held = tickets.lines.iter_mut().filter_map(|line| line.held.take());
+        let mut held: Vec<_> = held.collect();
+        held.sort_unstable_by_key(|held| held.place);
+        for held in held {
+            tickets.come_due(held.join);
         }
     }
 
@@ -91,13 +94,21 @@ impl Session {
         limits: &Limits,
         streams: &Streams,
     ) -> Action {
+        let waiting = self.tickets.as_ref().map_or(0, |tickets| tickets.waiting);
         let goes_alone = self.goes_alone(&request, limits);
-        if let (Some(tickets), Some(identifier)) = (&mut self.tickets, request.identifier())
-            && (goes_alone || tickets.holds(identifier))
-        {
-            tickets.is_barred |= goes_alone;
-            tickets.wait(request.into_owned());
-            return Action::Wait;
+        let keeps_order = self.keeps_order(&request, waiting, limits);
+        if let Some(tickets) = &mut self.tickets {
+            let place = tickets.arrive();
+            if let Some(identifier) = request.identifier()
+                && (tickets.holds(identifier)
+                    || (tickets.is_barred && keeps_order)
+                    || (goes_alone && waiting > 0))
+            {
+                tickets.is_barred |= goes_alone;
+                tickets.wait(place, request.into_owned());
+                return Action::Wait;
+            }
+            tickets.place = place;
         }
         self.decide(request, limits, streams)
     }
@@ -119,14 +130,10 @@ impl Session {
         let goes_alone = self.may_have_too_many(0, limits);
         let (identifier, due) = (identifier.clone(), (action, reference.cloned()));
         let tickets = self.tickets.get_or_insert_default();
-        let held = Held { due, others: std::mem::take(&mut tickets.due) };
-        if goes_alone {
-            tickets.alone = Some(Alone { next: Step::FollowBefore, ticket: None, join: held });
-            return Action::Wait;
-        }
-        let ticket = tickets.give();
-        tickets.hold(identifier, (ticket, held));
-        Action::Ask { ticket, question }
+        let join = Held { due, others: std::mem::take(&mut tickets.due) };
+        let ticket = self.asks.then(|| tickets.give());
+        tickets.hold(identifier, HeldJoin { place: tickets.place, ticket, goes_alone, join });
+        ticket.map_or(Action::Wait, |ticket| Action::Ask { ticket, question })
     }
 
     /// Whether a request is a join that may exceed the limit of records.
@@ -143,29 +150,37 @@ impl Session {
         }
     }
 
+    /// Whether a request has to keep its place behind a join that goes alone: it may add or remove a record,
+    /// or fail for want of a subscription that one of `waiting` requests would end or begin.
+    fn keeps_order(&self, request: &Request<'_>, waiting: usize, limits: &Limits) -> bool {
+        match &request.command {
+            Ok(ClientCommand::Subscribe { join: None | Some(Err(_)), .. }) => {
+                self.subscriptions.len().saturating_add(waiting) >= limits.subscriptions
+            }
+            Ok(
+                ClientCommand::Subscribe { .. }
+                | ClientCommand::Unsubscribe { .. }
+                | ClientCommand::Join { .. }
+                | ClientCommand::Update { .. }
+                | ClientCommand::Leave { .. },
+            ) => true,
+            Ok(
+                ClientCommand::Presence { .. }
+                | ClientCommand::History { .. }
+                | ClientCommand::Whisper { .. }
+                | ClientCommand::Publish { .. }
+                | ClientCommand::Perform { .. }
+                | ClientCommand::Ping
+                | ClientCommand::Pong,
+            )
+            | Err(_) => false,
+        }
+    }
+
     /// Whether the client's records may exceed the limit, with `more` new subscriptions. A subscription has
     /// at most one record, and so has one whose end may not have been applied yet.
     fn may_have_too_many(&self, more: usize, limits: &Limits) -> bool {
         let subscriptions = self.subscriptions.len() + more;
         subscriptions.saturating_add(self.departed as usize) > limits.records
-    }
-
-    /// The next step of a join that goes alone.
-    fn go_alone(&mut self) -> Option<Due> {
-        let tickets = self.tickets.as_deref_mut()?;
-        let alone = tickets.alone.as_mut().filter(|alone| alone.ticket.is_none())?;
-        let question = match alone.next {
-            Step::FollowBefore | Step::FollowIt => Some(Question::Followed),
-            Step::AskPresence => presence(&alone.join.due.0).filter(|_| self.asks),
-            Step::Forward => None,
-        };
-        if let Some(question) = question {
-            let ticket = tickets.give();
-            tickets.alone.as_mut()?.ticket = Some(ticket);
-            return Some((Action::Ask { ticket, question }, None));
-        }
-        alone.next = Step::FollowIt;
-        tickets.due.append(&mut alone.join.others);
-        Some(std::mem::replace(&mut alone.join.due, (Action::Wait, None)))
     }
 }

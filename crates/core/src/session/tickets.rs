@@ -31,13 +31,15 @@ pub(super) struct Held {
 pub(super) struct Tickets {
     /// Number of the last ticket.
     pub(super) given: u32,
-    /// Number of the last request that had to wait.
-    pub(super) waited: u64,
+    /// Place of the last request in the order of arrival.
+    pub(super) arrived: u64,
+    /// Place of the request that is being decided.
+    pub(super) place: u64,
     pub(super) lines: Vec<Line>,
     /// Actions that wait for nothing any more.
     pub(super) due: VecDeque<Due>,
     pub(super) alone: Option<Alone>,
-    /// A join waits to go alone; later requests wait for it.
+    /// A join is to go alone; later requests that may add or remove records wait for it.
     pub(super) is_barred: bool,
     pub(super) waiting: usize,
     pub(super) waiting_bytes: usize,
@@ -47,10 +49,21 @@ pub(super) struct Tickets {
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) identifier: Identifier,
-    /// The action that waits for the ticket's answer.
-    pub(super) held: Option<(Ticket, Held)>,
-    /// Each with its number, in order of arrival over all lines.
+    /// The join that waits for an answer, or to go alone.
+    pub(super) held: Option<HeldJoin>,
+    /// Each with its place in the order of arrival over all lines.
     pub(super) waiting: VecDeque<(u64, Request<'static>)>,
+}
+
+/// A join in its line.
+#[derive(Debug)]
+pub(super) struct HeldJoin {
+    /// Its place in the order of arrival.
+    pub(super) place: u64,
+    /// The ticket of the question about its member, without an answer yet.
+    pub(super) ticket: Option<Ticket>,
+    pub(super) goes_alone: bool,
+    pub(super) join: Held,
 }
 
 /// A join that goes alone.
@@ -67,7 +80,6 @@ pub(super) struct Alone {
 pub(super) enum Step {
     /// Wait until all earlier commands have been applied.
     FollowBefore,
-    AskPresence,
     Forward,
     /// Wait until the join has been applied.
     FollowIt,
@@ -79,20 +91,23 @@ impl Tickets {
         self.due.extend(others.into_iter().map(|action| (action, None)));
     }
 
-    /// Whether a request about a subscription has to wait.
+    /// The place of a request that arrives now.
+    pub(super) fn arrive(&mut self) -> u64 {
+        self.arrived += 1;
+        self.arrived
+    }
+
+    /// Whether a request about a subscription has to wait, whatever it is.
     pub(super) fn holds(&self, identifier: &str) -> bool {
-        self.is_barred
-            || self.alone.is_some()
+        self.alone.is_some()
             || !self.due.is_empty()
             || self.lines.iter().any(|line| line.identifier.as_str() == identifier)
     }
 
-    pub(super) fn wait(&mut self, request: Request<'static>) {
+    pub(super) fn wait(&mut self, place: u64, request: Request<'static>) {
         let Some(identifier) = request.identifier() else { return };
         self.waiting += 1;
         self.waiting_bytes += request.weight();
-        self.waited += 1;
-        let place = self.waited;
         match self.lines.iter_mut().find(|line| line.identifier.as_str() == identifier) {
             Some(line) => line.waiting.push_back((place, request)),
             None => self.lines.push(Line {
@@ -103,7 +118,8 @@ impl Tickets {
         }
     }
 
-    pub(super) fn hold(&mut self, identifier: Identifier, held: (Ticket, Held)) {
+    pub(super) fn hold(&mut self, identifier: Identifier, held: HeldJoin) {
+        self.is_barred |= held.goes_alone;
         match self.lines.iter_mut().find(|line| line.identifier == identifier) {
             Some(line) => line.held = Some(held),
             None => {
@@ -112,41 +128,90 @@ impl Tickets {
         }
     }
 
-    pub(super) fn take_held(&mut self, ticket: Ticket) -> Option<Held> {
-        let is_it = |line: &&mut Line| line.held.as_ref().is_some_and(|held| held.0 == ticket);
-        let line = self.lines.iter_mut().find(is_it)?;
-        line.held.take().map(|(_, held)| held)
+    /// Takes the answer about a held join. The join is due then, unless it goes alone.
+    pub(super) fn answer(&mut self, ticket: Ticket, verdict: Verdict) {
+        let is_it =
+            |line: &&mut Line| line.held.as_ref().is_some_and(|held| held.ticket == Some(ticket));
+        let Some(line) = self.lines.iter_mut().find(is_it) else { return };
+        let Some(held) = &mut line.held else { return };
+        held.ticket = None;
+        fill(&mut held.join.due, verdict);
+        if !held.goes_alone
+            && let Some(held) = line.held.take()
+        {
+            self.come_due(held.join);
+        }
     }
 
-    /// Removes the first request that needn't wait any longer. A join that goes alone waits for all
-    /// earlier answers, and later requests wait for it.
+    /// An action waits for nothing any more.
+    pub(super) fn come_due(&mut self, Held { due, others }: Held) {
+        self.due.push_back(due);
+        self.due.extend(others);
+    }
+
+    /// Lets the join go alone that has its answer, if everything that arrived before it has been forwarded.
+    pub(super) fn go_alone(&mut self) -> bool {
+        let held = self.lines.iter().filter_map(|line| line.held.as_ref());
+        let waiting = self.lines.iter().flat_map(|line| &line.waiting).map(|(place, _)| *place);
+        let first = held.map(|held| held.place).chain(waiting).min();
+        let is_it = |held: &mut HeldJoin| {
+            held.goes_alone && held.ticket.is_none() && Some(held.place) == first
+        };
+        let Some(held) = self.lines.iter_mut().find_map(|line| line.held.take_if(is_it)) else {
+            return false;
+        };
+        self.alone = Some(Alone { next: Step::FollowBefore, ticket: None, join: held.join });
+        true
+    }
+
+    /// Removes the first request that needn't wait any longer, and notes its place. A join that goes alone
+    /// waits for all earlier requests; of the later ones, those wait for it that `keeps_order` says.
     pub(super) fn release(
         &mut self,
         goes_alone: impl Fn(&Request<'_>) -> bool,
+        keeps_order: impl Fn(&Request<'_>) -> bool,
     ) -> Option<Request<'static>> {
         self.lines.retain(|line| line.held.is_some() || !line.waiting.is_empty());
-        let waiting = self.lines.iter().flat_map(|line| &line.waiting);
-        let bar = waiting.filter(|(_, it)| goes_alone(it)).map(|(place, _)| *place).min();
+        let held = self.lines.iter().filter_map(|line| line.held.as_ref());
+        let held = held.filter(|held| held.goes_alone).map(|held| held.place).min();
+        let waiting = || self.lines.iter().flat_map(|line| &line.waiting);
+        let first = waiting().map(|(place, _)| *place).min();
+        let alone = waiting().filter(|(_, it)| goes_alone(it)).map(|(place, _)| *place).min();
+        let bar = held.into_iter().chain(alone).min();
         self.is_barred = bar.is_some();
-        let is_held = self.lines.iter().any(|line| line.held.is_some());
+        let is_free = |(place, request): &(u64, Request<'_>)| match bar {
+            Some(bar) if *place == bar => Some(*place) == first,
+            Some(bar) if *place > bar => !keeps_order(request),
+            Some(_) | None => true,
+        };
         let free = self.lines.iter_mut().filter(|line| line.held.is_none());
+        let free = free.filter(|line| line.waiting.front().is_some_and(is_free));
         let line = free.min_by_key(|line| line.waiting.front().map(|(place, _)| *place))?;
-        let (place, _) = line.waiting.front()?;
-        if bar.is_some_and(|bar| *place > bar || (*place == bar && is_held)) {
-            return None;
-        }
-        let (_, request) = line.waiting.pop_front()?;
+        let (place, request) = line.waiting.pop_front()?;
+        self.place = place;
         self.waiting -= 1;
         self.waiting_bytes -= request.weight();
         Some(request)
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.is_barred
-            || self.alone.is_some()
+        self.alone.is_some()
             || self.waiting >= MAX_WAITING
             || self.waiting_bytes >= MAX_WAITING_BYTES
             || self.lines.iter().filter(|line| line.held.is_some()).count() >= MAX_OUT
+    }
+
+    /// The next step of the join that goes alone.
+    pub(super) fn next_alone(&mut self) -> Option<Due> {
+        let alone = self.alone.as_mut().filter(|alone| alone.ticket.is_none())?;
+        if alone.next != Step::Forward {
+            let ticket = self.give();
+            self.alone.as_mut()?.ticket = Some(ticket);
+            return Some((Action::Ask { ticket, question: Question::Followed }, None));
+        }
+        alone.next = Step::FollowIt;
+        self.due.append(&mut alone.join.others);
+        Some(std::mem::replace(&mut alone.join.due, (Action::Wait, None)))
     }
 
     pub(super) fn give(&mut self) -> Ticket {
@@ -163,7 +228,7 @@ pub(super) fn presence(action: &Action) -> Option<Question> {
 }
 
 /// Completes an action with the answer it waited for.
-pub(super) fn fill((action, _): &mut Due, verdict: Verdict) {
+fn fill((action, _): &mut Due, verdict: Verdict) {
     if let (Action::Forward { command, .. }, Verdict::Presence(extra)) = (action, verdict)
         && let Some(join) = command.join_mut()
     {
