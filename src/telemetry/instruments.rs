@@ -153,7 +153,7 @@ impl Instruments {
             fanout_duration: histogram!(names::FANOUT_DURATION),
             outbox_overflows: counter!(names::OUTBOX_OVERFLOWS),
             closed: Labelled::of(
-                CloseReason::ALL,
+                CloseReason::all(),
                 |reason| counter!(names::CONNECTIONS_CLOSED, "reason" => reason),
             ),
             handshake_failures: Labelled::new(

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use indexmap::map::Entry;
+use strum::VariantArray as _;
 
 use super::{Shard, live_subscriber_mut};
 use crate::log::Change;
@@ -85,7 +86,7 @@ impl<R: Destination> Shard<R> {
     /// Moves a repeated subscription to the group of its new watch.
     pub(super) fn change_watch(&mut self, name: &StreamName, key: &SubscriberKey) {
         let Some(index) = self.find(name) else { return };
-        for watch in Watch::ALL.into_iter().filter(|watch| *watch != key.group.watch) {
+        for watch in Watch::VARIANTS.iter().copied().filter(|watch| *watch != key.group.watch) {
             let before = SubscriberKey { group: GroupKey { watch, ..key.group.clone() }, ..*key };
             self.reply(index, &before, []); // what was said so far
             let Some(subscriber) = self.unsubscribe(index, &before) else { continue };

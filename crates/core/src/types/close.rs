@@ -1,7 +1,11 @@
 //! Why a connection ended.
 
+use strum::IntoEnumIterator as _;
+
 /// Why a connection ended, as used in metrics, logs and, where possible, on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::AsRefStr, strum::IntoStaticStr)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, strum::AsRefStr, strum::IntoStaticStr, strum::EnumIter,
+)]
 #[strum(serialize_all = "snake_case")]
 pub enum CloseReason {
     /// The client sent a close frame.
@@ -39,23 +43,9 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All reasons, for metrics that are exported from the start.
-    pub const ALL: [Self; 15] = [
-        Self::ClientClosed,
-        Self::ClientGone,
-        Self::NoPong,
-        Self::TooSlow,
-        Self::TooFast,
-        Self::ServerRestart,
-        Self::ProtocolError,
-        Self::InvalidText,
-        Self::UnsupportedData,
-        Self::MessageTooBig,
-        Self::Unauthorized,
-        Self::TokenExpired,
-        Self::Resumed,
-        Self::Remote { reconnect: false },
-        Self::Remote { reconnect: true },
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::iter().chain([Self::Remote { reconnect: true }]) // the other value is in `iter`
+    }
 
     /// The close code for clients that decide by it alone whether to reconnect, as Phoenix's do:
     /// 1000 means not to.

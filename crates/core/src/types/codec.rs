@@ -142,18 +142,15 @@ impl Codec {
 }
 
 /// What a subscriber is told about presence.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, strum::VariantArray,
+)]
 pub enum Watch {
     /// Joins, leaves and updates.
     #[default]
     Members,
     /// The number of members, at intervals.
     Occupancy,
-}
-
-impl Watch {
-    /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Members, Self::Occupancy];
 }
 
 /// Key of a group of subscribers of a stream, which get the same bytes.
