@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::error::ConfigError;
 use super::settings::Settings;
 use crate::protocol::{PROTOCOLS, Protocol, action_cable, chat, phoenix, sse, typed};
+use crate::types::ReservedIds;
 
 /// The enabled protocols, each with its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +52,8 @@ impl Protocols {
     }
 
     /// Presence ids that break clients of an enabled protocol.
-    pub fn reserved_presence_ids(&self) -> &'static [&'static str] {
-        let all = self.spoken().flat_map(|(protocol, _)| protocol.reserved_presence_ids).copied();
+    pub fn reserved_presence_ids(&self) -> &'static [ReservedIds] {
+        let all = self.spoken().filter_map(|(protocol, _)| protocol.reserved_presence_ids);
         all.collect::<Vec<_>>().leak() // few, and once a process
     }
 

@@ -1,5 +1,7 @@
 //! Restores the state directory at the start.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::error::Error;
@@ -9,6 +11,7 @@ use crate::node::Startup;
 use crate::shard::Settings;
 use crate::state::{Boot, Ending, KeeperGuard, State};
 use crate::telemetry::Instruments;
+use crate::types::PresenceId;
 
 /// The shards to start with, and the guard of the thread that syncs their files.
 pub(super) fn begin(
@@ -41,10 +44,19 @@ pub(super) fn begin(
     if has_history && !loaded.has_history {
         tracing::info!("histories begin anew: the previous run kept none (--history-limit 0)");
     }
-    let reserved = config.limits.reserved_presence_ids;
-    if loaded.take_out(|id| reserved.contains(&id.as_str())) {
+    let removed = RefCell::new(BTreeSet::new());
+    let is_reserved = |id: &PresenceId| {
+        let is_reserved = config.limits.reserved(id.as_str()).is_some();
+        if is_reserved {
+            removed.borrow_mut().insert(id.to_string());
+        }
+        is_reserved
+    };
+    if loaded.take_out(is_reserved) {
+        let ids = removed.into_inner().into_iter().collect::<Vec<_>>().join(", ");
         tracing::warn!(
-            "removed restored members: their presence ids are reserved while Phoenix is served"
+            ids,
+            "removed restored members: their presence ids are reserved by an enabled protocol"
         );
     }
     let streams = loaded.streams.len();
@@ -55,7 +67,7 @@ pub(super) fn begin(
         streams,
         sessions = startup.sessions.len(),
         before,
-        "state"
+        "state restored"
     );
     Ok((startup, Some(keeping)))
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::handshake::ReadOffer;
 use super::wire_format::WireFormat;
-use crate::types::{Codec, Transport};
+use crate::types::{Codec, ReservedIds, Transport};
 
 /// A protocol of clients: a row of [`PROTOCOLS`](super::PROTOCOLS).
 pub struct Protocol {
@@ -26,7 +26,7 @@ pub struct Protocol {
     /// succeeds, and a message says why the connection is closed.
     pub refuses_by_status: bool,
     /// Presence ids that its clients can't handle.
-    pub reserved_presence_ids: &'static [&'static str],
+    pub reserved_presence_ids: Option<ReservedIds>,
 }
 
 impl Protocol {
@@ -46,7 +46,7 @@ impl Protocol {
             format,
             handshake: None,
             refuses_by_status: false,
-            reserved_presence_ids: &[],
+            reserved_presence_ids: None,
         }
     }
 

@@ -131,11 +131,8 @@ pub(super) fn check_id(
     if id.as_str().is_empty() {
         return Err((None, "the presence id is empty".into()));
     }
-    if limits.reserved_presence_ids.contains(&id.as_str()) {
-        let reason = format!(
-            "the presence id {id} is reserved: every JavaScript object has a property of that name, and \
-             pages with npm phoenix before 1.8.9 fail over it; choose another one"
-        );
+    if let Some(reason) = limits.reserved(id.as_str()) {
+        let reason = format!("the presence id {id} is reserved: {reason}; choose another one");
         return Err((None, reason.into()));
     }
     let (length, max) = (id.as_str().chars().count(), limits.presence_id_length);

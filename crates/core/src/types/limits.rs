@@ -6,7 +6,7 @@ pub struct Limits {
     /// Maximum length of a presence id, in characters.
     pub presence_id_length: usize,
     /// Presence ids that are refused, since they break clients of an enabled protocol.
-    pub reserved_presence_ids: &'static [&'static str],
+    pub reserved_presence_ids: &'static [ReservedIds],
     /// Maximum size of a presence info, in bytes of JSON.
     pub info_size: usize,
     /// Maximum size of a stream name, in bytes.
@@ -19,6 +19,15 @@ pub struct Limits {
     pub records: usize,
     /// Maximum rate of commands; `None` is unlimited.
     pub pace: Option<Pace>,
+}
+
+/// Presence ids that break a protocol's clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReservedIds {
+    /// The ids.
+    pub ids: &'static [&'static str],
+    /// Why, for whoever chose one.
+    pub reason: &'static str,
 }
 
 /// Rate of a client's messages and control frames.
@@ -65,6 +74,13 @@ pub enum Limit {
 }
 
 impl Limits {
+    /// Why a presence id is reserved, if it is.
+    pub fn reserved(&self, id: &str) -> Option<&'static str> {
+        let reserved =
+            self.reserved_presence_ids.iter().find(|reserved| reserved.ids.contains(&id));
+        reserved.map(|reserved| reserved.reason)
+    }
+
     /// Room for a UUID, an e-mail address or a global id.
     const PRESENCE_ID_LENGTH: usize = 128;
     /// A name, an avatar's URL and some state. Every list and every join repeats it.

@@ -30,7 +30,7 @@ pub use command_kind::CommandKind;
 pub use grant::Grant;
 pub use handshake::HandshakeFailure;
 pub use ids::{Extra, Identifier, Identity, Names, PresenceId, RawJson, SessionId, StreamName};
-pub use limits::{Limit, Limits, Pace};
+pub use limits::{Limit, Limits, Pace, ReservedIds};
 pub use message::{
     ConnectionMessage, IdList, Label, Labels, Member, MemberChange, MemberEvent, MemberList,
     MemberRecords, PresenceChange, Publication, Record, RecordChange, RecordList, ServerMessage,

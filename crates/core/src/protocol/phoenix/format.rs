@@ -21,7 +21,7 @@ pub static PROTOCOL: Protocol = Protocol {
     // after each successful handshake the client resets its reconnect delay, so a refusal after it
     // would make it reconnect at once
     refuses_by_status: true,
-    reserved_presence_ids: RESERVED_PRESENCE_IDS,
+    reserved_presence_ids: Some(RESERVED_PRESENCE_IDS),
     ..Protocol::plain("phoenix", "/socket", CODEC, &Format)
 };
 
