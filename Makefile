@@ -1,7 +1,7 @@
 # Everything that is checked before a change is good. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup faketime valgrind lint unit clients-ready clients stutter instructions instructions-update test fuzz corpus
+.PHONY: help setup lint unit clients-ready clients stutter instructions instructions-update test fuzz corpus
 .NOTPARALLEL:
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -13,10 +13,6 @@ CLIENTS := tests/clients
 NODE_MODULES := $(CLIENTS)/node_modules/.package-lock.json
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
-# The clients' tests make certificates with it.
-OPENSSL = command -v openssl >/dev/null || { $(APT) update; $(APT) install -y --no-install-recommends openssl; }
-# They look at pages with it. CHROMIUM in the environment names another browser.
-BROWSER_NEEDED = test -x "$${CHROMIUM:-/usr/bin/chromium}" || { $(APT) update; $(APT) install -y --no-install-recommends chromium; }
 STARTED := $(shell date +%s)
 
 # apt needs root; who is root needs no sudo, and may not have one.
@@ -29,30 +25,49 @@ help: ## Say what there is to make
 test: setup lint unit clients instructions ## Everything CI runs
 	@echo "all checks passed in $$(( $$(date +%s) - $(STARTED) )) s: fmt, clippy, rustdoc, cargo deny, cargo test, npm clients, instructions"
 
-setup: $(NODE_MODULES) faketime valgrind ## Install what the checks need, if it is missing
-	@command -v cc >/dev/null || { $(APT) update; $(APT) install -y --no-install-recommends gcc libc6-dev; }
-	@$(OPENSSL)
-	@$(BROWSER_NEEDED)
-	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
-	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
-	@cargo deny --version >/dev/null 2>&1 || cargo install --locked --debug cargo-deny@$(CARGO_DENY_VERSION)
+# Only setup installs. The other targets say what is missing, so that nobody's machine changes unasked.
+INSTALL = $(APT) update && $(APT) install -y --no-install-recommends
+HAS_CC = command -v cc >/dev/null
+HAS_RUSTFMT = cargo fmt --version >/dev/null 2>&1
+HAS_CLIPPY = cargo clippy --version >/dev/null 2>&1
+HAS_CARGO_DENY = cargo deny --version >/dev/null 2>&1
+HAS_CARGO_FUZZ = cargo fuzz --version >/dev/null 2>&1
+HAS_VALGRIND = command -v valgrind >/dev/null
+# The clients' tests make certificates with it.
+HAS_OPENSSL = command -v openssl >/dev/null
+# They look at pages with it. CHROMIUM in the environment names another browser.
+HAS_CHROMIUM = test -x "$${CHROMIUM:-/usr/bin/chromium}"
+# Not by the name of a command: the library is what a broker under test is started with.
+HAS_FAKETIME = ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1
+HAS_NODE_MODULES = test ! $(CLIENTS)/package.json -nt $(NODE_MODULES) -a ! $(CLIENTS)/package-lock.json -nt $(NODE_MODULES)
+# $(call need,CHECK,NAME,FLAGS): ends with a sentence unless the check succeeds.
+need = $(1) || { echo "$(2) is missing: \`make setup$(3)\` installs it" >&2; exit 1; }
+
+setup: $(NODE_MODULES) ## Install what the checks need, if it is missing; FUZZ=1 adds what `make fuzz` needs
+	@$(HAS_CC) || { $(INSTALL) gcc libc6-dev; }
+	@$(HAS_OPENSSL) || { $(INSTALL) openssl; }
+	@$(HAS_CHROMIUM) || { $(INSTALL) chromium; }
+	@$(HAS_FAKETIME) || { $(INSTALL) faketime; }
+	@$(HAS_VALGRIND) || { $(INSTALL) valgrind; }
+	@$(HAS_RUSTFMT) || rustup component add rustfmt
+	@$(HAS_CLIPPY) || rustup component add clippy
+	@$(HAS_CARGO_DENY) || cargo install --locked --debug cargo-deny@$(CARGO_DENY_VERSION)
+ifdef FUZZ
+	@command -v c++ >/dev/null || { $(INSTALL) g++; }
+	@$(HAS_CARGO_FUZZ) || cargo install --locked cargo-fuzz@$(CARGO_FUZZ_VERSION)
+endif
 
 $(NODE_MODULES): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
-	@command -v npm >/dev/null || { $(APT) update; $(APT) install -y --no-install-recommends nodejs npm; }
+	@command -v npm >/dev/null || { $(INSTALL) nodejs npm; }
 	@node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 12) ? 0 : 1)' \
 		|| { echo "Node.js 20.12 or newer is needed for the tests; here is $$(node --version)" >&2; exit 1; }
 	npm --prefix $(CLIENTS) ci --no-audit --no-fund
 	@touch $@
 
-# Not by the name of a command: the library is what a broker under test is started with.
-faketime:
-	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 \
-		|| { $(APT) update; $(APT) install -y --no-install-recommends faketime; }
-
-valgrind:
-	@command -v valgrind >/dev/null || { $(APT) update; $(APT) install -y --no-install-recommends valgrind; }
-
 lint: ## Format, clippy, rustdoc, dependencies; warnings are errors
+	@$(call need,$(HAS_RUSTFMT),rustfmt)
+	@$(call need,$(HAS_CLIPPY),clippy)
+	@$(call need,$(HAS_CARGO_DENY),cargo-deny)
 	cargo fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --features instructions -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
@@ -61,9 +76,11 @@ lint: ## Format, clippy, rustdoc, dependencies; warnings are errors
 unit: ## Rust's tests, doctests included
 	$(CARGO) test --workspace
 
-clients-ready: $(NODE_MODULES) faketime
-	@$(OPENSSL)
-	@$(BROWSER_NEEDED)
+clients-ready:
+	@$(call need,$(HAS_NODE_MODULES),an up-to-date $(CLIENTS)/node_modules)
+	@$(call need,$(HAS_FAKETIME),libfaketime)
+	@$(call need,$(HAS_OPENSSL),openssl)
+	@$(call need,$(HAS_CHROMIUM),chromium)
 	$(CARGO) build --bin broker
 
 clients: clients-ready ## The stock npm clients against the real binary
@@ -74,16 +91,19 @@ TESTS = *.test.js
 LONGEST = 60
 
 stutter: clients-ready ## The same while threads are stopped at random: finds tests that race
+	@$(call need,$(HAS_CC),a C compiler)
 	cc -O2 -Wall -Wextra -shared -fPIC -o $(TARGET_DIR)/stutter.so scripts/stutter.c -ldl
 	cd $(CLIENTS) && BROKER_BIN=$(TARGET_DIR)/debug/broker STUTTER_MS=$(LONGEST) LD_PRELOAD=$(TARGET_DIR)/stutter.so \
 		node --test --test-reporter=spec --test-concurrency=4 $(TESTS)
 
 COUNT = $(CARGO) run --profile instructions --features instructions --bin instructions
 
-instructions: valgrind ## How many instructions the core needs, against what is on record
+instructions: ## How many instructions the core needs, against what is on record
+	@$(call need,$(HAS_VALGRIND),valgrind)
 	$(COUNT)
 
-instructions-update: valgrind ## Put on record how many it needs now
+instructions-update: ## Put on record how many it needs now
+	@$(call need,$(HAS_VALGRIND),valgrind)
 	$(COUNT) update
 
 # What `make fuzz` fuzzes, and for how long each.
@@ -95,7 +115,7 @@ SECONDS = 60
 CARGO_FUZZ = $(if $(shell rustup toolchain list 2>/dev/null | grep ^nightly),cargo +nightly fuzz run,RUSTC_BOOTSTRAP=1 cargo fuzz run -s none)
 
 fuzz: ## Fuzz every target for SECONDS=60 each, or only TARGETS="shard websocket"
-	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz@$(CARGO_FUZZ_VERSION)
+	@$(call need,$(HAS_CARGO_FUZZ),cargo-fuzz, FUZZ=1)
 	@for target in $(TARGETS); do \
 		mkdir -p fuzz/found/$$target; \
 		tar -xzf fuzz/corpus/$$target.tar.gz --skip-old-files -C fuzz/found/$$target; \
@@ -106,6 +126,7 @@ fuzz: ## Fuzz every target for SECONDS=60 each, or only TARGETS="shard websocket
 	done
 
 corpus: ## Keep of what the fuzzers found the inputs that reach more code: TARGETS="shard websocket"
+	@$(call need,$(HAS_CARGO_FUZZ),cargo-fuzz, FUZZ=1)
 	@for target in $(TARGETS); do \
 		rm -rf fuzz/merged && mkdir -p fuzz/merged fuzz/found/$$target; \
 		tar -xzf fuzz/corpus/$$target.tar.gz --skip-old-files -C fuzz/found/$$target; \
