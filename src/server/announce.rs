@@ -18,7 +18,7 @@ pub(super) fn ready(
         presence_ttl = %humantime::format_duration(config.presence_ttl),
         open_files,
         max_connections,
-        "broker"
+        "starting"
     );
     let access = &config.access;
     let protocols = || config.protocols.spoken();
@@ -58,34 +58,34 @@ pub(super) fn ready(
         streams,
         presence_ids = access.presence_id_claim.as_deref().map_or("any", |_| "from the token"),
         origins,
-        "sockets"
+        "listening for clients"
     );
     let each = protocols().map(|(protocol, path)| format!("{} {path}", protocol.name));
-    tracing::info!(at = each.collect::<Vec<_>>().join(", "), "protocols");
+    tracing::info!(at = each.collect::<Vec<_>>().join(", "), "protocols enabled");
     tracing::info!(
         url = format!("http{tls}://{api}/_broadcast"),
         access = keyed(access.publishing_key()),
-        "broadcasts"
+        "listening for broadcasts"
     );
     tracing::info!(
         url = format!("http{tls}://{api}/api"),
         access = keyed(access.reading_key()),
-        "publishing and presence"
+        "serving the API"
     );
     tracing::info!(
         url = format!("http{tls}://{metrics}/metrics"),
         access = keyed(access.scraping_key()),
-        "metrics"
+        "serving metrics"
     );
     if config.dashboard {
         tracing::info!(
             url = format!("http{tls}://{api}{}", dashboard::PAGE),
             access = keyed(access.reading_key()),
-            "dashboard"
+            "serving the dashboard"
         );
     }
     if config.examples {
-        tracing::info!(url = format!("http{tls}://{cable}{}", pages::CHAT), "examples");
+        tracing::info!(url = format!("http{tls}://{cable}{}", pages::CHAT), "serving the examples");
     }
     if max_connections > possible {
         tracing::warn!(

@@ -181,7 +181,7 @@ impl Directory {
 
     /// Removes a mark, if it exists.
     pub(super) fn remove_mark(&self, name: MarkName) -> io::Result<()> {
-        gone(fs::remove_file(self.path.join(name.to_string())))
+        remove(&self.path.join(name.to_string()))
     }
 
     pub(super) fn read(&self, name: Name) -> io::Result<File> {
@@ -195,7 +195,7 @@ impl Directory {
 
     /// Removes a file, if it exists.
     pub(super) fn remove(&self, name: Name) -> io::Result<()> {
-        gone(fs::remove_file(self.path_of(name)))
+        remove(&self.path_of(name))
     }
 
     /// Renames an unusable file, for the operator to look at. Never replaces another file. Returns the
@@ -210,7 +210,8 @@ impl Directory {
             if fs::exists(&to)? {
                 continue;
             }
-            gone(fs::rename(self.path_of(name), to))?;
+            let from = self.path_of(name);
+            gone(fs::rename(&from, to)).map_err(|error| at(&from, &error))?;
             self.keep_few()?;
             return Ok(aside);
         }
@@ -232,7 +233,7 @@ impl Directory {
         }
         aside.sort_unstable();
         let many = aside.len().saturating_sub(ASIDE);
-        aside.into_iter().take(many).try_for_each(|(_, path)| gone(fs::remove_file(path)))
+        aside.into_iter().take(many).try_for_each(|(_, path)| remove(&path))
     }
 
     fn path_of(&self, name: Name) -> PathBuf {
@@ -248,6 +249,16 @@ impl Boot {
             id.ok().and_then(|id| u128::from_str_radix(&id.trim().replace('-', ""), 16).ok());
         bits.map_or(Self::UNKNOWN, Self::from_bits)
     }
+}
+
+/// Removes a file, if it exists.
+fn remove(path: &Path) -> io::Result<()> {
+    gone(fs::remove_file(path)).map_err(|error| at(path, &error))
+}
+
+/// An error that says where it occurred.
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// Creates the directory for its user only, as files contain names and infos.
@@ -325,6 +336,18 @@ mod tests {
         let left = fs::read_dir(temporary.path()).unwrap().count();
         assert_eq!(left, ASIDE + 1, "those and the lock");
         assert_eq!(read(format!("{}.aside", Name { run: 19, ..name })), "more");
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_named() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = Directory::open(temporary.path()).unwrap();
+        let name = Name { run: 5, shard: 0, generation: 1 };
+        directory.remove(name).unwrap(); // there is none
+        let path = directory.path_of(name);
+        fs::create_dir(&path).unwrap();
+        let error = directory.remove(name).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{}: ", path.display())), "{error}");
     }
 
     #[test]

@@ -453,6 +453,7 @@ restarting('where Phoenix is spoken from now on, members with a reserved id leav
   await s.restart('SIGKILL', { protocols: 'action-cable,phoenix' });
   assert.deepEqual(await s.http.ids('room'), ['ann', 'lamp']);
   await s.broker.logs('removed restored members');
+  await s.broker.logs('ids="__proto__, constructor"');
   const phoenix = await phoenixIn(s, 'room', 'phoenix');
   await phoenix.sees({ ann: 1, lamp: 1, phoenix: 1 });
   const watcher = await resumed(s, ann);
