@@ -9,13 +9,11 @@
 //! net        connections of clients     http  publish, presence, health, metrics
 //! node       Router: commands to shards, a task each
 //! outbound   outboxes, sockets     state  what outlives the process     fetch  the application
-//! clock  telemetry  config  cors  filters
+//! clock      time without pauses
+//! telemetry  config  cors  filters
 //! shard      streams with their subscribers, fan-out, deadlines
-//! stream     who is present, history, journal
-//! session    what one connection follows
-//! protocol   WebSocket frames, a codec each
-//! log        what happens to streams, in order
-//! auth       tokens, signed names, origins
+//! stream     presence, history, journal     session  subscriptions, questions     protocol  wire formats, frames
+//! auth       tokens, signed names, origins     log  what happens to streams, in order
 //! types      ids, commands, messages, limits
 //! ```
 //!
