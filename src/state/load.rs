@@ -304,8 +304,8 @@ impl Loader<'_> {
             }
             None | Some(Fault::Short | Fault::Damaged) => {
                 self.warn(format!(
-                    "the machine ended while {} was written: what clients were told last may be \
-                     missing",
+                    "the machine ended while {} was written: the newest publications and presence \
+                     changes may be missing",
                     last.name
                 ));
                 Ending::Incomplete
@@ -319,8 +319,8 @@ impl Loader<'_> {
         let Some(MarkName { run, shard }) = self.marks.keys().next().copied() else { return };
         if self.loaded.ending != Ending::Incomplete {
             self.warn(format!(
-                "the state files {run:08}-{shard:03}-*.log are gone, so what clients were told may be \
-                 missing"
+                "the state files {run:08}-{shard:03}-*.log are gone, so publications and presence \
+                 changes may be missing"
             ));
         }
         self.loaded.ending = Ending::Incomplete;
@@ -330,7 +330,7 @@ impl Loader<'_> {
         self.damaged(name);
         self.warn(format!(
             "the state file {name} is used up to byte {length} and will be set aside: {fault}, \
-             so what clients were told last may be missing"
+             so the newest publications and presence changes may be missing"
         ));
     }
 

@@ -149,7 +149,8 @@ impl Session {
         self.subscriptions = taken.filter_map(|(held, taken)| taken.then_some(held)).collect();
     }
 
-    /// The client's default presence id: that of its token or handshake, or of its last join.
+    /// The client's default presence id: that of its token or handshake, or of its last join, also if the
+    /// stream refused that as full: the session doesn't learn of it.
     pub fn presence_id(&self) -> Option<&PresenceId> {
         self.presence_id.as_ref()
     }
