@@ -261,7 +261,7 @@ impl Loader<'_> {
                 loaded.log = Some(log);
                 loaded.next = loaded.next.max(entry.position.next());
                 let stream = entry.stream.clone();
-                if let Change::Forgotten { lost } = entry.change {
+                if let Change::Forgotten { lost, .. } = entry.change {
                     loaded.streams.swap_remove(&stream);
                     loaded.forgotten = loaded.forgotten.max(lost);
                 } else if let Change::Snapshot { .. } | Change::Began { .. } = entry.change {

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and whatever else comes is a failure"
 )]
 
+mod conditions;
 mod crowd;
 mod digest;
 mod door;

@@ -286,6 +286,11 @@ fn apart(mut entry: Entry) -> Entry {
             }
         }
         Change::Ended { parking: Some(parking), .. } => parking.known = known(parking.known),
+        Change::Forgotten { epoch, .. } => {
+            let began =
+                (1..entry.position.0).map(Position).find(|at| SETTINGS.log.epoch(*at) == *epoch);
+            *epoch = SETTINGS.log.epoch(moved(began.unwrap()));
+        }
         Change::Record { owner: Owner::Subscription { .. } | Owner::Orphan { .. }, .. } => {
             panic!("a snapshot")
         }

@@ -16,7 +16,9 @@ use broker::types::{SessionId, StreamName};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::view::{self, Places, Views, apply_all, dump, joined, published, subscription};
+use super::view::{
+    self, Places, Views, apply_all, dump, forgotten, joined, published, subscription,
+};
 
 /// A directory's logs and marks. By name, each log comes before its mark, as it is written.
 type Image = BTreeMap<String, Vec<u8>>;
@@ -199,7 +201,7 @@ impl Sim {
             Step::Forget(stream) => {
                 let stream = name(stream);
                 if self.told.contains_key(&stream) {
-                    self.tell(&stream, [Change::Forgotten { lost: 5 }]);
+                    self.tell(&stream, [forgotten(5)]);
                 }
             }
             Step::BeginSnapshot(shard) => {

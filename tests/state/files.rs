@@ -13,7 +13,7 @@ use broker::state::format::{self, Item};
 use broker::state::{Boot, Ending, Loaded, Log, OpenError, State};
 use broker::telemetry::Instruments;
 
-use super::view::{self, BOOT, LOG, Places, Views, apply_all, began, joined, published};
+use super::view::{self, BOOT, LOG, Places, Views, apply_all, began, forgotten, joined, published};
 
 /// A directory in which a broker with two shards wrote two streams and ended without notice; and
 /// where its log goes on.
@@ -330,8 +330,7 @@ fn what_was_forgotten_is_not_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let (state, _) = view::open(dir.path(), BOOT);
     let (mut logs, keeper) = view::begin(state, 1);
-    let forgotten = Change::Forgotten { lost: 7 };
-    logs[0].append(&Places::new().entries("a", [began(), forgotten]), Instant::now());
+    logs[0].append(&Places::new().entries("a", [began(), forgotten(7)]), Instant::now());
     drop((logs, keeper));
     let (state, loaded) = view::open(dir.path(), BOOT);
     assert_eq!((loaded.forgotten, loaded.streams.len()), (7, 0));

@@ -68,6 +68,10 @@ pub(crate) fn began() -> Change {
     Change::Began { lost: 0 }
 }
 
+pub(crate) fn forgotten(lost: u64) -> Change {
+    Change::Forgotten { epoch: LOG.epoch(Position(1)), head: Offset::default(), lost }
+}
+
 pub(crate) fn published() -> Change {
     let (data, labels, except, author) = ("1".into(), None, None, None);
     Change::Published { data, labels, at: 7, except, is_kept: true, author }

@@ -34,7 +34,7 @@ pub enum Fault {
 /// let (boot, basis, log) = (Boot::from_bits(7), Basis::Nothing, LogId(5));
 /// let header = Header { boot, run: 1, shards: 2, shard: 0, generation: 1, basis, log };
 /// let (stream, origin) = ("room".into(), Origin::default());
-/// let change = Change::Forgotten { lost: 0 };
+/// let change = Change::Began { lost: 0 };
 /// let entry = Entry { position: Position(9), at: 1_700_000_000_000, origin, stream, change };
 /// let mut file = header.encode();
 /// encode([&entry], &mut file);

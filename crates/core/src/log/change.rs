@@ -22,9 +22,14 @@ pub enum Change {
         /// milliseconds of the Unix epoch; 0 if there was none.
         lost: u64,
     },
-    /// The stream ends, as it has no state left. Void if it has.
+    /// The stream ends, as it has no state left and no publication is kept. Void if it has state, or if
+    /// anything was published since.
     Forgotten {
-        /// Time of its newest publication, likewise.
+        /// Epoch of its history.
+        epoch: Epoch,
+        /// Offset of its newest publication.
+        head: Offset,
+        /// Time of that publication, likewise.
         lost: u64,
     },
 

@@ -24,11 +24,8 @@ impl<R: Destination> Shard<R> {
     pub fn apply(&mut self, entry: Entry, now: Instant) -> Result<(), Void> {
         self.now = now;
         let index = self.find_or_add(&entry.stream);
-        let is_end = matches!(entry.change, Change::Forgotten { .. });
         let result = self.apply_at(index, entry, now);
-        if is_end || result.is_err() {
-            self.remove_if_empty(index);
-        }
+        self.remove_if_empty(index); // a message is no reason for a stream to be here
         result
     }
 
@@ -83,8 +80,8 @@ impl<R: Destination> Shard<R> {
     }
 
     fn change_state(&mut self, index: u32, entry: &Entry) -> Result<(), Void> {
-        if let Change::Snapshot { .. } | Change::Forgotten { .. } = entry.change {
-            self.clear_timers(index);
+        if let Change::Snapshot { .. } = entry.change {
+            self.clear_timers(index); // it is never void
         }
         let stream = self.streams.live_mut(index);
         let state = &mut stream.state;
@@ -108,10 +105,15 @@ impl<R: Destination> Shard<R> {
         since: Instant,
     ) {
         match effect {
-            Effect::Began { lost, journal } => self.restart_readers(index, lost, journal),
+            Effect::Began { lost } => {
+                let lost = self.lost_of(index, lost);
+                self.restart_readers(index, lost, Position(0));
+            }
+            Effect::Replaced { lost, journal } => self.restart_readers(index, lost, journal),
             Effect::Forgotten { lost } => {
+                let lost = self.lost_of(index, lost);
                 self.forgotten = self.forgotten.max(lost);
-                self.restart_readers(index, self.forgotten, Position(0));
+                self.restart_readers(index, lost, Position(0));
             }
             Effect::Published { publication, except } => {
                 if publication.position.is_some() {
@@ -197,15 +199,19 @@ impl<R: Destination> Shard<R> {
         }
     }
 
+    /// Time of the newest publication that a stream no longer has: this node may know of a later one than
+    /// the node that proposed the change.
+    fn lost_of(&self, index: u32, lost: u64) -> u64 {
+        lost.max(self.streams.live(index).history.lost())
+    }
+
     /// Empties a stream's history and journal.
     fn restart_readers(&mut self, index: u32, lost: u64, journal: Position) {
-        while self.streams.get(index).is_some_and(|stream| !stream.history.is_empty()) {
+        while !self.streams.live(index).history.is_empty() {
             self.drop_oldest(index, DropCause::Expired);
         }
         self.change_journal(index, |it| *it = Journal::from(journal));
-        if let Some(stream) = self.streams.get_mut(index) {
-            stream.history = History::new(lost);
-        }
+        self.streams.live_mut(index).history = History::new(lost);
     }
 
     fn clear_timers(&mut self, index: u32) {
@@ -226,17 +232,17 @@ impl<R: Destination> Shard<R> {
         if !stream.is_idle() || self.restoring == Some(index) {
             return;
         }
-        if stream.state.has_begun() {
-            let lost = stream.history.lost();
+        if let Some(epoch) = stream.state.epoch().cloned() {
+            let (head, lost) = (stream.state.head(), stream.history.lost());
             // void at most: then it isn't empty, and stays
-            self.append(index, Change::Forgotten { lost }, self.now).ok();
+            self.append(index, Change::Forgotten { epoch, head, lost }, self.now).ok();
         }
         self.remove_if_empty(index);
     }
 
     /// Removes a stream without subscribers and state.
     fn remove_if_empty(&mut self, index: u32) {
-        let is_in_use = |stream: &super::Stream<R>| !stream.is_idle() || stream.state.has_begun();
+        let is_in_use = |stream: &super::Stream<R>| stream.state.has_begun() || !stream.is_idle();
         if self.restoring == Some(index) || self.streams.get(index).is_none_or(is_in_use) {
             return;
         }

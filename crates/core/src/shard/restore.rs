@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use super::Shard;
+use super::{Shard, Stream};
 use crate::log::{Change, Entry, LogId, Position};
 use crate::shard::delivery::Destination;
 use crate::shard::input::SubscriberKey;
+use crate::stream::History;
 use crate::types::{Grant, GroupKey, Offset, StreamName};
 
 /// Time of the restore, and completeness of the entries.
@@ -29,7 +30,10 @@ impl<R: Destination> Shard<R> {
     pub fn restore(&mut self, entries: impl IntoIterator<Item = Entry>, at: Restoring) {
         let mut entries = entries.into_iter().peekable();
         let Some(first) = entries.peek() else { return };
-        let index = self.find_or_add(&first.stream);
+        let index = self.find(&first.stream).unwrap_or_else(|| {
+            // the entries say what it has lost
+            self.streams.insert(Stream::new(first.stream.clone(), History::new(0)))
+        });
         self.restoring = Some(index);
         self.unix = at.unix;
         let new = self.entries.take(); // these are kept already

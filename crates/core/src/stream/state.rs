@@ -42,9 +42,14 @@ pub(crate) struct StateTotals {
 /// An effect of an entry, for everything that follows a stream.
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
-    /// The stream began, or was replaced by a snapshot.
+    /// The stream began.
     Began {
         /// Time of the newest publication that an earlier stream of this name may have had.
+        lost: u64,
+    },
+    /// The stream was replaced by a snapshot.
+    Replaced {
+        /// Time of the newest publication that the snapshot doesn't have.
         lost: u64,
         /// Position from which on its member events are known.
         journal: Position,
@@ -179,7 +184,9 @@ impl State {
     fn concerned(&self, change: &Change) -> Result<Option<RecordKey>, Void> {
         let holds = match change {
             Change::Began { .. } => !self.has_begun(),
-            Change::Forgotten { .. } => self.is_empty(),
+            Change::Forgotten { epoch, head, .. } => {
+                self.is_empty() && (self.epoch(), self.head) == (Some(epoch), *head)
+            }
             Change::Published { author, .. } | Change::Whispered { author, .. } => {
                 let is_present = |by| self.presence.held_by(by).is_some();
                 let may = author.as_ref().is_none_or(is_present);
@@ -249,9 +256,9 @@ impl State {
         match &entry.change {
             Change::Began { lost } => {
                 *self = Self::of(log.epoch(at), Offset::default());
-                effects.push(Effect::Began { lost: *lost, journal: Position(0) });
+                effects.push(Effect::Began { lost: *lost });
             }
-            Change::Forgotten { lost } => {
+            Change::Forgotten { lost, .. } => {
                 *self = Self::default();
                 effects.push(Effect::Forgotten { lost: *lost });
             }
@@ -313,7 +320,7 @@ impl State {
             }
             Change::Snapshot { epoch, head, lost, journal } => {
                 *self = Self::of(epoch.clone(), *head);
-                effects.push(Effect::Began { lost: *lost, journal: *journal });
+                effects.push(Effect::Replaced { lost: *lost, journal: *journal });
             }
             Change::Kept { data, labels, at } => {
                 let publication = self.publication(entry, (data, labels), *at, true);

@@ -1,0 +1,149 @@
+//! Entries that were proposed before something else came: they are void, or don't undo what that has led to.
+
+use std::time::{Duration, Instant};
+
+use broker::clock::Clock;
+use broker::log::{Change, Entry, LogId, Origin, Position, Void};
+use broker::shard::{HistorySettings, Input, ResumeSettings, Settings, Shard};
+use broker::types::{
+    Grant, HistoryRequest, Offset, ServerMessage, SessionId, StreamCommand, StreamName,
+    SubscribeOptions, Whisper,
+};
+
+use crate::shard_settings::without_history;
+use crate::subscriber::key;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+const SETTINGS: Settings = Settings {
+    resume: ResumeSettings { ttl: MINUTE, max_unacked: MINUTE },
+    history: HistorySettings { limit: 9, ttl: MINUTE, max_bytes: usize::MAX },
+    log: LogId(11),
+    ..without_history(MINUTE)
+};
+
+/// A shard that applies a log of others.
+struct Follower {
+    shard: Shard<u32>,
+    next: Position,
+    now: Instant,
+}
+
+impl Follower {
+    fn new() -> Self {
+        let now = Clock::new().now();
+        Self { shard: Shard::new(SETTINGS, now), next: Position(1), now }
+    }
+
+    /// Applies a change in the next position.
+    fn apply(&mut self, change: Change) -> Result<(), Void> {
+        let (position, origin) = (self.next, Origin::default());
+        self.next = position.next();
+        let entry = Entry { position, at: 1_000_000, origin, stream: stream(), change };
+        self.shard.apply(entry, self.now)
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        while self.shard.poll_timeout().is_some_and(|due| due <= self.now) {
+            self.shard.handle_timeout(self.now);
+        }
+    }
+
+    /// Whether all publications since a time are there, in seconds of the Unix epoch.
+    fn has_all_since(&mut self, since: u64) -> bool {
+        let history = Some(HistoryRequest { since: Some(since), positions: Vec::new() });
+        let (grant, options) = (Grant::OPEN, SubscribeOptions::default());
+        let command = StreamCommand::Subscribe { join: None, history, grant, options };
+        let (key, recipient, reference) = (key(99_u8), 0, None);
+        let input = Input::Command { key, recipient, command, reference };
+        self.shard.handle(&stream(), input, self.now);
+        let mut output = self.shard.commit(|_| ());
+        let told = std::iter::from_fn(|| output.poll_reply()).flat_map(|reply| reply.messages);
+        told.collect::<Vec<_>>().contains(&ServerMessage::HistoryConfirmed)
+    }
+}
+
+fn stream() -> StreamName {
+    "room".into()
+}
+
+/// A publication at a time, in seconds of the Unix epoch.
+fn published(at: u64) -> Change {
+    let (data, labels, except, author) = ("1".into(), None, None, None);
+    Change::Published { data, labels, at: 1000 * at, except, is_kept: true, author }
+}
+
+fn forgotten(began: Position, head: u64, lost: u64) -> Change {
+    Change::Forgotten { epoch: SETTINGS.log.epoch(began), head: Offset(head), lost: 1000 * lost }
+}
+
+fn put(ttl: u64) -> Change {
+    let (info, extra, until) = ("1".into(), None, Some(1_000_000 + ttl));
+    Change::Put { id: "ann".into(), info, extra, until, max_members: 9 }
+}
+
+#[test]
+fn a_stream_with_a_new_publication_is_not_forgotten() {
+    let mut follower = Follower::new();
+    let begins = follower.next;
+    follower.apply(Change::Began { lost: 0 }).unwrap();
+    follower.apply(published(50)).unwrap();
+    // meant after the first publication had expired; the second came in between
+    follower.apply(published(60)).unwrap();
+    assert_eq!(follower.apply(forgotten(begins, 1, 50)), Err(Void::Stale));
+    assert_eq!(follower.shard.totals().publications, 2);
+    assert!(follower.has_all_since(10));
+}
+
+#[test]
+fn a_stream_that_began_anew_is_not_forgotten() {
+    let mut follower = Follower::new();
+    let begins = follower.next;
+    follower.apply(Change::Began { lost: 0 }).unwrap();
+    follower.apply(published(50)).unwrap();
+    follower.apply(forgotten(begins, 1, 50)).unwrap();
+    follower.apply(Change::Began { lost: 50_000 }).unwrap();
+    follower.apply(published(60)).unwrap();
+    assert_eq!(follower.apply(forgotten(begins, 1, 50)), Err(Void::Stale));
+    assert_eq!(follower.shard.totals().publications, 1);
+    assert!(follower.has_all_since(55));
+}
+
+#[test]
+fn a_gap_that_the_proposer_did_not_know_of_is_not_forgotten() {
+    let mut follower = Follower::new();
+    let begins = follower.next;
+    follower.apply(Change::Began { lost: 0 }).unwrap();
+    follower.apply(published(50)).unwrap();
+    assert!(follower.has_all_since(40));
+    follower.apply(forgotten(begins, 1, 50)).unwrap();
+    // meant before all that
+    follower.apply(Change::Began { lost: 30_000 }).unwrap();
+    assert!(!follower.has_all_since(40));
+    assert!(follower.has_all_since(51));
+}
+
+#[test]
+fn a_void_end_leaves_the_timers_alone() {
+    let mut follower = Follower::new();
+    let begins = follower.next;
+    follower.apply(Change::Began { lost: 0 }).unwrap();
+    follower.apply(put(300)).unwrap();
+    assert_eq!(follower.apply(forgotten(begins, 0, 0)), Err(Void::Stale));
+    follower.pass(Duration::from_millis(301));
+    assert_eq!(follower.shard.totals().records, 0);
+}
+
+#[test]
+fn messages_leave_no_stream_behind() {
+    let mut follower = Follower::new();
+    let from = SessionId::from_bits(1);
+    let (data, labels, except, author) = ("1".into(), None, None, None);
+    let message = Change::Published { data, labels, at: 1, except, is_kept: false, author };
+    let whisper = Whisper { event: None, data: "1".into() };
+    for change in [message, Change::Whispered { whisper, from, author: None }, Change::Arrived] {
+        follower.apply(change.clone()).unwrap();
+        assert_eq!(follower.shard.totals().streams, 0, "after {change:?}");
+    }
+}
