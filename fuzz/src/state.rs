@@ -226,7 +226,7 @@ fn check(item: &Item) {
             check_member(id, info, extra);
         }
         Change::Put { id, info, extra, .. } => check_member(id, info, extra),
-        Change::Record { owner, id, info, extra } => {
+        Change::Record { owner, id, info, extra, .. } => {
             match owner {
                 Owner::Subscription { by, .. } => check_subscription(by),
                 Owner::Application { until } => assert_ne!(*until, Some(0), "that is for good"),
@@ -241,7 +241,7 @@ fn check(item: &Item) {
         Change::Subscribed { by, .. }
         | Change::Unsubscribed { by }
         | Change::Ended { by, .. }
-        | Change::Lapsed { by }
+        | Change::Lapsed { by, .. }
         | Change::Resumed { from: by, .. }
         | Change::Resumable { by, .. } => check_subscription(by),
         Change::Kicked { id } | Change::Expired { id, .. } | Change::Noted { id, .. } => {
@@ -314,13 +314,18 @@ const UNIX: u64 = 1_700_000_000_000;
 /// A shard takes all of it up, and another one the streams that this one has then.
 fn check_restored(decoded: &Decoded) {
     let mut streams: Vec<(&StreamName, Vec<Entry>)> = Vec::new();
+    let longest = Duration::from_secs(60);
     for entry in decoded.items.iter().filter_map(entry) {
-        match streams.iter_mut().find(|(name, _)| *name == &entry.stream) {
-            Some((_, entries)) => entries.push(entry.clone()),
-            None => streams.push((&entry.stream, vec![entry.clone()])),
+        let (name, mut entry) = (&entry.stream, entry.clone());
+        if let Change::Ended { ttl, .. } | Change::Record { ttl, .. } = &mut entry.change {
+            *ttl = longest.min(*ttl); // so that it is over in both shards
+        }
+        match streams.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, entries)) => entries.push(entry),
+            None => streams.push((name, vec![entry])),
         }
     }
-    let ttl = Duration::from_secs(60);
+    let ttl = longest;
     let history = HistorySettings { limit: 3, ttl, max_bytes: 1 << 20 };
     let resume = ResumeSettings { ttl, max_unacked: Duration::from_secs(1) };
     let log = decoded.header.log;

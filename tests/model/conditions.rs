@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::log::{Change, Entry, LogId, Origin, Position, Void};
+use broker::log::{Change, Entry, Known, LogId, Origin, Parking, Position, Subscription, Void};
+use broker::protocol::action_cable;
 use broker::shard::{HistorySettings, Input, ResumeSettings, Settings, Shard};
 use broker::types::{
-    Grant, HistoryRequest, Offset, ServerMessage, SessionId, StreamCommand, StreamName,
-    SubscribeOptions, Whisper,
+    Grant, HistoryRequest, JoinCause, Offset, ServerMessage, SessionId, StreamCommand, StreamName,
+    SubscribeOptions, Watch, Whisper,
 };
 
 use crate::shard_settings::without_history;
@@ -19,8 +20,11 @@ const SETTINGS: Settings = Settings {
     resume: ResumeSettings { ttl: MINUTE, max_unacked: MINUTE },
     history: HistorySettings { limit: 9, ttl: MINUTE, max_bytes: usize::MAX },
     log: LogId(11),
-    ..without_history(MINUTE)
+    ..without_history(Duration::from_secs(180))
 };
+
+/// What others have set, who end and park subscriptions.
+const TTL: Duration = Duration::from_secs(1);
 
 /// A shard that applies a log of others.
 struct Follower {
@@ -43,8 +47,8 @@ impl Follower {
         self.shard.apply(entry, self.now)
     }
 
-    fn pass(&mut self, time: Duration) {
-        self.now += time;
+    fn pass_to(&mut self, time: Instant) {
+        self.now = time;
         while self.shard.poll_timeout().is_some_and(|due| due <= self.now) {
             self.shard.handle_timeout(self.now);
         }
@@ -131,8 +135,95 @@ fn a_void_end_leaves_the_timers_alone() {
     follower.apply(Change::Began { lost: 0 }).unwrap();
     follower.apply(put(300)).unwrap();
     assert_eq!(follower.apply(forgotten(begins, 0, 0)), Err(Void::Stale));
-    follower.pass(Duration::from_millis(301));
+    follower.pass_to(follower.now + Duration::from_millis(301));
     assert_eq!(follower.shard.totals().records, 0);
+}
+
+fn ann() -> Subscription {
+    Subscription { session: SessionId::from_bits(1), identifier: "\"a\"".into() }
+}
+
+fn ended(by: Subscription) -> Change {
+    let known = Known { surely: Position(0), perhaps: Position(0) };
+    let (codec, watch) = (action_cable::CODEC, Watch::Members);
+    let parking = Some(Box::new(Parking { codec, watch, known, ttl: TTL }));
+    Change::Ended { by, ttl: 3 * TTL, parking }
+}
+
+#[test]
+fn a_subscription_that_was_parked_again_does_not_lapse() {
+    let mut follower = Follower::new();
+    follower.apply(Change::Began { lost: 0 }).unwrap();
+    let [first, second, third] = [0, 1, 2].map(|after| Position(follower.next.0 + after));
+    follower.apply(ended(ann())).unwrap();
+    follower.apply(Change::Restarted { ttl: TTL, resumable: Some(TTL) }).unwrap();
+    // meant after the time of the first had passed
+    let lapsed = |parked| Change::Lapsed { by: ann(), parked };
+    assert_eq!(follower.apply(lapsed(first)), Err(Void::Stale));
+    assert_eq!(follower.apply(lapsed(third)), Err(Void::Stale));
+    assert_eq!(follower.shard.totals().parked, 1);
+    follower.apply(lapsed(second)).unwrap();
+    assert_eq!(follower.shard.totals().parked, 0);
+}
+
+/// The follower's own settings say a minute.
+#[test]
+fn times_are_those_of_the_entries() {
+    let joined = Change::Joined {
+        by: ann(),
+        id: "ann".into(),
+        info: "1".into(),
+        extra: None,
+        cause: JoinCause::Joined,
+        is_update: false,
+        max_members: 9,
+    };
+    let begin = |follower: &mut Follower| {
+        follower.apply(Change::Began { lost: 0 }).unwrap();
+        follower.apply(joined.clone()).unwrap();
+        follower.apply(ended(ann())).unwrap();
+    };
+    // both in TTLs
+    let check = |mut follower: Follower, records: u32, parked: u32| {
+        let (start, half) = (follower.now, TTL / 2);
+        let totals = |follower: &Follower| {
+            let totals = follower.shard.totals();
+            (totals.records, totals.parked)
+        };
+        assert_eq!(totals(&follower), (1, 1));
+        follower.pass_to(start + half * (2 * parked - 1));
+        assert_eq!(totals(&follower), (1, 1));
+        follower.pass_to(start + half * (2 * parked + 1));
+        assert_eq!(totals(&follower), (1, 0));
+        follower.pass_to(start + half * (2 * records - 1));
+        assert_eq!(totals(&follower), (1, 0));
+        follower.pass_to(start + half * (2 * records + 1));
+        assert_eq!(totals(&follower), (0, 0));
+    };
+    let mut follower = Follower::new();
+    begin(&mut follower);
+    check(follower, 3, 1);
+
+    let mut follower = Follower::new();
+    begin(&mut follower);
+    follower.apply(Change::Restarted { ttl: 9 * TTL, resumable: Some(5 * TTL) }).unwrap();
+    check(follower, 9, 5);
+
+    // those of a snapshot are its maker's
+    let mut maker = Follower::new();
+    begin(&mut maker);
+    let (entries, _) = maker.shard.commit(|_| ()).snapshot(0, usize::MAX);
+    let settings = Settings {
+        resume: ResumeSettings { ttl: TTL, ..SETTINGS.resume },
+        presence_ttl: TTL,
+        ..SETTINGS
+    };
+    let now = maker.now;
+    let mut follower = Follower { shard: Shard::new(settings, now), next: Position(9), now };
+    for entry in entries {
+        follower.shard.apply(entry, now).unwrap();
+    }
+    check(follower, 180, 60);
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use broker::clock::Clock;
-use broker::log::{Change, Entry, Known, LogId, Origin, Owner, Parking, Position, Subscription};
+use broker::log::{
+    Change, Entry, Known, LogId, Origin, Owner, Parked, Parking, Position, Subscription,
+};
 use broker::protocol::{action_cable, chat};
 use broker::shard::{ResumeSettings, Settings, Shard};
 use broker::types::{Codec, Epoch, Grant, Identity, Offset, Rights, SessionId, Watch};
@@ -20,6 +22,8 @@ const SETTINGS: Settings = Settings {
 const TTL: Duration = Duration::from_secs(15);
 
 const KNOWN: Known = Known { surely: Position(3), perhaps: Position(4) };
+
+const PARKED: Parked = Parked { at: Position(5), known: KNOWN };
 
 fn by(session: u128, identifier: &str) -> Subscription {
     Subscription { session: SessionId::from_bits(session), identifier: identifier.into() }
@@ -42,8 +46,8 @@ fn digest(changes: impl IntoIterator<Item = Change>) -> u64 {
     shard([("stream", Change::Began { lost: 0 })].into_iter().chain(changes)).digest()
 }
 
-fn resumable(by: &Subscription, known: Option<Known>) -> Change {
-    resumable_as(by, action_cable::CODEC, Watch::Members, Some(Grant::OPEN), known)
+fn resumable(by: &Subscription, parked: Option<Parked>) -> Change {
+    resumable_as(by, action_cable::CODEC, Watch::Members, Some(Grant::OPEN), parked)
 }
 
 fn resumable_as(
@@ -51,13 +55,13 @@ fn resumable_as(
     codec: Codec,
     watch: Watch,
     grant: Option<Grant>,
-    known: Option<Known>,
+    parked: Option<Parked>,
 ) -> Change {
-    Change::Resumable { by: by.clone(), codec, watch, grant, known }
+    Change::Resumable { by: by.clone(), codec, watch, grant, parked, ttl: TTL }
 }
 
 fn record(owner: Owner) -> Change {
-    Change::Record { owner, id: "ann".into(), info: "1".into(), extra: None }
+    Change::Record { owner, ttl: TTL, id: "ann".into(), info: "1".into(), extra: None }
 }
 
 #[test]
@@ -68,16 +72,20 @@ fn any_difference_of_subscriptions_changes_the_digest() {
     let grant =
         |join, whisper, identity| Some(Grant { rights: Rights { join, whisper }, identity });
     let with = |grant| vec![resumable_as(&one, codec, watch, grant, None)];
-    let known = |surely, perhaps| Known { surely: Position(surely), perhaps: Position(perhaps) };
+    let parked = |at, surely, perhaps| {
+        let known = Known { surely: Position(surely), perhaps: Position(perhaps) };
+        Some(Parked { at: Position(at), known })
+    };
     let states = [
         ("none", vec![]),
         ("connected", vec![resumable(&one, None)]),
-        ("parked", vec![resumable(&one, Some(KNOWN))]),
-        ("parked, with more known", vec![resumable(&one, Some(known(4, 4)))]),
-        ("parked, with more unsure", vec![resumable(&one, Some(known(3, 5)))]),
-        ("another identifier", vec![resumable(&other, Some(KNOWN))]),
-        ("another session", vec![resumable(&wide, Some(KNOWN))]),
-        ("two", vec![resumable(&one, Some(KNOWN)), resumable(&other, Some(KNOWN))]),
+        ("parked", vec![resumable(&one, Some(PARKED))]),
+        ("parked, with more known", vec![resumable(&one, parked(5, 4, 4))]),
+        ("parked, with more unsure", vec![resumable(&one, parked(5, 3, 5))]),
+        ("parked later", vec![resumable(&one, parked(6, 3, 4))]),
+        ("another identifier", vec![resumable(&other, Some(PARKED))]),
+        ("another session", vec![resumable(&wide, Some(PARKED))]),
+        ("two", vec![resumable(&one, Some(PARKED)), resumable(&other, Some(PARKED))]),
         ("another codec", vec![resumable_as(&one, chat::CODEC, watch, Some(Grant::OPEN), None)]),
         (
             "another watch",
@@ -141,7 +149,7 @@ fn what_comes_and_goes_leaves_the_digest_as_before() {
     let (one, two) = (by(1, "\"a\""), by(2, "\"a\""));
     let (codec, watch, grant) = (action_cable::CODEC, Watch::Members, Grant::OPEN);
     let subscribed = |by: &Subscription| Change::Subscribed { by: by.clone(), codec, watch, grant };
-    let parking = Some(Box::new(Parking { codec, watch, known: KNOWN }));
+    let parking = Some(Box::new(Parking { codec, watch, known: KNOWN, ttl: TTL }));
     let ended = Change::Ended { by: one.clone(), ttl: TTL, parking };
     let moved = vec![
         subscribed(&one),
@@ -151,6 +159,6 @@ fn what_comes_and_goes_leaves_the_digest_as_before() {
     assert_eq!(digest(moved.clone()), digest([subscribed(&two)]));
     let gone = moved.into_iter().chain([Change::Unsubscribed { by: two }]);
     assert_eq!(digest(gone), digest([]));
-    let lapsed = [subscribed(&one), ended, Change::Lapsed { by: one }];
+    let lapsed = [subscribed(&one), ended, Change::Lapsed { by: one, parked: Position(3) }];
     assert_eq!(digest(lapsed), digest([]));
 }

@@ -190,7 +190,8 @@ impl Leader {
             }
             Step::Restart { stream: number, has_ttl, resumable } => {
                 let ttl = SETTINGS.presence_ttl * u32::from(*has_ttl);
-                self.insert(*number, Change::Restarted { ttl, resumable: *resumable });
+                let resumable = resumable.then_some(SETTINGS.resume.ttl);
+                self.insert(*number, Change::Restarted { ttl, resumable });
             }
             Step::Again(which) => {
                 if !self.log.is_empty() {
@@ -286,6 +287,7 @@ fn apart(mut entry: Entry) -> Entry {
             }
         }
         Change::Ended { parking: Some(parking), .. } => parking.known = known(parking.known),
+        Change::Lapsed { parked, .. } => *parked = moved(*parked),
         Change::Forgotten { epoch, .. } => {
             let began =
                 (1..entry.position.0).map(Position).find(|at| SETTINGS.log.epoch(*at) == *epoch);

@@ -21,6 +21,9 @@ pub(crate) const BOOT: Boot = Boot::from_bits(1);
 /// The log of tests that have one only.
 pub(crate) const LOG: LogId = LogId(5);
 
+/// Of what has ended, which nothing has here.
+const TTL: Duration = Duration::ZERO;
+
 /// What is known of one stream.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct View {
@@ -169,16 +172,16 @@ pub(crate) fn dump(stream: &StreamName, view: &View, places: &Places) -> Vec<Ent
         let by = subscription(session.to_bits());
         if let Some((id, info)) = record {
             let (owner, id) = (Owner::Subscription { by: by.clone(), ended: None }, id.clone());
-            changes.push(Change::Record { owner, id, info: info.clone(), extra: None });
+            changes.push(Change::Record { owner, ttl: TTL, id, info: info.clone(), extra: None });
         }
         let [subscribed, _] = joined(session.to_bits(), 0);
         let Change::Subscribed { codec, watch, grant, .. } = subscribed else { unreachable!() };
-        let (grant, known) = (Some(grant), None);
-        changes.push(Change::Resumable { by, codec, watch, grant, known });
+        let (grant, parked, ttl) = (Some(grant), None, TTL);
+        changes.push(Change::Resumable { by, codec, watch, grant, parked, ttl });
     }
     for (id, (info, until)) in &view.put {
         let (owner, id) = (Owner::Application { until: *until }, id.clone());
-        changes.push(Change::Record { owner, id, info: info.clone(), extra: None });
+        changes.push(Change::Record { owner, ttl: TTL, id, info: info.clone(), extra: None });
     }
     let entry = |change| {
         let (stream, origin) = (stream.clone(), Origin::default());

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::log::{
-    Change, Due, Entry, Known, LogId, NodeId, Origin, Owner, Parking, Position, Subscription,
+    Change, Due, Entry, Known, LogId, NodeId, Origin, Owner, Parked, Parking, Position,
+    Subscription,
 };
 use crate::protocol::{action_cable, chat, phoenix, sse, typed};
 use crate::types::{
@@ -96,9 +97,13 @@ fn known() -> impl Strategy<Value = Known> {
 }
 
 fn parking() -> impl Strategy<Value = Option<Box<Parking>>> {
-    let parking =
-        (group(), known()).prop_map(|((codec, watch), known)| Parking { codec, watch, known });
+    let parking = (group(), known(), any::<Duration>())
+        .prop_map(|((codec, watch), known, ttl)| Parking { codec, watch, known, ttl });
     prop::option::of(parking.prop_map(Box::new))
+}
+
+fn parked() -> impl Strategy<Value = Option<Parked>> {
+    prop::option::of((position(), known()).prop_map(|(at, known)| Parked { at, known }))
 }
 
 fn cause() -> impl Strategy<Value = JoinCause> {
@@ -171,12 +176,9 @@ fn of_members() -> impl Strategy<Value = Change> {
         ),
         id().prop_map(|id| Change::Kicked { id }),
         (id(), position(), due()).prop_map(|(id, record, due)| Change::Expired { id, record, due }),
-        (owner(), id(), json(), extra()).prop_map(|(owner, id, info, extra)| Change::Record {
-            owner,
-            id,
-            info,
-            extra
-        }),
+        (owner(), any::<Duration>(), id(), json(), extra()).prop_map(
+            |(owner, ttl, id, info, extra)| Change::Record { owner, ttl, id, info, extra }
+        ),
         (id(), event()).prop_map(|(id, event)| Change::Noted { id, event }),
     ]
 }
@@ -190,13 +192,13 @@ fn of_subscriptions() -> impl Strategy<Value = Change> {
         subscription().prop_map(|by| Change::Unsubscribed { by }),
         (subscription(), any::<Duration>(), parking())
             .prop_map(|(by, ttl, parking)| Change::Ended { by, ttl, parking }),
-        subscription().prop_map(|by| Change::Lapsed { by }),
+        (subscription(), position()).prop_map(|(by, parked)| Change::Lapsed { by, parked }),
         (subscription(), session()).prop_map(|(from, to)| Change::Resumed { from, to }),
-        (any::<Duration>(), any::<bool>())
+        any::<(Duration, Option<Duration>)>()
             .prop_map(|(ttl, resumable)| Change::Restarted { ttl, resumable }),
-        (subscription(), group(), prop::option::of(grant()), prop::option::of(known())).prop_map(
-            |(by, (codec, watch), grant, known)| {
-                Change::Resumable { by, codec, watch, grant, known }
+        (subscription(), group(), prop::option::of(grant()), parked(), any::<Duration>()).prop_map(
+            |(by, (codec, watch), grant, parked, ttl)| {
+                Change::Resumable { by, codec, watch, grant, parked, ttl }
             }
         ),
     ]
@@ -265,7 +267,8 @@ fn snapshot(epoch: &str) -> Change {
 
 fn record(owner: Owner, extra: Option<&str>) -> Change {
     let extra = extra.map(|extra| Box::new(extra.into()));
-    Change::Record { owner, id: "ann".into(), info: "1".into(), extra }
+    let ttl = Duration::from_secs(15);
+    Change::Record { owner, ttl, id: "ann".into(), info: "1".into(), extra }
 }
 
 /// One change of each kind, in the order of their numbers.
@@ -273,6 +276,7 @@ fn every_kind() -> Vec<Change> {
     let (codec, watch, grant) = (sse::RAW, Watch::Occupancy, Grant::OPEN);
     let (by, id, ttl) = (ann(), PresenceId::from("ann"), Duration::new(1, 2));
     let known = Known { surely: Position(1), perhaps: Position(2) };
+    let parked = Some(Parked { at: Position(2), known });
     let whisper = Whisper { event: Some("e".into()), data: "2".into() };
     vec![
         Change::Began { lost: 4 },
@@ -296,15 +300,15 @@ fn every_kind() -> Vec<Change> {
         Change::Ended {
             by: by.clone(),
             ttl,
-            parking: Some(Box::new(Parking { codec, watch, known })),
+            parking: Some(Box::new(Parking { codec, watch, known, ttl })),
         },
-        Change::Lapsed { by: by.clone() },
+        Change::Lapsed { by: by.clone(), parked: Position(2) },
         Change::Resumed { from: by.clone(), to: SessionId::from_bits(9) },
-        Change::Restarted { ttl, resumable: true },
+        Change::Restarted { ttl, resumable: Some(ttl) },
         snapshot("e"),
         Change::Kept { data: "[]".into(), labels: Label::new(None, Some("t".into())), at: 7 },
         record(Owner::Subscription { by: by.clone(), ended: Some(Position(1)) }, Some("{}")),
-        Change::Resumable { by, codec, watch, grant: Some(grant), known: Some(known) },
+        Change::Resumable { by, codec, watch, grant: Some(grant), parked, ttl },
         Change::Noted { id, event: MemberEvent::Updated },
     ]
 }
@@ -426,7 +430,7 @@ fn each_kind_is_written_as_ever() {
         assert_eq!(decoded(&frame).items, [mark]);
         all.extend(frame);
     }
-    assert_eq!((all.len(), crc32fast::hash(&all)), (824, 649_458_744), "the bytes are others");
+    assert_eq!((all.len(), crc32fast::hash(&all)), (834, 2_929_832_604), "the bytes are others");
 }
 
 #[test]

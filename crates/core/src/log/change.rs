@@ -139,10 +139,12 @@ pub enum Change {
         /// Its state while parked, if its session can be resumed.
         parking: Option<Box<Parking>>,
     },
-    /// A parked subscription can no longer be resumed. Void if it isn't parked.
+    /// A parked subscription can no longer be resumed. Void if it isn't parked, or was parked again.
     Lapsed {
         /// The subscription.
         by: Subscription,
+        /// Position at which it was parked.
+        parked: Position,
     },
     /// A parked subscription and its record were moved to another session. Void if it isn't parked.
     Resumed {
@@ -155,12 +157,12 @@ pub enum Change {
     Restarted {
         /// TTL of the sessions' records.
         ttl: Duration,
-        /// Whether sessions can be resumed.
-        resumable: bool,
+        /// Time for which sessions can be resumed, if they can.
+        resumable: Option<Duration>,
     },
 
     /// Begin of a snapshot, which replaces the stream's state. These changes follow: [`Change::Kept`],
-    /// [`Change::Record`], [`Change::Resumable`], [`Change::Noted`].
+    /// [`Change::Record`], [`Change::Resumable`], [`Change::Noted`]. TTLs run anew from there.
     Snapshot {
         /// Epoch of its history.
         epoch: Epoch,
@@ -185,6 +187,8 @@ pub enum Change {
     Record {
         /// Its owner.
         owner: Owner,
+        /// Its TTL, if its connection has ended.
+        ttl: Duration,
         /// The presence id.
         id: PresenceId,
         /// The info.
@@ -202,8 +206,10 @@ pub enum Change {
         watch: Watch,
         /// Its rights and identity, if they are kept on disk.
         grant: Option<Grant>,
-        /// Member events its client has got, if its connection has ended.
-        known: Option<Known>,
+        /// Its parking, if its connection has ended.
+        parked: Option<Parked>,
+        /// Time for which it can be resumed then.
+        ttl: Duration,
     },
     /// A member event for the journal.
     Noted {
@@ -261,6 +267,17 @@ pub struct Parking {
     pub codec: Codec,
     /// Presence messages it gets.
     pub watch: Watch,
+    /// Member events its client has got.
+    pub known: Known,
+    /// Time for which it can be resumed.
+    pub ttl: Duration,
+}
+
+/// Since when a subscription is parked, and with what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// Position at which its connection ended.
+    pub at: Position,
     /// Member events its client has got.
     pub known: Known,
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Shard;
-use crate::log::{Change, Due, Entry, Origin, Position, Subscription, Void};
+use crate::log::{Change, Entry, Origin, Position, Subscription, Void};
 use crate::shard::delivery::Destination;
 use crate::shard::timers;
-use crate::stream::{Cause, Effect, History, Journal, RecordKey, weight};
+use crate::stream::{Cause, Effect, Expiry, History, Journal, RecordKey, weight};
 use crate::types::{
     DropCause, MemberChange, MemberEvent, PresenceChange, PresenceId, Publication, RecordChange,
     ServerMessage, UpdateCause,
@@ -137,16 +137,16 @@ impl<R: Destination> Shard<R> {
             Effect::Changed { record, change, cause } => {
                 self.changed(index, position, record, change, cause);
             }
-            Effect::Runs { record, due, ttl } => {
-                let left = match due {
-                    Due::Ended(_) => ttl.unwrap_or(self.settings.presence_ttl),
-                    Due::Until(until) => Duration::from_millis(until.saturating_sub(unix)),
+            Effect::Runs { record, expiry } => {
+                let left = match expiry {
+                    Expiry::After(ttl) => ttl,
+                    Expiry::At(until) => Duration::from_millis(until.saturating_sub(unix)),
                 };
                 self.timers.set_record(index, record, after(since, left));
             }
             Effect::Stays { record } => self.timers.cancel_record(index, record),
             Effect::Taken { by } => self.taken(index, &by),
-            Effect::Parked { by } => self.await_lapse(index, &by, since),
+            Effect::Parked { by, ttl } => self.await_lapse(index, &by, after(since, ttl)),
             Effect::Unparked { timer } => self.timers.cancel(timer),
             Effect::Noted { id, event } => self.note(index, position, &id, event),
         }
@@ -274,13 +274,15 @@ impl<R: Destination> Shard<R> {
 
     /// Ends a parked subscription. Its record, if it has one, is an orphan then.
     pub(super) fn lapse(&mut self, index: u32, by: Subscription, now: Instant) {
-        self.commit_change(index, Change::Lapsed { by }, now).ok(); // void: it isn't parked any more
+        let Some(parked) = self.streams.live(index).state.parked(&by) else { return };
+        let change = Change::Lapsed { by, parked: parked.at };
+        self.commit_change(index, change, now).ok(); // it is never void
     }
 
     /// Sets the timer of a parked subscription.
-    fn await_lapse(&mut self, index: u32, by: &Subscription, since: Instant) {
+    fn await_lapse(&mut self, index: u32, by: &Subscription, at: Instant) {
         let due = timers::Due::Parked { stream: index, by: Box::new(by.clone()) };
-        let timer = self.timers.add(since + self.settings.resume.ttl, due);
+        let timer = self.timers.add(at, due);
         if let Some(before) = self.streams.live_mut(index).state.lapses(by, timer) {
             self.timers.cancel(before);
         }

@@ -18,7 +18,7 @@ impl<R: Destination> Shard<R> {
             debug_assert!(!parks || self.replies.is_empty(), "what was said before comes first");
             let parking = parks.then(|| {
                 let known = stream.known(&subscriber, end.unacked_since, self.ticks);
-                Box::new(Parking { codec, watch, known })
+                Box::new(Parking { codec, watch, known, ttl: self.settings.resume.ttl })
             });
             if parks || stream.state.knows(&by) {
                 let change = Change::Ended { by, ttl, parking };

@@ -46,7 +46,8 @@ impl<R: Destination> Shard<R> {
         self.entries = new;
         if self.streams.live(index).state.has_begun() {
             let ttl = self.settings.presence_ttl;
-            let resumable = at.complete && !self.settings.resume.ttl.is_zero();
+            let resumable =
+                Some(self.settings.resume.ttl).filter(|ttl| at.complete && !ttl.is_zero());
             // it is never void
             self.commit_change(index, Change::Restarted { ttl, resumable }, at.now).ok();
         }
@@ -76,7 +77,7 @@ impl<R: Destination> Shard<R> {
     pub fn resumable(&self) -> impl Iterator<Item = (&StreamName, SubscriberKey, Grant)> {
         self.streams.iter().flat_map(|stream| {
             stream.state.subscriptions().iter().filter_map(|(by, held)| {
-                let (grant, _) = held.grant.as_deref().copied().zip(held.known)?;
+                let (grant, _) = held.grant.as_deref().copied().zip(held.parked)?;
                 let (codec, watch) = (held.codec, held.watch);
                 let group = GroupKey { codec, watch, identifier: by.identifier.clone() };
                 Some((&stream.name, SubscriberKey { session: by.session, group }, grant))

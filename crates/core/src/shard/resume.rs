@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{ResumeSettings, Shard, subscriber_mut, weight};
-use crate::log::Change;
+use crate::log::{Change, Parked};
 use crate::shard::delivery::Destination;
 use crate::shard::input::SubscriberKey;
 use crate::shard::stream::{Resumed, Subscriber, UNCONFIRMED};
@@ -36,7 +36,7 @@ impl<R: Destination> Shard<R> {
         let Some(index) = self.find(name) else { return false };
         let by = from.subscription();
         let stream = self.streams.live_mut(index);
-        let Some(known) = stream.state.parked(&by) else { return false };
+        let Some(Parked { known, .. }) = stream.state.parked(&by) else { return false };
         let names = from.group.identifier.as_str().len();
         let size = |news: &[ServerMessage]| weight(news) + news.len() * names;
         let Some(news) = stream.news(known).filter(|news| recipient.reserve(size(news))) else {

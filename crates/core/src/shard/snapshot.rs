@@ -30,13 +30,15 @@ impl<R: Destination> Shard<R> {
             add(newest, Change::Kept { data, labels, at: publication.at });
         }
         for (position, owner, join) in state.presence().records() {
-            let (id, info, extra) = (join.id, join.info, join.extra);
-            add(position, Change::Record { owner, id, info, extra });
+            let (ttl, id, info, extra) =
+                (self.settings.presence_ttl, join.id, join.info, join.extra);
+            add(position, Change::Record { owner, ttl, id, info, extra });
         }
         for (by, held) in state.subscriptions().iter() {
-            let (by, codec, watch, grant, known) =
-                (by.clone(), held.codec, held.watch, held.grant.as_deref().copied(), held.known);
-            add(newest, Change::Resumable { by, codec, watch, grant, known });
+            let (by, codec, watch, grant, parked) =
+                (by.clone(), held.codec, held.watch, held.grant.as_deref().copied(), held.parked);
+            let ttl = self.settings.resume.ttl;
+            add(newest, Change::Resumable { by, codec, watch, grant, parked, ttl });
         }
         for (position, id, event) in journal.entries() {
             add(position, Change::Noted { id: id.clone(), event });

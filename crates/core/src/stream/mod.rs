@@ -13,6 +13,6 @@ mod subscriptions;
 pub(crate) use history::{Head, History, weight};
 pub(crate) use journal::{Journal, TICK, Ticks};
 pub(crate) use presence::RecordKey;
-pub(crate) use state::{Cause, Effect, State};
+pub(crate) use state::{Cause, Effect, Expiry, State};
 
 pub use history::HistorySettings;

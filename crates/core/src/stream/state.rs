@@ -10,7 +10,9 @@ use std::time::Duration;
 use super::digest::{mix, of_text};
 use super::presence::{Joining, PresenceSet, RecordKey};
 use super::subscriptions::{Held, Subscriptions, Timer};
-use crate::log::{Change, Due, Entry, Known, LogId, Owner, Parking, Position, Subscription, Void};
+use crate::log::{
+    Change, Due, Entry, Known, LogId, Owner, Parked, Parking, Position, Subscription, Void,
+};
 use crate::types::{
     Epoch, Extra, Join, JoinCause, Labels, LeaveCause, MemberEvent, Offset, PresenceChange,
     PresenceId, Publication, RawJson, SessionId, Whisper,
@@ -70,22 +72,35 @@ pub(crate) enum Effect {
     /// A record changed, or came with a snapshot.
     Changed { record: RecordKey, change: Arc<PresenceChange>, cause: Cause },
     /// A record will expire.
-    Runs {
-        record: RecordKey,
-        due: Due,
-        /// Time until then, unless it is given as a time of day.
-        ttl: Option<Duration>,
-    },
+    Runs { record: RecordKey, expiry: Expiry },
     /// A record no longer expires.
     Stays { record: RecordKey },
     /// A subscription lost its record without a command of its client.
     Taken { by: Subscription },
-    /// A subscription is parked.
-    Parked { by: Subscription },
+    /// A subscription is parked, and can be resumed for a time.
+    Parked { by: Subscription, ttl: Duration },
     /// A subscription is no longer parked; its timer can be dropped.
     Unparked { timer: Timer },
     /// A member event for the journal.
     Noted { id: PresenceId, event: MemberEvent },
+}
+
+/// Time of a record's expiry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Expiry {
+    /// This long after the entry.
+    After(Duration),
+    /// A time of day, in milliseconds of the Unix epoch.
+    At(u64),
+}
+
+impl Expiry {
+    const fn of(due: Due, ttl: Duration) -> Self {
+        match due {
+            Due::Ended(_) => Self::After(ttl),
+            Due::Until(until) => Self::At(until),
+        }
+    }
 }
 
 /// Why a record changed.
@@ -136,9 +151,9 @@ impl State {
         self.subscriptions.get_mut(by)?.timer.replace(timer)
     }
 
-    /// Member events that the client of a parked subscription has got.
-    pub(crate) fn parked(&self, by: &Subscription) -> Option<Known> {
-        self.subscriptions.get(by)?.known
+    /// The parking of a subscription, if it is parked.
+    pub(crate) fn parked(&self, by: &Subscription) -> Option<Parked> {
+        self.subscriptions.get(by)?.parked
     }
 
     /// Whether a subscription holds a record or is kept for a resume.
@@ -213,7 +228,7 @@ impl State {
                 let expiring = self.presence.expiring(id, *record, *due);
                 return expiring.map(Some).ok_or(Void::Stale);
             }
-            Change::Lapsed { by } => self.parked(by).is_some(),
+            Change::Lapsed { by, parked } => self.parked(by).is_some_and(|it| it.at == *parked),
             Change::Resumed { from, to } => {
                 let to = Subscription { session: *to, identifier: from.identifier.clone() };
                 self.parked(from).is_some() && !self.knows(&to)
@@ -283,7 +298,7 @@ impl State {
                 let (record, _, change) =
                     self.presence.put(join(id, info, extra), *until, (log, at));
                 effects.push(match until {
-                    Some(until) => Effect::Runs { record, due: Due::Until(*until), ttl: None },
+                    Some(until) => Effect::Runs { record, expiry: Expiry::At(*until) },
                     None => Effect::Stays { record },
                 });
                 changed(record, change, Cause::Joined(JoinCause::Put), effects);
@@ -307,13 +322,13 @@ impl State {
             }
             Change::Ended { by, ttl, parking } => {
                 match parking.as_deref() {
-                    Some(parking) => self.park(by, *parking, effects),
+                    Some(parking) => self.park(by, *parking, at, effects),
                     None => drop(self.drop_subscription(by, effects)),
                 }
                 let record = self.presence.held_by(by);
                 self.end(record, (*ttl, parking.is_some()), (log, at), effects);
             }
-            Change::Lapsed { by } => self.lapse(by, effects),
+            Change::Lapsed { by, .. } => self.lapse(by, effects),
             Change::Resumed { from, to } => self.resume(from, *to, effects),
             Change::Restarted { ttl, resumable } => {
                 self.restart((*ttl, *resumable), (log, at, entry.at), effects);
@@ -326,16 +341,18 @@ impl State {
                 let publication = self.publication(entry, (data, labels), *at, true);
                 effects.push(Effect::Kept { publication });
             }
-            Change::Record { owner, id, info, extra } => {
+            Change::Record { owner, ttl, id, info, extra } => {
                 let (record, change) =
                     self.presence.restore(owner, join(id, info, extra), (log, at));
                 changed(record, Some(change), Cause::Restored, effects);
                 let due = self.presence.due_of(record);
-                effects.extend(due.map(|due| Effect::Runs { record, due, ttl: None }));
+                effects
+                    .extend(due.map(|due| Effect::Runs { record, expiry: Expiry::of(due, *ttl) }));
             }
-            Change::Resumable { by, codec, watch, grant, known } => {
-                let held = Held::of((*codec, *watch), grant.map(Box::new), *known);
+            Change::Resumable { by, codec, watch, grant, parked, ttl } => {
+                let held = Held::of((*codec, *watch), grant.map(Box::new), *parked);
                 self.hold(by.clone(), held, effects);
+                effects.extend(parked.map(|_| Effect::Parked { by: by.clone(), ttl: *ttl }));
             }
             Change::Noted { id, event } => {
                 effects.push(Effect::Noted { id: id.clone(), event: *event });
@@ -391,21 +408,25 @@ impl State {
             return self.remove(record, LeaveCause::Expired, log, effects);
         }
         self.presence.end(key, at, is_parked);
-        effects.push(Effect::Runs { record: key, due: Due::Ended(at), ttl: Some(ttl) });
+        effects.push(Effect::Runs { record: key, expiry: Expiry::After(ttl) });
     }
 
-    fn park(&mut self, by: &Subscription, parking: Parking, effects: &mut Vec<Effect>) {
-        let Parking { codec, watch, known } = parking;
+    fn park(
+        &mut self,
+        by: &Subscription,
+        parking: Parking,
+        at: Position,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Parking { codec, watch, known, ttl } = parking;
         let grant = self.subscriptions.get(by).and_then(|held| held.grant.clone());
-        self.hold(by.clone(), Held::of((codec, watch), grant, Some(known)), effects);
+        self.hold(by.clone(), Held::of((codec, watch), grant, Some(Parked { at, known })), effects);
+        effects.push(Effect::Parked { by: by.clone(), ttl });
     }
 
     /// Keeps a subscription for a resume, in place of its previous state.
     fn hold(&mut self, by: Subscription, held: Held, effects: &mut Vec<Effect>) {
         self.drop_subscription(&by, effects);
-        if held.known.is_some() {
-            effects.push(Effect::Parked { by: by.clone() });
-        }
         self.subscriptions.insert(by, held);
     }
 
@@ -433,30 +454,32 @@ impl State {
         }
         // without a grant on disk, a connected subscription needs no state
         if let Some(held) = held.filter(|held| held.grant.is_some()) {
-            self.hold(to, Held { known: None, timer: None, ..held }, effects);
+            self.hold(to, Held { parked: None, timer: None, ..held }, effects);
         }
     }
 
     /// All connections have ended; it is unknown which events their clients have got.
     fn restart(
         &mut self,
-        (ttl, resumable): (Duration, bool),
+        (ttl, resumable): (Duration, Option<Duration>),
         (log, at, unix): (LogId, Position, u64),
         effects: &mut Vec<Effect>,
     ) {
         for (by, held) in self.subscriptions.take() {
             effects.extend(held.timer.map(|timer| Effect::Unparked { timer }));
-            if resumable {
+            if let Some(ttl) = resumable {
                 let Held { codec, watch, grant, .. } = held;
-                let held = Held::of((codec, watch), grant, Some(Known::NOTHING));
-                self.hold(by, held, effects);
+                let known = Known::NOTHING;
+                let held = Held::of((codec, watch), grant, Some(Parked { at, known }));
+                self.hold(by.clone(), held, effects);
+                effects.push(Effect::Parked { by, ttl });
             }
         }
         for record in self.presence.until_before(unix) {
             self.remove(Some(record), LeaveCause::Expired, log, effects);
         }
         for (record, due) in self.presence.of_the_application() {
-            effects.push(Effect::Runs { record, due, ttl: None });
+            effects.push(Effect::Runs { record, expiry: Expiry::of(due, ttl) });
         }
         for (record, by) in self.presence.of_subscriptions() {
             let is_parked = self.subscriptions.get(&by).is_some();

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::digest::{Sum, mix, of_subscription};
 use super::pages::is_roomy;
-use crate::log::{Known, Subscription};
+use crate::log::{Known, Parked, Subscription};
 use crate::types::{Codec, Grant, Rights, Watch};
 
 /// Subscriptions that a stream's state has to remember: parked, or resumable after a restart.
@@ -28,8 +28,8 @@ pub(crate) struct Held {
     pub(crate) watch: Watch,
     /// Its rights and identity, if they are kept on disk.
     pub(crate) grant: Option<Box<Grant>>,
-    /// Member events its client has got; set while it is parked.
-    pub(crate) known: Option<Known>,
+    /// Set while it is parked.
+    pub(crate) parked: Option<Parked>,
     /// Timer of its lapse by this node's clock; not replicated.
     pub(crate) timer: Option<Timer>,
 }
@@ -41,9 +41,9 @@ impl Held {
     pub(super) fn of(
         (codec, watch): (Codec, Watch),
         grant: Option<Box<Grant>>,
-        known: Option<Known>,
+        parked: Option<Parked>,
     ) -> Self {
-        Self { codec, watch, grant, known, timer: None }
+        Self { codec, watch, grant, parked, timer: None }
     }
 
     /// Digest of its replicated state, and of its key.
@@ -55,15 +55,15 @@ impl Held {
             Watch::Occupancy => true,
         };
         let flags =
-            [is_counted, grant.is_some(), rights.join, rights.whisper, self.known.is_some()];
+            [is_counted, grant.is_some(), rights.join, rights.whisper, self.parked.is_some()];
         let number = u64::from(self.codec.number());
         let kind = flags.into_iter().fold(number, |all, flag| all << 1 | u64::from(flag));
         let mut digest = mix(of_subscription(by), kind);
         if let Some(Grant { identity, .. }) = grant {
             digest = mix(mix(digest, identity.identifier), identity.presence_id);
         }
-        if let Some(Known { surely, perhaps }) = self.known {
-            digest = mix(mix(digest, surely.0), perhaps.0);
+        if let Some(Parked { at, known: Known { surely, perhaps } }) = self.parked {
+            digest = mix(mix(mix(digest, at.0), surely.0), perhaps.0);
         }
         digest
     }
@@ -88,7 +88,7 @@ impl Subscriptions {
 
     /// Adds a subscription that isn't there.
     pub(super) fn insert(&mut self, by: Subscription, held: Held) {
-        self.parked += usize::from(held.known.is_some());
+        self.parked += usize::from(held.parked.is_some());
         self.digest.add(held.digest(&by));
         let before = self.all.insert(by, held);
         debug_assert!(before.is_none(), "it would still be counted");
@@ -96,7 +96,7 @@ impl Subscriptions {
 
     pub(super) fn remove(&mut self, by: &Subscription) -> Option<Held> {
         let held = self.all.swap_remove(by)?;
-        self.parked -= usize::from(held.known.is_some());
+        self.parked -= usize::from(held.parked.is_some());
         self.digest.remove(held.digest(by));
         if is_roomy(self.all.len(), self.all.capacity()) {
             self.all.shrink_to(2 * self.all.len());
