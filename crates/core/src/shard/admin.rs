@@ -3,27 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::Shard;
+use super::put::{Placed, Put};
 use crate::log::{Change, Void};
 use crate::shard::delivery::Destination;
-use crate::types::{Join, Limit, MemberRecords, PresenceId, StreamName};
-
-/// A record of the application, one per stream and presence id, without a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Put {
-    /// Presence id and info.
-    pub join: Join,
-    /// TTL; without it, the record stays until a kick.
-    pub ttl: Option<Duration>,
-}
-
-/// Outcome of a put.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed {
-    /// Whether the record is new.
-    pub is_new: bool,
-    /// The member it belongs to.
-    pub member: MemberRecords,
-}
+use crate::types::{Join, Limit, PresenceId, StreamName};
 
 impl<R: Destination> Shard<R> {
     /// Adds the application's record of a presence id, or changes its info and TTL.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::admin::Put;
 use super::outcome::Ticket;
+use super::put::Put;
 use crate::log::Subscription;
 use crate::types::{GroupKey, Labels, PresenceId, RawJson, Reference, SessionId, StreamCommand};
 

@@ -1,6 +1,6 @@
 //! Outcomes of requests from within the broker.
 
-use super::admin::Placed;
+use super::put::Placed;
 use crate::log::Void;
 
 /// Names a request until its outcome is there.
