@@ -29,6 +29,7 @@ mod rooms;
 mod session;
 mod shard;
 mod shard_settings;
+mod shared;
 mod subscriber;
 mod survey;
 mod tickets;

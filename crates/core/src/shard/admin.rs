@@ -45,6 +45,6 @@ impl<R: Destination> Shard<R> {
 }
 
 /// A duration in milliseconds, rounded up.
-fn millis(time: Duration) -> u64 {
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

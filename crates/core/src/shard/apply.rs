@@ -23,6 +23,9 @@ impl<R: Destination> Shard<R> {
     /// Applies an entry that was ordered elsewhere. `Err` is why it is void.
     pub fn apply(&mut self, entry: Entry, now: Instant) -> Result<(), Void> {
         self.now = now;
+        if self.shared.is_some() {
+            return self.apply_shared(entry, now);
+        }
         let index = self.find_or_add(&entry.stream);
         let result = self.apply_at(index, entry, now);
         self.remove_if_empty(index); // a message is no reason for a stream to be here
@@ -36,6 +39,9 @@ impl<R: Destination> Shard<R> {
         change: Change,
         since: Instant,
     ) -> Result<(), Void> {
+        if self.shared.is_some() {
+            return self.commit_shared(index, change, since);
+        }
         let stream = self.streams.live(index);
         if !stream.state.has_begun() && change.is_lasting() {
             stream.state.verdict(&change)?; // for nothing it needn't begin
@@ -57,7 +63,12 @@ impl<R: Destination> Shard<R> {
         self.apply_at(index, entry, since)
     }
 
-    fn apply_at(&mut self, index: u32, entry: Entry, since: Instant) -> Result<(), Void> {
+    pub(super) fn apply_at(
+        &mut self,
+        index: u32,
+        entry: Entry,
+        since: Instant,
+    ) -> Result<(), Void> {
         self.change_state(index, &entry)?;
         let (position, at) = (entry.position, entry.at);
         if let Some(entries) = &mut self.entries
@@ -232,7 +243,8 @@ impl<R: Destination> Shard<R> {
         if !stream.is_idle() || self.restoring == Some(index) {
             return;
         }
-        if let Some(epoch) = stream.state.epoch().cloned() {
+        // a stream of a shared log stays: another node may have subscribers
+        if let Some(epoch) = stream.state.epoch().filter(|_| self.shared.is_none()).cloned() {
             let (head, lost) = (stream.state.head(), stream.history.lost());
             // void at most: then it isn't empty, and stays
             self.append(index, Change::Forgotten { epoch, head, lost }, self.now).ok();
@@ -241,7 +253,7 @@ impl<R: Destination> Shard<R> {
     }
 
     /// Removes a stream without subscribers and state.
-    fn remove_if_empty(&mut self, index: u32) {
+    pub(super) fn remove_if_empty(&mut self, index: u32) {
         let is_in_use = |stream: &super::Stream<R>| stream.state.has_begun() || !stream.is_idle();
         if self.restoring == Some(index) || self.streams.get(index).is_none_or(is_in_use) {
             return;

@@ -15,9 +15,11 @@ impl<R: Destination> Shard<R> {
             let (by, ttl) = (key.subscription(), self.settings.presence_ttl);
             let GroupKey { codec, watch, .. } = key.group;
             let parks = end.resumable && self.settings.resume.is_for(codec);
-            debug_assert!(!parks || self.replies.is_empty(), "what was said before comes first");
+            let is_sent = self.replies.is_empty();
+            debug_assert!(!parks || is_sent || self.shared.is_some(), "replies come first");
+            let unacked_since = end.unacked_since.or((!is_sent).then_some(self.now));
             let parking = parks.then(|| {
-                let known = stream.known(&subscriber, end.unacked_since, self.ticks);
+                let known = stream.known(&subscriber, unacked_since, self.ticks);
                 Box::new(Parking { codec, watch, known, ttl: self.settings.resume.ttl })
             });
             if parks || stream.state.knows(&by) {

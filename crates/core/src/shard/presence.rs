@@ -41,7 +41,7 @@ impl<R: Destination> Shard<R> {
         if stream.state.presence().held_by(&key.subscription()).is_some() {
             return Ok(false);
         }
-        self.live_subscriber(index, key).recipient.add_record(self.settings.max_records).map_err(
+        self.live_subscriber(index, key).recipient.add_record(self.max_records()).map_err(
             |records| {
                 // that it can't join at all is the better reason
                 stream.state.verdict(join).err().map_or(NoRecord::TooMany(records), NoRecord::Void)

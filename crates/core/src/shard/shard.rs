@@ -10,6 +10,7 @@ use super::delivery::{Delivery, Destination};
 use super::input::{Input, SubscriberKey};
 use super::observed::Observed;
 use super::outcome::{Outcome, Ticket};
+use super::proposals::Shared;
 use super::settings::Settings;
 use super::stream::{Stream, Subscriber};
 use super::streams::Streams;
@@ -76,6 +77,8 @@ pub struct Shard<R> {
     pub(super) totals: Totals,
     /// The stream that is being restored, which may be empty until its last entry.
     pub(super) restoring: Option<u32>,
+    /// What it has proposed, if others write its log, too.
+    pub(super) shared: Option<Box<Shared<R>>>,
     /// Entries since the last commit, if they are kept.
     pub(super) entries: Option<Vec<Entry>>,
     /// The streams that operators watch.
@@ -113,6 +116,7 @@ impl<R: Destination> Shard<R> {
             counts: Counts::default(),
             totals: Totals::default(),
             restoring: None,
+            shared: None,
             entries: None,
             observed: None,
         }
@@ -126,6 +130,14 @@ impl<R: Destination> Shard<R> {
     /// Handles an input. Poll the replies afterwards; the fan-out can wait for more inputs.
     pub fn handle(&mut self, name: &StreamName, input: Input<R>, now: Instant) {
         self.now = now;
+        if self.shared.is_some() {
+            self.await_entries(name, input, now);
+        } else {
+            self.handle_now(name, input, now);
+        }
+    }
+
+    pub(super) fn handle_now(&mut self, name: &StreamName, input: Input<R>, now: Instant) {
         match input {
             Input::Command { key, recipient, command, reference } => {
                 self.reference = reference;

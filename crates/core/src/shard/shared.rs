@@ -1,0 +1,323 @@
+//! A shard whose log is shared with other nodes: it proposes changes, and makes them when they come back
+//! at their place in the log.
+//!
+//! ```text
+//! handle(input) ─▶ proposals ─▶ take_proposals() ─▶ the log
+//!                     │ the input waits
+//!                     ▼
+//! apply(entry) ─▶ of another node: applied
+//!              └▶ of this node: the input that waits for it is handled, and finds its entry there
+//! ```
+//!
+//! An input is handled in one go, at the place of its entries, and knows at once what became of them.
+//! What changes nothing, such as a request for a list, waits only for what was proposed before it: a client
+//! that joins and then asks who is there finds itself.
+//!
+//! Which changes an input leads to is known beforehand, but for what only its turn can show: how a
+//! connection that ended was left, say. Such a change is proposed then, and nothing waits for it.
+
+use std::collections::VecDeque;
+use std::mem::discriminant;
+use std::time::Instant;
+
+use super::Shard;
+use super::admin::millis;
+use super::put::Put;
+use crate::log::{Change, Entry, NodeId, Position, Subscription, Void};
+use crate::shard::delivery::Destination;
+use crate::shard::input::{End, Input, SubscriberKey};
+use crate::shard::proposals::{Proposal, Shared, Task, Waiting};
+use crate::shard::settings::Settings;
+use crate::types::{Join, JoinCause, StreamCommand, StreamName};
+
+impl<R: Destination> Shard<R> {
+    /// A shard of a log that several nodes write.
+    pub fn sharing(settings: Settings, node: NodeId, now: Instant) -> Self {
+        let shared = Shared {
+            node,
+            request: 0,
+            proposals: Vec::new(),
+            waiting: VecDeque::new(),
+            arrived: VecDeque::new(),
+        };
+        Self { shared: Some(Box::new(shared)), ..Self::new(settings, now) }
+    }
+
+    /// The proposals since the last call, in order. Those of one input are next to each other, and have to
+    /// be so in the log.
+    pub fn take_proposals(&mut self) -> Vec<Proposal> {
+        self.shared.as_mut().map(|shared| std::mem::take(&mut shared.proposals)).unwrap_or_default()
+    }
+
+    /// Number of inputs and changes that wait for their entries.
+    pub fn waiting(&self) -> usize {
+        self.shared.as_ref().map_or(0, |shared| shared.waiting.len())
+    }
+
+    /// Handles an input when all that it changes is at its place in the log.
+    pub(super) fn await_entries(&mut self, stream: &StreamName, mut input: Input<R>, now: Instant) {
+        let changes = self.changes_of(stream, &input);
+        let joins = changes.iter().any(|change| matches!(change, Change::Joined { .. }));
+        let counted = joins.then(|| self.count_beforehand(stream, &input)).flatten();
+        let Some(shared) = &mut self.shared else { return };
+        if changes.is_empty() && shared.waiting.is_empty() {
+            return self.handle_now(stream, input, now);
+        }
+        if let Input::Ended { end: End { unacked_since, .. }, .. } = &mut input {
+            unacked_since.get_or_insert(now); // what is sent from here on doesn't arrive
+        }
+        let left = changes.len();
+        for change in changes {
+            shared.propose(stream.clone(), change);
+        }
+        let task = Task::Input { stream: stream.clone(), input, counted };
+        shared.waiting.push_back(Waiting { task, left, entries: VecDeque::new() });
+    }
+
+    /// Takes the entry of a change that is being made; or proposes it, if there is none.
+    pub(super) fn commit_shared(
+        &mut self,
+        index: u32,
+        change: Change,
+        since: Instant,
+    ) -> Result<(), Void> {
+        let name = self.streams.live(index).name.clone();
+        let Some(shared) = &mut self.shared else { return Err(Void::Stale) };
+        let is_it = |entry: &Entry| {
+            discriminant(&entry.change) == discriminant(&change) && entry.stream == name
+        };
+        if shared.arrived.front().is_some_and(is_it)
+            && let Some(entry) = shared.arrived.pop_front()
+        {
+            return self.begin_and_apply(index, entry, since);
+        }
+        shared.propose(name, change);
+        let task = Task::Change { since };
+        shared.waiting.push_back(Waiting { task, left: 1, entries: VecDeque::new() });
+        Err(Void::Stale) // as long as it isn't there
+    }
+
+    /// Applies an entry of the log, which every node does in the same order.
+    pub(super) fn apply_shared(&mut self, entry: Entry, now: Instant) -> Result<(), Void> {
+        self.now = now;
+        let Some(shared) = &mut self.shared else { return Err(Void::Stale) };
+        if entry.origin.node != shared.node {
+            return self.apply_in_place(entry, now);
+        }
+        let Some(first) = shared.waiting.front_mut() else { return Err(Void::Stale) };
+        first.entries.push_back(entry);
+        first.left = first.left.saturating_sub(1);
+        while let Some(shared) = &mut self.shared
+            && shared.waiting.front().is_some_and(|first| first.left == 0)
+            && let Some(Waiting { task, entries, .. }) = shared.waiting.pop_front()
+        {
+            self.take_turn(task, entries, now);
+        }
+        Ok(())
+    }
+
+    fn take_turn(&mut self, task: Task<R>, entries: VecDeque<Entry>, now: Instant) {
+        if let Some(shared) = &mut self.shared {
+            shared.arrived = entries;
+        }
+        let is_input = matches!(task, Task::Input { .. });
+        let since = match task {
+            Task::Input { stream, input, counted } => {
+                self.handle_now(&stream, input, now);
+                if let Some(client) = counted {
+                    client.remove_record();
+                }
+                now
+            }
+            Task::Change { since } => since,
+        };
+        while let Some(entry) = self.shared.as_mut().and_then(|it| it.arrived.pop_front()) {
+            let (name, gets) = (entry.stream.clone(), of_nobody(&entry.change));
+            // nothing waits for it: void or not
+            if self.apply_in_place(entry, since).is_ok()
+                && let (Some(by), Some(index)) = (gets.filter(|_| is_input), self.find(&name))
+            {
+                let ttl = self.settings.presence_ttl;
+                self.commit_change(index, Change::Ended { by, ttl, parking: None }, now).ok();
+            }
+        }
+    }
+
+    fn apply_in_place(&mut self, entry: Entry, since: Instant) -> Result<(), Void> {
+        let index = self.find_or_add(&entry.stream);
+        let result = self.begin_and_apply(index, entry, since);
+        self.remove_if_empty(index);
+        result
+    }
+
+    /// Applies an entry; a stream begins with the first that is to last.
+    fn begin_and_apply(&mut self, index: u32, entry: Entry, since: Instant) -> Result<(), Void> {
+        let stream = self.streams.live(index);
+        self.next = self.next.max(entry.position.next());
+        if !stream.state.has_begun() && entry.change.is_lasting() {
+            stream.state.verdict(&entry.change)?;
+            let begun = Entry { change: Change::Began { lost: self.forgotten }, ..entry.clone() };
+            self.apply_at(index, begun, since)?;
+        }
+        self.apply_at(index, entry, since)
+    }
+
+    /// Maximum of records of a client that joins now. In a shared log that was asked before.
+    pub(super) fn max_records(&self) -> usize {
+        match &self.shared {
+            None => self.settings.max_records,
+            Some(shared) if shared.arrived.is_empty() => 0,
+            Some(_) => usize::MAX,
+        }
+    }
+
+    /// Position of the last entry that was applied.
+    pub fn applied(&self) -> Position {
+        Position(self.next.0.saturating_sub(1))
+    }
+
+    /// Counts a record of a client that is about to join. `None` if it isn't counted: it has one here, or
+    /// may have no more.
+    fn count_beforehand(&self, stream: &StreamName, input: &Input<R>) -> Option<R> {
+        let Input::Command { key, recipient, .. } = input else { return None };
+        if self.has_record(stream, key) {
+            return None;
+        }
+        recipient.add_record(self.settings.max_records).ok()?;
+        Some(recipient.clone())
+    }
+
+    /// Whether a subscriber has a record, or is about to.
+    fn has_record(&self, stream: &StreamName, key: &SubscriberKey) -> bool {
+        let state = self.streams.named(stream).map(|stream| &stream.state);
+        state.is_some_and(|state| state.presence().held_by(&key.subscription()).is_some())
+            || self.waits(stream, key, |command| command.join().is_some())
+    }
+
+    /// Whether a command of a subscriber waits.
+    fn waits(
+        &self,
+        stream: &StreamName,
+        key: &SubscriberKey,
+        is_it: impl Fn(&StreamCommand) -> bool,
+    ) -> bool {
+        let waiting = self.shared.iter().flat_map(|shared| &shared.waiting);
+        waiting.into_iter().any(|waiting| match &waiting.task {
+            Task::Input { stream: of, input: Input::Command { key: by, command, .. }, .. } => {
+                of == stream && by == key && is_it(command)
+            }
+            Task::Input { .. } | Task::Change { .. } => false,
+        })
+    }
+
+    /// The changes that an input leads to, in the order in which handling it makes them.
+    fn changes_of(&self, stream: &StreamName, input: &Input<R>) -> Vec<Change> {
+        match input {
+            Input::Command { key, command, recipient, .. } => {
+                self.changes_of_command(stream, key, command, recipient)
+            }
+            // when its turn comes: what the client of a connection that ended knew, what is parked
+            Input::Ended { .. } | Input::Forget { .. } | Input::CatchUp { .. } => Vec::new(),
+            Input::Publish { data, labels, at, except, is_transient } => {
+                let is_kept = self.settings.history.limit > 0 && !is_transient;
+                vec![Change::Published {
+                    data: data.clone(),
+                    labels: labels.clone(),
+                    at: *at,
+                    except: *except,
+                    is_kept,
+                    author: None,
+                }]
+            }
+            Input::Put { put: Put { join, ttl }, .. } => {
+                let Join { id, info, extra } = join.clone();
+                let until = ttl.map(|ttl| self.unix.saturating_add(millis(ttl)));
+                let max_members = self.settings.max_members;
+                vec![Change::Put { id, info, extra, until, max_members }]
+            }
+            Input::Kick { id, .. } => vec![Change::Kicked { id: id.clone() }],
+            Input::Resume { from, to, .. } => {
+                vec![Change::Resumed { from: from.subscription(), to: *to }]
+            }
+        }
+    }
+
+    fn changes_of_command(
+        &self,
+        stream: &StreamName,
+        key: &SubscriberKey,
+        command: &StreamCommand,
+        recipient: &R,
+    ) -> Vec<Change> {
+        let may_join = || {
+            let is_free = recipient.add_record(self.settings.max_records).is_ok();
+            if is_free {
+                recipient.remove_record();
+            }
+            is_free || self.has_record(stream, key)
+        };
+        match command {
+            StreamCommand::Subscribe { join, options, .. } => {
+                let is_subscriber = self
+                    .find(stream)
+                    .is_some_and(|index| self.subscriber(index, key).is_some())
+                    || self.waits(stream, key, |it| matches!(it, StreamCommand::Subscribe { .. }));
+                let arrived = (options.is_announced && !is_subscriber).then_some(Change::Arrived);
+                let joined = join.as_ref().and_then(|join| join.as_ref().ok());
+                let joined = joined.filter(|_| may_join());
+                let joined =
+                    joined.map(|join| self.joined(key, join, JoinCause::Subscribed, false));
+                arrived.into_iter().chain(joined).collect()
+            }
+            StreamCommand::Join(join) if may_join() => {
+                vec![self.joined(key, join, JoinCause::Joined, false)]
+            }
+            StreamCommand::Update(join) if may_join() => {
+                vec![self.joined(key, join, JoinCause::Joined, true)]
+            }
+            StreamCommand::Leave(id) => {
+                vec![Change::Left { by: key.subscription(), id: id.clone() }]
+            }
+            StreamCommand::Whisper { whisper, members_only } => {
+                let author = members_only.then(|| key.subscription());
+                vec![Change::Whispered { whisper: whisper.clone(), from: key.session, author }]
+            }
+            StreamCommand::Publish { data, at, members_only } => vec![Change::Published {
+                data: data.clone(),
+                labels: None,
+                at: *at,
+                except: None,
+                is_kept: self.settings.history.limit > 0,
+                author: members_only.then(|| key.subscription()),
+            }],
+            StreamCommand::Join(_)
+            | StreamCommand::Update(_)
+            | StreamCommand::Unsubscribe
+            | StreamCommand::List(_)
+            | StreamCommand::History(_)
+            | StreamCommand::RefusePresence(..) => Vec::new(),
+        }
+    }
+
+    fn joined(
+        &self,
+        key: &SubscriberKey,
+        join: &Join,
+        cause: JoinCause,
+        is_update: bool,
+    ) -> Change {
+        let Join { id, info, extra } = join.clone();
+        let (by, max_members) = (key.subscription(), self.settings.max_members);
+        Change::Joined { by, id, info, extra, cause, is_update, max_members }
+    }
+}
+
+/// The subscription that a change gives a record, which it must not keep if handling the input made no
+/// subscriber of it.
+fn of_nobody(change: &Change) -> Option<Subscription> {
+    if let Change::Joined { by, .. } = change {
+        return Some(by.clone());
+    }
+    let Change::Resumed { from, to } = change else { return None };
+    Some(Subscription { session: *to, identifier: from.identifier.clone() })
+}
