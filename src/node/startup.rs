@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -12,12 +12,13 @@ use tokio_util::task::TaskTracker;
 use super::router::{Router, shard_of};
 use super::worker::Worker;
 use crate::clock::Clock;
+use crate::log::{Change, Entry};
 use crate::outbound::Recipient;
 use crate::session::Session;
-use crate::shard::{Restoring, Settings, Shard};
+use crate::shard::{Input, Outcome, Restoring, Settings, Shard, Ticket};
 use crate::state::{Ending, Loaded, Log};
 use crate::telemetry::Instruments;
-use crate::types::SessionId;
+use crate::types::{PresenceId, SessionId, StreamName};
 
 /// Capacity of a shard's queue; senders wait while it is full.
 const QUEUE: usize = 4096;
@@ -29,6 +30,8 @@ pub struct Startup {
     settings: Settings,
     /// Restored sessions that can be resumed.
     pub sessions: Vec<Session>,
+    /// Restored members that were removed, because their ids are reserved.
+    pub removed: Vec<(StreamName, PresenceId)>,
 }
 
 impl Startup {
@@ -40,16 +43,18 @@ impl Startup {
             settings.history.max_bytes /= count;
             (Shard::new(settings, now), None)
         });
-        Self { shards: shards.collect(), settings, sessions: Vec::new() }
+        Self { shards: shards.collect(), settings, sessions: Vec::new(), removed: Vec::new() }
     }
 
     /// Shards with the loaded streams, one shard for each log. `unix` is the time since the Unix epoch.
+    ///
+    /// Members with a reserved id are removed by entries of the log: later ones depend on it.
     pub fn restored(
         settings: Settings,
         loaded: Loaded,
+        is_reserved: impl Fn(&PresenceId) -> bool,
         logs: Vec<Log>,
-        unix: Duration,
-        now: Instant,
+        (unix, now): (Duration, Instant),
     ) -> Self {
         let mut startup = Self::empty(logs.len(), settings, now);
         let unix = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
@@ -64,15 +69,28 @@ impl Startup {
             *log = Some(kept);
         }
         let count = startup.shards.len();
+        let mut kicked = Vec::new();
         for (stream, entries) in loaded.streams {
             if let Some((shard, _)) = startup.shards.get_mut(shard_of(&stream, count)) {
+                let reserved = ids_among(&entries, &is_reserved);
                 shard.restore(entries, Restoring { unix, complete, has_history, now });
+                for id in reserved {
+                    let ticket = Ticket(kicked.len());
+                    kicked.push((stream.clone(), id.clone()));
+                    shard.handle(&stream, Input::Kick { id, ticket }, now);
+                }
             }
         }
         let mut sessions: IndexMap<SessionId, Session, RandomState> = IndexMap::default();
         for (shard, log) in &mut startup.shards {
             // later entries build on the restart entries, until a snapshot replaces both
-            shard.commit(|entries| log.iter_mut().for_each(|log| log.append(entries, now)));
+            let mut output =
+                shard.commit(|entries| log.iter_mut().for_each(|log| log.append(entries, now)));
+            while let Some((Ticket(ticket), outcome)) = output.poll_outcome() {
+                if let Outcome::Kicked(1..) = outcome {
+                    startup.removed.extend(kicked.get(ticket).cloned());
+                }
+            }
             shard.take_counts();
             for (stream, key, grant) in shard.resumable() {
                 let identifier = key.group.identifier.clone();
@@ -118,4 +136,21 @@ impl Startup {
         });
         Arc::new(Router::new(shards.collect(), is_durable))
     }
+}
+
+/// Those ids for which something holds, of all that a stream's members have, or have had.
+fn ids_among(
+    entries: &[Entry],
+    holds: impl Fn(&PresenceId) -> bool,
+) -> IndexSet<PresenceId, RandomState> {
+    let mut ids = IndexSet::default();
+    for entry in entries {
+        if let Change::Joined { id, .. } | Change::Put { id, .. } | Change::Record { id, .. } =
+            &entry.change
+            && holds(id)
+        {
+            ids.insert(id.clone());
+        }
+    }
+    ids
 }

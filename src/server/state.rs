@@ -1,7 +1,5 @@
 //! Restores the state directory at the start.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::error::Error;
@@ -25,7 +23,7 @@ pub(super) fn begin(
     let Some(dir) = &config.state_dir else {
         return Ok((Startup::empty(shards, settings, now), None));
     };
-    let (state, mut loaded) = State::open(dir, Boot::current())?;
+    let (state, loaded) = State::open(dir, Boot::current())?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -44,24 +42,18 @@ pub(super) fn begin(
     if has_history && !loaded.has_history {
         tracing::info!("histories begin anew: the previous run kept none (--history-limit 0)");
     }
-    let removed = RefCell::new(BTreeSet::new());
-    let is_reserved = |id: &PresenceId| {
-        let is_reserved = config.limits.reserved(id.as_str()).is_some();
-        if is_reserved {
-            removed.borrow_mut().insert(id.to_string());
-        }
-        is_reserved
-    };
-    if loaded.take_out(is_reserved) {
-        let ids = removed.into_inner().into_iter().collect::<Vec<_>>().join(", ");
-        tracing::warn!(
-            ids,
-            "removed restored members: their presence ids are reserved by an enabled protocol"
-        );
-    }
     let streams = loaded.streams.len();
     // TTLs continue from here: the time spent loading doesn't count
-    let startup = Startup::restored(settings, loaded, logs, clock.unix(), clock.now());
+    let is_reserved = |id: &PresenceId| config.limits.reserved(id.as_str()).is_some();
+    let times = (clock.unix(), clock.now());
+    let startup = Startup::restored(settings, loaded, is_reserved, logs, times);
+    for (stream, id) in &startup.removed {
+        tracing::warn!(
+            %stream,
+            %id,
+            "removed a restored member: its presence id is reserved by an enabled protocol"
+        );
+    }
     tracing::info!(
         dir = %dir.display(),
         streams,

@@ -17,7 +17,7 @@ use indexmap::IndexMap;
 use super::directory::{Directory, MarkName, Name};
 use super::format::{Basis, Boot, Fault, Header, HeaderError, Item, Mark, Reader};
 use crate::log::{Change, Entry, LogId, Position};
-use crate::types::{MemberEvent, PresenceId, StreamName};
+use crate::types::StreamName;
 
 /// Size of the read buffer, in bytes.
 const BUFFER: usize = 256 * 1024;
@@ -41,23 +41,6 @@ pub struct Loaded {
     pub ending: Ending,
     /// Problems with the files and how they were handled, one sentence each.
     pub warnings: Vec<String>,
-}
-
-impl Loaded {
-    /// Removes the members of some presence ids, as if they had left. Returns whether there were any.
-    pub fn take_out(&mut self, is_theirs: impl Fn(&PresenceId) -> bool) -> bool {
-        let mut found = false;
-        for entry in self.streams.values_mut().flatten() {
-            if let Change::Joined { id, .. } | Change::Put { id, .. } | Change::Record { id, .. } =
-                &entry.change
-                && is_theirs(id)
-            {
-                entry.change = Change::Noted { id: id.clone(), event: MemberEvent::Left };
-                found = true;
-            }
-        }
-        found
-    }
 }
 
 /// How the last run of the broker ended.

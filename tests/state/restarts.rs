@@ -10,7 +10,7 @@ use broker::node::Startup;
 use broker::shard::{HistorySettings, ResumeSettings, Settings};
 use broker::state::Ending;
 use broker::telemetry::Instruments;
-use broker::types::StreamName;
+use broker::types::{PresenceId, StreamName};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,10 +31,17 @@ const RECORDS: usize = 1100;
 
 /// What the broker starts with, as it does.
 fn start(dir: &Path, clock: &Clock) -> (Startup, Ending) {
+    start_without(dir, &[], clock)
+}
+
+/// The same, where some ids are reserved.
+fn start_without(dir: &Path, reserved: &[&str], clock: &Clock) -> (Startup, Ending) {
     let (state, loaded) = view::open(dir, BOOT);
     let ending = loaded.ending;
     let (logs, _) = view::begin(state, 1);
-    (Startup::restored(SETTINGS, loaded, logs, clock.unix(), clock.now()), ending)
+    let is_reserved = |id: &PresenceId| reserved.contains(&id.as_str());
+    let times = (clock.unix(), clock.now());
+    (Startup::restored(SETTINGS, loaded, is_reserved, logs, times), ending)
 }
 
 #[tokio::test]
@@ -77,4 +84,38 @@ async fn what_was_said_since_a_restart_that_is_not_yet_written_is_not_lost() {
     let elsewhere = view::copy(dir.path());
     let (startup, _) = start(elsewhere.path(), &clock);
     assert!(startup.sessions.is_empty(), "a session that was forgotten can be resumed");
+}
+
+/// Whoever reads the log later finds them removed before what came then.
+#[test]
+fn members_with_a_reserved_id_leave_by_an_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    let (state, _) = view::open(dir.path(), BOOT);
+    let (mut logs, _) = view::begin(state, 1);
+    let put = |id: &str| Change::Put {
+        id: id.into(),
+        info: "1".into(),
+        extra: None,
+        until: None,
+        max_members: usize::MAX,
+    };
+    let mut places = Places::new();
+    let changes = [began(), put("ann"), put("__proto__"), put("constructor")];
+    logs[0].append(&places.entries("some", changes), Instant::now());
+    let gone = [began(), put("ann"), put("__proto__"), Change::Kicked { id: "__proto__".into() }];
+    logs[0].append(&places.entries("gone", gone), Instant::now());
+    drop(logs);
+
+    let clock = Clock::new();
+    let reserved = ["__proto__", "constructor", "valueOf"];
+    let (startup, _) = start_without(dir.path(), &reserved, &clock);
+    let removed = startup.removed.iter().map(|(stream, id)| (stream.as_str(), id.as_str()));
+    let removed: Vec<_> = removed.collect();
+    assert_eq!(removed, [("some", "__proto__"), ("some", "constructor")]);
+    let loaded = view::peek(dir.path());
+    let kicked = loaded.streams[&StreamName::from("some")].iter().filter_map(|entry| {
+        let Change::Kicked { id } = &entry.change else { return None };
+        Some(id.as_str())
+    });
+    assert_eq!(kicked.collect::<Vec<_>>(), ["__proto__", "constructor"]);
 }
