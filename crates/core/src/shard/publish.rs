@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Shard, subscriber_mut};
+use super::{Shard, live_subscriber_mut};
 use crate::log::{Change, Subscription, Void};
 use crate::shard::delivery::Destination;
 use crate::shard::input::SubscriberKey;
@@ -65,7 +65,7 @@ impl<R: Destination> Shard<R> {
         request: &HistoryRequest,
     ) -> bool {
         let stream = self.streams.live_mut(index);
-        let Some(subscriber) = subscriber_mut(stream, key) else { return false };
+        let subscriber = live_subscriber_mut(stream, key);
         let (live_after, is_held) = (subscriber.live_after(), subscriber.is_held);
         let recipient = subscriber.recipient.clone();
         let answer = if self.settings.history.limit == 0 {
@@ -101,7 +101,7 @@ impl<R: Destination> Shard<R> {
     }
 
     pub(super) fn drop_oldest(&mut self, stream: u32, cause: DropCause) {
-        let Some(stream) = self.streams.get_mut(stream) else { return };
+        let stream = self.streams.live_mut(stream);
         self.totals.history_bytes -= stream.history.drop_oldest();
         if stream.history.is_empty() {
             self.totals.history_bytes -= stream.weight();
