@@ -45,6 +45,25 @@ const SETTINGS: Settings = Settings {
     ..without_history(PRESENCE_TTL)
 };
 
+/// A member whose time was over when the connection ended, and who left after it: its client had heard of
+/// the join while it was held.
+#[test]
+fn who_left_meanwhile_is_missed_after_a_restart() {
+    let mut world = World::new();
+    for step in [
+        Step::Subscribe { client: 2, stream: 1 },
+        Step::Restart,
+        Step::Resume(2),
+        Step::Put { stream: 1, id: 0, info: 0, ttl: Some(100) },
+        Step::Pass(150),
+        Step::End { client: 2, resumable: true },
+        Step::Expire,
+        Step::Resume(2),
+    ] {
+        world.step(&step);
+    }
+}
+
 #[test]
 fn what_the_application_put_has_what_is_left_of_its_time() {
     let mut world = World::new();
@@ -311,9 +330,11 @@ impl World {
             return;
         };
         for stream in (0..STREAMS).filter(|stream| follows[*stream]) {
-            let end = End { at: self.now, unacked_since: None, resumable };
+            let (key, end) = (key(session), End { at: self.now, unacked_since: None, resumable });
+            // what a resumed client is kept from for a moment, too
+            self.shard.handle(&name(stream), Input::CatchUp { key: key.clone() }, self.now);
             while self.output().poll_reply().is_some() {}
-            self.shard.handle(&name(stream), Input::Ended { key: key(session), end }, self.now);
+            self.shard.handle(&name(stream), Input::Ended { key, end }, self.now);
         }
         self.lose(client, resumable);
     }
