@@ -52,6 +52,12 @@ pub(super) enum Job {
     Settle {
         answer: oneshot::Sender<()>,
     },
+    /// Answered with the presence id under which a subscription is present.
+    Identify {
+        stream: StreamName,
+        key: SubscriberKey,
+        answer: oneshot::Sender<Option<PresenceId>>,
+    },
     /// A parked subscription has ended.
     Forget {
         stream: StreamName,
@@ -72,6 +78,7 @@ pub(super) enum Asked {
     Put(oneshot::Sender<Result<Placed, Void>>),
     Kick(oneshot::Sender<usize>),
     Resume(oneshot::Sender<bool>),
+    Identify(oneshot::Sender<Option<PresenceId>>),
 }
 
 /// A subscription to resume.

@@ -170,6 +170,18 @@ impl Router {
         answered.await.map_err(|_| Stopped)
     }
 
+    /// Asks under which presence id a subscription is present, after all inputs sent before, if the queue has
+    /// room.
+    pub fn try_identify(
+        &self,
+        stream: StreamName,
+        key: SubscriberKey,
+        answer: oneshot::Sender<Option<PresenceId>>,
+    ) -> Result<(), NoRoom> {
+        let shard = self.shard(&stream);
+        Self::try_job(shard, Job::Identify { stream, key, answer })
+    }
+
     /// Reads a stream's kept publications, oldest first.
     pub async fn history(&self, stream: StreamName) -> Result<Vec<Arc<Publication>>, Stopped> {
         let (answer, answered) = oneshot::channel();

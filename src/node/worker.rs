@@ -244,6 +244,11 @@ impl Worker {
                 self.shard.handle(&stream, Input::Kick { id, ticket }, now);
                 self.answer(now);
             }
+            Job::Identify { stream, key, answer } => {
+                let ticket = Ticket(self.asked.insert(Asked::Identify(answer)));
+                self.shard.handle(&stream, Input::Identify { key, ticket }, now);
+                self.answer(now);
+            }
             Job::History { stream, answer } => {
                 drop(answer.send(self.output(now).publications(&stream)));
             }
@@ -287,6 +292,7 @@ impl Worker {
                 (Some(Asked::Put(answer)), Outcome::Put(placed)) => drop(answer.send(placed)),
                 (Some(Asked::Kick(answer)), Outcome::Kicked(records)) => drop(answer.send(records)),
                 (Some(Asked::Resume(answer)), Outcome::Resumed(is)) => drop(answer.send(is)),
+                (Some(Asked::Identify(answer)), Outcome::Present(id)) => drop(answer.send(id)),
                 (asked, outcome) => unreachable!("{outcome:?} is no answer to {asked:?}"),
             }
         }

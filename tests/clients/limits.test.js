@@ -256,6 +256,50 @@ scenario('a client that a full room refused can neither speak nor type there', {
   });
 });
 
+scenario('nobody is named after a join that a full room refused', { 'max-members': 1 }, async (s) => {
+  await chatterIn(s, 'room', 'bob');
+  const ann = await chatterIn(s, 'den', 'ann');
+  ann.send({ type: 'join', room: 'room', username: 'eve' });
+  ann.say('den', undefined, 'at once'); // without waiting for the answer
+  assert.match(await ann.refusal(), /is full/);
+  ann.say('den', undefined, 'later');
+  for (const content of ['at once', 'later']) {
+    const { data } = await ann.hears({ type: 'message', room: 'den' });
+    assert.deepEqual([data.username, data.content], ['ann', content]);
+  }
+  const guest = await chatTo(s);
+  guest.send({ type: 'join', room: 'room', username: 'eve' });
+  guest.send({ type: 'join', room: 'attic' });
+  assert.equal((await guest.hears({ type: 'user_joined' })).username, 'Guest');
+});
+
+scenario('who has joined has that name from its next frame on', {}, async (s) => {
+  const said = (room) => until(async () => {
+    const { json } = await s.http.request(`/api/rooms/${room}/messages`);
+    return json.length > 0 && json.map(({ username, content }) => [username, content]);
+  }, 'something is said');
+  const ann = await chatTo(s);
+  ann.ws._socket.cork(); // all of it in one piece
+  ann.send({ type: 'join', room: 'room', username: 'ann' });
+  ann.say('room', undefined, 'one');
+  ann.send({ type: 'leave', room: 'room' });
+  ann.send({ type: 'join', room: 'den', username: 'bob' });
+  ann.say('den', undefined, 'two');
+  ann.send({ type: 'leave', room: 'den' });
+  ann.send({ type: 'join', room: 'attic' });
+  ann.ws._socket.uncork();
+  await ann.hears({ type: 'user_joined', username: 'bob', users: ['bob'] });
+  assert.deepEqual(await said('room'), [['ann', 'one']]);
+  assert.deepEqual(await said('den'), [['bob', 'two']]);
+  // what is said last is said, though the connection ends at once
+  ann.ws._socket.cork();
+  ann.send({ type: 'join', room: 'yard', username: 'cem' });
+  ann.say('yard', undefined, 'three');
+  ann.ws._socket.uncork();
+  await ann.close();
+  assert.deepEqual(await said('yard'), [['cem', 'three']]);
+});
+
 scenario('records count after a restart as before', (s) => {
   const dir = mkdtempSync(join(tmpdir(), 'broker-state-'));
   s.cleanup(() => rmSync(dir, { recursive: true, force: true }));

@@ -16,6 +16,7 @@ mod equal;
 mod history;
 mod hold;
 mod journals;
+mod names;
 mod occupancy;
 mod phoenix;
 mod presence;

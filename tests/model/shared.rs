@@ -323,7 +323,7 @@ impl World {
                 match outcome {
                     Outcome::Resumed(true) => self.resumed += 1,
                     Outcome::Resumed(false) => refused.push(recipient),
-                    Outcome::Put(_) | Outcome::Kicked(_) => {}
+                    Outcome::Put(_) | Outcome::Kicked(_) | Outcome::Present(_) => {}
                 }
             }
             while let Some(delivery) = output.poll_reply() {

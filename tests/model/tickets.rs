@@ -201,7 +201,7 @@ fn check(asking: &Asking, done: &Done, expected: &Done) -> Result<(), TestCaseEr
         let stream = format!("stream-{which}").as_str().into();
         let is_open = asking.out.iter().any(|(_, question)| match question {
             Question::Presence { stream: of, .. } => *of == stream,
-            Question::Followed => false,
+            Question::Present { .. } | Question::Followed => false,
         });
         let rest = all.get(done.len()..).unwrap_or_default();
         match rest.first() {
@@ -282,6 +282,7 @@ proptest! {
                     let at = which % asking.out.len();
                     let verdict = match asking.out[at].1 {
                         Question::Presence { .. } => extra("1"),
+                        Question::Present { .. } => panic!("nobody is named by it"),
                         Question::Followed => {
                             for (identifier, command) in shards.iter_mut().flat_map(|it| it.drain(..)) {
                                 records.follow(identifier, command, max);

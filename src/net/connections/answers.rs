@@ -12,12 +12,14 @@ use std::task::{Context as Task, Poll};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio::sync::oneshot;
 
 use crate::net::context::Context;
+use crate::node::NoRoom;
 use crate::outbound::Recipient;
 use crate::session::{Question, Ticket, Verdict};
 use crate::shard::{Input, SubscriberKey};
-use crate::types::{GroupKey, Reference, SessionId, StreamCommand};
+use crate::types::{Codec, GroupKey, Reference, SessionId, StreamCommand};
 
 /// An input that waits for room in a shard's queue.
 pub(super) type Blocked = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -29,9 +31,22 @@ type Answer = Pin<Box<dyn Future<Output = (Ticket, Verdict)> + Send>>;
 pub(super) struct Answers(FuturesUnordered<Answer>);
 
 impl Answers {
-    /// Starts to answer a question.
-    pub(super) fn ask(&mut self, context: &Context, ticket: Ticket, question: Question) {
+    /// Starts to answer a session's question. `Err` if its shard has no room for it yet.
+    pub(super) fn ask(
+        &mut self,
+        context: &Context,
+        (session, codec): (SessionId, Codec),
+        (ticket, question): (Ticket, Question),
+    ) -> Result<(), NoRoom> {
+        let mut asked = Ok(());
         self.0.push(match question {
+            Question::Present { stream, identifier, watch } => {
+                let key = SubscriberKey { session, group: GroupKey { codec, watch, identifier } };
+                let (answer, answered) = oneshot::channel();
+                asked = context.router.try_identify(stream, key, answer);
+                // no answer comes after the stop
+                Box::pin(async move { (ticket, Verdict::Present(answered.await.ok().flatten())) })
+            }
             Question::Presence { stream, id } => {
                 let fetcher = context.fetcher.clone();
                 Box::pin(async move {
@@ -50,6 +65,7 @@ impl Answers {
                 })
             }
         });
+        asked
     }
 
     /// The next answer; `None` if none is under way.

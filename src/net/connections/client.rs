@@ -39,6 +39,8 @@ pub(super) struct Waits {
     pub(super) blocked: Option<Blocked>,
     /// Answers to the session's questions.
     pub(super) answers: Answers,
+    /// A message without a name, which waits for joins before it: nothing is read until then.
+    pub(super) nameless: Option<Box<str>>,
     /// The end of the socket.
     pub(super) end: Option<End>,
 }
@@ -150,6 +152,10 @@ impl Client {
 
     fn command(&mut self, text: &str, out: &mut Vec<u8>) -> ControlFlow<()> {
         let (codec, presence_id) = (self.outbox.codec(), self.session.presence_id());
+        if self.session.is_naming() && protocol::is_nameless(codec, text) {
+            self.waits.get_or_insert_default().nameless = Some(text.into());
+            return ControlFlow::Break(());
+        }
         let request = protocol::decode(codec, text, presence_id, || self.context.clock.unix());
         self.request(request, out)
     }
@@ -191,16 +197,27 @@ impl Client {
             if self.outbox.has_too_many_queries() {
                 return Poll::Pending; // the shard that takes a question wakes it
             }
-            if self.go_on(out).is_break() {
+            if self.go_on(out).is_break() || self.take_nameless(out).is_break() {
                 continue;
             }
             let Some(waits) = &mut self.waits else { return Poll::Ready(()) };
             match waits.answers.poll_next(task) {
                 Poll::Ready(Some((ticket, verdict))) => self.session.answer(ticket, verdict),
                 Poll::Ready(None) => self.waits = None,
-                Poll::Pending if self.session.is_full() => return Poll::Pending,
+                Poll::Pending if waits.nameless.is_some() || self.session.is_full() => {
+                    return Poll::Pending;
+                }
                 Poll::Pending => return Poll::Ready(()),
             }
+        }
+    }
+
+    /// Handles a message that waited for a name, if that is known.
+    fn take_nameless(&mut self, out: &mut Vec<u8>) -> ControlFlow<()> {
+        let waits = self.waits.as_mut().filter(|_| !self.session.is_naming());
+        match waits.and_then(|waits| waits.nameless.take()) {
+            Some(text) => self.command(&text, out),
+            None => ControlFlow::Continue(()),
         }
     }
 
@@ -243,7 +260,12 @@ impl Client {
                 protocol::encode_connection(codec, &message, reference.as_deref(), out);
             }
             Action::Ask { ticket, question } => {
-                self.waits.get_or_insert_default().answers.ask(&self.context, ticket, question);
+                let by = (self.session.id(), codec);
+                let waits = self.waits.get_or_insert_default();
+                if let Err(waiting) = waits.answers.ask(&self.context, by, (ticket, question)) {
+                    waits.blocked = Some(Box::pin(waiting.wait()));
+                    return ControlFlow::Break(());
+                }
             }
             Action::Wait => {}
             Action::Nothing(kind) => instruments.commands_ok.increment(kind),
@@ -272,14 +294,16 @@ impl Client {
         let (session, outbox) = (self.session.end(), Arc::clone(&self.outbox));
         let registration = self.registration.take();
         let ending = Ending { session, outbox, registration, reason, at: clock.now() };
-        let Waits { blocked, answers, .. } = self.waits.take().map(|it| *it).unwrap_or_default();
+        let Waits { blocked, answers, nameless, .. } =
+            self.waits.take().map(|it| *it).unwrap_or_default();
         // after a remote disconnect, waiting commands are dropped
         let is_over = matches!(reason, CloseReason::Remote { .. });
-        if is_over || (blocked.is_none() && !ending.session.is_asking()) {
+        let something_waits = blocked.is_some() || nameless.is_some() || ending.session.is_asking();
+        if is_over || !something_waits {
             return ending.tell(&self.context);
         }
         let context = Arc::clone(&self.context);
-        self.context.tasks.spawn(ending.follow(context, blocked, answers));
+        self.context.tasks.spawn(ending.follow(context, blocked, answers, nameless));
     }
 }
 

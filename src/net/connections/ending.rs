@@ -9,9 +9,10 @@ use super::answers::{Answers, Blocked, input};
 use crate::net::context::Context;
 use crate::node::{Ended, Goodbye};
 use crate::outbound::{Recipient, Registration};
+use crate::protocol;
 use crate::session::{Action, Session};
 use crate::shard::SubscriberKey;
-use crate::types::{CloseReason, GroupKey};
+use crate::types::{CloseReason, GroupKey, Reference};
 
 /// Maximum time for which a client's last commands wait for the shards after its connection ended. If
 /// the application is asked about joins, they wait for its timeout instead.
@@ -34,45 +35,71 @@ impl Ending {
         context: Arc<Context>,
         blocked: Option<Blocked>,
         mut answers: Answers,
+        mut nameless: Option<Box<str>>,
     ) {
         if let Some(blocked) = blocked {
             blocked.await;
         }
         let timeout = context.fetcher.as_ref().map_or(LAST_ANSWERS, |fetcher| fetcher.timeout());
         let mut late = pin!(tokio::time::sleep(timeout));
-        while self.session.is_asking() {
-            self.forward(&context, &mut answers).await;
-            tokio::select! {
-                answer = answers.next() => match answer {
-                    Some((ticket, verdict)) => self.session.answer(ticket, verdict),
-                    None => self.session.stop_asking(),
-                },
-                () = &mut late => self.session.stop_asking(),
+        loop {
+            while self.session.is_asking() {
+                self.forward(&context, &mut answers).await;
+                tokio::select! {
+                    answer = answers.next() => match answer {
+                        Some((ticket, verdict)) => self.session.answer(ticket, verdict),
+                        None => self.session.stop_asking(),
+                    },
+                    () = &mut late => self.session.stop_asking(),
+                }
             }
+            let Some(text) = nameless.take() else { break };
+            self.say(&text, &context, &mut answers).await;
         }
         self.tell(&context);
     }
 
-    /// Forwards commands that are due. Other actions have no effect without a connection.
+    /// Executes a message that waited for a name.
+    async fn say(&mut self, text: &str, context: &Context, answers: &mut Answers) {
+        let Context { settings, access, clock, .. } = context;
+        let (codec, presence_id) = (self.outbox.codec(), self.session.presence_id());
+        let request = protocol::decode(codec, text, presence_id, || clock.unix());
+        let reference = request.reference.clone();
+        let action = self.session.handle(request, &settings.limits, &access.streams);
+        self.act((action, reference), context, answers).await;
+    }
+
+    /// Forwards commands that are due.
     async fn forward(&mut self, context: &Context, answers: &mut Answers) {
         let Context { settings, access, .. } = context;
-        while let Some((action, reference)) =
-            self.session.poll_action(&settings.limits, &access.streams)
-        {
-            match action {
-                Action::Forward { stream, identifier, watch, command } => {
-                    let group = GroupKey { codec: self.outbox.codec(), watch, identifier };
-                    let input = input(self.session.id(), group, &self.outbox, command, reference);
-                    if let Err(waiting) = context.router.try_send(stream, input) {
-                        waiting.wait().await;
-                    }
-                }
-                Action::Ask { ticket, question } => answers.ask(context, ticket, question),
-                Action::Refuse { .. }
-                | Action::Answer { .. }
-                | Action::Wait
-                | Action::Nothing(_) => {}
+        while let Some(due) = self.session.poll_action(&settings.limits, &access.streams) {
+            self.act(due, context, answers).await;
+        }
+    }
+
+    /// Executes an action; some have no effect without a connection.
+    async fn act(
+        &self,
+        (action, reference): (Action, Option<Arc<Reference>>),
+        context: &Context,
+        answers: &mut Answers,
+    ) {
+        let (sid, codec) = (self.session.id(), self.outbox.codec());
+        let sent = match action {
+            Action::Forward { stream, identifier, watch, command } => {
+                let group = GroupKey { codec, watch, identifier };
+                let input = input(sid, group, &self.outbox, command, reference);
+                context.router.try_send(stream, input)
             }
+            Action::Ask { ticket, question } => {
+                answers.ask(context, (sid, codec), (ticket, question))
+            }
+            Action::Refuse { .. } | Action::Answer { .. } | Action::Wait | Action::Nothing(_) => {
+                Ok(())
+            }
+        };
+        if let Err(waiting) = sent {
+            waiting.wait().await;
         }
     }
 

@@ -70,7 +70,10 @@ impl Opening {
             to.hold();
         }
         let asks = context.fetcher.is_some();
-        let mut session = Session::new(sid, &client).repeating(repeat).asking(asks);
+        let mut session = Session::new(sid, &client)
+            .repeating(repeat)
+            .asking(asks)
+            .keeping_names(codec.keeps_names());
         // before the claim, so that a remote disconnect finds this connection
         let names = client.names(session.identity());
         let registration = context.identities.register(names, &outbox);

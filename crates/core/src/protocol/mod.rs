@@ -36,6 +36,7 @@ pub use registry::{PROTOCOLS, codec, resumable};
 pub use row::Protocol;
 pub use wire::{
     decode, decode_connecting, decode_head, encode, encode_close, encode_connection, encode_run,
+    is_nameless,
 };
 pub use wire_format::{Audience, Peer, Sender, WireFormat};
 

@@ -20,6 +20,11 @@ pub fn decode<'a>(
     format(codec).decode(text, &Sender { presence_id, now: &now })
 }
 
+/// Whether a text message goes by the client's default presence id.
+pub fn is_nameless(codec: Codec, text: &str) -> bool {
+    format(codec).is_nameless(text)
+}
+
 /// The command that a client's connecting implies, if the protocol has one.
 pub fn decode_connecting(codec: Codec) -> Option<ClientCommand<'static>> {
     format(codec).decode_connecting()

@@ -45,6 +45,12 @@ pub trait WireFormat: Sync {
         Head { reference: None, kind: CommandKind::Unknown, identifier: None }
     }
 
+    /// Whether a text message goes by the sender's default presence id.
+    fn is_nameless(&self, text: &str) -> bool {
+        let _ = text;
+        false
+    }
+
     /// The command that connecting implies, if any.
     fn decode_connecting(&self) -> Option<ClientCommand<'static>> {
         None

@@ -26,6 +26,9 @@ use crate::types::{ClientCommand, Limits, Reference, Request};
 impl Session {
     /// Takes the answer to a question. Drain [`Session::poll_action`] afterwards.
     pub fn answer(&mut self, ticket: Ticket, verdict: Verdict) {
+        if let Verdict::Present(id) = verdict {
+            return self.take_name(ticket, id);
+        }
         let Some(tickets) = self.tickets.as_deref_mut() else { return };
         if let Some(alone) = tickets.alone.as_mut().filter(|it| it.ticket == Some(ticket)) {
             alone.ticket = None;
@@ -53,7 +56,7 @@ impl Session {
             |request| self.goes_alone(request, limits),
             |request| self.keeps_order(request, waiting, limits),
         );
-        if request.is_some() || !tickets.lines.is_empty() {
+        if request.is_some() || !tickets.lines.is_empty() || !tickets.namings.is_empty() {
             self.tickets = Some(tickets);
         }
         let request = request?;
@@ -79,6 +82,7 @@ impl Session {
             tickets.come_due(alone.join);
         }
         tickets.alone = None;
+        tickets.namings.clear();
         let held = tickets.lines.iter_mut().filter_map(|line| line.held.take());
         let mut held: Vec<_> = held.collect();
         held.sort_unstable_by_key(|held| held.place);

@@ -6,10 +6,12 @@
 //!
 //! If a command depends on the application or on the shards, the action is a question with a
 //! [`Ticket`], and the answer comes back as an input ([`Session::answer`]). Meanwhile commands about the
-//! same subscription wait in the session, in order; commands about others don't (`tickets`).
+//! same subscription wait in the session, in order; commands about others don't (`tickets`). What a shard
+//! decided about a join comes back the same way, where the client is named by it (`naming`).
 
 mod action;
 mod asking;
+mod naming;
 mod question;
 mod refusals;
 #[expect(clippy::module_inception, reason = "the type is called as the room")]

@@ -1,6 +1,6 @@
 //! Questions that commands depend on, and their answers.
 
-use crate::types::{Extra, PresenceId, StreamName};
+use crate::types::{Extra, Identifier, PresenceId, StreamName, Watch};
 
 /// Number of a question, by which its answer finds what waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +16,16 @@ pub enum Question {
         /// The member.
         id: PresenceId,
     },
+    /// Under which presence id a subscription is present, after all it has done so far. To be asked of its
+    /// stream's shard at once, before anything else is forwarded.
+    Present {
+        /// The stream.
+        stream: StreamName,
+        /// The subscription's identifier.
+        identifier: Identifier,
+        /// Presence messages it gets.
+        watch: Watch,
+    },
     /// Whether the shards have applied all actions forwarded so far; to be answered once they have.
     Followed,
 }
@@ -25,6 +35,8 @@ pub enum Question {
 pub enum Verdict {
     /// To [`Question::Presence`]; `None` without data, or without an answer in time.
     Presence(Extra),
+    /// To [`Question::Present`]; `None` if it isn't present.
+    Present(Option<PresenceId>),
     /// To [`Question::Followed`].
     Followed,
 }

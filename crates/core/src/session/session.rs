@@ -25,7 +25,7 @@ pub struct Session {
     /// The identity that may resume it.
     identity: Identity,
     /// See [`Session::presence_id`].
-    presence_id: Option<PresenceId>,
+    pub(super) presence_id: Option<PresenceId>,
     pub(super) subscriptions: ThinVec<Subscription>,
     /// Open questions, and the commands that wait for the answers.
     pub(super) tickets: Option<Box<Tickets>>,
@@ -47,6 +47,8 @@ const _: () = assert!(size_of::<Session>() <= 72);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AllowedIds {
     Any,
+    /// Any; the one of the last join is the default.
+    Kept,
     /// Only [`Session::presence_id`].
     One,
     None,
@@ -78,6 +80,20 @@ impl Session {
     #[must_use]
     pub fn asking(self, asks: bool) -> Self {
         Self { asks, ..self }
+    }
+
+    /// Sets whether the client's default presence id is that of its last join, if its token sets none.
+    #[must_use]
+    pub fn keeping_names(self, keeps_names: bool) -> Self {
+        match self.allowed_ids {
+            AllowedIds::Any if keeps_names => Self { allowed_ids: AllowedIds::Kept, ..self },
+            AllowedIds::Any | AllowedIds::Kept | AllowedIds::One | AllowedIds::None => self,
+        }
+    }
+
+    /// Whether the client's default presence id is that of its last join.
+    pub(super) fn keeps_names(&self) -> bool {
+        self.allowed_ids == AllowedIds::Kept
     }
 
     /// An earlier session, without its subscriptions yet. It allows no joins: the connection that resumes
@@ -149,8 +165,8 @@ impl Session {
         self.subscriptions = taken.filter_map(|(held, taken)| taken.then_some(held)).collect();
     }
 
-    /// The client's default presence id: that of its token or handshake, or of its last join, also if the
-    /// stream refused that as full: the session doesn't learn of it.
+    /// The client's default presence id: that of its token or handshake, or of the last join that a session
+    /// which [keeps names](Session::keeping_names) has learned of. Meanwhile [`Session::is_naming`].
     pub fn presence_id(&self) -> Option<&PresenceId> {
         self.presence_id.as_ref()
     }
@@ -214,11 +230,8 @@ impl Session {
                     let grant = Grant { rights, identity };
                     Ok(StreamCommand::Subscribe { join, history, grant, options })
                 };
-                if !self.may_ask(limits) {
-                    return self.forward(kind, &identifier, reference, subscribe);
-                }
                 let action = self.forward(kind, &identifier, reference, subscribe);
-                self.ask_first(action, reference, limits)
+                self.after_join(action, reference, limits)
             }
             ClientCommand::Unsubscribe { identifier } => match self.take_out(&identifier) {
                 Some(held) => self.unsubscribe(held, reference),
@@ -231,8 +244,7 @@ impl Session {
                 self.join(&identifier, (join, StreamCommand::Update), reference, limits)
             }
             ClientCommand::Leave { identifier, id } => {
-                if let Some(held) = self.held_mut(&identifier) {
-                    held.has_asked = false;
+                if self.position(&identifier).is_some() {
                     self.departed = self.departed.saturating_add(1);
                 }
                 self.forward(kind, &identifier, reference, |_| Ok(StreamCommand::Leave(id)))
@@ -284,11 +296,22 @@ impl Session {
             Err(reason) => StreamCommand::RefusePresence(CommandKind::Join, reason),
         };
         let command = |_| Ok(command);
-        if !self.may_ask(limits) {
-            return self.forward(CommandKind::Join, identifier, reference, command);
-        }
         let action = self.forward(CommandKind::Join, identifier, reference, command);
-        self.ask_first(action, reference, limits)
+        self.after_join(action, reference, limits)
+    }
+
+    /// Asks what a join depends on, and what became of it, if that matters.
+    #[inline]
+    fn after_join(
+        &mut self,
+        action: Action,
+        reference: Option<&Arc<Reference>>,
+        limits: &Limits,
+    ) -> Action {
+        if self.keeps_names() {
+            self.ask_name(&action);
+        }
+        if self.may_ask(limits) { self.ask_first(action, reference, limits) } else { action }
     }
 
     /// Adds a subscription, if the limits and the target allow it. An existing one stays as it is.
@@ -387,7 +410,7 @@ impl Session {
             AllowedIds::One if self.presence_id.as_ref() != Some(author) => {
                 Err("the name is not the one of the token".into())
             }
-            AllowedIds::Any | AllowedIds::One | AllowedIds::None => Ok(()),
+            AllowedIds::Any | AllowedIds::Kept | AllowedIds::One | AllowedIds::None => Ok(()),
         }
     }
 
@@ -493,13 +516,7 @@ impl Session {
                 return Err("the presence id is not the one of the token".into());
             }
             AllowedIds::None => return Err("there is no token that gives a presence id".into()),
-            AllowedIds::Any | AllowedIds::One => {}
-        }
-        // a second id for one subscription is refused by its stream
-        let held = self.held_mut(identifier);
-        let had_asked = held.is_some_and(|held| std::mem::replace(&mut held.has_asked, true));
-        if self.allowed_ids == AllowedIds::Any && !had_asked {
-            self.presence_id = Some(join.id.clone());
+            AllowedIds::Any | AllowedIds::Kept | AllowedIds::One => {}
         }
         Ok(join)
     }

@@ -27,9 +27,6 @@ pub struct Subscription {
     pub(super) reference: Option<Arc<Reference>>,
     /// Rights in the stream, if there is one stream.
     rights: Rights,
-    /// The client has asked to join through it and not to leave since. Only the stream knows whether it has a
-    /// record.
-    pub(super) has_asked: bool,
     /// [`digest`] of the identifier.
     pub(super) digest: u16,
 }
@@ -55,7 +52,7 @@ impl Subscription {
         rights: Rights,
     ) -> Self {
         let (streams, digest) = (StreamNames::One(stream), digest(identifier.as_str()));
-        Self { identifier, watch, streams, reference: None, rights, has_asked: false, digest }
+        Self { identifier, watch, streams, reference: None, rights, digest }
     }
 
     /// Its group among the subscribers of a stream.

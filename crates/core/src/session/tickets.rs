@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::action::Action;
 use super::question::{Question, Ticket, Verdict};
-use crate::types::{Identifier, Reference, Request};
+use crate::types::{Identifier, PresenceId, Reference, Request};
 
 /// Number of subscriptions waiting for an answer from which on no more commands should be read.
 const MAX_OUT: usize = 32;
@@ -39,6 +39,10 @@ pub(super) struct Tickets {
     /// Actions that wait for nothing any more.
     pub(super) due: VecDeque<Due>,
     pub(super) alone: Option<Alone>,
+    /// Joins that may change the default presence id, without a verdict yet.
+    pub(super) namings: Vec<Naming>,
+    /// Place of the join that changed it last.
+    pub(super) named: u64,
     /// A join is to go alone; later requests that may add or remove records wait for it.
     pub(super) is_barred: bool,
     pub(super) waiting: usize,
@@ -64,6 +68,17 @@ pub(super) struct HeldJoin {
     pub(super) ticket: Option<Ticket>,
     pub(super) goes_alone: bool,
     pub(super) join: Held,
+}
+
+/// A join that may change the default presence id.
+#[derive(Debug)]
+pub(super) struct Naming {
+    /// Of the question about it.
+    pub(super) ticket: Ticket,
+    /// Its place in the order of arrival: the last join that succeeds counts, not the last verdict.
+    pub(super) place: u64,
+    /// The id that it asks for.
+    pub(super) id: PresenceId,
 }
 
 /// A join that goes alone.
@@ -197,6 +212,7 @@ impl Tickets {
     pub(super) fn is_full(&self) -> bool {
         self.alone.is_some()
             || self.waiting >= MAX_WAITING
+            || self.namings.len() >= MAX_OUT
             || self.waiting_bytes >= MAX_WAITING_BYTES
             || self.lines.iter().filter(|line| line.held.is_some()).count() >= MAX_OUT
     }

@@ -92,6 +92,14 @@ pub enum Input<R> {
         /// The subscription.
         key: SubscriberKey,
     },
+    /// Under which presence id is a subscription present? The outcome is
+    /// [`Outcome::Present`](super::Outcome::Present).
+    Identify {
+        /// The subscription.
+        key: SubscriberKey,
+        /// For the outcome.
+        ticket: Ticket,
+    },
     /// A subscriber's unsent messages are sent as a reply.
     CatchUp {
         /// The subscriber.

@@ -2,6 +2,7 @@
 
 use super::put::Placed;
 use crate::log::Void;
+use crate::types::PresenceId;
 
 /// Names a request until its outcome is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,4 +18,6 @@ pub enum Outcome {
     /// Of [`Input::Resume`](super::Input::Resume): whether it was possible. A subscription that isn't parked,
     /// or that missed more than the journal or its connection has room for, has to be made again.
     Resumed(bool),
+    /// Of [`Input::Identify`](super::Input::Identify): the presence id, if it is present.
+    Present(Option<PresenceId>),
 }

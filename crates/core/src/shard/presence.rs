@@ -6,7 +6,9 @@ use super::Shard;
 use crate::log::{Change, Void};
 use crate::shard::delivery::Destination;
 use crate::shard::input::SubscriberKey;
-use crate::types::{CommandKind, Join, JoinCause, Limit, Listing, PresenceId, ServerMessage};
+use crate::types::{
+    CommandKind, Join, JoinCause, Limit, Listing, PresenceId, ServerMessage, StreamName,
+};
 
 impl<R: Destination> Shard<R> {
     /// Handles a join; an update (`is_update`) only if the subscription is present.
@@ -80,6 +82,12 @@ impl<R: Destination> Shard<R> {
         self.live_subscriber(index, key).recipient.remove_record();
         self.followed(CommandKind::Leave);
         true
+    }
+
+    /// The presence id of a subscription's record.
+    pub(super) fn present_as(&self, name: &StreamName, key: &SubscriberKey) -> Option<PresenceId> {
+        let presence = self.streams.named(name)?.state.presence();
+        presence.id_of(presence.held_by(&key.subscription())?).cloned()
     }
 
     pub(super) fn list(&mut self, index: u32, key: &SubscriberKey, listing: Listing) {

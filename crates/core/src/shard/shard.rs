@@ -163,6 +163,10 @@ impl<R: Destination> Shard<R> {
                 self.outcomes.push_back((ticket, Outcome::Resumed(resumed)));
             }
             Input::Forget { key } => self.forget_parked(name, &key),
+            Input::Identify { key, ticket } => {
+                let id = self.present_as(name, &key);
+                self.outcomes.push_back((ticket, Outcome::Present(id)));
+            }
             Input::CatchUp { key } => {
                 if let Some(index) = self.find(name) {
                     self.reply(index, &key, []);

@@ -217,7 +217,10 @@ impl<R: Destination> Shard<R> {
                 self.changes_of_command(stream, key, command, recipient)
             }
             // when its turn comes: what the client of a connection that ended knew, what is parked
-            Input::Ended { .. } | Input::Forget { .. } | Input::CatchUp { .. } => Vec::new(),
+            Input::Ended { .. }
+            | Input::Forget { .. }
+            | Input::Identify { .. }
+            | Input::CatchUp { .. } => Vec::new(),
             Input::Publish { data, labels, at, except, is_transient } => {
                 let is_kept = self.settings.history.limit > 0 && !is_transient;
                 vec![Change::Published {

@@ -41,6 +41,8 @@ impl Capabilities {
     pub const REPEATS_MEMBERS: Self = Self(1 << 4);
     /// Clients know from the close code alone whether to reconnect.
     pub const CLOSE_CODES: Self = Self(1 << 5);
+    /// A client that leaves its name out has the one of its last join.
+    pub const KEEPS_NAMES: Self = Self(1 << 6);
 
     /// The union of both.
     #[must_use]
@@ -138,6 +140,11 @@ impl Codec {
     /// Whether clients know from the close code alone whether to reconnect.
     pub(crate) const fn goes_by_close_code(self) -> bool {
         self.capabilities.has(Capabilities::CLOSE_CODES)
+    }
+
+    /// Whether a client that leaves its name out has the one of its last join.
+    pub const fn keeps_names(self) -> bool {
+        self.capabilities.has(Capabilities::KEEPS_NAMES)
     }
 }
 

@@ -41,6 +41,12 @@ pub(super) fn decode_head(text: &str) -> Head<'_> {
     Head { reference: None, kind, identifier }
 }
 
+/// Whether a frame has the default presence id because it names none.
+pub(super) fn is_nameless(text: &str) -> bool {
+    let is_said = |kind| kind != CommandKind::Unsubscribe;
+    open(text).is_ok_and(|(kind, frame)| is_said(kind) && frame.username.is_none())
+}
+
 const NO_SUCH_TYPE: &str = "there is no such type: send join, message, typing or leave";
 
 fn command<'a>(
@@ -220,6 +226,24 @@ mod tests {
             panic!("{typing}")
         };
         assert_eq!(author, Some(presence_id));
+    }
+
+    #[test]
+    fn a_frame_that_needs_a_name_and_has_none_is_nameless() {
+        for (kind, needs_one) in
+            [("join", true), ("message", true), ("typing", true), ("leave", false), ("no", false)]
+        {
+            let is_nameless = |rest: &str| {
+                is_nameless(&format!(
+                    r#"{{"type":"{kind}","room":"a","content":"username"{rest}}}"#
+                ))
+            };
+            assert_eq!(is_nameless(""), needs_one, "{kind}");
+            assert_eq!(is_nameless(r#","username":null"#), needs_one, "{kind}");
+            assert!(!is_nameless(r#","username":"ann""#), "{kind}");
+            assert!(!is_nameless(r#","username":"""#), "{kind}");
+        }
+        assert!(!is_nameless("nonsense"));
     }
 
     #[test]

@@ -6,8 +6,10 @@ use crate::protocol::wire_format::{Audience, Peer, Sender, WireFormat};
 use crate::types::{Capabilities, Codec, ConnectionMessage, Head, Request, ServerMessage};
 
 /// Codec of its clients.
-pub const CODEC: Codec =
-    Codec::new(3, Capabilities::REPEATS_MEMBERS.and(Capabilities::CLOSE_CODES));
+pub const CODEC: Codec = Codec::new(
+    3,
+    Capabilities::REPEATS_MEMBERS.and(Capabilities::CLOSE_CODES).and(Capabilities::KEEPS_NAMES),
+);
 
 /// Row in the registry.
 pub static PROTOCOL: Protocol = Protocol::plain("chat", "/chat", CODEC, &Format);
@@ -21,6 +23,10 @@ impl WireFormat for Format {
 
     fn decode_head<'a>(&self, text: &'a str) -> Head<'a> {
         decode::decode_head(text)
+    }
+
+    fn is_nameless(&self, text: &str) -> bool {
+        decode::is_nameless(text)
     }
 
     fn encode(&self, to: &Audience<'_>, message: &ServerMessage, out: &mut Vec<u8>) {
