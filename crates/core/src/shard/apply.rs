@@ -258,7 +258,7 @@ impl<R: Destination> Shard<R> {
         if self.restoring == Some(index) || self.streams.get(index).is_none_or(is_in_use) {
             return;
         }
-        let Some(stream) = self.streams.remove(index) else { return };
+        let stream = self.streams.remove(index);
         self.backlog -= stream.window.weight();
         self.noted -= stream.journal.weight();
         if let Some(due) = stream.journal_due {

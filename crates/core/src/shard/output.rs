@@ -72,7 +72,7 @@ impl<R: Destination> Output<'_, R> {
 
     /// Members of a stream, in order of arrival.
     pub fn members(&self, name: &StreamName) -> Arc<CachedList<MemberList>> {
-        match self.shard.find(name).and_then(|key| self.shard.streams.get(key)) {
+        match self.shard.streams.named(name) {
             Some(stream) => stream.state.presence().list(),
             None => Arc::default(),
         }
@@ -80,7 +80,7 @@ impl<R: Destination> Output<'_, R> {
 
     /// Members of a stream with their records, in order of arrival.
     pub fn records(&self, name: &StreamName) -> Arc<RecordList> {
-        match self.shard.find(name).and_then(|key| self.shard.streams.get(key)) {
+        match self.shard.streams.named(name) {
             Some(stream) => stream.state.presence().list_records(self.shard.settings.log),
             None => Arc::default(),
         }
@@ -88,7 +88,7 @@ impl<R: Destination> Output<'_, R> {
 
     /// Number of members of a stream.
     pub fn member_count(&self, name: &StreamName) -> usize {
-        let stream = self.shard.find(name).and_then(|key| self.shard.streams.get(key));
+        let stream = self.shard.streams.named(name);
         stream.map_or(0, |stream| stream.state.presence().members())
     }
 
@@ -100,7 +100,7 @@ impl<R: Destination> Output<'_, R> {
 
     /// Publications in a stream's history, oldest first: the newest ones that fit in one reply.
     pub fn publications(&self, name: &StreamName) -> Vec<Arc<Publication>> {
-        let stream = self.shard.find(name).and_then(|key| self.shard.streams.get(key));
+        let stream = self.shard.streams.named(name);
         stream.map_or_else(Vec::new, |stream| stream.history.newest(self.shard.settings.max_answer))
     }
 
@@ -128,7 +128,7 @@ impl<R: Destination> Output<'_, R> {
         now: Instant,
     ) -> Vec<Attendee> {
         let Some(index) = self.shard.find(name) else { return Vec::new() };
-        let Some(stream) = self.shard.streams.get(index) else { return Vec::new() };
+        let stream = self.shard.streams.live(index);
         let mut bytes = 0;
         let seen = stream.state.presence().seen_by_operators();
         let attendees = seen.map(|seen| Attendee {

@@ -87,7 +87,7 @@ impl<R: Destination> Shard<R> {
     /// The presence id of a subscription's record.
     pub(super) fn present_as(&self, name: &StreamName, key: &SubscriberKey) -> Option<PresenceId> {
         let presence = self.streams.named(name)?.state.presence();
-        presence.id_of(presence.held_by(&key.subscription())?).cloned()
+        presence.held_by(&key.subscription()).map(|record| presence.id_of(record).clone())
     }
 
     pub(super) fn list(&mut self, index: u32, key: &SubscriberKey, listing: Listing) {

@@ -65,7 +65,7 @@ impl<R: Destination> Shard<R> {
         request: &HistoryRequest,
     ) -> bool {
         let stream = self.streams.live_mut(index);
-        let subscriber = live_subscriber_mut(stream, key);
+        let subscriber = live_subscriber_mut(&mut stream.groups, key);
         let (live_after, is_held) = (subscriber.live_after(), subscriber.is_held);
         let recipient = subscriber.recipient.clone();
         let answer = if self.settings.history.limit == 0 {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ResumeSettings, Shard, subscriber_mut, weight};
+use super::{ResumeSettings, Shard, live_subscriber_mut, subscriber_mut, weight};
 use crate::log::{Change, Parked};
 use crate::shard::delivery::Destination;
 use crate::shard::input::SubscriberKey;
@@ -74,15 +74,11 @@ impl<R: Destination> Shard<R> {
     /// Holds new messages back from a resumed subscriber for a moment, so that missed publications go first.
     fn hold(&mut self, index: u32, key: SubscriberKey) {
         let stream = self.streams.live_mut(index);
-        let group = stream.groups.get_mut(&key.group);
-        let subscriber = group.and_then(|group| group.get_mut(&key.session));
-        if let Some(subscriber) = subscriber
-            && let Some(resumed) = &mut subscriber.resumed
-        {
-            resumed.live_after = Some(stream.state.head());
-            stream.held.add(subscriber);
-            self.silent += 1;
-        }
+        let live_after = Some(stream.state.head());
+        let subscriber = live_subscriber_mut(&mut stream.groups, &key);
+        subscriber.live_resumed().live_after = live_after;
+        stream.held.add(subscriber);
+        self.silent += 1;
         let due = Due::Held { stream: index, key: Box::new(key) };
         self.timers.add(self.now + HOLD, due);
     }
@@ -94,7 +90,7 @@ impl<R: Destination> Shard<R> {
             return;
         }
         let stream = self.find(name).and_then(|index| self.streams.get_mut(index));
-        let subscriber = stream.and_then(|stream| subscriber_mut(stream, key));
+        let subscriber = stream.and_then(|stream| subscriber_mut(&mut stream.groups, key));
         if let Some(subscriber) = subscriber.filter(|subscriber| !subscriber.is_held)
             && subscriber.end_silence()
         {
@@ -114,7 +110,7 @@ impl<R: Destination> Shard<R> {
     /// Ends a subscriber's hold and sends what it was kept from.
     pub(super) fn release(&mut self, index: u32, key: &SubscriberKey) {
         let Some(stream) = self.streams.get_mut(index) else { return };
-        if subscriber_mut(stream, key).is_some_and(|subscriber| subscriber.is_held) {
+        if subscriber_mut(&mut stream.groups, key).is_some_and(|subscriber| subscriber.is_held) {
             self.reply(index, key, []);
         }
     }

@@ -12,7 +12,7 @@ use super::observed::Observed;
 use super::outcome::{Outcome, Ticket};
 use super::proposals::Shared;
 use super::settings::Settings;
-use super::stream::{Stream, Subscriber};
+use super::stream::{Groups, Stream, Subscriber};
 use super::streams::Streams;
 use super::timers::{Due, Timers};
 use crate::log::{Entry, Position};
@@ -293,18 +293,18 @@ impl<R: Destination> Shard<R> {
 }
 
 pub(super) fn subscriber_mut<'a, R>(
-    stream: &'a mut Stream<R>,
+    groups: &'a mut Groups<R>,
     key: &SubscriberKey,
 ) -> Option<&'a mut Subscriber<R>> {
-    stream.groups.get_mut(&key.group)?.get_mut(&key.session)
+    groups.get_mut(&key.group)?.get_mut(&key.session)
 }
 
 /// A subscriber that is here.
 pub(super) fn live_subscriber_mut<'a, R>(
-    stream: &'a mut Stream<R>,
+    groups: &'a mut Groups<R>,
     key: &SubscriberKey,
 ) -> &'a mut Subscriber<R> {
-    match subscriber_mut(stream, key) {
+    match subscriber_mut(groups, key) {
         Some(subscriber) => subscriber,
         None => no_subscriber(key),
     }

@@ -59,7 +59,7 @@ impl<R: Destination> Shard<R> {
         let changes = self.changes_of(stream, &input);
         let joins = changes.iter().any(|change| matches!(change, Change::Joined { .. }));
         let counted = joins.then(|| self.count_beforehand(stream, &input)).flatten();
-        let Some(shared) = &mut self.shared else { return };
+        let shared = live(&mut self.shared);
         if changes.is_empty() && shared.waiting.is_empty() {
             return self.handle_now(stream, input, now);
         }
@@ -82,7 +82,7 @@ impl<R: Destination> Shard<R> {
         since: Instant,
     ) -> Result<(), Void> {
         let name = self.streams.live(index).name.clone();
-        let Some(shared) = &mut self.shared else { return Err(Void::Stale) };
+        let shared = live(&mut self.shared);
         let is_it = |entry: &Entry| {
             discriminant(&entry.change) == discriminant(&change) && entry.stream == name
         };
@@ -100,7 +100,7 @@ impl<R: Destination> Shard<R> {
     /// Applies an entry of the log, which every node does in the same order.
     pub(super) fn apply_shared(&mut self, entry: Entry, now: Instant) -> Result<(), Void> {
         self.now = now;
-        let Some(shared) = &mut self.shared else { return Err(Void::Stale) };
+        let shared = live(&mut self.shared);
         if entry.origin.node != shared.node {
             return self.apply_in_place(entry, now);
         }
@@ -313,6 +313,20 @@ impl<R: Destination> Shard<R> {
         let (by, max_members) = (key.subscription(), self.settings.max_members);
         Change::Joined { by, id, info, extra, cause, is_update, max_members }
     }
+}
+
+/// What a shard of a shared log has proposed.
+fn live<R>(shared: &mut Option<Box<Shared<R>>>) -> &mut Shared<R> {
+    match shared {
+        Some(shared) => shared,
+        None => not_shared(),
+    }
+}
+
+#[cold]
+#[expect(clippy::panic, reason = "it would be a fault of the shard, which asked before")]
+fn not_shared() -> ! {
+    panic!("the log isn't shared")
 }
 
 /// The subscription that a change gives a record, which it must not keep if handling the input made no

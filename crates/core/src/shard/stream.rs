@@ -98,12 +98,26 @@ impl<R> Subscriber<R> {
         self.resumed.as_mut().is_some_and(|resumed| resumed.live_after.take().is_some())
     }
 
+    /// State of its resume, of a subscriber that was resumed: only those are held.
+    pub(super) fn live_resumed(&mut self) -> &mut Resumed {
+        match &mut self.resumed {
+            Some(resumed) => resumed,
+            None => not_resumed(),
+        }
+    }
+
     /// Excludes it from the next message.
     fn exclude(&mut self, position: u64) {
         if let Some(resumed) = &mut self.resumed {
             resumed.excluded.push(position);
         }
     }
+}
+
+#[cold]
+#[expect(clippy::panic, reason = "it would be a fault of the shard, whose streams are lost then")]
+fn not_resumed() -> ! {
+    panic!("a subscriber is held that wasn't resumed")
 }
 
 /// The held subscribers, for which messages stay in the window.
@@ -129,7 +143,7 @@ impl Held {
             return Vec::new();
         }
         self.count -= 1;
-        let Some(resumed) = &mut subscriber.resumed else { return Vec::new() };
+        let resumed = subscriber.live_resumed();
         resumed.at = now; // what it is told now may not arrive either
         std::mem::take(&mut resumed.excluded)
     }

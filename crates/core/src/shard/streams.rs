@@ -50,13 +50,14 @@ impl<R> Streams<R> {
         number
     }
 
-    pub(super) fn remove(&mut self, number: u32) -> Option<Stream<R>> {
-        let stream = self.all.remove(number as usize)?;
+    /// Removes a stream that is here.
+    pub(super) fn remove(&mut self, number: u32) -> Stream<R> {
+        let stream = self.all.take(number as usize);
         self.numbers.remove(&stream.name);
         if is_roomy(self.numbers.len(), self.numbers.capacity()) {
             self.numbers.shrink_to(2 * self.numbers.len());
         }
-        Some(stream)
+        stream
     }
 
     /// A stream, if it is still here.

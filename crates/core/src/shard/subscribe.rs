@@ -59,7 +59,7 @@ impl<R: Destination> Shard<R> {
         history_follows: bool,
     ) -> bool {
         let stream = self.streams.live_mut(index);
-        let subscriber = live_subscriber_mut(stream, key);
+        let subscriber = live_subscriber_mut(&mut stream.groups, key);
         let since = subscriber.confirmed;
         let is_again = since != UNCONFIRMED;
         let is_awaited = match repeat {
@@ -131,11 +131,11 @@ impl<R: Destination> Shard<R> {
         }
         if let Some(subscriber) = self.unsubscribe(stream, key) {
             let by = key.subscription();
-            let state = self.streams.get(stream).map(|stream| &stream.state);
-            if state.is_some_and(|state| state.presence().held_by(&by).is_some()) {
+            let state = &self.streams.live(stream).state;
+            if state.presence().held_by(&by).is_some() {
                 subscriber.recipient.remove_record();
             }
-            if state.is_some_and(|state| state.knows(&by)) {
+            if state.knows(&by) {
                 let change = Change::Unsubscribed { by };
                 self.commit_change(stream, change, now).ok(); // it is never void
             }

@@ -44,9 +44,8 @@ impl List {
 
     /// Appends an entry that is in no list.
     pub(crate) fn push_back<T: Linked>(&mut self, entries: &mut Pages<T>, key: u32) {
-        if let Some(entry) = entries.get_mut(key as usize) {
-            *entry.links_mut() = Links { previous: self.last, next: NONE };
-        }
+        let links = Links { previous: self.last, next: NONE };
+        *entries.live_mut(key as usize).links_mut() = links;
         match entries.get_mut(self.last as usize) {
             Some(last) => last.links_mut().next = key,
             None => self.first = key,
@@ -56,7 +55,7 @@ impl List {
 
     /// Removes an entry.
     pub(crate) fn remove<T: Linked>(&mut self, entries: &mut Pages<T>, key: u32) {
-        let Some(entry) = entries.get_mut(key as usize) else { return };
+        let entry = entries.live_mut(key as usize);
         let Links { previous, next } = std::mem::take(entry.links_mut());
         match entries.get_mut(previous as usize) {
             Some(entry) => entry.links_mut().next = next,

@@ -60,6 +60,24 @@ impl<T> Pages<T> {
         self.all.get_mut(number / PAGE)?.values.get_mut(number % PAGE)?.as_mut()
     }
 
+    /// A value that is here.
+    #[inline]
+    pub(crate) fn live(&self, number: usize) -> &T {
+        match self.get(number) {
+            Some(value) => value,
+            None => missing(number),
+        }
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub(crate) fn live_mut(&mut self, number: usize) -> &mut T {
+        match self.get_mut(number) {
+            Some(value) => value,
+            None => missing(number),
+        }
+    }
+
     /// Adds a value and returns its number.
     pub(crate) fn insert(&mut self, value: T) -> usize {
         if self.all.get(self.vacant as usize).is_none() {
@@ -70,7 +88,7 @@ impl<T> Pages<T> {
             self.all.push(Page { values: Vec::new(), used: 0, next: NONE });
         }
         let number = self.vacant as usize;
-        let Some(page) = self.all.get_mut(number) else { return usize::MAX };
+        let Some(page) = self.all.get_mut(number) else { missing(number) };
         let place = page.used.trailing_ones() as usize;
         match page.values.get_mut(place) {
             Some(empty) => *empty = Some(value),
@@ -103,6 +121,14 @@ impl<T> Pages<T> {
         Some(value)
     }
 
+    /// Removes a value that is here.
+    pub(crate) fn take(&mut self, number: usize) -> T {
+        match self.remove(number) {
+            Some(value) => value,
+            None => missing(number),
+        }
+    }
+
     /// The values with their numbers, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
         self.all.iter().enumerate().flat_map(|(number, page)| {
@@ -110,6 +136,12 @@ impl<T> Pages<T> {
             values.filter_map(move |(place, value)| Some((number * PAGE + place, value.as_ref()?)))
         })
     }
+}
+
+#[cold]
+#[expect(clippy::panic, reason = "it would be a fault of the stream, whose state is wrong then")]
+pub(crate) fn missing(number: usize) -> ! {
+    panic!("nothing is at {number} any more")
 }
 
 #[cfg(test)]

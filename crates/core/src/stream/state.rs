@@ -209,7 +209,7 @@ impl State {
             }
             Change::Joined { by, id, is_update, max_members, .. } => {
                 return match self.presence.held_by(by) {
-                    Some(record) if self.presence.id_of(record) == Some(id) => Ok(Some(record)),
+                    Some(record) if self.presence.id_of(record) == id => Ok(Some(record)),
                     Some(_) => Err(Void::JoinedOtherwise),
                     None if *is_update => Err(Void::NotJoined),
                     None => self.has_room(id, *max_members).map(|()| None),
@@ -220,7 +220,7 @@ impl State {
             }
             Change::Left { by, id } => {
                 let Some(record) = self.presence.held_by(by) else { return Err(Void::NotPresent) };
-                let is_who = id.is_none() || self.presence.id_of(record) == id.as_ref();
+                let is_who = id.as_ref().is_none_or(|id| self.presence.id_of(record) == id);
                 return is_who.then_some(Some(record)).ok_or(Void::LeavesOtherwise);
             }
             Change::Kicked { id } => self.presence.has(id),
@@ -392,7 +392,7 @@ impl State {
     ) {
         let Some(record) = record else { return };
         let change = self.presence.remove(record, cause, log);
-        changed(record, change, Cause::Left(cause), effects);
+        changed(record, Some(change), Cause::Left(cause), effects);
     }
 
     /// The connection of a record's subscription has ended.

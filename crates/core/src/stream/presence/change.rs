@@ -4,11 +4,11 @@ use std::hash::BuildHasher as _;
 
 use super::{
     Holder, Joining, Member, PresenceSet, Record, RecordKey, Shown, holder, key, listed_size,
-    record_size,
+    record_size, session, unheld,
 };
 use crate::log::{Due, LogId, Owner, Position, Subscription};
 use crate::stream::list::{Links, List};
-use crate::stream::pages::is_roomy;
+use crate::stream::pages::{is_roomy, missing};
 use crate::types::{Join, LeaveCause, MemberChange, PresenceChange, PresenceId, RecordChange};
 
 impl PresenceSet {
@@ -31,7 +31,7 @@ impl PresenceSet {
             let change = if is_last {
                 self.update(key, join, (log, at))
             } else {
-                self.show(key, join, (log, at))
+                Some(self.show(key, join, (log, at)))
             };
             return (key, Joining::Adopted, change);
         }
@@ -81,8 +81,10 @@ impl PresenceSet {
         (log, at): (LogId, Position),
     ) -> (RecordKey, PresenceChange) {
         let Join { id, info, extra } = join;
-        let member = self.find_or_add_member(&id);
-        let before = self.seen(member).cloned();
+        let (member, before) = match self.find_member(&id) {
+            Some(member) => (member, Some(self.seen(member).clone())),
+            None => (self.add_member(&id), None),
+        };
         self.records_size += record_size(&info);
         let shown = Shown { info: info.clone(), extra };
         let links = Links::default();
@@ -90,9 +92,7 @@ impl PresenceSet {
         self.digest.add(record.digest());
         let key = key(self.records.insert(record));
         self.index(key);
-        if let Some(member) = self.members.get_mut(member as usize) {
-            member.records.push_back(&mut self.records, key);
-        }
+        self.members.live_mut(member as usize).records.push_back(&mut self.records, key);
         let change = RecordChange::Added { info };
         (key, self.changed(id, log.name(at), change, before, Some(shown)))
     }
@@ -104,37 +104,32 @@ impl PresenceSet {
         join: Join,
         (log, at): (LogId, Position),
     ) -> Option<PresenceChange> {
-        let shown = &self.records.get(key as usize)?.shown;
+        let shown = &self.records.live(key as usize).shown;
         if shown.info == join.info && shown.extra == join.extra {
             return None;
         }
-        self.show(key, join, (log, at))
+        Some(self.show(key, join, (log, at)))
     }
 
     /// Sets the visible part of a record, which becomes its member's last one.
-    fn show(
-        &mut self,
-        key: RecordKey,
-        join: Join,
-        (log, at): (LogId, Position),
-    ) -> Option<PresenceChange> {
+    fn show(&mut self, key: RecordKey, join: Join, (log, at): (LogId, Position)) -> PresenceChange {
         let Join { id, info, extra } = join;
         let shown = Shown { info, extra };
-        let member = self.records.get(key as usize)?.member;
-        let before = self.seen(member)?.clone();
-        let record = self.records.get_mut(key as usize)?;
+        let member = self.records.live(key as usize).member;
+        let before = self.seen(member).clone();
+        let record = self.records.live_mut(key as usize);
         self.digest.remove(record.digest());
         let previous = std::mem::replace(&mut record.position, at);
         self.digest.add(record.digest());
         let last = std::mem::replace(&mut record.shown, shown.clone()).info;
         let info = shown.info.clone();
         self.records_size = self.records_size + record_size(&info) - record_size(&last);
-        let Member { records, .. } = self.members.get_mut(member as usize)?;
+        let Member { records, .. } = self.members.live_mut(member as usize);
         records.remove(&mut self.records, key);
         records.push_back(&mut self.records, key);
         let previous = log.name(previous);
         let record = RecordChange::Updated { info, previous, before: last };
-        Some(self.changed(id, log.name(at), record, Some(before), Some(shown)))
+        self.changed(id, log.name(at), record, Some(before), Some(shown))
     }
 
     /// Removes a record; the member leaves with its last one.
@@ -143,31 +138,31 @@ impl PresenceSet {
         key: RecordKey,
         cause: LeaveCause,
         log: LogId,
-    ) -> Option<PresenceChange> {
+    ) -> PresenceChange {
         self.unindex(key);
-        let member = self.records.get(key as usize)?.member;
-        let Member { id, records, .. } = self.members.get_mut(member as usize)?;
+        let member = self.records.live(key as usize).member;
+        let Member { id, records, .. } = self.members.live_mut(member as usize);
         let was_last = records.last() == Some(key);
         records.remove(&mut self.records, key);
         let (id, last) = (id.clone(), records.last());
-        let record = self.records.remove(key as usize)?;
+        let record = self.records.take(key as usize);
         self.digest.remove(record.digest());
         let Record { shown, position, .. } = record;
         self.records_size -= record_size(&shown.info);
-        let now = last.and_then(|last| self.records.get(last as usize)).map(|it| it.shown.clone());
+        let now = last.map(|last| self.records.live(last as usize).shown.clone());
         if now.is_none() {
             self.remove_member(member);
         }
         let record = RecordChange::Removed { info: shown.info.clone(), cause };
         let before = if was_last { Some(shown) } else { now.clone() };
-        Some(self.changed(id, log.name(position), record, before, now))
+        self.changed(id, log.name(position), record, before, now)
     }
 
     /// The connection of a record's subscription has ended: the record stays for a resume, or is an orphan.
     pub(in crate::stream) fn end(&mut self, key: RecordKey, at: Position, is_parked: bool) {
-        let Some(record) = self.records.get_mut(key as usize) else { return };
+        let record = self.records.live_mut(key as usize);
         let before = record.digest();
-        let Holder::Subscription(_, ended) = &mut record.holder else { return };
+        let Holder::Subscription(_, ended) = &mut record.holder else { unheld(key) };
         if !is_parked {
             return self.set_holder(key, Holder::Orphan(at));
         }
@@ -178,12 +173,9 @@ impl PresenceSet {
 
     /// The parked subscription of a record can no longer be resumed: the record is an orphan.
     pub(in crate::stream) fn orphan(&mut self, key: RecordKey) {
-        if let Some(Record { holder: Holder::Subscription(_, ended), .. }) =
-            self.records.get(key as usize)
-        {
-            let ended = *ended;
-            self.set_holder(key, Holder::Orphan(ended));
-        }
+        let Record { holder, .. } = self.records.live(key as usize);
+        let Holder::Subscription(_, ended) = holder else { unheld(key) };
+        self.set_holder(key, Holder::Orphan(*ended));
     }
 
     /// Passes a record to another subscription, which is connected.
@@ -214,7 +206,7 @@ impl PresenceSet {
     fn in_order(&self) -> impl Iterator<Item = (RecordKey, &Record)> {
         let keys = self.arrival.iter(&self.members);
         let keys = keys.flat_map(|member| member.records.keys(&self.records));
-        keys.filter_map(|key| Some((key, self.records.get(key as usize)?)))
+        keys.map(|key| (key, self.records.live(key as usize)))
     }
 
     /// The application's records that have expired at a time, in milliseconds of the Unix epoch.
@@ -226,28 +218,24 @@ impl PresenceSet {
 
     /// Sets the tick at which a member arrived on this node; not replicated.
     pub(crate) fn arrived(&mut self, id: &PresenceId, tick: u32) {
-        let member = self.find_member(id).and_then(|key| self.members.get_mut(key as usize));
-        if let Some(member) = member {
-            member.arrived = tick;
+        if let Some(key) = self.find_member(id) {
+            self.members.live_mut(key as usize).arrived = tick;
         }
     }
 
     /// A member's orphan: the one changed last.
     fn orphan_of(&self, id: &PresenceId) -> Option<RecordKey> {
-        let is_orphan = |key: &RecordKey| {
-            let record = self.records.get(*key as usize);
-            record.is_some_and(|record| matches!(record.holder, Holder::Orphan(_)))
-        };
+        let is_orphan =
+            |key: &RecordKey| matches!(self.records.live(*key as usize).holder, Holder::Orphan(_));
         self.records_of(id).filter(is_orphan).last()
     }
 
     fn set_holder(&mut self, key: RecordKey, holder: Holder) {
         self.unindex(key);
-        if let Some(record) = self.records.get_mut(key as usize) {
-            self.digest.remove(record.digest());
-            record.holder = holder;
-            self.digest.add(record.digest());
-        }
+        let record = self.records.live_mut(key as usize);
+        self.digest.remove(record.digest());
+        record.holder = holder;
+        self.digest.add(record.digest());
         self.index(key);
     }
 
@@ -256,30 +244,25 @@ impl PresenceSet {
         let Self { records, by_subscription, hasher, .. } = self;
         let Some(by) = holder(records, key) else { return };
         by_subscription.insert_unique(hasher.hash_one(by.session), key, |key| {
-            holder(records, *key).map_or(0, |by| hasher.hash_one(by.session))
+            hasher.hash_one(session(records, *key))
         });
     }
 
     fn unindex(&mut self, key: RecordKey) {
         let Self { records, by_subscription, hasher, .. } = self;
         let Some(by) = holder(records, key) else { return };
-        if let Ok(entry) =
-            by_subscription.find_entry(hasher.hash_one(by.session), |found| *found == key)
-        {
-            entry.remove();
-        }
+        match by_subscription.find_entry(hasher.hash_one(by.session), |found| *found == key) {
+            Ok(entry) => entry.remove(),
+            Err(_) => unheld(key),
+        };
         if is_roomy(by_subscription.len(), by_subscription.capacity()) {
             let len = by_subscription.len();
-            by_subscription.shrink_to(2 * len, |key| {
-                holder(records, *key).map_or(0, |by| hasher.hash_one(by.session))
-            });
+            by_subscription.shrink_to(2 * len, |key| hasher.hash_one(session(records, *key)));
         }
     }
 
-    fn find_or_add_member(&mut self, id: &PresenceId) -> u32 {
-        if let Some(found) = self.find_member(id) {
-            return found;
-        }
+    /// Adds a member, whose first record is to be added at once.
+    fn add_member(&mut self, id: &PresenceId) -> u32 {
         let (members, hash) = (&mut self.members, self.hasher.hash_one(id));
         let member = Member {
             id: id.clone(),
@@ -289,24 +272,22 @@ impl PresenceSet {
         };
         let key = key(members.insert(member));
         self.arrival.push_back(members, key);
-        self.by_id.insert_unique(hash, key, |key| {
-            members.get(*key as usize).map_or(0, |member| self.hasher.hash_one(&member.id))
-        });
+        let hash_of = |key: &u32| self.hasher.hash_one(&members.live(*key as usize).id);
+        self.by_id.insert_unique(hash, key, hash_of);
         key
     }
 
     fn remove_member(&mut self, key: u32) {
         self.arrival.remove(&mut self.members, key);
-        let Some(member) = self.members.remove(key as usize) else { return };
-        let hash = self.hasher.hash_one(&member.id);
-        if let Ok(entry) = self.by_id.find_entry(hash, |found| *found == key) {
-            entry.remove();
-        }
+        let Member { id, .. } = self.members.take(key as usize);
+        match self.by_id.find_entry(self.hasher.hash_one(&id), |found| *found == key) {
+            Ok(entry) => entry.remove(),
+            Err(_) => missing(key as usize),
+        };
         if is_roomy(self.by_id.len(), self.by_id.capacity()) {
             let (members, len) = (&self.members, self.by_id.len());
-            self.by_id.shrink_to(2 * len, |key| {
-                members.get(*key as usize).map_or(0, |member| self.hasher.hash_one(&member.id))
-            });
+            let hash_of = |key: &u32| self.hasher.hash_one(&members.live(*key as usize).id);
+            self.by_id.shrink_to(2 * len, hash_of);
         }
     }
 

@@ -20,7 +20,7 @@ use crate::stream::list::{Linked, Links, List};
 use crate::stream::pages::Pages;
 use crate::types::{
     CachedList, Extra, IdList, Join, Member as ListedMember, MemberList, MemberRecords, PresenceId,
-    RawJson, Record as ListedRecord, RecordList,
+    RawJson, Record as ListedRecord, RecordList, SessionId,
 };
 
 /// Index of a record in its set.
@@ -199,24 +199,21 @@ impl PresenceSet {
         if self.by_subscription.is_empty() {
             return None;
         }
-        let is_its = |key: &RecordKey| {
-            self.records.get(*key as usize).is_some_and(|record| record.is_held_by(by))
-        };
+        let is_its = |key: &RecordKey| self.records.live(*key as usize).is_held_by(by);
         self.by_subscription.find(self.hasher.hash_one(by.session), is_its).copied()
     }
 
     /// The application's record of a presence id.
     pub(crate) fn put_as(&self, id: &PresenceId) -> Option<RecordKey> {
         let is_its = |key: &RecordKey| {
-            let record = self.records.get(*key as usize);
-            record.is_some_and(|record| matches!(record.holder, Holder::Application(_)))
+            matches!(self.records.live(*key as usize).holder, Holder::Application(_))
         };
         self.records_of(id).find(is_its)
     }
 
     /// A member's records, by their last change.
     pub(crate) fn records_of(&self, id: &PresenceId) -> impl Iterator<Item = RecordKey> {
-        let member = self.find_member(id).and_then(|key| self.members.get(key as usize));
+        let member = self.find_member(id).map(|key| self.members.live(key as usize));
         member.into_iter().flat_map(|member| member.records.keys(&self.records))
     }
 
@@ -226,20 +223,19 @@ impl PresenceSet {
     }
 
     /// The presence id of a record.
-    pub(crate) fn id_of(&self, key: RecordKey) -> Option<&PresenceId> {
-        let member = self.records.get(key as usize)?.member;
-        self.members.get(member as usize).map(|member| &member.id)
+    pub(crate) fn id_of(&self, key: RecordKey) -> &PresenceId {
+        &self.members.live(self.records.live(key as usize).member as usize).id
     }
 
     /// Reason of a record's expiry, if it expires.
     pub(crate) fn due_of(&self, key: RecordKey) -> Option<Due> {
-        self.records.get(key as usize)?.due()
+        self.records.live(key as usize).due()
     }
 
     /// Of a record that expires: the presence id, the position of its last change, and the reason.
     pub(crate) fn expiry_of(&self, key: RecordKey) -> Option<(&PresenceId, Position, Due)> {
         let record = self.records.get(key as usize)?;
-        let member = self.members.get(record.member as usize)?;
+        let member = self.members.live(record.member as usize);
         self.expiring.set(key);
         Some((&member.id, record.position, record.due()?))
     }
@@ -253,26 +249,26 @@ impl PresenceSet {
     ) -> Option<RecordKey> {
         let is_it = |record: &Record| record.position == at && record.due() == Some(due);
         let guess = self.expiring.get();
-        if self.records.get(guess as usize).is_some_and(is_it) && self.id_of(guess) == Some(id) {
+        if self.records.get(guess as usize).is_some_and(is_it) && self.id_of(guess) == id {
             return Some(guess);
         }
-        let member = self.members.get(self.find_member(id)? as usize)?;
+        let member = self.members.live(self.find_member(id)? as usize);
         member.records.find(&self.records, is_it)
     }
 
     /// The members in order of arrival, as operators see them.
     pub(crate) fn seen_by_operators(&self) -> impl Iterator<Item = Seen<'_>> {
-        self.arrival.iter(&self.members).filter_map(|member| {
-            let last = self.records.get(member.records.last()? as usize)?;
+        self.arrival.iter(&self.members).map(|member| {
             let records = member.records.keys(&self.records).collect();
-            let (id, info, arrived) = (&member.id, &last.shown.info, member.arrived);
-            Some(Seen { id, info, arrived, records })
+            let (id, info, arrived) = (&member.id, &self.newest(member).shown.info, member.arrived);
+            Seen { id, info, arrived, records }
         })
     }
 
     /// A member's visible info, and the application's data.
     pub(crate) fn shown_of(&self, id: &PresenceId) -> Option<(&RawJson, &Extra)> {
-        self.seen(self.find_member(id)?).map(|shown| (&shown.info, &shown.extra))
+        let Shown { info, extra } = self.seen(self.find_member(id)?);
+        Some((info, extra))
     }
 
     /// The records in an order from which the set can be rebuilt.
@@ -298,10 +294,9 @@ impl PresenceSet {
     /// The members in order of arrival. The list is shared until the next change.
     pub(crate) fn list(&self) -> Arc<CachedList<MemberList>> {
         let list = self.listed.get_or_init(|| {
-            let list = self.arrival.iter(&self.members).filter_map(|member| {
-                let record = self.records.get(member.records.last()? as usize)?;
-                let Shown { info, extra } = record.shown.clone();
-                Some(ListedMember { id: member.id.clone(), info, extra })
+            let list = self.arrival.iter(&self.members).map(|member| {
+                let Shown { info, extra } = self.newest(member).shown.clone();
+                ListedMember { id: member.id.clone(), info, extra }
             });
             Arc::new(CachedList::new(list.collect()))
         });
@@ -320,7 +315,7 @@ impl PresenceSet {
 
     /// A member with its records.
     pub(crate) fn member(&self, id: &PresenceId, log: LogId) -> Option<MemberRecords> {
-        let member = self.members.get(self.find_member(id)? as usize)?;
+        let member = self.members.live(self.find_member(id)? as usize);
         Some(self.with_records(member, log))
     }
 
@@ -339,20 +334,25 @@ impl PresenceSet {
             info: record.shown.info.clone(),
         };
         let records = member.records.iter(&self.records).map(listed).collect();
-        let last = member.records.last().and_then(|last| self.records.get(last as usize));
-        let extra = last.and_then(|last| last.shown.extra.clone());
+        let extra = self.newest(member).shown.extra.clone();
         MemberRecords { id: member.id.clone(), records, extra }
     }
 
     /// The visible part of a member: that of the record changed last.
-    fn seen(&self, member: u32) -> Option<&Shown> {
-        let record = self.members.get(member as usize)?.records.last()?;
-        self.records.get(record as usize).map(|record| &record.shown)
+    fn seen(&self, member: u32) -> &Shown {
+        &self.newest(self.members.live(member as usize)).shown
+    }
+
+    /// The record of a member that was changed last; a member has at least one.
+    fn newest(&self, member: &Member) -> &Record {
+        match member.records.last() {
+            Some(last) => self.records.live(last as usize),
+            None => without_records(&member.id),
+        }
     }
 
     fn find_member(&self, id: &PresenceId) -> Option<u32> {
-        let member = |key: &u32| self.members.get(*key as usize);
-        let same = |key: &u32| member(key).is_some_and(|member| member.id == *id);
+        let same = |key: &u32| self.members.live(*key as usize).id == *id;
         self.by_id.find(self.hasher.hash_one(id), same).copied()
     }
 
@@ -365,10 +365,30 @@ impl PresenceSet {
 }
 /// The subscription that holds a record.
 fn holder(records: &Pages<Record>, key: RecordKey) -> Option<&Subscription> {
-    match &records.get(key as usize)?.holder {
+    match &records.live(key as usize).holder {
         Holder::Subscription(by, _) => Some(by),
         Holder::Orphan(_) | Holder::Application(_) => None,
     }
+}
+
+/// The session that holds a record which a subscription holds.
+fn session(records: &Pages<Record>, key: RecordKey) -> SessionId {
+    match holder(records, key) {
+        Some(by) => by.session,
+        None => unheld(key),
+    }
+}
+
+#[cold]
+#[expect(clippy::panic, reason = "it would be a fault of the set, whose state is wrong then")]
+fn unheld(key: RecordKey) -> ! {
+    panic!("no subscription holds record {key}")
+}
+
+#[cold]
+#[expect(clippy::panic, reason = "it would be a fault of the set, whose state is wrong then")]
+fn without_records(id: &PresenceId) -> ! {
+    panic!("{id} is a member without records")
 }
 
 /// Size of a member in a list, in bytes: `{"id":"…","info":…,"data":…},` in Action Cable.

@@ -35,7 +35,7 @@ impl World {
 
     fn leave(&mut self, session: u128) -> PresenceChange {
         let record = self.set.held_by(&by(session)).unwrap();
-        self.set.remove(record, LeaveCause::Left, LOG).unwrap()
+        self.set.remove(record, LeaveCause::Left, LOG)
     }
 }
 
