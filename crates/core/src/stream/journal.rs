@@ -28,7 +28,7 @@ pub(crate) struct Journal {
     start: Position,
     /// In order of their positions.
     entries: VecDeque<Noted>,
-    /// Position after the last entry.
+    /// Position after the last entry, or `start`.
     end: Position,
     /// Position before which entries are sent to everyone.
     told: Position,
@@ -78,10 +78,10 @@ impl Journal {
     /// An empty journal from a position on; earlier entries count as not sent to everyone.
     pub(crate) fn from(start: Position) -> Self {
         let dropped = (start > Position(0)).then_some(UNTOLD);
-        Self { start, dropped, ..Self::default() }
+        Self { start, end: start, dropped, ..Self::default() }
     }
 
-    /// Position after the last entry.
+    /// Position after the last entry, or that at which it begins.
     pub(crate) fn end(&self) -> Position {
         self.end
     }
@@ -420,6 +420,17 @@ mod tests {
         assert!(world.journal.missed(known(all, Some(world.now))).is_some());
         let short = World::of(&long[..5]);
         assert!(short.journal.missed(Known::NOTHING).is_some());
+    }
+
+    /// Else whoever begins with the snapshot of one who began with a snapshot takes it for complete.
+    #[test]
+    fn without_entries_it_begins_where_it_was_said_to() {
+        let ticks = Ticks::since(start());
+        let journal = Journal::from(Position(5));
+        assert_eq!(journal.start(ticks, ticks.0), Position(5));
+        let known = journal.known(journal.end(), None, ticks);
+        assert!(journal.missed(known).is_some_and(|missed| missed.is_empty()));
+        assert!(journal.missed(Known::NOTHING).is_none());
     }
 
     #[test]
