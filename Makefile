@@ -1,7 +1,7 @@
 # Everything that is checked before a change is good. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint unit clients-ready clients stutter instructions instructions-update test fuzz corpus
+.PHONY: help setup lint unit clients-ready clients stutter instructions instructions-update test fuzz seeds corpus
 .NOTPARALLEL:
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -124,6 +124,9 @@ fuzz: ## Fuzz every target for SECONDS=60 each, or only TARGETS="shard websocket
 		(set -x; $(CARGO_FUZZ) $$target fuzz/found/$$target $$known -- \
 			-max_total_time=$(SECONDS) -max_len=2048 -timeout=10 $${words:+-dict=$$words}); \
 	done
+
+seeds: ## Write inputs of `state` and `replicas` in the encoding as it is now
+	$(CARGO) test --test model seeds::seeds -- --ignored
 
 corpus: ## Keep of what the fuzzers found the inputs that reach more code: TARGETS="shard websocket"
 	@$(call need,$(HAS_CARGO_FUZZ),cargo-fuzz, FUZZ=1)

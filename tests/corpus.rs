@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
+use broker::log::Change;
 use flate2::read::GzDecoder;
 use tar::Archive;
 
@@ -18,6 +19,30 @@ use tar::Archive;
 )]
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
+
+const CHANGES: [&str; 21] = [
+    "Began",
+    "Forgotten",
+    "Published",
+    "Whispered",
+    "Arrived",
+    "Joined",
+    "Left",
+    "Put",
+    "Kicked",
+    "Expired",
+    "Subscribed",
+    "Unsubscribed",
+    "Ended",
+    "Lapsed",
+    "Resumed",
+    "Restarted",
+    "Snapshot",
+    "Kept",
+    "Record",
+    "Resumable",
+    "Noted",
+];
 
 #[test]
 fn every_kept_input_passes() {
@@ -37,6 +62,24 @@ fn every_kept_input_passes() {
     assert!(failures.is_empty(), "the panics above came from\n{}", failures.join("\n"));
 }
 
+/// Inputs from before a change of the encoding are refused early, and cover little.
+#[test]
+fn kept_logs_have_every_change() {
+    let in_files = corpus("state").into_iter().flat_map(|(_, input)| fuzz::state::changes(&input));
+    let logs = corpus("replicas").into_iter().filter_map(|(_, input)| fuzz::replicas::read(&input));
+    let in_logs = logs.flat_map(|(_, log)| log).map(|entry| entry.change);
+    for (target, changes) in
+        [("state", in_files.collect()), ("replicas", in_logs.collect::<Vec<_>>())]
+    {
+        let missing = CHANGES.into_iter().filter(|kind| !changes.iter().any(|it| is(it, kind)));
+        let missing: Vec<&str> = missing.collect();
+        assert!(
+            missing.is_empty(),
+            "{target} has no {missing:?}: `make seeds`, fuzz, and `make corpus`"
+        );
+    }
+}
+
 #[test]
 fn whatever_is_kept_has_a_target() {
     let mut known: Vec<String> = fuzz::TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -46,6 +89,11 @@ fn whatever_is_kept_has_a_target() {
         assert!(names.iter().all(|name| known.contains(name)), "fuzz/{folder} has {names:?}");
         assert!(!is_whole || names == known, "fuzz/{folder} has {names:?}");
     }
+}
+
+/// Whether a change is of a kind, by the name of its variant.
+fn is(change: &Change, kind: &str) -> bool {
+    format!("{change:?}").split(|c: char| !c.is_alphanumeric()).next() == Some(kind)
 }
 
 /// A target's corpus: the entries of its archive, each with its name.

@@ -11,7 +11,15 @@ use super::equal::{Outcome, check, stream};
 const MAX_ENTRIES: u64 = 200;
 
 pub fn run(data: &[u8]) {
-    let Ok((seed, mut rest)) = postcard::take_from_bytes::<u64>(data) else { return };
+    let Some((seed, log)) = read(data) else { return };
+    let Outcome { applied, void, told } = check(&log, seed);
+    assert_eq!(applied + void, log.len());
+    assert!(told == 0 || applied > 0, "nothing happened, and {told} messages tell of it");
+}
+
+/// The number and the log of an input.
+pub fn read(data: &[u8]) -> Option<(u64, Vec<Entry>)> {
+    let (seed, mut rest) = postcard::take_from_bytes::<u64>(data).ok()?;
     let mut log = Vec::new();
     for position in 1..=MAX_ENTRIES {
         let Ok(((number, change), left)) = postcard::take_from_bytes::<(u8, Change)>(rest) else {
@@ -26,7 +34,5 @@ pub fn run(data: &[u8]) {
             change,
         });
     }
-    let Outcome { applied, void, told } = check(&log, seed);
-    assert_eq!(applied + void, log.len());
-    assert!(told == 0 || applied > 0, "nothing happened, and {told} messages tell of it");
+    Some((seed, log))
 }

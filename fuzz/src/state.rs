@@ -38,13 +38,7 @@ const LEAST: usize = 1024;
 
 pub fn run(data: &[u8]) {
     let Some((&how, bytes)) = data.split_first() else { return };
-    let how = usize::from(how);
-    let file = match how % 4 {
-        0 => bytes.to_vec(),
-        1 => [&HEAD.encode(), bytes].concat(),
-        2 => [HEAD.encode(), frames(bytes)].concat(),
-        _ => with_fields(bytes),
-    };
+    let (how, file) = (usize::from(how), file(how, bytes));
     let mut read = None;
     let memory = allocation_counter::measure(|| read = Some(decode(&file)));
     let decoded = match read.expect("it was read") {
@@ -72,6 +66,22 @@ pub fn run(data: &[u8]) {
     check_trickle(&file, &decoded, how / 4);
     check_again(&decoded);
     check_restored(&decoded);
+}
+
+/// The changes in an input's file.
+pub fn changes(data: &[u8]) -> Vec<Change> {
+    let file = data.split_first().map(|(&how, bytes)| file(how, bytes));
+    let items = file.and_then(|file| decode(&file).ok()).map(|decoded| decoded.items);
+    items.iter().flatten().filter_map(entry).map(|entry| entry.change.clone()).collect()
+}
+
+fn file(how: u8, bytes: &[u8]) -> Vec<u8> {
+    match how % 4 {
+        0 => bytes.to_vec(),
+        1 => [&HEAD.encode(), bytes].concat(),
+        2 => [HEAD.encode(), frames(bytes)].concat(),
+        _ => with_fields(bytes),
+    }
 }
 
 /// A file of `[a header's fields, frames…]`.

@@ -27,6 +27,7 @@ mod replicas;
 mod restore;
 mod resume;
 mod rooms;
+mod seeds;
 mod session;
 mod shard;
 mod shard_settings;

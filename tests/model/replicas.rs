@@ -4,18 +4,21 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::log::{Change, Due, Entry, Known, LogId, Origin, Owner, Position};
+use broker::log::{Change, Due, Entry, Known, LogId, Origin, Owner, Position, Subscription};
 use broker::protocol::{action_cable, phoenix};
 use broker::shard::{
     End, GroupKey, HistorySettings, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey,
 };
-use broker::types::{Join, SessionId, StreamCommand, Whisper};
+use broker::types::{Epoch, Join, SessionId, StreamCommand, Whisper};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
 use crate::door::{Door as _, OfOutcome, Request};
 use crate::equal::{Outcome, STREAMS, check, stream};
+use crate::replay::extra;
+use crate::shard_settings::without_history;
+use crate::subscriber::subscribe;
 
 const CLIENTS: usize = 5;
 const IDS: [&str; 3] = ["ann", "bob", "cem"];
@@ -23,7 +26,7 @@ const IDS: [&str; 3] = ["ann", "bob", "cem"];
 /// How far the positions of a shard's entries are moved apart, so that others fit between them.
 const APART: u64 = 4;
 
-const SETTINGS: Settings = Settings {
+pub(crate) const SETTINGS: Settings = Settings {
     resume: ResumeSettings {
         ttl: Duration::from_millis(900),
         max_unacked: Duration::from_millis(100),
@@ -33,11 +36,9 @@ const SETTINGS: Settings = Settings {
     log: LogId(11),
     ..without_history(Duration::from_millis(300))
 };
-use crate::shard_settings::without_history;
-use crate::subscriber::subscribe;
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Command {
         client: usize,
         stream: usize,
@@ -71,7 +72,7 @@ enum Step {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum What {
+pub(crate) enum What {
     Subscribe { join: bool },
     Unsubscribe,
     Join { id: usize, info: usize },
@@ -81,7 +82,7 @@ enum What {
     Publish { members_only: bool },
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let (stream, id, info) = (|| 0..STREAMS, || 0..IDS.len(), || 0..2_usize);
     let what = prop_oneof![
         3 => any::<bool>().prop_map(|join| What::Subscribe { join }),
@@ -143,7 +144,8 @@ struct Leader {
     log: Vec<Entry>,
 }
 
-fn log(steps: &[Step]) -> Vec<Entry> {
+/// The log of a shard that all this happens to.
+pub(crate) fn log(steps: &[Step]) -> Vec<Entry> {
     let now = Clock::new().now();
     let mut shard = Shard::new(SETTINGS, now);
     shard.keep_entries();
@@ -215,10 +217,16 @@ impl Leader {
 
     /// What lasts is in the entries that are kept; of what is only said, the log hears here.
     fn said(&mut self, client: usize, number: usize, what: What) {
-        if let What::Whisper { members_only: false } = what {
-            let from = SessionId::from_bits(self.sessions[client].0);
-            let whisper = Whisper { event: None, data: "1".into() };
-            self.insert(number, Change::Whispered { whisper, from, author: None });
+        match what {
+            What::Subscribe { .. } => self.insert(number, Change::Arrived),
+            What::Whisper { members_only } => {
+                let from = SessionId::from_bits(self.sessions[client].0);
+                let whisper = Whisper { event: None, data: "1".into() };
+                let by = Subscription { session: from, identifier: "\"a\"".into() };
+                let author = members_only.then_some(by);
+                self.insert(number, Change::Whispered { whisper, from, author });
+            }
+            _ => {}
         }
     }
 
@@ -275,10 +283,17 @@ impl Leader {
 }
 
 /// The same entry in a log with more between the entries.
-fn apart(mut entry: Entry) -> Entry {
-    let moved = |position: Position| Position(position.0.saturating_mul(APART));
+fn apart(entry: Entry) -> Entry {
+    renumbered(entry, &|position| Position(position.0.saturating_mul(APART)))
+}
+
+/// An entry in a log whose positions are others.
+pub(crate) fn renumbered(mut entry: Entry, moved: &dyn Fn(Position) -> Position) -> Entry {
     let known = |known: Known| Known { surely: moved(known.surely), perhaps: moved(known.perhaps) };
-    entry.position = moved(entry.position);
+    let epoch_at = |epoch: &Epoch| {
+        let began = (1..).map(Position).find(|at| SETTINGS.log.epoch(*at) == *epoch);
+        SETTINGS.log.epoch(moved(began.unwrap()))
+    };
     match &mut entry.change {
         Change::Expired { record, due, .. } => {
             *record = moved(*record);
@@ -288,21 +303,25 @@ fn apart(mut entry: Entry) -> Entry {
         }
         Change::Ended { parking: Some(parking), .. } => parking.known = known(parking.known),
         Change::Lapsed { parked, .. } => *parked = moved(*parked),
-        Change::Forgotten { epoch, .. } => {
-            let began =
-                (1..entry.position.0).map(Position).find(|at| SETTINGS.log.epoch(*at) == *epoch);
-            *epoch = SETTINGS.log.epoch(moved(began.unwrap()));
+        Change::Forgotten { epoch, .. } => *epoch = epoch_at(epoch),
+        Change::Snapshot { epoch, journal, .. } => {
+            (*epoch, *journal) = (epoch_at(epoch), moved(*journal));
         }
-        Change::Record { owner: Owner::Subscription { .. } | Owner::Orphan { .. }, .. } => {
-            panic!("a snapshot")
+        Change::Record {
+            owner: Owner::Subscription { ended: Some(ended), .. } | Owner::Orphan { ended },
+            ..
+        } => *ended = moved(*ended),
+        Change::Resumable { parked: Some(parked), .. } => {
+            (parked.at, parked.known) = (moved(parked.at), known(parked.known));
         }
         _ => {}
     }
+    entry.position = moved(entry.position);
     entry
 }
 
 fn join(id: usize, info: usize) -> Join {
-    Join { id: IDS[id].into(), info: info.to_string().into(), extra: None }
+    Join { id: IDS[id].into(), info: info.to_string().into(), extra: extra(info) }
 }
 
 fn command(what: What) -> StreamCommand {
