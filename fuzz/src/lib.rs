@@ -15,6 +15,8 @@ mod frames;
 pub mod handshake;
 pub mod origins;
 pub mod phoenix;
+#[path = "../../tests/model/reference/presences.rs"]
+mod presences;
 pub mod publication;
 #[path = "../../tests/model/replay.rs"]
 mod replay;

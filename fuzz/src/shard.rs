@@ -9,20 +9,21 @@
 mod clients;
 mod resuming;
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
+use broker::log::Void;
 use broker::protocol::action_cable;
 use broker::shard::{
-    Delivery, FanOut, GroupKey, HistorySettings, Input, ResumeSettings, Settings, Shard,
-    SubscriberKey, Totals,
+    Delivery, FanOut, GroupKey, HistorySettings, Input, Outcome, Put, ResumeSettings, Settings,
+    Shard, SubscriberKey, Ticket, Totals,
 };
 use broker::types::{
-    CommandKind, Grant, HistoryRequest, Identifier, Join, Listing, ServerMessage, SessionId,
-    StreamCommand, StreamName, SubscribeOptions, Whisper,
+    CommandKind, Grant, HistoryRequest, Identifier, Join, LeaveCause, Listing, PresenceId,
+    ServerMessage, SessionId, StreamCommand, StreamName, SubscribeOptions, Whisper,
 };
 
+use super::presences::{Holder, Presences};
 use super::replay::extra;
 use super::shard_settings::without_history;
 use clients::{Follower, Place};
@@ -35,6 +36,8 @@ const CONNECTIONS: usize = 5;
 const NAMES: usize = 2 * STREAMS;
 const IDS: [&str; 4] = ["ann", "bob", "cem", "dee"];
 const TTLS: [u64; 4] = [0, 1, 50, 15_000];
+/// Of what the application puts.
+const PUT_TTLS: [Option<u64>; 3] = [None, Some(20), Some(5000)];
 const LIMITS: [usize; 4] = [0, 1, 3, 100];
 const MAX_BYTES: [usize; 2] = [2500, 1 << 20];
 const SESSION_TTLS: [u64; 4] = [0, 1500, 40, 20_000];
@@ -57,16 +60,6 @@ pub fn run(data: &[u8]) {
     world.end();
 }
 
-/// A subscription's membership.
-struct Record {
-    follower: usize,
-    stream: usize,
-    id: &'static str,
-    info: usize,
-    /// When it goes, once its connection has ended.
-    deadline: Option<u64>,
-}
-
 struct Published {
     number: u64,
     stream: usize,
@@ -86,7 +79,7 @@ struct World {
     said: u64,
     published: Vec<Published>,
     followers: Vec<Follower>,
-    records: Vec<Record>,
+    presences: Presences,
     places: [Place; CONNECTIONS],
     joins: usize,
     leaves: usize,
@@ -127,7 +120,7 @@ impl World {
             said: 0,
             published: Vec::new(),
             followers: Vec::new(),
-            records: Vec::new(),
+            presences: Presences::default(),
             places: Default::default(),
             joins: 0,
             leaves: 0,
@@ -145,7 +138,9 @@ impl World {
             7 => self.ask_history(a, b, c),
             8 => self.whisper(a, b),
             9 => self.refuse(a, b),
-            10 | 11 => self.publish(a, b),
+            10 => self.publish(a, b),
+            11 if c % 4 == 0 => self.kick(a, b),
+            11 => self.put(a, b, PUT_TTLS[c % 4 - 1]),
             12 => self.disconnect(a, b),
             13 => self.pass(a),
             14 => self.take_replies(),
@@ -219,7 +214,7 @@ impl World {
         let Some(follower) = self.find(connection, name) else { return };
         self.command(follower, StreamCommand::Unsubscribe);
         self.let_go(follower);
-        self.records.retain(|record| record.follower != follower);
+        self.presences.leave(follower, LeaveCause::Unsubscribed);
     }
 
     /// What it is yet to be told, it isn't any more; its answers are under way.
@@ -236,43 +231,45 @@ impl World {
 
     /// A join, which adds a record, changes one, or is refused as one of another id or one too many.
     fn join_of(&mut self, follower: usize, what: usize) -> Join {
-        let (id, info) = (IDS[what % IDS.len()], what / IDS.len() % 3);
-        match self.records.iter().position(|record| record.follower == follower) {
-            None => {
-                let stream = self.followers[follower].stream;
-                let here = self.ids(stream);
-                if here.len() >= self.max_members && !here.contains(id) {
-                    self.followers[follower].answers += 1;
-                } else {
-                    // that of a session that can't come back is taken over
-                    let is_orphan = |record: &Record| {
-                        let can_return = self.followers[record.follower].parked.is_some();
-                        (record.stream, record.id) == (stream, id)
-                            && record.deadline.is_some()
-                            && !can_return
-                    };
-                    if let Some(at) = self.records.iter().rposition(is_orphan) {
-                        self.records.remove(at);
-                    }
-                    self.records.push(Record { follower, stream, id, info, deadline: None });
-                }
-            }
-            Some(at) if self.records[at].id == id => {
-                if self.records[at].info != info {
-                    let record = self.records.remove(at);
-                    self.records.push(Record { info, ..record });
-                }
-            }
-            Some(_) => self.followers[follower].answers += 1,
-        }
-        Join { id: id.into(), info: info.to_string().into(), extra: extra(info) }
+        let join = join(what);
+        let stream = self.followers[follower].stream;
+        let joined = self.presences.join(stream, follower, &join, self.max_members);
+        self.followers[follower].answers += usize::from(joined.is_err());
+        join
+    }
+
+    /// The application puts a record, which adds one, changes its own, or is one too many.
+    fn put(&mut self, stream: usize, what: usize, ttl: Option<u64>) {
+        let (stream, join) = (stream % STREAMS, join(what));
+        let until = ttl.map(|ttl| self.now + ttl);
+        let expected = self.presences.put(stream, &join, until, self.max_members);
+        let put = Put { join, ttl: ttl.map(Duration::from_millis) };
+        let outcome = self.ask_shard(stream, Input::Put { put, ticket: Ticket(0) });
+        let Outcome::Put(placed) = outcome else { panic!("{outcome:?}") };
+        let placed = placed.map(|placed| placed.is_new);
+        let expected = expected.map(|(is_new, _)| is_new);
+        assert_eq!(placed, expected.map_err(|_full| Void::Full(self.max_members)));
+    }
+
+    /// The application removes a member.
+    fn kick(&mut self, stream: usize, who: usize) {
+        let (stream, id) = (stream % STREAMS, PresenceId::from(IDS[who % IDS.len()]));
+        let expected = self.presences.kick(stream, &id).len();
+        let outcome = self.ask_shard(stream, Input::Kick { id, ticket: Ticket(0) });
+        let Outcome::Kicked(records) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(records, expected);
+    }
+
+    fn ask_shard(&mut self, stream: usize, input: Input<usize>) -> Outcome {
+        self.shard.handle(&name(stream), input, self.at(self.now));
+        let outcome = self.shard.commit(|_| ()).poll_outcome();
+        outcome.map(|(_, outcome)| outcome).expect("an outcome")
     }
 
     fn leave(&mut self, connection: usize, name: usize) {
         let Some(follower) = self.find(connection, name) else { return };
-        let before = self.records.len();
-        self.records.retain(|record| record.follower != follower);
-        self.followers[follower].answers += usize::from(self.records.len() == before);
+        let left = self.presences.leave(follower, LeaveCause::Left);
+        self.followers[follower].answers += usize::from(left.is_none());
         self.command(follower, StreamCommand::Leave(None));
     }
 
@@ -357,9 +354,11 @@ impl World {
         while self.shard.poll_timeout().is_some_and(|due| due <= now) {
             self.shard.handle_timeout(now);
         }
-        self.records.retain(|record| record.deadline.is_none_or(|deadline| deadline > self.now));
-        for follower in &mut self.followers {
-            follower.parked.take_if(|parked| parked.deadline <= self.now);
+        while self.presences.expire(self.now).is_some() {}
+        for (number, follower) in self.followers.iter_mut().enumerate() {
+            if follower.parked.take_if(|parked| parked.deadline <= self.now).is_some() {
+                self.presences.pass_on(number, Holder::Orphan);
+            }
         }
         let fresh = |published: &&Published| published.at + HISTORY_TTL > self.now;
         assert!(self.shard.totals().publications <= self.published.iter().filter(fresh).count());
@@ -458,17 +457,19 @@ impl World {
         let held = self.followers.iter().filter(|follower| follower.is_held).count();
         assert_eq!(totals.subscriptions, held);
         assert_eq!(totals.parked, self.followers.iter().filter(|it| it.parked.is_some()).count());
-        assert_eq!(totals.records, self.records.len());
-        let mut members = 0;
+        let (members, records) = self.presences.totals();
+        assert_eq!((totals.members, totals.records), (members, records));
         for stream in 0..STREAMS {
-            let ids = self.ids(stream);
             let list = self.shard.commit(|_| ()).members(&name(stream));
             assert_eq!(self.shard.commit(|_| ()).member_count(&name(stream)), list.len());
-            assert_eq!(list.iter().map(|member| member.id.as_str()).collect::<BTreeSet<_>>(), ids);
-            assert_eq!(list.len(), ids.len(), "nobody is there twice");
-            members += ids.len();
+            assert_eq!(**list, self.presences.list(stream));
+            let records = self.shard.commit(|_| ()).records(&name(stream));
+            let infos = records.iter().map(|member| {
+                let infos = member.records.iter().map(|record| record.info.clone());
+                (member.id.clone(), infos.collect())
+            });
+            assert_eq!(infos.collect::<Vec<_>>(), self.presences.infos(stream));
         }
-        assert_eq!(totals.members, members);
         assert!(totals.streams <= STREAMS);
         assert!(totals.publications <= self.history.limit * STREAMS);
         assert!(totals.history_bytes <= self.history.max_bytes);
@@ -478,7 +479,7 @@ impl World {
         assert_eq!(self.joins - self.leaves, members);
         let parked =
             self.followers.iter().filter_map(|follower| Some(follower.parked.as_ref()?.deadline));
-        let deadlines = self.records.iter().filter_map(|record| record.deadline).chain(parked);
+        let deadlines = self.presences.next_deadline().into_iter().chain(parked);
         let (next, due) = (deadlines.min().map(|next| self.at(next)), self.shard.poll_timeout());
         // histories and, where sessions are resumed, journals have deadlines, too
         let others = self.history.limit > 0 || self.session_ttl > 0;
@@ -498,12 +499,6 @@ impl World {
         !(counts.joins.is_empty() && counts.leaves.is_empty() && counts.updates.is_empty())
     }
 
-    /// Who is there in a stream.
-    fn ids(&self, stream: usize) -> BTreeSet<&'static str> {
-        let here = self.records.iter().filter(|record| record.stream == stream);
-        here.map(|record| record.id).collect()
-    }
-
     /// Nobody lacks anything, and whoever watches sees who is there.
     fn check_all_told(&mut self) {
         for follower in self.followers.iter().filter(|follower| follower.is_held) {
@@ -519,6 +514,11 @@ impl World {
         for connection in 0..CONNECTIONS {
             self.disconnect(connection, 0);
         }
+        for (stream, id) in
+            (0..STREAMS).flat_map(|stream| (0..IDS.len()).map(move |id| (stream, id)))
+        {
+            self.kick(stream, id);
+        }
         self.check();
         self.now += self.ttl.max(HISTORY_TTL).max(self.session_ttl).max(LONGEST_HOLD);
         self.pass(0);
@@ -530,6 +530,12 @@ impl World {
         assert!(!self.shard.has_replies());
         assert!(self.shard.commit(|_| ()).poll_fan_out(9, now).is_none());
     }
+}
+
+/// A member's id, its info, and what the application says about it.
+fn join(what: usize) -> Join {
+    let (id, info) = (IDS[what % IDS.len()], what / IDS.len() % 3);
+    Join { id: id.into(), info: info.to_string().into(), extra: extra(info) }
 }
 
 /// The members most of the time, and their number alone now and then.

@@ -4,6 +4,7 @@
 //! It knows no slices and no log: a subscriber gets, in order, the messages since its subscribe.
 
 mod inputs;
+mod presences;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use broker::types::{
 };
 
 pub(crate) use self::inputs::{Command, Given, Key, Presence, Step};
+use self::presences::{Changed, Holder, Presences, Refusal};
 
 /// Number of streams; a subscription's name determines its stream.
 pub(crate) const STREAMS: usize = 2;
@@ -36,17 +38,12 @@ pub(crate) struct Model {
     pub(crate) now: u64,
     /// All subscriptions so far; the index is the recipient.
     pub(crate) subscriptions: Vec<Subscription>,
-    /// Records of all streams, by their last change.
-    records: Vec<Record>,
-    /// A record was taken over that isn't the one of its member that changed last.
-    adopted: bool,
-    /// Each stream's members in order of arrival.
-    members: [Vec<PresenceId>; STREAMS],
+    presences: Presences,
     /// The number of each stream's latest lifetime.
     lifetimes: [usize; STREAMS],
     /// Number of earlier connections in each place.
     generations: [usize; CONNECTIONS],
-    numbers: u64,
+    payloads: u64,
     /// The shard's inputs in the last step.
     pub(crate) given: Vec<Given>,
     /// The shard's counts in the last step.
@@ -68,28 +65,6 @@ pub(crate) struct Subscription {
     pub(crate) answered: usize,
     /// Time of its last confirmation.
     confirmed: Option<u64>,
-}
-
-#[derive(Clone, Debug)]
-struct Record {
-    stream: usize,
-    /// The presence id and info that it shows.
-    join: Join,
-    /// Number of its last change.
-    reference: u64,
-    holder: Holder,
-    /// Its expiry, and the number of the step that set it.
-    deadline: Option<(u64, u64)>,
-}
-
-/// Owner of a record.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Holder {
-    /// A subscription, by its number.
-    Subscription(usize),
-    Application,
-    /// Nobody: the connection has ended, and can't be resumed.
-    Orphan,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -121,12 +96,10 @@ impl Model {
             max_answer,
             now: 0,
             subscriptions: Vec::new(),
-            records: Vec::new(),
-            adopted: false,
-            members: Default::default(),
+            presences: Presences::default(),
             lifetimes: Default::default(),
             generations: Default::default(),
-            numbers: 0,
+            payloads: 0,
             given: Vec::new(),
             counted: Counted::default(),
         }
@@ -169,13 +142,9 @@ impl Model {
             Step::End { connection, late } => self.end(*connection, *late),
             Step::Pass(milliseconds) => self.now += milliseconds,
             Step::Expire => {
-                let mut over: Vec<(u64, u64)> =
-                    self.records.iter().filter_map(|r| r.deadline).collect();
-                over.retain(|(at, _)| *at <= self.now);
-                over.sort_unstable();
-                for deadline in over {
-                    self.counted.expiry_lags.push(self.now - deadline.0);
-                    self.remove(|record| record.deadline == Some(deadline), LeaveCause::Expired);
+                while let Some((at, gone)) = self.presences.expire(self.now) {
+                    self.counted.expiry_lags.push(self.now - at);
+                    self.changed(Some(gone));
                 }
             }
             Step::Reply | Step::FanOut { .. } => {}
@@ -189,20 +158,12 @@ impl Model {
     }
 
     pub(crate) fn list(&self, stream: usize) -> MemberList {
-        let member = |id: &PresenceId| {
-            let Join { id, info, extra } = self.seen(stream, id).expect("a member has a record");
-            Member { id, info, extra }
-        };
-        self.members[stream].iter().map(member).collect()
+        self.presences.list(stream)
     }
 
     /// The members with the infos of their records, the last changed at the end.
     pub(crate) fn infos(&self, stream: usize) -> Vec<(PresenceId, Vec<RawJson>)> {
-        let of = |id: &PresenceId| {
-            let of_id = |record: &&Record| record.stream == stream && record.join.id == *id;
-            self.records.iter().filter(of_id).map(|record| record.join.info.clone()).collect()
-        };
-        self.members[stream].iter().map(|id| (id.clone(), of(id))).collect()
+        self.presences.infos(stream)
     }
 
     /// The bytes of all members in a list: `{"id":"…","info":…,"data":…},` each.
@@ -215,15 +176,16 @@ impl Model {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<u64> {
-        self.records.iter().filter_map(|record| record.deadline).map(|(at, _)| at).min()
+        self.presences.next_deadline()
     }
 
     pub(crate) fn totals(&self) -> Totals {
+        let (members, records) = self.presences.totals();
         Totals {
             streams: (0..STREAMS).filter(|stream| self.lives(*stream)).count(),
             subscriptions: self.keys().len(),
-            members: self.members.iter().map(Vec::len).sum(),
-            records: self.records.len(),
+            members,
+            records,
             ..Totals::default()
         }
     }
@@ -231,7 +193,7 @@ impl Model {
     /// Whether anyone follows a stream or is present in it.
     fn lives(&self, stream: usize) -> bool {
         self.subscriptions.iter().any(|held| held.is_held && held.stream == stream)
-            || !self.members[stream].is_empty()
+            || self.presences.count(stream) > 0
     }
 
     fn session(&self, connection: usize) -> SessionId {
@@ -311,17 +273,18 @@ impl Model {
     fn command(&mut self, held: usize, what: Command) {
         let Subscription { stream, key: SubscriberKey { session, .. }, .. } =
             self.subscriptions[held];
-        let of_held = |record: &Record| record.holder == Holder::Subscription(held);
         let (command, kind) = match what {
             Command::Unsubscribe => {
                 self.subscriptions[held].is_held = false;
-                self.remove(of_held, LeaveCause::Unsubscribed);
+                let left = self.presences.leave(held, LeaveCause::Unsubscribed);
+                self.changed(left);
                 (StreamCommand::Unsubscribe, CommandKind::Unsubscribe)
             }
             Command::Leave => {
                 self.give(held, StreamCommand::Leave(None));
-                let left = self.remove(of_held, LeaveCause::Left);
-                if left {
+                let left = self.presences.leave(held, LeaveCause::Left);
+                if left.is_some() {
+                    self.changed(left);
                     self.counted.commands.push((CommandKind::Leave, true));
                 } else {
                     self.refuse(held, CommandKind::Leave, "");
@@ -342,7 +305,7 @@ impl Model {
                 (StreamCommand::List(Listing::Members), CommandKind::Presence)
             }
             Command::Count => {
-                self.answer(held, ServerMessage::PresenceCount(self.members[stream].len()));
+                self.answer(held, ServerMessage::PresenceCount(self.presences.count(stream)));
                 (StreamCommand::List(Listing::Count), CommandKind::Presence)
             }
             Command::History => {
@@ -370,110 +333,42 @@ impl Model {
 
     fn join(&mut self, number: usize, join: &Join, cause: JoinCause) {
         let stream = self.subscriptions[number].stream;
-        let holder = Holder::Subscription(number);
-        let mut joined = self.records.iter().position(|record| record.holder == holder);
-        if joined.is_none() {
-            joined = self.adopt(stream, holder, join);
+        match self.presences.join(stream, number, join, self.max_members) {
+            Ok(changed) => {
+                self.counted.commands.push((CommandKind::Join, true));
+                self.joined(changed, cause);
+            }
+            Err(refusal) => {
+                if refusal == Refusal::Full {
+                    self.counted.limits.push(Limit::Members);
+                }
+                self.refuse(number, CommandKind::Join, "");
+            }
         }
-        if joined.is_some_and(|at| self.records[at].join.id != join.id) {
-            return self.refuse(number, CommandKind::Join, "");
-        }
-        if joined.is_none() && !self.has_room(stream, &join.id) {
-            return self.refuse(number, CommandKind::Join, "");
-        }
-        self.counted.commands.push((CommandKind::Join, true));
-        self.set_record((stream, holder), joined, join, cause);
-    }
-
-    /// Passes an orphan of the same id on to `holder`; returns its index. That counts as a change, if the
-    /// member has changed since.
-    fn adopt(&mut self, stream: usize, holder: Holder, join: &Join) -> Option<usize> {
-        let of_id = |record: &Record| record.stream == stream && record.join.id == join.id;
-        let is_orphan = |record: &Record| of_id(record) && record.holder == Holder::Orphan;
-        let at = self.records.iter().rposition(is_orphan)?;
-        let record = &mut self.records[at];
-        (record.holder, record.deadline) = (holder, None);
-        self.adopted = self.records.iter().rposition(of_id) != Some(at);
-        Some(at)
     }
 
     fn put(&mut self, stream: usize, presence: &Presence, ttl: Option<u64>) {
-        let holder = Holder::Application;
-        let of_it = |record: &Record| {
-            record.holder == holder && record.stream == stream && record.join.id == presence.id
-        };
-        let before = self.records.iter().position(of_it);
-        let has_room = self.has_room(stream, &presence.id);
-        let is_new = has_room.then_some(before.is_none());
+        let (lived, until) = (self.lives(stream), ttl.map(|ttl| self.now + ttl));
+        let put = self.presences.put(stream, presence, until, self.max_members);
+        let is_new = put.as_ref().ok().map(|(is_new, _)| *is_new);
         self.given.push(Given::Put { stream, presence: presence.clone(), ttl, is_new });
-        if !has_room {
-            return;
+        match put {
+            Ok((_, changed)) => {
+                if !lived {
+                    self.lifetimes[stream] = self.subscriptions.len();
+                }
+                self.joined(changed, JoinCause::Put);
+            }
+            Err(_) => self.counted.limits.push(Limit::Members),
         }
-        if !self.lives(stream) {
-            self.lifetimes[stream] = self.subscriptions.len();
-        }
-        self.set_record((stream, holder), before, presence, JoinCause::Put);
-        let deadline = ttl.map(|ttl| (self.now + ttl, self.number()));
-        let record = self.records.iter_mut().find(|record| of_it(record));
-        record.expect("it was put").deadline = deadline;
     }
 
     fn kick(&mut self, stream: usize, id: &PresenceId) {
-        let of_id = |record: &&Record| record.stream == stream && record.join.id == *id;
-        let records = self.records.iter().filter(of_id).count();
-        self.given.push(Given::Kick { stream, id: id.clone(), records });
-        while self.remove(|record| of_id(&record), LeaveCause::Kicked) {}
-    }
-
-    /// Whether a stream may have this member; counted if it may not.
-    fn has_room(&mut self, stream: usize, id: &PresenceId) -> bool {
-        let members = &self.members[stream];
-        let has_room = members.len() < self.max_members || members.contains(id);
-        if !has_room {
-            self.counted.limits.push(Limit::Members);
+        let gone = self.presences.kick(stream, id);
+        self.given.push(Given::Kick { stream, id: id.clone(), records: gone.len() });
+        for gone in gone {
+            self.changed(Some(gone));
         }
-        has_room
-    }
-
-    /// Adds a record, or shows something else of the one at a place.
-    fn set_record(
-        &mut self,
-        (stream, holder): (usize, Holder),
-        joined: Option<usize>,
-        join: &Join,
-        cause: JoinCause,
-    ) {
-        let before = self.seen(stream, &join.id);
-        let mut join = join.clone();
-        // what the application doesn't say takes nothing away
-        join.extra = join.extra.or_else(|| before.as_ref().and_then(|seen| seen.extra.clone()));
-        let Join { id, info, extra } = join.clone();
-        let is_moved = std::mem::take(&mut self.adopted);
-        if !is_moved && joined.is_some_and(|at| self.records[at].join == join) {
-            return; // as it is already
-        }
-        let reference = self.number();
-        let record = match joined.map(|at| self.records.remove(at)) {
-            Some(Record { reference: previous, join: Join { info: before, .. }, .. }) => {
-                RecordChange::Updated { info: info.clone(), previous, before }
-            }
-            None => RecordChange::Added { info: info.clone() },
-        };
-        let member = match before {
-            None => {
-                self.members[stream].push(id.clone());
-                self.counted.joins.push(cause);
-                MemberChange::Joined { info }
-            }
-            Some(before) if before == join => MemberChange::Unchanged,
-            Some(_) => {
-                self.counted.updates.push(UpdateCause::Changed);
-                MemberChange::Updated { info }
-            }
-        };
-        self.records.push(Record { stream, join, reference, holder, deadline: None });
-        let members = None;
-        self.changed(stream, PresenceChange { id, reference, record, member, extra, members });
     }
 
     fn end(&mut self, connection: usize, late: u64) {
@@ -486,51 +381,37 @@ impl Model {
             let late = late.min(self.now);
             self.given.push(Given::Ended { subscription: number, late });
             self.subscriptions[number].is_held = false;
-            let of_it = |record: &Record| record.holder == Holder::Subscription(number);
             if self.ttl == 0 {
-                self.remove(of_it, LeaveCause::Expired);
-                continue;
-            }
-            let deadline = (self.now - late + self.ttl, self.number());
-            if let Some(record) = self.records.iter_mut().find(|record| of_it(record)) {
-                (record.deadline, record.holder) = (Some(deadline), Holder::Orphan);
+                let left = self.presences.leave(number, LeaveCause::Expired);
+                self.changed(left);
+            } else {
+                self.presences.end(number, self.now - late + self.ttl);
+                self.presences.pass_on(number, Holder::Orphan);
             }
         }
         self.generations[connection] += 1;
     }
 
-    /// Removes one record; returns whether there was one.
-    fn remove(&mut self, which: impl Fn(&Record) -> bool, cause: LeaveCause) -> bool {
-        let Some(at) = self.records.iter().position(which) else { return false };
-        let (stream, id) = (self.records[at].stream, self.records[at].join.id.clone());
-        let before = self.seen(stream, &id);
-        let Record { join: Join { info, .. }, reference, .. } = self.records.remove(at);
-        let after = self.seen(stream, &id);
-        let extra = after.as_ref().or(before.as_ref()).and_then(|seen| seen.extra.clone());
-        let member = match after {
-            None => {
-                self.members[stream].retain(|member| *member != id);
-                self.counted.leaves.push(cause);
-                MemberChange::Left
+    fn joined(&mut self, changed: Changed, cause: JoinCause) {
+        if let Some((_, PresenceChange { member: MemberChange::Joined { .. }, .. })) = &changed {
+            self.counted.joins.push(cause);
+        }
+        self.changed(changed);
+    }
+
+    /// Tells of a change, and counts it, but for joins.
+    fn changed(&mut self, changed: Changed) {
+        let Some((stream, change)) = changed else { return };
+        match (&change.member, &change.record) {
+            (MemberChange::Left, RecordChange::Removed { cause, .. }) => {
+                self.counted.leaves.push(*cause);
             }
-            after if after == before => MemberChange::Unchanged,
-            Some(Join { info, .. }) => {
+            (MemberChange::Updated { .. }, RecordChange::Removed { .. }) => {
                 self.counted.updates.push(UpdateCause::Departed);
-                MemberChange::Updated { info }
             }
-        };
-        let (record, members) = (RecordChange::Removed { info, cause }, None);
-        self.changed(stream, PresenceChange { id, reference, record, member, extra, members });
-        true
-    }
-
-    /// What others see of a member.
-    fn seen(&self, stream: usize, id: &PresenceId) -> Option<Join> {
-        let of_id = |record: &&Record| record.stream == stream && record.join.id == *id;
-        self.records.iter().rfind(of_id).map(|record| record.join.clone())
-    }
-
-    fn changed(&mut self, stream: usize, change: PresenceChange) {
+            (MemberChange::Updated { .. }, _) => self.counted.updates.push(UpdateCause::Changed),
+            _ => {}
+        }
         self.say(stream, &ServerMessage::Presence(Arc::new(change)), None);
     }
 
@@ -554,13 +435,9 @@ impl Model {
         self.counted.commands.push((kind, false));
     }
 
-    fn number(&mut self) -> u64 {
-        self.numbers += 1;
-        self.numbers
-    }
-
     /// No two are the same.
     fn payload(&mut self) -> RawJson {
-        self.number().to_string().into()
+        self.payloads += 1;
+        self.payloads.to_string().into()
     }
 }

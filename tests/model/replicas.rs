@@ -291,7 +291,8 @@ fn apart(entry: Entry) -> Entry {
 pub(crate) fn renumbered(mut entry: Entry, moved: &dyn Fn(Position) -> Position) -> Entry {
     let known = |known: Known| Known { surely: moved(known.surely), perhaps: moved(known.perhaps) };
     let epoch_at = |epoch: &Epoch| {
-        let began = (1..).map(Position).find(|at| SETTINGS.log.epoch(*at) == *epoch);
+        let mut positions = (1..10_000).map(Position);
+        let began = positions.find(|at| SETTINGS.log.epoch(*at) == *epoch);
         SETTINGS.log.epoch(moved(began.unwrap()))
     };
     match &mut entry.change {

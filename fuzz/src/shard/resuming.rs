@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use broker::shard::{End, Input, Outcome, SubscriberKey, Ticket};
-use broker::types::{Listing, StreamCommand};
+use broker::types::{LeaveCause, Listing, StreamCommand};
 
+use super::super::presences::Holder;
 use super::clients::{Broken, Follower, Parked};
 use super::{CONNECTIONS, MAX_UNACKED, World, name};
 
@@ -68,14 +69,14 @@ impl World {
             let stream = name(follower.stream);
             self.shard.handle(&stream, input, self.at(self.now));
             self.let_go(number);
-        }
-        for record in &mut self.records {
-            if self.followers[record.follower].connection == connection {
-                record.deadline.get_or_insert(at + self.ttl);
+            if self.ttl == 0 {
+                self.presences.leave(number, LeaveCause::Expired);
+            } else {
+                self.presences.end(number, at + self.ttl);
             }
-        }
-        if self.ttl == 0 {
-            self.records.retain(|record| record.deadline.is_none());
+            if self.followers[number].parked.is_none() {
+                self.presences.pass_on(number, Holder::Orphan);
+            }
         }
         self.places[connection].begin();
     }
@@ -144,15 +145,14 @@ impl World {
             let is_sure = parked.is_sure && self.now <= parked.deadline;
             let events = self.joins + self.leaves + self.updates;
             assert!(!is_sure || events > LONGEST_JOURNAL, "it must be possible");
+            self.presences.pass_on(from, Holder::Orphan);
             return;
         }
         let key = SubscriberKey { session, ..key };
         let mut follower = Follower::new(connection, stream, key);
         (follower.view, follower.resumed) = (view.clone(), Some((self.now, view)));
         self.followers.push(follower);
-        for record in self.records.iter_mut().filter(|record| record.follower == from) {
-            (record.follower, record.deadline) = (to, None);
-        }
+        self.presences.pass_on(from, Holder::Subscription(to));
         self.take_replies();
         let there = self.shard.commit(|_| ()).members(&name(stream));
         self.followers[to].view.check(&there);
