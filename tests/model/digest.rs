@@ -61,7 +61,7 @@ fn resumable_as(
 }
 
 fn record(owner: Owner) -> Change {
-    Change::Record { owner, ttl: TTL, id: "ann".into(), info: "1".into(), extra: None }
+    Change::Record { owner, ttl: TTL, id: "ann".into(), info: "1".into(), extra: None, arrived: 0 }
 }
 
 #[test]

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
 use broker::log::{Change, Entry, LogId, Position, Void};
-use broker::protocol::{action_cable, phoenix};
+use broker::protocol::{action_cable, chat, phoenix};
 use broker::shard::{
     FanOut, GroupKey, HistorySettings, Input, Output, ResumeSettings, Settings, Shard,
     SubscriberKey,
 };
 use broker::types::{
-    Grant, MemberList, RecordList, ServerMessage, SessionId, StreamCommand, StreamName,
-    SubscribeOptions,
+    Codec, Grant, MemberList, PresenceChange, RecordList, ServerMessage, SessionId, StreamCommand,
+    StreamName, SubscribeOptions, Watch,
 };
 
 use super::shard_settings::without_history;
@@ -25,6 +25,8 @@ pub(crate) const STREAMS: usize = 3;
 const SETTINGS: Settings = Settings {
     resume: ResumeSettings { ttl: Duration::from_secs(60), max_unacked: Duration::from_secs(10) },
     history: HistorySettings { limit: 4, ttl: Duration::from_secs(3600), max_bytes: usize::MAX },
+    // so that each number is told at once, and no timer has to fire for it
+    occupancy_interval: Duration::ZERO,
     log: LogId(11),
     ..without_history(Duration::from_secs(15))
 };
@@ -43,31 +45,56 @@ struct Held {
     snapshot: Vec<(StreamName, Option<Position>, Change)>,
 }
 
-/// A copy of all streams, with a subscriber to each.
+/// The subscribers of each stream: one of each kind, and one with another identifier.
+const WATCHERS: [(Codec, Watch, &str); 5] = [
+    (phoenix::CODEC, Watch::Members, "\"a\""),
+    (action_cable::CODEC, Watch::Members, "\"a\""),
+    (action_cable::CODEC, Watch::Members, "\"b\""),
+    (action_cable::CODEC, Watch::Occupancy, "\"a\""),
+    (chat::CODEC, Watch::Members, "\"b\""),
+];
+
+const SUBSCRIBERS: usize = STREAMS * WATCHERS.len();
+
+/// A copy of all streams, with subscribers to each.
 struct Replica {
     shards: Vec<Shard<usize>>,
     now: Instant,
-    /// What each subscriber was told.
-    told: [Vec<ServerMessage>; STREAMS],
+    /// What each subscriber was told: those of the first stream, those of the next.
+    told: [Vec<ServerMessage>; SUBSCRIBERS],
 }
 
 impl Replica {
-    fn new(shards: usize, now: Instant) -> Self {
+    fn new(shards: usize, now: Instant, snapshot: &[Entry]) -> Self {
         let shards = (0..shards).map(|_| Shard::new(SETTINGS, now)).collect();
         let mut replica = Self { shards, now, told: Default::default() };
+        for entry in snapshot {
+            assert_eq!(replica.apply(entry), Ok(()), "{entry:?} of a snapshot");
+        }
         for number in 0..STREAMS {
-            // their sessions are some of those that the log is about
-            let session = SessionId::from_bits(number as u128);
-            let codec = if number == 0 { phoenix::CODEC } else { action_cable::CODEC };
-            let key = SubscriberKey { session, group: GroupKey::new(codec, "\"a\"".into()) };
-            let (grant, options) = (Grant::OPEN, SubscribeOptions::default());
-            let command = StreamCommand::Subscribe { join: None, history: None, grant, options };
-            let input = Input::Command { key, recipient: number, command, reference: None };
-            replica.shard(&stream(number)).handle(&stream(number), input, now);
+            for watcher in 0..WATCHERS.len() {
+                replica.subscribe(number, watcher);
+            }
         }
         replica.tell(usize::MAX, usize::MAX);
         replica.told = Default::default(); // that they are subscribed
         replica
+    }
+
+    fn subscribe(&mut self, number: usize, watcher: usize) {
+        // their sessions are some of those that the log is about
+        let session = SessionId::from_bits(watcher as u128);
+        let (codec, watch, identifier) = WATCHERS[watcher];
+        let group = GroupKey { codec, watch, identifier: identifier.into() };
+        let (grant, options) = (Grant::OPEN, SubscribeOptions::default());
+        let input = Input::Command {
+            key: SubscriberKey { session, group },
+            recipient: number * WATCHERS.len() + watcher,
+            command: StreamCommand::Subscribe { join: None, history: None, grant, options },
+            reference: None,
+        };
+        let now = self.now;
+        self.shard(&stream(number)).handle(&stream(number), input, now);
     }
 
     fn shard(&mut self, name: &StreamName) -> &mut Shard<usize> {
@@ -90,16 +117,21 @@ impl Replica {
         for shard in &mut self.shards {
             let mut output = shard.commit(|_| ());
             while let Some(delivery) = output.poll_reply() {
-                self.told[delivery.recipient].extend(delivery.messages);
+                note(&mut self.told, delivery.recipient, &delivery.messages);
             }
             for _ in 0..slices {
                 let Some(slice) = output.poll_fan_out(max, self.now) else { break };
                 let FanOut { messages, recipients, .. } = slice;
                 for (recipient, has) in recipients {
-                    self.told[recipient].extend_from_slice(&messages[has..]);
+                    note(&mut self.told, recipient, &messages[has..]);
                 }
             }
         }
+    }
+
+    /// Number of messages that each subscriber was told.
+    fn lengths(&self) -> [usize; SUBSCRIBERS] {
+        self.told.each_ref().map(Vec::len)
     }
 
     /// The streams as they are, in slices of at least so many entries.
@@ -141,6 +173,25 @@ impl Replica {
     }
 }
 
+/// Notes what a subscriber was told. Left out is what codecs leave out: what its group doesn't get but may
+/// come in a slice of other messages. And the list that goes with an event for chats: it is of the time of
+/// sending.
+fn note(told: &mut [Vec<ServerMessage>], recipient: usize, messages: &[ServerMessage]) {
+    let (_, watch, _) = WATCHERS[recipient % WATCHERS.len()];
+    let noted = messages.iter().filter_map(|message| match message {
+        ServerMessage::Presence(_) | ServerMessage::Missed { .. } if watch == Watch::Occupancy => {
+            None
+        }
+        ServerMessage::Occupancy(_) if watch == Watch::Members => None,
+        ServerMessage::Presence(change) => {
+            let change = PresenceChange { members: None, ..(**change).clone() };
+            Some(ServerMessage::Presence(Arc::new(change)))
+        }
+        other => Some(other.clone()),
+    });
+    told[recipient].extend(noted);
+}
+
 /// Small numbers out of one.
 pub(crate) struct Dice(u64);
 
@@ -172,7 +223,7 @@ pub(crate) struct Outcome {
 pub(crate) fn check(log: &[Entry], seed: u64) -> Outcome {
     let now = Clock::new().now();
     let mut dice = Dice::new(seed);
-    let mut reference = Replica::new(1, now);
+    let mut reference = Replica::new(1, now, &[]);
     let cuts: [usize; 2] = [dice.roll(log.len() + 1), dice.roll(log.len() + 1)];
     let mut snapshots = Vec::new();
     let (mut results, mut digests, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
@@ -180,7 +231,7 @@ pub(crate) fn check(log: &[Entry], seed: u64) -> Outcome {
         for _ in cuts.iter().filter(|cut| **cut == at) {
             snapshots.push((at, reference.snapshot(1 + dice.roll(5))));
         }
-        lengths.push(reference.told.each_ref().map(Vec::len));
+        lengths.push(reference.lengths());
         if let Some(entry) = log.get(at) {
             results.push(reference.apply(entry));
             digests.push(reference.digest());
@@ -191,10 +242,7 @@ pub(crate) fn check(log: &[Entry], seed: u64) -> Outcome {
     let from_start = [1, 2, 3, 4].map(|shards| (shards, 0, Vec::new()));
     let from_snapshots = snapshots.into_iter().map(|(at, entries)| (1 + at % 3, at, entries));
     for (shards, start, snapshot) in from_start.into_iter().chain(from_snapshots) {
-        let mut replica = Replica::new(shards, now);
-        for entry in &snapshot {
-            assert_eq!(replica.apply(entry), Ok(()), "{entry:?} of a snapshot");
-        }
+        let mut replica = Replica::new(shards, now, &snapshot);
         if start > 0 {
             assert_eq!(replica.digest(), digests[start - 1], "after a snapshot: {snapshot:#?}");
         }
@@ -207,14 +255,17 @@ pub(crate) fn check(log: &[Entry], seed: u64) -> Outcome {
             }
         }
         replica.tell(usize::MAX, 1);
-        for (number, length) in lengths[start].iter().enumerate() {
-            let expected = &reference.told[number][*length..];
-            assert_eq!(replica.told[number], expected, "stream {number}, {shards} shards");
+        for (recipient, length) in lengths[start].iter().enumerate() {
+            let expected = &reference.told[recipient][*length..];
+            assert_eq!(
+                replica.told[recipient], expected,
+                "subscriber {recipient}, {shards} shards"
+            );
         }
         let expected = if start == 0 { &held } else { &held_since };
         assert_eq!(replica.held(start == 0), *expected, "{shards} shards from entry {start}");
     }
     let applied = results.iter().filter(|result| result.is_ok()).count();
-    let told = reference.told.iter().map(Vec::len).sum();
+    let told = reference.lengths().iter().sum();
     Outcome { applied, void: results.len() - applied, told }
 }

@@ -15,12 +15,13 @@ const ALL: (usize, usize) = (usize::MAX, usize::MAX);
 struct World {
     shard: Shard<()>,
     now: Instant,
+    unix: u64,
 }
 
 impl World {
     fn new() -> Self {
         let now = Clock::new().now();
-        Self { shard: Shard::new(without_history(TTL), now), now }
+        Self { shard: Shard::new(without_history(TTL), now), now, unix: 0 }
     }
 
     fn follow(&mut self, stream: &str, session: u128, join: Option<(&str, &str)>) {
@@ -39,6 +40,8 @@ impl World {
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
+        self.unix += u64::try_from(time.as_millis()).unwrap();
+        self.shard.set_unix(self.unix);
         self.shard.handle_timeout(self.now);
         self.settle();
     }

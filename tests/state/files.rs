@@ -66,11 +66,11 @@ fn what_is_foreign_or_newer_is_set_aside_and_the_rest_is_used() {
         (b"#!/bin/sh".to_vec(), "it is not a state file"),
         (
             flipped(bytes.clone(), 8, 8),
-            "a newer version of the broker wrote it (format 12, this one reads 4)",
+            "a newer version of the broker wrote it (format 13, this one reads 5)",
         ),
         (
-            flipped(bytes.clone(), 8, 7),
-            "an earlier version of the broker wrote it (format 3, this one reads 4)",
+            flipped(bytes.clone(), 8, 6),
+            "an earlier version of the broker wrote it (format 3, this one reads 5)",
         ),
         (flipped(bytes, 20, 1), "its first bytes are damaged"),
         (elsewhere, "its header doesn't match its name"),
@@ -250,7 +250,7 @@ fn files_of_an_earlier_version_are_set_aside() {
         let name = file.file_name().unwrap().to_str().unwrap();
         format!(
             "the state file {name} is not used: an earlier version of the broker wrote it (format \
-             3, this one reads 4); it is {name}.aside now"
+             3, this one reads 5); it is {name}.aside now"
         )
     };
     let mut sentences: Vec<String> = files.iter().map(sentence).collect();

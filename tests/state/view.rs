@@ -160,6 +160,10 @@ pub(crate) fn apply_all(views: &mut Views, entries: &[Entry]) {
     }
 }
 
+fn restored(owner: Owner, (id, info): (PresenceId, &RawJson)) -> Change {
+    Change::Record { owner, ttl: TTL, id, info: info.clone(), extra: None, arrived: 0 }
+}
+
 /// The entries that yield what is known of a stream, all in the place of the last one of their log.
 pub(crate) fn dump(stream: &StreamName, view: &View, places: &Places) -> Vec<Entry> {
     let position = Position(places.0.0 - 1);
@@ -172,7 +176,7 @@ pub(crate) fn dump(stream: &StreamName, view: &View, places: &Places) -> Vec<Ent
         let by = subscription(session.to_bits());
         if let Some((id, info)) = record {
             let (owner, id) = (Owner::Subscription { by: by.clone(), ended: None }, id.clone());
-            changes.push(Change::Record { owner, ttl: TTL, id, info: info.clone(), extra: None });
+            changes.push(restored(owner, (id, info)));
         }
         let [subscribed, _] = joined(session.to_bits(), 0);
         let Change::Subscribed { codec, watch, grant, .. } = subscribed else { unreachable!() };
@@ -181,7 +185,7 @@ pub(crate) fn dump(stream: &StreamName, view: &View, places: &Places) -> Vec<Ent
     }
     for (id, (info, until)) in &view.put {
         let (owner, id) = (Owner::Application { until: *until }, id.clone());
-        changes.push(Change::Record { owner, ttl: TTL, id, info: info.clone(), extra: None });
+        changes.push(restored(owner, (id, info)));
     }
     let entry = |change| {
         let (stream, origin) = (stream.clone(), Origin::default());

@@ -5,7 +5,7 @@ use std::io;
 use crate::log::LogId;
 
 /// Format version. Only this version is read.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 const MAGIC: &[u8; 8] = b"brokerst";
 

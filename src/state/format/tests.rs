@@ -176,8 +176,10 @@ fn of_members() -> impl Strategy<Value = Change> {
         ),
         id().prop_map(|id| Change::Kicked { id }),
         (id(), position(), due()).prop_map(|(id, record, due)| Change::Expired { id, record, due }),
-        (owner(), any::<Duration>(), id(), json(), extra()).prop_map(
-            |(owner, ttl, id, info, extra)| Change::Record { owner, ttl, id, info, extra }
+        (owner(), any::<Duration>(), id(), json(), extra(), any::<u64>()).prop_map(
+            |(owner, ttl, id, info, extra, arrived)| {
+                Change::Record { owner, ttl, id, info, extra, arrived }
+            }
         ),
         (id(), event()).prop_map(|(id, event)| Change::Noted { id, event }),
     ]
@@ -268,7 +270,7 @@ fn snapshot(epoch: &str) -> Change {
 fn record(owner: Owner, extra: Option<&str>) -> Change {
     let extra = extra.map(|extra| Box::new(extra.into()));
     let ttl = Duration::from_secs(15);
-    Change::Record { owner, ttl, id: "ann".into(), info: "1".into(), extra }
+    Change::Record { owner, ttl, id: "ann".into(), info: "1".into(), extra, arrived: 4_000 }
 }
 
 /// One change of each kind, in the order of their numbers.
@@ -399,7 +401,7 @@ fn a_file_of_a_version_before_is_told_by_its_first_bytes() {
         assert!(matches!(error, HeaderError::Older(3)), "{error}");
         assert_eq!(
             error.to_string(),
-            "an earlier version of the broker wrote it (format 3, this one reads 4)"
+            "an earlier version of the broker wrote it (format 3, this one reads 5)"
         );
     }
 }
@@ -430,7 +432,7 @@ fn each_kind_is_written_as_ever() {
         assert_eq!(decoded(&frame).items, [mark]);
         all.extend(frame);
     }
-    assert_eq!((all.len(), crc32fast::hash(&all)), (834, 2_929_832_604), "the bytes are others");
+    assert_eq!((all.len(), crc32fast::hash(&all)), (836, 3_784_385_350), "the bytes are others");
 }
 
 #[test]

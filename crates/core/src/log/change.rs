@@ -195,6 +195,8 @@ pub enum Change {
         info: RawJson,
         /// The application's data.
         extra: Extra,
+        /// Time of its member's arrival, in milliseconds of the Unix epoch.
+        arrived: u64,
     },
     /// A subscription that can be resumed.
     Resumable {

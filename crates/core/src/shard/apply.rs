@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use super::Shard;
 use crate::log::{Change, Entry, Origin, Position, Subscription, Void};
 use crate::shard::delivery::Destination;
-use crate::shard::timers;
 use crate::stream::{Cause, Effect, Expiry, History, Journal, RecordKey, weight};
 use crate::types::{
     DropCause, MemberChange, MemberEvent, PresenceChange, PresenceId, Publication, RecordChange,
@@ -157,8 +156,10 @@ impl<R: Destination> Shard<R> {
             }
             Effect::Stays { record } => self.timers.cancel_record(index, record),
             Effect::Taken { by } => self.taken(index, &by),
-            Effect::Parked { by, ttl } => self.await_lapse(index, &by, after(since, ttl)),
-            Effect::Unparked { timer } => self.timers.cancel(timer),
+            Effect::Parked { by, ttl } => {
+                self.timers.set_parked(index, by, after(since, ttl));
+            }
+            Effect::Unparked { by } => self.timers.cancel_parked(index, &by),
             Effect::Noted { id, event } => self.note(index, position, &id, event),
         }
     }
@@ -175,10 +176,6 @@ impl<R: Destination> Shard<R> {
         let now = self.now;
         if matches!(change.record, RecordChange::Removed { .. }) {
             self.timers.cancel_record(index, record);
-        }
-        let stream = self.streams.live_mut(index);
-        if matches!(change.member, MemberChange::Joined { .. }) {
-            stream.state.arrived(&change.id, self.ticks.at(now));
         }
         self.count(&change, cause);
         if cause == Cause::Restored {
@@ -226,14 +223,12 @@ impl<R: Destination> Shard<R> {
     }
 
     fn clear_timers(&mut self, index: u32) {
-        let stream = self.streams.live_mut(index);
+        let stream = self.streams.live(index);
         for record in stream.state.presence().keys() {
             self.timers.cancel_record(index, record);
         }
-        for (_, held) in stream.state.subscriptions().iter() {
-            if let Some(timer) = held.timer {
-                self.timers.cancel(timer);
-            }
+        for (by, _) in stream.state.subscriptions().iter() {
+            self.timers.cancel_parked(index, by);
         }
     }
 
@@ -289,15 +284,6 @@ impl<R: Destination> Shard<R> {
         let Some(parked) = self.streams.live(index).state.parked(&by) else { return };
         let change = Change::Lapsed { by, parked: parked.at };
         self.commit_change(index, change, now).ok(); // it is never void
-    }
-
-    /// Sets the timer of a parked subscription.
-    fn await_lapse(&mut self, index: u32, by: &Subscription, at: Instant) {
-        let due = timers::Due::Parked { stream: index, by: Box::new(by.clone()) };
-        let timer = self.timers.add(at, due);
-        if let Some(before) = self.streams.live_mut(index).state.lapses(by, timer) {
-            self.timers.cancel(before);
-        }
     }
 
     /// Counts one record of a client less, which the application removed.

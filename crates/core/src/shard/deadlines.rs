@@ -34,6 +34,10 @@ impl<T> Deadlines<T> {
         }
     }
 
+    pub(crate) fn get(&self, deadline: Deadline) -> Option<&T> {
+        self.due.get(&deadline)
+    }
+
     /// The earliest deadline.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.due.first_key_value().map(|((at, _), _)| *at)

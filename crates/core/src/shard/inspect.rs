@@ -50,7 +50,7 @@ pub struct Attendee {
     pub id: PresenceId,
     /// Its info.
     pub info: RawJson,
-    /// Time since its arrival, or since the start of the broker.
+    /// Time since its arrival, to the second.
     pub age: Duration,
     /// Number of records.
     pub records: usize,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
@@ -134,7 +134,8 @@ impl<R: Destination> Output<'_, R> {
         let attendees = seen.map(|seen| Attendee {
             id: seen.id.clone(),
             info: seen.info.clone(),
-            age: now.saturating_duration_since(self.shard.ticks.began(seen.arrived)),
+            age: Duration::from_millis(self.shard.unix)
+                .saturating_sub(Duration::from_secs(seen.arrived.into())),
             records: seen.records.len(),
             leaves_in: self
                 .shard

@@ -29,10 +29,10 @@ impl<R: Destination> Shard<R> {
             let (data, labels) = (publication.data.clone(), publication.labels.clone());
             add(newest, Change::Kept { data, labels, at: publication.at });
         }
-        for (position, owner, join) in state.presence().records() {
+        for (position, arrived, owner, join) in state.presence().records() {
             let (ttl, id, info, extra) =
                 (self.settings.presence_ttl, join.id, join.info, join.extra);
-            add(position, Change::Record { owner, ttl, id, info, extra });
+            add(position, Change::Record { owner, ttl, id, info, extra, arrived });
         }
         for (by, held) in state.subscriptions().iter() {
             let (by, codec, watch, grant, parked) =

@@ -1,9 +1,11 @@
 //! Timers of a shard.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
 use super::deadlines::{Deadline, Deadlines};
 use super::input::SubscriberKey;
@@ -34,12 +36,15 @@ impl Due {
     }
 }
 
-/// Timers by time, and those of records by record. Most records have none, so records have no field for
-/// it.
+/// Timers by time, and those of records and parked subscriptions by what they are for. They aren't part of
+/// the replicated state, and most records have none.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     deadlines: Deadlines<Due>,
     records: HashMap<(u32, RecordKey), Deadline, RandomState>,
+    /// By subscription, which [`Due::Parked`] has.
+    parked: HashTable<Deadline>,
+    hasher: RandomState,
 }
 
 impl Timers {
@@ -76,6 +81,40 @@ impl Timers {
         self.records.get(&(stream, record)).map(|(at, _)| *at)
     }
 
+    /// Sets the timer of a parked subscription, which has none.
+    pub(super) fn set_parked(&mut self, stream: u32, by: Subscription, at: Instant) {
+        let Self { deadlines, parked, hasher, .. } = self;
+        let hash = hasher.hash_one((stream, &by));
+        let deadline = deadlines.add(at, Due::Parked { stream, by: Box::new(by) });
+        parked.insert_unique(hash, deadline, |timer| hash_of(deadlines, hasher, *timer));
+    }
+
+    /// Cancels the timer of a parked subscription, unless it has fired.
+    pub(super) fn cancel_parked(&mut self, stream: u32, by: &Subscription) {
+        let is_its = |due: Option<&Due>| match due {
+            Some(Due::Parked { stream: other, by: it }) => *other == stream && **it == *by,
+            _ => false,
+        };
+        if let Some(deadline) = self.remove_parked((stream, by), is_its) {
+            self.deadlines.cancel(deadline);
+        }
+    }
+
+    /// Removes a subscription's deadline, if there is one whose [`Due`] fits.
+    fn remove_parked(
+        &mut self,
+        of: (u32, &Subscription),
+        fits: impl Fn(Option<&Due>) -> bool,
+    ) -> Option<Deadline> {
+        let Self { deadlines, parked, hasher, .. } = self;
+        let found = |timer: &Deadline| fits(deadlines.get(*timer));
+        let (deadline, _) = parked.find_entry(hasher.hash_one(of), found).ok()?.remove();
+        if is_roomy(parked.len(), parked.capacity()) {
+            parked.shrink_to(2 * parked.len(), |timer| hash_of(deadlines, hasher, *timer));
+        }
+        Some(deadline)
+    }
+
     /// The earliest deadline.
     pub(super) fn next(&self) -> Option<Instant> {
         self.deadlines.next()
@@ -83,6 +122,18 @@ impl Timers {
 
     /// Takes the earliest deadline out if it isn't after `now`. A record's is known until it is cancelled.
     pub(super) fn pop(&mut self, now: Instant) -> Option<(Instant, Due)> {
-        self.deadlines.pop(now)
+        let (at, due) = self.deadlines.pop(now)?;
+        if let Due::Parked { stream, by } = &due {
+            self.remove_parked((*stream, by), |due| due.is_none()); // only the fired one has none
+        }
+        Some((at, due))
+    }
+}
+
+/// Hash of the subscription that a deadline is for.
+fn hash_of(deadlines: &Deadlines<Due>, hasher: &RandomState, deadline: Deadline) -> u64 {
+    match deadlines.get(deadline) {
+        Some(Due::Parked { stream, by }) => hasher.hash_one((*stream, &**by)),
+        _ => unreachable!("the deadlines of parked subscriptions haven't fired"),
     }
 }

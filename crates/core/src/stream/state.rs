@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::digest::{mix, of_text};
-use super::presence::{Joining, PresenceSet, RecordKey};
-use super::subscriptions::{Held, Subscriptions, Timer};
+use super::presence::{Joining, Moment, PresenceSet, RecordKey};
+use super::subscriptions::{Held, Subscriptions};
 use crate::log::{
     Change, Due, Entry, Known, LogId, Owner, Parked, Parking, Position, Subscription, Void,
 };
@@ -79,8 +79,8 @@ pub(crate) enum Effect {
     Taken { by: Subscription },
     /// A subscription is parked, and can be resumed for a time.
     Parked { by: Subscription, ttl: Duration },
-    /// A subscription is no longer parked; its timer can be dropped.
-    Unparked { timer: Timer },
+    /// A subscription is no longer parked.
+    Unparked { by: Subscription },
     /// A member event for the journal.
     Noted { id: PresenceId, event: MemberEvent },
 }
@@ -138,17 +138,6 @@ impl State {
 
     pub(crate) fn subscriptions(&self) -> &Subscriptions {
         &self.subscriptions
-    }
-
-    /// Sets the tick at which a member arrived on this node; not replicated.
-    pub(crate) fn arrived(&mut self, id: &PresenceId, tick: u32) {
-        self.presence.arrived(id, tick);
-    }
-
-    /// Sets the timer of a parked subscription's lapse, by this node's clock; not replicated. Returns the
-    /// previous timer.
-    pub(crate) fn lapses(&mut self, by: &Subscription, timer: Timer) -> Option<Timer> {
-        self.subscriptions.get_mut(by)?.timer.replace(timer)
     }
 
     /// The parking of a subscription, if it is parked.
@@ -267,10 +256,10 @@ impl State {
             return Err(Void::Stale);
         }
         let concerned = self.concerned(&entry.change)?;
-        let at = entry.position;
+        let at = Moment { log, position: entry.position, unix: entry.at };
         match &entry.change {
             Change::Began { lost } => {
-                *self = Self::of(log.epoch(at), Offset::default());
+                *self = Self::of(log.epoch(entry.position), Offset::default());
                 effects.push(Effect::Began { lost: *lost });
             }
             Change::Forgotten { lost, .. } => {
@@ -287,7 +276,7 @@ impl State {
             Change::Arrived => effects.push(Effect::Arrived),
             Change::Joined { by, id, info, extra, cause, .. } => {
                 let (record, joining, change) =
-                    self.presence.join((by, concerned), join(id, info, extra), (log, at));
+                    self.presence.join((by, concerned), join(id, info, extra), at);
                 if joining == Joining::Adopted {
                     effects.push(Effect::Stays { record });
                 }
@@ -295,8 +284,7 @@ impl State {
             }
             Change::Left { .. } => self.remove(concerned, LeaveCause::Left, log, effects),
             Change::Put { id, info, extra, until, .. } => {
-                let (record, _, change) =
-                    self.presence.put(join(id, info, extra), *until, (log, at));
+                let (record, _, change) = self.presence.put(join(id, info, extra), *until, at);
                 effects.push(match until {
                     Some(until) => Effect::Runs { record, expiry: Expiry::At(*until) },
                     None => Effect::Stays { record },
@@ -322,16 +310,16 @@ impl State {
             }
             Change::Ended { by, ttl, parking } => {
                 match parking.as_deref() {
-                    Some(parking) => self.park(by, *parking, at, effects),
+                    Some(parking) => self.park(by, *parking, entry.position, effects),
                     None => drop(self.drop_subscription(by, effects)),
                 }
                 let record = self.presence.held_by(by);
-                self.end(record, (*ttl, parking.is_some()), (log, at), effects);
+                self.end(record, (*ttl, parking.is_some()), at, effects);
             }
             Change::Lapsed { by, .. } => self.lapse(by, effects),
             Change::Resumed { from, to } => self.resume(from, *to, effects),
             Change::Restarted { ttl, resumable } => {
-                self.restart((*ttl, *resumable), (log, at, entry.at), effects);
+                self.restart((*ttl, *resumable), at, effects);
             }
             Change::Snapshot { epoch, head, lost, journal } => {
                 *self = Self::of(epoch.clone(), *head);
@@ -341,13 +329,9 @@ impl State {
                 let publication = self.publication(entry, (data, labels), *at, true);
                 effects.push(Effect::Kept { publication });
             }
-            Change::Record { owner, ttl, id, info, extra } => {
-                let (record, change) =
-                    self.presence.restore(owner, join(id, info, extra), (log, at));
-                changed(record, Some(change), Cause::Restored, effects);
-                let due = self.presence.due_of(record);
-                effects
-                    .extend(due.map(|due| Effect::Runs { record, expiry: Expiry::of(due, *ttl) }));
+            Change::Record { owner, ttl, id, info, extra, arrived } => {
+                let at = Moment { unix: *arrived, ..at };
+                self.restore((owner, join(id, info, extra)), *ttl, at, effects);
             }
             Change::Resumable { by, codec, watch, grant, parked, ttl } => {
                 let held = Held::of((*codec, *watch), grant.map(Box::new), *parked);
@@ -400,15 +384,29 @@ impl State {
         &mut self,
         record: Option<RecordKey>,
         (ttl, is_parked): (Duration, bool),
-        (log, at): (LogId, Position),
+        at: Moment,
         effects: &mut Vec<Effect>,
     ) {
         let Some(key) = record else { return };
         if ttl.is_zero() {
-            return self.remove(record, LeaveCause::Expired, log, effects);
+            return self.remove(record, LeaveCause::Expired, at.log, effects);
         }
-        self.presence.end(key, at, is_parked);
+        self.presence.end(key, at.position, is_parked);
         effects.push(Effect::Runs { record: key, expiry: Expiry::After(ttl) });
+    }
+
+    /// Adds a record of a snapshot.
+    fn restore(
+        &mut self,
+        (owner, join): (&Owner, Join),
+        ttl: Duration,
+        at: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (record, change) = self.presence.restore(owner, join, at);
+        changed(record, Some(change), Cause::Restored, effects);
+        let due = self.presence.due_of(record);
+        effects.extend(due.map(|due| Effect::Runs { record, expiry: Expiry::of(due, ttl) }));
     }
 
     fn park(
@@ -433,7 +431,7 @@ impl State {
     /// Drops a subscription's state, parked or not.
     fn drop_subscription(&mut self, by: &Subscription, effects: &mut Vec<Effect>) -> Option<Held> {
         let held = self.subscriptions.remove(by)?;
-        effects.extend(held.timer.map(|timer| Effect::Unparked { timer }));
+        effects.extend(held.parked.map(|_| Effect::Unparked { by: by.clone() }));
         Some(held)
     }
 
@@ -454,7 +452,7 @@ impl State {
         }
         // without a grant on disk, a connected subscription needs no state
         if let Some(held) = held.filter(|held| held.grant.is_some()) {
-            self.hold(to, Held { parked: None, timer: None, ..held }, effects);
+            self.hold(to, Held { parked: None, ..held }, effects);
         }
     }
 
@@ -462,28 +460,28 @@ impl State {
     fn restart(
         &mut self,
         (ttl, resumable): (Duration, Option<Duration>),
-        (log, at, unix): (LogId, Position, u64),
+        at: Moment,
         effects: &mut Vec<Effect>,
     ) {
         for (by, held) in self.subscriptions.take() {
-            effects.extend(held.timer.map(|timer| Effect::Unparked { timer }));
+            effects.extend(held.parked.map(|_| Effect::Unparked { by: by.clone() }));
             if let Some(ttl) = resumable {
                 let Held { codec, watch, grant, .. } = held;
                 let known = Known::NOTHING;
-                let held = Held::of((codec, watch), grant, Some(Parked { at, known }));
+                let held = Held::of((codec, watch), grant, Some(Parked { at: at.position, known }));
                 self.hold(by.clone(), held, effects);
                 effects.push(Effect::Parked { by, ttl });
             }
         }
-        for record in self.presence.until_before(unix) {
-            self.remove(Some(record), LeaveCause::Expired, log, effects);
+        for record in self.presence.until_before(at.unix) {
+            self.remove(Some(record), LeaveCause::Expired, at.log, effects);
         }
         for (record, due) in self.presence.of_the_application() {
             effects.push(Effect::Runs { record, expiry: Expiry::of(due, ttl) });
         }
         for (record, by) in self.presence.of_subscriptions() {
             let is_parked = self.subscriptions.get(&by).is_some();
-            self.end(Some(record), (ttl, is_parked), (log, at), effects);
+            self.end(Some(record), (ttl, is_parked), at, effects);
         }
     }
 }

@@ -1,7 +1,5 @@
 //! The subscriptions of a stream that can be resumed.
 
-use std::time::Instant;
-
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
@@ -30,12 +28,7 @@ pub(crate) struct Held {
     pub(crate) grant: Option<Box<Grant>>,
     /// Set while it is parked.
     pub(crate) parked: Option<Parked>,
-    /// Timer of its lapse by this node's clock; not replicated.
-    pub(crate) timer: Option<Timer>,
 }
-
-/// A time, and a number that makes it unique.
-pub(crate) type Timer = (Instant, u64);
 
 impl Held {
     pub(super) fn of(
@@ -43,7 +36,7 @@ impl Held {
         grant: Option<Box<Grant>>,
         parked: Option<Parked>,
     ) -> Self {
-        Self { codec, watch, grant, parked, timer: None }
+        Self { codec, watch, grant, parked }
     }
 
     /// Digest of its replicated state, and of its key.
@@ -80,10 +73,6 @@ impl Subscriptions {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Subscription, &Held)> {
         self.all.iter()
-    }
-
-    pub(super) fn get_mut(&mut self, by: &Subscription) -> Option<&mut Held> {
-        self.all.get_mut(by)
     }
 
     /// Adds a subscription that isn't there.

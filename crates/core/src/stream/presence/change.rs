@@ -3,8 +3,8 @@
 use std::hash::BuildHasher as _;
 
 use super::{
-    Holder, Joining, Member, PresenceSet, Record, RecordKey, Shown, holder, key, listed_size,
-    record_size, session, unheld,
+    Holder, Joining, Member, Moment, PresenceSet, Record, RecordKey, Shown, holder, key,
+    listed_size, record_size, session, unheld,
 };
 use crate::log::{Due, LogId, Owner, Position, Subscription};
 use crate::stream::list::{Links, List};
@@ -18,24 +18,21 @@ impl PresenceSet {
         &mut self,
         (by, held): (&Subscription, Option<RecordKey>),
         join: Join,
-        (log, at): (LogId, Position),
+        at: Moment,
     ) -> (RecordKey, Joining, Option<PresenceChange>) {
         let join = self.with_extra(join);
         if let Some(key) = held {
-            return (key, Joining::Kept, self.update(key, join, (log, at)));
+            return (key, Joining::Kept, self.update(key, join, at));
         }
         let holder = Holder::Subscription(by.clone(), Position(0));
         if let Some(key) = self.orphan_of(&join.id) {
             let is_last = self.records_of(&join.id).last() == Some(key);
             self.set_holder(key, holder);
-            let change = if is_last {
-                self.update(key, join, (log, at))
-            } else {
-                Some(self.show(key, join, (log, at)))
-            };
+            let change =
+                if is_last { self.update(key, join, at) } else { Some(self.show(key, join, at)) };
             return (key, Joining::Adopted, change);
         }
-        let (key, change) = self.add(join, holder, (log, at));
+        let (key, change) = self.add(join, holder, at);
         (key, Joining::Added, Some(change))
     }
 
@@ -44,16 +41,16 @@ impl PresenceSet {
         &mut self,
         join: Join,
         until: Option<u64>,
-        (log, at): (LogId, Position),
+        at: Moment,
     ) -> (RecordKey, Joining, Option<PresenceChange>) {
         let join = self.with_extra(join);
         let holder = Holder::Application(until.unwrap_or(0));
         let Some(key) = self.put_as(&join.id) else {
-            let (key, change) = self.add(join, holder, (log, at));
+            let (key, change) = self.add(join, holder, at);
             return (key, Joining::Added, Some(change));
         };
         self.set_holder(key, holder);
-        (key, Joining::Kept, self.update(key, join, (log, at)))
+        (key, Joining::Kept, self.update(key, join, at))
     }
 
     /// Adds a record of a snapshot.
@@ -61,7 +58,7 @@ impl PresenceSet {
         &mut self,
         owner: &Owner,
         join: Join,
-        (log, at): (LogId, Position),
+        at: Moment,
     ) -> (RecordKey, PresenceChange) {
         let holder = match owner {
             Owner::Subscription { by, ended } => {
@@ -70,56 +67,46 @@ impl PresenceSet {
             Owner::Orphan { ended } => Holder::Orphan(*ended),
             Owner::Application { until } => Holder::Application(until.unwrap_or(0)),
         };
-        self.add(join, holder, (log, at))
+        self.add(join, holder, at)
     }
 
     /// Adds a record; the member is new with its first one.
-    fn add(
-        &mut self,
-        join: Join,
-        holder: Holder,
-        (log, at): (LogId, Position),
-    ) -> (RecordKey, PresenceChange) {
+    fn add(&mut self, join: Join, holder: Holder, at: Moment) -> (RecordKey, PresenceChange) {
         let Join { id, info, extra } = join;
         let (member, before) = match self.find_member(&id) {
             Some(member) => (member, Some(self.seen(member).clone())),
-            None => (self.add_member(&id), None),
+            None => (self.add_member(&id, at), None),
         };
         self.records_size += record_size(&info);
         let shown = Shown { info: info.clone(), extra };
         let links = Links::default();
-        let record = Record { member, links, position: at, shown: shown.clone(), holder };
+        let record = Record { member, links, position: at.position, shown: shown.clone(), holder };
         self.digest.add(record.digest());
         let key = key(self.records.insert(record));
         self.index(key);
         self.members.live_mut(member as usize).records.push_back(&mut self.records, key);
         let change = RecordChange::Added { info };
-        (key, self.changed(id, log.name(at), change, before, Some(shown)))
+        (key, self.changed(id, at.name(), change, before, Some(shown)))
     }
 
     /// Sets the visible part of a record; `None` if it is the same.
-    fn update(
-        &mut self,
-        key: RecordKey,
-        join: Join,
-        (log, at): (LogId, Position),
-    ) -> Option<PresenceChange> {
+    fn update(&mut self, key: RecordKey, join: Join, at: Moment) -> Option<PresenceChange> {
         let shown = &self.records.live(key as usize).shown;
         if shown.info == join.info && shown.extra == join.extra {
             return None;
         }
-        Some(self.show(key, join, (log, at)))
+        Some(self.show(key, join, at))
     }
 
     /// Sets the visible part of a record, which becomes its member's last one.
-    fn show(&mut self, key: RecordKey, join: Join, (log, at): (LogId, Position)) -> PresenceChange {
+    fn show(&mut self, key: RecordKey, join: Join, at: Moment) -> PresenceChange {
         let Join { id, info, extra } = join;
         let shown = Shown { info, extra };
         let member = self.records.live(key as usize).member;
         let before = self.seen(member).clone();
         let record = self.records.live_mut(key as usize);
         self.digest.remove(record.digest());
-        let previous = std::mem::replace(&mut record.position, at);
+        let previous = std::mem::replace(&mut record.position, at.position);
         self.digest.add(record.digest());
         let last = std::mem::replace(&mut record.shown, shown.clone()).info;
         let info = shown.info.clone();
@@ -127,9 +114,9 @@ impl PresenceSet {
         let Member { records, .. } = self.members.live_mut(member as usize);
         records.remove(&mut self.records, key);
         records.push_back(&mut self.records, key);
-        let previous = log.name(previous);
+        let previous = at.log.name(previous);
         let record = RecordChange::Updated { info, previous, before: last };
-        self.changed(id, log.name(at), record, Some(before), Some(shown))
+        self.changed(id, at.name(), record, Some(before), Some(shown))
     }
 
     /// Removes a record; the member leaves with its last one.
@@ -216,13 +203,6 @@ impl PresenceSet {
         records.filter(|(_, due)| over(due)).map(|(key, _)| key).collect()
     }
 
-    /// Sets the tick at which a member arrived on this node; not replicated.
-    pub(crate) fn arrived(&mut self, id: &PresenceId, tick: u32) {
-        if let Some(key) = self.find_member(id) {
-            self.members.live_mut(key as usize).arrived = tick;
-        }
-    }
-
     /// A member's orphan: the one changed last.
     fn orphan_of(&self, id: &PresenceId) -> Option<RecordKey> {
         let is_orphan =
@@ -262,12 +242,12 @@ impl PresenceSet {
     }
 
     /// Adds a member, whose first record is to be added at once.
-    fn add_member(&mut self, id: &PresenceId) -> u32 {
+    fn add_member(&mut self, id: &PresenceId, at: Moment) -> u32 {
         let (members, hash) = (&mut self.members, self.hasher.hash_one(id));
         let member = Member {
             id: id.clone(),
             records: List::default(),
-            arrived: 0,
+            arrived: at.seconds(),
             links: Links::default(),
         };
         let key = key(members.insert(member));

@@ -85,7 +85,7 @@ struct Member {
     id: PresenceId,
     /// Its records, by their last change.
     records: List,
-    /// Tick of its arrival on this node.
+    /// Time of its arrival, in seconds of the Unix epoch.
     arrived: u32,
     links: Links,
 }
@@ -95,10 +95,19 @@ struct Member {
 pub(crate) struct Seen<'a> {
     pub(crate) id: &'a PresenceId,
     pub(crate) info: &'a RawJson,
-    /// Tick of its arrival.
+    /// Time of its arrival, in seconds of the Unix epoch.
     pub(crate) arrived: u32,
     /// Its records, by their last change.
     pub(crate) records: Vec<RecordKey>,
+}
+
+/// The entry that makes a change.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::stream) struct Moment {
+    pub(in crate::stream) log: LogId,
+    pub(in crate::stream) position: Position,
+    /// Its time, in milliseconds of the Unix epoch.
+    pub(in crate::stream) unix: u64,
 }
 
 /// Origin of the record of a join or put.
@@ -110,6 +119,17 @@ pub(crate) enum Joining {
     Adopted,
     /// It was held before.
     Kept,
+}
+
+impl Moment {
+    /// A number that names the entry.
+    const fn name(self) -> u64 {
+        self.log.name(self.position)
+    }
+
+    fn seconds(self) -> u32 {
+        u32::try_from(self.unix / 1000).unwrap_or(u32::MAX) // in the year 2106
+    }
 }
 
 impl Record {
@@ -271,8 +291,9 @@ impl PresenceSet {
         Some((info, extra))
     }
 
-    /// The records in an order from which the set can be rebuilt.
-    pub(crate) fn records(&self) -> impl Iterator<Item = (Position, Owner, Join)> {
+    /// The records in an order from which the set can be rebuilt: position, time of the member's arrival in
+    /// milliseconds of the Unix epoch, owner, and content.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (Position, u64, Owner, Join)> {
         self.arrival.iter(&self.members).flat_map(|member| {
             member.records.iter(&self.records).map(|record| {
                 let owner = match &record.holder {
@@ -286,7 +307,8 @@ impl PresenceSet {
                     }
                 };
                 let Shown { info, extra } = record.shown.clone();
-                (record.position, owner, Join { id: member.id.clone(), info, extra })
+                let arrived = u64::from(member.arrived) * 1000;
+                (record.position, arrived, owner, Join { id: member.id.clone(), info, extra })
             })
         })
     }

@@ -11,9 +11,9 @@ struct World {
 }
 
 impl World {
-    fn at(&mut self) -> (LogId, Position) {
+    fn at(&mut self) -> Moment {
         self.next += 1;
-        (LOG, Position(self.next))
+        Moment { log: LOG, position: Position(self.next), unix: 0 }
     }
 
     fn join(&mut self, session: u128, id: &str, info: &str) -> Option<PresenceChange> {
@@ -129,7 +129,7 @@ fn a_record_is_found_by_who_holds_it_now() {
     }
     for session in 0..40 {
         let key = world.set.held_by(&by(session)).unwrap();
-        let at = world.at().1;
+        let at = world.at().position;
         match session % 4 {
             0 => world.set.pass_on(key, by(session + 100)),
             1 => world.set.end(key, at, false),
