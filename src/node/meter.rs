@@ -1,8 +1,9 @@
 //! Counts the work of a shard's task, for the metrics and the dashboard.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use metrics::{Counter, Gauge};
+use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::mpsc;
 
 use super::job::Job;
@@ -70,15 +71,8 @@ impl Meter {
             let outcome = if told { &metrics.histories_ok } else { &metrics.histories_refused };
             outcome.increment(times);
         });
-        for lag in counts.expiry_lags.drain(..) {
-            metrics.expiry_lag.record(lag);
-        }
-        if !counts.fan_outs.is_empty() {
-            let now = clock.now();
-            for since in counts.fan_outs.drain(..) {
-                metrics.fanout_duration.record(now.saturating_duration_since(since));
-            }
-        }
+        record_since(&mut counts.expired, &metrics.expiry_lag, clock);
+        record_since(&mut counts.fan_outs, &metrics.fanout_duration, clock);
         add(&metrics.publications, std::mem::take(&mut counts.publications));
         add(&metrics.sent_bytes, std::mem::take(&mut self.sent) as u64);
         add(&metrics.deliveries, std::mem::take(&mut self.delivered) as u64);
@@ -123,5 +117,16 @@ fn count_each<K: Copy + PartialEq>(values: &mut Vec<K>, counters: &Labelled<K>) 
 fn add(counter: &Counter, count: u64) {
     if count > 0 {
         counter.increment(count);
+    }
+}
+
+/// Records the time since each start, up to now.
+fn record_since(starts: &mut Vec<Instant>, histogram: &Histogram, clock: &Clock) {
+    if starts.is_empty() {
+        return;
+    }
+    let now = clock.now();
+    for start in starts.drain(..) {
+        histogram.record(now.saturating_duration_since(start));
     }
 }

@@ -178,16 +178,16 @@ impl Replica {
 /// sending.
 fn note(told: &mut [Vec<ServerMessage>], recipient: usize, messages: &[ServerMessage]) {
     let (_, watch, _) = WATCHERS[recipient % WATCHERS.len()];
-    let noted = messages.iter().filter_map(|message| match message {
-        ServerMessage::Presence(_) | ServerMessage::Missed { .. } if watch == Watch::Occupancy => {
-            None
+    let is_left_out = |message: &&ServerMessage| match watch {
+        Watch::Members => matches!(message, ServerMessage::Occupancy(_)),
+        Watch::Occupancy => {
+            matches!(message, ServerMessage::Presence(_) | ServerMessage::Missed { .. })
         }
-        ServerMessage::Occupancy(_) if watch == Watch::Members => None,
-        ServerMessage::Presence(change) => {
-            let change = PresenceChange { members: None, ..(**change).clone() };
-            Some(ServerMessage::Presence(Arc::new(change)))
-        }
-        other => Some(other.clone()),
+    };
+    let noted = messages.iter().filter(|message| !is_left_out(message)).map(|message| {
+        let ServerMessage::Presence(change) = message else { return message.clone() };
+        let change = PresenceChange { members: None, ..(**change).clone() };
+        ServerMessage::Presence(Arc::new(change))
     });
     told[recipient].extend(noted);
 }

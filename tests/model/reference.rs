@@ -75,8 +75,8 @@ pub(crate) struct Counted {
     pub(crate) joins: Vec<JoinCause>,
     pub(crate) leaves: Vec<LeaveCause>,
     pub(crate) updates: Vec<UpdateCause>,
-    /// Milliseconds.
-    pub(crate) expiry_lags: Vec<u64>,
+    /// Deadlines, in milliseconds.
+    pub(crate) expired: Vec<u64>,
 }
 
 /// The last name's stream has one group of subscribers, the other has several.
@@ -143,7 +143,7 @@ impl Model {
             Step::Pass(milliseconds) => self.now += milliseconds,
             Step::Expire => {
                 while let Some((at, gone)) = self.presences.expire(self.now) {
-                    self.counted.expiry_lags.push(self.now - at);
+                    self.counted.expired.push(at);
                     self.changed(Some(gone));
                 }
             }

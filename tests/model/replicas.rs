@@ -238,7 +238,7 @@ impl Leader {
     fn key(&self, client: usize) -> SubscriberKey {
         let codec = if client == 0 { phoenix::CODEC } else { action_cable::CODEC };
         let session = SessionId::from_bits(self.sessions[client].0);
-        let identifier = if client % 2 == 0 { "\"a\"" } else { "\"b\"" };
+        let identifier = if client.is_multiple_of(2) { "\"a\"" } else { "\"b\"" };
         SubscriberKey { session, group: GroupKey::new(codec, identifier.into()) }
     }
 

@@ -389,8 +389,8 @@ impl Real {
         assert_eq!(counts.joins, counted.joins);
         assert_eq!(counts.leaves, counted.leaves);
         assert_eq!(counts.updates, counted.updates);
-        let lags = counted.expiry_lags.iter().copied().map(Duration::from_millis);
-        assert!(counts.expiry_lags.into_iter().eq(lags));
+        let expired = counted.expired.iter().map(|at| self.at(*at));
+        assert!(counts.expired.into_iter().eq(expired));
         assert!(counts.fan_outs.into_iter().all(|since| since <= self.now));
     }
 }

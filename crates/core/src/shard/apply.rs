@@ -50,6 +50,7 @@ impl<R: Destination> Shard<R> {
         self.append(index, change, since)
     }
 
+    #[inline]
     fn append(&mut self, index: u32, change: Change, since: Instant) -> Result<(), Void> {
         let stream = self.streams.live(index);
         let entry = Entry {

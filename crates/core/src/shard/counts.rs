@@ -1,6 +1,6 @@
 //! Counters and totals of a shard.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::types::{CommandKind, DropCause, JoinCause, LeaveCause, Limit, UpdateCause};
 
@@ -23,8 +23,8 @@ pub struct Counts {
     pub histories: Vec<bool>,
     /// Causes for which publications were dropped.
     pub dropped: Vec<DropCause>,
-    /// Delays between a record's expiry and its removal.
-    pub expiry_lags: Vec<Duration>,
+    /// Deadlines of records that expired.
+    pub expired: Vec<Instant>,
     /// Start times of completed fan-outs: when the first unsent message was added.
     pub fan_outs: Vec<Instant>,
 }
@@ -43,7 +43,7 @@ impl Counts {
             self.updates.capacity(),
             self.histories.capacity(),
             self.dropped.capacity(),
-            self.expiry_lags.capacity(),
+            self.expired.capacity(),
             self.fan_outs.capacity(),
         ];
         lists.into_iter().any(|room| room > KEPT)

@@ -164,10 +164,10 @@ impl<R: Destination> Shard<R> {
 
     /// Sets a timer for dropping the current journal entries.
     pub(super) fn tidy_later(&mut self, index: u32, now: Instant) {
-        let needed = self.settings.resume.needed();
         let stream = self.streams.live_mut(index);
         if stream.journal_due.is_none() && !stream.journal.is_empty() {
-            stream.journal_due = Some(self.journals.add(now + needed, index));
+            let due = now + self.settings.resume.needed();
+            stream.journal_due = Some(self.journals.add(due, index));
         }
     }
 }

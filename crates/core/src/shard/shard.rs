@@ -223,7 +223,7 @@ impl<R: Destination> Shard<R> {
             let stream = due.stream();
             match due {
                 Due::Record { stream, record } => {
-                    self.counts.expiry_lags.push(now.saturating_duration_since(deadline));
+                    self.counts.expired.push(deadline);
                     self.expire(stream, record, now);
                 }
                 Due::Parked { stream, by } => self.lapse(stream, *by, now),

@@ -122,11 +122,11 @@ impl Timers {
 
     /// Takes the earliest deadline out if it isn't after `now`. A record's is known until it is cancelled.
     pub(super) fn pop(&mut self, now: Instant) -> Option<(Instant, Due)> {
-        let (at, due) = self.deadlines.pop(now)?;
-        if let Due::Parked { stream, by } = &due {
+        let fired = self.deadlines.pop(now);
+        if let Some((_, Due::Parked { stream, by })) = &fired {
             self.remove_parked((*stream, by), |due| due.is_none()); // only the fired one has none
         }
-        Some((at, due))
+        fired
     }
 }
 

@@ -27,10 +27,11 @@ pub(super) const fn mix(a: u64, b: u64) -> u64 {
 /// Digest of a text.
 pub(super) fn of_text(text: &str) -> u64 {
     let (words, rest) = text.as_bytes().as_chunks::<8>();
-    let mut last = [0; 8];
-    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    let words = words.iter().chain([&last]).map(|word| u64::from_le_bytes(*word));
-    words.fold(text.len() as u64, mix)
+    let mut digest = text.len() as u64;
+    for word in words {
+        digest = mix(digest, u64::from_le_bytes(*word));
+    }
+    mix(digest, rest.iter().rfold(0, |word, byte| word << 8 | u64::from(*byte)))
 }
 
 /// Digest of a subscription's key.
