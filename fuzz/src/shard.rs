@@ -525,7 +525,7 @@ impl World {
         self.check();
         assert_eq!(self.shard.totals(), Totals::default());
         assert_eq!(self.shard.poll_timeout(), None);
-        assert!(!self.shard.is_crowded());
+        assert!(!self.shard.is_over_backlog());
         let now = self.at(self.now);
         assert!(!self.shard.has_replies());
         assert!(self.shard.commit(|_| ()).poll_fan_out(9, now).is_none());

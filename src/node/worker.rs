@@ -136,12 +136,12 @@ impl Worker {
                     self.reply(now);
                     tokio::task::yield_now().await;
                 }
-                while self.shard.is_crowded() && (self.reply(now) || self.fan_out(now)) {
+                while self.shard.is_over_backlog() && (self.reply(now) || self.fan_out(now)) {
                     tokio::task::yield_now().await;
                 }
             }
             if stopping {
-                self.shard.hurry();
+                self.shard.flush_deferred();
             } else {
                 self.shard.handle_timeout(now);
             }
@@ -175,7 +175,7 @@ impl Worker {
         if stopping {
             self.queue.close();
         }
-        if self.shard.is_crowded() || self.shard.has_replies() {
+        if self.shard.is_over_backlog() || self.shard.has_replies() {
             return;
         }
         while jobs.len() < INPUTS_A_TURN

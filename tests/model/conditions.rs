@@ -144,7 +144,7 @@ fn ann() -> Subscription {
 }
 
 fn ended(by: Subscription) -> Change {
-    let known = Known { surely: Position(0), perhaps: Position(0) };
+    let known = Known { confirmed_before: Position(0), sent_before: Position(0) };
     let (codec, watch) = (action_cable::CODEC, Watch::Members);
     let parking = Some(Box::new(Parking { codec, watch, known, ttl: TTL }));
     Change::Ended { by, ttl: 3 * TTL, parking }

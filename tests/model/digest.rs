@@ -21,7 +21,7 @@ const SETTINGS: Settings = Settings {
 
 const TTL: Duration = Duration::from_secs(15);
 
-const KNOWN: Known = Known { surely: Position(3), perhaps: Position(4) };
+const KNOWN: Known = Known { confirmed_before: Position(3), sent_before: Position(4) };
 
 const PARKED: Parked = Parked { at: Position(5), known: KNOWN };
 
@@ -72,8 +72,11 @@ fn any_difference_of_subscriptions_changes_the_digest() {
     let grant =
         |join, whisper, identity| Some(Grant { rights: Rights { join, whisper }, identity });
     let with = |grant| vec![resumable_as(&one, codec, watch, grant, None)];
-    let parked = |at, surely, perhaps| {
-        let known = Known { surely: Position(surely), perhaps: Position(perhaps) };
+    let parked = |at, confirmed_before, sent_before| {
+        let known = Known {
+            confirmed_before: Position(confirmed_before),
+            sent_before: Position(sent_before),
+        };
         Some(Parked { at: Position(at), known })
     };
     let states = [

@@ -290,7 +290,10 @@ fn apart(entry: Entry) -> Entry {
 
 /// An entry in a log whose positions are others.
 pub(crate) fn renumbered(mut entry: Entry, moved: &dyn Fn(Position) -> Position) -> Entry {
-    let known = |known: Known| Known { surely: moved(known.surely), perhaps: moved(known.perhaps) };
+    let known = |known: Known| Known {
+        confirmed_before: moved(known.confirmed_before),
+        sent_before: moved(known.sent_before),
+    };
     let epoch_at = |epoch: &Epoch| {
         let mut positions = (1..10_000).map(Position);
         let began = positions.find(|at| SETTINGS.log.epoch(*at) == *epoch);

@@ -128,7 +128,7 @@ fn they_wait_for_what_is_in_a_hurry_in_their_stream_and_not_for_long() {
 
     shard.handle_timeout(later);
     assert!(shard.commit(|_| ()).poll_fan_out(100, later).is_none());
-    shard.hurry();
+    shard.flush_deferred();
     assert!(shard.commit(|_| ()).poll_fan_out(100, later).is_some(), "no time left");
 }
 
@@ -209,7 +209,7 @@ fn who_comes_into_a_large_chat_is_told_at_once_and_the_next_together() {
     come(&mut shard, 41);
     assert_eq!(told_to_chat(&mut shard, much_later), (1, vec![members + 42]));
     come(&mut shard, 42);
-    shard.hurry();
+    shard.flush_deferred();
     assert_eq!(told_to_chat(&mut shard, much_later), (1, vec![members + 43]), "the broker stops");
 }
 

@@ -93,7 +93,8 @@ fn grant() -> impl Strategy<Value = Grant> {
 }
 
 fn known() -> impl Strategy<Value = Known> {
-    (position(), position()).prop_map(|(surely, perhaps)| Known { surely, perhaps })
+    (position(), position())
+        .prop_map(|(confirmed_before, sent_before)| Known { confirmed_before, sent_before })
 }
 
 fn parking() -> impl Strategy<Value = Option<Box<Parking>>> {
@@ -277,7 +278,7 @@ fn record(owner: Owner, extra: Option<&str>) -> Change {
 fn every_kind() -> Vec<Change> {
     let (codec, watch, grant) = (sse::RAW, Watch::Occupancy, Grant::OPEN);
     let (by, id, ttl) = (ann(), PresenceId::from("ann"), Duration::new(1, 2));
-    let known = Known { surely: Position(1), perhaps: Position(2) };
+    let known = Known { confirmed_before: Position(1), sent_before: Position(2) };
     let parked = Some(Parked { at: Position(2), known });
     let whisper = Whisper { event: Some("e".into()), data: "2".into() };
     vec![

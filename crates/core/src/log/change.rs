@@ -289,19 +289,20 @@ pub struct Parked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     /// It has got all events before this position.
-    pub surely: Position,
+    pub confirmed_before: Position,
     /// It may have got events before this position.
-    pub perhaps: Position,
+    pub sent_before: Position,
 }
 
 impl Known {
     /// It is unknown which events it got.
-    pub(crate) const NOTHING: Self = Self { surely: Position(0), perhaps: Position(u64::MAX) };
+    pub(crate) const NOTHING: Self =
+        Self { confirmed_before: Position(0), sent_before: Position(u64::MAX) };
 
     /// The same, if the events that brought it up to date from `earlier` may not have arrived.
     #[must_use]
     pub(crate) fn or_as_before(self, earlier: Self) -> Self {
-        Self { surely: self.surely.min(earlier.surely), ..self }
+        Self { confirmed_before: self.confirmed_before.min(earlier.confirmed_before), ..self }
     }
 }
 

@@ -131,7 +131,7 @@ impl<R: Destination> Shard<R> {
                     self.keep_publication(index, &publication);
                 }
                 let message = ServerMessage::Publication(publication);
-                self.say(index, position, message, except, self.now);
+                self.broadcast(index, position, message, except, self.now);
                 self.drop_beyond_memory();
             }
             Effect::Kept { publication } => {
@@ -140,10 +140,10 @@ impl<R: Destination> Shard<R> {
             }
             Effect::Whispered { whisper, from } => {
                 let message = ServerMessage::Whisper(whisper);
-                self.say(index, position, message, Some(from), self.now);
+                self.broadcast(index, position, message, Some(from), self.now);
             }
             Effect::Arrived => {
-                self.say(index, position, ServerMessage::Arrived, None, self.now);
+                self.broadcast(index, position, ServerMessage::Arrived, None, self.now);
             }
             Effect::Changed { record, change, cause } => {
                 self.changed(index, position, record, change, cause);
@@ -187,9 +187,9 @@ impl<R: Destination> Shard<R> {
             self.note_observed(index, &change);
         }
         let counts = change.member.comes_or_goes();
-        self.say(index, position, ServerMessage::Presence(change), None, now);
+        self.broadcast(index, position, ServerMessage::Presence(change), None, now);
         if counts {
-            self.count_changed(index, now);
+            self.occupancy_changed(index, now);
         }
     }
 
@@ -257,13 +257,13 @@ impl<R: Destination> Shard<R> {
         let stream = self.streams.remove(index);
         self.backlog -= stream.window.weight();
         self.noted -= stream.journal.weight();
-        if let Some(due) = stream.journal_due {
+        if let Some(due) = stream.journal_timer {
             self.journals.cancel(due);
         }
-        if let Some(due) = stream.count_due {
+        if let Some(due) = stream.occupancy_timer {
             self.timers.cancel(due);
         }
-        if let Some(pause) = stream.pause {
+        if let Some(pause) = stream.pause_timer {
             self.paused.cancel(pause);
         }
     }
@@ -322,11 +322,11 @@ impl<R: Destination> Shard<R> {
         }
         let (now, ticks) = (self.now, self.ticks);
         let stream = self.streams.live(index);
-        let is_told = stream.groups.is_empty();
+        let is_sent = stream.groups.is_empty();
         self.change_journal(index, |journal| {
             journal.note(position, id.clone(), event);
-            if is_told {
-                journal.told(journal.end(), ticks, now);
+            if is_sent {
+                journal.mark_sent(journal.end(), ticks, now);
             }
         });
         self.tidy_later(index, now);

@@ -33,7 +33,7 @@ impl<R: Destination> Shard<R> {
                 }
                 let (stream, is_new) = self.subscribe(name, key, recipient, grant);
                 let is_confirmed = self.confirm(stream, key, repeat, history.is_some());
-                self.followed(CommandKind::Subscribe);
+                self.count_accepted(CommandKind::Subscribe);
                 if ends.is_some() {
                     let reference = std::mem::replace(&mut self.reference, ends);
                     self.reply(stream, key, [ServerMessage::Ended]);
@@ -41,14 +41,14 @@ impl<R: Destination> Shard<R> {
                 }
                 self.is_answered = true;
                 if let Some(request) = history.filter(|_| is_confirmed) {
-                    self.tell_history(stream, key, &request);
+                    self.answer_history(stream, key, &request);
                 }
                 if is_announced && is_new {
                     self.commit_change(stream, Change::Arrived, now).ok(); // it is never void
                 }
                 if key.group.watch == Watch::Occupancy {
                     if is_confirmed {
-                        self.tell_count_to(stream, key);
+                        self.send_occupancy_to(stream, key);
                     }
                 } else if let Some(listing) = list_before {
                     self.list(stream, key, listing);
@@ -90,8 +90,8 @@ impl<R: Destination> Shard<R> {
             }
             StreamCommand::History(request) => {
                 let Some(stream) = self.subscribed(name, key, &recipient) else { return };
-                let told = self.tell_history(stream, key, &request);
-                self.counts.commands.push((CommandKind::History, told));
+                let is_confirmed = self.answer_history(stream, key, &request);
+                self.counts.commands.push((CommandKind::History, is_confirmed));
             }
             StreamCommand::Whisper { whisper, members_only } => {
                 let Some(stream) = self.subscribed(name, key, &recipient) else { return };
@@ -100,7 +100,7 @@ impl<R: Destination> Shard<R> {
                 match self.commit_change(stream, change, now) {
                     Ok(()) => {
                         self.done(stream, key);
-                        self.followed(CommandKind::Whisper);
+                        self.count_accepted(CommandKind::Whisper);
                     }
                     Err(void) => self.refuse_void(stream, key, CommandKind::Whisper, void),
                 }
@@ -111,7 +111,7 @@ impl<R: Destination> Shard<R> {
                 match self.publish_from(stream, (data, at), author, now) {
                     Ok(()) => {
                         self.done(stream, key);
-                        self.followed(CommandKind::Publish);
+                        self.count_accepted(CommandKind::Publish);
                     }
                     Err(void) => self.refuse_void(stream, key, CommandKind::Publish, void),
                 }

@@ -11,7 +11,8 @@ pub struct Counts {
     pub commands: Vec<(CommandKind, bool)>,
     /// Limits that refused commands and puts exceeded.
     pub limits: Vec<Limit>,
-    /// Publications accepted, of the application and of clients.
+    /// Publications accepted, of the application and of clients. They are counted where they are accepted: an
+    /// effect would count them on each node of a shared log, and not those that no stream needs an entry for.
     pub publications: u64,
     /// Members that joined.
     pub joins: Vec<JoinCause>,

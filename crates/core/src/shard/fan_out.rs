@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{CROWDED, Shard, weight};
+use super::{MAX_BACKLOG, Shard, weight};
 use crate::log::Position;
 use crate::shard::delivery::{Delivery, Destination, FanOut};
 use crate::shard::member_lists::{LONGEST_PAUSE, repeat_to};
@@ -43,18 +43,18 @@ impl<R: Destination> Shard<R> {
         if let Some(key) = self.passes.pop_front() {
             return Some(key);
         }
-        let is_crowded = self.is_crowded();
-        if let Some(key) = self.next_paused((!is_crowded).then_some(now)) {
+        let is_over_backlog = self.is_over_backlog();
+        if let Some(key) = self.next_paused((!is_over_backlog).then_some(now)) {
             return Some(key);
         }
         // the longer they wait, the more events share a write, and other streams don't wait for as many
-        let may_wait = self.is_expiring && !is_crowded;
-        while let Some(&(since, key)) = self.unhurried.front() {
+        let may_wait = self.is_expiring && !is_over_backlog;
+        while let Some(&(since, key)) = self.deferred.front() {
             if may_wait && now.saturating_duration_since(since) < LONGEST_PAUSE {
                 break;
             }
-            self.unhurried.pop_front();
-            if self.waits_since(key, since) {
+            self.deferred.pop_front();
+            if self.take_deferred(key, since) {
                 return Some(key);
             }
         }
@@ -69,34 +69,34 @@ impl<R: Destination> Shard<R> {
                 None => self.paused.pop_first()?,
             };
             let Some(stream) = self.streams.get_mut(key) else { continue };
-            stream.pause = None;
-            if stream.unhurried_since.take().is_some() {
+            stream.pause_timer = None;
+            if stream.deferred_since.take().is_some() {
                 return Some(key);
             }
         }
     }
 
-    /// Ends all waiting of fan-outs.
-    pub fn hurry(&mut self) {
+    /// Starts all deferred and paused fan-outs now.
+    pub fn flush_deferred(&mut self) {
         self.is_expiring = false;
         while let Some(key) = self.next_paused(None) {
             self.passes.push_back(key);
         }
-        for (since, key) in std::mem::take(&mut self.unhurried) {
-            if self.waits_since(key, since) {
+        for (since, key) in std::mem::take(&mut self.deferred) {
+            if self.take_deferred(key, since) {
                 self.passes.push_back(key);
             }
         }
     }
 
-    /// Takes a stream's place among those that can wait; `false` if it became urgent or is gone.
-    fn waits_since(&mut self, key: u32, since: Instant) -> bool {
+    /// Ends a stream's deferral that began at a time; `false` if it became urgent, or is gone.
+    fn take_deferred(&mut self, key: u32, since: Instant) -> bool {
         let stream = self.streams.get_mut(key);
-        stream.is_some_and(|it| it.unhurried_since.take_if(|at| *at == since).is_some())
+        stream.is_some_and(|it| it.deferred_since.take_if(|at| *at == since).is_some())
     }
 
     /// Sends a message to all subscribers except those of one session.
-    pub(super) fn say(
+    pub(super) fn broadcast(
         &mut self,
         index: u32,
         position: Position,
@@ -127,22 +127,22 @@ impl<R: Destination> Shard<R> {
         self.backlog -= stream.window.weight();
         let pause = stream.paused_until.filter(|until| *until > now && message.is_event());
         let can_wait = pause.is_some() || message.can_wait();
-        stream.say(position, message);
+        stream.push_message(position, message);
         self.backlog += stream.window.weight();
-        let is_too_much = self.backlog > CROWDED && !stream.held.is_empty();
+        let is_too_much = self.backlog > MAX_BACKLOG && !stream.held.is_empty();
         if stream.behind_since.is_none() && !stream.groups.is_empty() {
             stream.behind_since = Some(now);
             stream.want_pass();
-            stream.unhurried_since = can_wait.then_some(now);
+            stream.deferred_since = can_wait.then_some(now);
             match pause {
                 Some(until) => {
                     let paused = &mut self.paused;
-                    stream.pause.get_or_insert_with(|| paused.add(until, index));
+                    stream.pause_timer.get_or_insert_with(|| paused.add(until, index));
                 }
-                None if can_wait => self.unhurried.push_back((now, index)),
+                None if can_wait => self.deferred.push_back((now, index)),
                 None => self.passes.push_back(index),
             }
-        } else if !can_wait && stream.unhurried_since.take().is_some() {
+        } else if !can_wait && stream.deferred_since.take().is_some() {
             self.passes.push_back(index);
         }
         if is_too_much {

@@ -56,5 +56,5 @@ pub use restore::Restoring;
 pub use settings::{ResumeSettings, Settings};
 pub use shard::Shard;
 
-use shard::{CROWDED, live_subscriber_mut, subscriber_mut, weight};
+use shard::{MAX_BACKLOG, live_subscriber_mut, subscriber_mut, weight};
 use stream::Stream;

@@ -10,11 +10,11 @@ use crate::shard::timers::Due;
 use crate::types::ServerMessage;
 
 impl<R: Destination> Shard<R> {
-    /// Sends one subscriber the current number.
-    pub(super) fn tell_count_to(&mut self, index: u32, key: &SubscriberKey) {
+    /// Sends one subscriber the current occupancy.
+    pub(super) fn send_occupancy_to(&mut self, index: u32, key: &SubscriberKey) {
         let stream = self.streams.live_mut(index);
         let total = stream.state.presence().members();
-        if let Some((_, known)) = &mut stream.counted
+        if let Some((_, known)) = &mut stream.last_occupancy
             && *known != Some(total)
         {
             *known = None;
@@ -22,31 +22,31 @@ impl<R: Destination> Shard<R> {
         self.reply(index, key, [ServerMessage::Occupancy(total)]);
     }
 
-    /// Notes that the number changed: it is sent now, or when the interval is over.
-    pub(super) fn count_changed(&mut self, index: u32, now: Instant) {
+    /// The number of members changed: it is sent now, or when the interval is over.
+    pub(super) fn occupancy_changed(&mut self, index: u32, now: Instant) {
         let interval = self.settings.occupancy_interval;
         let stream = self.streams.live_mut(index);
-        if stream.count_due.is_some() || !stream.is_counted() {
+        if stream.occupancy_timer.is_some() || !stream.has_occupancy_watchers() {
             return;
         }
-        match stream.counted.map(|(at, _)| at + interval).filter(|next| *next > now) {
+        match stream.last_occupancy.map(|(at, _)| at + interval).filter(|next| *next > now) {
             Some(next) => {
                 let due = Due::Count { stream: index };
-                stream.count_due = Some(self.timers.add(next, due));
+                stream.occupancy_timer = Some(self.timers.add(next, due));
             }
-            None => self.tell_count(index, now),
+            None => self.send_occupancy(index, now),
         }
     }
 
-    /// Sends the number to all occupancy subscribers, unless they have it.
-    pub(super) fn tell_count(&mut self, index: u32, now: Instant) {
+    /// Sends the occupancy to everyone who watches it, unless they have it.
+    pub(super) fn send_occupancy(&mut self, index: u32, now: Instant) {
         let stream = self.streams.live_mut(index);
-        stream.count_due = None;
+        stream.occupancy_timer = None;
         let total = stream.state.presence().members();
-        let is_news = stream.counted.is_none_or(|(_, known)| known != Some(total));
-        if stream.is_counted() && is_news {
-            stream.counted = Some((now, Some(total)));
-            self.say(
+        let is_news = stream.last_occupancy.is_none_or(|(_, known)| known != Some(total));
+        if stream.has_occupancy_watchers() && is_news {
+            stream.last_occupancy = Some((now, Some(total)));
+            self.broadcast(
                 index,
                 Position(self.next.0.saturating_sub(1)),
                 ServerMessage::Occupancy(total),

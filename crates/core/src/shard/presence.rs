@@ -33,7 +33,7 @@ impl<R: Destination> Shard<R> {
             }
             return self.refuse_join(index, key, NoRecord::Void(void));
         }
-        self.followed(CommandKind::Join);
+        self.count_accepted(CommandKind::Join);
         true
     }
 
@@ -80,7 +80,7 @@ impl<R: Destination> Shard<R> {
             return false;
         }
         self.live_subscriber(index, key).recipient.remove_record();
-        self.followed(CommandKind::Leave);
+        self.count_accepted(CommandKind::Leave);
         true
     }
 
@@ -132,7 +132,7 @@ impl<R: Destination> Shard<R> {
                 stream.state.presence().list_records(self.settings.log),
             ),
         };
-        self.followed(CommandKind::Presence);
+        self.count_accepted(CommandKind::Presence);
         Some(answer)
     }
 }

@@ -58,7 +58,7 @@ impl<R: Destination> Shard<R> {
     /// Answers a history request; returns whether all of it could be sent. It ends at this place in the
     /// stream's order, or at the resume for the first command after it, since later publications are sent
     /// live.
-    pub(super) fn tell_history(
+    pub(super) fn answer_history(
         &mut self,
         index: u32,
         key: &SubscriberKey,
@@ -81,8 +81,8 @@ impl<R: Destination> Shard<R> {
                     vec![ServerMessage::HistoryRejected]
                 })
         };
-        let told = answer.last() == Some(&ServerMessage::HistoryConfirmed);
-        self.counts.histories.push(told);
+        let is_confirmed = answer.last() == Some(&ServerMessage::HistoryConfirmed);
+        self.counts.histories.push(is_confirmed);
         if is_held {
             // what it missed comes before what it was kept from
             self.send(recipient, key, answer);
@@ -90,7 +90,7 @@ impl<R: Destination> Shard<R> {
         } else {
             self.reply(index, key, answer);
         }
-        told
+        is_confirmed
     }
 
     pub(super) fn drop_expired(&mut self, stream: u32, now: Instant) {

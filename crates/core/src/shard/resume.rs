@@ -61,7 +61,7 @@ impl<R: Destination> Shard<R> {
         self.totals.subscriptions += 1;
         let key = SubscriberKey { session: to, group: from.group.clone() };
         if key.group.watch == Watch::Occupancy {
-            self.tell_count_to(index, &key);
+            self.send_occupancy_to(index, &key);
         } else if !news.is_empty() {
             self.reply(index, &key, news);
         }
@@ -142,7 +142,7 @@ impl<R: Destination> Shard<R> {
             let Some(stream) = self.streams.get_mut(index) else { continue };
             let oldest = stream.journal.oldest(self.ticks, now);
             let needed = self.settings.resume.needed();
-            stream.journal_due = oldest.map(|oldest| self.journals.add(oldest + needed, index));
+            stream.journal_timer = oldest.map(|oldest| self.journals.add(oldest + needed, index));
         }
     }
 
@@ -150,7 +150,7 @@ impl<R: Destination> Shard<R> {
     pub(super) fn tidy(&mut self, index: u32, now: Instant) {
         let before = self.needed_since(now);
         let stream = self.streams.live_mut(index);
-        stream.journal_due = None;
+        stream.journal_timer = None;
         let ticks = self.ticks;
         self.change_journal(index, |journal| journal.forget(ticks, before));
         self.tidy_later(index, now);
@@ -165,9 +165,9 @@ impl<R: Destination> Shard<R> {
     /// Sets a timer for dropping the current journal entries.
     pub(super) fn tidy_later(&mut self, index: u32, now: Instant) {
         let stream = self.streams.live_mut(index);
-        if stream.journal_due.is_none() && !stream.journal.is_empty() {
+        if stream.journal_timer.is_none() && !stream.journal.is_empty() {
             let due = now + self.settings.resume.needed();
-            stream.journal_due = Some(self.journals.add(due, index));
+            stream.journal_timer = Some(self.journals.add(due, index));
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::stream::{Effect, History, Ticks};
 use crate::types::{CommandKind, Reference, ServerMessage, StreamName};
 
 /// Bytes of unsent messages from which on the shard should take no more inputs.
-pub(super) const CROWDED: usize = 4 * 1024 * 1024;
+pub(super) const MAX_BACKLOG: usize = 4 * 1024 * 1024;
 
 /// Maximum of records, and of streams, that expire in one turn.
 const EXPIRED_AT_ONCE: usize = 512;
@@ -63,8 +63,8 @@ pub struct Shard<R> {
     pub(super) reply_weight: usize,
     /// Streams with a fan-out in progress, in turn.
     pub(super) passes: VecDeque<u32>,
-    /// Streams whose fan-out can wait while records expire, and since when it does.
-    pub(super) unhurried: VecDeque<(Instant, u32)>,
+    /// Streams whose fan-out is deferred while records expire, and since when.
+    pub(super) deferred: VecDeque<(Instant, u32)>,
     /// Streams whose fan-out waits for more changes, until a time.
     pub(super) paused: Deadlines<u32>,
     /// The last turn left expired items for the next one.
@@ -108,7 +108,7 @@ impl<R: Destination> Shard<R> {
             is_answered: false,
             reply_weight: 0,
             passes: VecDeque::new(),
-            unhurried: VecDeque::new(),
+            deferred: VecDeque::new(),
             paused: Deadlines::default(),
             is_expiring: false,
             silent: 0,
@@ -177,13 +177,13 @@ impl<R: Destination> Shard<R> {
 
     /// Whether unsent messages should be sent before more inputs are taken: publications come faster than
     /// subscribers can be sent them.
-    pub fn is_crowded(&self) -> bool {
-        self.backlog > CROWDED
+    pub fn is_over_backlog(&self) -> bool {
+        self.backlog > MAX_BACKLOG
     }
 
     /// Whether a fan-out is pending. Messages for held subscribers don't count.
     pub(super) fn has_fan_out(&self) -> bool {
-        !self.passes.is_empty() || !self.unhurried.is_empty() || self.paused.next().is_some()
+        !self.passes.is_empty() || !self.deferred.is_empty() || self.paused.next().is_some()
     }
 
     /// Whether [`Output::poll_reply`](super::Output::poll_reply) has more.
@@ -216,7 +216,7 @@ impl<R: Destination> Shard<R> {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         for _ in 0..EXPIRED_AT_ONCE {
-            if self.is_crowded() && self.has_fan_out() {
+            if self.is_over_backlog() && self.has_fan_out() {
                 break;
             }
             let Some((deadline, due)) = self.timers.pop(now) else { break };
@@ -227,7 +227,7 @@ impl<R: Destination> Shard<R> {
                     self.expire(stream, record, now);
                 }
                 Due::Parked { stream, by } => self.lapse(stream, *by, now),
-                Due::Count { stream } => self.tell_count(stream, now),
+                Due::Count { stream } => self.send_occupancy(stream, now),
                 Due::Held { stream, key } => self.release(stream, &key),
             }
             self.forget_if_idle(stream);
@@ -287,7 +287,8 @@ impl<R: Destination> Shard<R> {
         })
     }
 
-    pub(super) fn followed(&mut self, kind: CommandKind) {
+    /// Counts a command that was accepted.
+    pub(super) fn count_accepted(&mut self, kind: CommandKind) {
         self.counts.commands.push((kind, true));
     }
 }

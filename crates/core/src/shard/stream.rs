@@ -25,22 +25,22 @@ pub(super) struct Stream<R> {
     pub(super) groups: Groups<R>,
     pub(super) journal: Journal,
     /// Timer for dropping journal entries that nobody can need any more.
-    pub(super) journal_due: Option<Deadline>,
+    pub(super) journal_timer: Option<Deadline>,
     pub(super) history: History,
     pub(super) window: Window,
     pub(super) held: Held,
     /// Time since which a subscriber has unsent messages.
     pub(super) behind_since: Option<Instant>,
-    /// The same, if all of them can wait.
-    pub(super) unhurried_since: Option<Instant>,
+    /// The same, if all of them can wait: then the fan-out is deferred.
+    pub(super) deferred_since: Option<Instant>,
     /// Time until which changes wait for more, after a list of members was sent.
     pub(super) paused_until: Option<Instant>,
     /// Timer for that, if changes wait.
-    pub(super) pause: Option<Deadline>,
+    pub(super) pause_timer: Option<Deadline>,
     /// Time of the last occupancy message, and the number in it if all subscribers have that.
-    pub(super) counted: Option<(Instant, Option<usize>)>,
+    pub(super) last_occupancy: Option<(Instant, Option<usize>)>,
     /// Timer of the next occupancy message.
-    pub(super) count_due: Option<Deadline>,
+    pub(super) occupancy_timer: Option<Deadline>,
     pass: Pass,
 }
 
@@ -144,7 +144,7 @@ impl Held {
         }
         self.count -= 1;
         let resumed = subscriber.live_resumed();
-        resumed.at = now; // what it is told now may not arrive either
+        resumed.at = now; // what is sent now may not arrive either
         std::mem::take(&mut resumed.excluded)
     }
 
@@ -186,16 +186,16 @@ impl<R: Clone> Stream<R> {
             state: State::default(),
             groups: Groups::default(),
             journal: Journal::default(),
-            journal_due: None,
+            journal_timer: None,
             history,
             window: Window::default(),
             held: Held::default(),
             behind_since: None,
-            unhurried_since: None,
+            deferred_since: None,
             paused_until: None,
-            pause: None,
-            counted: None,
-            count_due: None,
+            pause_timer: None,
+            last_occupancy: None,
+            occupancy_timer: None,
             pass: Pass::default(),
         }
     }
@@ -206,7 +206,7 @@ impl<R: Clone> Stream<R> {
     }
 
     /// Whether it has occupancy subscribers.
-    pub(super) fn is_counted(&self) -> bool {
+    pub(super) fn has_occupancy_watchers(&self) -> bool {
         self.groups.keys().any(|group| group.watch == Watch::Occupancy)
     }
 
@@ -221,7 +221,7 @@ impl<R: Clone> Stream<R> {
     }
 
     /// Adds a message of an entry for all current subscribers.
-    pub(super) fn say(&mut self, position: Position, message: ServerMessage) {
+    pub(super) fn push_message(&mut self, position: Position, message: ServerMessage) {
         if !self.groups.is_empty() {
             self.window.push(position, message);
         }
@@ -387,7 +387,7 @@ impl<R: Clone> Stream<R> {
     /// Ends a fan-out: drops messages that everyone has. Returns whether there are new ones.
     pub(super) fn end_pass(&mut self, ticks: Ticks, now: Instant) -> bool {
         self.window.trim(self.held.everyone_has(self.pass.target));
-        self.journal.told(self.pass.noted, ticks, now);
+        self.journal.mark_sent(self.pass.noted, ticks, now);
         self.pass.members = None;
         self.window.end() > self.pass.target
     }

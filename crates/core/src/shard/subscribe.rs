@@ -141,7 +141,7 @@ impl<R: Destination> Shard<R> {
             }
             self.give_back(stream);
         }
-        self.followed(CommandKind::Unsubscribe);
+        self.count_accepted(CommandKind::Unsubscribe);
         self.forget_if_idle(stream);
     }
 }

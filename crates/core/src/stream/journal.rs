@@ -17,7 +17,7 @@ use crate::types::{MemberEvent, PresenceId};
 pub(crate) const LONGEST: usize = 1000;
 
 /// Tick of an entry that isn't sent to everyone yet.
-const UNTOLD: u32 = u32::MAX;
+const UNSENT: u32 = u32::MAX;
 
 /// Resolution of the time at which an entry was sent to everyone.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
@@ -31,7 +31,7 @@ pub(crate) struct Journal {
     /// Position after the last entry, or `start`.
     end: Position,
     /// Position before which entries are sent to everyone.
-    told: Position,
+    sent_before: Position,
     /// Tick by which the last dropped entry was sent to everyone.
     dropped: Option<u32>,
     /// Approximate bytes of the entries.
@@ -44,7 +44,7 @@ struct Noted {
     id: PresenceId,
     event: MemberEvent,
     /// Tick by which it was sent to everyone.
-    told: u32,
+    sent_by: u32,
 }
 
 impl Noted {
@@ -77,7 +77,7 @@ impl Ticks {
 impl Journal {
     /// An empty journal from a position on; earlier entries count as not sent to everyone.
     pub(crate) fn from(start: Position) -> Self {
-        let dropped = (start > Position(0)).then_some(UNTOLD);
+        let dropped = (start > Position(0)).then_some(UNSENT);
         Self { start, end: start, dropped, ..Self::default() }
     }
 
@@ -108,8 +108,8 @@ impl Journal {
 
     /// Time at which the oldest entry was sent to everyone; now, if it isn't yet.
     pub(crate) fn oldest(&self, ticks: Ticks, now: Instant) -> Option<Instant> {
-        let Noted { told, .. } = self.entries.front()?;
-        Some(if *told == UNTOLD { now } else { ticks.began(*told) })
+        let Noted { sent_by, .. } = self.entries.front()?;
+        Some(if *sent_by == UNSENT { now } else { ticks.began(*sent_by) })
     }
 
     /// Whether it has no entries.
@@ -122,31 +122,31 @@ impl Journal {
         if self.entries.len() == LONGEST {
             self.drop_first();
         }
-        let entry = Noted { position, id, event, told: UNTOLD };
+        let entry = Noted { position, id, event, sent_by: UNSENT };
         self.end = position.next();
         self.weight += entry.weight();
         self.entries.push_back(entry);
     }
 
     /// Marks the entries before a position as sent to everyone.
-    pub(crate) fn told(&mut self, up_to: Position, ticks: Ticks, now: Instant) {
+    pub(crate) fn mark_sent(&mut self, up_to: Position, ticks: Ticks, now: Instant) {
         let tick = ticks.at(now);
-        if self.dropped == Some(UNTOLD) && up_to >= self.start {
+        if self.dropped == Some(UNSENT) && up_to >= self.start {
             self.dropped = Some(tick);
         }
-        let told = self.told;
-        let first = self.entries.partition_point(|entry| entry.position < told);
+        let before = self.sent_before;
+        let first = self.entries.partition_point(|entry| entry.position < before);
         let news = self.entries.iter_mut().skip(first);
         for entry in news.take_while(|entry| entry.position < up_to) {
-            entry.told = tick;
+            entry.sent_by = tick;
         }
-        self.told = told.max(up_to);
+        self.sent_before = before.max(up_to);
     }
 
     /// Drops the entries that were sent to everyone before a time.
     pub(crate) fn forget(&mut self, ticks: Ticks, before: Instant) {
         let tick = ticks.at(before);
-        while self.entries.front().is_some_and(|entry| entry.told < tick) {
+        while self.entries.front().is_some_and(|entry| entry.sent_by < tick) {
             self.drop_first();
         }
         if self.entries.is_empty() {
@@ -163,28 +163,28 @@ impl Journal {
         ticks: Ticks,
     ) -> Known {
         let Some(unacked_since) = unacked_since else {
-            return Known { surely: sent, perhaps: sent };
+            return Known { confirmed_before: sent, sent_before: sent };
         };
         let tick = ticks.at(unacked_since);
         if self.dropped.is_some_and(|dropped| dropped >= tick) {
             let before = Position(self.start.0.saturating_sub(1));
-            return Known { surely: before.min(sent), perhaps: sent };
+            return Known { confirmed_before: before.min(sent), sent_before: sent };
         }
-        let unsure = self.entries.iter().find(|entry| entry.told >= tick);
-        let surely = unsure.map_or(sent, |entry| entry.position.min(sent));
-        Known { surely, perhaps: sent }
+        let unsure = self.entries.iter().find(|entry| entry.sent_by >= tick);
+        let confirmed_before = unsure.map_or(sent, |entry| entry.position.min(sent));
+        Known { confirmed_before, sent_before: sent }
     }
 
     /// Events a subscriber missed, at most two per member, in order; `None` if the journal doesn't reach
     /// back far enough.
     pub(crate) fn missed(&self, known: Known) -> Option<Vec<(&PresenceId, MemberEvent)>> {
-        if known.surely < self.start {
+        if known.confirmed_before < self.start {
             return None;
         }
-        let first = self.entries.partition_point(|entry| entry.position < known.surely);
+        let first = self.entries.partition_point(|entry| entry.position < known.confirmed_before);
         let mut fates: HashMap<&PresenceId, Fate, RandomState> = HashMap::default();
         for (place, entry) in self.entries.iter().enumerate().skip(first) {
-            let may_know = entry.position < known.perhaps;
+            let may_know = entry.position < known.sent_before;
             let fate = fates.entry(&entry.id).or_insert_with(|| Fate::new(entry.event));
             fate.note(place, entry.event, may_know);
         }
@@ -200,7 +200,7 @@ impl Journal {
     pub(crate) fn drop_first(&mut self) {
         if let Some(entry) = self.entries.pop_front() {
             self.start = entry.position.next();
-            self.dropped = Some(entry.told);
+            self.dropped = Some(entry.sent_by);
             self.weight -= entry.weight();
             if is_roomy(self.entries.len(), self.entries.capacity()) {
                 self.entries.shrink_to(2 * self.entries.len());
@@ -246,11 +246,11 @@ impl Fate {
         let left = self.left.filter(|_| self.may_have);
         let joined = self.joined.filter(|_| is_here);
         let updated = self.updated.filter(|_| is_here && joined.is_none());
-        let told = |place: Option<usize>, event| place.map(|place| (place, event));
+        let at = |place: Option<usize>, event| place.map(|place| (place, event));
         [
-            told(left, MemberEvent::Left),
-            told(joined, MemberEvent::Joined),
-            told(updated, MemberEvent::Updated),
+            at(left, MemberEvent::Left),
+            at(joined, MemberEvent::Joined),
+            at(updated, MemberEvent::Updated),
         ]
         .into_iter()
         .flatten()
@@ -290,22 +290,22 @@ mod tests {
         now: Instant,
         /// The members before each entry, and after the last one.
         views: Vec<Seen>,
-        /// When each entry had been told to everyone.
-        told: Vec<Option<Instant>>,
+        /// When each entry had been sent to everyone.
+        sent_at: Vec<Option<Instant>>,
     }
 
     impl World {
         fn of(steps: &[Step]) -> Self {
             let now = start();
             let (journal, ticks) = (Journal::default(), Ticks::since(now));
-            let mut world = Self { journal, ticks, now, views: vec![vec![]], told: vec![] };
+            let mut world = Self { journal, ticks, now, views: vec![vec![]], sent_at: vec![] };
             for step in steps {
                 world.step(*step);
             }
             world
         }
 
-        fn step(&mut self, (who, leaves, pause, told): Step) {
+        fn step(&mut self, (who, leaves, pause, is_sent): Step) {
             let mut seen = self.views.last().cloned().unwrap_or_default();
             let event = match seen.iter().position(|(there, _)| *there == who) {
                 None => {
@@ -324,12 +324,12 @@ mod tests {
             let position = Position(self.views.len() as u64);
             self.journal.note(position, id(who), event);
             self.views.push(seen);
-            self.told.push(None);
+            self.sent_at.push(None);
             self.now += Duration::from_millis(pause);
-            if told {
-                self.journal.told(self.journal.end(), self.ticks, self.now);
-                for told in &mut self.told {
-                    told.get_or_insert(self.now);
+            if is_sent {
+                self.journal.mark_sent(self.journal.end(), self.ticks, self.now);
+                for at in &mut self.sent_at {
+                    at.get_or_insert(self.now);
                 }
             }
         }
@@ -338,7 +338,7 @@ mod tests {
             self.views.last().unwrap()
         }
 
-        /// What a client sees that saw so much before and is told the news.
+        /// What a client sees that saw so much before and gets the news.
         fn after(&self, mut seen: Seen, news: &[(&PresenceId, MemberEvent)], strict: bool) -> Seen {
             for (who, event) in news {
                 let who: u8 = who.as_str().parse().unwrap();
@@ -369,7 +369,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn who_knows_what_it_was_sent_is_told_just_the_rest(steps in steps(), sent in any::<prop::sample::Index>()) {
+        fn a_subscriber_gets_what_it_was_not_sent_and_no_more(steps in steps(), sent in any::<prop::sample::Index>()) {
             let world = World::of(&steps);
             let sent = sent.index(world.views.len());
             let known = world.journal.known(at(sent), None, world.ticks);
@@ -394,9 +394,9 @@ mod tests {
                 prop_assert!(forgotten.is_some(), "all is kept");
                 return Ok(());
             };
-            // an entry that everyone had been told before that time has arrived
-            let sure = world.told.iter().take(sent);
-            let sure = sure.filter(|told| told.is_some_and(|told| told < unacked_since)).count();
+            // an entry that everyone had been sent before that time has arrived
+            let sure = world.sent_at.iter().take(sent);
+            let sure = sure.filter(|at| at.is_some_and(|at| at < unacked_since)).count();
             for arrived in sure..=sent {
                 let mut seen = world.after(world.views[arrived].clone(), &news, false);
                 let mut now = world.now().clone();
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_dropped_before_anyone_was_told_are_in_doubt() {
+    fn entries_dropped_before_they_were_sent_are_unconfirmed() {
         let mut long: Vec<Step> = (0..LONGEST + 10).map(|_| (0, true, 1, false)).collect();
         long.push((1, true, 1, true));
         let world = World::of(&long);

@@ -55,8 +55,8 @@ impl Held {
         if let Some(Grant { identity, .. }) = grant {
             digest = mix(mix(digest, identity.identifier), identity.presence_id);
         }
-        if let Some(Parked { at, known: Known { surely, perhaps } }) = self.parked {
-            digest = mix(mix(mix(digest, at.0), surely.0), perhaps.0);
+        if let Some(Parked { at, known: Known { confirmed_before, sent_before } }) = self.parked {
+            digest = mix(mix(mix(digest, at.0), confirmed_before.0), sent_before.0);
         }
         digest
     }
