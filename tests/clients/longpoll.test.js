@@ -323,11 +323,16 @@ scenario('polls that wait and streams of events make no room for others', {}, as
   const waiting = sessions.map(async ({ url }) => (await fetch(s.http.base + url)).json());
   await pass(1000);
   // all of these are in use, and more than there is room for
-  const crowd = Array.from({ length: 72 }, async () => {
+  const health = async (attempt = 1) => {
     const wire = await s.wire();
     wire.write('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
-    return wire.answer(20_000);
-  });
+    // who is silent for too long, here for want of a processor, makes room and comes again
+    return wire.answer(20_000).catch((error) => {
+      if (attempt === 5) throw error;
+      return health(attempt + 1);
+    });
+  };
+  const crowd = Array.from({ length: 72 }, () => health());
   for (const answer of crowd) assert.equal((await answer).status, 200);
   const crowded = (m) => m.get('broker_handshake_failures_total', { reason: 'crowded' }) >= 10;
   await s.metrics(crowded, 'others have made room');
