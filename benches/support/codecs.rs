@@ -8,8 +8,8 @@ use broker::protocol;
 use broker::protocol::sse::Asked;
 use broker::protocol::{action_cable, chat, phoenix, sse, typed};
 use broker::types::{
-    CachedList, Codec, Epoch, GroupKey, Identifier, Member, MemberChange, Offset, Position,
-    PresenceChange, Publication, RecordChange, ServerMessage, StreamName,
+    CachedList, Codec, Epoch, GroupKey, Identifier, Member, MemberChange, Offset, PresenceChange,
+    Publication, RecordChange, ServerMessage, StreamName, StreamPosition,
 };
 
 use super::work::Work;
@@ -171,7 +171,7 @@ fn publication(number: u64) -> ServerMessage {
             .into(),
         labels: None,
         at: 1_700_000_000_000,
-        position: Some(Position { epoch: Epoch::from("AbC1"), offset: Offset(number + 1) }),
+        position: Some(StreamPosition { epoch: Epoch::from("AbC1"), offset: Offset(number + 1) }),
     }))
 }
 

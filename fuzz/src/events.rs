@@ -9,8 +9,8 @@ use std::sync::Arc;
 use broker::protocol::encode;
 use broker::protocol::sse::{self, Asked};
 use broker::types::{
-    ClientCommand, GroupKey, HistoryRequest, Offset, Position, Publication, ServerMessage,
-    StreamName, Target,
+    ClientCommand, GroupKey, HistoryRequest, Offset, Publication, ServerMessage, StreamName,
+    StreamPosition, Target,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -52,7 +52,7 @@ fn check_published(stream: &StreamName, data: &[u8]) {
     if serde_json::from_str::<&RawValue>(data).is_err() {
         return;
     }
-    let position = Position { epoch: "6obh".into(), offset: Offset(data.len() as u64) };
+    let position = StreamPosition { epoch: "6obh".into(), offset: Offset(data.len() as u64) };
     let publication = Publication {
         stream: stream.clone(),
         data: data.into(),
@@ -86,7 +86,7 @@ fn check_published(stream: &StreamName, data: &[u8]) {
 }
 
 /// A client that comes back with an id goes on from there, by whichever name it follows the stream.
-fn check_id(stream: &StreamName, position: &Position, id: &str) {
+fn check_id(stream: &StreamName, position: &StreamPosition, id: &str) {
     assert!(id.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{id:?} is no header");
     let asked = Asked::read("signed_stream=x", Some(id.as_bytes())).expect("a stream");
     let ClientCommand::Subscribe { history, .. } = asked.command(Some(stream)) else {

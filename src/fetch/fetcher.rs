@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::client::{Client, Settings};
-use super::lookup_queue::{Answer, Question};
+use super::lookup_queue::{Answer, Lookup};
 use super::task::Task;
 use crate::clock::Clock;
 use crate::telemetry::Instruments;
@@ -21,7 +21,7 @@ const QUEUE: usize = 4096;
 /// Handle of the task that fetches the application's data.
 #[derive(Debug)]
 pub struct Fetcher {
-    questions: mpsc::Sender<Question>,
+    lookups: mpsc::Sender<Lookup>,
     timeout: Duration,
     instruments: Arc<Instruments>,
 }
@@ -36,11 +36,11 @@ impl Fetcher {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> io::Result<Arc<Self>> {
-        let (questions, receiver) = mpsc::channel(QUEUE);
+        let (lookups, receiver) = mpsc::channel(QUEUE);
         let timeout = settings.timeout;
         let client = Client::new(settings)?;
         tasks.spawn(Task::new(client, Arc::clone(clock)).run(receiver, stop.clone()));
-        Ok(Arc::new(Self { questions, timeout, instruments: Arc::clone(instruments) }))
+        Ok(Arc::new(Self { lookups, timeout, instruments: Arc::clone(instruments) }))
     }
 
     /// Maximum time of an answer.
@@ -52,7 +52,7 @@ impl Fetcher {
     pub async fn ask(self: Arc<Self>, stream: StreamName, id: PresenceId) -> Extra {
         let asked = async {
             let (answer, answered) = oneshot::channel();
-            self.questions.send(Question { stream, id, answer }).await.ok()?;
+            self.lookups.send(Lookup { stream, id, answer }).await.ok()?;
             answered.await.ok()
         };
         let late = Answer { outcome: FetchOutcome::Timeout, extra: None };

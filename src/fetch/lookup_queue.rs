@@ -25,7 +25,7 @@ const MAX_KEPT: usize = 10_000;
 
 /// A lookup of one member's data.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct Lookup {
     pub(super) stream: StreamName,
     pub(super) id: PresenceId,
     pub(super) answer: oneshot::Sender<Answer>,
@@ -60,8 +60,8 @@ pub(super) struct LookupQueue {
 
 impl LookupQueue {
     /// Adds a lookup, or answers it at once: from the cache, or with a failure if the queue is full.
-    pub(super) fn ask(&mut self, question: Question, now: Instant) {
-        let Question { stream, id, answer } = question;
+    pub(super) fn ask(&mut self, lookup: Lookup, now: Instant) {
+        let Lookup { stream, id, answer } = lookup;
         self.tidy(now);
         let key = (stream, id);
         let at_once = if let Some((_, extra)) = self.kept.get(&key) {
@@ -132,7 +132,7 @@ impl LookupQueue {
     }
 
     /// Ends a request and answers its callers, with the application's data or the reason of the failure.
-    pub(super) fn settle(
+    pub(super) fn complete(
         &mut self,
         stream: &StreamName,
         ids: Vec<PresenceId>,
@@ -201,7 +201,7 @@ mod tests {
 
     fn ask_in(lookups: &mut LookupQueue, stream: &str, id: &str, now: Instant) -> Asked {
         let (answer, asked) = oneshot::channel();
-        lookups.ask(Question { stream: stream.into(), id: id.into(), answer }, now);
+        lookups.ask(Lookup { stream: stream.into(), id: id.into(), answer }, now);
         asked
     }
 
@@ -216,7 +216,7 @@ mod tests {
         let said = ids.iter().filter(|id| id.as_str() != "c");
         let said = said.map(|id| (id.clone(), extra(id.as_str()))).collect();
         let asked = ids.iter().map(ToString::to_string).collect();
-        lookups.settle(&stream, ids, Ok(said), now);
+        lookups.complete(&stream, ids, Ok(said), now);
         asked
     }
 
@@ -236,7 +236,7 @@ mod tests {
             "it is being asked about already"
         );
         let said = [("a".into(), extra("a")), ("b".into(), extra("b"))].into();
-        lookups.settle(&stream, ids, Ok(said), now);
+        lookups.complete(&stream, ids, Ok(said), now);
         let told: Vec<_> = asked.iter_mut().map(|asked| told(asked).unwrap()).collect();
         let fetched = |extra| (FetchOutcome::Fetched, extra);
         let of = |id| fetched(extra(id));
@@ -273,7 +273,7 @@ mod tests {
         let (mut lookups, now) = (LookupQueue::default(), Clock::new().now());
         let mut asked = ask(&mut lookups, "a", now);
         let (stream, ids) = lookups.next().unwrap();
-        lookups.settle(&stream, ids, Err(FetchOutcome::Failed), now);
+        lookups.complete(&stream, ids, Err(FetchOutcome::Failed), now);
         assert_eq!(told(&mut asked), Some((FetchOutcome::Failed, None)));
         let _asked = ask(&mut lookups, "a", now);
         assert!(lookups.next().is_some());
@@ -312,12 +312,12 @@ mod tests {
         asked.push(ask(&mut lookups, "most", now));
         assert_eq!(lookups.next().unwrap().0, "other".into());
         let (stream, ids) = requests.pop().unwrap();
-        lookups.settle(&stream, ids, Err(FetchOutcome::Failed), now);
+        lookups.complete(&stream, ids, Err(FetchOutcome::Failed), now);
         assert_eq!(lookups.next().unwrap().1, ["more".into(), "most".into()]);
         let other = ("other".into(), vec!["x".into()]);
         let more = ("room".into(), vec!["more".into(), "most".into()]);
         for (stream, ids) in requests.into_iter().chain([other, more]) {
-            lookups.settle(&stream, ids, Err(FetchOutcome::Failed), now);
+            lookups.complete(&stream, ids, Err(FetchOutcome::Failed), now);
         }
         assert!(lookups.under_way.is_empty() && lookups.waiters.is_empty());
     }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, Failure};
-use super::lookup_queue::{LookupQueue, Question};
+use super::lookup_queue::{Lookup, LookupQueue};
 use crate::clock::Clock;
 use crate::types::{Extra, PresenceId, StreamName};
 
@@ -26,7 +26,7 @@ const MAX_REQUESTS: usize = 16;
 const GATHER: Duration = Duration::from_millis(10);
 
 /// Maximum number of lookups taken from the queue per turn.
-const QUESTIONS_A_TURN: usize = 1024;
+const LOOKUPS_A_TURN: usize = 1024;
 
 /// Minimum time between two log lines about failures.
 const QUIET: Duration = Duration::from_secs(10);
@@ -51,7 +51,7 @@ impl Task {
     /// Works until the stop, or until all handles are dropped.
     pub(super) async fn run(
         mut self,
-        mut questions: mpsc::Receiver<Question>,
+        mut lookups: mpsc::Receiver<Lookup>,
         stop: CancellationToken,
     ) {
         let mut requests = FuturesUnordered::new();
@@ -65,14 +65,14 @@ impl Task {
                 () = stop.cancelled() => return,
                 Some(asked) = requests.next() => {
                     due = true;
-                    self.settle(asked);
+                    self.complete(asked);
                 }
-                count = questions.recv_many(&mut taken, QUESTIONS_A_TURN) => {
+                count = lookups.recv_many(&mut taken, LOOKUPS_A_TURN) => {
                     if count == 0 {
                         return;
                     }
                     let now = self.clock.now();
-                    taken.drain(..).for_each(|question| self.lookups.ask(question, now));
+                    taken.drain(..).for_each(|lookup| self.lookups.ask(lookup, now));
                 }
                 () = gathered.as_mut(), if gathers => due = true,
             }
@@ -90,12 +90,12 @@ impl Task {
         }
     }
 
-    fn settle(&mut self, (stream, ids, said): Asked) {
+    fn complete(&mut self, (stream, ids, said): Asked) {
         let said = said.map_err(|failure| {
             self.complain(&failure);
             failure.outcome
         });
-        self.lookups.settle(&stream, ids, said, self.clock.now());
+        self.lookups.complete(&stream, ids, said, self.clock.now());
     }
 
     /// Logs a failure, unless one was logged recently.

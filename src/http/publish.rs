@@ -77,8 +77,8 @@ async fn publish<B: Buf>(
             }
         }
         match disconnected {
-            None => api.router.settle(&streams).await?,
-            Some(_) => api.router.settle_all().await?,
+            None => api.router.sync(&streams).await?,
+            Some(_) => api.router.sync_all().await?,
         }
         Ok(disconnected)
     });
@@ -107,7 +107,7 @@ async fn disconnect(api: &Api, of: Disconnect) -> usize {
     for waiting in parked.iter().flat_map(|session| api.router.forget(session)) {
         waiting.wait().await;
     }
-    connected.told().await;
+    connected.ended().await;
     tracing::debug!(sessions, reconnect, "sessions ended by the application");
     sessions
 }

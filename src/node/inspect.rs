@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 use super::job::Job;
-use super::question::{Attendance, Onlooker, Question, Tally};
+use super::query::{Attendance, ObserverSender, Query, Tally};
 use super::router::{Router, Stopped};
 use crate::shard::{StreamSize, Totals};
 use crate::types::{PresenceChange, StreamName};
@@ -52,7 +52,7 @@ impl Drop for Observer {
     fn drop(&mut self) {
         self.events.close();
         // without room, the next observer's query cleans up
-        drop(self.shard.try_send(Job::Question(Question::Prune)));
+        drop(self.shard.try_send(Job::Query(Query::Prune)));
     }
 }
 
@@ -64,8 +64,8 @@ pub async fn survey(router: &Router, max: usize) -> Result<Survey, Stopped> {
         let mut next = Some(0);
         while let Some(place) = next {
             let (answer, answered) = oneshot::channel();
-            let question = Question::Survey { place, max, answer };
-            shard.send(Job::Question(question)).await.map_err(|_| Stopped)?;
+            let query = Query::Survey { place, max, answer };
+            shard.send(Job::Query(query)).await.map_err(|_| Stopped)?;
             let part = answered.await.map_err(|_| Stopped)?;
             survey.largest.extend(part.largest);
             StreamSize::keep_largest(&mut survey.largest, max);
@@ -87,8 +87,8 @@ pub async fn attendance(
 ) -> Result<Attendance, Stopped> {
     let (answer, answered) = oneshot::channel();
     let shard = router.shard(&stream).ok_or(Stopped)?;
-    let question = Question::Attendance { stream, max, answer };
-    shard.send(Job::Question(question)).await.map_err(|_| Stopped)?;
+    let query = Query::Attendance { stream, max, answer };
+    shard.send(Job::Query(query)).await.map_err(|_| Stopped)?;
     answered.await.map_err(|_| Stopped)
 }
 
@@ -97,9 +97,9 @@ pub async fn observe(router: &Router, stream: StreamName) -> Result<Observer, St
     let shard = router.shard(&stream).ok_or(Stopped)?;
     let (sender, events) = mpsc::channel(EVENTS);
     let missed = Arc::<AtomicU64>::default();
-    let onlooker = Onlooker { stream, events: sender, missed: Arc::clone(&missed) };
-    let question = Question::Observe(onlooker);
-    shard.send(Job::Question(question)).await.map_err(|_| Stopped)?;
+    let observer = ObserverSender { stream, events: sender, missed: Arc::clone(&missed) };
+    let query = Query::Observe(observer);
+    shard.send(Job::Query(query)).await.map_err(|_| Stopped)?;
     Ok(Observer { events, missed, shard: shard.clone() })
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::question::Question;
+use super::query::Query;
 use crate::log::Void;
 use crate::outbound::Recipient;
 use crate::shard::{Input, Placed, Put, SubscriberKey};
@@ -49,7 +49,7 @@ pub(super) enum Job {
         answer: oneshot::Sender<Vec<Arc<Publication>>>,
     },
     /// Answered once all earlier entries are applied and on disk.
-    Settle {
+    Sync {
         answer: oneshot::Sender<()>,
     },
     /// Answered with the presence id under which a subscription is present.
@@ -63,7 +63,7 @@ pub(super) enum Job {
         stream: StreamName,
         key: SubscriberKey,
     },
-    Question(Question),
+    Query(Query),
     /// Answered with whether the subscription was resumed.
     Resume {
         stream: StreamName,

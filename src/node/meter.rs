@@ -7,7 +7,7 @@ use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::mpsc;
 
 use super::job::Job;
-use super::question::Tally;
+use super::query::Tally;
 use crate::clock::Clock;
 use crate::outbound::Recipient;
 use crate::shard::{Counts, Shard, Totals};

@@ -9,8 +9,8 @@
 pub mod inspect;
 mod job;
 mod meter;
-mod onlookers;
-mod question;
+mod observers;
+mod query;
 mod router;
 mod sessions;
 mod startup;
@@ -19,7 +19,7 @@ mod worker;
 
 pub use inspect::{Observer, Survey};
 pub use job::{Ended, Goodbye, Presence, Resume};
-pub use question::{Attendance, Tally};
+pub use query::{Attendance, Tally};
 pub use router::{NoRoom, Router, Stopped};
 pub use sessions::{Claim, Sessions};
 pub use startup::Startup;

@@ -82,34 +82,34 @@ impl Router {
     }
 
     /// Waits until all shards have applied all earlier inputs, or the broker stops.
-    pub async fn follow(&self) {
-        self.settle_shards(self.shards.iter()).await.ok(); // an error means the stop
+    pub async fn wait_applied(&self) {
+        self.sync_shards(self.shards.iter()).await.ok(); // an error means the stop
     }
 
     /// Waits until the publications to these streams are on disk, if a state directory is in use.
-    pub async fn settle(&self, streams: &[StreamName]) -> Result<(), Stopped> {
+    pub async fn sync(&self, streams: &[StreamName]) -> Result<(), Stopped> {
         let count = self.shards.len();
         if !self.is_durable {
             return Ok(());
         }
         let places: BTreeSet<usize> =
             streams.iter().map(|stream| shard_of(stream, count)).collect();
-        self.settle_shards(places.into_iter().filter_map(|place| self.shards.get(place))).await
+        self.sync_shards(places.into_iter().filter_map(|place| self.shards.get(place))).await
     }
 
     /// Waits until all earlier inputs are on disk, if a state directory is in use.
-    pub async fn settle_all(&self) -> Result<(), Stopped> {
-        if self.is_durable { self.settle_shards(self.shards.iter()).await } else { Ok(()) }
+    pub async fn sync_all(&self) -> Result<(), Stopped> {
+        if self.is_durable { self.sync_shards(self.shards.iter()).await } else { Ok(()) }
     }
 
-    async fn settle_shards(
+    async fn sync_shards(
         &self,
         shards: impl Iterator<Item = &mpsc::Sender<Job>>,
     ) -> Result<(), Stopped> {
         let mut answers = Vec::new();
         for shard in shards {
             let (answer, answered) = oneshot::channel();
-            shard.send(Job::Settle { answer }).await.map_err(|_| Stopped)?;
+            shard.send(Job::Sync { answer }).await.map_err(|_| Stopped)?;
             answers.push(answered);
         }
         for answer in answers {

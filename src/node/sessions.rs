@@ -40,7 +40,7 @@ pub struct Sessions {
 
 #[derive(Debug, Default)]
 struct State {
-    held: HashMap<SessionId, Held, RandomState>,
+    sessions: HashMap<SessionId, SessionState, RandomState>,
     /// Deadlines of parked sessions. Those resumed meanwhile are skipped.
     ends: VecDeque<(Instant, SessionId)>,
     /// Connections that wait for a session whose old connection is being closed.
@@ -51,7 +51,7 @@ struct State {
 }
 
 #[derive(Debug)]
-enum Held {
+enum SessionState {
     /// Boxed: few sessions have an owner, and every entry would be larger.
     Connected(Recipient, Option<Box<Identity>>),
     Parked(Box<Session>),
@@ -81,8 +81,8 @@ impl Sessions {
         if !self.ttl.is_zero() {
             let (sid, identity) = (session.id(), session.identity());
             let identity = (identity != Identity::ANYONE).then(|| Box::new(identity));
-            let held = Held::Connected(Recipient::clone(outbox), identity);
-            self.state.lock().held.insert(sid, held);
+            let held = SessionState::Connected(Recipient::clone(outbox), identity);
+            self.state.lock().sessions.insert(sid, held);
         }
     }
 
@@ -104,7 +104,7 @@ impl Sessions {
     /// Removes a session, and answers the connection that waits for it.
     pub fn forget(&self, session: &Session) {
         let mut state = self.state.lock();
-        state.held.remove(&session.id());
+        state.sessions.remove(&session.id());
         state.waiting.remove(&session.id());
     }
 
@@ -115,7 +115,7 @@ impl Sessions {
         let sid = session.id();
         let mut state = self.state.lock();
         let weight = weight(&session);
-        let is_ended = state.held.remove(&sid).is_none();
+        let is_ended = state.sessions.remove(&sid).is_none();
         let session = match state.waiting.remove(&sid) {
             None => Some(session),
             Some(waiting) => waiting.send(session).err(), // the waiting connection may have given up
@@ -146,10 +146,10 @@ impl Sessions {
     /// Resumes a session; the identity must match.
     pub fn claim(&self, sid: SessionId, identity: Identity) -> Claim {
         let mut state = self.state.lock();
-        let Entry::Occupied(held) = state.held.entry(sid) else { return Claim::Unknown };
+        let Entry::Occupied(held) = state.sessions.entry(sid) else { return Claim::Unknown };
         let (outbox, theirs) = match held.get() {
-            Held::Parked(session) => (None, session.identity()),
-            Held::Connected(outbox, identity) => {
+            SessionState::Parked(session) => (None, session.identity()),
+            SessionState::Connected(outbox, identity) => {
                 let theirs = identity.as_deref().copied().unwrap_or(Identity::ANYONE);
                 (Some(Recipient::clone(outbox)), theirs)
             }
@@ -158,7 +158,7 @@ impl Sessions {
             return Claim::Denied;
         }
         let Some(outbox) = outbox else {
-            let Held::Parked(session) = held.remove() else { return Claim::Unknown };
+            let SessionState::Parked(session) = held.remove() else { return Claim::Unknown };
             state.unpark(&session);
             self.parked.set(state.count());
             return Claim::Ready(session);
@@ -178,14 +178,16 @@ impl Sessions {
     #[must_use]
     pub fn disconnect(&self, names: Names) -> Vec<Session> {
         let mut state = self.state.lock();
-        let theirs = state.held.extract_if(|_, held| match held {
-            Held::Parked(session) => session.identity().goes_by(names),
-            Held::Connected(_, whose) => whose.as_ref().is_some_and(|whose| whose.goes_by(names)),
+        let theirs = state.sessions.extract_if(|_, held| match held {
+            SessionState::Parked(session) => session.identity().goes_by(names),
+            SessionState::Connected(_, whose) => {
+                whose.as_ref().is_some_and(|whose| whose.goes_by(names))
+            }
         });
         let mut ended = Vec::new();
         for (sid, held) in theirs.collect::<Vec<_>>() {
             state.waiting.remove(&sid);
-            if let Held::Parked(parked) = held {
+            if let SessionState::Parked(parked) = held {
                 state.unpark(&parked);
                 ended.push(*parked);
             }
@@ -199,9 +201,9 @@ impl Sessions {
         let mut state = self.state.lock();
         while let Some((_, sid)) = state.ends.front().copied().filter(|(end, _)| *end <= now) {
             state.ends.pop_front();
-            if let Entry::Occupied(held) = state.held.entry(sid)
-                && let Held::Parked(_) = held.get()
-                && let Held::Parked(parked) = held.remove()
+            if let Entry::Occupied(held) = state.sessions.entry(sid)
+                && let SessionState::Parked(_) = held.get()
+                && let SessionState::Parked(parked) = held.remove()
             {
                 state.unpark(&parked);
             }
@@ -217,7 +219,7 @@ impl State {
     fn keep(&mut self, session: Session, end: Instant) {
         self.parked += 1;
         self.ends.push_back((end, session.id()));
-        self.held.insert(session.id(), Held::Parked(Box::new(session)));
+        self.sessions.insert(session.id(), SessionState::Parked(Box::new(session)));
     }
 
     fn unpark(&mut self, session: &Session) {

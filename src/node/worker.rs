@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::job::{Asked, Ended, Job, Presence, Resume};
 use super::meter::Meter;
-use super::onlookers::Onlookers;
+use super::observers::Observers;
 use super::timer::Timer;
 use crate::clock::Clock;
 use crate::outbound::{Ping, Recipient};
@@ -66,7 +66,7 @@ pub(super) struct Worker {
     /// Requests without an outcome yet, by ticket.
     asked: Slab<Asked>,
     /// The dashboard's observers.
-    onlookers: Onlookers,
+    observers: Observers,
     frames: Vec<u8>,
     /// Offset in `frames` of each message of a fan-out.
     starts: Vec<usize>,
@@ -91,7 +91,7 @@ impl Worker {
             clock,
             meter: Meter::new(number, instruments),
             asked: Slab::new(),
-            onlookers: Onlookers::default(),
+            observers: Observers::default(),
             frames: Vec::new(),
             starts: Vec::new(),
             unyielded: 0,
@@ -148,14 +148,14 @@ impl Worker {
             behind = self.reply(now) || self.fan_out(now);
             behind |= self.shard.is_expiring();
             behind |= self.write_streams(now);
-            self.tell_onlookers(now);
+            self.send_observed(now);
             self.meter.count(&mut self.shard, &self.queue, &self.clock);
         }
     }
 
-    fn tell_onlookers(&mut self, now: Instant) {
-        let Self { shard, log, onlookers, .. } = self;
-        onlookers.tell(&mut commit(shard, log.as_mut(), now));
+    fn send_observed(&mut self, now: Instant) {
+        let Self { shard, log, observers, .. } = self;
+        observers.send(&mut commit(shard, log.as_mut(), now));
     }
 
     /// Waits for inputs, for a deadline or for the stop.
@@ -265,12 +265,12 @@ impl Worker {
             Job::Forget { stream, key } => {
                 self.shard.handle(&stream, Input::Forget { key }, now);
             }
-            Job::Question(question) => {
-                let Self { shard, log, onlookers, meter, .. } = self;
+            Job::Query(query) => {
+                let Self { shard, log, observers, meter, .. } = self;
                 let output = commit(shard, log.as_mut(), now);
-                onlookers.answer(question, output, meter.tally(), now);
+                observers.answer(query, output, meter.tally(), now);
             }
-            Job::Settle { answer } => {
+            Job::Sync { answer } => {
                 self.output(now);
                 answer.send(()).ok();
             }

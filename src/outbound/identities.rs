@@ -52,7 +52,7 @@ pub struct Disconnected {
 
 impl Disconnected {
     /// Waits until their streams know of the end: nothing published later reaches them.
-    pub async fn told(self) {
+    pub async fn ended(self) {
         for mut end in self.ends {
             while end.changed().await.is_ok() {}
         }
@@ -176,7 +176,7 @@ mod tests {
         let [mut one, mut other] = [0, 1].map(|_| {
             let disconnected = identities.disconnect(names(1, 2), false);
             assert_eq!(disconnected.count, 2);
-            Box::pin(disconnected.told())
+            Box::pin(disconnected.ended())
         });
         for guard in guards {
             assert!(futures_util::poll!(&mut one).is_pending());
@@ -185,6 +185,6 @@ mod tests {
         }
         one.await;
         other.await;
-        identities.disconnect(names(1, 2), false).told().await;
+        identities.disconnect(names(1, 2), false).ended().await;
     }
 }

@@ -91,7 +91,7 @@ impl Broker {
 
     /// Stops all parts in order, within a timeout.
     pub(super) async fn stop(self, serving: &Serving, timeout: Duration) {
-        let all_told = async {
+        let all_stopped = async {
             self.context.stop();
             // shards first: the leaves that a stop causes are sent to nobody
             self.shards_stop.cancel();
@@ -106,7 +106,7 @@ impl Broker {
             serving.requests.close();
             serving.requests.wait().await;
         };
-        if tokio::time::timeout(timeout, all_told).await.is_err() {
+        if tokio::time::timeout(timeout, all_stopped).await.is_err() {
             let connections = self.context.connections();
             tracing::warn!(connections, "shutdown timeout over: remaining connections are cut");
         } else {

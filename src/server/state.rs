@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::node::Startup;
 use crate::shard::Settings;
-use crate::state::{Boot, Ending, KeeperGuard, State};
+use crate::state::{Boot, Ending, KeeperGuard, StateDir};
 use crate::telemetry::Instruments;
 use crate::types::PresenceId;
 
@@ -23,7 +23,7 @@ pub(super) fn begin(
     let Some(dir) = &config.state_dir else {
         return Ok((Startup::empty(shards, settings, now), None));
     };
-    let (state, loaded) = State::open(dir, Boot::current())?;
+    let (state, loaded) = StateDir::open(dir, Boot::current())?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

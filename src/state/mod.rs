@@ -2,9 +2,9 @@
 //! leaves and joins.
 //!
 //! ```text
-//! State::open ─→ Loaded: each stream's changes     (from the files of earlier runs)
-//! State::begin ─→ a Log for each shard ─→ append before anything is sent
-//!              └→ Keeper: syncs and removes files in the background
+//! StateDir::open ─→ Loaded: each stream's changes     (from the files of earlier runs)
+//! StateDir::begin ─→ a Log for each shard ─→ append before anything is sent
+//!                └→ Keeper: syncs and removes files in the background
 //! ```
 //!
 //! [`mod@format`] defines the file format, [`Log`] writes files, [`Loaded`] is their content. A crash at
@@ -46,7 +46,7 @@ use load::Before;
 
 /// A locked state directory, before anything is written to it.
 #[derive(Debug)]
-pub struct State {
+pub struct StateDir {
     directory: Directory,
     boot: Boot,
     before: Before,
@@ -54,7 +54,7 @@ pub struct State {
     basis: Basis,
 }
 
-impl State {
+impl StateDir {
     /// Locks the directory and reads its files. `boot` is the machine's, [`Boot::current`] outside of
     /// tests. Unusable files are set aside and listed in [`Loaded::warnings`].
     pub fn open(dir: &Path, boot: Boot) -> Result<(Self, Loaded), OpenError> {
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn a_run_is_on_disk_before_it_does_anything() {
         let dir = tempfile::tempdir().unwrap();
-        let (state, _) = State::open(dir.path(), Boot::from_bits(1)).unwrap();
+        let (state, _) = StateDir::open(dir.path(), Boot::from_bits(1)).unwrap();
         #[expect(clippy::disallowed_methods, reason = "any instant will do")]
         let (logs, keeper) =
             state.begin(3, true, LogId(1), &Arc::new(Instruments::new()), Instant::now());

@@ -10,8 +10,8 @@ use broker::shard::{
     Delivery, End, FanOut, GroupKey, HistorySettings, Input, Settings, Shard, SubscriberKey, Totals,
 };
 use broker::types::{
-    Grant, HistoryRequest, Position, RawJson, ServerMessage, SessionId, StreamCommand, StreamName,
-    SubscribeOptions,
+    Grant, HistoryRequest, RawJson, ServerMessage, SessionId, StreamCommand, StreamName,
+    StreamPosition, SubscribeOptions,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -123,7 +123,7 @@ struct World {
     forgotten: u64,
     followings: Vec<Following>,
     /// What each client last received of each stream.
-    last: HashMap<(usize, usize), (usize, Position)>,
+    last: HashMap<(usize, usize), (usize, StreamPosition)>,
     /// The epochs seen, by stream and lifetime.
     epochs: HashMap<(usize, usize), String>,
     generations: [usize; CLIENTS],

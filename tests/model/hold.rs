@@ -11,8 +11,8 @@ use broker::shard::{
     Delivery, End, FanOut, HistorySettings, Input, ResumeSettings, Settings, Shard,
 };
 use broker::types::{
-    Epoch, HistoryRequest, Join, Listing, MemberChange, Offset, Position, PresenceId,
-    ServerMessage, SessionId, StreamCommand, StreamName, Whisper,
+    Epoch, HistoryRequest, Join, Listing, MemberChange, Offset, PresenceId, ServerMessage,
+    SessionId, StreamCommand, StreamName, StreamPosition, Whisper,
 };
 use proptest::prelude::*;
 
@@ -236,7 +236,7 @@ impl World {
                     Said::Nothing | Said::NothingInTime => self.missed.clone(),
                     Said::Something => after % (self.published + 1) + 1..self.published + 1,
                 };
-                let position = Position { epoch, offset: Offset(answer.start - 1) };
+                let position = StreamPosition { epoch, offset: Offset(answer.start - 1) };
                 let positions = vec![(stream(), position)];
                 let request = HistoryRequest { since: None, positions };
                 self.command(self.session, StreamCommand::History(request));
@@ -303,7 +303,7 @@ impl World {
             match message {
                 ServerMessage::HistoryRejected => panic!("all of it is kept"),
                 ServerMessage::Publication(publication) => {
-                    let Position { epoch, offset } = publication.position.clone().unwrap();
+                    let StreamPosition { epoch, offset } = publication.position.clone().unwrap();
                     self.epoch = Some(epoch);
                     if let Some((offsets, comes_first, places)) = answer {
                         let place = offsets.start + (index - places.start) as u64;

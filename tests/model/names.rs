@@ -101,14 +101,14 @@ impl Rooms {
             Action::Forward { stream, command, .. } => {
                 self.queue(stream.as_str()).push_back(Queued::Command(command));
             }
-            Action::Ask { ticket, question: Question::Present { stream, identifier, .. } } => {
+            Action::Ask { ticket, question: Question::PresentAs { stream, identifier, .. } } => {
                 assert_eq!(identifier, Identifier::from(stream.as_str()));
                 self.queue(stream.as_str()).push_back(Queued::Identify(ticket));
             }
-            Action::Ask { ticket, question: Question::Presence { .. } } => {
+            Action::Ask { ticket, question: Question::MemberData { .. } } => {
                 self.lookups.push(ticket);
             }
-            Action::Ask { question: Question::Followed, .. } => panic!("no limit is near"),
+            Action::Ask { question: Question::Applied, .. } => panic!("no limit is near"),
             Action::Refuse { .. } | Action::Answer { .. } | Action::Wait | Action::Nothing(_) => {}
         }
     }
@@ -126,7 +126,9 @@ impl Rooms {
             }
             Queued::Command(StreamCommand::Leave(_)) => record.0 = None,
             Queued::Command(_) => {}
-            Queued::Identify(ticket) => return Some((ticket, Verdict::Present(record.0.clone()))),
+            Queued::Identify(ticket) => {
+                return Some((ticket, Verdict::PresentAs(record.0.clone())));
+            }
         }
         None
     }
@@ -166,7 +168,7 @@ proptest! {
                 Step::Answer(_) if rooms.lookups.is_empty() => None,
                 Step::Answer(which) => {
                     let at = which % rooms.lookups.len();
-                    Some((rooms.lookups.remove(at), Verdict::Presence(None)))
+                    Some((rooms.lookups.remove(at), Verdict::MemberData(None)))
                 }
                 Step::Follow(room) => rooms.follow(ROOMS[room]),
             };

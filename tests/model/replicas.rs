@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::log::{Change, Due, Entry, Known, LogId, Origin, Owner, Position, Subscription};
+use broker::log::{
+    Change, Entry, ExpiryReason, Known, LogId, Origin, Owner, Position, Subscription,
+};
 use broker::protocol::{action_cable, phoenix};
 use broker::shard::{
     End, GroupKey, HistorySettings, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey,
@@ -300,9 +302,9 @@ pub(crate) fn renumbered(mut entry: Entry, moved: &dyn Fn(Position) -> Position)
         SETTINGS.log.epoch(moved(began.unwrap()))
     };
     match &mut entry.change {
-        Change::Expired { record, due, .. } => {
+        Change::Expired { record, reason, .. } => {
             *record = moved(*record);
-            if let Due::Ended(ended) = due {
+            if let ExpiryReason::Ended(ended) = reason {
                 *ended = moved(*ended);
             }
         }

@@ -87,7 +87,7 @@ fn session(asks: bool) -> Session {
 
 /// What an application says of a join.
 fn extra(number: &str) -> Verdict {
-    Verdict::Presence(Some(Box::new(format!("{{\"of\":{number}}}").into())))
+    Verdict::MemberData(Some(Box::new(format!("{{\"of\":{number}}}").into())))
 }
 
 /// What is done about each subscription.
@@ -176,7 +176,7 @@ proptest! {
             }
             open.clear();
             for (_, question) in &asking.out {
-                let Question::Presence { stream, .. } = question else { panic!("{question:?}") };
+                let Question::MemberData { stream, .. } = question else { panic!("{question:?}") };
                 prop_assert!(open.insert(stream.clone()), "one subscription asks twice at a time");
             }
             prop_assert_eq!(asking.session.is_asking(), !asking.out.is_empty());
@@ -200,8 +200,8 @@ fn check(asking: &Asking, done: &Done, expected: &Done) -> Result<(), TestCaseEr
         let done = done.get(identifier).map_or(&[][..], Vec::as_slice);
         let stream = format!("stream-{which}").as_str().into();
         let is_open = asking.out.iter().any(|(_, question)| match question {
-            Question::Presence { stream: of, .. } => *of == stream,
-            Question::Present { .. } | Question::Followed => false,
+            Question::MemberData { stream: of, .. } => *of == stream,
+            Question::PresentAs { .. } | Question::Applied => false,
         });
         let rest = all.get(done.len()..).unwrap_or_default();
         match rest.first() {
@@ -281,13 +281,13 @@ proptest! {
                 Step::Answer(which) if !asking.out.is_empty() => {
                     let at = which % asking.out.len();
                     let verdict = match asking.out[at].1 {
-                        Question::Presence { .. } => extra("1"),
-                        Question::Present { .. } => panic!("nobody is named by it"),
-                        Question::Followed => {
+                        Question::MemberData { .. } => extra("1"),
+                        Question::PresentAs { .. } => panic!("nobody is named by it"),
+                        Question::Applied => {
                             for (identifier, command) in shards.iter_mut().flat_map(|it| it.drain(..)) {
                                 records.follow(identifier, command, max);
                             }
-                            Verdict::Followed
+                            Verdict::Applied
                         }
                     };
                     forwarded = asking.answer(at, verdict);
@@ -304,7 +304,7 @@ proptest! {
             {
                 forwarded.extend(asking.say(request));
             }
-            let follows = asking.out.iter().any(|(_, question)| *question == Question::Followed);
+            let follows = asking.out.iter().any(|(_, question)| *question == Question::Applied);
             prop_assert!(follows || !asking.session.is_full(), "a lookup holds up the connection");
             for action in forwarded {
                 let Action::Forward { identifier, stream, command, .. } = action else { continue };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use broker::log::Change;
-use broker::state::{Ending, Keeper, Log, State};
+use broker::state::{Ending, Keeper, Log, StateDir};
 use broker::telemetry::Instruments;
 
 use super::view::{self, BOOT, LOG, Places, Views, apply, began, dump, published};
@@ -233,7 +233,7 @@ fn a_directory_that_is_removed_is_made_anew() {
     sim.now += LATER;
     sim.logs[0].begin_snapshot(sim.now);
     sim.write_anew(0, "a");
-    assert!(State::open(&dir, BOOT).is_err(), "it is locked anew, too");
+    assert!(StateDir::open(&dir, BOOT).is_err(), "it is locked anew, too");
     let told = sim.told.clone();
     drop(sim);
     assert_eq!(view::views(&view::load(&dir, BOOT)), told);

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use broker::log::{Change, LogId, Position};
 use broker::state::format::{self, Item};
-use broker::state::{Boot, Ending, Loaded, Log, OpenError, State};
+use broker::state::{Boot, Ending, Loaded, Log, OpenError, StateDir};
 use broker::telemetry::Instruments;
 
 use super::view::{self, BOOT, LOG, Places, Views, apply_all, began, forgotten, joined, published};
@@ -388,15 +388,15 @@ fn a_directory_that_can_not_be_one_is_told_in_a_sentence() {
     let parent = tempfile::tempdir().unwrap();
     let file = parent.path().join("file");
     fs::write(&file, "").unwrap();
-    let taken = State::open(&file, BOOT).unwrap_err();
+    let taken = StateDir::open(&file, BOOT).unwrap_err();
     assert!(matches!(taken, OpenError::NoDirectory { .. }), "{taken}");
     for dir in [&file.join("below"), Path::new("/proc/broker-state")] {
-        let error = State::open(dir, BOOT).unwrap_err();
+        let error = StateDir::open(dir, BOOT).unwrap_err();
         assert!(matches!(error, OpenError::Create { .. }), "{error}");
         let sentence = error.to_string();
         assert!(sentence.contains(&*dir.to_string_lossy()) && sentence.contains("create it"));
     }
-    let read_only = State::open(Path::new("/proc/self"), BOOT).unwrap_err();
+    let read_only = StateDir::open(Path::new("/proc/self"), BOOT).unwrap_err();
     assert!(matches!(read_only, OpenError::Unwritable { .. }), "{read_only}");
 }
 
@@ -413,7 +413,7 @@ fn one_process_has_it_and_its_end_sets_it_free() {
     }
     let dir = tempfile::tempdir().unwrap();
     let held = view::open(dir.path(), BOOT);
-    let error = State::open(dir.path(), BOOT).unwrap_err();
+    let error = StateDir::open(dir.path(), BOOT).unwrap_err();
     assert!(matches!(error, OpenError::Locked { .. }));
     assert!(error.to_string().contains("in use by another broker"), "{error}");
     drop(held);
@@ -427,7 +427,7 @@ fn one_process_has_it_and_its_end_sets_it_free() {
         .unwrap();
     let mut lines = BufReader::new(other.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("held")), "the other process doesn't have it");
-    assert!(matches!(State::open(dir.path(), BOOT), Err(OpenError::Locked { .. })));
+    assert!(matches!(StateDir::open(dir.path(), BOOT), Err(OpenError::Locked { .. })));
     other.kill().unwrap();
     other.wait().unwrap();
     drop(view::open(dir.path(), BOOT));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use broker::log::{Change, Entry, LogId, Origin, Owner, Position, Subscription};
 use broker::protocol::action_cable;
-use broker::state::{Boot, Keeper, Loaded, Log, OpenError, State};
+use broker::state::{Boot, Keeper, Loaded, Log, OpenError, StateDir};
 use broker::telemetry::Instruments;
 use broker::types::{
     Epoch, Grant, Identity, JoinCause, Offset, PresenceId, RawJson, Rights, SessionId, StreamName,
@@ -211,11 +211,11 @@ pub(crate) fn views(loaded: &Loaded) -> Views {
     views
 }
 
-pub(crate) fn begin(state: State, shards: usize) -> (Vec<Log>, Keeper) {
+pub(crate) fn begin(state: StateDir, shards: usize) -> (Vec<Log>, Keeper) {
     begin_log(state, shards, LOG)
 }
 
-pub(crate) fn begin_log(state: State, shards: usize, log: LogId) -> (Vec<Log>, Keeper) {
+pub(crate) fn begin_log(state: StateDir, shards: usize, log: LogId) -> (Vec<Log>, Keeper) {
     state.begin(shards, true, log, &Arc::new(Instruments::new()), Instant::now())
 }
 
@@ -237,10 +237,10 @@ pub(crate) fn files_of(dir: &Path, extensions: &[&str]) -> Vec<PathBuf> {
 
 /// Opens a directory. A process that another test starts has this one's files too, locks included,
 /// for the moment between its fork and its exec: so it is tried again.
-pub(crate) fn open(dir: &Path, boot: Boot) -> (State, Loaded) {
+pub(crate) fn open(dir: &Path, boot: Boot) -> (StateDir, Loaded) {
     let begun = Instant::now();
     loop {
-        match State::open(dir, boot) {
+        match StateDir::open(dir, boot) {
             Ok(opened) => return opened,
             Err(OpenError::Locked { .. }) if begun.elapsed() < Duration::from_secs(5) => {
                 std::thread::sleep(Duration::from_millis(1));

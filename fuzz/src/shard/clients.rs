@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use broker::shard::SubscriberKey;
-use broker::types::{MemberList, Position, Publication, ServerMessage};
+use broker::types::{MemberList, Publication, ServerMessage, StreamPosition};
 
 use super::super::replay::{apply, replay};
 
@@ -45,9 +45,9 @@ pub(super) struct Place {
     /// Set while the connection is broken and nobody has noticed.
     pub(super) broken: Option<Broken>,
     /// The last publication with a position that the client has of a stream, with its number.
-    pub(super) last: BTreeMap<usize, (u64, Position)>,
+    pub(super) last: BTreeMap<usize, (u64, StreamPosition)>,
     /// The same when the session began.
-    pub(super) last_before: BTreeMap<usize, (u64, Position)>,
+    pub(super) last_before: BTreeMap<usize, (u64, StreamPosition)>,
 }
 
 #[derive(Clone, Copy)]

@@ -40,28 +40,28 @@ impl Answers {
     ) -> Result<(), NoRoom> {
         let mut asked = Ok(());
         self.0.push(match question {
-            Question::Present { stream, identifier, watch } => {
+            Question::PresentAs { stream, identifier, watch } => {
                 let key = SubscriberKey { session, group: GroupKey { codec, watch, identifier } };
                 let (answer, answered) = oneshot::channel();
                 asked = context.router.try_identify(stream, key, answer);
                 // no answer comes after the stop
-                Box::pin(async move { (ticket, Verdict::Present(answered.await.ok().flatten())) })
+                Box::pin(async move { (ticket, Verdict::PresentAs(answered.await.ok().flatten())) })
             }
-            Question::Presence { stream, id } => {
+            Question::MemberData { stream, id } => {
                 let fetcher = context.fetcher.clone();
                 Box::pin(async move {
                     let extra = match fetcher {
                         Some(fetcher) => fetcher.ask(stream, id).await,
                         None => None,
                     };
-                    (ticket, Verdict::Presence(extra))
+                    (ticket, Verdict::MemberData(extra))
                 })
             }
-            Question::Followed => {
+            Question::Applied => {
                 let router = Arc::clone(&context.router);
                 Box::pin(async move {
-                    router.follow().await;
-                    (ticket, Verdict::Followed)
+                    router.wait_applied().await;
+                    (ticket, Verdict::Applied)
                 })
             }
         });

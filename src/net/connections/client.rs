@@ -9,7 +9,7 @@ use std::task::{Context as Task, Poll, ready};
 use bytes::Bytes;
 
 use super::answers::{Answers, Blocked, input};
-use super::ending::Ending;
+use super::ending::EndedConnection;
 use super::throttle::{Throttle, Verdict};
 use crate::net::admission::Permit;
 use crate::net::context::Context;
@@ -293,17 +293,17 @@ impl Client {
         tracing::debug!(sid = %self.session.id(), reason = reason.as_ref(), "connection ended");
         let (session, outbox) = (self.session.end(), Arc::clone(&self.outbox));
         let registration = self.registration.take();
-        let ending = Ending { session, outbox, registration, reason, at: clock.now() };
+        let ended = EndedConnection { session, outbox, registration, reason, at: clock.now() };
         let Waits { blocked, answers, nameless, .. } =
             self.waits.take().map(|it| *it).unwrap_or_default();
         // after a remote disconnect, waiting commands are dropped
         let is_over = matches!(reason, CloseReason::Remote { .. });
-        let something_waits = blocked.is_some() || nameless.is_some() || ending.session.is_asking();
+        let something_waits = blocked.is_some() || nameless.is_some() || ended.session.is_asking();
         if is_over || !something_waits {
-            return ending.tell(&self.context);
+            return ended.end_subscriptions(&self.context);
         }
         let context = Arc::clone(&self.context);
-        self.context.tasks.spawn(ending.follow(context, blocked, answers, nameless));
+        self.context.tasks.spawn(ended.finish(context, blocked, answers, nameless));
     }
 }
 

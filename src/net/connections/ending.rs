@@ -19,7 +19,7 @@ use crate::types::{CloseReason, GroupKey, Reference};
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// A connection that has ended.
-pub(super) struct Ending {
+pub(super) struct EndedConnection {
     pub(super) session: Session,
     pub(super) outbox: Recipient,
     pub(super) registration: Option<Box<Registration>>,
@@ -28,9 +28,9 @@ pub(super) struct Ending {
     pub(super) at: Instant,
 }
 
-impl Ending {
+impl EndedConnection {
     /// Executes the client's waiting commands, then ends its subscriptions.
-    pub(super) async fn follow(
+    pub(super) async fn finish(
         mut self,
         context: Arc<Context>,
         blocked: Option<Blocked>,
@@ -54,13 +54,13 @@ impl Ending {
                 }
             }
             let Some(text) = nameless.take() else { break };
-            self.say(&text, &context, &mut answers).await;
+            self.execute(&text, &context, &mut answers).await;
         }
-        self.tell(&context);
+        self.end_subscriptions(&context);
     }
 
     /// Executes a message that waited for a name.
-    async fn say(&mut self, text: &str, context: &Context, answers: &mut Answers) {
+    async fn execute(&mut self, text: &str, context: &Context, answers: &mut Answers) {
         let Context { settings, access, clock, .. } = context;
         let (codec, presence_id) = (self.outbox.codec(), self.session.presence_id());
         let request = protocol::decode(codec, text, presence_id, || clock.unix());
@@ -104,7 +104,7 @@ impl Ending {
     }
 
     /// Ends the subscriptions in their streams, then parks the session. Waits for full shards in a task.
-    pub(super) fn tell(self, context: &Arc<Context>) {
+    pub(super) fn end_subscriptions(self, context: &Arc<Context>) {
         let Self { session, outbox, registration, reason, at } = self;
         let resumable =
             outbox.codec().resumes() && !is_over(reason) && context.sessions.end(&session);
@@ -118,32 +118,32 @@ impl Ending {
         let waiting: Vec<_> =
             ended.filter_map(|ended| context.router.try_end(ended).err()).collect();
         drop(goodbye);
-        let told = Told { session, registration, resumable, at };
+        let ended = EndedSession { session, registration, resumable, at };
         if waiting.is_empty() {
-            return told.settle(context);
+            return ended.park(context);
         }
         let shared = Arc::clone(context);
         context.tasks.spawn(async move {
             for job in waiting {
                 job.wait().await;
             }
-            told.settle(&shared);
+            ended.park(&shared);
         });
     }
 }
 
 /// A session whose streams have been notified of the end of its connection.
-struct Told {
+struct EndedSession {
     session: Session,
     registration: Option<Box<Registration>>,
     resumable: bool,
     at: Instant,
 }
 
-impl Told {
+impl EndedSession {
     /// Parks the session, if it can be resumed. If a remote disconnect ended it meanwhile, its streams drop
     /// its subscriptions; the disconnect waits for that until the registration is dropped.
-    fn settle(self, context: &Arc<Context>) {
+    fn park(self, context: &Arc<Context>) {
         let Self { session, registration, resumable, at } = self;
         if !resumable {
             return context.sessions.forget(&session);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::log::{
-    Change, Due, Entry, Known, LogId, NodeId, Origin, Owner, Parked, Parking, Position,
+    Change, Entry, ExpiryReason, Known, LogId, NodeId, Origin, Owner, Parked, Parking, Position,
     Subscription,
 };
 use crate::protocol::{action_cable, chat, phoenix, sse, typed};
@@ -111,8 +111,9 @@ fn cause() -> impl Strategy<Value = JoinCause> {
     prop_oneof![Just(JoinCause::Joined), Just(JoinCause::Subscribed), Just(JoinCause::Put)]
 }
 
-fn due() -> impl Strategy<Value = Due> {
-    prop_oneof![position().prop_map(Due::Ended), any::<u64>().prop_map(Due::Until)]
+fn expiry_reason() -> impl Strategy<Value = ExpiryReason> {
+    use ExpiryReason::{Ended, Until};
+    prop_oneof![position().prop_map(Ended), any::<u64>().prop_map(Until)]
 }
 
 fn owner() -> impl Strategy<Value = Owner> {
@@ -176,7 +177,11 @@ fn of_members() -> impl Strategy<Value = Change> {
             }
         ),
         id().prop_map(|id| Change::Kicked { id }),
-        (id(), position(), due()).prop_map(|(id, record, due)| Change::Expired { id, record, due }),
+        (id(), position(), expiry_reason()).prop_map(|(id, record, reason)| Change::Expired {
+            id,
+            record,
+            reason
+        }),
         (owner(), any::<Duration>(), id(), json(), extra(), any::<u64>()).prop_map(
             |(owner, ttl, id, info, extra, arrived)| {
                 Change::Record { owner, ttl, id, info, extra, arrived }
@@ -279,6 +284,7 @@ fn every_kind() -> Vec<Change> {
     let (codec, watch, grant) = (sse::RAW, Watch::Occupancy, Grant::OPEN);
     let (by, id, ttl) = (ann(), PresenceId::from("ann"), Duration::new(1, 2));
     let known = Known { confirmed_before: Position(1), sent_before: Position(2) };
+    let reason = ExpiryReason::Ended(Position(1));
     let parked = Some(Parked { at: Position(2), known });
     let whisper = Whisper { event: Some("e".into()), data: "2".into() };
     vec![
@@ -297,7 +303,7 @@ fn every_kind() -> Vec<Change> {
             max_members: 9,
         },
         Change::Kicked { id: id.clone() },
-        Change::Expired { id: id.clone(), record: Position(2), due: Due::Ended(Position(1)) },
+        Change::Expired { id: id.clone(), record: Position(2), reason },
         Change::Subscribed { by: by.clone(), codec, watch, grant },
         Change::Unsubscribed { by: by.clone() },
         Change::Ended {

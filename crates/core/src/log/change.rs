@@ -110,8 +110,8 @@ pub enum Change {
         id: PresenceId,
         /// The record, by the position of its last change.
         record: Position,
-        /// The expiry.
-        due: Due,
+        /// The reason.
+        reason: ExpiryReason,
     },
 
     /// A session subscribed, and can be resumed after a restart.
@@ -255,7 +255,7 @@ pub enum Owner {
 
 /// Reason for a record's expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Due {
+pub enum ExpiryReason {
     /// The end of its connection, at this position.
     Ended(Position),
     /// The time that the application set, in milliseconds of the Unix epoch.

@@ -7,6 +7,6 @@ mod change;
 mod entry;
 mod position;
 
-pub use change::{Change, Due, Known, Owner, Parked, Parking, Subscription};
+pub use change::{Change, ExpiryReason, Known, Owner, Parked, Parking, Subscription};
 pub use entry::{Entry, LogId, NodeId, Origin, Void};
 pub use position::Position;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A position in a log. The first is 1; later entries have higher ones.
+/// A position of an entry in a log. The first is 1; later entries have higher ones.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -19,22 +19,22 @@ use std::sync::Arc;
 use super::action::Action;
 use super::question::{Ticket, Verdict};
 use super::session::Session;
-use super::tickets::{Due, Held, HeldJoin, Step, presence};
+use super::tickets::{DueAction, HeldJoin, Step, WaitingAction, presence};
 use crate::auth::Streams;
 use crate::types::{ClientCommand, Limits, Reference, Request};
 
 impl Session {
     /// Takes the answer to a question. Drain [`Session::poll_action`] afterwards.
     pub fn answer(&mut self, ticket: Ticket, verdict: Verdict) {
-        if let Verdict::Present(id) = verdict {
+        if let Verdict::PresentAs(id) = verdict {
             return self.take_name(ticket, id);
         }
         let Some(tickets) = self.tickets.as_deref_mut() else { return };
         if let Some(alone) = tickets.alone.as_mut().filter(|it| it.ticket == Some(ticket)) {
             alone.ticket = None;
             match alone.next {
-                Step::FollowBefore => (self.departed, alone.next) = (0, Step::Forward),
-                Step::Forward | Step::FollowIt => tickets.alone = None,
+                Step::AwaitEarlier => (self.departed, alone.next) = (0, Step::Forward),
+                Step::Forward | Step::AwaitIt => tickets.alone = None,
             }
         } else {
             tickets.answer(ticket, verdict);
@@ -42,7 +42,7 @@ impl Session {
     }
 
     /// The next due action, if any.
-    pub fn poll_action(&mut self, limits: &Limits, streams: &Streams) -> Option<Due> {
+    pub fn poll_action(&mut self, limits: &Limits, streams: &Streams) -> Option<DueAction> {
         let tickets = self.tickets.as_deref_mut()?;
         if let Some(due) = tickets.due.pop_front() {
             return Some(due);
@@ -78,7 +78,7 @@ impl Session {
     pub fn stop_asking(&mut self) {
         self.asks = false;
         let Some(tickets) = self.tickets.as_deref_mut() else { return };
-        if let Some(alone) = tickets.alone.take_if(|alone| alone.next != Step::FollowIt) {
+        if let Some(alone) = tickets.alone.take_if(|alone| alone.next != Step::AwaitIt) {
             tickets.come_due(alone.join);
         }
         tickets.alone = None;
@@ -134,7 +134,7 @@ impl Session {
         let goes_alone = self.may_have_too_many(0, limits);
         let (identifier, due) = (identifier.clone(), (action, reference.cloned()));
         let tickets = self.tickets.get_or_insert_default();
-        let join = Held { due, others: std::mem::take(&mut tickets.due) };
+        let join = WaitingAction { due, others: std::mem::take(&mut tickets.due) };
         let ticket = self.asks.then(|| tickets.give());
         tickets.hold(identifier, HeldJoin { place: tickets.place, ticket, goes_alone, join });
         ticket.map_or(Action::Wait, |ticket| Action::Ask { ticket, question })

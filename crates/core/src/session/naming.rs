@@ -32,7 +32,7 @@ impl Session {
         let ticket = tickets.give();
         tickets.namings.push(Naming { ticket, place: tickets.place, id: join.id.clone() });
         let (stream, identifier, watch) = (stream.clone(), identifier.clone(), *watch);
-        let question = Question::Present { stream, identifier, watch };
+        let question = Question::PresentAs { stream, identifier, watch };
         tickets.due.push_back((Action::Ask { ticket, question }, None));
     }
 

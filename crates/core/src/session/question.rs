@@ -10,7 +10,7 @@ pub struct Ticket(pub(super) u32);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// The application's data about a joining member.
-    Presence {
+    MemberData {
         /// The stream.
         stream: StreamName,
         /// The member.
@@ -18,7 +18,7 @@ pub enum Question {
     },
     /// Under which presence id a subscription is present, after all it has done so far. To be asked of its
     /// stream's shard at once, before anything else is forwarded.
-    Present {
+    PresentAs {
         /// The stream.
         stream: StreamName,
         /// The subscription's identifier.
@@ -27,16 +27,16 @@ pub enum Question {
         watch: Watch,
     },
     /// Whether the shards have applied all actions forwarded so far; to be answered once they have.
-    Followed,
+    Applied,
 }
 
 /// The answer to a [`Question`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// To [`Question::Presence`]; `None` without data, or without an answer in time.
-    Presence(Extra),
-    /// To [`Question::Present`]; `None` if it isn't present.
-    Present(Option<PresenceId>),
-    /// To [`Question::Followed`].
-    Followed,
+    /// To [`Question::MemberData`]; `None` without data, or without an answer in time.
+    MemberData(Extra),
+    /// To [`Question::PresentAs`]; `None` if it isn't present.
+    PresentAs(Option<PresenceId>),
+    /// To [`Question::Applied`].
+    Applied,
 }

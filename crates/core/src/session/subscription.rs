@@ -324,7 +324,7 @@ mod tests {
         let Action::Ask { ticket, .. } = action else { panic!("{action:?}") };
         assert_eq!(poll(&mut ann), [""; 0], "the other stream waits, too");
         assert_eq!(say(&mut ann, unsubscribe()), ["Wait"]);
-        ann.answer(ticket, Verdict::Presence(None));
+        ann.answer(ticket, Verdict::MemberData(None));
         let done = [
             "b subscribe true true true Always",
             "a subscribe false false false Elsewhere",

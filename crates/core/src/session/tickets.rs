@@ -17,13 +17,13 @@ const MAX_WAITING: usize = 128;
 const MAX_WAITING_BYTES: usize = 64 * 1024;
 
 /// An action, and the reference of the request it answers.
-pub(super) type Due = (Action, Option<Arc<Reference>>);
+pub(super) type DueAction = (Action, Option<Arc<Reference>>);
 
 /// An action that waits for an answer, with the actions for other streams of the same subscription.
 #[derive(Debug)]
-pub(super) struct Held {
-    pub(super) due: Due,
-    pub(super) others: VecDeque<Due>,
+pub(super) struct WaitingAction {
+    pub(super) due: DueAction,
+    pub(super) others: VecDeque<DueAction>,
 }
 
 /// Everything that waits for answers; allocated only while something does.
@@ -37,7 +37,7 @@ pub(super) struct Tickets {
     pub(super) place: u64,
     pub(super) lines: Vec<Line>,
     /// Actions that wait for nothing any more.
-    pub(super) due: VecDeque<Due>,
+    pub(super) due: VecDeque<DueAction>,
     pub(super) alone: Option<Alone>,
     /// Joins that may change the default presence id, without a verdict yet.
     pub(super) namings: Vec<Naming>,
@@ -67,7 +67,7 @@ pub(super) struct HeldJoin {
     /// The ticket of the question about its member, without an answer yet.
     pub(super) ticket: Option<Ticket>,
     pub(super) goes_alone: bool,
-    pub(super) join: Held,
+    pub(super) join: WaitingAction,
 }
 
 /// A join that may change the default presence id.
@@ -87,17 +87,17 @@ pub(super) struct Alone {
     pub(super) next: Step,
     /// The ticket of the question without an answer yet.
     pub(super) ticket: Option<Ticket>,
-    pub(super) join: Held,
+    pub(super) join: WaitingAction,
 }
 
 /// The next step of a join that goes alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Wait until all earlier commands have been applied.
-    FollowBefore,
+    AwaitEarlier,
     Forward,
     /// Wait until the join has been applied.
-    FollowIt,
+    AwaitIt,
 }
 
 impl Tickets {
@@ -159,7 +159,7 @@ impl Tickets {
     }
 
     /// An action waits for nothing any more.
-    pub(super) fn come_due(&mut self, Held { due, others }: Held) {
+    pub(super) fn come_due(&mut self, WaitingAction { due, others }: WaitingAction) {
         self.due.push_back(due);
         self.due.extend(others);
     }
@@ -175,7 +175,7 @@ impl Tickets {
         let Some(held) = self.lines.iter_mut().find_map(|line| line.held.take_if(is_it)) else {
             return false;
         };
-        self.alone = Some(Alone { next: Step::FollowBefore, ticket: None, join: held.join });
+        self.alone = Some(Alone { next: Step::AwaitEarlier, ticket: None, join: held.join });
         true
     }
 
@@ -218,14 +218,14 @@ impl Tickets {
     }
 
     /// The next step of the join that goes alone.
-    pub(super) fn next_alone(&mut self) -> Option<Due> {
+    pub(super) fn next_alone(&mut self) -> Option<DueAction> {
         let alone = self.alone.as_mut().filter(|alone| alone.ticket.is_none())?;
         if alone.next != Step::Forward {
             let ticket = self.give();
             self.alone.as_mut()?.ticket = Some(ticket);
-            return Some((Action::Ask { ticket, question: Question::Followed }, None));
+            return Some((Action::Ask { ticket, question: Question::Applied }, None));
         }
-        alone.next = Step::FollowIt;
+        alone.next = Step::AwaitIt;
         self.due.append(&mut alone.join.others);
         Some(std::mem::replace(&mut alone.join.due, (Action::Wait, None)))
     }
@@ -240,12 +240,12 @@ impl Tickets {
 pub(super) fn presence(action: &Action) -> Option<Question> {
     let Action::Forward { stream, command, .. } = action else { return None };
     let join = command.join()?;
-    Some(Question::Presence { stream: stream.clone(), id: join.id.clone() })
+    Some(Question::MemberData { stream: stream.clone(), id: join.id.clone() })
 }
 
 /// Completes an action with the answer it waited for.
-fn fill((action, _): &mut Due, verdict: Verdict) {
-    if let (Action::Forward { command, .. }, Verdict::Presence(extra)) = (action, verdict)
+fn fill((action, _): &mut DueAction, verdict: Verdict) {
+    if let (Action::Forward { command, .. }, Verdict::MemberData(extra)) = (action, verdict)
         && let Some(join) = command.join_mut()
     {
         join.extra = extra;

@@ -257,11 +257,11 @@ impl<R: Destination> Shard<R> {
         let stream = self.streams.remove(index);
         self.backlog -= stream.window.weight();
         self.noted -= stream.journal.weight();
-        if let Some(due) = stream.journal_timer {
-            self.journals.cancel(due);
+        if let Some(timer) = stream.journal_timer {
+            self.journals.cancel(timer);
         }
-        if let Some(due) = stream.occupancy_timer {
-            self.timers.cancel(due);
+        if let Some(timer) = stream.occupancy_timer {
+            self.timers.cancel(timer);
         }
         if let Some(pause) = stream.pause_timer {
             self.paused.cancel(pause);
@@ -271,8 +271,8 @@ impl<R: Destination> Shard<R> {
     /// Expires a record, whose timer has fired.
     pub(super) fn expire(&mut self, index: u32, record: RecordKey, now: Instant) {
         let stream = self.streams.live(index);
-        if let Some((id, position, due)) = stream.state.presence().expiry_of(record) {
-            let change = Change::Expired { id: id.clone(), record: position, due };
+        if let Some((id, position, reason)) = stream.state.presence().expiry_of(record) {
+            let change = Change::Expired { id: id.clone(), record: position, reason };
             if self.commit_change(index, change, now).is_ok() {
                 return;
             }

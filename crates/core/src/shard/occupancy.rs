@@ -6,7 +6,7 @@ use super::Shard;
 use crate::log::Position;
 use crate::shard::delivery::Destination;
 use crate::shard::input::SubscriberKey;
-use crate::shard::timers::Due;
+use crate::shard::timers::Timer;
 use crate::types::ServerMessage;
 
 impl<R: Destination> Shard<R> {
@@ -31,8 +31,8 @@ impl<R: Destination> Shard<R> {
         }
         match stream.last_occupancy.map(|(at, _)| at + interval).filter(|next| *next > now) {
             Some(next) => {
-                let due = Due::Count { stream: index };
-                stream.occupancy_timer = Some(self.timers.add(next, due));
+                let timer = Timer::Occupancy { stream: index };
+                stream.occupancy_timer = Some(self.timers.add(next, timer));
             }
             None => self.send_occupancy(index, now),
         }

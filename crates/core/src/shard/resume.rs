@@ -7,7 +7,7 @@ use crate::log::{Change, Parked};
 use crate::shard::delivery::Destination;
 use crate::shard::input::SubscriberKey;
 use crate::shard::stream::{Resumed, Subscriber, UNCONFIRMED};
-use crate::shard::timers::Due;
+use crate::shard::timers::Timer;
 use crate::stream::{Journal, TICK};
 use crate::types::{ServerMessage, SessionId, StreamName, Watch};
 
@@ -79,8 +79,8 @@ impl<R: Destination> Shard<R> {
         subscriber.live_resumed().live_after = live_after;
         stream.held.add(subscriber);
         self.silent += 1;
-        let due = Due::Held { stream: index, key: Box::new(key) };
-        self.timers.add(self.now + HOLD, due);
+        let timer = Timer::Hold { stream: index, key: Box::new(key) };
+        self.timers.add(self.now + HOLD, timer);
     }
 
     /// Notes a command of a resumed subscriber's client: a later history request isn't the first command

@@ -14,7 +14,7 @@ use super::proposals::Shared;
 use super::settings::Settings;
 use super::stream::{Groups, Stream, Subscriber};
 use super::streams::Streams;
-use super::timers::{Due, Timers};
+use super::timers::{Timer, Timers};
 use crate::log::{Entry, Position};
 use crate::stream::{Effect, History, Ticks};
 use crate::types::{CommandKind, Reference, ServerMessage, StreamName};
@@ -219,16 +219,16 @@ impl<R: Destination> Shard<R> {
             if self.is_over_backlog() && self.has_fan_out() {
                 break;
             }
-            let Some((deadline, due)) = self.timers.pop(now) else { break };
-            let stream = due.stream();
-            match due {
-                Due::Record { stream, record } => {
+            let Some((deadline, timer)) = self.timers.pop(now) else { break };
+            let stream = timer.stream();
+            match timer {
+                Timer::Record { stream, record } => {
                     self.counts.expired.push(deadline);
                     self.expire(stream, record, now);
                 }
-                Due::Parked { stream, by } => self.lapse(stream, *by, now),
-                Due::Count { stream } => self.send_occupancy(stream, now),
-                Due::Held { stream, key } => self.release(stream, &key),
+                Timer::Parked { stream, by } => self.lapse(stream, *by, now),
+                Timer::Occupancy { stream } => self.send_occupancy(stream, now),
+                Timer::Hold { stream, key } => self.release(stream, &key),
             }
             self.forget_if_idle(stream);
         }

@@ -28,7 +28,7 @@ pub(super) struct Stream<R> {
     pub(super) journal_timer: Option<Deadline>,
     pub(super) history: History,
     pub(super) window: Window,
-    pub(super) held: Held,
+    pub(super) held: HeldSubscribers,
     /// Time since which a subscriber has unsent messages.
     pub(super) behind_since: Option<Instant>,
     /// The same, if all of them can wait: then the fan-out is deferred.
@@ -122,13 +122,13 @@ fn not_resumed() -> ! {
 
 /// The held subscribers, for which messages stay in the window.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct HeldSubscribers {
     count: usize,
     /// Place up to which all of them have been sent.
     floor: u64,
 }
 
-impl Held {
+impl HeldSubscribers {
     pub(super) fn add<R>(&mut self, subscriber: &mut Subscriber<R>) {
         if self.count == 0 {
             self.floor = subscriber.sent;
@@ -189,7 +189,7 @@ impl<R: Clone> Stream<R> {
             journal_timer: None,
             history,
             window: Window::default(),
-            held: Held::default(),
+            held: HeldSubscribers::default(),
             behind_since: None,
             deferred_since: None,
             paused_until: None,
@@ -267,7 +267,7 @@ impl<R: Clone> Stream<R> {
     /// Takes a subscriber's unsent messages, without the lists of [`repeat_to`].
     pub(super) fn catch_up(
         window: &Window,
-        held: &mut Held,
+        held: &mut HeldSubscribers,
         subscriber: &mut Subscriber<R>,
         now: Instant,
     ) -> Vec<ServerMessage> {
@@ -283,7 +283,7 @@ impl<R: Clone> Stream<R> {
     /// Takes a subscriber's unsent messages before one that excludes it; none while it is held.
     pub(super) fn catch_up_except(
         window: &Window,
-        held: &mut Held,
+        held: &mut HeldSubscribers,
         subscriber: &mut Subscriber<R>,
         now: Instant,
     ) -> Vec<ServerMessage> {

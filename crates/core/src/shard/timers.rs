@@ -15,23 +15,23 @@ use crate::stream::pages::is_roomy;
 
 /// What a timer is for.
 #[derive(Debug)]
-pub(super) enum Due {
+pub(super) enum Timer {
     /// A record expires.
     Record { stream: u32, record: RecordKey },
     /// A subscription can no longer be resumed.
     Parked { stream: u32, by: Box<Subscription> },
     /// An occupancy message is due.
-    Count { stream: u32 },
+    Occupancy { stream: u32 },
     /// A hold ends.
-    Held { stream: u32, key: Box<SubscriberKey> },
+    Hold { stream: u32, key: Box<SubscriberKey> },
 }
 
-impl Due {
+impl Timer {
     pub(super) const fn stream(&self) -> u32 {
         let (Self::Record { stream, .. }
         | Self::Parked { stream, .. }
-        | Self::Count { stream }
-        | Self::Held { stream, .. }) = self;
+        | Self::Occupancy { stream }
+        | Self::Hold { stream, .. }) = self;
         *stream
     }
 }
@@ -40,16 +40,16 @@ impl Due {
 /// the replicated state, and most records have none.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    deadlines: Deadlines<Due>,
+    deadlines: Deadlines<Timer>,
     records: HashMap<(u32, RecordKey), Deadline, RandomState>,
-    /// By subscription, which [`Due::Parked`] has.
+    /// By subscription, which [`Timer::Parked`] has.
     parked: HashTable<Deadline>,
     hasher: RandomState,
 }
 
 impl Timers {
-    pub(super) fn add(&mut self, at: Instant, due: Due) -> Deadline {
-        self.deadlines.add(at, due)
+    pub(super) fn add(&mut self, at: Instant, timer: Timer) -> Deadline {
+        self.deadlines.add(at, timer)
     }
 
     pub(super) fn cancel(&mut self, deadline: Deadline) {
@@ -58,7 +58,7 @@ impl Timers {
 
     /// Sets or replaces a record's timer.
     pub(super) fn set_record(&mut self, stream: u32, record: RecordKey, at: Instant) {
-        let deadline = self.deadlines.add(at, Due::Record { stream, record });
+        let deadline = self.deadlines.add(at, Timer::Record { stream, record });
         if let Some(before) = self.records.insert((stream, record), deadline) {
             self.deadlines.cancel(before);
         }
@@ -85,14 +85,14 @@ impl Timers {
     pub(super) fn set_parked(&mut self, stream: u32, by: Subscription, at: Instant) {
         let Self { deadlines, parked, hasher, .. } = self;
         let hash = hasher.hash_one((stream, &by));
-        let deadline = deadlines.add(at, Due::Parked { stream, by: Box::new(by) });
+        let deadline = deadlines.add(at, Timer::Parked { stream, by: Box::new(by) });
         parked.insert_unique(hash, deadline, |timer| hash_of(deadlines, hasher, *timer));
     }
 
     /// Cancels the timer of a parked subscription, unless it has fired.
     pub(super) fn cancel_parked(&mut self, stream: u32, by: &Subscription) {
-        let is_its = |due: Option<&Due>| match due {
-            Some(Due::Parked { stream: other, by: it }) => *other == stream && **it == *by,
+        let is_its = |timer: Option<&Timer>| match timer {
+            Some(Timer::Parked { stream: other, by: it }) => *other == stream && **it == *by,
             _ => false,
         };
         if let Some(deadline) = self.remove_parked((stream, by), is_its) {
@@ -100,11 +100,11 @@ impl Timers {
         }
     }
 
-    /// Removes a subscription's deadline, if there is one whose [`Due`] fits.
+    /// Removes a subscription's deadline, if there is one whose [`Timer`] fits.
     fn remove_parked(
         &mut self,
         of: (u32, &Subscription),
-        fits: impl Fn(Option<&Due>) -> bool,
+        fits: impl Fn(Option<&Timer>) -> bool,
     ) -> Option<Deadline> {
         let Self { deadlines, parked, hasher, .. } = self;
         let found = |timer: &Deadline| fits(deadlines.get(*timer));
@@ -121,19 +121,19 @@ impl Timers {
     }
 
     /// Takes the earliest deadline out if it isn't after `now`. A record's is known until it is cancelled.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<(Instant, Due)> {
+    pub(super) fn pop(&mut self, now: Instant) -> Option<(Instant, Timer)> {
         let fired = self.deadlines.pop(now);
-        if let Some((_, Due::Parked { stream, by })) = &fired {
-            self.remove_parked((*stream, by), |due| due.is_none()); // only the fired one has none
+        if let Some((_, Timer::Parked { stream, by })) = &fired {
+            self.remove_parked((*stream, by), |timer| timer.is_none()); // only the fired one has none
         }
         fired
     }
 }
 
 /// Hash of the subscription that a deadline is for.
-fn hash_of(deadlines: &Deadlines<Due>, hasher: &RandomState, deadline: Deadline) -> u64 {
+fn hash_of(deadlines: &Deadlines<Timer>, hasher: &RandomState, deadline: Deadline) -> u64 {
     match deadlines.get(deadline) {
-        Some(Due::Parked { stream, by }) => hasher.hash_one((*stream, &**by)),
+        Some(Timer::Parked { stream, by }) => hasher.hash_one((*stream, &**by)),
         _ => unreachable!("the deadlines of parked subscriptions haven't fired"),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::types::{
-    Epoch, HistoryRequest, Offset, Position, Publication, ServerMessage, StreamName,
+    Epoch, HistoryRequest, Offset, Publication, ServerMessage, StreamName, StreamPosition,
 };
 
 /// Limits of the history.
@@ -132,7 +132,7 @@ impl History {
     }
 
     /// The first offset after a position; `None` if later publications are missing.
-    fn after(&self, head: Head<'_>, position: &Position) -> Option<Offset> {
+    fn after(&self, head: Head<'_>, position: &StreamPosition) -> Option<Offset> {
         let Head { epoch, offset } = head;
         let first_kept = offset.0.saturating_add(1).saturating_sub(self.kept.len() as u64);
         let next = position.offset.0.checked_add(1)?;
@@ -186,7 +186,7 @@ mod tests {
         let start = Instant::now();
         let (mut history, epoch) = (History::new(0), Epoch::from("e"));
         for n in 1..=count {
-            let position = Some(Position { epoch: epoch.clone(), offset: Offset(n) });
+            let position = Some(StreamPosition { epoch: epoch.clone(), offset: Offset(n) });
             let (stream, data, at) = ("a".into(), n.to_string().into(), n * 1000);
             let publication = Publication { stream, data, labels: None, at, position };
             history.keep(Arc::new(publication), start + LATER);
@@ -223,7 +223,7 @@ mod tests {
         }
 
         fn after(&self, epoch: &str, offset: u64) -> Result<Vec<u64>, ()> {
-            let position = Position { epoch: epoch.into(), offset: Offset(offset) };
+            let position = StreamPosition { epoch: epoch.into(), offset: Offset(offset) };
             let positions = vec![("b".into(), position.clone()), ("a".into(), position)];
             self.ask(&HistoryRequest { since: Some(0), positions })
         }

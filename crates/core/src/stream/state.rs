@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::digest::{mix, of_text};
 use super::presence::{Joining, Moment, PresenceSet, RecordKey};
-use super::subscriptions::{Held, Subscriptions};
+use super::subscriptions::{SubscriptionState, Subscriptions};
 use crate::log::{
-    Change, Due, Entry, Known, LogId, Owner, Parked, Parking, Position, Subscription, Void,
+    Change, Entry, ExpiryReason, Known, LogId, Owner, Parked, Parking, Position, Subscription, Void,
 };
 use crate::types::{
     Epoch, Extra, Join, JoinCause, Labels, LeaveCause, MemberEvent, Offset, PresenceChange,
@@ -95,10 +95,10 @@ pub(crate) enum Expiry {
 }
 
 impl Expiry {
-    const fn of(due: Due, ttl: Duration) -> Self {
-        match due {
-            Due::Ended(_) => Self::After(ttl),
-            Due::Until(until) => Self::At(until),
+    const fn of(reason: ExpiryReason, ttl: Duration) -> Self {
+        match reason {
+            ExpiryReason::Ended(_) => Self::After(ttl),
+            ExpiryReason::Until(until) => Self::At(until),
         }
     }
 }
@@ -213,8 +213,8 @@ impl State {
                 return is_who.then_some(Some(record)).ok_or(Void::LeavesOtherwise);
             }
             Change::Kicked { id } => self.presence.has(id),
-            Change::Expired { id, record, due } => {
-                let expiring = self.presence.expiring(id, *record, *due);
+            Change::Expired { id, record, reason } => {
+                let expiring = self.presence.expiring(id, *record, *reason);
                 return expiring.map(Some).ok_or(Void::Stale);
             }
             Change::Lapsed { by, parked } => self.parked(by).is_some_and(|it| it.at == *parked),
@@ -301,7 +301,7 @@ impl State {
             }
             Change::Expired { .. } => self.remove(concerned, LeaveCause::Expired, log, effects),
             Change::Subscribed { by, codec, watch, grant } => {
-                let held = Held::of((*codec, *watch), Some(Box::new(*grant)), None);
+                let held = SubscriptionState::of((*codec, *watch), Some(Box::new(*grant)), None);
                 self.hold(by.clone(), held, effects);
             }
             Change::Unsubscribed { by } => {
@@ -334,7 +334,7 @@ impl State {
                 self.restore((owner, join(id, info, extra)), *ttl, at, effects);
             }
             Change::Resumable { by, codec, watch, grant, parked, ttl } => {
-                let held = Held::of((*codec, *watch), grant.map(Box::new), *parked);
+                let held = SubscriptionState::of((*codec, *watch), grant.map(Box::new), *parked);
                 self.hold(by.clone(), held, effects);
                 effects.extend(parked.map(|_| Effect::Parked { by: by.clone(), ttl: *ttl }));
             }
@@ -361,10 +361,10 @@ impl State {
         Arc::new(Publication { stream, data, labels, at, position })
     }
 
-    fn next_offset(&mut self) -> Option<crate::types::Position> {
+    fn next_offset(&mut self) -> Option<crate::types::StreamPosition> {
         self.head.0 = self.head.0.saturating_add(1);
         let (epoch, offset) = (self.epoch.clone()?, self.head);
-        Some(crate::types::Position { epoch, offset })
+        Some(crate::types::StreamPosition { epoch, offset })
     }
 
     fn remove(
@@ -405,8 +405,9 @@ impl State {
     ) {
         let (record, change) = self.presence.restore(owner, join, at);
         changed(record, Some(change), Cause::Restored, effects);
-        let due = self.presence.due_of(record);
-        effects.extend(due.map(|due| Effect::Runs { record, expiry: Expiry::of(due, ttl) }));
+        let reason = self.presence.expiry_reason_of(record);
+        effects
+            .extend(reason.map(|reason| Effect::Runs { record, expiry: Expiry::of(reason, ttl) }));
     }
 
     fn park(
@@ -418,18 +419,26 @@ impl State {
     ) {
         let Parking { codec, watch, known, ttl } = parking;
         let grant = self.subscriptions.get(by).and_then(|held| held.grant.clone());
-        self.hold(by.clone(), Held::of((codec, watch), grant, Some(Parked { at, known })), effects);
+        self.hold(
+            by.clone(),
+            SubscriptionState::of((codec, watch), grant, Some(Parked { at, known })),
+            effects,
+        );
         effects.push(Effect::Parked { by: by.clone(), ttl });
     }
 
     /// Keeps a subscription for a resume, in place of its previous state.
-    fn hold(&mut self, by: Subscription, held: Held, effects: &mut Vec<Effect>) {
+    fn hold(&mut self, by: Subscription, held: SubscriptionState, effects: &mut Vec<Effect>) {
         self.drop_subscription(&by, effects);
         self.subscriptions.insert(by, held);
     }
 
     /// Drops a subscription's state, parked or not.
-    fn drop_subscription(&mut self, by: &Subscription, effects: &mut Vec<Effect>) -> Option<Held> {
+    fn drop_subscription(
+        &mut self,
+        by: &Subscription,
+        effects: &mut Vec<Effect>,
+    ) -> Option<SubscriptionState> {
         let held = self.subscriptions.remove(by)?;
         effects.extend(held.parked.map(|_| Effect::Unparked { by: by.clone() }));
         Some(held)
@@ -452,7 +461,7 @@ impl State {
         }
         // without a grant on disk, a connected subscription needs no state
         if let Some(held) = held.filter(|held| held.grant.is_some()) {
-            self.hold(to, Held { parked: None, ..held }, effects);
+            self.hold(to, SubscriptionState { parked: None, ..held }, effects);
         }
     }
 
@@ -466,9 +475,13 @@ impl State {
         for (by, held) in self.subscriptions.take() {
             effects.extend(held.parked.map(|_| Effect::Unparked { by: by.clone() }));
             if let Some(ttl) = resumable {
-                let Held { codec, watch, grant, .. } = held;
+                let SubscriptionState { codec, watch, grant, .. } = held;
                 let known = Known::NOTHING;
-                let held = Held::of((codec, watch), grant, Some(Parked { at: at.position, known }));
+                let held = SubscriptionState::of(
+                    (codec, watch),
+                    grant,
+                    Some(Parked { at: at.position, known }),
+                );
                 self.hold(by.clone(), held, effects);
                 effects.push(Effect::Parked { by, ttl });
             }
@@ -476,8 +489,8 @@ impl State {
         for record in self.presence.until_before(at.unix) {
             self.remove(Some(record), LeaveCause::Expired, at.log, effects);
         }
-        for (record, due) in self.presence.of_the_application() {
-            effects.push(Effect::Runs { record, expiry: Expiry::of(due, ttl) });
+        for (record, reason) in self.presence.of_the_application() {
+            effects.push(Effect::Runs { record, expiry: Expiry::of(reason, ttl) });
         }
         for (record, by) in self.presence.of_subscriptions() {
             let is_parked = self.subscriptions.get(&by).is_some();

@@ -12,7 +12,7 @@ use crate::types::{Codec, Grant, Rights, Watch};
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     /// In an order that follows from the log, since effects and snapshots follow it. A snapshot keeps it.
-    all: IndexMap<Subscription, Held, RandomState>,
+    all: IndexMap<Subscription, SubscriptionState, RandomState>,
     /// Number of parked ones.
     parked: usize,
     /// Digest of all.
@@ -21,7 +21,7 @@ pub(crate) struct Subscriptions {
 
 /// State of a subscription.
 #[derive(Clone, Debug)]
-pub(crate) struct Held {
+pub(crate) struct SubscriptionState {
     pub(crate) codec: Codec,
     pub(crate) watch: Watch,
     /// Its rights and identity, if they are kept on disk.
@@ -30,7 +30,7 @@ pub(crate) struct Held {
     pub(crate) parked: Option<Parked>,
 }
 
-impl Held {
+impl SubscriptionState {
     pub(super) fn of(
         (codec, watch): (Codec, Watch),
         grant: Option<Box<Grant>>,
@@ -67,23 +67,23 @@ impl Subscriptions {
         self.all.is_empty()
     }
 
-    pub(crate) fn get(&self, by: &Subscription) -> Option<&Held> {
+    pub(crate) fn get(&self, by: &Subscription) -> Option<&SubscriptionState> {
         self.all.get(by)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Subscription, &Held)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Subscription, &SubscriptionState)> {
         self.all.iter()
     }
 
     /// Adds a subscription that isn't there.
-    pub(super) fn insert(&mut self, by: Subscription, held: Held) {
+    pub(super) fn insert(&mut self, by: Subscription, held: SubscriptionState) {
         self.parked += usize::from(held.parked.is_some());
         self.digest.add(held.digest(&by));
         let before = self.all.insert(by, held);
         debug_assert!(before.is_none(), "it would still be counted");
     }
 
-    pub(super) fn remove(&mut self, by: &Subscription) -> Option<Held> {
+    pub(super) fn remove(&mut self, by: &Subscription) -> Option<SubscriptionState> {
         let held = self.all.swap_remove(by)?;
         self.parked -= usize::from(held.parked.is_some());
         self.digest.remove(held.digest(by));
@@ -109,8 +109,8 @@ impl Subscriptions {
 }
 
 impl IntoIterator for Subscriptions {
-    type Item = (Subscription, Held);
-    type IntoIter = indexmap::map::IntoIter<Subscription, Held>;
+    type Item = (Subscription, SubscriptionState);
+    type IntoIter = indexmap::map::IntoIter<Subscription, SubscriptionState>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.all.into_iter()

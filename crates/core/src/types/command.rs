@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{
-    CommandKind, Extra, Grant, Position, PresenceId, RawJson, Reference, StreamName, Watch, Whisper,
+    CommandKind, Extra, Grant, PresenceId, RawJson, Reference, StreamName, StreamPosition, Watch,
+    Whisper,
 };
 
 /// A decoded frame: a command, and the client's reference for it, if any.
@@ -363,12 +364,14 @@ pub struct HistoryRequest {
     /// All publications since a time, in seconds of the Unix epoch.
     pub since: Option<u64>,
     /// All publications after these positions.
-    pub positions: Vec<(StreamName, Position)>,
+    pub positions: Vec<(StreamName, StreamPosition)>,
 }
 
 impl HistoryRequest {
     fn weight(&self) -> usize {
-        let each = |(name, _): &(StreamName, Position)| name.as_str().len() + size_of::<Position>();
+        let each = |(name, _): &(StreamName, StreamPosition)| {
+            name.as_str().len() + size_of::<StreamPosition>()
+        };
         self.positions.iter().map(each).sum()
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CachedList, CloseReason, CommandKind, Extra, Identifier, LeaveCause, Position, PresenceId,
-    RawJson, SessionId, StreamName,
+    CachedList, CloseReason, CommandKind, Extra, Identifier, LeaveCause, PresenceId, RawJson,
+    SessionId, StreamName, StreamPosition,
 };
 
 /// A message to a subscriber. Cheap to clone: payloads are shared.
@@ -180,7 +180,7 @@ pub struct Publication {
     /// When it was accepted, in milliseconds of the Unix epoch.
     pub at: u64,
     /// Its position in the history, if it is kept.
-    pub position: Option<Position>,
+    pub position: Option<StreamPosition>,
 }
 
 impl Publication {

@@ -36,5 +36,5 @@ pub use message::{
     MemberRecords, PresenceChange, Publication, Record, RecordChange, RecordList, ServerMessage,
     Whisper,
 };
-pub use position::{Epoch, Offset, Position};
+pub use position::{Epoch, Offset, StreamPosition};
 pub use rights::Rights;

@@ -51,9 +51,10 @@ impl fmt::Display for Epoch {
 )]
 pub struct Offset(pub u64);
 
-/// A position in a stream's history.
+/// The place of a publication in its stream's history. A [`log::Position`](crate::log::Position) is that of an entry in
+/// a log.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Position {
+pub struct StreamPosition {
     /// The epoch.
     pub epoch: Epoch,
     /// The offset.

@@ -91,7 +91,7 @@ async fn a_subscription_comes_along_with_all_its_streams_or_not_at_all() {
         context.router.publish(stream.into(), publication).await.unwrap();
     }
     for _ in 0..2 {
-        context.router.follow().await; // once they have been told, too
+        context.router.wait_applied().await; // once they have been told, too
     }
     let told = String::from_utf8_lossy(&wire.0.lock()).into_owned();
     let heard = ["a", "b", "c", "d"].map(|stream| told.contains(&format!("\"in {stream}\"")));

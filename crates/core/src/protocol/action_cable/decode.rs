@@ -13,7 +13,7 @@ use crate::protocol::plain;
 use crate::protocol::read::{borrowed_string, canonical_token, object};
 use crate::types::{
     BadCommand, ClientCommand, CommandKind, Epoch, Head, HistoryRequest, JoinRequest, Listing,
-    Offset, Position, RawJson, StreamName, SubscribeOptions, Target, Watch, Whisper,
+    Offset, RawJson, StreamName, StreamPosition, SubscribeOptions, Target, Watch, Whisper,
 };
 
 /// Reads one frame.
@@ -250,7 +250,7 @@ fn history(raw: &RawValue) -> Result<HistoryRequest, String> {
     let positions = arguments.streams.into_iter().map(|(stream, place)| {
         let place: Place = serde_json::from_value(place).map_err(unreadable)?;
         let epoch = Epoch::from(place.epoch.as_str());
-        Ok((StreamName::from(stream), Position { epoch, offset: Offset(place.offset) }))
+        Ok((StreamName::from(stream), StreamPosition { epoch, offset: Offset(place.offset) }))
     });
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
     let since = arguments.since.map(|seconds| seconds as u64);

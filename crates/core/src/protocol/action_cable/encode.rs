@@ -2,8 +2,8 @@
 
 use crate::protocol::write::{append, data, number, string, texts};
 use crate::types::{
-    CachedList, ConnectionMessage, Extra, Identifier, MemberChange, MemberList, Position,
-    PresenceId, RawJson, ServerMessage,
+    CachedList, ConnectionMessage, Extra, Identifier, MemberChange, MemberList, PresenceId,
+    RawJson, ServerMessage, StreamPosition,
 };
 
 /// Appends a message about a subscription; nothing if the protocol has no frame for it.
@@ -21,7 +21,7 @@ pub(in crate::protocol) fn encode(
             let label = publication.labels.as_deref();
             let frame_type = label.and_then(|label| label.frame_type.as_deref());
             open_message(out, frame_type, identifier, &publication.data);
-            if let Some(Position { epoch, offset }) = &publication.position {
+            if let Some(StreamPosition { epoch, offset }) = &publication.position {
                 out.extend_from_slice(b",\"stream_id\":");
                 string(out, publication.stream.as_str());
                 texts(out, [",\"epoch\":\"", epoch.as_str(), "\",\"offset\":"]);
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn frames_about_a_subscription() {
-        let position = Position { epoch: "6obh".into(), offset: Offset(1) };
+        let position = StreamPosition { epoch: "6obh".into(), offset: Offset(1) };
         let publication = Publication {
             stream: "room/1".into(),
             data: r#"{ "n":9007199254740993 }"#.into(),

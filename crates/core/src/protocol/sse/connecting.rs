@@ -213,7 +213,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::types::{Epoch, Offset, Position, Target};
+    use crate::types::{Epoch, Offset, StreamPosition, Target};
 
     fn ask(query: &str) -> Asked {
         Asked::read(query, None).unwrap()
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn where_it_goes_on() {
-        let position = |offset| Position { epoch: Epoch::from("e"), offset: Offset(offset) };
+        let position = |offset| StreamPosition { epoch: Epoch::from("e"), offset: Offset(offset) };
         let after = |stream: &str, offset| {
             Some(HistoryRequest { since: None, positions: vec![(stream.into(), position(offset))] })
         };

@@ -102,8 +102,8 @@ mod tests {
     use super::super::tests::Parser;
     use super::*;
     use crate::types::{
-        CachedList, CloseReason, LeaveCause, Member, MemberChange, Offset, Position,
-        PresenceChange, Publication, RecordChange, SessionId, Transport, Whisper,
+        CachedList, CloseReason, LeaveCause, Member, MemberChange, Offset, PresenceChange,
+        Publication, RecordChange, SessionId, StreamPosition, Transport, Whisper,
     };
 
     fn events(message: &ServerMessage, raw: bool) -> String {
@@ -114,7 +114,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    fn publication(data: &str, position: Option<Position>) -> ServerMessage {
+    fn publication(data: &str, position: Option<StreamPosition>) -> ServerMessage {
         let (stream, labels) = ("room/1".into(), None);
         let data = data.into();
         ServerMessage::Publication(Arc::new(Publication { stream, data, labels, at: 0, position }))
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn events_about_a_subscription() {
-        let position = Position { epoch: "6obh".into(), offset: Offset(1) };
+        let position = StreamPosition { epoch: "6obh".into(), offset: Offset(1) };
         let members = vec![Member { id: "a".into(), info: "{}".into(), extra: None }];
         let cases = [
             (

@@ -2,12 +2,12 @@
 
 use std::io::Write as _;
 
-use crate::types::{Epoch, Offset, Position, StreamName};
+use crate::types::{Epoch, Offset, StreamName, StreamPosition};
 
 /// A position, and the stream it is of; without a name, the one that is followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EventId {
-    pub(super) position: Position,
+    pub(super) position: StreamPosition,
     pub(super) stream: Option<StreamName>,
 }
 
@@ -16,7 +16,8 @@ impl EventId {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(3, '/');
         let (offset, epoch, stream) = (parts.next()?, parts.next()?, parts.next()?);
-        let position = Position { offset: Offset(offset.parse().ok()?), epoch: Epoch::from(epoch) };
+        let position =
+            StreamPosition { offset: Offset(offset.parse().ok()?), epoch: Epoch::from(epoch) };
         let stream = Some(stream).filter(|stream| !stream.is_empty());
         Some(Self { position, stream: stream.map(StreamName::from) })
     }
@@ -24,8 +25,8 @@ impl EventId {
 
 /// Appends the id of an event. The stream's name is left out where clients couldn't send it back: in
 /// a header there are no line breaks, many take ASCII only, and spaces at the end are cut off.
-pub(super) fn write(out: &mut Vec<u8>, position: &Position, stream: &StreamName) {
-    let Position { offset: Offset(offset), epoch } = position;
+pub(super) fn write(out: &mut Vec<u8>, position: &StreamPosition, stream: &StreamName) {
+    let StreamPosition { offset: Offset(offset), epoch } = position;
     let name = stream.as_str();
     let is_plain = name.bytes().all(|byte| matches!(byte, b' '..=b'~')) && !name.ends_with(' ');
     let name = if is_plain { name } else { "" };
@@ -39,7 +40,7 @@ mod tests {
     use super::*;
 
     fn id(stream: &str, offset: u64) -> String {
-        let position = Position { epoch: "6obh".into(), offset: Offset(offset) };
+        let position = StreamPosition { epoch: "6obh".into(), offset: Offset(offset) };
         let mut out = Vec::new();
         write(&mut out, &position, &stream.into());
         String::from_utf8(out).unwrap()
@@ -69,7 +70,7 @@ mod tests {
             // as a header carries them
             let id = id(&stream, offset);
             let read = EventId::parse(id.trim_end()).unwrap();
-            prop_assert_eq!(read.position, Position { epoch: "6obh".into(), offset: Offset(offset) });
+            prop_assert_eq!(read.position, StreamPosition { epoch: "6obh".into(), offset: Offset(offset) });
             prop_assert!(read.stream.is_none_or(|name| name.as_str() == stream));
             prop_assert!(id.bytes().all(|byte| matches!(byte, b' '..=b'~')));
         }

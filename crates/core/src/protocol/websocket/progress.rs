@@ -19,7 +19,7 @@ pub(super) struct Progress {
     /// The incomplete message; includes the received payload of that frame, if it is a data frame.
     pub(super) message: Option<Message>,
     /// Bytes after the event at which the sink broke.
-    pub(super) held: Held,
+    pub(super) unread: Unread,
     /// A violation or a close was reported; nothing else will be.
     pub(super) ended: bool,
 }
@@ -33,7 +33,7 @@ pub(super) struct Stub {
 
 /// Received bytes; those from `at` on are unprocessed.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct Unread {
     bytes: Vec<u8>,
     at: usize,
 }
@@ -66,7 +66,7 @@ impl Stub {
     }
 }
 
-impl Held {
+impl Unread {
     pub(super) const fn is_empty(&self) -> bool {
         self.at == self.bytes.len()
     }
@@ -97,15 +97,15 @@ mod tests {
 
     #[test]
     fn what_was_dealt_with_makes_room_for_what_comes() {
-        let mut held = Held::default();
-        held.push(&[0, 1, 2]);
+        let mut unread = Unread::default();
+        unread.push(&[0, 1, 2]);
         for round in 0..1000_u16 {
             let numbers = |from: u16| [0, 1, 2, 3].map(|n| (from + n).to_be_bytes()[1]);
-            held.push(&numbers(round)[3..]);
-            assert_eq!(held.rest(), numbers(round));
-            held.leave(3);
-            assert_eq!(held.rest(), &numbers(round)[1..]);
-            assert!(held.bytes.len() <= 8, "{}", held.bytes.len());
+            unread.push(&numbers(round)[3..]);
+            assert_eq!(unread.rest(), numbers(round));
+            unread.leave(3);
+            assert_eq!(unread.rest(), &numbers(round)[1..]);
+            assert!(unread.bytes.len() <= 8, "{}", unread.bytes.len());
         }
     }
 }

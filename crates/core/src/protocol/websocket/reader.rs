@@ -60,8 +60,8 @@ impl Reader {
             if progress.ended {
                 return Ok(());
             }
-            if !progress.held.is_empty() {
-                progress.held.push(bytes);
+            if !progress.unread.is_empty() {
+                progress.unread.push(bytes);
                 return self.resume(max_message, sink);
             }
         }
@@ -69,7 +69,7 @@ impl Reader {
         if rest.is_empty() {
             self.settle();
         } else {
-            self.progress().held.push(rest);
+            self.progress().unread.push(rest);
         }
         Ok(())
     }
@@ -81,25 +81,25 @@ impl Reader {
         sink: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<(), Violation> {
         let Some(progress) = &mut self.progress else { return Ok(()) };
-        let mut held = std::mem::take(&mut progress.held);
-        let rest = self.run(held.rest(), max_message, sink)?.len();
+        let mut unread = std::mem::take(&mut progress.unread);
+        let rest = self.run(unread.rest(), max_message, sink)?.len();
         if rest == 0 {
             self.settle();
         } else {
-            held.leave(rest);
-            self.progress().held = held;
+            unread.leave(rest);
+            self.progress().unread = unread;
         }
         Ok(())
     }
 
     /// Keeps bytes back, as after a break, for [`resume`](Self::resume).
     pub fn hold(&mut self, bytes: &[u8]) {
-        self.progress().held.push(bytes);
+        self.progress().unread.push(bytes);
     }
 
     /// Whether bytes are held for [`resume`](Self::resume).
     pub fn is_held(&self) -> bool {
-        self.progress.as_deref().is_some_and(|progress| !progress.held.is_empty())
+        self.progress.as_deref().is_some_and(|progress| !progress.unread.is_empty())
     }
 
     /// Whether the processed bytes end within a frame or a message.

@@ -38,7 +38,7 @@ fn ticket(action: &Action) -> Ticket {
 
 /// What an application says.
 fn role(name: &str) -> Verdict {
-    Verdict::Presence(Some(Box::new(format!("{{\"role\":\"{name}\"}}").into())))
+    Verdict::MemberData(Some(Box::new(format!("{{\"role\":\"{name}\"}}").into())))
 }
 
 fn poll(session: &mut Session) -> Vec<String> {
@@ -71,7 +71,7 @@ fn short(action: Action) -> String {
 fn what_comes_behind_a_question_waits_for_its_answer() {
     let mut ann = asking();
     let first = subscribe(&mut ann, "a", Some("ann"));
-    let question = Question::Presence { stream: "a".into(), id: "ann".into() };
+    let question = Question::MemberData { stream: "a".into(), id: "ann".into() };
     assert_eq!(first, Action::Ask { ticket: ticket(&first), question });
     assert_eq!(whisper(&mut ann, "a", "1"), Action::Wait);
     assert_eq!(leave(&mut ann, "a"), Action::Wait);
@@ -114,7 +114,7 @@ fn another_subscription_is_not_held_up() {
     assert_eq!(whisper(&mut ann, "a", "4"), Action::Wait);
     ann.answer(ticket(&second), role("late"));
     assert_eq!(poll(&mut ann), [""; 0], "it has had its answer");
-    ann.answer(ticket(&first), Verdict::Presence(None));
+    ann.answer(ticket(&first), Verdict::MemberData(None));
     assert_eq!(poll(&mut ann), ["a Subscribe -", "a Whisper"]);
 }
 
@@ -224,16 +224,16 @@ fn a_join_that_may_be_one_too_many_goes_alone() {
     assert_eq!(poll_within(&mut ann, &limits), [""; 0]);
     ann.answer(ticket(&who), role("b"));
     let before = next(&mut ann);
-    assert_eq!(short(before.clone()), "Followed");
+    assert_eq!(short(before.clone()), "Applied");
     assert!(ann.is_full(), "nothing comes after it");
     assert_eq!(poll_within(&mut ann, &limits), [""; 0]);
-    ann.answer(ticket(&before), Verdict::Followed);
+    ann.answer(ticket(&before), Verdict::Applied);
     assert_eq!(short(next(&mut ann)), r#"b Join {"role":"b"}"#);
     let itself = next(&mut ann);
-    assert_eq!(short(itself.clone()), "Followed");
+    assert_eq!(short(itself.clone()), "Applied");
     assert_eq!(poll_within(&mut ann, &limits), [""; 0]);
     assert!(ann.is_full());
-    ann.answer(ticket(&itself), Verdict::Followed);
+    ann.answer(ticket(&itself), Verdict::Applied);
     assert_eq!(poll_within(&mut ann, &limits), ["a Leave"]);
     assert!(!ann.is_full() && !ann.is_asking());
 }
@@ -258,7 +258,7 @@ fn a_join_that_may_be_one_too_many_is_asked_about_while_others_go_on() {
         assert_eq!(short(say(&mut ann, named(room, None))), format!("{room} Subscribe"));
     }
     let who = say(&mut ann, named("c", Some("ann")));
-    let question = Question::Presence { stream: "c".into(), id: "ann".into() };
+    let question = Question::MemberData { stream: "c".into(), id: "ann".into() };
     assert_eq!(who, Action::Ask { ticket: ticket(&who), question });
     assert_eq!(short(whisper(&mut ann, "a", "1")), "a Whisper");
     assert_eq!(short(say(&mut ann, named("d", None))), "d Subscribe");
@@ -270,10 +270,10 @@ fn a_join_that_may_be_one_too_many_is_asked_about_while_others_go_on() {
     ann.answer(ticket(&who), role("c"));
     let next = |ann: &mut Session| ann.poll_action(&limits, &Streams::default()).unwrap().0;
     let before = next(&mut ann);
-    ann.answer(ticket(&before), Verdict::Followed);
+    ann.answer(ticket(&before), Verdict::Applied);
     assert_eq!(short(next(&mut ann)), r#"c Subscribe {"role":"c"}"#);
     let itself = next(&mut ann);
-    ann.answer(ticket(&itself), Verdict::Followed);
+    ann.answer(ticket(&itself), Verdict::Applied);
     assert_eq!(poll_within(&mut ann, &limits), ["a Unsubscribe", "e Subscribe"]);
     assert!(!ann.is_asking());
 }

@@ -11,12 +11,12 @@ fn asked(session: &mut Session) -> Option<Ticket> {
     let (action, _) = session.poll_action(&Limits::default(), &Streams::default())?;
     let Action::Ask { ticket, question } = action else { panic!("{action:?}") };
     let (stream, identifier) = ("room".into(), "i".into());
-    assert_eq!(question, Question::Present { stream, identifier, watch: Watch::Members });
+    assert_eq!(question, Question::PresentAs { stream, identifier, watch: Watch::Members });
     Some(ticket)
 }
 
 fn present(id: &str) -> Verdict {
-    Verdict::Present(Some(id.into()))
+    Verdict::PresentAs(Some(id.into()))
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_join_that_is_refused_names_nobody() {
     let mut ann = named();
     subscribe(&mut ann, Some("ann"));
     let ticket = asked(&mut ann).unwrap();
-    ann.answer(ticket, Verdict::Present(None));
+    ann.answer(ticket, Verdict::PresentAs(None));
     assert_eq!((ann.presence_id(), ann.is_naming()), (None, false));
     for (id, is) in [("ann", "ann"), ("bob", "ann"), ("bob", "bob")] {
         join(&mut ann, id);

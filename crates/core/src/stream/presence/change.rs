@@ -6,7 +6,7 @@ use super::{
     Holder, Joining, Member, Moment, PresenceSet, Record, RecordKey, Shown, holder, key,
     listed_size, record_size, session, unheld,
 };
-use crate::log::{Due, LogId, Owner, Position, Subscription};
+use crate::log::{ExpiryReason, LogId, Owner, Position, Subscription};
 use crate::stream::list::{Links, List};
 use crate::stream::pages::{is_roomy, missing};
 use crate::types::{Join, LeaveCause, MemberChange, PresenceChange, PresenceId, RecordChange};
@@ -180,11 +180,12 @@ impl PresenceSet {
     }
 
     /// The application's records that expire.
-    pub(in crate::stream) fn of_the_application(&self) -> Vec<(RecordKey, Due)> {
-        let runs_out = |(key, record): (RecordKey, &Record)| match (&record.holder, record.due()) {
-            (Holder::Application(_), Some(due)) => Some((key, due)),
-            _ => None,
-        };
+    pub(in crate::stream) fn of_the_application(&self) -> Vec<(RecordKey, ExpiryReason)> {
+        let runs_out =
+            |(key, record): (RecordKey, &Record)| match (&record.holder, record.expiry_reason()) {
+                (Holder::Application(_), Some(reason)) => Some((key, reason)),
+                _ => None,
+            };
         self.in_order().filter_map(runs_out).collect()
     }
 
@@ -199,8 +200,9 @@ impl PresenceSet {
     /// The application's records that have expired at a time, in milliseconds of the Unix epoch.
     pub(in crate::stream) fn until_before(&self, unix: u64) -> Vec<RecordKey> {
         let records = self.of_the_application().into_iter();
-        let over = |due: &Due| matches!(due, Due::Until(until) if *until <= unix);
-        records.filter(|(_, due)| over(due)).map(|(key, _)| key).collect()
+        let over =
+            |reason: &ExpiryReason| matches!(reason, ExpiryReason::Until(until) if *until <= unix);
+        records.filter(|(_, reason)| over(reason)).map(|(key, _)| key).collect()
     }
 
     /// A member's orphan: the one changed last.

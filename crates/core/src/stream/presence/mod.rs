@@ -14,7 +14,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use crate::log::{Due, LogId, Owner, Position, Subscription};
+use crate::log::{ExpiryReason, LogId, Owner, Position, Subscription};
 use crate::stream::digest::{Sum, mix, of_subscription};
 use crate::stream::list::{Linked, Links, List};
 use crate::stream::pages::Pages;
@@ -144,11 +144,13 @@ impl Record {
         mix(mix(self.position.0, time), kind)
     }
 
-    const fn due(&self) -> Option<Due> {
+    const fn expiry_reason(&self) -> Option<ExpiryReason> {
         match &self.holder {
             Holder::Subscription(_, Position(0)) | Holder::Application(0) => None,
-            Holder::Subscription(_, ended) | Holder::Orphan(ended) => Some(Due::Ended(*ended)),
-            Holder::Application(until) => Some(Due::Until(*until)),
+            Holder::Subscription(_, ended) | Holder::Orphan(ended) => {
+                Some(ExpiryReason::Ended(*ended))
+            }
+            Holder::Application(until) => Some(ExpiryReason::Until(*until)),
         }
     }
 
@@ -248,16 +250,19 @@ impl PresenceSet {
     }
 
     /// Reason of a record's expiry, if it expires.
-    pub(crate) fn due_of(&self, key: RecordKey) -> Option<Due> {
-        self.records.live(key as usize).due()
+    pub(crate) fn expiry_reason_of(&self, key: RecordKey) -> Option<ExpiryReason> {
+        self.records.live(key as usize).expiry_reason()
     }
 
     /// Of a record that expires: the presence id, the position of its last change, and the reason.
-    pub(crate) fn expiry_of(&self, key: RecordKey) -> Option<(&PresenceId, Position, Due)> {
+    pub(crate) fn expiry_of(
+        &self,
+        key: RecordKey,
+    ) -> Option<(&PresenceId, Position, ExpiryReason)> {
         let record = self.records.get(key as usize)?;
         let member = self.members.live(record.member as usize);
         self.expiring.set(key);
-        Some((&member.id, record.position, record.due()?))
+        Some((&member.id, record.position, record.expiry_reason()?))
     }
 
     /// The record of a member with this last change and this reason of expiry.
@@ -265,9 +270,10 @@ impl PresenceSet {
         &self,
         id: &PresenceId,
         at: Position,
-        due: Due,
+        reason: ExpiryReason,
     ) -> Option<RecordKey> {
-        let is_it = |record: &Record| record.position == at && record.due() == Some(due);
+        let is_it =
+            |record: &Record| record.position == at && record.expiry_reason() == Some(reason);
         let guess = self.expiring.get();
         if self.records.get(guess as usize).is_some_and(is_it) && self.id_of(guess) == id {
             return Some(guess);

@@ -10,13 +10,13 @@ use crate::types::{PresenceChange, StreamName};
 
 /// A query to one shard.
 #[derive(Debug)]
-pub(super) enum Question {
+pub(super) enum Query {
     /// Sizes of its largest streams, from an index on.
     Survey { place: usize, max: usize, answer: oneshot::Sender<Part> },
     /// The first members of a stream, up to a number of members and of bytes of their infos.
     Attendance { stream: StreamName, max: (usize, usize), answer: oneshot::Sender<Attendance> },
     /// Subscribes to a stream's member events.
-    Observe(Onlooker),
+    Observe(ObserverSender),
     /// Cleans up after an observer that may have gone.
     Prune,
 }
@@ -68,7 +68,7 @@ pub struct Attendance {
 
 /// Where a shard sends a stream's member events.
 #[derive(Debug)]
-pub(super) struct Onlooker {
+pub(super) struct ObserverSender {
     pub(super) stream: StreamName,
     pub(super) events: mpsc::Sender<Arc<PresenceChange>>,
     pub(super) missed: Arc<AtomicU64>,
