@@ -10,7 +10,7 @@ use broker::config::defaults;
 use broker::node::{Router, Startup};
 use broker::outbound::{Outbox, Recipient};
 use broker::protocol::{action_cable, chat, phoenix, typed};
-use broker::shard::{Input, Put, SubscriberKey};
+use broker::shard::{Input, Publish, Put, SubscriberKey};
 use broker::telemetry::Instruments;
 use broker::types::{
     Codec, Grant, GroupKey, Identifier, Join, Listing, SessionId, StreamCommand, StreamName,
@@ -168,7 +168,13 @@ impl Room {
 
     fn publish(&self) {
         let (labels, except, is_transient) = (None, None, false);
-        self.send(Input::Publish { data: MESSAGE.into(), labels, at: 0, except, is_transient });
+        self.send(Input::Publish(Publish {
+            data: MESSAGE.into(),
+            labels,
+            at: 0,
+            except,
+            is_transient,
+        }));
     }
 
     fn ask(&self) {

@@ -15,8 +15,8 @@ use broker::clock::Clock;
 use broker::log::Void;
 use broker::protocol::action_cable;
 use broker::shard::{
-    Delivery, FanOut, GroupKey, HistorySettings, Input, Outcome, Put, ResumeSettings, Settings,
-    Shard, SubscriberKey, Ticket, Totals,
+    Delivery, FanOut, GroupKey, HistorySettings, Input, Outcome, Publish, Put, ResumeSettings,
+    Settings, Shard, SubscriberKey, Ticket, Totals,
 };
 use broker::types::{
     CommandKind, Grant, HistoryRequest, Identifier, Join, LeaveCause, Listing, PresenceId,
@@ -328,7 +328,7 @@ impl World {
         let except = except.map(|connection| self.key(connection, 0).session);
         self.published.push(Published { number, stream, at: self.now });
         let (data, at) = (number.to_string().into(), UNIX + self.now);
-        let input = Input::Publish { data, labels: None, at, except, is_transient: false };
+        let input = Input::Publish(Publish { data, labels: None, at, except, is_transient: false });
         self.shard.handle(&name(stream), input, self.at(self.now));
     }
 

@@ -20,7 +20,7 @@ use crate::auth;
 use crate::config::Secret;
 use crate::filters;
 use crate::node::Stopped;
-use crate::shard::Input;
+use crate::shard::Publish;
 
 pub(super) fn routes(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
     let broadcast =
@@ -67,9 +67,9 @@ async fn publish<B: Buf>(
         for element in elements {
             match element {
                 Element::Publish { stream, data, labels, except, is_transient } => {
-                    let input = Input::Publish { data, labels, at, except, is_transient };
+                    let publish = Publish { data, labels, at, except, is_transient };
                     streams.push(stream.clone());
-                    api.router.publish(stream, input).await?;
+                    api.router.publish(stream, publish).await?;
                 }
                 Element::Disconnect(of) => {
                     *disconnected.get_or_insert(0) += disconnect(&api, of).await;

@@ -12,7 +12,7 @@ use crate::log::Void;
 use crate::outbound::Recipient;
 use crate::protocol;
 use crate::session::Session;
-use crate::shard::{Input, Placed, Put, SubscriberKey};
+use crate::shard::{Input, Placed, Publish, Put, SubscriberKey};
 use crate::types::{MemberRecords, PresenceId, Publication, RecordList, StreamName};
 
 /// The shards' queues. A stream belongs to one shard, so the inputs of one sender to a stream are
@@ -118,14 +118,11 @@ impl Router {
         Ok(())
     }
 
-    /// Publishes to a stream.
-    pub async fn publish(
-        &self,
-        stream: StreamName,
-        input: Input<Recipient>,
-    ) -> Result<(), Stopped> {
+    /// Queues a publication of the application, and waits for room if its shard's queue is full. Once it is
+    /// applied and on disk, [`Router::sync`] returns.
+    pub async fn publish(&self, stream: StreamName, publish: Publish) -> Result<(), Stopped> {
         let shard = self.shard(&stream).ok_or(Stopped)?;
-        shard.send(Job::Input(stream, input)).await.map_err(|_| Stopped)
+        shard.send(Job::Input(stream, Input::Publish(publish))).await.map_err(|_| Stopped)
     }
 
     /// Reads a stream's members. All earlier inputs have been applied by then, as with every query

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use broker::clock::Clock;
 use broker::protocol::action_cable;
 use broker::shard::{
-    Delivery, End, FanOut, GroupKey, HistorySettings, Input, Settings, Shard, SubscriberKey, Totals,
+    Delivery, End, FanOut, GroupKey, HistorySettings, Input, Publish, Settings, Shard,
+    SubscriberKey, Totals,
 };
 use broker::types::{
     Grant, HistoryRequest, RawJson, ServerMessage, SessionId, StreamCommand, StreamName,
@@ -195,13 +196,13 @@ impl World {
         self.numbers += 1;
         let (data, at) = (format!("{:08}", self.numbers), BEGIN + self.now);
         let quoted = format!("\"{data}\"");
-        let input = Input::Publish {
+        let input = Input::Publish(Publish {
             data: quoted.as_str().into(),
             labels: None,
             at,
             except: None,
             is_transient: false,
-        };
+        });
         self.shard.handle(&name(index), input, self.instant());
 
         self.create(index);
@@ -419,13 +420,13 @@ fn weights() -> (usize, usize) {
     let history = HistorySettings { limit: 2, ttl: Duration::from_secs(1), max_bytes: usize::MAX };
     let mut shard = Shard::<u32>::new(with_history(history), Clock::new().now());
     let mut publish = || {
-        let input = Input::Publish {
+        let input = Input::Publish(Publish {
             data: "\"00000000\"".into(),
             labels: None,
             at: 0,
             except: None,
             is_transient: false,
-        };
+        });
         shard.handle(&name(0), input, Clock::new().now());
         shard.totals().history_bytes
     };
@@ -465,7 +466,7 @@ proptest! {
 }
 
 fn publication(data: RawJson) -> Input<u32> {
-    Input::Publish { data, labels: None, at: 1, except: None, is_transient: false }
+    Input::Publish(Publish { data, labels: None, at: 1, except: None, is_transient: false })
 }
 
 /// A publication that is too large to be kept takes its stream along, if it has no subscriber.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
 use broker::shard::{
-    Delivery, End, FanOut, HistorySettings, Input, ResumeSettings, Settings, Shard,
+    Delivery, End, FanOut, HistorySettings, Input, Publish, ResumeSettings, Settings, Shard,
 };
 use broker::types::{
     Epoch, HistoryRequest, Join, Listing, MemberChange, Offset, PresenceId, ServerMessage,
@@ -192,13 +192,13 @@ impl World {
                 if *excludes && self.is_connected {
                     self.excluded.insert(self.published);
                 }
-                let input = Input::Publish {
+                let input = Input::Publish(Publish {
                     data: data.into(),
                     labels: None,
                     at: 0,
                     except,
                     is_transient: false,
-                };
+                });
                 self.shard.handle(&stream(), input, self.now);
             }
             Step::Join(joins)

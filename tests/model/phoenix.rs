@@ -16,8 +16,8 @@ use broker::protocol;
 use broker::protocol::phoenix;
 use broker::session::{Action, Session};
 use broker::shard::{
-    Delivery, End, FanOut, GroupKey, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey,
-    Totals,
+    Delivery, End, FanOut, GroupKey, Input, Publish, Put, ResumeSettings, Settings, Shard,
+    SubscriberKey, Totals,
 };
 use broker::types::{Join, Limits, PresenceId, SessionId, StreamName};
 use proptest::prelude::*;
@@ -179,13 +179,13 @@ impl World {
                 self.records.retain(|record| record.user != id(user));
             }
             Step::Publish => {
-                let input = Input::Publish {
+                let input = Input::Publish(Publish {
                     data: "1".into(),
                     labels: None,
                     at: 0,
                     except: None,
                     is_transient: false,
-                };
+                });
                 self.shard.handle(&topic(), input, self.instant());
             }
             Step::Pass(milliseconds) => self.now += milliseconds,

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use broker::clock::Clock;
 use broker::log::{Change, Entry, LogId};
 use broker::shard::{
-    End, HistorySettings, Input, Output, Put, Restoring, ResumeSettings, Settings, Shard, Totals,
+    End, HistorySettings, Input, Output, Publish, Put, Restoring, ResumeSettings, Settings, Shard,
+    Totals,
 };
 use broker::types::{
     Grant, HistoryRequest, Join, MemberList, Offset, PresenceId, Publication, ServerMessage,
@@ -243,13 +244,13 @@ impl World {
             Step::Publish(stream) => {
                 self.published += 1;
                 let data = self.published.to_string().as_str().into();
-                let input = Input::Publish {
+                let input = Input::Publish(Publish {
                     data,
                     labels: None,
                     at: self.unix,
                     except: None,
                     is_transient: false,
-                };
+                });
                 self.shard.handle(&name(stream), input, self.now);
             }
             Step::Put { stream, id, info, ttl } => {

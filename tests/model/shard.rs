@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
 use broker::log::Void;
-use broker::shard::{Delivery, End, FanOut, Input, Placed, Put, Settings, Shard, Totals};
+use broker::shard::{Delivery, End, FanOut, Input, Placed, Publish, Put, Settings, Shard, Totals};
 use broker::types::{
     Join, MemberList, PresenceChange, PresenceId, RawJson, RecordChange, Repeat, ServerMessage,
 };
@@ -222,9 +222,10 @@ impl Real {
                 let end = End { at, unacked_since: None, resumable: true }; // if any were
                 (subscription.stream, Input::Ended { key, end })
             }
-            Given::Publish { stream, data, except } => {
-                (stream, Input::Publish { data, labels: None, at: 0, except, is_transient: false })
-            }
+            Given::Publish { stream, data, except } => (
+                stream,
+                Input::Publish(Publish { data, labels: None, at: 0, except, is_transient: false }),
+            ),
             Given::Put { stream, presence, ttl, is_new } => {
                 return self.put(model, stream, &presence, ttl, is_new);
             }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use broker::clock::Clock;
 use broker::log::{Entry, LogId, NodeId, Position};
 use broker::shard::{
-    End, HistorySettings, Input, Outcome, Put, ResumeSettings, Settings, Shard, SubscriberKey,
-    Ticket,
+    End, HistorySettings, Input, Outcome, Publish, Put, ResumeSettings, Settings, Shard,
+    SubscriberKey, Ticket,
 };
 use broker::types::{
     Join, Listing, MemberList, ServerMessage, SessionId, StreamCommand, StreamName, Whisper,
@@ -205,7 +205,7 @@ impl World {
             Step::Publish { node, stream: number } => {
                 let data = "3".into();
                 let (labels, at, except, is_transient) = (None, 7, None, false);
-                let input = Input::Publish { data, labels, at, except, is_transient };
+                let input = Input::Publish(Publish { data, labels, at, except, is_transient });
                 self.nodes[node].shard.handle(&stream(number), input, self.now);
             }
             Step::Put { node, stream: number, id, has_ttl } => {

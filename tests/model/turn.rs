@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
 use broker::protocol::chat;
-use broker::shard::{End, Input, Shard, SubscriberKey};
+use broker::shard::{End, Input, Publish, Shard, SubscriberKey};
 use broker::types::{
     Grant, GroupKey, Identifier, Join, MemberChange, PresenceId, ServerMessage, SessionId,
     StreamCommand, StreamName, SubscribeOptions, Watch,
@@ -30,7 +30,13 @@ fn subscribe(shard: &mut Shard<u32>, stream: &StreamName, session: u32, join: bo
 fn publish(shard: &mut Shard<u32>, stream: &StreamName, now: Instant) {
     shard.handle(
         stream,
-        Input::Publish { data: "1".into(), labels: None, at: 0, except: None, is_transient: false },
+        Input::Publish(Publish {
+            data: "1".into(),
+            labels: None,
+            at: 0,
+            except: None,
+            is_transient: false,
+        }),
         now,
     );
 }

@@ -155,13 +155,9 @@ async fn populate(broker: &Parts, room: &str, members: usize, info: &str) {
         };
         let recipient = broker.recipient(pipe(1 << 20).0);
         let input = Input::Command { key: key.clone(), recipient, command, reference: None };
-        broker.router.publish(room.into(), input).await.expect("a shard");
+        broker.send(room, input).await;
         let at = broker.context.clock.now();
-        broker
-            .router
-            .publish(room.into(), Input::Ended { key, end: End::at(at) })
-            .await
-            .expect("a shard");
+        broker.send(room, Input::Ended { key, end: End::at(at) }).await;
     }
 }
 

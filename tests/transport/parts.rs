@@ -16,7 +16,7 @@ use broker::outbound::{Outbox, Recipient};
 use broker::protocol::action_cable;
 use broker::protocol::{PingParameters, PingPrecision};
 use broker::session::Session;
-use broker::shard::{HistorySettings, Input, ResumeSettings};
+use broker::shard::{HistorySettings, Input, Publish, ResumeSettings};
 use broker::telemetry::Instruments;
 use broker::types::{Limits, Pace, SessionId, StreamName};
 use bytes::Bytes;
@@ -191,14 +191,21 @@ impl Parts {
         self.heartbeat_stop.cancel();
     }
 
+    /// Sends an input to the shard of a stream; waits for room.
+    pub(crate) async fn send(&self, stream: &str, input: Input<Recipient>) {
+        if let Err(full) = self.router.try_send(stream.into(), input) {
+            full.wait().await;
+        }
+    }
+
     pub(crate) async fn publish(&self, stream: &str, data: &str) {
         self.router.publish(stream.into(), self.publication(data)).await.expect("a shard");
     }
 
     /// Something that is published now.
-    pub(crate) fn publication(&self, data: &str) -> Input<Recipient> {
+    pub(crate) fn publication(&self, data: &str) -> Publish {
         let at = self.context.clock.unix().as_millis().try_into().expect("a time");
-        Input::Publish { data: data.into(), labels: None, at, except: None, is_transient: false }
+        Publish { data: data.into(), labels: None, at, except: None, is_transient: false }
     }
 
     pub(crate) async fn presence(&self, stream: &str) -> Vec<String> {

@@ -100,7 +100,7 @@ async fn a_full_queue_blocks_whoever_needs_it_and_loses_nothing() {
         command,
         reference: None,
     };
-    broker.router.publish("slow".into(), input).await.expect("a shard");
+    broker.send("slow", input).await;
     until("the shard has a subscriber", || broker.metric("broker_subscriptions") == 1).await;
 
     let key = Key(Arc::clone(&door));

@@ -108,7 +108,7 @@ async fn the_ttl_counts_from_the_end_even_if_the_shard_is_busy() {
     };
     let input = Input::Command { key, recipient: broker.recipient(near), command, reference: None };
     let start = broker.context.clock.now();
-    broker.router.publish("busy".into(), input).await.expect("a shard");
+    broker.send("busy", input).await;
     settle().await;
     assert!(leaving.lock().is_none(), "the shard wrote");
     let busy = broker.context.clock.now() - start;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use broker::clock::Clock;
 use broker::protocol::{action_cable, phoenix};
 use broker::shard::{
-    End, GroupKey, HistorySettings, Input, Put, Restoring, ResumeSettings, Settings, Shard,
-    SubscriberKey,
+    End, GroupKey, HistorySettings, Input, Publish, Put, Restoring, ResumeSettings, Settings,
+    Shard, SubscriberKey,
 };
 use broker::types::{Identifier, Join, SessionId};
 
@@ -82,7 +82,8 @@ fn members_stay_where_publications_no_longer_fit() {
     let mut shard = Shard::<u32>::new(SETTINGS, now);
     shard.keep_entries();
     let data = "\"long\"".into();
-    let input = Input::Publish { data, labels: None, at: 1, except: None, is_transient: false };
+    let input =
+        Input::Publish(Publish { data, labels: None, at: 1, except: None, is_transient: false });
     shard.handle(&name(0), input, now);
     let join = Join { id: "ann".into(), info: "1".into(), extra: None };
     let mut entries = shard.take_entries();

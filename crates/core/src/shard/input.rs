@@ -47,18 +47,7 @@ pub enum Input<R> {
         end: End,
     },
     /// The application published a message.
-    Publish {
-        /// The payload.
-        data: RawJson,
-        /// Its labels.
-        labels: Labels,
-        /// Time of acceptance, in milliseconds of the Unix epoch.
-        at: u64,
-        /// The session that is excluded.
-        except: Option<SessionId>,
-        /// Whether it isn't kept in the history.
-        is_transient: bool,
-    },
+    Publish(Publish),
     /// The application puts a record. The outcome is [`Outcome::Put`](super::Outcome::Put).
     Put {
         /// The record.
@@ -105,6 +94,21 @@ pub enum Input<R> {
         /// The subscriber.
         key: SubscriberKey,
     },
+}
+
+/// A publication of the application.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    /// The payload.
+    pub data: RawJson,
+    /// Its labels.
+    pub labels: Labels,
+    /// Time of acceptance, in milliseconds of the Unix epoch.
+    pub at: u64,
+    /// The session that doesn't get it.
+    pub except: Option<SessionId>,
+    /// Whether it isn't kept in the history.
+    pub is_transient: bool,
 }
 
 /// How a subscriber's connection ended.

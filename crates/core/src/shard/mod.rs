@@ -46,7 +46,7 @@ pub use crate::stream::HistorySettings;
 pub use crate::types::GroupKey;
 pub use counts::{Counts, Totals};
 pub use delivery::{Delivery, Destination, FanOut, Limited};
-pub use input::{End, Input, SubscriberKey};
+pub use input::{End, Input, Publish, SubscriberKey};
 pub use inspect::{Attendee, StreamSize};
 pub use outcome::{Outcome, Ticket};
 pub use output::Output;

@@ -5,21 +5,13 @@ use std::time::Instant;
 use super::{Shard, live_subscriber_mut};
 use crate::log::{Change, Subscription, Void};
 use crate::shard::delivery::Destination;
-use crate::shard::input::SubscriberKey;
-use crate::types::{
-    DropCause, HistoryRequest, Labels, Limit, RawJson, ServerMessage, SessionId, StreamName,
-};
+use crate::shard::input::{Publish, SubscriberKey};
+use crate::types::{DropCause, HistoryRequest, Labels, Limit, RawJson, ServerMessage, StreamName};
 
 impl<R: Destination> Shard<R> {
     /// Handles a publication of the application.
-    pub(super) fn publish(
-        &mut self,
-        name: &StreamName,
-        (data, labels, at): (RawJson, Labels, u64),
-        except: Option<SessionId>,
-        is_transient: bool,
-        now: Instant,
-    ) {
+    pub(super) fn publish(&mut self, name: &StreamName, publish: Publish, now: Instant) {
+        let Publish { data, labels, at, except, is_transient } = publish;
         self.counts.publications += 1;
         let is_kept = self.settings.history.limit > 0 && !is_transient;
         let index = if is_kept { Some(self.find_or_add(name)) } else { self.find(name) };

@@ -147,9 +147,7 @@ impl<R: Destination> Shard<R> {
                 self.end_silence(name, &key);
             }
             Input::Ended { key, end } => self.ended(name, &key, end),
-            Input::Publish { data, labels, at, except, is_transient } => {
-                self.publish(name, (data, labels, at), except, is_transient, now);
-            }
+            Input::Publish(publish) => self.publish(name, publish, now),
             Input::Put { put, ticket } => {
                 let placed = self.put(name, put, now);
                 self.outcomes.push_back((ticket, Outcome::Put(placed)));

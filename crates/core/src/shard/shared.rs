@@ -25,7 +25,7 @@ use super::admin::millis;
 use super::put::Put;
 use crate::log::{Change, Entry, NodeId, Position, Subscription, Void};
 use crate::shard::delivery::Destination;
-use crate::shard::input::{End, Input, SubscriberKey};
+use crate::shard::input::{End, Input, Publish, SubscriberKey};
 use crate::shard::proposals::{Proposal, Shared, Task, Waiting};
 use crate::shard::settings::Settings;
 use crate::types::{Join, JoinCause, StreamCommand, StreamName};
@@ -221,7 +221,7 @@ impl<R: Destination> Shard<R> {
             | Input::Forget { .. }
             | Input::Identify { .. }
             | Input::CatchUp { .. } => Vec::new(),
-            Input::Publish { data, labels, at, except, is_transient } => {
+            Input::Publish(Publish { data, labels, at, except, is_transient }) => {
                 let is_kept = self.settings.history.limit > 0 && !is_transient;
                 vec![Change::Published {
                     data: data.clone(),

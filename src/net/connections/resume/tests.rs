@@ -11,7 +11,7 @@ use crate::net::{ConnectionLimits, Heartbeat, Liveness, Settings, TokenName};
 use crate::node::Startup;
 use crate::outbound::{Outbox, Wire};
 use crate::protocol::{PingParameters, PingPrecision, action_cable};
-use crate::shard::{self, HistorySettings, Input, ResumeSettings};
+use crate::shard::{self, HistorySettings, Input, Publish, ResumeSettings};
 use crate::telemetry::Instruments;
 use crate::types::{Grant, GroupKey, Limits, Rights, StreamCommand, SubscribeOptions, Watch};
 
@@ -86,8 +86,7 @@ async fn a_subscription_comes_along_with_all_its_streams_or_not_at_all() {
     assert_eq!(restored, ["\"whole\"".into()]);
     for stream in ["a", "b", "c", "d"] {
         let data = format!("\"in {stream}\"").as_str().into();
-        let publication =
-            Input::Publish { data, labels: None, at: 0, except: None, is_transient: false };
+        let publication = Publish { data, labels: None, at: 0, except: None, is_transient: false };
         context.router.publish(stream.into(), publication).await.unwrap();
     }
     for _ in 0..2 {
