@@ -126,7 +126,7 @@ fuzz: ## Fuzz every target for SECONDS=60 each, or only TARGETS="shard websocket
 	done
 
 seeds: ## Write inputs of `state` and `replicas` in the encoding as it is now
-	$(CARGO) test --test model seeds::seeds -- --ignored
+	FUZZ_SEEDS=fuzz/found $(CARGO) test --test model seeds::
 
 corpus: ## Keep of what the fuzzers found the inputs that reach more code: TARGETS="shard websocket"
 	@$(call need,$(HAS_CARGO_FUZZ),cargo-fuzz, FUZZ=1)

@@ -1,13 +1,13 @@
-//! Inputs for the fuzzers to begin with where the encoding of entries has changed: `make seeds`.
+//! Inputs for the fuzzers to begin with where the encoding of entries has changed. `make seeds` writes them.
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use broker::clock::Clock;
 use broker::log::{Entry, Position};
 use broker::shard::Shard;
-use broker::state::format::{Basis, Boot, Header, Item, encode, encode_mark};
+use broker::state::format::{Basis, Boot, Header, Item, decode, encode, encode_mark};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 
@@ -20,12 +20,16 @@ const MAX_ENTRIES: usize = 30;
 /// A frame of a state file, without its payload.
 const FRAME: usize = 8 + 4 + 4;
 
+/// Names the folder to write them to; without it, they are only made.
+const FOLDER: &str = "FUZZ_SEEDS";
+
 #[test]
-#[ignore = "writes files"]
-fn seeds() {
+fn seeds_are_read_as_the_entries_they_are_made_of() {
     let mut runner = TestRunner::deterministic();
+    let folder = env::var_os(FOLDER).map(PathBuf::from);
     let write = |target: &str, number: usize, input: Vec<u8>| {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/found").join(target);
+        let Some(folder) = &folder else { return };
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(target);
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join(format!("seed-{number}")), input).unwrap();
     };
@@ -38,7 +42,15 @@ fn seeds() {
             let number = 10 * number + which;
             write("replicas", number, replicas(&log, number as u64));
             write("state", 2 * number, payloads(&log));
-            write("state", 2 * number + 1, file(&log));
+            let file = file(&log);
+            let decoded = decode(&file[1..]).unwrap();
+            assert!(decoded.fault.is_none());
+            let entries = decoded.items.into_iter().filter_map(|item| match item {
+                Item::Entry(entry) => Some(entry),
+                _ => None,
+            });
+            assert!(entries.eq(log));
+            write("state", 2 * number + 1, file);
         }
     }
 }
