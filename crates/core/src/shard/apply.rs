@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Shard;
+use super::expiry::after;
 use crate::log::{Change, Entry, Origin, Position, Subscription, Void};
 use crate::shard::delivery::Destination;
 use crate::stream::{Cause, Effect, Expiry, History, Journal, RecordKey, weight};
@@ -11,12 +12,6 @@ use crate::types::{
     DropCause, MemberChange, MemberEvent, PresenceChange, PresenceId, Publication, RecordChange,
     ServerMessage, UpdateCause,
 };
-
-/// A time after another one, at most a century.
-fn after(since: Instant, time: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
-    since.checked_add(time.min(CENTURY)).unwrap_or(since)
-}
 
 impl<R: Destination> Shard<R> {
     /// Applies an entry that was ordered elsewhere. `Err` is why it is void.
@@ -266,25 +261,6 @@ impl<R: Destination> Shard<R> {
         if let Some(pause) = stream.pause_timer {
             self.paused.cancel(pause);
         }
-    }
-
-    /// Expires a record, whose timer has fired.
-    pub(super) fn expire(&mut self, index: u32, record: RecordKey, now: Instant) {
-        let stream = self.streams.live(index);
-        if let Some((id, position, reason)) = stream.state.presence().expiry_of(record) {
-            let change = Change::Expired { id: id.clone(), record: position, reason };
-            if self.commit_change(index, change, now).is_ok() {
-                return;
-            }
-        }
-        self.timers.cancel_record(index, record);
-    }
-
-    /// Ends a parked subscription. Its record, if it has one, is an orphan then.
-    pub(super) fn lapse(&mut self, index: u32, by: Subscription, now: Instant) {
-        let Some(parked) = self.streams.live(index).state.parked(&by) else { return };
-        let change = Change::Lapsed { by, parked: parked.at };
-        self.commit_change(index, change, now).ok(); // it is never void
     }
 
     /// Counts one record of a client less, which the application removed.

@@ -17,6 +17,7 @@ mod counts;
 mod deadlines;
 mod delivery;
 mod end;
+mod expiry;
 mod fan_out;
 mod input;
 mod inspect;

@@ -85,13 +85,6 @@ impl<R: Destination> Shard<R> {
         is_confirmed
     }
 
-    pub(super) fn drop_expired(&mut self, stream: u32, now: Instant) {
-        while self.next_expiry(stream).is_some_and(|expires| expires <= now) {
-            self.drop_oldest(stream, DropCause::Expired);
-        }
-        self.await_expiry(stream);
-    }
-
     pub(super) fn drop_oldest(&mut self, stream: u32, cause: DropCause) {
         let stream = self.streams.live_mut(stream);
         self.totals.history_bytes -= stream.history.drop_oldest();
@@ -102,12 +95,12 @@ impl<R: Destination> Shard<R> {
         self.counts.dropped.push(cause);
     }
 
-    fn next_expiry(&self, stream: u32) -> Option<Instant> {
+    pub(super) fn next_expiry(&self, stream: u32) -> Option<Instant> {
         self.streams.get(stream)?.history.next_expiry()
     }
 
     /// Sets the timer of a stream's oldest publication; forgets the stream if it is idle.
-    fn await_expiry(&mut self, stream: u32) {
+    pub(super) fn await_expiry(&mut self, stream: u32) {
         match self.next_expiry(stream) {
             Some(expires) => drop(self.expiries.add(expires, stream)),
             None => self.forget_if_idle(stream),

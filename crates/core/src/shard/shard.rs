@@ -14,16 +14,13 @@ use super::proposals::Shared;
 use super::settings::Settings;
 use super::stream::{Groups, Stream, Subscriber};
 use super::streams::Streams;
-use super::timers::{Timer, Timers};
+use super::timers::Timers;
 use crate::log::{Entry, Position};
 use crate::stream::{Effect, History, Ticks};
 use crate::types::{CommandKind, Reference, ServerMessage, StreamName};
 
 /// Bytes of unsent messages from which on the shard should take no more inputs.
 pub(super) const MAX_BACKLOG: usize = 4 * 1024 * 1024;
-
-/// Maximum of records, and of streams, that expire in one turn.
-const EXPIRED_AT_ONCE: usize = 512;
 
 /// Streams with their subscribers. `R` is the destination of a subscriber's messages; the shard only
 /// clones it.
@@ -192,53 +189,6 @@ impl<R: Destination> Shard<R> {
     /// Bytes of the replies in [`Output::poll_reply`](super::Output::poll_reply): lists and histories can be large.
     pub fn reply_weight(&self) -> usize {
         self.reply_weight
-    }
-
-    /// Whether [`Shard::handle_timeout`] has more to do now.
-    pub fn is_expiring(&self) -> bool {
-        self.is_expiring
-    }
-
-    /// Time of the next [`Shard::handle_timeout`] or delayed [`Output::poll_fan_out`](super::Output::poll_fan_out).
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.next_deadline(), self.paused.next()].into_iter().flatten().min()
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        let all = [self.timers.next(), self.expiries.next(), self.journals.next()];
-        all.into_iter().flatten().min()
-    }
-
-    /// Expires records, subscriptions and publications: a bounded number per call, and none while unsent
-    /// messages should go first. Ask [`Shard::poll_timeout`] again.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        self.now = now;
-        for _ in 0..EXPIRED_AT_ONCE {
-            if self.is_over_backlog() && self.has_fan_out() {
-                break;
-            }
-            let Some((deadline, timer)) = self.timers.pop(now) else { break };
-            let stream = timer.stream();
-            match timer {
-                Timer::Record { stream, record } => {
-                    self.counts.expired.push(deadline);
-                    self.expire(stream, record, now);
-                }
-                Timer::Parked { stream, by } => self.lapse(stream, *by, now),
-                Timer::Occupancy { stream } => self.send_occupancy(stream, now),
-                Timer::Hold { stream, key } => self.release(stream, &key),
-            }
-            self.forget_if_idle(stream);
-        }
-        for _ in 0..EXPIRED_AT_ONCE {
-            let Some((_, stream)) = self.expiries.pop(now) else { break };
-            self.drop_expired(stream, now);
-        }
-        for _ in 0..EXPIRED_AT_ONCE {
-            let Some((_, stream)) = self.journals.pop(now) else { break };
-            self.tidy(stream, now);
-        }
-        self.is_expiring = self.next_deadline().is_some_and(|due| due <= now);
     }
 
     /// Counts since the last call.
