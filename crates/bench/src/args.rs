@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::door::Manners;
+use crate::handshake::HandshakeOptions;
 use crate::target::Url;
 
 /// The identifier of a public stream, as `AnyCable` and the broker know it.
@@ -94,9 +94,9 @@ impl Shared {
         self.publish_url.clone().unwrap_or_else(|| self.url.with_path("/_broadcast"))
     }
 
-    pub(crate) fn manners(&self, presence: bool) -> Manners {
+    pub(crate) fn handshake_options(&self, presence: bool) -> HandshakeOptions {
         let usual = if presence { "actioncable-v1-ext-json" } else { "actioncable-v1-json" };
-        Manners {
+        HandshakeOptions {
             protocol: self.protocol.clone().unwrap_or_else(|| usual.to_owned()),
             token: self.token.clone(),
             origin: self.origin.clone(),

@@ -12,8 +12,8 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use serde_json::{Value, json};
 
-use crate::door;
 use crate::frames;
+use crate::handshake;
 
 /// The listener's token; connections have their place.
 const LISTENER: Token = Token(usize::MAX);
@@ -184,7 +184,7 @@ impl Connection {
             let answer = format!(
                 "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                  Server: bare\r\nSec-WebSocket-Accept: {}\r\n\r\n",
-                door::ACCEPT
+                handshake::ACCEPT
             );
             self.send(answer.as_bytes());
             self.send(&frames::served(br#"{"type":"welcome"}"#));

@@ -7,7 +7,7 @@ use std::io::{self, Read as _, Write as _};
 
 use mio::net::TcpStream;
 
-use crate::words::Words;
+use crate::action_cable::ActionCable;
 
 /// What a client is to do when it is let in.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub(crate) enum Stage {
     /// The socket isn't connected.
     Reaching,
     /// The handshake was sent.
-    Knocking,
+    Handshaking,
     /// Waits for `welcome`.
     Greeting,
     /// Waits for so many confirmations.
@@ -104,18 +104,18 @@ impl Client {
     }
 
     /// Subscribes to all its streams.
-    pub(crate) fn subscribe(&mut self, words: &Words) {
+    pub(crate) fn subscribe(&mut self, cable: &ActionCable) {
         let commands: Vec<u8> =
-            self.plan.streams.iter().flat_map(|stream| words.subscribe(*stream)).collect();
+            self.plan.streams.iter().flat_map(|stream| cable.subscribe(*stream)).collect();
         self.stage = Stage::Subscribing(self.awaited());
         self.send(&commands);
     }
 
     /// Joins all its streams.
-    pub(crate) fn join(&mut self, words: &Words) {
+    pub(crate) fn join(&mut self, cable: &ActionCable) {
         let number = self.number;
         let commands: Vec<u8> =
-            self.plan.streams.iter().flat_map(|stream| words.join(*stream, number)).collect();
+            self.plan.streams.iter().flat_map(|stream| cable.join(*stream, number)).collect();
         self.stage = Stage::Joining(self.awaited());
         self.send(&commands);
     }

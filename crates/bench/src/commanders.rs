@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 
 use hdrhistogram::Histogram;
 
+use crate::action_cable::ActionCable;
 use crate::client::Client;
 use crate::clock;
 use crate::crowd::{Crowd, Listener};
-use crate::ears::{Ears, Heard};
 use crate::latency;
 use crate::pacer::Pacer;
-use crate::words::Words;
+use crate::received::{Classifier, Received};
 
 /// What they ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +49,15 @@ struct Commander {
 
 impl Commanders {
     /// `streams` has the one of each client. Without a rate, they send as fast as they are answered.
-    pub(crate) fn new(asking: Asking, streams: &[u32], words: &Words, rate: Option<f64>) -> Self {
+    pub(crate) fn new(
+        asking: Asking,
+        streams: &[u32],
+        cable: &ActionCable,
+        rate: Option<f64>,
+    ) -> Self {
         let commands = |(number, stream): (u32, &u32)| match asking {
-            Asking::Lists => vec![words.list(*stream)],
-            Asking::JoinsAndLeaves => vec![words.join(*stream, number), words.leave(*stream)],
+            Asking::Lists => vec![cable.list(*stream)],
+            Asking::JoinsAndLeaves => vec![cable.join(*stream, number), cable.leave(*stream)],
         };
         let each = (0..)
             .zip(streams)
@@ -124,20 +129,33 @@ impl Commanders {
         }
     }
 
-    fn is_answer(&self, client: &Client, heard: Heard, text: &[u8], ears: &Ears) -> bool {
+    fn is_answer(
+        &self,
+        client: &Client,
+        received: Received,
+        text: &[u8],
+        classifier: &Classifier,
+    ) -> bool {
         match self.asking {
-            Asking::Lists => heard == Heard::Listed,
+            Asking::Lists => received == Received::Listed,
             Asking::JoinsAndLeaves => {
-                matches!(heard, Heard::Joined | Heard::Left)
-                    && ears.member(text) == Some(client.number)
+                matches!(received, Received::Joined | Received::Left)
+                    && classifier.member(text) == Some(client.number)
             }
         }
     }
 }
 
 impl Listener for Commanders {
-    fn hear(&mut self, client: &mut Client, heard: Heard, text: &[u8], now: u64, ears: &Ears) {
-        if !self.is_answer(client, heard, text, ears) {
+    fn on_message(
+        &mut self,
+        client: &mut Client,
+        received: Received,
+        text: &[u8],
+        now: u64,
+        classifier: &Classifier,
+    ) {
+        if !self.is_answer(client, received, text, classifier) {
             return;
         }
         let Some(commander) = self.each.get_mut(client.number as usize) else { return };

@@ -1,7 +1,7 @@
 //! Many clients on one poll and one thread.
 //!
 //! Events are edge-triggered: a socket is read until it gives less than was asked for. What was read
-//! is walked frame by frame; what belongs to connecting is dealt with here, the rest is heard by the
+//! is walked frame by frame; what belongs to connecting is dealt with here, the rest is passed to the
 //! scenario.
 
 use std::os::fd::AsRawFd as _;
@@ -13,14 +13,14 @@ use mio::net::TcpStream;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::action_cable::ActionCable;
 use crate::client::{Client, Plan, Stage, Taken};
 use crate::clock;
-use crate::door::{self, Door};
-use crate::ears::{Ears, Expected, Heard};
 use crate::frames::{self, Frame};
+use crate::handshake::{self, Handshake};
 use crate::publisher::Publishers;
+use crate::received::{Classifier, Expected, Received};
 use crate::target;
-use crate::words::Words;
 
 /// What all clients read into, in turn.
 const BUFFER: usize = 256 * 1024;
@@ -34,17 +34,24 @@ const PUBLISHERS: usize = usize::MAX / 2;
 /// Another crowd's poll.
 const OTHER: Token = Token(usize::MAX / 2 - 1);
 
-/// What a scenario makes of what is said.
+/// A scenario's handling of received messages.
 pub(crate) trait Listener {
-    /// `client` heard something at `now`; `text` is the whole message.
-    fn hear(&mut self, client: &mut Client, heard: Heard, text: &[u8], now: u64, ears: &Ears);
+    /// `client` received a message at `now`; `text` is the whole message.
+    fn on_message(
+        &mut self,
+        client: &mut Client,
+        received: Received,
+        text: &[u8],
+        now: u64,
+        classifier: &Classifier,
+    );
 }
 
-/// For what is of no interest.
+/// Ignores all messages.
 pub(crate) struct Nobody;
 
 impl Listener for Nobody {
-    fn hear(&mut self, _: &mut Client, _: Heard, _: &[u8], _: u64, _: &Ears) {}
+    fn on_message(&mut self, _: &mut Client, _: Received, _: &[u8], _: u64, _: &Classifier) {}
 }
 
 pub(crate) struct Crowd {
@@ -52,21 +59,21 @@ pub(crate) struct Crowd {
     events: Events,
     clients: Vec<Client>,
     pub(crate) publishers: Publishers,
-    pub(crate) hall: Hall,
+    pub(crate) state: CrowdState,
     address: std::net::SocketAddr,
-    door: Door,
+    handshake: Handshake,
 }
 
-/// What the clients have in common while they are served.
-pub(crate) struct Hall {
-    pub(crate) words: Words,
-    pub(crate) ears: Ears,
+/// State of the run that clients share.
+pub(crate) struct CrowdState {
+    pub(crate) cable: ActionCable,
+    pub(crate) classifier: Classifier,
     buffer: Vec<u8>,
     pub(crate) ready: usize,
     pub(crate) gone: usize,
-    /// What was heard so far of others and oneself coming in: as long as that goes on, so does the server.
+    /// Events received so far of others and oneself joining: as long as that goes on, so does the server.
     arrivals: u64,
-    /// Action Cable's pings that were heard.
+    /// Action Cable's pings that were received.
     pub(crate) pings: u64,
     /// What the server says it is.
     pub(crate) server: Option<String>,
@@ -77,13 +84,13 @@ pub(crate) struct Hall {
 impl Crowd {
     pub(crate) fn new(
         address: std::net::SocketAddr,
-        door: Door,
-        words: Words,
+        handshake: Handshake,
+        cable: ActionCable,
         publishers: Publishers,
     ) -> anyhow::Result<Self> {
-        let hall = Hall {
-            words,
-            ears: Ears::new(),
+        let state = CrowdState {
+            cable,
+            classifier: Classifier::new(),
             buffer: vec![0; BUFFER],
             ready: 0,
             gone: 0,
@@ -94,14 +101,15 @@ impl Crowd {
         };
         let poll = Poll::new().context("no poll can be opened: raise the limit of open files")?;
         let events = Events::with_capacity(AT_A_TIME);
-        Ok(Self { poll, events, clients: Vec::new(), publishers, hall, address, door })
+        Ok(Self { poll, events, clients: Vec::new(), publishers, state, address, handshake })
     }
 
     /// Another one of the same server, looked at by itself. This one's turn ends when something happens
     /// there.
     pub(crate) fn another(&self) -> anyhow::Result<Self> {
         let none = self.publishers.none();
-        let other = Self::new(self.address, self.door.clone(), self.hall.words.clone(), none)?;
+        let other =
+            Self::new(self.address, self.handshake.clone(), self.state.cable.clone(), none)?;
         let other_poll = other.poll.as_raw_fd();
         self.poll
             .registry()
@@ -123,10 +131,10 @@ impl Crowd {
     ) -> anyhow::Result<()> {
         let goal = self.clients.len() + plans.len();
         progress.set_length(plans.len() as u64);
-        let before = self.hall.ready;
-        let mut moved = (clock::now(), self.hall.steps());
-        while self.hall.ready + self.hall.gone < goal {
-            while self.clients.len() - self.hall.ready - self.hall.gone < at_once
+        let before = self.state.ready;
+        let mut moved = (clock::now(), self.state.steps());
+        while self.state.ready + self.state.gone < goal {
+            while self.clients.len() - self.state.ready - self.state.gone < at_once
                 && let Some(plan) = plans.next()
             {
                 self.add(plan)?;
@@ -137,8 +145,8 @@ impl Crowd {
                 self.turn_all(listener)?; // it may be this program that had no time
                 self.check()?;
             }
-            let (now, steps) = (clock::now(), self.hall.steps());
-            progress.set_position(self.hall.ready.saturating_sub(before) as u64);
+            let (now, steps) = (clock::now(), self.state.steps());
+            progress.set_position(self.state.ready.saturating_sub(before) as u64);
             if steps != moved.1 {
                 moved = (now, steps);
             } else if now - moved.0 > clock::nanoseconds(patience) {
@@ -155,7 +163,7 @@ impl Crowd {
         timeout: Duration,
         listener: &mut impl Listener,
     ) -> anyhow::Result<()> {
-        self.publishers.advance(self.poll.registry(), PUBLISHERS, &self.hall.words)?;
+        self.publishers.advance(self.poll.registry(), PUBLISHERS, &self.state.cable)?;
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
@@ -170,17 +178,17 @@ impl Crowd {
             let Some(client) = self.clients.get_mut(token) else { continue };
             if client.stage == Stage::Reaching && event.is_writable() {
                 if let Some(error) = client.refusal() {
-                    self.hall
+                    self.state
                         .fail(client, || target::unreachable(self.address, &error).to_string());
                     continue;
                 }
-                client.stage = Stage::Knocking;
-                client.send(&self.door.request);
+                client.stage = Stage::Handshaking;
+                client.send(&self.handshake.request);
             } else if event.is_writable() {
                 client.flush();
             }
             if event.is_readable() || event.is_error() || event.is_read_closed() {
-                self.hall.read(client, event.is_read_closed() || event.is_error(), listener);
+                self.state.read(client, event.is_read_closed() || event.is_error(), listener);
             }
         }
         Ok(())
@@ -213,7 +221,7 @@ impl Crowd {
 
     /// What went wrong, as an error.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        match self.hall.trouble.as_ref().or(self.publishers.trouble.as_ref()) {
+        match self.state.trouble.as_ref().or(self.publishers.trouble.as_ref()) {
             Some(trouble) => bail!(trouble.clone()),
             None => Ok(()),
         }
@@ -221,16 +229,16 @@ impl Crowd {
 
     /// From now on this is looked for first.
     pub(crate) fn expect(&mut self, expected: Expected) {
-        self.hall.ears.expected = expected;
+        self.state.classifier.expected = expected;
     }
 
     pub(crate) fn clients(&mut self) -> std::slice::IterMut<'_, Client> {
         self.clients.iter_mut()
     }
 
-    /// One client, and the words it speaks with.
-    pub(crate) fn client(&mut self, number: usize) -> Option<(&mut Client, &Words)> {
-        Some((self.clients.get_mut(number)?, &self.hall.words))
+    /// One client, and the frames it sends.
+    pub(crate) fn client(&mut self, number: usize) -> Option<(&mut Client, &ActionCable)> {
+        Some((self.clients.get_mut(number)?, &self.state.cable))
     }
 
     /// Closes a client's connection.
@@ -238,8 +246,8 @@ impl Crowd {
         if let Some(client) = self.clients.get_mut(number)
             && client.stage != Stage::Gone
         {
-            self.hall.ready -= usize::from(client.stage == Stage::Ready);
-            self.hall.gone += 1;
+            self.state.ready -= usize::from(client.stage == Stage::Ready);
+            self.state.gone += 1;
             client.vanish();
         }
     }
@@ -258,7 +266,7 @@ impl Crowd {
     fn standstill(&self, goal: usize, patience: Duration) -> String {
         let what = self.clients.iter().find_map(|client| match client.stage {
             Stage::Reaching => Some("the server doesn't accept the connection"),
-            Stage::Knocking => Some("the server doesn't answer the handshake"),
+            Stage::Handshaking => Some("the server doesn't answer the handshake"),
             Stage::Greeting => Some(
                 "the server says no `welcome`: is this Action Cable, and the right --protocol?",
             ),
@@ -274,13 +282,13 @@ impl Crowd {
         });
         format!(
             "only {} of {goal} connections came to be, and for {patience:?} none: {}",
-            self.hall.ready,
+            self.state.ready,
             what.unwrap_or("they have ended")
         )
     }
 }
 
-impl Hall {
+impl CrowdState {
     /// What has been done of letting clients in; something else whenever that goes on.
     fn steps(&self) -> (usize, u64) {
         (self.ready, self.arrivals)
@@ -310,7 +318,7 @@ impl Hall {
                     let why = error.map(|error| format!(" ({error})")).unwrap_or_default();
                     let stage = client.stage;
                     self.fail(client, || match stage {
-                        Stage::Reaching | Stage::Knocking => format!(
+                        Stage::Reaching | Stage::Handshaking => format!(
                             "the server closed a connection without answering the handshake{why}"
                         ),
                         Stage::Greeting
@@ -329,8 +337,8 @@ impl Hall {
     fn walk(&mut self, client: &mut Client, bytes: &[u8], listener: &mut impl Listener) {
         let now = clock::now();
         let mut bytes = bytes;
-        if client.stage == Stage::Knocking {
-            match door::answer(bytes) {
+        if client.stage == Stage::Handshaking {
+            match handshake::answer(bytes) {
                 Ok(None) => {}
                 Ok(Some(welcome)) => {
                     bytes = bytes.get(welcome.length..).unwrap_or_default();
@@ -342,7 +350,7 @@ impl Hall {
                 Err(refusal) => return self.fail(client, || refusal.to_string()),
             }
         }
-        while !matches!(client.stage, Stage::Gone | Stage::Knocking) {
+        while !matches!(client.stage, Stage::Gone | Stage::Handshaking) {
             match frames::next(bytes) {
                 Ok(None) => break,
                 Ok(Some((frame, after))) => {
@@ -370,12 +378,12 @@ impl Hall {
         listener: &mut impl Listener,
     ) {
         match frame {
-            Frame::Message(text) => self.hear(client, text, now, listener),
+            Frame::Message(text) => self.on_message(client, text, now, listener),
             Frame::Piece(piece, last) => {
                 client.pieces.extend_from_slice(piece);
                 if last {
                     let text = std::mem::take(&mut client.pieces);
-                    self.hear(client, &text, now, listener);
+                    self.on_message(client, &text, now, listener);
                 }
             }
             Frame::Ping(payload) => client.send(&frames::pong(payload)),
@@ -387,29 +395,36 @@ impl Hall {
         }
     }
 
-    fn hear(&mut self, client: &mut Client, text: &[u8], now: u64, listener: &mut impl Listener) {
-        let heard = self.ears.tell(text);
-        let is_arrival = matches!(heard, Heard::Welcome | Heard::Confirmed | Heard::Joined);
+    fn on_message(
+        &mut self,
+        client: &mut Client,
+        text: &[u8],
+        now: u64,
+        listener: &mut impl Listener,
+    ) {
+        let received = self.classifier.classify(text);
+        let is_arrival =
+            matches!(received, Received::Welcome | Received::Confirmed | Received::Joined);
         self.arrivals += u64::from(is_arrival);
-        match (heard, client.stage) {
-            (Heard::Ping, _) => self.pings += 1,
-            (Heard::Welcome, Stage::Greeting) => {
-                client.subscribe(&self.words);
+        match (received, client.stage) {
+            (Received::Ping, _) => self.pings += 1,
+            (Received::Welcome, Stage::Greeting) => {
+                client.subscribe(&self.cable);
                 self.proceed(client);
             }
-            (Heard::Confirmed, Stage::Subscribing(awaited)) => {
+            (Received::Confirmed, Stage::Subscribing(awaited)) => {
                 client.stage = Stage::Subscribing(awaited.saturating_sub(1));
                 self.proceed(client);
             }
-            (Heard::Joined, Stage::Joining(awaited)) => {
-                if self.ears.member(text) == Some(client.number) {
+            (Received::Joined, Stage::Joining(awaited)) => {
+                if self.classifier.member(text) == Some(client.number) {
                     client.stage = Stage::Joining(awaited.saturating_sub(1));
                     self.proceed(client);
                 }
-                listener.hear(client, heard, text, now, &self.ears);
+                listener.on_message(client, received, text, now, &self.classifier);
             }
-            (Heard::Rejected, _) => {
-                let identifier = self.words.identifier(client.stream());
+            (Received::Rejected, _) => {
+                let identifier = self.cable.identifier(client.stream());
                 self.fail(client, || {
                     format!(
                         "the subscription was rejected: {identifier}\n\
@@ -419,7 +434,7 @@ impl Hall {
                     )
                 });
             }
-            (Heard::Disconnect, _) => {
+            (Received::Disconnect, _) => {
                 self.fail(client, || {
                     let hint = if memchr::memmem::find(text, b"unauthorized").is_some() {
                         "\nThe server wants to know who connects: see --token, --origin and --header"
@@ -430,18 +445,18 @@ impl Hall {
                     format!("the server ended a connection: {said}{hint}")
                 });
             }
-            (Heard::Refused, _) => {
+            (Received::Refused, _) => {
                 let said = String::from_utf8_lossy(text).into_owned();
                 self.note(|| format!("the server refused a command: {said}"));
             }
-            _ => listener.hear(client, heard, text, now, &self.ears),
+            _ => listener.on_message(client, received, text, now, &self.classifier),
         }
     }
 
     /// Goes on with the plan of a client when a step of it is done.
     fn proceed(&mut self, client: &mut Client) {
         if client.stage == Stage::Subscribing(0) && client.plan.joins {
-            client.join(&self.words);
+            client.join(&self.cable);
         }
         if matches!(client.stage, Stage::Subscribing(0) | Stage::Joining(0)) {
             client.stage = Stage::Ready;

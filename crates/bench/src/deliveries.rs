@@ -4,8 +4,8 @@ use hdrhistogram::Histogram;
 
 use crate::client::Client;
 use crate::crowd::Listener;
-use crate::ears::{Ears, Heard};
 use crate::latency;
+use crate::received::{Classifier, Received};
 
 pub(crate) struct Deliveries {
     /// Publications sent before aren't counted.
@@ -28,8 +28,15 @@ impl Deliveries {
 }
 
 impl Listener for Deliveries {
-    fn hear(&mut self, _: &mut Client, heard: Heard, _: &[u8], now: u64, _: &Ears) {
-        if let Heard::Published(sent) = heard
+    fn on_message(
+        &mut self,
+        _: &mut Client,
+        received: Received,
+        _: &[u8],
+        now: u64,
+        _: &Classifier,
+    ) {
+        if let Received::Published(sent) = received
             && sent >= self.since
         {
             self.count += 1;

@@ -7,6 +7,7 @@
 //!
 //! It knows nothing of the broker it is built with, so that it is as good for any other server.
 
+mod action_cable;
 mod args;
 mod bare;
 mod bench;
@@ -15,9 +16,8 @@ mod clock;
 mod commanders;
 mod crowd;
 mod deliveries;
-mod door;
-mod ears;
 mod frames;
+mod handshake;
 mod http;
 mod latency;
 mod meter;
@@ -26,11 +26,11 @@ mod paced;
 mod pacer;
 mod plans;
 mod publisher;
+mod received;
 mod report;
 mod scenario;
 mod server_process;
 mod target;
-mod words;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -39,15 +39,15 @@ use anyhow::Context as _;
 use clap::Parser;
 use serde::Serialize;
 
+use crate::action_cable::ActionCable;
 use crate::bench::Bench;
 use crate::crowd::Crowd;
-use crate::door::Door;
+use crate::handshake::Handshake;
 use crate::meter::Meter;
-use crate::publisher::{Office, Publishers};
+use crate::publisher::{Endpoint, Publishers};
 use crate::report::{Circumstances, Report};
 use crate::scenario::{Command, Run, Scenario};
 use crate::server_process::Processes;
-use crate::words::Words;
 
 /// Measures what an Action Cable server costs
 ///
@@ -105,17 +105,17 @@ fn run<T: Run + clap::Args + Serialize>(command: &Command<T>) -> anyhow::Result<
         complain("no --pid was given, so the server's CPU time and memory aren't measured");
     }
     server_process::make_room((needs.connections + needs.publishers) as usize)?;
-    let words = Words::new(&shared.identifier, &run_name()?)?;
-    let door = Door::new(&shared.url, &shared.manners(needs.presence));
-    let office = Office {
+    let cable = ActionCable::new(&shared.identifier, &run_name()?)?;
+    let handshake = Handshake::new(&shared.url, &shared.handshake_options(needs.presence));
+    let endpoint = Endpoint {
         url: shared.publish_url(),
         key: shared.publish_key.clone(),
         size: needs.size as usize,
     };
-    let publishers = Publishers::new(office, needs.publishers as usize);
+    let publishers = Publishers::new(endpoint, needs.publishers as usize);
     let process = processes.name();
     let mut bench = Bench {
-        crowd: Crowd::new(shared.url.resolve()?, door, words, publishers)?,
+        crowd: Crowd::new(shared.url.resolve()?, handshake, cable, publishers)?,
         url: shared.url.clone(),
         meter: Meter::new(processes),
         report: Report::new(T::NAME, serde_json::to_value(command)?),
@@ -128,7 +128,7 @@ fn run<T: Run + clap::Args + Serialize>(command: &Command<T>) -> anyhow::Result<
 
     let circumstances = Circumstances {
         url: format!("ws://{}", shared.url),
-        server: bench.crowd.hall.server.clone(),
+        server: bench.crowd.state.server.clone(),
         process,
         command: std::env::args().collect(),
     };

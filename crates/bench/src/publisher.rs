@@ -10,12 +10,12 @@ use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
+use crate::action_cable::ActionCable;
 use crate::clock;
 use crate::http;
 use crate::latency;
 use crate::numbers::count;
 use crate::target::{self, Url};
-use crate::words::Words;
 
 /// Publications that may wait for a connection. When there are more, the server takes fewer than it is
 /// given, and the rate isn't kept.
@@ -34,7 +34,7 @@ pub(crate) struct Publication {
 
 /// Where and how publications go.
 #[derive(Clone, Debug)]
-pub(crate) struct Office {
+pub(crate) struct Endpoint {
     pub(crate) url: Url,
     pub(crate) key: Option<String>,
     /// Bytes of a publication's data.
@@ -42,7 +42,7 @@ pub(crate) struct Office {
 }
 
 pub(crate) struct Publishers {
-    office: Office,
+    endpoint: Endpoint,
     connections: Vec<Connection>,
     queue: VecDeque<Publication>,
     /// Publications the server has accepted.
@@ -66,9 +66,9 @@ struct Connection {
 }
 
 impl Publishers {
-    pub(crate) fn new(office: Office, connections: usize) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, connections: usize) -> Self {
         Self {
-            office,
+            endpoint,
             connections: (0..connections).map(|_| Connection::default()).collect(),
             queue: VecDeque::new(),
             accepted: 0,
@@ -80,7 +80,7 @@ impl Publishers {
 
     /// None, for a crowd that only listens.
     pub(crate) fn none(&self) -> Self {
-        Self::new(self.office.clone(), 0)
+        Self::new(self.endpoint.clone(), 0)
     }
 
     /// Publishes as soon as a connection is free. Whether there was room for it.
@@ -119,7 +119,7 @@ impl Publishers {
         &mut self,
         registry: &Registry,
         base: usize,
-        words: &Words,
+        cable: &ActionCable,
     ) -> anyhow::Result<()> {
         if self.queue.is_empty() {
             return Ok(());
@@ -131,12 +131,12 @@ impl Publishers {
             let Some(publication) = self.queue.pop_front() else { break };
             if connection.stream.is_none() {
                 let number = u32::try_from(place).unwrap_or(0);
-                let mut stream = open(&self.office.url, number)?;
+                let mut stream = open(&self.endpoint.url, number)?;
                 let interest = Interest::READABLE | Interest::WRITABLE;
                 registry.register(&mut stream, Token(base + place), interest)?;
                 *connection = Connection { stream: Some(stream), ..Connection::default() };
             }
-            connection.unsent = self.office.request(publication.stream, words);
+            connection.unsent = self.endpoint.request(publication.stream, cable);
             connection.flight = Some((publication, clock::now()));
             connection.flush();
         }
@@ -157,7 +157,7 @@ impl Publishers {
                 let took = (clock::now() - since) / 1000;
                 self.latency.saturating_record(took);
             } else if self.trouble.is_none() {
-                self.trouble = Some(self.office.refusal(&answer));
+                self.trouble = Some(self.endpoint.refusal(&answer));
             }
             if answer.last {
                 connection.stream = None;
@@ -168,7 +168,7 @@ impl Publishers {
                 self.trouble = Some(format!(
                     "publications to {} can't be sent, the connection {why}\n\
                      Is --publish-url where the server takes them?",
-                    self.office.url
+                    self.endpoint.url
                 ));
             }
             *connection = Connection::default(); // opened anew when it is needed
@@ -176,9 +176,9 @@ impl Publishers {
     }
 }
 
-impl Office {
-    fn request(&self, stream: u32, words: &Words) -> Vec<u8> {
-        let body = words.publication(stream, self.size);
+impl Endpoint {
+    fn request(&self, stream: u32, cable: &ActionCable) -> Vec<u8> {
+        let body = cable.publication(stream, self.size);
         let key = self.key.as_ref().map(|key| format!("Authorization: Bearer {key}\r\n"));
         format!(
             "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{}\

@@ -11,8 +11,8 @@ use crate::client::Plan;
 use crate::clock;
 use crate::commanders::{Asking, Commanders};
 use crate::crowd::Crowd;
-use crate::ears::Expected;
 use crate::numbers::float;
+use crate::received::Expected;
 
 #[derive(Debug, clap::Args, Serialize)]
 pub(crate) struct Commands {
@@ -107,8 +107,8 @@ pub(super) fn expected(asking: Asking) -> Expected {
 
 impl Loop {
     fn run(self, bench: &mut Bench, asking: Asking, rooms: &[u32]) -> anyhow::Result<()> {
-        let words = bench.crowd.hall.words.clone();
-        let mut commanders = Commanders::new(asking, rooms, &words, self.command_rate);
+        let cable = bench.crowd.state.cable.clone();
+        let mut commanders = Commanders::new(asking, rooms, &cable, self.command_rate);
         bench.crowd.expect(Expected::Joins);
         bench.open(plans(asking, rooms), &mut commanders)?;
         bench.crowd.expect(expected(asking));

@@ -11,10 +11,10 @@ use crate::bench::{self, Bench};
 use crate::client::{Client, Plan};
 use crate::clock;
 use crate::crowd::Listener;
-use crate::ears::{Ears, Expected, Heard};
 use crate::latency;
 use crate::numbers::float;
 use crate::paced::Paced;
+use crate::received::{Classifier, Expected, Received};
 
 /// Rooms that one watcher follows.
 const ROOMS_OF_A_WATCHER: usize = 500;
@@ -254,25 +254,32 @@ impl Expiry {
 }
 
 impl Listener for Expiry {
-    fn hear(&mut self, _: &mut Client, heard: Heard, _: &[u8], now: u64, _: &Ears) {
-        match heard {
-            Heard::Published(sent) => self.deliveries.push((sent, now)),
-            Heard::Left => {
+    fn on_message(
+        &mut self,
+        _: &mut Client,
+        received: Received,
+        _: &[u8],
+        now: u64,
+        _: &Classifier,
+    ) {
+        match received {
+            Received::Published(sent) => self.deliveries.push((sent, now)),
+            Received::Left => {
                 if self.leaves == 0 {
                     self.first = now;
                 }
                 self.leaves += 1;
                 self.last = now;
             }
-            Heard::Joined
-            | Heard::Listed
-            | Heard::Refused
-            | Heard::Ping
-            | Heard::Welcome
-            | Heard::Confirmed
-            | Heard::Rejected
-            | Heard::Disconnect
-            | Heard::Other => {}
+            Received::Joined
+            | Received::Listed
+            | Received::Refused
+            | Received::Ping
+            | Received::Welcome
+            | Received::Confirmed
+            | Received::Rejected
+            | Received::Disconnect
+            | Received::Other => {}
         }
     }
 }

@@ -6,8 +6,8 @@ use super::run::{Needs, Run};
 use crate::args;
 use crate::bench::Bench;
 use crate::crowd::Nobody;
-use crate::ears::Expected;
 use crate::plans;
+use crate::received::Expected;
 
 #[derive(Debug, clap::Args, Serialize)]
 pub(crate) struct Idle {
@@ -48,7 +48,7 @@ impl Run for Idle {
 
         bench.pass(self.settle, "settling", &mut Nobody)?;
         let after = bench.meter.memory()?;
-        let pings = bench.crowd.hall.pings;
+        let pings = bench.crowd.state.pings;
         let begun = bench.meter.begin()?;
         bench.pass(self.seconds, "idle", &mut Nobody)?;
         let idle = bench.meter.end(&begun)?;
@@ -60,7 +60,7 @@ impl Run for Idle {
         report.growth("connection", connections, before, after);
         report.cost("connect", &connect, Some(("connection", connections)));
         report.cost("idle", &idle, None);
-        report.count("idle_pings", "idle: pings that came", bench.crowd.hall.pings - pings);
+        report.count("idle_pings", "idle: pings that came", bench.crowd.state.pings - pings);
         report.trouble(trouble);
         Ok(())
     }

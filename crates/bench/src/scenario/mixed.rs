@@ -11,9 +11,9 @@ use crate::bench::{self, Bench};
 use crate::clock;
 use crate::commanders::{Asking, Commanders};
 use crate::deliveries::Deliveries;
-use crate::ears::Expected;
 use crate::numbers::float;
 use crate::paced::Paced;
+use crate::received::Expected;
 
 #[derive(Debug, clap::Args, Serialize)]
 pub(crate) struct Mixed {
@@ -80,8 +80,8 @@ impl Run for Mixed {
 
         let rooms = rooms(self.commanders, self.members, self.streams);
         let mut crowd = bench.crowd.another()?;
-        let words = crowd.hall.words.clone();
-        let mut commanders = Commanders::new(asking, &rooms, &words, self.command_rate);
+        let cable = crowd.state.cable.clone();
+        let mut commanders = Commanders::new(asking, &rooms, &cable, self.command_rate);
         crowd.expect(Expected::Joins);
         bench.open_in(&mut crowd, plans(asking, &rooms), &mut commanders)?;
         crowd.expect(expected(asking));

@@ -109,7 +109,7 @@ const LOST: &str = "the connection for records was lost";
 
 impl Records {
     fn request(&self, url: &Url, number: u32, bench: &Bench) -> String {
-        let stream = bench.crowd.hall.words.stream(number % self.streams);
+        let stream = bench.crowd.state.cable.stream(number % self.streams);
         let name = "x".repeat((self.info_size as usize).saturating_sub(r#"{"name":""}"#.len()));
         let body = format!(r#"{{"info":{{"name":"{name}"}}}}"#);
         let key = self.api_key.as_ref().map(|key| format!("Authorization: Bearer {key}\r\n"));

@@ -8,9 +8,9 @@ use super::run::{Needs, Run};
 use crate::bench::Bench;
 use crate::client::Client;
 use crate::crowd::Listener;
-use crate::ears::{Ears, Expected, Heard};
 use crate::numbers::float;
 use crate::plans;
+use crate::received::{Classifier, Expected, Received};
 
 /// Joins written before what has come is read.
 const AT_ONCE: usize = 64;
@@ -48,8 +48,8 @@ impl Run for Storm {
         bench.meter.watch_peak()?;
         let begun = bench.meter.begin()?;
         for number in 0..self.connections as usize {
-            if let Some((client, words)) = bench.crowd.client(number) {
-                let command = words.join(client.stream(), client.number);
+            if let Some((client, cable)) = bench.crowd.client(number) {
+                let command = cable.join(client.stream(), client.number);
                 client.send(&command);
             }
             if number % AT_ONCE == 0 {
@@ -90,7 +90,7 @@ struct Joins {
 }
 
 impl Listener for Joins {
-    fn hear(&mut self, _: &mut Client, heard: Heard, _: &[u8], _: u64, _: &Ears) {
-        self.count += u64::from(heard == Heard::Joined);
+    fn on_message(&mut self, _: &mut Client, received: Received, _: &[u8], _: u64, _: &Classifier) {
+        self.count += u64::from(received == Received::Joined);
     }
 }

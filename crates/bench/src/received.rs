@@ -1,4 +1,4 @@
-//! What a message of the server is, by the marker in it.
+//! The kind of a received message, by the marker in it.
 //!
 //! No JSON is read: a storm has millions of events, and the client must not cost more than the
 //! server. The markers are those of compact JSON, as Action Cable, `AnyCable` and the broker write it.
@@ -15,9 +15,9 @@ pub(crate) const STAMP_DIGITS: usize = 19;
 /// Stands before a member's number in its id.
 pub(crate) const MEMBER: &str = "m-";
 
-/// What was heard.
+/// Kind of a received message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum Received {
     /// A publication of this program, with the time it was sent at.
     Published(u64),
     Joined,
@@ -44,7 +44,7 @@ pub(crate) enum Expected {
     Lists,
 }
 
-pub(crate) struct Ears {
+pub(crate) struct Classifier {
     /// What is looked for first.
     pub(crate) expected: Expected,
     stamp: Finder<'static>,
@@ -52,10 +52,10 @@ pub(crate) struct Ears {
     joined: Finder<'static>,
     left: Finder<'static>,
     listed: Finder<'static>,
-    others: [(Finder<'static>, Heard); 6],
+    others: [(Finder<'static>, Received); 6],
 }
 
-impl Ears {
+impl Classifier {
     pub(crate) fn new() -> Self {
         Self {
             expected: Expected::Publications,
@@ -65,36 +65,36 @@ impl Ears {
             left: Finder::new(r#""type":"leave""#),
             listed: Finder::new(r#""type":"info""#),
             others: [
-                (Finder::new(r#""type":"ping""#), Heard::Ping),
-                (Finder::new(r#""type":"welcome""#), Heard::Welcome),
-                (Finder::new(r#""type":"confirm_subscription""#), Heard::Confirmed),
-                (Finder::new(r#""type":"reject_subscription""#), Heard::Rejected),
-                (Finder::new(r#""type":"disconnect""#), Heard::Disconnect),
-                (Finder::new(r#""type":"error""#), Heard::Refused),
+                (Finder::new(r#""type":"ping""#), Received::Ping),
+                (Finder::new(r#""type":"welcome""#), Received::Welcome),
+                (Finder::new(r#""type":"confirm_subscription""#), Received::Confirmed),
+                (Finder::new(r#""type":"reject_subscription""#), Received::Rejected),
+                (Finder::new(r#""type":"disconnect""#), Received::Disconnect),
+                (Finder::new(r#""type":"error""#), Received::Refused),
             ],
         }
     }
 
-    pub(crate) fn tell(&self, text: &[u8]) -> Heard {
+    pub(crate) fn classify(&self, text: &[u8]) -> Received {
         let first = match self.expected {
             Expected::Publications => self.published(text),
-            Expected::Joins => self.joined.find(text).map(|_| Heard::Joined),
-            Expected::Leaves => self.left.find(text).map(|_| Heard::Left),
-            Expected::Lists => self.listed.find(text).map(|_| Heard::Listed),
+            Expected::Joins => self.joined.find(text).map(|_| Received::Joined),
+            Expected::Leaves => self.left.find(text).map(|_| Received::Left),
+            Expected::Lists => self.listed.find(text).map(|_| Received::Listed),
         };
-        first.unwrap_or_else(|| self.tell_slowly(text))
+        first.unwrap_or_else(|| self.classify_slowly(text))
     }
 
     #[cold]
-    fn tell_slowly(&self, text: &[u8]) -> Heard {
+    fn classify_slowly(&self, text: &[u8]) -> Received {
         let other = self.others.iter().find(|(finder, _)| finder.find(text).is_some());
         let presence = || {
-            let lists = self.listed.find(text).map(|_| Heard::Listed);
-            let joins = || self.joined.find(text).map(|_| Heard::Joined);
-            lists.or_else(joins).or_else(|| self.left.find(text).map(|_| Heard::Left))
+            let lists = self.listed.find(text).map(|_| Received::Listed);
+            let joins = || self.joined.find(text).map(|_| Received::Joined);
+            lists.or_else(joins).or_else(|| self.left.find(text).map(|_| Received::Left))
         };
-        let heard = other.map(|(_, heard)| *heard).or_else(|| self.published(text));
-        heard.or_else(presence).unwrap_or(Heard::Other)
+        let received = other.map(|(_, received)| *received).or_else(|| self.published(text));
+        received.or_else(presence).unwrap_or(Received::Other)
     }
 
     /// The number of the member that an event is about.
@@ -104,9 +104,9 @@ impl Ears {
         number(digits.get(..length)?).and_then(|number| u32::try_from(number).ok())
     }
 
-    fn published(&self, text: &[u8]) -> Option<Heard> {
+    fn published(&self, text: &[u8]) -> Option<Received> {
         let start = self.stamp.find(text)? + STAMP.len();
-        number(text.get(start..start + STAMP_DIGITS)?).map(Heard::Published)
+        number(text.get(start..start + STAMP_DIGITS)?).map(Received::Published)
     }
 }
 
@@ -134,43 +134,47 @@ mod tests {
                 format!(
                     r#"{{"identifier":"{IDENTIFIER}","message":{{"at":"bench:0000000000000000042"}}}}"#
                 ),
-                Heard::Published(42),
+                Received::Published(42),
             ),
-            (presence(r#"{"type":"join","id":"m-7","info":{"name":"User 7"}}"#), Heard::Joined),
-            (presence(r#"{"id":"m-7","info":{"name":"User 7"},"type":"join"}"#), Heard::Joined),
-            (presence(r#"{"type":"leave","id":"m-7"}"#), Heard::Left),
-            (presence(r#"{"type":"info","total":1,"records":[{"id":"m-7"}]}"#), Heard::Listed),
-            (presence(r#"{"type":"error","reason":"no"}"#), Heard::Refused),
-            (r#"{"type":"ping","message":1795398657}"#.to_owned(), Heard::Ping),
-            (r#"{"type":"welcome","sid":"a"}"#.to_owned(), Heard::Welcome),
+            (presence(r#"{"type":"join","id":"m-7","info":{"name":"User 7"}}"#), Received::Joined),
+            (presence(r#"{"id":"m-7","info":{"name":"User 7"},"type":"join"}"#), Received::Joined),
+            (presence(r#"{"type":"leave","id":"m-7"}"#), Received::Left),
+            (presence(r#"{"type":"info","total":1,"records":[{"id":"m-7"}]}"#), Received::Listed),
+            (presence(r#"{"type":"error","reason":"no"}"#), Received::Refused),
+            (r#"{"type":"ping","message":1795398657}"#.to_owned(), Received::Ping),
+            (r#"{"type":"welcome","sid":"a"}"#.to_owned(), Received::Welcome),
             (
                 format!(r#"{{"identifier":"{IDENTIFIER}","type":"confirm_subscription"}}"#),
-                Heard::Confirmed,
+                Received::Confirmed,
             ),
             (
                 format!(r#"{{"type":"reject_subscription","identifier":"{IDENTIFIER}"}}"#),
-                Heard::Rejected,
+                Received::Rejected,
             ),
-            (r#"{"type":"disconnect","reason":"x"}"#.to_owned(), Heard::Disconnect),
-            (r#"{"type":"history"}"#.to_owned(), Heard::Other),
-            (r#"{"message":"bench:12"}"#.to_owned(), Heard::Other),
+            (r#"{"type":"disconnect","reason":"x"}"#.to_owned(), Received::Disconnect),
+            (r#"{"type":"history"}"#.to_owned(), Received::Other),
+            (r#"{"message":"bench:12"}"#.to_owned(), Received::Other),
         ];
-        let mut ears = Ears::new();
+        let mut classifier = Classifier::new();
         for expected in [Expected::Publications, Expected::Joins, Expected::Leaves, Expected::Lists]
         {
-            ears.expected = expected;
-            for (text, heard) in &cases {
-                assert_eq!(ears.tell(text.as_bytes()), *heard, "{text}, expecting {expected:?}");
+            classifier.expected = expected;
+            for (text, received) in &cases {
+                assert_eq!(
+                    classifier.classify(text.as_bytes()),
+                    *received,
+                    "{text}, expecting {expected:?}"
+                );
             }
         }
     }
 
     #[test]
     fn an_event_says_whose_it_is() {
-        let ears = Ears::new();
-        assert_eq!(ears.member(br#"{"type":"join","id":"m-4711","info":null}"#), Some(4711));
-        assert_eq!(ears.member(br#"{"type":"join","id":"somebody"}"#), None);
-        assert_eq!(ears.member(br#"{"type":"join","id":"m-"}"#), None);
-        assert_eq!(ears.member(br#"{"type":"join","id":"m-99999999999"}"#), None);
+        let classifier = Classifier::new();
+        assert_eq!(classifier.member(br#"{"type":"join","id":"m-4711","info":null}"#), Some(4711));
+        assert_eq!(classifier.member(br#"{"type":"join","id":"somebody"}"#), None);
+        assert_eq!(classifier.member(br#"{"type":"join","id":"m-"}"#), None);
+        assert_eq!(classifier.member(br#"{"type":"join","id":"m-99999999999"}"#), None);
     }
 }

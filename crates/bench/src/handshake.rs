@@ -1,4 +1,4 @@
-//! The handshake: what is asked, and what the answer says.
+//! The WebSocket handshake: request and response.
 
 use anyhow::bail;
 
@@ -11,15 +11,15 @@ const KEY: &str = "YSBiZW5jaG1hcmshISEhIQ==";
 /// What a server answers to it (RFC 6455, 4.2.2).
 pub(crate) const ACCEPT: &str = "kN4K0xHNrxiMPucqBSs6j+X9das=";
 
-/// How a client asks to be let in.
+/// The handshake of all clients.
 #[derive(Clone, Debug)]
-pub(crate) struct Door {
+pub(crate) struct Handshake {
     pub(crate) request: Vec<u8>,
 }
 
 /// What goes along with the request for the WebSocket.
 #[derive(Clone, Debug)]
-pub(crate) struct Manners {
+pub(crate) struct HandshakeOptions {
     pub(crate) protocol: String,
     pub(crate) token: Option<String>,
     pub(crate) origin: Option<String>,
@@ -27,16 +27,16 @@ pub(crate) struct Manners {
     pub(crate) headers: Vec<String>,
 }
 
-impl Door {
-    pub(crate) fn new(url: &Url, manners: &Manners) -> Self {
+impl Handshake {
+    pub(crate) fn new(url: &Url, handshake_options: &HandshakeOptions) -> Self {
         let mut path = url.path.clone();
-        if let Some(token) = &manners.token {
+        if let Some(token) = &handshake_options.token {
             path.push(if path.contains('?') { '&' } else { '?' });
             path.push_str("jid=");
             path.push_str(token);
         }
         let host = url.authority();
-        let origin = manners.origin.clone().unwrap_or_else(|| format!("http://{host}"));
+        let origin = handshake_options.origin.clone().unwrap_or_else(|| format!("http://{host}"));
         let mut request = format!(
             "GET {path} HTTP/1.1\r\n\
              Host: {host}\r\n\
@@ -46,9 +46,9 @@ impl Door {
              Sec-WebSocket-Key: {KEY}\r\n\
              Sec-WebSocket-Protocol: {}\r\n\
              Origin: {origin}\r\n",
-            manners.protocol
+            handshake_options.protocol
         );
-        for header in &manners.headers {
+        for header in &handshake_options.headers {
             request.push_str(header);
             request.push_str("\r\n");
         }
@@ -114,13 +114,13 @@ mod tests {
     #[test]
     fn a_request_has_what_was_asked_for() {
         let url = Url::websocket("ws://localhost:8080/cable").unwrap();
-        let manners = Manners {
+        let handshake_options = HandshakeOptions {
             protocol: "actioncable-v1-json".into(),
             token: Some("t".into()),
             origin: None,
             headers: vec!["Cookie: a=b".into()],
         };
-        let request = String::from_utf8(Door::new(&url, &manners).request).unwrap();
+        let request = String::from_utf8(Handshake::new(&url, &handshake_options).request).unwrap();
         assert!(request.starts_with("GET /cable?jid=t HTTP/1.1\r\nHost: localhost:8080\r\n"));
         assert!(request.contains("\r\nOrigin: http://localhost:8080\r\n"));
         assert!(request.contains("\r\nSec-WebSocket-Protocol: actioncable-v1-json\r\n"));

@@ -1,11 +1,11 @@
-//! What a client says: Action Cable's commands, as frames that can be sent as they are.
+//! Action Cable's commands, as frames that can be sent as they are.
 
 use anyhow::bail;
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::ears::{MEMBER, STAMP, STAMP_DIGITS};
 use crate::frames;
+use crate::received::{MEMBER, STAMP, STAMP_DIGITS};
 
 /// Where the stream's name goes in an identifier.
 const PLACE: &str = "{stream}";
@@ -13,12 +13,12 @@ const PLACE: &str = "{stream}";
 /// Names streams of one run, so that what a run before left behind (history, members whose TTL still
 /// runs) isn't met again.
 #[derive(Clone, Debug)]
-pub(crate) struct Words {
+pub(crate) struct ActionCable {
     identifier: String,
     run: String,
 }
 
-impl Words {
+impl ActionCable {
     /// `identifier` is a template, and has to be JSON.
     pub(crate) fn new(identifier: &str, run: &str) -> anyhow::Result<Self> {
         let named = identifier.replace(PLACE, "stream");
@@ -84,8 +84,8 @@ impl Words {
 mod tests {
     use super::*;
 
-    fn words() -> Words {
-        Words::new(r#"{"channel":"$pubsub","stream_name":"{stream}"}"#, "r").unwrap()
+    fn cable() -> ActionCable {
+        ActionCable::new(r#"{"channel":"$pubsub","stream_name":"{stream}"}"#, "r").unwrap()
     }
 
     fn payload(frame: &[u8]) -> Value {
@@ -95,30 +95,30 @@ mod tests {
 
     #[test]
     fn commands_are_those_of_action_cable() {
-        let words = words();
+        let cable = cable();
         let identifier = r#"{"channel":"$pubsub","stream_name":"bench-r-3"}"#;
         assert_eq!(
-            payload(&words.subscribe(3)),
+            payload(&cable.subscribe(3)),
             json!({"command": "subscribe", "identifier": identifier})
         );
         assert_eq!(
-            payload(&words.join(3, 9)),
+            payload(&cable.join(3, 9)),
             json!({
                 "command": "join",
                 "identifier": identifier,
                 "presence": {"id": "m-9", "info": {"name": "User 9"}},
             })
         );
-        assert_eq!(payload(&words.leave(3)), json!({"command": "leave", "identifier": identifier}));
+        assert_eq!(payload(&cable.leave(3)), json!({"command": "leave", "identifier": identifier}));
         assert_eq!(
-            payload(&words.list(3)),
+            payload(&cable.list(3)),
             json!({"command": "presence", "identifier": identifier, "data": {}})
         );
     }
 
     #[test]
     fn a_publication_has_its_size_and_the_time() {
-        let body: Value = serde_json::from_str(&words().publication(0, 100)).unwrap();
+        let body: Value = serde_json::from_str(&cable().publication(0, 100)).unwrap();
         assert_eq!(body["stream"], "bench-r-0");
         let data = body["data"].as_str().unwrap();
         assert_eq!(data.len(), 100);
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_template_has_to_be_one() {
-        let refusal = |template| Words::new(template, "r").unwrap_err().to_string();
+        let refusal = |template| ActionCable::new(template, "r").unwrap_err().to_string();
         assert!(refusal("chat").starts_with("--identifier is not a JSON object: chat"));
         assert!(refusal(r#"["{stream}"]"#).starts_with("--identifier is not a JSON object"));
         assert!(refusal(r#"{"channel":"X"}"#).starts_with("--identifier names no stream"));
