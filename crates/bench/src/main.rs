@@ -1,7 +1,7 @@
 //! `broker-bench`: what an Action Cable server costs, and what it takes.
 //!
 //! One thread serves all connections with one poll ([`crowd`]); each has no buffer of its own
-//! ([`client`]), and what it hears is told apart by a marker, without reading JSON ([`ears`]). So the
+//! ([`client`]), and messages are classified by a marker, without reading JSON ([`received`]). So the
 //! program costs little beside the server it measures, whose CPU time and memory are read from `/proc`
 //! ([`server_process`]). The scenarios are in [`scenario`].
 //!
