@@ -33,4 +33,4 @@ pub mod server;
 pub mod state;
 pub mod telemetry;
 
-pub use broker_core::{auth, log, protocol, session, shard, types};
+pub use broker_core::{auth, cluster, log, protocol, session, shard, types};

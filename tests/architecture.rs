@@ -7,11 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers from the bottom up; those of one row don't name each other.
-const ROWS: [&[&str]; 10] = [
+const ROWS: [&[&str]; 11] = [
     &["types"],
     &["auth", "log"],
     &["stream", "session", "protocol"],
     &["shard"],
+    &["cluster"],
     &["telemetry", "config", "cors", "filters"],
     &["clock"],
     &["state", "fetch", "outbound"],

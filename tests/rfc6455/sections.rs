@@ -159,7 +159,7 @@ pub(crate) fn own() -> Vec<Section> {
         Section::new(
             "8.1",
             "bytes that can't be UTF-8",
-            "1007 by the byte that proves it",
+            "1007 at the first invalid byte",
             own_text::proofs(),
         ),
     ]

@@ -3,6 +3,7 @@
 //! comes out, and nothing here waits, logs or reads a clock. `Cargo.toml` keeps it so.
 //!
 //! ```text
+//! cluster    logs that several nodes write
 //! shard      streams with their subscribers, fan-out, deadlines
 //! stream     presence, history, journal     session  subscriptions, questions     protocol  wire formats, frames
 //! auth       tokens, signed names, origins     log  what happens to streams, in order
@@ -10,6 +11,7 @@
 //! ```
 
 pub mod auth;
+pub mod cluster;
 pub mod log;
 pub mod protocol;
 pub mod session;

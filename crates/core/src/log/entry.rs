@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::Change;
 use super::position::Position;
-use crate::types::{Epoch, StreamName};
+use crate::types::{Epoch, SessionId, StreamName};
 
 /// A change of a stream at its position. It may be void.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,8 +42,23 @@ impl LogId {
 }
 
 /// A node that proposes changes, in one run of its process; 0 where there is only one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct NodeId(pub u64);
+
+impl NodeId {
+    /// A session of this node. Its id names the node, and has 64 secret bits.
+    pub const fn session(self, secret: u64) -> SessionId {
+        SessionId::from_halves([self.0, secret])
+    }
+
+    /// Whether a session is of this node.
+    pub const fn has(self, session: SessionId) -> bool {
+        let [node, _] = session.halves();
+        node == self.0
+    }
+}
 
 /// The node that proposed a change, and its request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -3,19 +3,24 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+
 use super::input::Input;
-use crate::log::{Change, Entry, NodeId, Origin};
+use crate::log::{Change, Entry, NodeId};
 use crate::types::StreamName;
 
 /// A change that a node wants to be in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposal {
-    /// Who proposes it. Its requests are numbered in order, without gaps.
-    pub origin: Origin,
+    /// The node's number for it: in order, without gaps.
+    pub request: u64,
     /// The stream.
     pub stream: StreamName,
     /// The change.
     pub change: Change,
+    /// Whether the next one comes from the same input, and has to be the next one in the log, too.
+    #[serde(skip)]
+    pub continues: bool,
 }
 
 /// What a shard of a shared log has proposed, and what waits for it.
@@ -54,7 +59,18 @@ pub(super) enum Task<R> {
 impl<R> Shared<R> {
     pub(super) fn propose(&mut self, stream: StreamName, change: Change) {
         self.request += 1;
-        let origin = Origin { node: self.node, request: self.request };
-        self.proposals.push(Proposal { origin, stream, change });
+        self.proposals.push(Proposal { request: self.request, stream, change, continues: false });
+    }
+
+    /// Proposes the changes of one input.
+    pub(super) fn propose_all(&mut self, stream: &StreamName, changes: Vec<Change>) {
+        let count = changes.len();
+        for change in changes {
+            self.propose(stream.clone(), change);
+        }
+        let first = self.proposals.len() - count;
+        for proposal in self.proposals.iter_mut().skip(first).take(count.saturating_sub(1)) {
+            proposal.continues = true;
+        }
     }
 }

@@ -18,12 +18,12 @@
 
 use std::collections::VecDeque;
 use std::mem::discriminant;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Shard;
 use super::admin::millis;
 use super::put::Put;
-use crate::log::{Change, Entry, NodeId, Position, Subscription, Void};
+use crate::log::{Change, Entry, NodeId, Origin, Position, Subscription, Void};
 use crate::shard::delivery::Destination;
 use crate::shard::input::{End, Input, Publish, SubscriberKey};
 use crate::shard::proposals::{Proposal, Shared, Task, Waiting};
@@ -67,9 +67,7 @@ impl<R: Destination> Shard<R> {
             unacked_since.get_or_insert(now); // what is sent from here on doesn't arrive
         }
         let left = changes.len();
-        for change in changes {
-            shared.propose(stream.clone(), change);
-        }
+        shared.propose_all(stream, changes);
         let task = Task::Input { stream: stream.clone(), input, counted };
         shared.waiting.push_back(Waiting { task, left, entries: VecDeque::new() });
     }
@@ -114,6 +112,26 @@ impl<R: Destination> Shard<R> {
             self.take_turn(task, entries, now);
         }
         Ok(())
+    }
+
+    /// Ends the connections that a node which is gone had, at their place in the log. Those that are parked
+    /// can still be resumed, anywhere.
+    pub fn end_sessions_of(
+        &mut self,
+        node: NodeId,
+        ttl: Duration,
+        (position, at): (Position, u64),
+        now: Instant,
+    ) {
+        let ended = self.streams.iter().flat_map(|stream| {
+            let connected = stream.state.connected_of(node);
+            connected.into_iter().map(|by| (stream.name.clone(), by))
+        });
+        for (stream, by) in ended.collect::<Vec<_>>() {
+            let change = Change::Ended { by, ttl, parking: None };
+            let entry = Entry { position, at, origin: Origin::default(), stream, change };
+            self.apply_in_place(entry, now).ok(); // it is never void
+        }
     }
 
     fn take_turn(&mut self, task: Task<R>, entries: VecDeque<Entry>, now: Instant) {

@@ -11,7 +11,8 @@ use super::digest::{mix, of_text};
 use super::presence::{Joining, Moment, PresenceSet, RecordKey};
 use super::subscriptions::{SubscriptionState, Subscriptions};
 use crate::log::{
-    Change, Entry, ExpiryReason, Known, LogId, Owner, Parked, Parking, Position, Subscription, Void,
+    Change, Entry, ExpiryReason, Known, LogId, NodeId, Owner, Parked, Parking, Position,
+    Subscription, Void,
 };
 use crate::types::{
     Epoch, Extra, Join, JoinCause, Labels, LeaveCause, MemberEvent, Offset, PresenceChange,
@@ -148,6 +149,16 @@ impl State {
     /// Whether a subscription holds a record or is kept for a resume.
     pub(crate) fn knows(&self, by: &Subscription) -> bool {
         self.presence.held_by(by).is_some() || self.subscriptions.get(by).is_some()
+    }
+
+    /// The subscriptions of a node whose connections haven't ended, in an order that follows from the log.
+    pub(crate) fn connected_of(&self, node: NodeId) -> Vec<Subscription> {
+        let mut all = self.presence.of_connections();
+        all.retain(|by| self.subscriptions.get(by).is_none()); // those come next
+        let kept = self.subscriptions.iter().filter(|(_, held)| held.parked.is_none());
+        all.extend(kept.map(|(by, _)| by.clone()));
+        all.retain(|by| node.has(by.session));
+        all
     }
 
     /// Totals.

@@ -122,6 +122,11 @@ impl SessionId {
         Self { high: (bits >> 64) as u64, low: bits as u64 }
     }
 
+    /// An id from the two halves of its bits.
+    pub(crate) const fn from_halves([high, low]: [u64; 2]) -> Self {
+        Self { high, low }
+    }
+
     /// The two halves of its bits.
     pub(crate) const fn halves(self) -> [u64; 2] {
         [self.high, self.low]

@@ -179,6 +179,15 @@ impl PresenceSet {
         self.in_order().filter_map(of_subscription).collect()
     }
 
+    /// The subscriptions that hold records and whose connections haven't ended.
+    pub(in crate::stream) fn of_connections(&self) -> Vec<Subscription> {
+        let of_connection = |(_, record): (RecordKey, &Record)| match &record.holder {
+            Holder::Subscription(by, Position(0)) => Some(by.clone()),
+            Holder::Subscription(..) | Holder::Orphan(_) | Holder::Application(_) => None,
+        };
+        self.in_order().filter_map(of_connection).collect()
+    }
+
     /// The application's records that expire.
     pub(in crate::stream) fn of_the_application(&self) -> Vec<(RecordKey, ExpiryReason)> {
         let runs_out =

@@ -1,0 +1,33 @@
+//! Batches: what a node appends to a log at a time.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::log::NodeId;
+use crate::shard::Proposal;
+
+/// What a node appends to a log at a time. Its items get adjacent positions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The node.
+    pub node: NodeId,
+    /// Its number among the node's batches for this log: from 1, without gaps.
+    pub number: u64,
+    /// What it appends.
+    pub items: Vec<Item>,
+}
+
+/// An item of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Item {
+    /// A change of a stream.
+    Change(Proposal),
+    /// A node is gone: its connections have ended here, and nothing that it appends from here on counts.
+    Gone {
+        /// The node.
+        node: NodeId,
+        /// The TTL of its records.
+        ttl: Duration,
+    },
+}

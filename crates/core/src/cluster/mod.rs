@@ -1,0 +1,22 @@
+//! Logs that several nodes write.
+//!
+//! A *partition* is one log and the streams that it is about. The engine, a server that all nodes know, orders
+//! what they append and delivers it to all of them:
+//!
+//! ```text
+//! input ─▶ Shard ─▶ proposals ─▶ Partition::poll_append() ─▶ Batch ─▶ engine
+//!            ▲                                                          │ in one order, to every node
+//!            └─ entries ◀─ Admission: may it be applied? ◀─ Partition::apply(batch)
+//! ```
+//!
+//! The engine may lose an answer, so that a batch is appended again; and a node that all others believe dead
+//! may still append. The rules of [`Admission`] make both harmless. They are part of applying the log, so
+//! every node comes to the same conclusion, whatever the engine.
+
+mod admission;
+mod batch;
+mod partition;
+
+pub use admission::{Admission, Refused};
+pub use batch::{Batch, Item};
+pub use partition::Partition;

@@ -1,0 +1,48 @@
+//! An engine in memory: it orders batches, and keeps them all.
+
+use broker::cluster::Batch;
+use broker::log::Position;
+
+/// A batch in the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Appended {
+    pub(crate) first: Position,
+    pub(crate) at: u64,
+    pub(crate) batch: Batch,
+}
+
+/// A log.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) log: Vec<Appended>,
+    next: u64,
+    /// Its clock, in milliseconds of the Unix epoch.
+    pub(crate) unix: u64,
+}
+
+/// What becomes of an append.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fate {
+    /// It is stored, and the node knows.
+    Stored,
+    /// It is stored, but the node gets no answer.
+    Unanswered,
+    /// It is lost, and the node gets no answer.
+    Lost,
+}
+
+impl Engine {
+    pub(crate) fn new() -> Self {
+        Self { log: Vec::new(), next: 0, unix: 1_000_000 }
+    }
+
+    /// Appends a batch; returns whether the node knows.
+    pub(crate) fn append(&mut self, batch: &Batch, fate: Fate) -> bool {
+        if !matches!(fate, Fate::Lost) {
+            let first = Position(self.next + 1);
+            self.next += batch.items.len() as u64;
+            self.log.push(Appended { first, at: self.unix, batch: batch.clone() });
+        }
+        matches!(fate, Fate::Stored)
+    }
+}

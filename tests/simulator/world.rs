@@ -1,0 +1,578 @@
+//! Nodes with clients, and the engine between them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use broker::clock::Clock;
+use broker::cluster::{Item, Partition, Refused};
+use broker::log::{Change, Entry, LogId, NodeId, Owner};
+use broker::shard::{
+    End, HistorySettings, Input, Outcome, Publish, Put, ResumeSettings, Settings, SubscriberKey,
+    Ticket,
+};
+use broker::types::{
+    Join, Listing, MemberList, ServerMessage, SessionId, StreamCommand, StreamName, Whisper,
+};
+use proptest::prelude::*;
+
+use crate::engine::{Appended, Engine, Fate};
+use crate::replay::{apply, replay};
+use crate::shard_settings::without_history;
+use crate::subscriber::{key, subscribe};
+
+const NODES: usize = 3;
+const STREAMS: usize = 2;
+const CLIENTS: usize = 6;
+const IDS: [&str; 3] = ["ann", "bob", "cem"];
+
+const SETTINGS: Settings = Settings {
+    resume: ResumeSettings { ttl: Duration::from_secs(60), max_unacked: Duration::from_secs(10) },
+    max_members: 2,
+    max_records: 2,
+    history: HistorySettings { limit: 3, ttl: Duration::from_secs(3600), max_bytes: usize::MAX },
+    log: LogId(11),
+    ..without_history(Duration::from_millis(300))
+};
+
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Command {
+        client: usize,
+        stream: usize,
+        what: What,
+    },
+    Publish {
+        node: usize,
+        stream: usize,
+    },
+    Put {
+        node: usize,
+        stream: usize,
+        id: usize,
+        has_ttl: bool,
+    },
+    Kick {
+        node: usize,
+        stream: usize,
+        id: usize,
+    },
+    /// The connection ends; the client comes back to any node. It resumes its session, or begins anew.
+    End {
+        client: usize,
+        to: usize,
+        resumes: bool,
+    },
+    /// A node appends what it has to append, if nothing of it is on its way.
+    Append {
+        node: usize,
+        fate: Fate,
+    },
+    /// A node appends again what wasn't answered.
+    Retry {
+        node: usize,
+    },
+    /// A node reads on in the log.
+    Read {
+        node: usize,
+        batches: usize,
+    },
+    /// A node's process is killed, and another one starts in its place.
+    Kill {
+        node: usize,
+    },
+    /// A node says that all killed ones are gone.
+    Report {
+        node: usize,
+    },
+    /// A node says that one is gone which lives.
+    Slander {
+        node: usize,
+        of: usize,
+    },
+    Pass(u64),
+    /// All nodes read all that was proposed.
+    Settle,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum What {
+    Subscribe { join: bool },
+    Unsubscribe,
+    Join { id: usize, info: usize },
+    Update { id: usize, info: usize },
+    Leave,
+    List,
+    Whisper { members_only: bool },
+    Publish { members_only: bool },
+}
+
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (node, stream) = (|| 0..NODES, || 0..STREAMS);
+    let (id, info) = (|| 0..IDS.len(), || 0..2_usize);
+    let what = prop_oneof![
+        4 => any::<bool>().prop_map(|join| What::Subscribe { join }),
+        1 => Just(What::Unsubscribe),
+        4 => (id(), info()).prop_map(|(id, info)| What::Join { id, info }),
+        1 => (id(), info()).prop_map(|(id, info)| What::Update { id, info }),
+        2 => Just(What::Leave),
+        2 => Just(What::List),
+        1 => any::<bool>().prop_map(|members_only| What::Whisper { members_only }),
+        1 => any::<bool>().prop_map(|members_only| What::Publish { members_only }),
+    ];
+    let step = prop_oneof![
+        12 => (0..CLIENTS, stream(), what)
+            .prop_map(|(client, stream, what)| Step::Command { client, stream, what }),
+        1 => (node(), stream()).prop_map(|(node, stream)| Step::Publish { node, stream }),
+        1 => (node(), stream(), id(), any::<bool>())
+            .prop_map(|(node, stream, id, has_ttl)| Step::Put { node, stream, id, has_ttl }),
+        1 => (node(), stream(), id()).prop_map(|(node, stream, id)| Step::Kick { node, stream, id }),
+        3 => (0..CLIENTS, node(), any::<bool>())
+            .prop_map(|(client, to, resumes)| Step::End { client, to, resumes }),
+        8 => (node(), fate()).prop_map(|(node, fate)| Step::Append { node, fate }),
+        6 => node().prop_map(|node| Step::Retry { node }),
+        10 => (node(), 1..6_usize).prop_map(|(node, batches)| Step::Read { node, batches }),
+        1 => prop_oneof![
+            node().prop_map(|node| Step::Kill { node }),
+            node().prop_map(|node| Step::Report { node }),
+            (node(), node()).prop_map(|(node, of)| Step::Slander { node, of }),
+        ],
+        2 => prop::sample::select(vec![50, 400]).prop_map(Step::Pass),
+        2 => Just(Step::Settle),
+    ];
+    prop::collection::vec(step, 0..250)
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![4 => Just(Fate::Stored), 2 => Just(Fate::Unanswered), 1 => Just(Fate::Lost)]
+}
+
+pub(crate) struct Node {
+    id: NodeId,
+    pub(crate) partition: Partition<usize>,
+    /// Number of batches it has read.
+    read: usize,
+    /// Whether it waits in vain for an answer of the engine.
+    is_unanswered: bool,
+}
+
+pub(crate) struct World {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) engine: Engine,
+    /// The state's digest after each batch and what became of it, as the first node to get there has it.
+    results: BTreeMap<usize, (u64, Result<(), Refused>)>,
+    clients: Vec<Client>,
+    /// How many nodes and clients there have been.
+    made: u64,
+    /// The killed nodes of which not all are known to be gone.
+    killed: Vec<NodeId>,
+    now: Instant,
+    seen: Seen,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    /// How many subscriptions were resumed.
+    pub(crate) resumed: usize,
+    /// How many batches all nodes skip.
+    pub(crate) refused: usize,
+    /// How many nodes found themselves gone.
+    pub(crate) gone: usize,
+}
+
+/// A client, by its connection: a new one has a new number.
+struct Client {
+    session: SessionId,
+    number: usize,
+    node: usize,
+    /// In each stream, the members as it knows them, once it has asked.
+    views: [Option<MemberList>; STREAMS],
+    is_subscribed: [bool; STREAMS],
+    /// Since a resume it may have heard something twice, so that its list has another order.
+    is_unordered: [bool; STREAMS],
+    /// How many confirmations it awaits, and how many come before that of its present subscription.
+    awaited: [usize; STREAMS],
+    outdated: [usize; STREAMS],
+}
+
+fn stream(number: usize) -> StreamName {
+    format!("stream-{number}").into()
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let mut world = Self {
+            nodes: Vec::new(),
+            engine: Engine::new(),
+            results: BTreeMap::new(),
+            clients: Vec::new(),
+            made: 0,
+            killed: Vec::new(),
+            now: Clock::new().now(),
+            seen: Seen::default(),
+        };
+        for _ in 0..NODES {
+            let node = world.node();
+            world.nodes.push(node);
+        }
+        for number in 0..CLIENTS {
+            let client = world.client(number % NODES);
+            world.clients.push(client);
+            for of in 0..STREAMS {
+                world.command(number, of, What::Subscribe { join: number.is_multiple_of(2) });
+                world.command(number, of, What::List);
+            }
+        }
+        world
+    }
+
+    /// A node that has read nothing.
+    fn node(&mut self) -> Node {
+        self.made += 1;
+        let id = NodeId(self.made);
+        let mut partition = Partition::new(SETTINGS, id, self.now);
+        partition.shard_mut().set_unix(self.engine.unix);
+        Node { id, partition, read: 0, is_unanswered: false }
+    }
+
+    fn client(&mut self, node: usize) -> Client {
+        self.made += 1;
+        Client {
+            session: self.nodes[node].id.session(self.made),
+            number: usize::try_from(self.made).unwrap(),
+            node,
+            views: Default::default(),
+            is_subscribed: Default::default(),
+            is_unordered: Default::default(),
+            awaited: Default::default(),
+            outdated: Default::default(),
+        }
+    }
+
+    fn handle(&mut self, node: usize, of: usize, input: Input<usize>) {
+        self.nodes[node].partition.shard_mut().handle(&stream(of), input, self.now);
+    }
+
+    pub(crate) fn seen(&self) -> Seen {
+        let refused = self.results.values().filter(|(_, result)| result.is_err()).count();
+        Seen { refused, ..self.seen }
+    }
+
+    pub(crate) fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Command { client, stream, what } => self.command(client, stream, what),
+            Step::Publish { node, stream: number } => {
+                let data = "3".into();
+                let (labels, at, except, is_transient) = (None, 7, None, false);
+                let input = Input::Publish(Publish { data, labels, at, except, is_transient });
+                self.handle(node, number, input);
+            }
+            Step::Put { node, stream: number, id, has_ttl } => {
+                let put =
+                    Put { join: join(id, 0), ttl: has_ttl.then_some(Duration::from_millis(200)) };
+                let input = Input::Put { put, ticket: Ticket(0) };
+                self.handle(node, number, input);
+            }
+            Step::Kick { node, stream: number, id } => {
+                let input = Input::Kick { id: IDS[id].into(), ticket: Ticket(0) };
+                self.handle(node, number, input);
+            }
+            Step::End { client, to, resumes } => self.end_connection(client, to, resumes),
+            Step::Append { node, fate } => self.append(node, fate),
+            Step::Retry { node } => self.retry(node),
+            Step::Read { node, batches } => self.read(node, batches),
+            Step::Kill { node } => self.restart(node),
+            Step::Report { node } => self.report(node),
+            Step::Slander { node, of } => {
+                let item = Item::Gone { node: self.nodes[of].id, ttl: SETTINGS.presence_ttl };
+                self.nodes[node].partition.propose(item);
+            }
+            Step::Settle => self.settle(),
+            Step::Pass(milliseconds) => {
+                self.now += Duration::from_millis(milliseconds);
+                self.engine.unix += milliseconds;
+                for Node { partition, .. } in &mut self.nodes {
+                    partition.shard_mut().set_unix(self.engine.unix);
+                    partition.shard_mut().handle_timeout(self.now);
+                }
+            }
+        }
+        self.hear();
+    }
+
+    fn command(&mut self, number: usize, of: usize, what: What) {
+        let client = &mut self.clients[number];
+        let is_subscribe = matches!(what, What::Subscribe { .. });
+        if !is_subscribe && !client.is_subscribed[of] {
+            return; // its session says so
+        }
+        if is_subscribe {
+            client.awaited[of] += 1;
+            if !client.is_subscribed[of] {
+                client.outdated[of] = client.awaited[of];
+            }
+        }
+        client.is_subscribed[of] = !matches!(what, What::Unsubscribe);
+        if let What::Unsubscribe = what {
+            client.views[of] = None;
+            client.is_unordered[of] = false;
+        }
+        let key: SubscriberKey = key(client.session.to_bits());
+        let (node, recipient) = (client.node, client.number * STREAMS + of);
+        let command = command(what);
+        let input = Input::Command { key, recipient, command, reference: None };
+        self.handle(node, of, input);
+    }
+
+    fn end_connection(&mut self, number: usize, to: usize, resumes: bool) {
+        let Client { session, node, is_subscribed, .. } = self.clients[number];
+        for of in 0..STREAMS {
+            let end = End { resumable: resumes, ..End::at(self.now) };
+            let input = Input::Ended { key: key(session.to_bits()), end };
+            self.handle(node, of, input);
+        }
+        let mut client = self.client(to);
+        if resumes {
+            if number.is_multiple_of(2) {
+                self.append(node, Fate::Stored);
+            }
+            self.hear();
+            client.views = std::mem::take(&mut self.clients[number].views);
+            for of in (0..STREAMS).filter(|of| is_subscribed[*of]) {
+                let ticket = Ticket(client.number * STREAMS + of);
+                let (from, to) = (key(session.to_bits()), client.session);
+                let input = Input::Resume { from, to, recipient: ticket.0, ticket };
+                self.handle(client.node, of, input);
+            }
+            client.is_subscribed = is_subscribed;
+            client.is_unordered = [true; STREAMS];
+        }
+        self.clients[number] = client;
+    }
+
+    fn append(&mut self, node: usize, fate: Fate) {
+        let Node { partition, is_unanswered, .. } = &mut self.nodes[node];
+        if let Some(batch) = partition.poll_append() {
+            *is_unanswered = !self.engine.append(batch, fate);
+        }
+    }
+
+    fn retry(&mut self, node: usize) {
+        let Node { partition, is_unanswered, .. } = &mut self.nodes[node];
+        if std::mem::take(is_unanswered) {
+            partition.handle_append_failed();
+        }
+        self.append(node, Fate::Stored);
+    }
+
+    fn read(&mut self, node: usize, batches: usize) {
+        for _ in 0..batches {
+            let Node { partition, read, .. } = &mut self.nodes[node];
+            let Some(appended) = self.engine.log.get(*read) else { return };
+            let Appended { first, at, batch } = appended.clone();
+            let result = partition.apply(first, at, batch, self.now);
+            *read += 1;
+            let (at, found) = (*read, (partition.shard().digest(), result));
+            let expected = *self.results.entry(at).or_insert(found);
+            assert_eq!(found, expected, "after batch {at}: {appended:#?}");
+            if partition.is_gone() {
+                self.seen.gone += 1;
+                return self.restart(node);
+            }
+            self.hear();
+        }
+    }
+
+    /// The process of a node is another one. Its clients come back to the others, with new sessions.
+    fn restart(&mut self, node: usize) {
+        self.killed.push(self.nodes[node].id);
+        self.nodes[node] = self.node();
+        for number in 0..CLIENTS {
+            if self.clients[number].node == node {
+                self.clients[number] = self.client((node + 1 + number % 2) % NODES);
+            }
+        }
+    }
+
+    /// Clients take what is for them.
+    fn hear(&mut self) {
+        for node in 0..NODES {
+            let mut heard = Vec::new();
+            let mut output = self.nodes[node].partition.shard_mut().commit(|_| ());
+            let mut refused = Vec::new();
+            while let Some((Ticket(recipient), outcome)) = output.poll_outcome() {
+                match outcome {
+                    Outcome::Resumed(true) => self.seen.resumed += 1,
+                    Outcome::Resumed(false) => refused.push(recipient),
+                    Outcome::Put(_) | Outcome::Kicked(_) | Outcome::Present(_) => {}
+                }
+            }
+            while let Some(delivery) = output.poll_reply() {
+                heard.extend(delivery.messages.into_iter().map(|it| (delivery.recipient, it)));
+            }
+            while let Some(slice) = output.poll_fan_out(100, self.now) {
+                for (recipient, has) in slice.recipients {
+                    let messages = slice.messages[has..].iter().cloned();
+                    heard.extend(messages.map(|message| (recipient, message)));
+                }
+            }
+            for recipient in refused {
+                let (number, of) = (recipient / STREAMS, recipient % STREAMS);
+                let client = self.clients.iter_mut().find(|client| client.number == number);
+                if let Some(client) = client {
+                    // unless it has subscribed since
+                    client.is_subscribed[of] = client.awaited[of] > 0;
+                    client.views[of] = None;
+                    client.is_unordered[of] = false;
+                }
+            }
+            for (recipient, message) in heard {
+                self.told(recipient, message);
+            }
+        }
+    }
+
+    fn told(&mut self, recipient: usize, message: ServerMessage) {
+        let (number, of) = (recipient / STREAMS, recipient % STREAMS);
+        let client = self.clients.iter_mut().find(|client| client.number == number);
+        let Some(client) = client else { return };
+        if message == ServerMessage::Confirmed {
+            client.awaited[of] -= 1;
+            client.outdated[of] = client.outdated[of].saturating_sub(1);
+        }
+        if !client.is_subscribed[of] || client.outdated[of] > 0 {
+            return;
+        }
+        match (message, &mut client.views[of]) {
+            (ServerMessage::Presence(change), Some(view)) => replay(view, &change),
+            (ServerMessage::Missed { id, change, extra }, Some(view)) => {
+                apply(view, &id, (&change, &extra), false);
+            }
+            (ServerMessage::PresenceList(list), Some(view)) => {
+                let list = list.to_vec();
+                if std::mem::take(&mut client.is_unordered[of]) {
+                    assert_eq!(sorted(view), sorted(&list));
+                    *view = list;
+                } else {
+                    assert_eq!(*view, list);
+                }
+            }
+            (ServerMessage::PresenceList(list), view) => *view = Some(list.to_vec()),
+            _ => {}
+        }
+    }
+
+    /// All that was proposed is read by all, and whoever was killed is known to be gone.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            for node in 0..NODES {
+                self.retry(node);
+            }
+            for node in 0..NODES {
+                self.read(node, usize::MAX);
+            }
+            let length = self.engine.log.len();
+            let is_settled = |node: &Node| !node.partition.is_waiting() && node.read == length;
+            if self.nodes.iter().all(is_settled) {
+                // what a node was to say of another may have died with it
+                let known = &self.nodes[0].partition;
+                let unknown = self.killed.iter().filter(|node| !known.knows_gone(**node));
+                let unknown: Vec<NodeId> = unknown.copied().collect();
+                self.killed = unknown;
+                if self.killed.is_empty() {
+                    break;
+                }
+                self.report(0);
+            }
+        }
+    }
+
+    fn report(&mut self, node: usize) {
+        for gone in &self.killed {
+            let item = Item::Gone { node: *gone, ttl: SETTINGS.presence_ttl };
+            self.nodes[node].partition.propose(item);
+        }
+    }
+
+    pub(crate) fn check(&mut self) {
+        for number in 0..CLIENTS {
+            for of in 0..STREAMS {
+                self.command(number, of, What::List);
+            }
+        }
+        self.settle();
+        self.hear();
+        self.check_owners();
+        for of in 0..STREAMS {
+            let mut members = Vec::new();
+            for node in &mut self.nodes {
+                let output = node.partition.shard_mut().commit(|_| ());
+                members.push(output.members(&stream(of)).to_vec());
+            }
+            assert!(members.iter().all(|each| *each == members[0]), "{members:#?}");
+            for client in self.clients.iter().filter(|client| client.is_subscribed[of]) {
+                assert_eq!(client.views[of].as_ref(), Some(&members[0]));
+            }
+        }
+    }
+
+    /// No record stays of a connection that has ended.
+    fn check_owners(&mut self) {
+        let output = self.nodes[0].partition.shard_mut().commit(|_| ());
+        let (entries, _) = output.snapshot(0, usize::MAX);
+        for Entry { stream: name, change, .. } in entries {
+            if let Change::Record { owner: Owner::Subscription { by, ended: None }, .. } = change {
+                let of = (0..STREAMS).find(|of| stream(*of) == name).unwrap();
+                let owner = self.clients.iter().find(|client| client.session == by.session);
+                assert!(owner.is_some_and(|client| client.is_subscribed[of]), "{by:?} in {name}");
+            }
+        }
+    }
+
+    /// Nobody stays once everybody has gone.
+    pub(crate) fn end(&mut self) {
+        for client in 0..CLIENTS {
+            self.step(&Step::End { client, to: 0, resumes: false });
+        }
+        for of in 0..STREAMS {
+            for id in 0..IDS.len() {
+                self.step(&Step::Kick { node: 0, stream: of, id });
+            }
+        }
+        self.settle();
+        self.step(&Step::Pass(1000));
+        self.settle();
+        for node in &self.nodes {
+            let totals = node.partition.shard().totals();
+            assert_eq!((totals.records, totals.subscriptions), (0, 0));
+        }
+    }
+}
+
+fn sorted(list: &MemberList) -> MemberList {
+    let mut list = list.clone();
+    list.sort_by(|a, b| a.id.cmp(&b.id));
+    list
+}
+
+fn join(id: usize, info: usize) -> Join {
+    Join { id: IDS[id].into(), info: info.to_string().into(), extra: None }
+}
+
+fn command(what: What) -> StreamCommand {
+    match what {
+        What::Subscribe { join: joins } => subscribe(joins.then(|| join(0, 0))),
+        What::Unsubscribe => StreamCommand::Unsubscribe,
+        What::Join { id, info } => StreamCommand::Join(join(id, info)),
+        What::Update { id, info } => StreamCommand::Update(join(id, info)),
+        What::Leave => StreamCommand::Leave(None),
+        What::List => StreamCommand::List(Listing::Members),
+        What::Whisper { members_only } => {
+            let whisper = Whisper { event: None, data: "1".into() };
+            StreamCommand::Whisper { whisper, members_only }
+        }
+        What::Publish { members_only } => {
+            StreamCommand::Publish { data: "2".into(), at: 7, members_only }
+        }
+    }
+}
