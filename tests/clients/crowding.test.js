@@ -122,15 +122,15 @@ class Publisher {
   }
 
   /**
-   * Publishes; once more, as HTTP clients do, if the connection was closed meanwhile: on a busy machine this process
-   * may let it idle for longer than it means to.
+   * Publishes; again, as HTTP clients do, if the connection was closed meanwhile: on a busy machine this process may
+   * let it idle for longer than it means to, and be late with the first request of the next.
    */
-  async publish() {
+  async publish(attempt = 1) {
     const isReused = await this.#ask().catch((error) => {
-      if (error.code !== 'ECONNRESET') throw error;
+      if (error.code !== 'ECONNRESET' || attempt === 4) throw error;
       this.cut += 1;
-      return this.#ask();
     });
+    if (isReused === undefined) return this.publish(attempt + 1);
     this.connections += isReused ? 0 : 1;
     this.published += 1;
   }

@@ -110,6 +110,15 @@ async function isOver(s, sid) {
   const back = await s.open(`/cable?jid=${ANN}&sid=${sid}`);
   assert.equal((await back.hears({ type: 'welcome' })).restored, undefined);
   back.terminate();
+  await counts(s, { broker_connections: 0 }); // or it would be ended, too
+}
+
+/** Waits for metrics, which want a token of their own here. */
+async function counts(s, expected) {
+  const { http } = s;
+  s.http = new Http(s.broker.origin, derive('metrics-cable'));
+  await s.counts(expected);
+  s.http = http;
 }
 
 for (const how of HOW) {
@@ -119,10 +128,7 @@ for (const how of HOW) {
     ann.join(ROOM, 'ann', {});
     await ann.hearsPresence(ROOM, 'join');
     ann.terminate();
-    const { http } = s;
-    s.http = new Http(s.broker.origin, derive('metrics-cable'));
-    await s.counts({ broker_sessions_parked: 1 });
-    s.http = http;
+    await counts(s, { broker_sessions_parked: 1 });
     await endsAnn(s, 1, () => s.restart(how));
     await isOver(s, ann.sid);
     const watcher = await s.socket(`/cable?jid=${ANN}`);
