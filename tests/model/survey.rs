@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::shard::{Attendee, End, Input, Shard, StreamSize};
+use broker::shard::{Attendee, End, Input, Restoring, Shard, StreamSize};
 use broker::types::{Join, MemberChange, StreamName};
 
 use crate::shard_settings::without_history;
@@ -132,6 +132,20 @@ fn who_is_present_is_told_with_how() {
     world.follow("a", 5, Some(("ann", "5")));
     assert_eq!(world.attendance("a", ALL), [attendee("ann", "5", 0, 1, None)]);
     assert_eq!(world.attendance("nowhere", ALL), []);
+}
+
+#[test]
+fn a_member_is_as_old_after_a_restart() {
+    let mut world = World::new();
+    world.pass(Duration::from_secs(100));
+    world.follow("a", 1, Some(("ann", "1")));
+    world.pass(Duration::from_secs(5));
+    let (entries, _) = world.shard.commit(|_| ()).snapshot(0, usize::MAX);
+    let mut next = World { unix: world.unix, ..World::new() };
+    next.pass(Duration::from_secs(1));
+    let at = Restoring { unix: next.unix, complete: true, has_history: true, now: next.now };
+    next.shard.restore(entries, at);
+    assert_eq!(next.attendance("a", ALL)[0].age, Duration::from_secs(6));
 }
 
 #[test]
