@@ -61,5 +61,5 @@ fn much_happens_to_nodes() {
         all.gone += gone;
     }
     assert!(batches > 300 && waited > 1000, "{batches} {waited}");
-    assert!(all.resumed > 20 && all.refused > 25 && all.gone > 15, "{all:?}");
+    assert!(all.resumed > 8 && all.refused > 20 && all.gone > 10, "{all:?}");
 }

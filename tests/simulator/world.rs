@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::cluster::{Item, Partition, Refused};
+use broker::cluster::{Item, Overdue, Partition, Refused};
 use broker::log::{Change, Entry, LogId, NodeId, Owner};
 use broker::shard::{
     End, HistorySettings, Input, Outcome, Publish, Put, ResumeSettings, Settings, SubscriberKey,
@@ -24,6 +24,10 @@ const NODES: usize = 3;
 const STREAMS: usize = 2;
 const CLIENTS: usize = 6;
 const IDS: [&str; 3] = ["ann", "bob", "cem"];
+
+const INTERVAL: Duration = Duration::from_millis(100);
+const LEASE: Duration = Duration::from_millis(300);
+const BEAT: Item = Item::Beat { interval: INTERVAL };
 
 const SETTINGS: Settings = Settings {
     resume: ResumeSettings { ttl: Duration::from_secs(60), max_unacked: Duration::from_secs(10) },
@@ -80,14 +84,13 @@ pub(crate) enum Step {
     Kill {
         node: usize,
     },
-    /// A node says that all killed ones are gone.
-    Report {
+    /// A node says that it lives.
+    Beat {
         node: usize,
     },
-    /// A node says that one is gone which lives.
-    Slander {
+    /// A node accuses those whose beats stay out.
+    Accuse {
         node: usize,
-        of: usize,
     },
     Pass(u64),
     /// All nodes read all that was proposed.
@@ -131,12 +134,10 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (node(), fate()).prop_map(|(node, fate)| Step::Append { node, fate }),
         6 => node().prop_map(|node| Step::Retry { node }),
         10 => (node(), 1..6_usize).prop_map(|(node, batches)| Step::Read { node, batches }),
-        1 => prop_oneof![
-            node().prop_map(|node| Step::Kill { node }),
-            node().prop_map(|node| Step::Report { node }),
-            (node(), node()).prop_map(|(node, of)| Step::Slander { node, of }),
-        ],
-        2 => prop::sample::select(vec![50, 400]).prop_map(Step::Pass),
+        1 => node().prop_map(|node| Step::Kill { node }),
+        5 => node().prop_map(|node| Step::Beat { node }),
+        3 => node().prop_map(|node| Step::Accuse { node }),
+        5 => prop::sample::select(vec![50, 200]).prop_map(Step::Pass),
         2 => Just(Step::Settle),
     ];
     prop::collection::vec(step, 0..250)
@@ -163,7 +164,7 @@ pub(crate) struct World {
     clients: Vec<Client>,
     /// How many nodes and clients there have been.
     made: u64,
-    /// The killed nodes of which not all are known to be gone.
+    /// The killed nodes of which something may be in the log, and that aren't known to be gone.
     killed: Vec<NodeId>,
     now: Instant,
     seen: Seen,
@@ -232,6 +233,7 @@ impl World {
         let id = NodeId(self.made);
         let mut partition = Partition::new(SETTINGS, id, self.now);
         partition.shard_mut().set_unix(self.engine.unix);
+        partition.propose(BEAT);
         Node { id, partition, read: 0, is_unanswered: false }
     }
 
@@ -282,11 +284,8 @@ impl World {
             Step::Retry { node } => self.retry(node),
             Step::Read { node, batches } => self.read(node, batches),
             Step::Kill { node } => self.restart(node),
-            Step::Report { node } => self.report(node),
-            Step::Slander { node, of } => {
-                let item = Item::Gone { node: self.nodes[of].id, ttl: SETTINGS.presence_ttl };
-                self.nodes[node].partition.propose(item);
-            }
+            Step::Beat { node } => self.nodes[node].partition.propose(BEAT),
+            Step::Accuse { node } => self.accuse(node),
             Step::Settle => self.settle(),
             Step::Pass(milliseconds) => {
                 self.now += Duration::from_millis(milliseconds);
@@ -375,6 +374,9 @@ impl World {
             let (at, found) = (*read, (partition.shard().digest(), result));
             let expected = *self.results.entry(at).or_insert(found);
             assert_eq!(found, expected, "after batch {at}: {appended:#?}");
+            for node in partition.take_departed() {
+                partition.propose(Item::Gone { node, ttl: SETTINGS.presence_ttl });
+            }
             if partition.is_gone() {
                 self.seen.gone += 1;
                 return self.restart(node);
@@ -462,7 +464,7 @@ impl World {
         }
     }
 
-    /// All that was proposed is read by all, and whoever was killed is known to be gone.
+    /// All that was proposed is read by all, and whoever was killed is found to be gone.
     pub(crate) fn settle(&mut self) {
         loop {
             for node in 0..NODES {
@@ -473,24 +475,28 @@ impl World {
             }
             let length = self.engine.log.len();
             let is_settled = |node: &Node| !node.partition.is_waiting() && node.read == length;
-            if self.nodes.iter().all(is_settled) {
-                // what a node was to say of another may have died with it
-                let known = &self.nodes[0].partition;
-                let unknown = self.killed.iter().filter(|node| !known.knows_gone(**node));
-                let unknown: Vec<NodeId> = unknown.copied().collect();
-                self.killed = unknown;
-                if self.killed.is_empty() {
-                    break;
-                }
-                self.report(0);
+            if !self.nodes.iter().all(is_settled) {
+                continue;
+            }
+            let (log, known) = (&self.engine.log, &self.nodes[0].partition);
+            self.killed.retain(|node| {
+                !known.knows_gone(*node) && log.iter().any(|appended| appended.batch.node == *node)
+            });
+            if self.killed.is_empty() {
+                break;
+            }
+            self.engine.unix += millis(INTERVAL);
+            for node in 0..NODES {
+                self.nodes[node].partition.propose(BEAT);
+                self.accuse(node);
             }
         }
     }
 
-    fn report(&mut self, node: usize) {
-        for gone in &self.killed {
-            let item = Item::Gone { node: *gone, ttl: SETTINGS.presence_ttl };
-            self.nodes[node].partition.propose(item);
+    fn accuse(&mut self, node: usize) {
+        let partition = &mut self.nodes[node].partition;
+        for Overdue { node, beat } in partition.members().overdue(LEASE).collect::<Vec<_>>() {
+            partition.propose(Item::Overdue { node, beat, lease: LEASE });
         }
     }
 
@@ -547,6 +553,10 @@ impl World {
             assert_eq!((totals.records, totals.subscriptions), (0, 0));
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap()
 }
 
 fn sorted(list: &MemberList) -> MemberList {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::log::NodeId;
+use crate::log::{NodeId, Position};
 use crate::shard::Proposal;
 
 /// What a node appends to a log at a time. Its items get adjacent positions.
@@ -23,6 +23,20 @@ pub struct Batch {
 pub enum Item {
     /// A change of a stream.
     Change(Proposal),
+    /// The node lives.
+    Beat {
+        /// Time after which its next beat is due.
+        interval: Duration,
+    },
+    /// A node's beats have stayed out. Void if that isn't so.
+    Overdue {
+        /// The node.
+        node: NodeId,
+        /// Its last beat.
+        beat: Position,
+        /// Time for which they have stayed out, by the clock of the log.
+        lease: Duration,
+    },
     /// A node is gone: its connections have ended here, and nothing that it appends from here on counts.
     Gone {
         /// The node.

@@ -15,8 +15,10 @@
 
 mod admission;
 mod batch;
+mod members;
 mod partition;
 
 pub use admission::{Admission, Refused};
 pub use batch::{Batch, Item};
+pub use members::{Members, Overdue};
 pub use partition::Partition;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::admission::{Admission, Refused};
 use super::batch::{Batch, Item};
+use super::members::{Members, Overdue};
 use crate::log::{Entry, NodeId, Origin, Position};
 use crate::shard::{Destination, Proposal, Settings, Shard};
 
@@ -20,6 +21,9 @@ pub struct Partition<R> {
     node: NodeId,
     shard: Shard<R>,
     admission: Admission,
+    members: Members,
+    /// Nodes that were found to be gone, and are to be excluded from all logs.
+    departed: Vec<NodeId>,
     /// What to append next.
     items: VecDeque<Item>,
     /// The batch on its way: until it comes back, it may have to be appended again.
@@ -37,6 +41,8 @@ impl<R: Destination> Partition<R> {
             node,
             shard: Shard::sharing(settings, node, now),
             admission: Admission::default(),
+            members: Members::default(),
+            departed: Vec::new(),
             items: VecDeque::new(),
             sent: None,
             is_with_engine: false,
@@ -62,6 +68,17 @@ impl<R: Destination> Partition<R> {
     /// Whether another node is known to be gone.
     pub fn knows_gone(&self, node: NodeId) -> bool {
         self.admission.is_gone(node)
+    }
+
+    /// The nodes that beat in this log: only one log has beats.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Nodes that were found to be gone since the last call. All other nodes find the same, and propose
+    /// [`Item::Gone`] in every log: the first one counts.
+    pub fn take_departed(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.departed)
     }
 
     /// Whether something waits to be appended, or to come back.
@@ -93,7 +110,7 @@ impl<R: Destination> Partition<R> {
     fn next_items(&mut self) -> Vec<Item> {
         let continues = |item: &Item| match item {
             Item::Change(proposal) => proposal.continues,
-            Item::Gone { .. } => false,
+            Item::Beat { .. } | Item::Overdue { .. } | Item::Gone { .. } => false,
         };
         let mut count = MAX_ITEMS.min(self.items.len());
         while count < self.items.len() && self.items.get(count - 1).is_some_and(continues) {
@@ -129,7 +146,17 @@ impl<R: Destination> Partition<R> {
                     // void: whoever proposed it is told
                     self.shard.apply(entry, now).ok();
                 }
+                Item::Beat { interval } => {
+                    self.members.beat(batch.node, position, interval, at);
+                }
+                Item::Overdue { node, beat, lease } => {
+                    if self.members.is_overdue(Overdue { node, beat }, lease) {
+                        self.members.remove(node);
+                        self.departed.push(node);
+                    }
+                }
                 Item::Gone { node, ttl } => {
+                    self.members.remove(node);
                     if self.admission.exclude(node) {
                         self.shard.end_sessions_of(node, ttl, (position, at), now);
                     }

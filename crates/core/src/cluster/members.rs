@@ -1,0 +1,144 @@
+//! Membership: which nodes there are, by their beats.
+//!
+//! Every node appends a beat now and then, and a node whose beats stay out for its *lease* may be declared gone.
+//! What counts is the time of the log: that between two beats, but at most two intervals of it. An
+//! engine that stood still, a clock that jumped and a node that slept accuse nobody.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::log::{NodeId, Position};
+
+/// The nodes. It is replicated: it follows from the log alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    nodes: BTreeMap<NodeId, Member>,
+    /// Time of the log, in milliseconds.
+    clock: u64,
+    /// The engine's time of the last beat, in milliseconds of the Unix epoch.
+    last: Option<u64>,
+}
+
+/// A node's last beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Member {
+    beat: Position,
+    /// Its time by the clock of the log.
+    at: u64,
+}
+
+/// An accusation: a node's beats have stayed out since this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    /// The node.
+    pub node: NodeId,
+    /// Its last beat.
+    pub beat: Position,
+}
+
+impl Members {
+    /// Applies a beat. The next one of its node is due after `interval`; `at` is the engine's time.
+    pub fn beat(&mut self, node: NodeId, beat: Position, interval: Duration, at: u64) {
+        let passed = at.saturating_sub(self.last.unwrap_or(at));
+        self.clock += passed.min(2 * millis(interval));
+        self.last = Some(at); // even if its clock went back
+        self.nodes.insert(node, Member { beat, at: self.clock });
+    }
+
+    /// Whether an accusation holds, now that it is in the log: nothing has been heard of the node since that beat,
+    /// for as long as its lease.
+    pub fn is_overdue(&self, Overdue { node, beat }: Overdue, lease: Duration) -> bool {
+        self.nodes
+            .get(&node)
+            .is_some_and(|member| member.beat == beat && self.is_late(member, lease))
+    }
+
+    /// The accusations that would hold.
+    pub fn overdue(&self, lease: Duration) -> impl Iterator<Item = Overdue> {
+        let late = self.nodes.iter().filter(move |(_, member)| self.is_late(member, lease));
+        late.map(|(node, member)| Overdue { node: *node, beat: member.beat })
+    }
+
+    fn is_late(&self, member: &Member, lease: Duration) -> bool {
+        self.clock - member.at >= millis(lease)
+    }
+
+    /// Removes a node that is gone.
+    pub fn remove(&mut self, node: NodeId) {
+        self.nodes.remove(&node);
+    }
+
+    /// The nodes.
+    pub fn iter(&self) -> impl Iterator<Item = NodeId> {
+        self.nodes.keys().copied()
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: NodeId = NodeId(1);
+    const TWO: NodeId = NodeId(2);
+    const INTERVAL: Duration = Duration::from_secs(2);
+    const LEASE: Duration = Duration::from_secs(10);
+
+    /// Members of a log in which beats come at these times, in seconds.
+    fn members(beats: &[(NodeId, u64)]) -> Members {
+        let mut members = Members::default();
+        for (position, (node, at)) in (1..).zip(beats) {
+            members.beat(*node, Position(position), INTERVAL, at * 1000);
+        }
+        members
+    }
+
+    fn overdue(members: &Members) -> Vec<Overdue> {
+        members.overdue(LEASE).collect()
+    }
+
+    #[test]
+    fn who_beats_in_time_is_never_overdue_and_who_stops_is_after_its_lease() {
+        let mut beats = vec![(TWO, 100)];
+        for at in (100..108).step_by(2) {
+            beats.push((ONE, at));
+            assert_eq!(overdue(&members(&beats)), []);
+        }
+        beats.extend([(ONE, 108), (ONE, 110)]);
+        let accused = Overdue { node: TWO, beat: Position(1) };
+        assert_eq!(overdue(&members(&beats)), [accused]);
+        beats.push((TWO, 110));
+        let members = members(&beats);
+        assert_eq!(overdue(&members), []);
+        assert!(!members.is_overdue(accused, LEASE), "it has been heard of since");
+    }
+
+    #[test]
+    fn an_hour_without_any_beats_counts_as_two_intervals() {
+        let members = members(&[(TWO, 100), (ONE, 100), (ONE, 3700)]);
+        assert_eq!(overdue(&members), []);
+        let later = [3702, 3704, 3706].map(|at| (ONE, at));
+        let mut beats = vec![(TWO, 100), (ONE, 100), (ONE, 3700)];
+        beats.extend(later);
+        assert_eq!(overdue(&self::members(&beats)).len(), 1, "4 + 2 + 2 + 2 seconds");
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_accuses_nobody_and_stops_nothing() {
+        let mut beats = vec![(TWO, 5000), (ONE, 5000), (ONE, 100)];
+        beats.extend([102, 104, 106, 108].map(|at| (ONE, at)));
+        assert_eq!(overdue(&members(&beats)), []);
+        beats.push((ONE, 110));
+        assert_eq!(overdue(&members(&beats)).len(), 1);
+    }
+
+    #[test]
+    fn who_is_gone_is_no_member() {
+        let mut members = members(&[(ONE, 100), (TWO, 100)]);
+        members.remove(TWO);
+        assert_eq!(members.iter().collect::<Vec<_>>(), [ONE]);
+    }
+}
