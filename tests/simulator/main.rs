@@ -24,7 +24,11 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
-use world::{Seen, World, steps};
+use broker::cluster::Item;
+use broker::log::Change;
+use broker::shard::Proposal;
+
+use world::{CLIENTS, NODES, Seen, Step, World, steps};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
@@ -62,4 +66,43 @@ fn much_happens_to_nodes() {
     }
     assert!(batches > 300 && waited > 1000, "{batches} {waited}");
     assert!(all.resumed > 8 && all.refused > 20 && all.gone > 10, "{all:?}");
+}
+
+/// Number of expiries in the log, when everybody who was there has gone and a time has passed.
+fn expiries(world: &mut World) -> usize {
+    world.settle();
+    for _ in 0..8 {
+        world.step(&Step::Pass(500));
+        world.settle();
+    }
+    let items = world.engine.log.iter().flat_map(|appended| &appended.batch.items);
+    let is_expiry = |item: &&Item| {
+        matches!(item, Item::Change(Proposal { change: Change::Expired { .. }, .. }))
+    };
+    items.filter(is_expiry).count()
+}
+
+#[test]
+fn an_expiry_is_proposed_once_by_the_node_that_noticed_the_end() {
+    let mut world = World::new();
+    world.settle();
+    for client in 0..CLIENTS {
+        world.step(&Step::End { client, to: 0, resumes: false });
+    }
+    let records = world.nodes[0].partition.shard().totals().records;
+    assert_eq!((records, expiries(&mut world)), (records.max(1), records));
+    assert_eq!(world.nodes[0].partition.shard().totals().records, 0);
+}
+
+#[test]
+fn what_a_dead_node_leaves_is_expired_by_the_first_of_the_others() {
+    let mut world = World::new();
+    world.settle();
+    for node in 0..NODES {
+        world.step(&Step::Kill { node });
+        world.settle();
+    }
+    let records = world.nodes[0].partition.shard().totals().records;
+    assert_eq!((records, expiries(&mut world)), (records.max(1), records));
+    assert_eq!(world.nodes[0].partition.shard().totals().records, 0);
 }

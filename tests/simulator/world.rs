@@ -20,9 +20,9 @@ use crate::replay::{apply, replay};
 use crate::shard_settings::without_history;
 use crate::subscriber::{key, subscribe};
 
-const NODES: usize = 3;
+pub(crate) const NODES: usize = 3;
 const STREAMS: usize = 2;
-const CLIENTS: usize = 6;
+pub(crate) const CLIENTS: usize = 6;
 const IDS: [&str; 3] = ["ann", "bob", "cem"];
 
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -186,6 +186,8 @@ struct Client {
     session: SessionId,
     number: usize,
     node: usize,
+    /// How many streams have yet to say whether it is resumed there.
+    resuming: usize,
     /// In each stream, the members as it knows them, once it has asked.
     views: [Option<MemberList>; STREAMS],
     is_subscribed: [bool; STREAMS],
@@ -212,8 +214,8 @@ impl World {
             now: Clock::new().now(),
             seen: Seen::default(),
         };
-        for _ in 0..NODES {
-            let node = world.node();
+        for number in 0..NODES {
+            let node = world.node(number);
             world.nodes.push(node);
         }
         for number in 0..CLIENTS {
@@ -228,11 +230,12 @@ impl World {
     }
 
     /// A node that has read nothing.
-    fn node(&mut self) -> Node {
+    fn node(&mut self, rank: usize) -> Node {
         self.made += 1;
         let id = NodeId(self.made);
         let mut partition = Partition::new(SETTINGS, id, self.now);
         partition.shard_mut().set_unix(self.engine.unix);
+        partition.shard_mut().set_rank(rank.try_into().unwrap());
         partition.propose(BEAT);
         Node { id, partition, read: 0, is_unanswered: false }
     }
@@ -243,6 +246,7 @@ impl World {
             session: self.nodes[node].id.session(self.made),
             number: usize::try_from(self.made).unwrap(),
             node,
+            resuming: 0,
             views: Default::default(),
             is_subscribed: Default::default(),
             is_unordered: Default::default(),
@@ -301,6 +305,9 @@ impl World {
 
     fn command(&mut self, number: usize, of: usize, what: What) {
         let client = &mut self.clients[number];
+        if client.resuming > 0 {
+            return; // it has no welcome yet
+        }
         let is_subscribe = matches!(what, What::Subscribe { .. });
         if !is_subscribe && !client.is_subscribed[of] {
             return; // its session says so
@@ -344,6 +351,7 @@ impl World {
                 self.handle(client.node, of, input);
             }
             client.is_subscribed = is_subscribed;
+            client.resuming = is_subscribed.iter().filter(|is_subscribed| **is_subscribed).count();
             client.is_unordered = [true; STREAMS];
         }
         self.clients[number] = client;
@@ -388,7 +396,7 @@ impl World {
     /// The process of a node is another one. Its clients come back to the others, with new sessions.
     fn restart(&mut self, node: usize) {
         self.killed.push(self.nodes[node].id);
-        self.nodes[node] = self.node();
+        self.nodes[node] = self.node(node);
         for number in 0..CLIENTS {
             if self.clients[number].node == node {
                 self.clients[number] = self.client((node + 1 + number % 2) % NODES);
@@ -401,11 +409,10 @@ impl World {
         for node in 0..NODES {
             let mut heard = Vec::new();
             let mut output = self.nodes[node].partition.shard_mut().commit(|_| ());
-            let mut refused = Vec::new();
+            let mut answered = Vec::new();
             while let Some((Ticket(recipient), outcome)) = output.poll_outcome() {
                 match outcome {
-                    Outcome::Resumed(true) => self.seen.resumed += 1,
-                    Outcome::Resumed(false) => refused.push(recipient),
+                    Outcome::Resumed(is_resumed) => answered.push((recipient, is_resumed)),
                     Outcome::Put(_) | Outcome::Kicked(_) | Outcome::Present(_) => {}
                 }
             }
@@ -418,13 +425,14 @@ impl World {
                     heard.extend(messages.map(|message| (recipient, message)));
                 }
             }
-            for recipient in refused {
+            for (recipient, is_resumed) in answered {
                 let (number, of) = (recipient / STREAMS, recipient % STREAMS);
                 let client = self.clients.iter_mut().find(|client| client.number == number);
-                if let Some(client) = client {
-                    // unless it has subscribed since
-                    client.is_subscribed[of] = client.awaited[of] > 0;
-                    client.views[of] = None;
+                let Some(client) = client else { continue };
+                client.resuming -= 1;
+                self.seen.resumed += usize::from(is_resumed);
+                if !is_resumed {
+                    (client.is_subscribed[of], client.views[of]) = (false, None);
                     client.is_unordered[of] = false;
                 }
             }
@@ -546,7 +554,7 @@ impl World {
             }
         }
         self.settle();
-        self.step(&Step::Pass(1000));
+        self.step(&Step::Pass(5000));
         self.settle();
         for node in &self.nodes {
             let totals = node.partition.shard().totals();

@@ -1,7 +1,7 @@
 //! What a shard of a shared log has proposed, and what waits for it.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,8 @@ pub(super) struct Shared<R> {
     pub(super) node: NodeId,
     /// Number of the last request.
     pub(super) request: u64,
+    /// How long this node waits with the expiry of what no living node has ended.
+    pub(super) delay: Duration,
     pub(super) proposals: Vec<Proposal>,
     /// In the order of their requests, and of the inputs. The first one waits for an entry.
     pub(super) waiting: VecDeque<Waiting<R>>,

@@ -30,17 +30,27 @@ use crate::shard::proposals::{Proposal, Shared, Task, Waiting};
 use crate::shard::settings::Settings;
 use crate::types::{Join, JoinCause, StreamCommand, StreamName};
 
+/// Time after which a node proposes the expiry that another one should have proposed.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 impl<R: Destination> Shard<R> {
     /// A shard of a log that several nodes write.
     pub fn sharing(settings: Settings, node: NodeId, now: Instant) -> Self {
         let shared = Shared {
             node,
             request: 0,
+            delay: Duration::ZERO,
             proposals: Vec::new(),
             waiting: VecDeque::new(),
             arrived: VecDeque::new(),
         };
         Self { shared: Some(Box::new(shared)), ..Self::new(settings, now) }
+    }
+
+    /// Sets this node's rank for what expires: 0 if it is the first to propose the expiry of what no living
+    /// node has ended, 1 if it is the next, should that one fail.
+    pub fn set_rank(&mut self, rank: u32) {
+        live(&mut self.shared).delay = rank * PATIENCE;
     }
 
     /// The proposals since the last call, in order. Those of one input are next to each other, and have to
@@ -95,12 +105,15 @@ impl<R: Destination> Shard<R> {
         Err(Void::Stale) // as long as it isn't there
     }
 
-    /// Applies an entry of the log, which every node does in the same order.
+    /// Applies an entry of the log, which every node does in the same order. The timers that it sets fire here later
+    /// than on the node that proposed it, so that what expires is proposed once.
     pub(super) fn apply_shared(&mut self, entry: Entry, now: Instant) -> Result<(), Void> {
         self.now = now;
         let shared = live(&mut self.shared);
         if entry.origin.node != shared.node {
-            return self.apply_in_place(entry, now);
+            // the other node has the first word when it expires
+            let delay = PATIENCE + shared.delay;
+            return self.apply_in_place(entry, now + delay);
         }
         let Some(first) = shared.waiting.front_mut() else { return Err(Void::Stale) };
         first.entries.push_back(entry);
@@ -123,6 +136,7 @@ impl<R: Destination> Shard<R> {
         (position, at): (Position, u64),
         now: Instant,
     ) {
+        let delay = live(&mut self.shared).delay;
         let ended = self.streams.iter().flat_map(|stream| {
             let connected = stream.state.connected_of(node);
             connected.into_iter().map(|by| (stream.name.clone(), by))
@@ -130,7 +144,7 @@ impl<R: Destination> Shard<R> {
         for (stream, by) in ended.collect::<Vec<_>>() {
             let change = Change::Ended { by, ttl, parking: None };
             let entry = Entry { position, at, origin: Origin::default(), stream, change };
-            self.apply_in_place(entry, now).ok(); // it is never void
+            self.apply_in_place(entry, now + delay).ok(); // it is never void
         }
     }
 
