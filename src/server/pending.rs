@@ -42,6 +42,10 @@ const FLOW: usize = 4;
 /// is needed.
 const MAX_HOLD: Duration = Duration::from_secs(1);
 
+/// Maximum of connections that are evicted and haven't closed their files yet. On a busy machine they may take a
+/// moment, and newcomers wait for it: half of the files that are kept for other things.
+const MAX_LEAVING: usize = 16;
+
 /// Minimum age of a connection whose response may be its last: connecting costs more than a
 /// request. Short, since newcomers wait as long.
 const MIN_TENURE: Duration = Duration::from_millis(150);
@@ -64,6 +68,8 @@ struct Places {
     by_address: HashMap<IpAddr, Count>,
     /// Address of the waiting newcomer; `None` once a connection is leaving for it.
     waits: Option<IpAddr>,
+    /// Number of connections that were evicted and have yet to close.
+    leaving: usize,
     /// Times at which slots were freed without an eviction, for the last quarter of the slots.
     freed: VecDeque<Instant>,
 }
@@ -146,7 +152,11 @@ impl Pending {
         // several may have to go, as paused connections may have come back over the limit
         while places.taken.len() >= self.max {
             let evicted = self.find_overdue(&places, now)?;
+            if places.leaving >= MAX_LEAVING {
+                return Err(ROUND_TRIP);
+            }
             if let Some(place) = places.remove(evicted) {
+                places.leaving += usize::from(!place.evicted.is_cancelled());
                 place.evicted.cancel();
             }
         }
@@ -337,6 +347,10 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.leave(self.pending.clock.now());
+        if self.evicted.is_cancelled() {
+            self.pending.places.lock().leaving -= 1;
+            self.pending.left.notify_one();
+        }
     }
 }
 
@@ -394,13 +408,32 @@ mod tests {
     }
 
     #[test]
+    fn newcomers_wait_while_many_have_yet_to_close() {
+        let (pending, start) = room_for(64);
+        let mut slots = pending.fill(ANN, start);
+        let later = start + MAX_HOLD;
+        let _newcomers: Vec<_> =
+            (0..MAX_LEAVING).map(|_| pending.come(ANN, later).unwrap()).collect();
+        assert_eq!(pending.come(ANN, later).unwrap_err(), ROUND_TRIP);
+        drop(slots.remove(0));
+        let _newcomer = pending.come(ANN, later).unwrap();
+        assert_eq!(pending.come(ANN, later).unwrap_err(), ROUND_TRIP);
+        drop(slots);
+        assert_eq!(pending.places.lock().leaving, 0);
+    }
+
+    #[test]
     fn a_tls_handshake_under_way_has_the_time_that_all_of_them_take() {
         let (pending, start) = room_for(100);
-        let slots = pending.fill(ANN, start);
+        let mut slots = pending.fill(ANN, start);
         slots[0].change(Stage::Tls, start);
         let all_but_one = start + ROUND_TRIP + TLS_HANDSHAKE * 99;
-        let others: Vec<_> = (0..99).map(|_| pending.come(ANN, all_but_one).unwrap()).collect();
-        assert!(!slots[0].evicted.is_cancelled());
+        let mut others = Vec::new();
+        for _ in 0..99 {
+            others.push(pending.come(ANN, all_but_one).unwrap());
+            slots.retain(|slot| !slot.evicted.is_cancelled());
+        }
+        assert_eq!(slots.len(), 1);
         let _newcomer = pending.come(ANN, all_but_one + TLS_HANDSHAKE).unwrap();
         assert_eq!(gone(&others), [false; 99]);
         assert!(slots[0].evicted.is_cancelled());
