@@ -152,7 +152,7 @@ pub(crate) struct Node {
     pub(crate) partition: Partition<usize>,
     /// Number of batches it has read.
     read: usize,
-    /// Whether it waits in vain for an answer of the engine.
+    /// Whether the engine's answer to its last append was lost.
     is_unanswered: bool,
 }
 

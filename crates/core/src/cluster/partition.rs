@@ -62,10 +62,10 @@ impl<R: Destination> Partition<R> {
 
     /// Whether the other nodes believe this one dead: nothing that it proposes counts any more.
     pub fn is_gone(&self) -> bool {
-        self.admission.is_gone(self.node)
+        self.knows_gone(self.node)
     }
 
-    /// Whether another node is known to be gone.
+    /// Whether a node is known to be gone.
     pub fn knows_gone(&self, node: NodeId) -> bool {
         self.admission.is_gone(node)
     }
