@@ -35,11 +35,11 @@ pub async fn run(config: Config) -> Result<(), Error> {
         requests: TaskTracker::new(),
         stop: CancellationToken::new(),
     };
-    let addresses = routes.addresses;
+    // The ports are open, so whoever comes now waits; no connection is logged before the start.
+    let connections = (context.settings.connection_limits.connections, room.connections());
+    announce::ready(&config, &routes.addresses, open_files, connections);
     routes.serve(&room, &context.clock, &serving);
     tokio::spawn(metrics::upkeep(prometheus));
-    let connections = (context.settings.connection_limits.connections, room.connections());
-    announce::ready(&config, &addresses, open_files, connections);
 
     let signal = tokio::select! {
         name = signals.recv() => name,
