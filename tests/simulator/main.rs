@@ -28,7 +28,8 @@ use broker::cluster::Item;
 use broker::log::Change;
 use broker::shard::Proposal;
 
-use world::{CLIENTS, NODES, Seen, Step, World, steps};
+use engine::Fate;
+use world::{CLIENTS, NODES, Seen, Step, What, World, steps};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
@@ -105,4 +106,40 @@ fn what_a_dead_node_leaves_is_expired_by_the_first_of_the_others() {
     let records = world.nodes[0].partition.shard().totals().records;
     assert_eq!((records, expiries(&mut world)), (records.max(1), records));
     assert_eq!(world.nodes[0].partition.shard().totals().records, 0);
+}
+
+/// A node stands still until the others believe it dead.
+fn pause(world: &mut World, node: usize) {
+    for _ in 0..5 {
+        world.step(&Step::Pass(100));
+        for other in (0..NODES).filter(|other| *other != node) {
+            world.step(&Step::Beat { node: other });
+            world.step(&Step::Accuse { node: other });
+            world.step(&Step::Append { node: other, fate: Fate::Stored });
+        }
+        for other in (0..NODES).filter(|other| *other != node) {
+            world.step(&Step::Read { node: other, batches: usize::MAX });
+        }
+    }
+}
+
+#[test]
+fn who_is_connected_to_a_node_that_was_believed_dead_is_present_again() {
+    let mut world = World::new();
+    world.settle();
+    let before = world.records();
+    pause(&mut world, 0);
+    assert_eq!(world.seen().gone, 0, "it hasn't read on");
+    // ann's client on this node leaves one stream, which the others don't know yet
+    world.step(&Step::Command { client: 0, stream: 1, what: What::Leave });
+    world.settle();
+    assert_eq!(world.seen().gone, 1);
+    let after = world.records();
+    assert!(
+        before.len() > 3 && before.iter().filter(|record| !after.contains(record)).count() == 1
+    );
+    world.step(&Step::Pass(5000)); // longer than any TTL
+    world.settle();
+    assert_eq!(world.records(), after);
+    world.check();
 }

@@ -1,6 +1,6 @@
 //! Nodes with clients, and the engine between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
@@ -177,7 +177,7 @@ pub(crate) struct Seen {
     pub(crate) resumed: usize,
     /// How many batches all nodes skip.
     pub(crate) refused: usize,
-    /// How many nodes found themselves gone.
+    /// How often a node found that the others believe it dead.
     pub(crate) gone: usize,
 }
 
@@ -236,7 +236,8 @@ impl World {
         let mut partition = Partition::new(SETTINGS, id, self.now);
         partition.shard_mut().set_unix(self.engine.unix);
         partition.shard_mut().set_rank(rank.try_into().unwrap());
-        partition.propose(BEAT);
+        partition.begin_beating(LEASE, self.now);
+        partition.handle_timeout(self.now);
         Node { id, partition, read: 0, is_unanswered: false }
     }
 
@@ -377,17 +378,15 @@ impl World {
             let Node { partition, read, .. } = &mut self.nodes[node];
             let Some(appended) = self.engine.log.get(*read) else { return };
             let Appended { first, at, batch } = appended.clone();
+            let before = partition.incarnation();
             let result = partition.apply(first, at, batch, self.now);
             *read += 1;
+            self.seen.gone += usize::from(partition.incarnation() > before);
             let (at, found) = (*read, (partition.shard().digest(), result));
             let expected = *self.results.entry(at).or_insert(found);
             assert_eq!(found, expected, "after batch {at}: {appended:#?}");
-            for node in partition.take_departed() {
-                partition.propose(Item::Gone { node, ttl: SETTINGS.presence_ttl });
-            }
-            if partition.is_gone() {
-                self.seen.gone += 1;
-                return self.restart(node);
+            for (node, incarnation) in partition.take_departed() {
+                partition.propose(Item::Gone { node, incarnation, ttl: SETTINGS.presence_ttl });
             }
             self.hear();
         }
@@ -474,7 +473,8 @@ impl World {
 
     /// All that was proposed is read by all, and whoever was killed is found to be gone.
     pub(crate) fn settle(&mut self) {
-        loop {
+        for round in 0.. {
+            assert!(round < 1000, "something never comes, or a dead node stays");
             for node in 0..NODES {
                 self.retry(node);
             }
@@ -486,10 +486,9 @@ impl World {
             if !self.nodes.iter().all(is_settled) {
                 continue;
             }
-            let (log, known) = (&self.engine.log, &self.nodes[0].partition);
-            self.killed.retain(|node| {
-                !known.knows_gone(*node) && log.iter().any(|appended| appended.batch.node == *node)
-            });
+            let members: Vec<NodeId> =
+                self.nodes[0].partition.nodes().map(|(node, _)| node).collect();
+            self.killed.retain(|node| members.contains(node));
             if self.killed.is_empty() {
                 break;
             }
@@ -530,16 +529,25 @@ impl World {
         }
     }
 
-    /// No record stays of a connection that has ended.
-    fn check_owners(&mut self) {
+    /// The records of connections that haven't ended, as the first node has them.
+    pub(crate) fn records(&mut self) -> BTreeSet<(usize, SessionId)> {
         let output = self.nodes[0].partition.shard_mut().commit(|_| ());
         let (entries, _) = output.snapshot(0, usize::MAX);
-        for Entry { stream: name, change, .. } in entries {
-            if let Change::Record { owner: Owner::Subscription { by, ended: None }, .. } = change {
-                let of = (0..STREAMS).find(|of| stream(*of) == name).unwrap();
-                let owner = self.clients.iter().find(|client| client.session == by.session);
-                assert!(owner.is_some_and(|client| client.is_subscribed[of]), "{by:?} in {name}");
-            }
+        let records = entries.into_iter().filter_map(|Entry { stream: name, change, .. }| {
+            let Change::Record { owner: Owner::Subscription { by, ended: None }, .. } = change
+            else {
+                return None;
+            };
+            Some(((0..STREAMS).find(|of| stream(*of) == name)?, by.session))
+        });
+        records.collect()
+    }
+
+    /// No record stays of a connection that has ended.
+    fn check_owners(&mut self) {
+        for (of, session) in self.records() {
+            let owner = self.clients.iter().find(|client| client.session == session);
+            assert!(owner.is_some_and(|client| client.is_subscribed[of]), "{session:?} in {of}");
         }
     }
 

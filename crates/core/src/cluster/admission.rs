@@ -11,20 +11,20 @@ pub struct Admission {
     nodes: BTreeMap<NodeId, Standing>,
 }
 
-/// What is known of a node. That of a node which is gone stays, as a batch of its may still come.
+/// What is known of a node's newest incarnation. It stays when that is gone, as a batch of its may still come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// It appends, and this was the number of its last batch.
-    Member {
-        last: u64,
-    },
-    Gone,
+struct Standing {
+    incarnation: u32,
+    /// Whether the others believe it dead.
+    is_gone: bool,
+    /// Number of its last batch.
+    last: u64,
 }
 
 /// Why a batch isn't applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The others believe the node dead.
+    /// The others believe the node dead, or it has begun a later incarnation.
     #[error("the node is gone")]
     Gone,
     /// It was applied before: its node appended it again, having got no answer.
@@ -41,27 +41,46 @@ pub enum Refused {
 impl Admission {
     /// Admits a batch, which is applied then.
     pub fn admit(&mut self, batch: &Batch) -> Result<(), Refused> {
-        let standing = self.nodes.entry(batch.node).or_insert(Standing::Member { last: 0 });
-        let Standing::Member { last } = standing else { return Err(Refused::Gone) };
-        let expected = *last + 1;
-        if batch.number < expected {
+        let Batch { node, incarnation, number, .. } = *batch;
+        let begun = Standing { incarnation, is_gone: false, last: 0 };
+        let standing = self.nodes.entry(node).or_insert(begun);
+        let mut next = if standing.incarnation < incarnation { begun } else { *standing };
+        if next.is_gone || next.incarnation > incarnation {
+            return Err(Refused::Gone);
+        }
+        let expected = next.last + 1;
+        if number < expected {
             return Err(Refused::Again);
         }
-        if batch.number > expected {
+        if number > expected {
             return Err(Refused::Missing { expected });
         }
-        *last = expected;
+        next.last = expected;
+        *standing = next;
         Ok(())
     }
 
-    /// Excludes a node for ever; returns whether it was a member until now, or unknown.
-    pub fn exclude(&mut self, node: NodeId) -> bool {
-        self.nodes.insert(node, Standing::Gone) != Some(Standing::Gone)
+    /// Excludes a node up to an incarnation; returns whether that was its newest, or the node is unknown.
+    pub fn exclude(&mut self, node: NodeId, incarnation: u32) -> bool {
+        if self.is_gone(node, incarnation) {
+            return false;
+        }
+        self.nodes.insert(node, Standing { incarnation, is_gone: true, last: 0 });
+        true
     }
 
-    /// Whether a node is excluded.
-    pub fn is_gone(&self, node: NodeId) -> bool {
-        self.nodes.get(&node) == Some(&Standing::Gone)
+    /// Whether nothing counts any more that an incarnation of a node appends.
+    pub fn is_gone(&self, node: NodeId, incarnation: u32) -> bool {
+        self.nodes.get(&node).is_some_and(|standing| {
+            standing.incarnation > incarnation
+                || standing.incarnation == incarnation && standing.is_gone
+        })
+    }
+
+    /// The nodes that may append, with their incarnations.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, u32)> {
+        let members = self.nodes.iter().filter(|(_, standing)| !standing.is_gone);
+        members.map(|(node, standing)| (*node, standing.incarnation))
     }
 }
 
@@ -71,28 +90,43 @@ mod tests {
 
     const ONE: NodeId = NodeId(1);
 
-    fn batch(node: NodeId, number: u64) -> Batch {
-        Batch { node, number, items: Vec::new() }
+    fn batch(node: NodeId, incarnation: u32, number: u64) -> Batch {
+        Batch { node, incarnation, number, items: Vec::new() }
     }
 
     #[test]
     fn each_batch_of_a_node_is_admitted_once_and_in_order() {
         let mut admission = Admission::default();
-        let results = [1, 1, 3, 2, 1, 3].map(|number| admission.admit(&batch(ONE, number)));
+        let results = [1, 1, 3, 2, 1, 3].map(|number| admission.admit(&batch(ONE, 1, number)));
         let missing = Err(Refused::Missing { expected: 2 });
         let again = Err(Refused::Again);
         assert_eq!(results, [Ok(()), again, missing, Ok(()), again, Ok(())]);
-        assert_eq!(admission.admit(&batch(NodeId(2), 1)), Ok(()), "numbers are the node's");
+        assert_eq!(admission.admit(&batch(NodeId(2), 1, 1)), Ok(()), "numbers are the node's");
     }
 
     #[test]
-    fn nothing_of_a_node_counts_once_it_is_gone() {
+    fn nothing_of_an_incarnation_counts_once_it_is_gone() {
         let mut admission = Admission::default();
-        admission.admit(&batch(ONE, 1)).unwrap();
-        assert!(admission.exclude(ONE) && !admission.exclude(ONE));
-        assert_eq!(admission.admit(&batch(ONE, 2)), Err(Refused::Gone));
-        assert!(admission.exclude(NodeId(2)), "though nothing of it ever came");
-        assert_eq!(admission.admit(&batch(NodeId(2), 1)), Err(Refused::Gone));
-        assert!(admission.is_gone(ONE) && !admission.is_gone(NodeId(3)));
+        admission.admit(&batch(ONE, 1, 1)).unwrap();
+        assert!(admission.exclude(ONE, 1) && !admission.exclude(ONE, 1));
+        assert_eq!(admission.admit(&batch(ONE, 1, 2)), Err(Refused::Gone));
+        assert!(admission.exclude(NodeId(2), 1), "though nothing of it ever came");
+        assert_eq!(admission.admit(&batch(NodeId(2), 1, 1)), Err(Refused::Gone));
+        assert!(admission.is_gone(ONE, 1) && !admission.is_gone(NodeId(3), 1));
+    }
+
+    #[test]
+    fn a_later_incarnation_counts_and_ends_those_before_it() {
+        let mut admission = Admission::default();
+        admission.admit(&batch(ONE, 1, 1)).unwrap();
+        admission.exclude(ONE, 1);
+        assert_eq!(admission.admit(&batch(ONE, 2, 2)), Err(Refused::Missing { expected: 1 }));
+        assert_eq!(admission.admit(&batch(ONE, 1, 2)), Err(Refused::Gone), "it hasn't begun");
+        assert_eq!(admission.admit(&batch(ONE, 2, 1)), Ok(()));
+        assert_eq!(admission.admit(&batch(ONE, 1, 2)), Err(Refused::Gone));
+        assert!(!admission.exclude(ONE, 1), "that was the one before");
+        assert!(admission.nodes().eq([(ONE, 2)]));
+        assert!(admission.exclude(ONE, 3), "of the log that it hasn't appended to since");
+        assert!(admission.is_gone(ONE, 3) && admission.nodes().next().is_none());
     }
 }

@@ -12,7 +12,9 @@ use crate::shard::Proposal;
 pub struct Batch {
     /// The node.
     pub node: NodeId,
-    /// Its number among the node's batches for this log: from 1, without gaps.
+    /// The node's incarnation: from 1, and one more each time the others have believed it dead.
+    pub incarnation: u32,
+    /// Its number among the batches of this incarnation for this log: from 1, without gaps.
     pub number: u64,
     /// What it appends.
     pub items: Vec<Item>,
@@ -37,10 +39,13 @@ pub enum Item {
         /// Time for which they have stayed out, by the clock of the log.
         lease: Duration,
     },
-    /// A node is gone: its connections have ended here, and nothing that it appends from here on counts.
+    /// A node is gone: its connections have ended here, and nothing counts that this incarnation appends from here
+    /// on. Void if a later one has appended.
     Gone {
         /// The node.
         node: NodeId,
+        /// Its incarnation.
+        incarnation: u32,
         /// The TTL of its records.
         ttl: Duration,
     },

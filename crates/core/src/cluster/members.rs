@@ -22,6 +22,7 @@ pub struct Members {
 /// A node's last beat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Member {
+    incarnation: u32,
     beat: Position,
     /// Its time by the clock of the log.
     at: u64,
@@ -37,13 +38,19 @@ pub struct Overdue {
 }
 
 impl Members {
-    /// Applies a beat. The next one of its node is due after `interval`; `at` is the engine's time.
-    pub fn beat(&mut self, node: NodeId, beat: Position, interval: Duration, at: u64) {
+    /// Applies a beat of a node's incarnation. Its next one is due after `interval`; `at` is the engine's time.
+    pub fn beat(
+        &mut self,
+        (node, incarnation): (NodeId, u32),
+        beat: Position,
+        interval: Duration,
+        at: u64,
+    ) {
         let passed = at.saturating_sub(self.last.unwrap_or(at));
         let most = millis(interval).saturating_mul(2);
         self.clock = self.clock.saturating_add(passed.min(most));
         self.last = Some(at); // even if its clock went back
-        self.nodes.insert(node, Member { beat, at: self.clock });
+        self.nodes.insert(node, Member { incarnation, beat, at: self.clock });
     }
 
     /// Whether an accusation holds, now that it is in the log: nothing has been heard of the node since that beat,
@@ -64,9 +71,14 @@ impl Members {
         self.clock - member.at >= millis(lease)
     }
 
-    /// Removes a node that is gone.
-    pub fn remove(&mut self, node: NodeId) {
-        self.nodes.remove(&node);
+    /// The nodes.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = NodeId> {
+        self.nodes.keys().copied()
+    }
+
+    /// Removes a node that is gone, and returns its incarnation.
+    pub fn remove(&mut self, node: NodeId) -> Option<u32> {
+        Some(self.nodes.remove(&node)?.incarnation)
     }
 }
 
@@ -87,7 +99,7 @@ mod tests {
     fn members(beats: &[(NodeId, u64)]) -> Members {
         let mut members = Members::default();
         for (position, (node, at)) in (1..).zip(beats) {
-            members.beat(*node, Position(position), INTERVAL, at * 1000);
+            members.beat((*node, 1), Position(position), INTERVAL, at * 1000);
         }
         members
     }
@@ -135,7 +147,7 @@ mod tests {
     fn no_beat_is_too_large() {
         let mut members = members(&[(TWO, 0)]);
         for at in [u64::MAX, 0, u64::MAX] {
-            members.beat(ONE, Position(2), Duration::MAX, at);
+            members.beat((ONE, 1), Position(2), Duration::MAX, at);
         }
         assert_eq!(overdue(&members).len(), 1);
     }
@@ -143,7 +155,7 @@ mod tests {
     #[test]
     fn who_is_gone_is_no_member() {
         let mut members = members(&[(ONE, 100), (TWO, 100)]);
-        members.remove(TWO);
-        assert!(members.nodes.keys().eq(&[ONE]));
+        assert_eq!((members.remove(TWO), members.remove(TWO)), (Some(1), None));
+        assert!(members.nodes().eq([ONE]));
     }
 }

@@ -1,7 +1,7 @@
 //! A partition on one node.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::admission::{Admission, Refused};
 use super::batch::{Batch, Item};
@@ -12,6 +12,9 @@ use crate::shard::{Destination, Proposal, Settings, Shard};
 /// Items of a batch, at most; more only where those of one input are adjacent.
 const MAX_ITEMS: usize = 256;
 
+/// Beats in the time of a lease: so that four may be late before their node is believed dead.
+const BEATS_A_LEASE: u32 = 5;
+
 /// A partition on one node: a replica of its streams, and what the node has to append.
 ///
 /// One batch is on its way at a time, and what is proposed meanwhile gathers for the next: the more there is to do,
@@ -19,19 +22,31 @@ const MAX_ITEMS: usize = 256;
 #[derive(Debug)]
 pub struct Partition<R> {
     node: NodeId,
+    /// This node's incarnation in this log.
+    incarnation: u32,
     shard: Shard<R>,
     admission: Admission,
     members: Members,
-    /// Nodes that were found to be gone, and are to be excluded from all logs.
-    departed: Vec<NodeId>,
+    /// If this is the log that has the beats.
+    beats: Option<Beats>,
+    /// Nodes that were found to be gone, and are to be excluded from all logs, with their incarnations.
+    departed: Vec<(NodeId, u32)>,
     /// What to append next.
     items: VecDeque<Item>,
     /// The batch on its way: until it comes back, it may have to be appended again.
     sent: Option<Batch>,
     /// Whether it is with the engine, as far as is known.
     is_with_engine: bool,
-    /// Number of the node's last batch.
+    /// Number of the incarnation's last batch.
     number: u64,
+}
+
+/// When a node beats.
+#[derive(Clone, Copy, Debug)]
+struct Beats {
+    lease: Duration,
+    /// When the next one is due.
+    due: Instant,
 }
 
 impl<R: Destination> Partition<R> {
@@ -39,9 +54,11 @@ impl<R: Destination> Partition<R> {
     pub fn new(settings: Settings, node: NodeId, now: Instant) -> Self {
         Self {
             node,
+            incarnation: 1,
             shard: Shard::sharing(settings, node, now),
             admission: Admission::default(),
             members: Members::default(),
+            beats: None,
             departed: Vec::new(),
             items: VecDeque::new(),
             sent: None,
@@ -60,14 +77,45 @@ impl<R: Destination> Partition<R> {
         &mut self.shard
     }
 
-    /// Whether the other nodes believe this one dead: nothing that it proposes counts any more.
-    pub fn is_gone(&self) -> bool {
-        self.knows_gone(self.node)
+    /// Has the node beat in this log, and accuse those whose beats stay out for a lease. Only one log has beats.
+    pub fn begin_beating(&mut self, lease: Duration, now: Instant) {
+        self.beats = Some(Beats { lease, due: now });
     }
 
-    /// Whether a node is known to be gone.
-    pub fn knows_gone(&self, node: NodeId) -> bool {
-        self.admission.is_gone(node)
+    /// Time of the next [`Partition::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let beat = self.beats.map(|beats| beats.due);
+        [self.shard.poll_timeout(), beat].into_iter().flatten().min()
+    }
+
+    /// Expires what is due in the shard, and beats.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.shard.handle_timeout(now);
+        let Some(Beats { lease, due }) = &mut self.beats else { return };
+        if *due > now {
+            return;
+        }
+        let beat = beat(*lease);
+        *due = now + *lease / BEATS_A_LEASE;
+        // while nothing can be appended, one beat is enough
+        if !self.items.contains(&beat) {
+            self.items.push_back(beat);
+        }
+        for Overdue { node, beat } in self.members.overdue(*lease) {
+            if node != self.node {
+                self.items.push_back(Item::Overdue { node, beat, lease: *lease });
+            }
+        }
+    }
+
+    /// This node's incarnation: one more each time that the others have believed it dead.
+    pub fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
+    /// The nodes that may append to this log, with their incarnations.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, u32)> {
+        self.admission.nodes()
     }
 
     /// The nodes that beat in this log: only one log has beats.
@@ -75,9 +123,9 @@ impl<R: Destination> Partition<R> {
         &self.members
     }
 
-    /// Nodes that were found to be gone since the last call. All other nodes find the same, and propose
-    /// [`Item::Gone`] in every log: the first one counts.
-    pub fn take_departed(&mut self) -> Vec<NodeId> {
+    /// Other nodes that were found to be gone since the last call, with their incarnations. All nodes find the same,
+    /// and propose [`Item::Gone`] in every log: the first one counts. What a node proposes of itself is its stop.
+    pub fn take_departed(&mut self) -> Vec<(NodeId, u32)> {
         std::mem::take(&mut self.departed)
     }
 
@@ -94,14 +142,15 @@ impl<R: Destination> Partition<R> {
     /// The batch to append now, if there is one. It is appended again after
     /// [`Partition::handle_append_failed`].
     pub fn poll_append(&mut self) -> Option<&Batch> {
-        if self.is_with_engine || self.is_gone() {
+        if self.is_with_engine {
             return None;
         }
         self.items.extend(self.shard.take_proposals().into_iter().map(Item::Change));
         if self.sent.is_none() && !self.items.is_empty() {
             self.number += 1;
+            let (node, incarnation, number) = (self.node, self.incarnation, self.number);
             let items = self.next_items();
-            self.sent = Some(Batch { node: self.node, number: self.number, items });
+            self.sent = Some(Batch { node, incarnation, number, items });
         }
         self.is_with_engine = self.sent.is_some();
         self.sent.as_ref()
@@ -134,6 +183,7 @@ impl<R: Destination> Partition<R> {
         now: Instant,
     ) -> Result<(), Refused> {
         self.admission.admit(&batch)?;
+        let by = (batch.node, batch.incarnation);
         if self.sent.as_ref().is_some_and(|sent| is_same(sent, &batch)) {
             (self.sent, self.is_with_engine) = (None, false);
         }
@@ -147,20 +197,22 @@ impl<R: Destination> Partition<R> {
                     self.shard.apply(entry, now).ok();
                 }
                 Item::Beat { interval } => {
-                    self.members.beat(batch.node, position, interval, at);
+                    self.members.beat(by, position, interval, at);
                 }
                 Item::Overdue { node, beat, lease } => {
-                    if self.members.is_overdue(Overdue { node, beat }, lease) {
-                        self.members.remove(node);
-                        self.departed.push(node);
+                    if self.members.is_overdue(Overdue { node, beat }, lease)
+                        && let Some(incarnation) = self.members.remove(node)
+                        && node != self.node
+                    {
+                        self.departed.push((node, incarnation));
                     }
                 }
-                Item::Gone { node, ttl } => {
-                    self.members.remove(node);
-                    if self.admission.exclude(node) {
-                        self.shard.end_sessions_of(node, ttl, (position, at), now);
+                Item::Gone { node, incarnation, ttl } => {
+                    if self.admission.exclude(node, incarnation) {
+                        self.members.remove(node);
+                        self.end(by, (node, incarnation), ttl, (position, at), now);
                     }
-                    if node == batch.node {
+                    if (node, incarnation) == by {
                         break; // what it says after its own end doesn't count
                     }
                 }
@@ -168,8 +220,34 @@ impl<R: Destination> Partition<R> {
         }
         Ok(())
     }
+
+    /// Ends an incarnation of a node, as one of the nodes has it: itself, when it stops.
+    fn end(
+        &mut self,
+        by: (NodeId, u32),
+        (node, incarnation): (NodeId, u32),
+        ttl: Duration,
+        at: (Position, u64),
+        now: Instant,
+    ) {
+        if node != self.node || by.0 == node {
+            return self.shard.end_sessions_of(node, ttl, at, now);
+        }
+        // it lives: what isn't in the log by now, never will be, so the next incarnation proposes it
+        let beat = self.beats.map(|Beats { lease, .. }| beat(lease)); // first of all, so that it can be missed
+        let returned = self.shard.come_back(ttl, at, now).into_iter().map(Item::Change);
+        let unsent = self.sent.take().into_iter().flat_map(|batch| batch.items);
+        let items = beat.into_iter().chain(returned).chain(unsent);
+        self.items = items.chain(std::mem::take(&mut self.items)).collect();
+        (self.incarnation, self.number, self.is_with_engine) = (incarnation + 1, 0, false);
+    }
+}
+
+fn beat(lease: Duration) -> Item {
+    Item::Beat { interval: lease / BEATS_A_LEASE }
 }
 
 fn is_same(one: &Batch, other: &Batch) -> bool {
-    (one.node, one.number) == (other.node, other.number)
+    let names = |batch: &Batch| (batch.node, batch.incarnation, batch.number);
+    names(one) == names(other)
 }

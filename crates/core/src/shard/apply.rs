@@ -264,7 +264,7 @@ impl<R: Destination> Shard<R> {
     }
 
     /// Counts one record of a client less, which the application removed.
-    fn taken(&mut self, index: u32, by: &Subscription) {
+    pub(super) fn taken(&mut self, index: u32, by: &Subscription) {
         let stream = self.streams.live(index);
         let groups = stream.groups.iter().filter(|(group, _)| group.identifier == by.identifier);
         let mut subscribers = groups.filter_map(|(_, group)| group.get(&by.session));

@@ -19,6 +19,7 @@ mod delivery;
 mod end;
 mod expiry;
 mod fan_out;
+mod gone;
 mod input;
 mod inspect;
 mod member_lists;

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use super::Shard;
 use super::admin::millis;
 use super::put::Put;
-use crate::log::{Change, Entry, NodeId, Origin, Position, Subscription, Void};
+use crate::log::{Change, Entry, NodeId, Position, Subscription, Void};
 use crate::shard::delivery::Destination;
 use crate::shard::input::{End, Input, Publish, SubscriberKey};
 use crate::shard::proposals::{Proposal, Shared, Task, Waiting};
@@ -127,27 +127,6 @@ impl<R: Destination> Shard<R> {
         Ok(())
     }
 
-    /// Ends the connections that a node which is gone had, at their place in the log. Those that are parked
-    /// can still be resumed, anywhere.
-    pub fn end_sessions_of(
-        &mut self,
-        node: NodeId,
-        ttl: Duration,
-        (position, at): (Position, u64),
-        now: Instant,
-    ) {
-        let delay = live(&mut self.shared).delay;
-        let ended = self.streams.iter().flat_map(|stream| {
-            let connected = stream.state.connected_of(node);
-            connected.into_iter().map(|by| (stream.name.clone(), by))
-        });
-        for (stream, by) in ended.collect::<Vec<_>>() {
-            let change = Change::Ended { by, ttl, parking: None };
-            let entry = Entry { position, at, origin: Origin::default(), stream, change };
-            self.apply_in_place(entry, now + delay).ok(); // it is never void
-        }
-    }
-
     fn take_turn(&mut self, task: Task<R>, entries: VecDeque<Entry>, now: Instant) {
         if let Some(shared) = &mut self.shared {
             shared.arrived = entries;
@@ -165,17 +144,18 @@ impl<R: Destination> Shard<R> {
         };
         while let Some(entry) = self.shared.as_mut().and_then(|it| it.arrived.pop_front()) {
             let (name, gets) = (entry.stream.clone(), of_nobody(&entry.change));
-            // nothing waits for it: void or not
-            if self.apply_in_place(entry, since).is_ok()
-                && let (Some(by), Some(index)) = (gets.filter(|_| is_input), self.find(&name))
-            {
+            let is_applied = self.apply_in_place(entry, since).is_ok(); // nothing waits for it
+            let (Some(by), Some(index)) = (gets, self.find(&name)) else { continue };
+            if is_input && is_applied {
                 let ttl = self.settings.presence_ttl;
                 self.commit_change(index, Change::Ended { by, ttl, parking: None }, now).ok();
+            } else if !is_input && !is_applied {
+                self.taken(index, &by); // it couldn't come back
             }
         }
     }
 
-    fn apply_in_place(&mut self, entry: Entry, since: Instant) -> Result<(), Void> {
+    pub(super) fn apply_in_place(&mut self, entry: Entry, since: Instant) -> Result<(), Void> {
         let index = self.find_or_add(&entry.stream);
         let result = self.begin_and_apply(index, entry, since);
         self.remove_if_empty(index);
@@ -348,7 +328,7 @@ impl<R: Destination> Shard<R> {
 }
 
 /// What a shard of a shared log has proposed.
-fn live<R>(shared: &mut Option<Box<Shared<R>>>) -> &mut Shared<R> {
+pub(super) fn live<R>(shared: &mut Option<Box<Shared<R>>>) -> &mut Shared<R> {
     match shared {
         Some(shared) => shared,
         None => not_shared(),

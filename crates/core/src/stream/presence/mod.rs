@@ -319,6 +319,12 @@ impl PresenceSet {
         })
     }
 
+    /// What a record shows.
+    pub(crate) fn join_of(&self, key: RecordKey) -> Join {
+        let Shown { info, extra } = self.records.live(key as usize).shown.clone();
+        Join { id: self.id_of(key).clone(), info, extra }
+    }
+
     /// The members in order of arrival. The list is shared until the next change.
     pub(crate) fn list(&self) -> Arc<CachedList<MemberList>> {
         let list = self.listed.get_or_init(|| {

@@ -1,0 +1,86 @@
+//! Nodes that are gone: their connections have ended, as far as a shared log goes.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::Shard;
+use super::shared::live;
+use crate::log::{Change, Entry, NodeId, Origin, Position, Subscription};
+use crate::shard::delivery::Destination;
+use crate::shard::proposals::{Proposal, Task, Waiting};
+use crate::types::{JoinCause, StreamName};
+
+impl<R: Destination> Shard<R> {
+    /// Ends the connections that a node had which is gone, at their place in the log. Those that are parked
+    /// can still be resumed, anywhere.
+    pub fn end_sessions_of(
+        &mut self,
+        node: NodeId,
+        ttl: Duration,
+        at: (Position, u64),
+        now: Instant,
+    ) {
+        let delay = live(&mut self.shared).delay;
+        for (stream, by) in self.connected_of(node) {
+            self.end_session(stream, by, ttl, at, now + delay);
+        }
+    }
+
+    /// The same for this node, which the others believe dead, and which lives. Its connections that were present
+    /// join again: returns the proposals, which go before all that aren't in the log yet.
+    pub fn come_back(&mut self, ttl: Duration, at: (Position, u64), now: Instant) -> Vec<Proposal> {
+        let mut joins = Vec::new();
+        let node = live(&mut self.shared).node;
+        for (stream, by) in self.connected_of(node) {
+            joins.extend(self.join_again(&stream, &by).map(|join| (stream.clone(), join)));
+            self.end_session(stream, by, ttl, at, now);
+        }
+        let shared = live(&mut self.shared);
+        let (proposals, waiting) =
+            (std::mem::take(&mut shared.proposals), std::mem::take(&mut shared.waiting));
+        for (stream, join) in joins {
+            shared.propose(stream, join);
+            let task = Task::Change { since: now };
+            shared.waiting.push_back(Waiting { task, left: 1, entries: VecDeque::new() });
+        }
+        shared.waiting.extend(waiting);
+        std::mem::replace(&mut shared.proposals, proposals)
+    }
+
+    fn connected_of(&self, node: NodeId) -> Vec<(StreamName, Subscription)> {
+        let ended = self.streams.iter().flat_map(|stream| {
+            let connected = stream.state.connected_of(node);
+            connected.into_iter().map(|by| (stream.name.clone(), by))
+        });
+        ended.collect()
+    }
+
+    fn end_session(
+        &mut self,
+        stream: StreamName,
+        by: Subscription,
+        ttl: Duration,
+        (position, at): (Position, u64),
+        since: Instant,
+    ) {
+        let change = Change::Ended { by, ttl, parking: None };
+        let entry = Entry { position, at, origin: Origin::default(), stream, change };
+        self.apply_in_place(entry, since).ok(); // it is never void
+    }
+
+    /// A join that gives a subscription the record that it has now.
+    fn join_again(&self, stream: &StreamName, by: &Subscription) -> Option<Change> {
+        let presence = self.streams.named(stream)?.state.presence();
+        let join = presence.join_of(presence.held_by(by)?);
+        let (by, max_members) = (by.clone(), self.settings.max_members);
+        Some(Change::Joined {
+            by,
+            id: join.id,
+            info: join.info,
+            extra: join.extra,
+            cause: JoinCause::Joined,
+            is_update: false,
+            max_members,
+        })
+    }
+}
