@@ -22,7 +22,7 @@ use super::shard_settings::without_history;
 /// How many streams a log is about.
 pub(crate) const STREAMS: usize = 3;
 
-const SETTINGS: Settings = Settings {
+pub(crate) const SETTINGS: Settings = Settings {
     resume: ResumeSettings { ttl: Duration::from_secs(60), max_unacked: Duration::from_secs(10) },
     history: HistorySettings { limit: 4, ttl: Duration::from_secs(3600), max_bytes: usize::MAX },
     // so that each number is told at once, and no timer has to fire for it

@@ -18,6 +18,9 @@ mod shard_settings;
 mod subscriber;
 
 mod engine;
+mod snapshots;
+mod starts;
+mod steps;
 mod world;
 
 use proptest::prelude::*;
@@ -29,7 +32,8 @@ use broker::log::Change;
 use broker::shard::Proposal;
 
 use engine::Fate;
-use world::{CLIENTS, NODES, Seen, Step, What, World, steps};
+use steps::{Step, What, steps};
+use world::{CLIENTS, NODES, Seen, World};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
@@ -60,13 +64,14 @@ fn much_happens_to_nodes() {
         }
         world.settle();
         batches += world.engine.log.len();
-        let Seen { resumed, refused, gone } = world.seen();
+        let Seen { resumed, refused, gone, spared } = world.seen();
         all.resumed += resumed;
         all.refused += refused;
         all.gone += gone;
+        all.spared += spared;
     }
     assert!(batches > 300 && waited > 1000, "{batches} {waited}");
-    assert!(all.resumed > 8 && all.refused > 20 && all.gone > 10, "{all:?}");
+    assert!(all.resumed > 8 && all.refused > 20 && all.gone > 10 && all.spared > 100, "{all:?}");
 }
 
 /// Number of expiries in the log, when everybody who was there has gone and a time has passed.
@@ -100,7 +105,7 @@ fn what_a_dead_node_leaves_is_expired_by_the_first_of_the_others() {
     let mut world = World::new();
     world.settle();
     for node in 0..NODES {
-        world.step(&Step::Kill { node });
+        world.step(&Step::Kill { node, earlier: None });
         world.settle();
     }
     let records = world.nodes[0].partition.shard().totals().records;
@@ -142,4 +147,19 @@ fn who_is_connected_to_a_node_that_was_believed_dead_is_present_again() {
     world.settle();
     assert_eq!(world.records(), after);
     world.check();
+}
+
+#[test]
+fn an_expiry_that_came_with_a_snapshot_is_proposed_by_the_others() {
+    let mut world = World::new();
+    world.settle();
+    for client in 0..CLIENTS {
+        world.step(&Step::End { client, to: 1, resumes: false });
+    }
+    world.settle();
+    world.step(&Step::Snapshot { node: 1, slice: 1 });
+    world.step(&Step::Kill { node: 0, earlier: Some(2) });
+    let records = world.nodes[0].partition.shard().totals().records;
+    assert_eq!((records, expiries(&mut world)), (records.max(1), records));
+    assert_eq!(world.nodes[0].partition.shard().totals().records, 0);
 }

@@ -10,26 +10,24 @@ use broker::shard::{
     End, HistorySettings, Input, Outcome, Publish, Put, ResumeSettings, Settings, SubscriberKey,
     Ticket,
 };
-use broker::types::{
-    Join, Listing, MemberList, ServerMessage, SessionId, StreamCommand, StreamName, Whisper,
-};
-use proptest::prelude::*;
+use broker::types::{MemberList, ServerMessage, SessionId, StreamName};
 
 use crate::engine::{Appended, Engine, Fate};
 use crate::replay::{apply, replay};
 use crate::shard_settings::without_history;
-use crate::subscriber::{key, subscribe};
+use crate::starts::{Saved, exclude_departed, save};
+use crate::steps::{IDS, Step, What, command, join};
+use crate::subscriber::key;
 
 pub(crate) const NODES: usize = 3;
-const STREAMS: usize = 2;
+pub(crate) const STREAMS: usize = 2;
 pub(crate) const CLIENTS: usize = 6;
-const IDS: [&str; 3] = ["ann", "bob", "cem"];
 
-const INTERVAL: Duration = Duration::from_millis(100);
-const LEASE: Duration = Duration::from_millis(300);
+pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const LEASE: Duration = Duration::from_millis(300);
 const BEAT: Item = Item::Beat { interval: INTERVAL };
 
-const SETTINGS: Settings = Settings {
+pub(crate) const SETTINGS: Settings = Settings {
     resume: ResumeSettings { ttl: Duration::from_secs(60), max_unacked: Duration::from_secs(10) },
     max_members: 2,
     max_records: 2,
@@ -38,120 +36,13 @@ const SETTINGS: Settings = Settings {
     ..without_history(Duration::from_millis(300))
 };
 
-#[derive(Clone, Debug)]
-pub(crate) enum Step {
-    Command {
-        client: usize,
-        stream: usize,
-        what: What,
-    },
-    Publish {
-        node: usize,
-        stream: usize,
-    },
-    Put {
-        node: usize,
-        stream: usize,
-        id: usize,
-        has_ttl: bool,
-    },
-    Kick {
-        node: usize,
-        stream: usize,
-        id: usize,
-    },
-    /// The connection ends; the client comes back to any node. It resumes its session, or begins anew.
-    End {
-        client: usize,
-        to: usize,
-        resumes: bool,
-    },
-    /// A node appends what it has to append, if nothing of it is on its way.
-    Append {
-        node: usize,
-        fate: Fate,
-    },
-    /// A node appends again what wasn't answered.
-    Retry {
-        node: usize,
-    },
-    /// A node reads on in the log.
-    Read {
-        node: usize,
-        batches: usize,
-    },
-    /// A node's process is killed, and another one starts in its place.
-    Kill {
-        node: usize,
-    },
-    /// A node says that it lives.
-    Beat {
-        node: usize,
-    },
-    /// A node accuses those whose beats stay out.
-    Accuse {
-        node: usize,
-    },
-    Pass(u64),
-    /// All nodes read all that was proposed.
-    Settle,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum What {
-    Subscribe { join: bool },
-    Unsubscribe,
-    Join { id: usize, info: usize },
-    Update { id: usize, info: usize },
-    Leave,
-    List,
-    Whisper { members_only: bool },
-    Publish { members_only: bool },
-}
-
-pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let (node, stream) = (|| 0..NODES, || 0..STREAMS);
-    let (id, info) = (|| 0..IDS.len(), || 0..2_usize);
-    let what = prop_oneof![
-        4 => any::<bool>().prop_map(|join| What::Subscribe { join }),
-        1 => Just(What::Unsubscribe),
-        4 => (id(), info()).prop_map(|(id, info)| What::Join { id, info }),
-        1 => (id(), info()).prop_map(|(id, info)| What::Update { id, info }),
-        2 => Just(What::Leave),
-        2 => Just(What::List),
-        1 => any::<bool>().prop_map(|members_only| What::Whisper { members_only }),
-        1 => any::<bool>().prop_map(|members_only| What::Publish { members_only }),
-    ];
-    let step = prop_oneof![
-        12 => (0..CLIENTS, stream(), what)
-            .prop_map(|(client, stream, what)| Step::Command { client, stream, what }),
-        1 => (node(), stream()).prop_map(|(node, stream)| Step::Publish { node, stream }),
-        1 => (node(), stream(), id(), any::<bool>())
-            .prop_map(|(node, stream, id, has_ttl)| Step::Put { node, stream, id, has_ttl }),
-        1 => (node(), stream(), id()).prop_map(|(node, stream, id)| Step::Kick { node, stream, id }),
-        3 => (0..CLIENTS, node(), any::<bool>())
-            .prop_map(|(client, to, resumes)| Step::End { client, to, resumes }),
-        8 => (node(), fate()).prop_map(|(node, fate)| Step::Append { node, fate }),
-        6 => node().prop_map(|node| Step::Retry { node }),
-        10 => (node(), 1..6_usize).prop_map(|(node, batches)| Step::Read { node, batches }),
-        1 => node().prop_map(|node| Step::Kill { node }),
-        5 => node().prop_map(|node| Step::Beat { node }),
-        3 => node().prop_map(|node| Step::Accuse { node }),
-        5 => prop::sample::select(vec![50, 200]).prop_map(Step::Pass),
-        2 => Just(Step::Settle),
-    ];
-    prop::collection::vec(step, 0..250)
-}
-
-fn fate() -> impl Strategy<Value = Fate> {
-    prop_oneof![4 => Just(Fate::Stored), 2 => Just(Fate::Unanswered), 1 => Just(Fate::Lost)]
-}
-
 pub(crate) struct Node {
     id: NodeId,
     pub(crate) partition: Partition<usize>,
     /// Number of batches it has read.
     read: usize,
+    /// Number of those that its snapshot has.
+    restored: usize,
     /// Whether the engine's answer to its last append was lost.
     is_unanswered: bool,
 }
@@ -164,6 +55,8 @@ pub(crate) struct World {
     clients: Vec<Client>,
     /// How many nodes and clients there have been.
     made: u64,
+    /// The latest snapshot.
+    saved: Option<Saved>,
     /// The killed nodes of which something may be in the log, and that aren't known to be gone.
     killed: Vec<NodeId>,
     now: Instant,
@@ -179,6 +72,8 @@ pub(crate) struct Seen {
     pub(crate) refused: usize,
     /// How often a node found that the others believe it dead.
     pub(crate) gone: usize,
+    /// How many batches nodes that started were spared.
+    pub(crate) spared: usize,
 }
 
 /// A client, by its connection: a new one has a new number.
@@ -210,12 +105,13 @@ impl World {
             results: BTreeMap::new(),
             clients: Vec::new(),
             made: 0,
+            saved: None,
             killed: Vec::new(),
             now: Clock::new().now(),
             seen: Seen::default(),
         };
         for number in 0..NODES {
-            let node = world.node(number);
+            let node = world.node(number, None);
             world.nodes.push(node);
         }
         for number in 0..CLIENTS {
@@ -229,16 +125,23 @@ impl World {
         world
     }
 
-    /// A node that has read nothing.
-    fn node(&mut self, rank: usize) -> Node {
+    /// A node that starts.
+    fn node(&mut self, rank: usize, earlier: Option<usize>) -> Node {
         self.made += 1;
         let id = NodeId(self.made);
         let mut partition = Partition::new(SETTINGS, id, self.now);
         partition.shard_mut().set_unix(self.engine.unix);
         partition.shard_mut().set_rank(rank.try_into().unwrap());
+        let (mut read, mut restored) = (0, 0);
+        if let (Some(saved), Some(earlier)) = (&self.saved, earlier) {
+            saved.restore(&mut partition, self.engine.unix, self.now);
+            exclude_departed(&mut partition, SETTINGS);
+            (read, restored) = (saved.batches.saturating_sub(earlier), saved.batches);
+        }
+        self.seen.spared += restored;
         partition.begin_beating(LEASE, self.now);
         partition.handle_timeout(self.now);
-        Node { id, partition, read: 0, is_unanswered: false }
+        Node { id, partition, read, restored, is_unanswered: false }
     }
 
     fn client(&mut self, node: usize) -> Client {
@@ -288,7 +191,8 @@ impl World {
             Step::Append { node, fate } => self.append(node, fate),
             Step::Retry { node } => self.retry(node),
             Step::Read { node, batches } => self.read(node, batches),
-            Step::Kill { node } => self.restart(node),
+            Step::Snapshot { node, slice } => self.save(node, slice),
+            Step::Kill { node, earlier } => self.restart(node, earlier),
             Step::Beat { node } => self.nodes[node].partition.propose(BEAT),
             Step::Accuse { node } => self.accuse(node),
             Step::Settle => self.settle(),
@@ -375,27 +279,39 @@ impl World {
 
     fn read(&mut self, node: usize, batches: usize) {
         for _ in 0..batches {
-            let Node { partition, read, .. } = &mut self.nodes[node];
+            let Node { partition, read, restored, .. } = &mut self.nodes[node];
             let Some(appended) = self.engine.log.get(*read) else { return };
             let Appended { first, at, batch } = appended.clone();
-            let before = partition.incarnation();
+            let before = (partition.incarnation(), partition.shard().digest());
             let result = partition.apply(first, at, batch, self.now);
             *read += 1;
-            self.seen.gone += usize::from(partition.incarnation() > before);
+            if read <= restored {
+                let after = (partition.incarnation(), partition.shard().digest());
+                assert_eq!((after, result), (before, Err(Refused::Again)));
+                continue;
+            }
+            self.seen.gone += usize::from(partition.incarnation() > before.0);
             let (at, found) = (*read, (partition.shard().digest(), result));
             let expected = *self.results.entry(at).or_insert(found);
             assert_eq!(found, expected, "after batch {at}: {appended:#?}");
-            for (node, incarnation) in partition.take_departed() {
-                partition.propose(Item::Gone { node, incarnation, ttl: SETTINGS.presence_ttl });
-            }
+            exclude_departed(partition, SETTINGS);
             self.hear();
         }
     }
 
+    /// The latest snapshot is this node's.
+    fn save(&mut self, node: usize, slice: usize) {
+        let Node { partition, read, restored, .. } = &mut self.nodes[node];
+        let of = (*read.max(restored), slice);
+        self.saved = Some(save(partition, of, |partition| {
+            partition.shard_mut().handle_timeout(self.now);
+        }));
+    }
+
     /// The process of a node is another one. Its clients come back to the others, with new sessions.
-    fn restart(&mut self, node: usize) {
+    fn restart(&mut self, node: usize, earlier: Option<usize>) {
         self.killed.push(self.nodes[node].id);
-        self.nodes[node] = self.node(node);
+        self.nodes[node] = self.node(node, earlier);
         for number in 0..CLIENTS {
             if self.clients[number].node == node {
                 self.clients[number] = self.client((node + 1 + number % 2) % NODES);
@@ -516,6 +432,8 @@ impl World {
         self.settle();
         self.hear();
         self.check_owners();
+        let members: Vec<_> = self.nodes.iter().map(|node| node.partition.members()).collect();
+        assert!(members.iter().all(|each| *each == members[0]), "{members:#?}");
         for of in 0..STREAMS {
             let mut members = Vec::new();
             for node in &mut self.nodes {
@@ -579,26 +497,4 @@ fn sorted(list: &MemberList) -> MemberList {
     let mut list = list.clone();
     list.sort_by(|a, b| a.id.cmp(&b.id));
     list
-}
-
-fn join(id: usize, info: usize) -> Join {
-    Join { id: IDS[id].into(), info: info.to_string().into(), extra: None }
-}
-
-fn command(what: What) -> StreamCommand {
-    match what {
-        What::Subscribe { join: joins } => subscribe(joins.then(|| join(0, 0))),
-        What::Unsubscribe => StreamCommand::Unsubscribe,
-        What::Join { id, info } => StreamCommand::Join(join(id, info)),
-        What::Update { id, info } => StreamCommand::Update(join(id, info)),
-        What::Leave => StreamCommand::Leave(None),
-        What::List => StreamCommand::List(Listing::Members),
-        What::Whisper { members_only } => {
-            let whisper = Whisper { event: None, data: "1".into() };
-            StreamCommand::Whisper { whisper, members_only }
-        }
-        What::Publish { members_only } => {
-            StreamCommand::Publish { data: "2".into(), at: 7, members_only }
-        }
-    }
 }

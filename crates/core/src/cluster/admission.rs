@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::Batch;
 use crate::log::NodeId;
 
 /// Decides which batches of a log are applied. It is replicated: it follows from the log alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admission {
     nodes: BTreeMap<NodeId, Standing>,
 }
 
 /// What is known of a node's newest incarnation. It stays when that is gone, as a batch of its may still come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Standing {
     incarnation: u32,
     /// Whether the others believe it dead.
@@ -27,7 +29,7 @@ pub enum Refused {
     /// The others believe the node dead, or it has begun a later incarnation.
     #[error("the node is gone")]
     Gone,
-    /// It was applied before: its node appended it again, having got no answer.
+    /// It was applied before: its node appended it again, having got no answer, or it was delivered again.
     #[error("the batch was applied before")]
     Again,
     /// A batch that came before it was lost.
@@ -48,7 +50,7 @@ impl Admission {
         if next.is_gone || next.incarnation > incarnation {
             return Err(Refused::Gone);
         }
-        let expected = next.last + 1;
+        let expected = next.last.saturating_add(1);
         if number < expected {
             return Err(Refused::Again);
         }
@@ -67,6 +69,12 @@ impl Admission {
         }
         self.nodes.insert(node, Standing { incarnation, is_gone: true, last: 0 });
         true
+    }
+
+    /// The incarnations that were excluded, and after which none has appended.
+    pub fn gone(&self) -> impl Iterator<Item = (NodeId, u32)> {
+        let gone = self.nodes.iter().filter(|(_, standing)| standing.is_gone);
+        gone.map(|(node, standing)| (*node, standing.incarnation))
     }
 
     /// Whether nothing counts any more that an incarnation of a node appends.
@@ -128,5 +136,12 @@ mod tests {
         assert!(admission.nodes().eq([(ONE, 2)]));
         assert!(admission.exclude(ONE, 3), "of the log that it hasn't appended to since");
         assert!(admission.is_gone(ONE, 3) && admission.nodes().next().is_none());
+    }
+
+    #[test]
+    fn no_number_is_too_large() {
+        let standing = Standing { incarnation: u32::MAX, is_gone: false, last: u64::MAX };
+        let mut admission = Admission { nodes: BTreeMap::from([(ONE, standing)]) };
+        assert_eq!(admission.admit(&batch(ONE, u32::MAX, 1)), Err(Refused::Again));
     }
 }

@@ -7,12 +7,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::log::{NodeId, Position};
 
 /// The nodes. It is replicated: it follows from the log alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Members {
     nodes: BTreeMap<NodeId, Member>,
+    /// The nodes that were overdue and aren't excluded yet, with their incarnations.
+    departed: BTreeMap<NodeId, u32>,
     /// Time of the log, in milliseconds.
     clock: u64,
     /// The engine's time of the last beat, in milliseconds of the Unix epoch.
@@ -20,7 +24,7 @@ pub struct Members {
 }
 
 /// A node's last beat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Member {
     incarnation: u32,
     beat: Position,
@@ -68,7 +72,7 @@ impl Members {
     }
 
     fn is_late(&self, member: &Member, lease: Duration) -> bool {
-        self.clock - member.at >= millis(lease)
+        self.clock.saturating_sub(member.at) >= millis(lease)
     }
 
     /// The nodes.
@@ -76,9 +80,22 @@ impl Members {
         self.nodes.keys().copied()
     }
 
-    /// Removes a node that is gone, and returns its incarnation.
-    pub fn remove(&mut self, node: NodeId) -> Option<u32> {
-        Some(self.nodes.remove(&node)?.incarnation)
+    /// Removes a node that is overdue and is to be excluded from all logs; returns its incarnation.
+    pub fn depart(&mut self, node: NodeId) -> Option<u32> {
+        let Member { incarnation, .. } = self.nodes.remove(&node)?;
+        self.departed.insert(node, incarnation);
+        Some(incarnation)
+    }
+
+    /// The nodes that were overdue and aren't excluded yet, with their incarnations.
+    pub fn departed(&self) -> impl Iterator<Item = (NodeId, u32)> {
+        self.departed.iter().map(|(node, incarnation)| (*node, *incarnation))
+    }
+
+    /// Removes a node that is excluded.
+    pub fn remove(&mut self, node: NodeId) {
+        self.nodes.remove(&node);
+        self.departed.remove(&node);
     }
 }
 
@@ -155,7 +172,10 @@ mod tests {
     #[test]
     fn who_is_gone_is_no_member() {
         let mut members = members(&[(ONE, 100), (TWO, 100)]);
-        assert_eq!((members.remove(TWO), members.remove(TWO)), (Some(1), None));
-        assert!(members.nodes().eq([ONE]));
+        assert_eq!((members.depart(TWO), members.depart(TWO)), (Some(1), None));
+        assert!(members.nodes().eq([ONE]) && members.departed().eq([(TWO, 1)]));
+        members.remove(TWO);
+        members.remove(ONE);
+        assert_eq!((members.nodes().count(), members.departed().count()), (0, 0));
     }
 }

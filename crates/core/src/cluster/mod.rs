@@ -12,13 +12,18 @@
 //! The engine may lose an answer, so that a batch is appended again; and a node that all others believe dead
 //! may still append. The rules of [`Admission`] make both harmless. They are part of applying the log, so
 //! every node comes to the same conclusion, whatever the engine.
+//!
+//! A node that starts restores a partition from a snapshot, which another one took with [`Partition::snapshot`], and
+//! applies the batches behind it.
 
 mod admission;
 mod batch;
 mod members;
 mod partition;
+mod snapshot;
 
 pub use admission::{Admission, Refused};
 pub use batch::{Batch, Item};
 pub use members::{Members, Overdue};
 pub use partition::Partition;
+pub use snapshot::{Head, SnapshotItem};

@@ -21,16 +21,18 @@ const BEATS_A_LEASE: u32 = 5;
 /// the larger the batches.
 #[derive(Debug)]
 pub struct Partition<R> {
-    node: NodeId,
+    pub(super) node: NodeId,
     /// This node's incarnation in this log.
     incarnation: u32,
-    shard: Shard<R>,
-    admission: Admission,
-    members: Members,
+    pub(super) shard: Shard<R>,
+    /// Position of the last item that was read.
+    pub(super) position: Position,
+    pub(super) admission: Admission,
+    pub(super) members: Members,
     /// If this is the log that has the beats.
     beats: Option<Beats>,
     /// Nodes that were found to be gone, and are to be excluded from all logs, with their incarnations.
-    departed: Vec<(NodeId, u32)>,
+    pub(super) departed: Vec<(NodeId, u32)>,
     /// What to append next.
     items: VecDeque<Item>,
     /// The batch on its way: until it comes back, it may have to be appended again.
@@ -56,6 +58,7 @@ impl<R: Destination> Partition<R> {
             node,
             incarnation: 1,
             shard: Shard::sharing(settings, node, now),
+            position: Position::default(),
             admission: Admission::default(),
             members: Members::default(),
             beats: None,
@@ -75,6 +78,11 @@ impl<R: Destination> Partition<R> {
     /// The same, for inputs and outputs.
     pub fn shard_mut(&mut self) -> &mut Shard<R> {
         &mut self.shard
+    }
+
+    /// Position of the last item that was read, be it of a batch that was skipped.
+    pub fn position(&self) -> Position {
+        self.position
     }
 
     /// Has the node beat in this log, and accuse those whose beats stay out for a lease. Only one log has beats.
@@ -182,6 +190,11 @@ impl<R: Destination> Partition<R> {
         batch: Batch,
         now: Instant,
     ) -> Result<(), Refused> {
+        if first <= self.position {
+            return Err(Refused::Again); // it would be judged anew, by what came behind it
+        }
+        let length = u64::try_from(batch.items.len()).unwrap_or(u64::MAX);
+        self.position = Position(first.0.saturating_add(length).saturating_sub(1));
         self.admission.admit(&batch)?;
         let by = (batch.node, batch.incarnation);
         if self.sent.as_ref().is_some_and(|sent| is_same(sent, &batch)) {
@@ -201,7 +214,7 @@ impl<R: Destination> Partition<R> {
                 }
                 Item::Overdue { node, beat, lease } => {
                     if self.members.is_overdue(Overdue { node, beat }, lease)
-                        && let Some(incarnation) = self.members.remove(node)
+                        && let Some(incarnation) = self.members.depart(node)
                         && node != self.node
                     {
                         self.departed.push((node, incarnation));
@@ -239,7 +252,8 @@ impl<R: Destination> Partition<R> {
         let unsent = self.sent.take().into_iter().flat_map(|batch| batch.items);
         let items = beat.into_iter().chain(returned).chain(unsent);
         self.items = items.chain(std::mem::take(&mut self.items)).collect();
-        (self.incarnation, self.number, self.is_with_engine) = (incarnation + 1, 0, false);
+        (self.incarnation, self.number, self.is_with_engine) =
+            (incarnation.saturating_add(1), 0, false);
     }
 }
 

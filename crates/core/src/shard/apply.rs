@@ -215,7 +215,11 @@ impl<R: Destination> Shard<R> {
             self.drop_oldest(index, DropCause::Expired);
         }
         self.change_journal(index, |it| *it = Journal::from(journal));
-        self.streams.live_mut(index).history = History::new(lost);
+        let stream = self.streams.live_mut(index);
+        stream.history = History::new(lost);
+        if stream.groups.is_empty() {
+            stream.journal.mark_sent(journal, self.ticks, self.now);
+        }
     }
 
     fn clear_timers(&mut self, index: u32) {

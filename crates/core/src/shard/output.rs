@@ -169,15 +169,6 @@ impl<R: Destination> Output<'_, R> {
     /// Snapshot of the streams from a place on, which counts from 0, and the next place: at least one stream,
     /// and no more after `max` entries.
     pub fn snapshot(&self, place: usize, max: usize) -> (Vec<Entry>, Option<usize>) {
-        let mut entries = Vec::new();
-        for place in place..self.shard.streams.end() {
-            if entries.len() >= max {
-                return (entries, Some(place));
-            }
-            if let Some(stream) = self.shard.streams.at(place) {
-                self.shard.describe(stream, &mut entries);
-            }
-        }
-        (entries, None)
+        self.shard.snapshot_from(place, max)
     }
 }

@@ -51,9 +51,6 @@ impl<R: Destination> Shard<R> {
             // it is never void
             self.commit_change(index, Change::Restarted { ttl, resumable }, at.now).ok();
         }
-        let stream = self.streams.live_mut(index);
-        stream.journal.mark_sent(stream.journal.end(), self.ticks, at.now);
-        self.tidy_later(index, at.now);
         self.restoring = None;
         self.forget_if_idle(index);
     }

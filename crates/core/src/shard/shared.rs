@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use super::Shard;
 use super::admin::millis;
 use super::put::Put;
-use crate::log::{Change, Entry, NodeId, Position, Subscription, Void};
+use crate::log::{Change, Entry, NodeId, Subscription, Void};
 use crate::shard::delivery::Destination;
 use crate::shard::input::{End, Input, Publish, SubscriberKey};
 use crate::shard::proposals::{Proposal, Shared, Task, Waiting};
@@ -181,11 +181,6 @@ impl<R: Destination> Shard<R> {
             Some(shared) if shared.arrived.is_empty() => 0,
             Some(_) => usize::MAX,
         }
-    }
-
-    /// Position of the last entry that was applied.
-    pub fn applied(&self) -> Position {
-        Position(self.next.0.saturating_sub(1))
     }
 
     /// Counts a record of a client that is about to join. `None` if it isn't counted: it has one here, or

@@ -12,8 +12,22 @@ impl<R: Destination> Shard<R> {
         self.entries.get_or_insert_default();
     }
 
+    /// Snapshot of the streams from a place on: see [`Output::snapshot`](super::Output::snapshot).
+    pub(crate) fn snapshot_from(&self, place: usize, max: usize) -> (Vec<Entry>, Option<usize>) {
+        let mut entries = Vec::new();
+        for place in place..self.streams.end() {
+            if entries.len() >= max {
+                return (entries, Some(place));
+            }
+            if let Some(stream) = self.streams.at(place) {
+                self.describe(stream, &mut entries);
+            }
+        }
+        (entries, None)
+    }
+
     /// Entries that recreate a stream.
-    pub(super) fn describe(&self, stream: &Stream<R>, entries: &mut Vec<Entry>) {
+    fn describe(&self, stream: &Stream<R>, entries: &mut Vec<Entry>) {
         let (state, history, journal) = (&stream.state, &stream.history, &stream.journal);
         let Some(epoch) = state.epoch().cloned() else { return };
         let newest = Position(self.next.0.saturating_sub(1));
@@ -22,7 +36,11 @@ impl<R: Destination> Shard<R> {
             entries.push(Entry { position, at: self.unix, origin, stream, change });
         };
         let head = Offset(state.head().0.saturating_sub(history.len() as u64));
-        let journal_start = journal.start(self.ticks, self.needed_since(self.now));
+        let journal_start = if self.shared.is_some() {
+            journal.complete_from() // a node that is behind may yet park who needs what was dropped here
+        } else {
+            journal.start(self.ticks, self.needed_since(self.now))
+        };
         let lost = history.lost();
         add(newest, Change::Snapshot { epoch, head, lost, journal: journal_start });
         for publication in history.kept() {

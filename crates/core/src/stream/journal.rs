@@ -86,6 +86,11 @@ impl Journal {
         self.end
     }
 
+    /// Position from which on the journal is complete.
+    pub(crate) fn complete_from(&self) -> Position {
+        self.start
+    }
+
     /// Position from which on the journal is complete for everyone who can still be resumed: 0, unless an
     /// entry was dropped that wasn't sent to everyone before a time.
     pub(crate) fn start(&self, ticks: Ticks, since: Instant) -> Position {

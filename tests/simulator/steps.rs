@@ -1,0 +1,150 @@
+//! What happens: to nodes, to the engine, to clients.
+
+use broker::types::{Join, Listing, StreamCommand, Whisper};
+use proptest::prelude::*;
+
+use crate::engine::Fate;
+use crate::subscriber::subscribe;
+use crate::world::{CLIENTS, NODES, STREAMS};
+
+pub(crate) const IDS: [&str; 3] = ["ann", "bob", "cem"];
+
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Command {
+        client: usize,
+        stream: usize,
+        what: What,
+    },
+    Publish {
+        node: usize,
+        stream: usize,
+    },
+    Put {
+        node: usize,
+        stream: usize,
+        id: usize,
+        has_ttl: bool,
+    },
+    Kick {
+        node: usize,
+        stream: usize,
+        id: usize,
+    },
+    /// The connection ends; the client comes back to any node. It resumes its session, or begins anew.
+    End {
+        client: usize,
+        to: usize,
+        resumes: bool,
+    },
+    /// A node appends what it has to append, if nothing of it is on its way.
+    Append {
+        node: usize,
+        fate: Fate,
+    },
+    /// A node appends again what wasn't answered.
+    Retry {
+        node: usize,
+    },
+    /// A node reads on in the log.
+    Read {
+        node: usize,
+        batches: usize,
+    },
+    /// A node takes a snapshot for those that start.
+    Snapshot {
+        node: usize,
+        slice: usize,
+    },
+    /// A node's process is killed, and another one starts in its place: with the snapshot, and so many batches before
+    /// it; or with the beginning of the log.
+    Kill {
+        node: usize,
+        earlier: Option<usize>,
+    },
+    /// A node says that it lives.
+    Beat {
+        node: usize,
+    },
+    /// A node accuses those whose beats stay out.
+    Accuse {
+        node: usize,
+    },
+    Pass(u64),
+    /// All nodes read all that was proposed.
+    Settle,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum What {
+    Subscribe { join: bool },
+    Unsubscribe,
+    Join { id: usize, info: usize },
+    Update { id: usize, info: usize },
+    Leave,
+    List,
+    Whisper { members_only: bool },
+    Publish { members_only: bool },
+}
+
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (node, stream) = (|| 0..NODES, || 0..STREAMS);
+    let (id, info) = (|| 0..IDS.len(), || 0..2_usize);
+    let what = prop_oneof![
+        4 => any::<bool>().prop_map(|join| What::Subscribe { join }),
+        1 => Just(What::Unsubscribe),
+        4 => (id(), info()).prop_map(|(id, info)| What::Join { id, info }),
+        1 => (id(), info()).prop_map(|(id, info)| What::Update { id, info }),
+        2 => Just(What::Leave),
+        2 => Just(What::List),
+        1 => any::<bool>().prop_map(|members_only| What::Whisper { members_only }),
+        1 => any::<bool>().prop_map(|members_only| What::Publish { members_only }),
+    ];
+    let step = prop_oneof![
+        12 => (0..CLIENTS, stream(), what)
+            .prop_map(|(client, stream, what)| Step::Command { client, stream, what }),
+        1 => (node(), stream()).prop_map(|(node, stream)| Step::Publish { node, stream }),
+        1 => (node(), stream(), id(), any::<bool>())
+            .prop_map(|(node, stream, id, has_ttl)| Step::Put { node, stream, id, has_ttl }),
+        1 => (node(), stream(), id()).prop_map(|(node, stream, id)| Step::Kick { node, stream, id }),
+        3 => (0..CLIENTS, node(), any::<bool>())
+            .prop_map(|(client, to, resumes)| Step::End { client, to, resumes }),
+        8 => (node(), fate()).prop_map(|(node, fate)| Step::Append { node, fate }),
+        6 => node().prop_map(|node| Step::Retry { node }),
+        10 => (node(), 1..6_usize).prop_map(|(node, batches)| Step::Read { node, batches }),
+        2 => (node(), 1..4_usize).prop_map(|(node, slice)| Step::Snapshot { node, slice }),
+        1 => (node(), prop::option::weighted(0.7, 0..4_usize))
+            .prop_map(|(node, earlier)| Step::Kill { node, earlier }),
+        5 => node().prop_map(|node| Step::Beat { node }),
+        3 => node().prop_map(|node| Step::Accuse { node }),
+        5 => prop::sample::select(vec![50, 200]).prop_map(Step::Pass),
+        2 => Just(Step::Settle),
+    ];
+    prop::collection::vec(step, 0..250)
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![4 => Just(Fate::Stored), 2 => Just(Fate::Unanswered), 1 => Just(Fate::Lost)]
+}
+
+pub(crate) fn join(id: usize, info: usize) -> Join {
+    Join { id: IDS[id].into(), info: info.to_string().into(), extra: None }
+}
+
+pub(crate) fn command(what: What) -> StreamCommand {
+    match what {
+        What::Subscribe { join: joins } => subscribe(joins.then(|| join(0, 0))),
+        What::Unsubscribe => StreamCommand::Unsubscribe,
+        What::Join { id, info } => StreamCommand::Join(join(id, info)),
+        What::Update { id, info } => StreamCommand::Update(join(id, info)),
+        What::Leave => StreamCommand::Leave(None),
+        What::List => StreamCommand::List(Listing::Members),
+        What::Whisper { members_only } => {
+            let whisper = Whisper { event: None, data: "1".into() };
+            StreamCommand::Whisper { whisper, members_only }
+        }
+        What::Publish { members_only } => {
+            StreamCommand::Publish { data: "2".into(), at: 7, members_only }
+        }
+    }
+}
