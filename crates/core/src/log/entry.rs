@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::change::Change;
+use super::node::NodeId;
 use super::position::Position;
-use crate::types::{Epoch, SessionId, StreamName};
+use crate::types::{Epoch, StreamName};
 
 /// A change of a stream at its position. It may be void.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,25 +39,6 @@ impl LogId {
     /// The epoch of a history that begins at a position.
     pub fn epoch(self, position: Position) -> Epoch {
         format!("{:x}", self.name(position)).as_str().into()
-    }
-}
-
-/// A node that proposes changes, in one run of its process; 0 where there is only one.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
-pub struct NodeId(pub u64);
-
-impl NodeId {
-    /// A session of this node. Its id names the node, and has 64 secret bits.
-    pub const fn session(self, secret: u64) -> SessionId {
-        SessionId::from_halves([self.0, secret])
-    }
-
-    /// Whether a session is of this node.
-    pub const fn has(self, session: SessionId) -> bool {
-        let [node, _] = session.halves();
-        node == self.0
     }
 }
 

@@ -5,8 +5,10 @@
 
 mod change;
 mod entry;
+mod node;
 mod position;
 
 pub use change::{Change, ExpiryReason, Known, Owner, Parked, Parking, Subscription};
-pub use entry::{Entry, LogId, NodeId, Origin, Void};
+pub use entry::{Entry, LogId, Origin, Void};
+pub use node::NodeId;
 pub use position::Position;

@@ -1,0 +1,24 @@
+//! Nodes: who writes a log.
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::SessionId;
+
+/// A node that proposes changes, in one run of its process; 0 where there is only one.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub struct NodeId(pub u64);
+
+impl NodeId {
+    /// A session of this node. Its id names the node, and has 64 secret bits.
+    pub const fn session(self, secret: u64) -> SessionId {
+        SessionId::from_halves([self.0, secret])
+    }
+
+    /// Whether a session is of this node.
+    pub const fn has(self, session: SessionId) -> bool {
+        let [node, _] = session.halves();
+        node == self.0
+    }
+}
