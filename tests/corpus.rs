@@ -20,7 +20,7 @@ use tar::Archive;
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
 
-const CHANGES: [&str; 21] = [
+const CHANGES: [&str; 24] = [
     "Began",
     "Forgotten",
     "Published",
@@ -42,6 +42,9 @@ const CHANGES: [&str; 21] = [
     "Record",
     "Resumable",
     "Noted",
+    "Idle",
+    "Used",
+    "ForgottenByAll",
 ];
 
 #[test]

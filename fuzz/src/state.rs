@@ -221,7 +221,9 @@ fn check(item: &Item) {
     let Item::Entry(Entry { stream, change, .. }) = item else { return };
     assert!(!stream.as_str().is_empty());
     match change {
-        Change::Snapshot { epoch, .. } | Change::Forgotten { epoch, .. } => check_epoch(epoch),
+        Change::Snapshot { epoch, .. }
+        | Change::Forgotten { epoch, .. }
+        | Change::Idle { epoch, .. } => check_epoch(epoch),
         Change::Published { data, author, .. } => {
             check_json(data);
             author.iter().for_each(check_subscription);
@@ -257,7 +259,11 @@ fn check(item: &Item) {
         Change::Kicked { id } | Change::Expired { id, .. } | Change::Noted { id, .. } => {
             check_id(id);
         }
-        Change::Began { .. } | Change::Arrived | Change::Restarted { .. } => {}
+        Change::Began { .. }
+        | Change::Arrived
+        | Change::Restarted { .. }
+        | Change::Used { .. }
+        | Change::ForgottenByAll { .. } => {}
     }
 }
 

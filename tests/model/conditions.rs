@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::log::{Change, Entry, Known, LogId, Origin, Parking, Position, Subscription, Void};
+use broker::log::{
+    Change, Entry, Known, LogId, NodeId, Origin, Parking, Position, Subscription, Void,
+};
 use broker::protocol::action_cable;
 use broker::shard::{HistorySettings, Input, ResumeSettings, Settings, Shard};
 use broker::types::{
@@ -137,6 +139,55 @@ fn a_void_end_leaves_the_timers_alone() {
     assert_eq!(follower.apply(forgotten(begins, 0, 0)), Err(Void::Stale));
     follower.pass_to(follower.now + Duration::from_millis(301));
     assert_eq!(follower.shard.totals().records, 0);
+}
+
+fn idle(began: Position, head: u64) -> Change {
+    Change::Idle { epoch: SETTINGS.log.epoch(began), head: Offset(head) }
+}
+
+#[test]
+fn a_stream_is_forgotten_by_all_if_nothing_has_changed_since_it_was_idle() {
+    let kicked = || Change::Kicked { id: "ann".into() };
+    let whisper = Whisper { event: None, data: "1".into() };
+    let whispered = Change::Whispered { whisper, from: SessionId::from_bits(1), author: None };
+    for (meanwhile, is_forgotten) in [
+        (vec![], true),
+        (vec![kicked(), Change::Arrived, whispered], true),
+        (vec![put(300), kicked()], false),
+        (vec![published(50)], false),
+        (vec![Change::Used { by: Some(NodeId(1)) }], false),
+        (vec![Change::Used { by: None }], false),
+        (vec![Change::Used { by: None }, idle(Position(1), 0)], false),
+    ] {
+        let mut follower = Follower::new();
+        follower.apply(Change::Began { lost: 0 }).unwrap();
+        let position = follower.next;
+        follower.apply(idle(Position(1), 0)).unwrap();
+        for change in &meanwhile {
+            follower.apply(change.clone()).ok();
+        }
+        let forgotten = Change::ForgottenByAll { idle: position, lost: 0 };
+        let expected = is_forgotten.then_some(()).ok_or(Void::Stale);
+        assert_eq!(follower.apply(forgotten), expected, "after {meanwhile:?}");
+        assert_eq!(follower.shard.totals().streams, usize::from(!is_forgotten));
+    }
+}
+
+#[test]
+fn a_stream_with_state_is_not_idle_nor_one_of_which_that_is_known() {
+    let mut follower = Follower::new();
+    assert_eq!(follower.apply(idle(Position(1), 0)), Err(Void::Stale));
+    assert_eq!(follower.apply(Change::Used { by: Some(NodeId(1)) }), Err(Void::Stale));
+    let begins = follower.next;
+    follower.apply(Change::Began { lost: 0 }).unwrap();
+    follower.apply(published(50)).unwrap();
+    assert_eq!(follower.apply(idle(begins, 0)), Err(Void::Stale));
+    assert_eq!(follower.apply(idle(begins.next(), 1)), Err(Void::Stale));
+    follower.apply(put(300)).unwrap();
+    assert_eq!(follower.apply(idle(begins, 1)), Err(Void::Stale));
+    follower.apply(Change::Kicked { id: "ann".into() }).unwrap();
+    follower.apply(idle(begins, 1)).unwrap();
+    assert_eq!(follower.apply(idle(begins, 1)), Err(Void::Stale));
 }
 
 fn ann() -> Subscription {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use broker::clock::Clock;
 use broker::log::{
-    Change, Entry, Known, LogId, Origin, Owner, Parked, Parking, Position, Subscription,
+    Change, Entry, Known, LogId, NodeId, Origin, Owner, Parked, Parking, Position, Subscription,
 };
 use broker::protocol::{action_cable, chat};
 use broker::shard::{ResumeSettings, Settings, Shard};
@@ -133,6 +133,26 @@ fn any_difference_of_owners_changes_the_digest() {
             panic!("{before} and {what} have the same digest");
         }
     }
+}
+
+#[test]
+fn any_difference_of_use_changes_the_digest() {
+    let idle = || Change::Idle { epoch: SETTINGS.log.epoch(Position(1)), head: Offset::default() };
+    let used = |by| Change::Used { by };
+    let states = [
+        ("unknown", vec![]),
+        ("used by a node", vec![used(Some(NodeId(2)))]),
+        ("used by another", vec![used(Some(NodeId(3)))]),
+        ("idle", vec![idle()]),
+        ("idle later", vec![used(None), idle()]),
+    ];
+    let mut digests = BTreeMap::new();
+    for (what, changes) in states {
+        if let Some(before) = digests.insert(digest(changes), what) {
+            panic!("{before} and {what} have the same digest");
+        }
+    }
+    assert_eq!(digest([used(Some(NodeId(2))), used(None)]), digest([]));
 }
 
 #[test]

@@ -151,8 +151,9 @@ impl Replica {
     /// What it holds. What was lost before a snapshot that doesn't have the stream is unknown to who begins
     /// with the snapshot.
     fn held(&mut self, knows_lost: bool) -> Held {
-        let placed =
-            |change: &Change| matches!(change, Change::Record { .. } | Change::Noted { .. });
+        let placed = |change: &Change| {
+            matches!(change, Change::Record { .. } | Change::Noted { .. } | Change::Idle { .. })
+        };
         let entries = self.snapshot(1).into_iter();
         let mut snapshot: Vec<_> = entries
             .map(|Entry { position, stream, mut change, .. }| {

@@ -13,6 +13,7 @@ mod crowd;
 mod digest;
 mod door;
 mod equal;
+mod forgotten;
 mod history;
 mod hold;
 mod journals;

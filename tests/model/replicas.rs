@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
 use broker::log::{
-    Change, Entry, ExpiryReason, Known, LogId, Origin, Owner, Position, Subscription,
+    Change, Entry, ExpiryReason, Known, LogId, NodeId, Origin, Owner, Position, Subscription,
 };
 use broker::protocol::{action_cable, phoenix};
 use broker::shard::{
     End, GroupKey, HistorySettings, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey,
 };
-use broker::types::{Epoch, Join, SessionId, StreamCommand, Whisper};
+use broker::types::{Epoch, Join, Offset, SessionId, StreamCommand, Whisper};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
@@ -69,6 +69,16 @@ pub(crate) enum Step {
         has_ttl: bool,
         resumable: bool,
     },
+    /// Everybody leaves a stream. A node says that it is idle, and perhaps that it is forgotten.
+    Idle {
+        stream: usize,
+        is_forgotten: bool,
+    },
+    /// A node uses a stream, or is gone.
+    Used {
+        stream: usize,
+        by: Option<u64>,
+    },
     /// An entry of before comes again.
     Again(prop::sample::Index),
 }
@@ -107,6 +117,10 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => prop::sample::select(vec![50, 300, 1000]).prop_map(Step::Pass),
         1 => (stream(), any::<bool>(), any::<bool>())
             .prop_map(|(stream, has_ttl, resumable)| Step::Restart { stream, has_ttl, resumable }),
+        2 => (stream(), any::<bool>())
+            .prop_map(|(stream, is_forgotten)| Step::Idle { stream, is_forgotten }),
+        1 => (stream(), prop::option::of(1..3_u64))
+            .prop_map(|(stream, by)| Step::Used { stream, by }),
         3 => any::<prop::sample::Index>().prop_map(Step::Again),
     ];
     prop::collection::vec(step, 0..120)
@@ -197,6 +211,21 @@ impl Leader {
                 let resumable = resumable.then_some(SETTINGS.resume.ttl);
                 self.insert(*number, Change::Restarted { ttl, resumable });
             }
+            Step::Idle { stream: number, is_forgotten } => {
+                self.apply(*number, Change::Restarted { ttl: Duration::ZERO, resumable: None });
+                for id in IDS {
+                    self.apply(*number, Change::Kicked { id: id.into() });
+                }
+                let Some((epoch, head)) = self.head(*number) else { return };
+                let idle = self.shard.next_position();
+                self.apply(*number, Change::Idle { epoch, head });
+                if *is_forgotten {
+                    self.apply(*number, Change::ForgottenByAll { idle, lost: 7 });
+                }
+            }
+            Step::Used { stream: number, by } => {
+                self.apply(*number, Change::Used { by: by.map(NodeId) });
+            }
             Step::Again(which) => {
                 if !self.log.is_empty() {
                     let Entry { stream: name, change, .. } = which.get(&self.log).clone();
@@ -205,6 +234,24 @@ impl Leader {
                 }
             }
         }
+    }
+
+    /// Epoch and offset of a stream.
+    fn head(&mut self, number: usize) -> Option<(Epoch, Offset)> {
+        let entries = self.shard.commit(|_| ()).snapshot(0, usize::MAX).0.into_iter();
+        let changes = entries.filter(|entry| entry.stream == stream(number)).map(|it| it.change);
+        changes.fold(None, |head, change| match (head, change) {
+            (_, Change::Snapshot { epoch, head, .. }) => Some((epoch, head)),
+            (Some((epoch, Offset(head))), Change::Kept { .. }) => Some((epoch, Offset(head + 1))),
+            (head, _) => head,
+        })
+    }
+
+    /// Applies a change of a node, which is in the log unless it is void.
+    fn apply(&mut self, number: usize, change: Change) {
+        let (position, origin) = (self.shard.next_position(), Origin::default());
+        let entry = Entry { position, at: 1_000_000, origin, stream: stream(number), change };
+        let _void = self.shard.apply(entry, self.now);
     }
 
     /// Puts an entry of nobody's into the log, if there is room behind the last.
@@ -310,7 +357,8 @@ pub(crate) fn renumbered(mut entry: Entry, moved: &dyn Fn(Position) -> Position)
         }
         Change::Ended { parking: Some(parking), .. } => parking.known = known(parking.known),
         Change::Lapsed { parked, .. } => *parked = moved(*parked),
-        Change::Forgotten { epoch, .. } => *epoch = epoch_at(epoch),
+        Change::Forgotten { epoch, .. } | Change::Idle { epoch, .. } => *epoch = epoch_at(epoch),
+        Change::ForgottenByAll { idle, .. } => *idle = moved(*idle),
         Change::Snapshot { epoch, journal, .. } => {
             (*epoch, *journal) = (epoch_at(epoch), moved(*journal));
         }

@@ -18,6 +18,7 @@ mod shard_settings;
 mod subscriber;
 
 mod engine;
+mod forgetting;
 mod snapshots;
 mod starts;
 mod steps;
@@ -27,9 +28,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
-use broker::cluster::Item;
 use broker::log::Change;
-use broker::shard::Proposal;
 
 use engine::Fate;
 use steps::{Step, What, steps};
@@ -64,14 +63,16 @@ fn much_happens_to_nodes() {
         }
         world.settle();
         batches += world.engine.log.len();
-        let Seen { resumed, refused, gone, spared } = world.seen();
+        let Seen { resumed, refused, gone, spared, forgotten } = world.seen();
         all.resumed += resumed;
         all.refused += refused;
         all.gone += gone;
         all.spared += spared;
+        all.forgotten += forgotten;
     }
     assert!(batches > 300 && waited > 1000, "{batches} {waited}");
     assert!(all.resumed > 8 && all.refused > 20 && all.gone > 10 && all.spared > 100, "{all:?}");
+    assert!(all.forgotten > 5, "{all:?}");
 }
 
 /// Number of expiries in the log, when everybody who was there has gone and a time has passed.
@@ -81,11 +82,7 @@ fn expiries(world: &mut World) -> usize {
         world.step(&Step::Pass(500));
         world.settle();
     }
-    let items = world.engine.log.iter().flat_map(|appended| &appended.batch.items);
-    let is_expiry = |item: &&Item| {
-        matches!(item, Item::Change(Proposal { change: Change::Expired { .. }, .. }))
-    };
-    items.filter(is_expiry).count()
+    world.count(|change| matches!(change, Change::Expired { .. }))
 }
 
 #[test]

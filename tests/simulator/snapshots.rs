@@ -6,7 +6,7 @@ use broker::clock::Clock;
 use broker::cluster::{Batch, Item, Partition, Refused, SnapshotItem};
 use broker::log::{Change, Known, NodeId, Parking, Position, Subscription};
 use broker::protocol::action_cable;
-use broker::shard::{End, Input, Outcome, Proposal, Ticket};
+use broker::shard::{End, HistorySettings, Input, Outcome, Proposal, Settings, Ticket};
 use broker::types::{
     Grant, HistoryRequest, JoinCause, Offset, ServerMessage, SessionId, StreamCommand, StreamName,
     SubscribeOptions, Watch,
@@ -17,10 +17,15 @@ use proptest::test_runner::TestRunner;
 
 use crate::starts::save;
 use crate::subscriber::key;
-use crate::world::{INTERVAL, LEASE, SETTINGS};
+use crate::world::{self, INTERVAL, LEASE};
 
 const UNIX: u64 = 1_000_000_000;
 const HOUR: Duration = Duration::from_secs(3600);
+
+const SETTINGS: Settings = Settings {
+    history: HistorySettings { ttl: HOUR, ..world::SETTINGS.history },
+    ..world::SETTINGS
+};
 
 /// Two nodes whose batches these tests make up.
 const ONE: NodeId = NodeId(1);

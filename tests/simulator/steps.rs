@@ -71,6 +71,12 @@ pub(crate) enum Step {
         node: usize,
     },
     Pass(u64),
+    /// Everyone leaves a stream.
+    Leave {
+        stream: usize,
+    },
+    /// Time passes, and all nodes read all that was proposed meanwhile.
+    Rest(u64),
     /// All nodes read all that was proposed.
     Settle,
 }
@@ -117,8 +123,10 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(node, earlier)| Step::Kill { node, earlier }),
         5 => node().prop_map(|node| Step::Beat { node }),
         3 => node().prop_map(|node| Step::Accuse { node }),
-        5 => prop::sample::select(vec![50, 200]).prop_map(Step::Pass),
+        6 => prop::sample::select(vec![50, 50, 200, 200, 2500, 12_000]).prop_map(Step::Pass),
         2 => Just(Step::Settle),
+        1 => stream().prop_map(|stream| Step::Leave { stream }),
+        1 => prop::sample::select(vec![3, 11, 14, 20]).prop_map(Step::Rest),
     ];
     prop::collection::vec(step, 0..250)
 }
@@ -131,7 +139,7 @@ pub(crate) fn join(id: usize, info: usize) -> Join {
     Join { id: IDS[id].into(), info: info.to_string().into(), extra: None }
 }
 
-pub(crate) fn command(what: What) -> StreamCommand {
+pub(crate) fn command(what: What, at: u64) -> StreamCommand {
     match what {
         What::Subscribe { join: joins } => subscribe(joins.then(|| join(0, 0))),
         What::Unsubscribe => StreamCommand::Unsubscribe,
@@ -144,7 +152,7 @@ pub(crate) fn command(what: What) -> StreamCommand {
             StreamCommand::Whisper { whisper, members_only }
         }
         What::Publish { members_only } => {
-            StreamCommand::Publish { data: "2".into(), at: 7, members_only }
+            StreamCommand::Publish { data: "2".into(), at, members_only }
         }
     }
 }

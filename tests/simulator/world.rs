@@ -28,10 +28,10 @@ pub(crate) const LEASE: Duration = Duration::from_millis(300);
 const BEAT: Item = Item::Beat { interval: INTERVAL };
 
 pub(crate) const SETTINGS: Settings = Settings {
-    resume: ResumeSettings { ttl: Duration::from_secs(60), max_unacked: Duration::from_secs(10) },
+    resume: ResumeSettings { ttl: Duration::from_secs(2), max_unacked: Duration::from_secs(10) },
     max_members: 2,
     max_records: 2,
-    history: HistorySettings { limit: 3, ttl: Duration::from_secs(3600), max_bytes: usize::MAX },
+    history: HistorySettings { limit: 3, ttl: Duration::from_secs(5), max_bytes: usize::MAX },
     log: LogId(11),
     ..without_history(Duration::from_millis(300))
 };
@@ -50,8 +50,9 @@ pub(crate) struct Node {
 pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) engine: Engine,
-    /// The state's digest after each batch and what became of it, as the first node to get there has it.
-    results: BTreeMap<usize, (u64, Result<(), Refused>)>,
+    /// What all nodes agree on after each batch, and what became of it, as the first node to get there has it: the
+    /// state's digest, and the time of what was forgotten last.
+    results: BTreeMap<usize, ([u64; 2], Result<(), Refused>)>,
     clients: Vec<Client>,
     /// How many nodes and clients there have been.
     made: u64,
@@ -74,6 +75,8 @@ pub(crate) struct Seen {
     pub(crate) gone: usize,
     /// How many batches nodes that started were spared.
     pub(crate) spared: usize,
+    /// How often a node forgot a stream.
+    pub(crate) forgotten: usize,
 }
 
 /// A client, by its connection: a new one has a new number.
@@ -168,12 +171,19 @@ impl World {
         Seen { refused, ..self.seen }
     }
 
+    /// How many changes of a kind are in the log, void or not.
+    pub(crate) fn count(&self, is_it: impl Fn(&Change) -> bool) -> usize {
+        let items = self.engine.log.iter().flat_map(|appended| &appended.batch.items);
+        let is_it = |item: &&Item| matches!(item, Item::Change(it) if is_it(&it.change));
+        items.filter(is_it).count()
+    }
+
     pub(crate) fn step(&mut self, step: &Step) {
         match *step {
             Step::Command { client, stream, what } => self.command(client, stream, what),
             Step::Publish { node, stream: number } => {
                 let data = "3".into();
-                let (labels, at, except, is_transient) = (None, 7, None, false);
+                let (labels, at, except, is_transient) = (None, self.engine.unix, None, false);
                 let input = Input::Publish(Publish { data, labels, at, except, is_transient });
                 self.handle(node, number, input);
             }
@@ -196,6 +206,15 @@ impl World {
             Step::Beat { node } => self.nodes[node].partition.propose(BEAT),
             Step::Accuse { node } => self.accuse(node),
             Step::Settle => self.settle(),
+            Step::Leave { stream } => {
+                for client in 0..CLIENTS {
+                    self.command(client, stream, What::Unsubscribe);
+                }
+                for id in 0..IDS.len() {
+                    self.step(&Step::Kick { node: 0, stream, id });
+                }
+            }
+            Step::Rest(seconds) => self.pass_long(Duration::from_secs(seconds)),
             Step::Pass(milliseconds) => {
                 self.now += Duration::from_millis(milliseconds);
                 self.engine.unix += milliseconds;
@@ -230,7 +249,7 @@ impl World {
         }
         let key: SubscriberKey = key(client.session.to_bits());
         let (node, recipient) = (client.node, client.number * STREAMS + of);
-        let command = command(what);
+        let command = command(what, self.engine.unix);
         let input = Input::Command { key, recipient, command, reference: None };
         self.handle(node, of, input);
     }
@@ -283,6 +302,7 @@ impl World {
             let Some(appended) = self.engine.log.get(*read) else { return };
             let Appended { first, at, batch } = appended.clone();
             let before = (partition.incarnation(), partition.shard().digest());
+            let streams = partition.shard().totals().streams;
             let result = partition.apply(first, at, batch, self.now);
             *read += 1;
             if read <= restored {
@@ -291,7 +311,9 @@ impl World {
                 continue;
             }
             self.seen.gone += usize::from(partition.incarnation() > before.0);
-            let (at, found) = (*read, (partition.shard().digest(), result));
+            let shard = partition.shard();
+            self.seen.forgotten += streams.saturating_sub(shard.totals().streams);
+            let (at, found) = (*read, ([shard.digest(), shard.forgotten()], result));
             let expected = *self.results.entry(at).or_insert(found);
             assert_eq!(found, expected, "after batch {at}: {appended:#?}");
             exclude_departed(partition, SETTINGS);
@@ -474,10 +496,8 @@ impl World {
         for client in 0..CLIENTS {
             self.step(&Step::End { client, to: 0, resumes: false });
         }
-        for of in 0..STREAMS {
-            for id in 0..IDS.len() {
-                self.step(&Step::Kick { node: 0, stream: of, id });
-            }
+        for stream in 0..STREAMS {
+            self.step(&Step::Leave { stream });
         }
         self.settle();
         self.step(&Step::Pass(5000));
@@ -485,6 +505,19 @@ impl World {
         for node in &self.nodes {
             let totals = node.partition.shard().totals();
             assert_eq!((totals.records, totals.subscriptions), (0, 0));
+        }
+        self.pass_long(Duration::from_secs(30));
+        for node in &self.nodes {
+            assert_eq!(node.partition.shard().totals().streams, 0, "{:#?}", node.partition);
+        }
+    }
+
+    /// Time passes, and nothing happens that doesn't follow from it.
+    pub(crate) fn pass_long(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.step(&Step::Pass(1000));
+            self.settle();
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::node::NodeId;
 use super::position::Position;
 use crate::types::{
     Codec, Epoch, Extra, Grant, Identifier, JoinCause, Labels, MemberEvent, Offset, PresenceId,
@@ -220,6 +221,29 @@ pub enum Change {
         /// The event.
         event: MemberEvent,
     },
+
+    /// A stream of a shared log is idle: it has no state, and the node that says so has no subscriber there
+    /// and keeps no publication. Void if it has state, if anything was published since, or if it is known
+    /// to be idle.
+    Idle {
+        /// Epoch of its history.
+        epoch: Epoch,
+        /// Offset of its newest publication.
+        head: Offset,
+    },
+    /// A stream of a shared log is used by a node, which is to say when it no longer is.
+    Used {
+        /// The node; `None` if it is gone.
+        by: Option<NodeId>,
+    },
+    /// A stream of a shared log ends, as no node has used it since it was idle. Void if anything has happened
+    /// since.
+    ForgottenByAll {
+        /// Position at which it was idle.
+        idle: Position,
+        /// Time of its newest publication, likewise.
+        lost: u64,
+    },
 }
 
 /// A session's subscription to a stream.
@@ -307,6 +331,11 @@ impl Known {
 }
 
 impl Change {
+    /// Whether it is about the use of a stream by the nodes that share its log.
+    pub(crate) const fn is_about_use(&self) -> bool {
+        matches!(self, Self::Idle { .. } | Self::Used { .. } | Self::ForgottenByAll { .. })
+    }
+
     /// Whether it changes the state, so that a later replica needs it. Messages that aren't kept don't.
     pub(crate) const fn is_lasting(&self) -> bool {
         !matches!(

@@ -120,6 +120,7 @@ impl<R: Destination> Shard<R> {
                 let lost = self.lost_of(index, lost);
                 self.forgotten = self.forgotten.max(lost);
                 self.restart_readers(index, lost, Position(0));
+                self.streams.live_mut(index).restart_offsets();
             }
             Effect::Published { publication, except } => {
                 if publication.position.is_some() {
@@ -204,8 +205,11 @@ impl<R: Destination> Shard<R> {
     }
 
     /// Time of the newest publication that a stream no longer has: this node may know of a later one than
-    /// the node that proposed the change.
+    /// the node that proposed the change. In a shared log it must not matter what a node knows.
     fn lost_of(&self, index: u32, lost: u64) -> u64 {
+        if self.shared.is_some() {
+            return lost;
+        }
         lost.max(self.streams.live(index).history.lost())
     }
 
@@ -238,8 +242,9 @@ impl<R: Destination> Shard<R> {
         if !stream.is_idle() || self.restoring == Some(index) {
             return;
         }
-        // a stream of a shared log stays: another node may have subscribers
-        if let Some(epoch) = stream.state.epoch().filter(|_| self.shared.is_none()).cloned() {
+        if self.shared.is_some() {
+            self.review_use(index);
+        } else if let Some(epoch) = stream.state.epoch().cloned() {
             let (head, lost) = (stream.state.head(), stream.history.lost());
             // void at most: then it isn't empty, and stays
             self.append(index, Change::Forgotten { epoch, head, lost }, self.now).ok();
@@ -253,6 +258,7 @@ impl<R: Destination> Shard<R> {
         if self.restoring == Some(index) || self.streams.get(index).is_none_or(is_in_use) {
             return;
         }
+        self.drop_plan(index);
         let stream = self.streams.remove(index);
         self.backlog -= stream.window.weight();
         self.noted -= stream.journal.weight();

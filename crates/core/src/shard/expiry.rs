@@ -56,6 +56,7 @@ impl<R: Destination> Shard<R> {
                 Timer::Parked { stream, by } => self.lapse(stream, *by, now),
                 Timer::Occupancy { stream } => self.send_occupancy(stream, now),
                 Timer::Hold { stream, key } => self.release(stream, &key),
+                Timer::Idle { stream } => self.idle_for_long(stream),
             }
             self.forget_if_idle(stream);
         }

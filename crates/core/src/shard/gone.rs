@@ -1,13 +1,13 @@
 //! Nodes that are gone: their connections have ended, as far as a shared log goes.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::Shard;
 use super::shared::live;
 use crate::log::{Change, Entry, NodeId, Origin, Position, Subscription};
 use crate::shard::delivery::Destination;
-use crate::shard::proposals::{Proposal, Task, Waiting};
+use crate::shard::proposals::Proposal;
+use crate::stream::Usage;
 use crate::types::{JoinCause, StreamName};
 
 impl<R: Destination> Shard<R> {
@@ -24,6 +24,7 @@ impl<R: Destination> Shard<R> {
         for (stream, by) in self.connected_of(node) {
             self.end_session(stream, by, ttl, at, now + delay);
         }
+        self.end_use_of(node, at, now + delay);
     }
 
     /// The same for this node, which the others believe dead, and which lives. Its connections that were present
@@ -35,13 +36,12 @@ impl<R: Destination> Shard<R> {
             joins.extend(self.join_again(&stream, &by).map(|join| (stream.clone(), join)));
             self.end_session(stream, by, ttl, at, now);
         }
+        self.end_use_of(node, at, now);
         let shared = live(&mut self.shared);
         let (proposals, waiting) =
             (std::mem::take(&mut shared.proposals), std::mem::take(&mut shared.waiting));
         for (stream, join) in joins {
-            shared.propose(stream, join);
-            let task = Task::Change { since: now };
-            shared.waiting.push_back(Waiting { task, left: 1, entries: VecDeque::new() });
+            shared.propose_alone(stream, join, now);
         }
         shared.waiting.extend(waiting);
         std::mem::replace(&mut shared.proposals, proposals)
@@ -60,10 +60,27 @@ impl<R: Destination> Shard<R> {
         stream: StreamName,
         by: Subscription,
         ttl: Duration,
+        at: (Position, u64),
+        since: Instant,
+    ) {
+        self.apply_of_gone(stream, Change::Ended { by, ttl, parking: None }, at, since);
+    }
+
+    /// A node that is gone uses no stream.
+    fn end_use_of(&mut self, node: NodeId, at: (Position, u64), since: Instant) {
+        let used = self.streams.iter().filter(|stream| stream.state.usage() == Usage::By(node));
+        for stream in used.map(|stream| stream.name.clone()).collect::<Vec<_>>() {
+            self.apply_of_gone(stream, Change::Used { by: None }, at, since);
+        }
+    }
+
+    fn apply_of_gone(
+        &mut self,
+        stream: StreamName,
+        change: Change,
         (position, at): (Position, u64),
         since: Instant,
     ) {
-        let change = Change::Ended { by, ttl, parking: None };
         let entry = Entry { position, at, origin: Origin::default(), stream, change };
         self.apply_in_place(entry, since).ok(); // it is never void
     }

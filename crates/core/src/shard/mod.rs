@@ -20,6 +20,7 @@ mod end;
 mod expiry;
 mod fan_out;
 mod gone;
+mod idle;
 mod input;
 mod inspect;
 mod member_lists;

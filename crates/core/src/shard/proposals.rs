@@ -1,10 +1,12 @@
 //! What a shard of a shared log has proposed, and what waits for it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
+use super::deadlines::Deadline;
 use super::input::Input;
 use crate::log::{Change, Entry, NodeId};
 use crate::types::StreamName;
@@ -36,6 +38,17 @@ pub(super) struct Shared<R> {
     pub(super) waiting: VecDeque<Waiting<R>>,
     /// Entries of what is being handled, which has yet to take them.
     pub(super) arrived: VecDeque<Entry>,
+    /// What it is about to say of the use of streams.
+    pub(super) plans: HashMap<u32, Plan, RandomState>,
+}
+
+/// What a node is about to say of a stream's use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// That it is idle, or forgotten, if it is idle here until then.
+    Waits(Deadline),
+    /// It has said so, and that isn't in the log yet.
+    Proposed,
 }
 
 #[derive(Debug)]
@@ -62,6 +75,13 @@ impl<R> Shared<R> {
     pub(super) fn propose(&mut self, stream: StreamName, change: Change) {
         self.request += 1;
         self.proposals.push(Proposal { request: self.request, stream, change, continues: false });
+    }
+
+    /// Proposes a change that nothing waits for.
+    pub(super) fn propose_alone(&mut self, stream: StreamName, change: Change, since: Instant) {
+        self.propose(stream, change);
+        let task = Task::Change { since };
+        self.waiting.push_back(Waiting { task, left: 1, entries: VecDeque::new() });
     }
 
     /// Proposes the changes of one input.

@@ -112,7 +112,10 @@ fn believed(mut entry: Entry, log: LogId, at: Restoring) -> Option<Entry> {
         | Change::Restarted { .. }
         | Change::Record { .. }
         | Change::Resumable { .. }
-        | Change::Noted { .. } => {}
+        | Change::Noted { .. }
+        | Change::Idle { .. }
+        | Change::Used { .. }
+        | Change::ForgottenByAll { .. } => {}
     }
     Some(entry)
 }

@@ -168,6 +168,11 @@ impl<R: Destination> Shard<R> {
                 }
             }
         }
+        if self.shared.is_some()
+            && let Some(index) = self.find(name)
+        {
+            self.review_use(index);
+        }
     }
 
     /// Whether unsent messages should be sent before more inputs are taken: publications come faster than

@@ -16,7 +16,7 @@
 //! Which changes an input leads to is known beforehand, but for what only its turn can show: how a
 //! connection that ended was left, say. Such a change is proposed then, and nothing waits for it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::mem::discriminant;
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ use crate::shard::settings::Settings;
 use crate::types::{Join, JoinCause, StreamCommand, StreamName};
 
 /// Time after which a node proposes the expiry that another one should have proposed.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 impl<R: Destination> Shard<R> {
     /// A shard of a log that several nodes write.
@@ -43,6 +43,7 @@ impl<R: Destination> Shard<R> {
             proposals: Vec::new(),
             waiting: VecDeque::new(),
             arrived: VecDeque::new(),
+            plans: HashMap::default(),
         };
         Self { shared: Some(Box::new(shared)), ..Self::new(settings, now) }
     }
@@ -99,9 +100,7 @@ impl<R: Destination> Shard<R> {
         {
             return self.begin_and_apply(index, entry, since);
         }
-        shared.propose(name, change);
-        let task = Task::Change { since };
-        shared.waiting.push_back(Waiting { task, left: 1, entries: VecDeque::new() });
+        shared.propose_alone(name, change, since);
         Err(Void::Stale) // as long as it isn't there
     }
 
@@ -157,7 +156,11 @@ impl<R: Destination> Shard<R> {
 
     pub(super) fn apply_in_place(&mut self, entry: Entry, since: Instant) -> Result<(), Void> {
         let index = self.find_or_add(&entry.stream);
+        let usage = self.streams.live(index).state.usage();
+        let is_own_word = entry.change.is_about_use()
+            && self.shared.as_ref().is_some_and(|shared| shared.node == entry.origin.node);
         let result = self.begin_and_apply(index, entry, since);
+        self.note_use(index, usage, is_own_word);
         self.remove_if_empty(index);
         result
     }

@@ -4,6 +4,7 @@ use super::Shard;
 use crate::log::{Change, Entry, Origin, Position};
 use crate::shard::delivery::Destination;
 use crate::shard::stream::Stream;
+use crate::stream::Usage;
 use crate::types::Offset;
 
 impl<R: Destination> Shard<R> {
@@ -35,6 +36,13 @@ impl<R: Destination> Shard<R> {
             let (stream, origin) = (stream.name.clone(), Origin::default());
             entries.push(Entry { position, at: self.unix, origin, stream, change });
         };
+        let usage = match state.usage() {
+            Usage::Unknown => None,
+            Usage::By(node) => Some((newest, Change::Used { by: Some(node) })),
+            Usage::Idle(at) => {
+                Some((at, Change::Idle { epoch: epoch.clone(), head: state.head() }))
+            }
+        };
         let head = Offset(state.head().0.saturating_sub(history.len() as u64));
         let journal_start = if self.shared.is_some() {
             journal.complete_from() // a node that is behind may yet park who needs what was dropped here
@@ -60,6 +68,9 @@ impl<R: Destination> Shard<R> {
         }
         for (position, id, event) in journal.entries() {
             add(position, Change::Noted { id: id.clone(), event });
+        }
+        if let Some((position, change)) = usage {
+            add(position, change); // the last, as anything else says that it is not idle
         }
     }
 

@@ -215,6 +215,11 @@ impl<R: Clone> Stream<R> {
         self.groups.is_empty() && self.history.is_empty() && self.state.is_empty()
     }
 
+    /// Whether it has subscribers, or publications for some.
+    pub(super) fn is_in_use(&self, now: Instant) -> bool {
+        !self.groups.is_empty() || self.history.is_kept_after(now)
+    }
+
     /// Head of its history.
     pub(super) fn head(&self) -> Head<'_> {
         Head { epoch: self.state.epoch(), offset: self.state.head() }
@@ -294,6 +299,14 @@ impl<R: Clone> Stream<R> {
         let behind = Self::catch_up(window, held, subscriber, now);
         subscriber.sent += 1; // as if it had been sent what is said next
         behind
+    }
+
+    /// Notes that offsets begin anew: subscribers are sent all of them live.
+    pub(super) fn restart_offsets(&mut self) {
+        let subscribers = self.groups.values_mut().flat_map(IndexMap::values_mut);
+        for resumed in subscribers.filter_map(|subscriber| subscriber.resumed.as_mut()) {
+            resumed.live_after = resumed.live_after.map(|_| Offset::default());
+        }
     }
 
     /// Requests a fan-out. It begins in its turn, so messages until then go in the same write.

@@ -24,6 +24,8 @@ pub(super) enum Timer {
     Occupancy { stream: u32 },
     /// A hold ends.
     Hold { stream: u32, key: Box<SubscriberKey> },
+    /// A stream of a shared log has been idle for long.
+    Idle { stream: u32 },
 }
 
 impl Timer {
@@ -31,7 +33,8 @@ impl Timer {
         let (Self::Record { stream, .. }
         | Self::Parked { stream, .. }
         | Self::Occupancy { stream }
-        | Self::Hold { stream, .. }) = self;
+        | Self::Hold { stream, .. }
+        | Self::Idle { stream }) = self;
         *stream
     }
 }

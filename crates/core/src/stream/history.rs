@@ -93,6 +93,11 @@ impl History {
         self.kept.front().map(|kept| kept.expires)
     }
 
+    /// Whether a publication is kept for longer than until a time.
+    pub(crate) fn is_kept_after(&self, now: Instant) -> bool {
+        self.kept.iter().any(|kept| kept.expires > now)
+    }
+
     /// Drops the oldest publication; returns its weight in bytes.
     pub(crate) fn drop_oldest(&mut self) -> usize {
         let Some(Kept { publication, .. }) = self.kept.pop_front() else { return 0 };

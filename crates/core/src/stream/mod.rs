@@ -9,10 +9,12 @@ pub(crate) mod pages;
 mod presence;
 mod state;
 mod subscriptions;
+mod usage;
 
 pub(crate) use history::{Head, History, weight};
 pub(crate) use journal::{Journal, TICK, Ticks};
 pub(crate) use presence::RecordKey;
 pub(crate) use state::{Cause, Effect, Expiry, State};
+pub(crate) use usage::Usage;
 
 pub use history::HistorySettings;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::digest::{mix, of_text};
 use super::presence::{Joining, Moment, PresenceSet, RecordKey};
 use super::subscriptions::{SubscriptionState, Subscriptions};
+use super::usage::Usage;
 use crate::log::{
     Change, Entry, ExpiryReason, Known, LogId, NodeId, Owner, Parked, Parking, Position,
     Subscription, Void,
@@ -30,6 +31,7 @@ pub(crate) struct State {
     head: Offset,
     presence: PresenceSet,
     subscriptions: Subscriptions,
+    usage: Usage,
     /// Digest of the whole state, as of the last change.
     digest: u64,
 }
@@ -141,6 +143,11 @@ impl State {
         &self.subscriptions
     }
 
+    /// Its use by the nodes that share its log.
+    pub(crate) fn usage(&self) -> Usage {
+        self.usage
+    }
+
     /// The parking of a subscription, if it is parked.
     pub(crate) fn parked(&self, by: &Subscription) -> Option<Parked> {
         self.subscriptions.get(by)?.parked
@@ -175,7 +182,7 @@ impl State {
         self.presence.is_empty() && self.subscriptions.is_empty()
     }
 
-    /// Digest of epoch, offset, records and subscriptions; equal on all replicas. The order of members isn't
+    /// Digest of epoch, offset, records, subscriptions and use; equal on all replicas. The order of members isn't
     /// in it, nor what is of this node alone.
     pub(crate) fn digest(&self) -> u64 {
         self.digest
@@ -186,7 +193,7 @@ impl State {
             return 0;
         }
         let items = mix(self.presence.digest().0, self.subscriptions.digest().0);
-        mix(mix(self.epoch_digest, self.head.0), items)
+        self.usage.mixed_into(mix(mix(self.epoch_digest, self.head.0), items))
     }
 
     /// Checks a change's condition: `Err` is why it would be void.
@@ -202,6 +209,12 @@ impl State {
             Change::Forgotten { epoch, head, .. } => {
                 self.is_empty() && (self.epoch(), self.head) == (Some(epoch), *head)
             }
+            Change::Idle { epoch, head } => {
+                let is_known = matches!(self.usage, Usage::Idle(_));
+                !is_known && self.is_empty() && (self.epoch(), self.head) == (Some(epoch), *head)
+            }
+            Change::ForgottenByAll { idle, .. } => self.usage == Usage::Idle(*idle),
+            Change::Used { .. } => self.has_begun(),
             Change::Published { author, .. } | Change::Whispered { author, .. } => {
                 let is_present = |by| self.presence.held_by(by).is_some();
                 let may = author.as_ref().is_none_or(is_present);
@@ -268,12 +281,15 @@ impl State {
         }
         let concerned = self.concerned(&entry.change)?;
         let at = Moment { log, position: entry.position, unix: entry.at };
+        if entry.change.is_lasting() {
+            self.usage = self.usage.after_change();
+        }
         match &entry.change {
             Change::Began { lost } => {
                 *self = Self::of(log.epoch(entry.position), Offset::default());
                 effects.push(Effect::Began { lost: *lost });
             }
-            Change::Forgotten { lost, .. } => {
+            Change::Forgotten { lost, .. } | Change::ForgottenByAll { lost, .. } => {
                 *self = Self::default();
                 effects.push(Effect::Forgotten { lost: *lost });
             }
@@ -352,6 +368,8 @@ impl State {
             Change::Noted { id, event } => {
                 effects.push(Effect::Noted { id: id.clone(), event: *event });
             }
+            Change::Idle { .. } => self.usage = Usage::Idle(entry.position),
+            Change::Used { by } => self.usage = by.map_or(Usage::Unknown, Usage::By),
         }
         if entry.change.is_lasting() {
             self.digest = self.digested();
