@@ -21,7 +21,7 @@ const BEATS_A_LEASE: u32 = 5;
 /// the larger the batches.
 #[derive(Debug)]
 pub struct Partition<R> {
-    pub(super) node: NodeId,
+    node: NodeId,
     /// This node's incarnation in this log.
     incarnation: u32,
     pub(super) shard: Shard<R>,

@@ -49,9 +49,9 @@ impl<R: Destination> Partition<R> {
         (items, next)
     }
 
-    /// Restores the next part of a snapshot, in a partition that has read nothing; returns whether it was the last
-    /// one. Before that, the partition takes no inputs and no batches. `unix` is the time in milliseconds of the Unix
-    /// epoch.
+    /// Restores the next part of a snapshot, in a partition of a new node that has read nothing; returns whether it was
+    /// the last one. Before that, the partition takes no inputs and no batches. `unix` is the time in milliseconds of
+    /// the Unix epoch.
     ///
     /// The TTLs of records and sessions run from now, and other nodes have the first word when they are over. The nodes
     /// that were gone are in [`Partition::take_departed`] again: some log may not have it.
@@ -65,8 +65,7 @@ impl<R: Destination> Partition<R> {
             }
             SnapshotItem::Head(Head { position, admission, members, forgotten }) => {
                 self.shard.restore_forgotten(forgotten);
-                let departed = members.departed().chain(admission.gone());
-                self.departed.extend(departed.filter(|(node, _)| *node != self.node));
+                self.departed.extend(members.departed().chain(admission.gone()));
                 (self.position, self.admission, self.members) = (position, admission, members);
                 true
             }
