@@ -39,6 +39,8 @@ HAS_OPENSSL = command -v openssl >/dev/null
 HAS_CHROMIUM = test -x "$${CHROMIUM:-/usr/bin/chromium}"
 # Not by the name of a command: the library is what a broker under test is started with.
 HAS_FAKETIME = ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1
+# The engine's tests start it.
+HAS_REDIS = command -v redis-server >/dev/null
 HAS_NODE_MODULES = test ! $(CLIENTS)/package.json -nt $(NODE_MODULES) -a ! $(CLIENTS)/package-lock.json -nt $(NODE_MODULES)
 # $(call need,CHECK,NAME,FLAGS): ends with a sentence unless the check succeeds.
 need = $(1) || { echo "$(2) is missing: \`make setup$(3)\` installs it" >&2; exit 1; }
@@ -48,6 +50,7 @@ setup: $(NODE_MODULES) ## Install what the checks need, if it is missing; FUZZ=1
 	@$(HAS_OPENSSL) || { $(INSTALL) openssl; }
 	@$(HAS_CHROMIUM) || { $(INSTALL) chromium; }
 	@$(HAS_FAKETIME) || { $(INSTALL) faketime; }
+	@$(HAS_REDIS) || { $(INSTALL) redis-server; }
 	@$(HAS_VALGRIND) || { $(INSTALL) valgrind; }
 	@$(HAS_RUSTFMT) || rustup component add rustfmt
 	@$(HAS_CLIPPY) || rustup component add clippy
@@ -74,6 +77,7 @@ lint: ## Format, clippy, rustdoc, dependencies; warnings are errors
 	cargo deny --locked check bans licenses sources
 
 unit: ## Rust's tests, doctests included
+	@$(call need,$(HAS_REDIS),redis-server)
 	$(CARGO) test --workspace
 
 clients-ready:

@@ -9,6 +9,7 @@
 //! net        connections of clients     http  publish, presence, health, metrics
 //! node       Router: commands to shards, a task each
 //! outbound   outboxes, sockets     state  what outlives the process     fetch  the application
+//! engine     logs of several nodes, in Redis
 //! clock      time without pauses
 //! telemetry  config  cors  filters
 //! shard      streams with their subscribers, fan-out, deadlines
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod cors;
+pub mod engine;
 pub mod fetch;
 pub mod filters;
 pub mod http;

@@ -15,7 +15,7 @@ const ROWS: [&[&str]; 11] = [
     &["cluster"],
     &["telemetry", "config", "cors", "filters"],
     &["clock"],
-    &["state", "fetch", "outbound"],
+    &["state", "fetch", "outbound", "engine"],
     &["node"],
     &["net", "http"],
     &["server"],

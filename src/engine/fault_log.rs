@@ -1,0 +1,105 @@
+//! Log lines about an engine that can't be used.
+
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::time::{Interval, MissedTickBehavior};
+
+/// Time between two log lines with the same sentence.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Logs why an engine can't be used: at each change, and then every 10 s; and once when it can be.
+#[derive(Debug)]
+pub(in crate::engine) struct FaultLog {
+    state: State,
+    due: Interval,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Unknown,
+    Connected,
+    /// What was logged last.
+    Failed(String),
+}
+
+impl FaultLog {
+    pub(in crate::engine) fn new() -> Self {
+        let mut due = tokio::time::interval(QUIET);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { state: State::Unknown, due }
+    }
+
+    /// The engine can't be used.
+    pub(in crate::engine) fn fault(&mut self, sentence: String) {
+        let is_due = self.due.tick().now_or_never().is_some();
+        let state = State::Failed(sentence);
+        if self.state != state {
+            self.due.reset();
+        } else if !is_due {
+            return;
+        }
+        if let State::Failed(sentence) = &state {
+            tracing::warn!("{sentence}");
+        }
+        self.state = state;
+    }
+
+    /// The engine can be used.
+    pub(in crate::engine) fn connected(&mut self, address: &str) {
+        match std::mem::replace(&mut self.state, State::Connected) {
+            State::Unknown => tracing::info!(address, "connected to the engine"),
+            State::Failed(_) => tracing::info!(address, "connected to the engine again"),
+            State::Connected => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_change_is_logged_once_and_then_every_10_s() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let count = || String::from_utf8_lossy(&lines.0.lock()).lines().count();
+        let mut log = FaultLog::new();
+        for (fault, lines) in [("a", 1), ("a", 1), ("b", 2), ("b", 2), ("a", 3)] {
+            log.fault(fault.to_owned());
+            assert_eq!(count(), lines);
+        }
+        for second in 0..25 {
+            log.fault("a".to_owned());
+            assert_eq!(count(), 3 + second / 10);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        for _ in 0..3 {
+            log.connected("x");
+            assert_eq!(count(), 6);
+        }
+        log.fault("a".to_owned());
+        assert_eq!(count(), 7);
+    }
+}

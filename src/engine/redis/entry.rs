@@ -1,0 +1,85 @@
+//! Entries of a log, as Redis has and publishes them.
+
+use bytes::Bytes;
+use redis::Value;
+
+use crate::log::LogId;
+
+/// An entry of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) cursor: u64,
+    /// Random: the same place in another log has another one.
+    pub(super) nonce: u64,
+    /// Redis' time, in milliseconds of the Unix epoch.
+    pub(super) at: u64,
+    pub(super) batch: Bytes,
+}
+
+impl Entry {
+    /// From a message, as [`scripts`](super::scripts) publish it: `cursor-nonce at log batch`.
+    pub(super) fn from_message(message: Vec<u8>) -> Option<(LogId, Self)> {
+        let mut message = Bytes::from(message);
+        let mut next = || {
+            let end = memchr::memchr(b' ', &message)?;
+            let word = message.split_to(end);
+            drop(message.split_to(1));
+            Some(word)
+        };
+        let (id, at, log) = (next()?, next()?, next()?);
+        let (cursor, nonce) = split_id(&id)?;
+        let log = log_id(&log)?;
+        Some((log, Self { cursor, nonce, at: number(&at)?, batch: message }))
+    }
+
+    /// From an entry of a stream: `[id, [field, value, …]]`.
+    pub(super) fn from_stream(value: Value) -> Option<Self> {
+        let Value::Array(parts) = value else { return None };
+        let [id, fields] = <[Value; 2]>::try_from(parts).ok()?;
+        let Value::Array(fields) = fields else { return None };
+        let [_, at, _, batch] = <[Value; 4]>::try_from(fields).ok()?;
+        let (cursor, nonce) = split_id(&bytes(id)?)?;
+        Some(Self { cursor, nonce, at: number(&bytes(at)?)?, batch: bytes(batch)?.into() })
+    }
+
+    /// The answer to XRANGE.
+    pub(super) fn all_from_stream(value: Value) -> Option<Vec<Self>> {
+        let Value::Array(entries) = value else { return None };
+        entries.into_iter().map(Self::from_stream).collect()
+    }
+}
+
+fn split_id(id: &[u8]) -> Option<(u64, u64)> {
+    let at = memchr::memchr(b'-', id)?;
+    Some((number(id.get(..at)?)?, number(id.get(at + 1..)?)?))
+}
+
+/// The identity of a log, from its text.
+pub(super) fn log_id(text: &[u8]) -> Option<LogId> {
+    number(text).map(LogId)
+}
+
+/// A number, from its text.
+pub(super) fn number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// The bytes of a text.
+pub(super) fn bytes(value: Value) -> Option<Vec<u8>> {
+    if let Value::BulkString(bytes) = value { Some(bytes) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_read() {
+        let (log, entry) = Entry::from_message(b"7-99 1700 5 a b".to_vec()).unwrap();
+        let batch = Bytes::from_static(b"a b");
+        assert_eq!((log, entry), (LogId(5), Entry { cursor: 7, nonce: 99, at: 1700, batch }));
+        for broken in ["", "7-99 1700 5", "7 1700 5 a", "x-1 1 1 a", "1-1 1 x a"] {
+            assert_eq!(Entry::from_message(broken.into()), None, "{broken}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! A working pair of connections, as followers use it.
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, Pipeline, Value};
+use tokio::sync::{mpsc, watch};
+
+use super::fault::Fault;
+
+/// The connection for commands, and who to tell when it fails. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    /// Numbers links from 1.
+    pub(super) number: u64,
+    commands: MultiplexedConnection,
+    faults: Faults,
+}
+
+/// Takes a link's faults: the first one ends it.
+#[derive(Clone, Debug)]
+pub(super) struct Faults(mpsc::Sender<(u64, Fault)>);
+
+/// The link that works at the moment, if any.
+pub(super) type Links = watch::Receiver<Option<Link>>;
+
+/// Faults that wait for the supervisor, at most. The first one is enough.
+const MAX_FAULTS: usize = 4;
+
+impl Faults {
+    pub(super) fn new() -> (Self, mpsc::Receiver<(u64, Fault)>) {
+        let (sender, receiver) = mpsc::channel(MAX_FAULTS);
+        (Self(sender), receiver)
+    }
+
+    pub(super) fn report(&self, link: u64, fault: Fault) {
+        self.0.try_send((link, fault)).ok(); // if the queue is full, the link is being ended
+    }
+}
+
+impl Link {
+    pub(super) fn new(number: u64, commands: MultiplexedConnection, faults: Faults) -> Self {
+        Self { number, commands, faults }
+    }
+
+    /// Ends this link: both connections are made anew.
+    pub(super) fn report(&self, fault: Fault) {
+        self.faults.report(self.number, fault);
+    }
+
+    /// Sends a command.
+    pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, Fault> {
+        ask(&self.commands, command).await
+    }
+
+    /// Sends commands together.
+    pub(super) async fn ask_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Fault> {
+        ask_all(&self.commands, commands).await
+    }
+}
+
+/// Sends a command.
+pub(super) async fn ask(connection: &MultiplexedConnection, command: &Cmd) -> Result<Value, Fault> {
+    refused(connection.clone().send_packed_command(command).await?)
+}
+
+/// Sends commands together.
+pub(super) async fn ask_all(
+    connection: &MultiplexedConnection,
+    commands: &Pipeline,
+) -> Result<Vec<Value>, Fault> {
+    let answers = connection.clone().send_packed_commands(commands, 0, commands.len()).await?;
+    answers.into_iter().map(refused).collect()
+}
+
+fn refused(answer: Value) -> Result<Value, Fault> {
+    if let Value::ServerError(error) = answer {
+        Err(Fault::Redis(error.into()))
+    } else {
+        Ok(answer)
+    }
+}

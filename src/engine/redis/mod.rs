@@ -1,0 +1,36 @@
+//! Redis as the engine: 6.2 or newer, one server.
+//!
+//! A partition's log is a Redis stream. The id of an entry is its cursor, which counts from 1 without gaps, and a
+//! nonce, by which a log is recognized: another log of the same length has other nonces. A script appends, so that
+//! cursor, entry and message are one step ([`scripts`]); all names of keys are in [`keys`].
+//!
+//! ```text
+//! follower ─ EVALSHA append ─▶ HSET meta head ─ XADD log ─ PUBLISH channel
+//!    ▲                                                        │ to every node
+//!    └── Inbox (bounded) ◀── lines: one to ask, one that is subscribed ◀── Redis
+//! ```
+//!
+//! - [`Supervisor`](supervisor::Supervisor) keeps two connections to a server: one for commands, one that is
+//!   subscribed to the channels of all partitions. If either fails, both are made anew, for ever.
+//! - Messages may be lost; the log isn't. A message that isn't the next one, one that found its inbox full, and
+//!   each new connection make the follower read the log behind what it has delivered.
+//! - Each second the supervisor asks for the heads of all logs, and then, on the subscribed connection, for a sign
+//!   of life. What was published before the heads were read comes before that sign. A log that is longer then has
+//!   lost its subscription: the connections are made anew.
+
+mod connector;
+mod entry;
+mod fault;
+mod follower;
+mod inbox;
+mod keys;
+mod link;
+mod meta;
+mod open;
+mod scripts;
+mod settings;
+mod snapshots;
+mod supervisor;
+
+pub(super) use open::open;
+pub use settings::RedisSettings;

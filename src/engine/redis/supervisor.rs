@@ -1,0 +1,160 @@
+//! Keeps the connections to a server.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{PushInfo, PushKind, Value, cmd, pipe};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::connector::Connector;
+use super::entry::{Entry, bytes};
+use super::fault::Fault;
+use super::inbox::{Input, News, Outlet};
+use super::keys::{ClusterKeys, PartitionKeys};
+use super::link::{self, Faults, Link};
+use super::meta::Meta;
+use crate::engine::backoff::Backoff;
+use crate::engine::fault_log::FaultLog;
+use crate::engine::feed::Progress;
+
+/// How often the heads of all logs are asked for.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A partition, as the supervisor knows it.
+#[derive(Debug)]
+pub(super) struct Followed {
+    pub(super) keys: PartitionKeys,
+    pub(super) progress: Arc<Progress>,
+    pub(super) outlet: Outlet,
+}
+
+/// Keeps two connections to a server, and has them made anew when one fails.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    pub(super) connector: Connector,
+    pub(super) keys: ClusterKeys,
+    /// All partitions; their numbers are the indexes.
+    pub(super) partitions: Arc<[Followed]>,
+    pub(super) links: watch::Sender<Option<Link>>,
+    pub(super) backoff: Backoff,
+    pub(super) log: FaultLog,
+}
+
+impl Supervisor {
+    /// Works until the stop.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.work()).await;
+    }
+
+    async fn work(&mut self) -> Infallible {
+        let (faults, mut reported) = Faults::new();
+        for number in 1.. {
+            let fault = match self.connect(number, &faults).await {
+                Ok((link, subscribed)) => {
+                    self.links.send_replace(Some(link.clone()));
+                    let fault = tokio::select! {
+                        fault = next_fault(&mut reported, number) => fault,
+                        fault = self.check(&link, &subscribed) => fault,
+                    };
+                    self.links.send_replace(None);
+                    fault
+                }
+                Err(fault) => fault,
+            };
+            self.log.fault(self.connector.speaker().sentence(&fault));
+            self.backoff.wait().await;
+        }
+        std::future::pending().await
+    }
+
+    /// Makes both connections, and subscribes to all channels.
+    async fn connect(
+        &self,
+        number: u64,
+        faults: &Faults,
+    ) -> Result<(Link, MultiplexedConnection), Fault> {
+        let (subscribed, commands) = tokio::try_join!(
+            self.connector.connect(self.receiver(number, faults)),
+            self.connector.connect(self.receiver(number, faults)),
+        )?;
+        let mut subscribe = pipe();
+        for partition in &*self.partitions {
+            // one each: each acknowledgement is an answer
+            subscribe.cmd("SUBSCRIBE").arg(&partition.keys.channel);
+        }
+        link::ask_all(&subscribed, &subscribe).await?;
+        Ok((Link::new(number, commands, faults.clone()), subscribed))
+    }
+
+    /// What a connection calls with what it gets. It never waits.
+    fn receiver(&self, link: u64, faults: &Faults) -> impl Fn(PushInfo) + Send + Sync + 'static {
+        let (keys, partitions) = (self.keys.clone(), Arc::clone(&self.partitions));
+        let faults = faults.clone();
+        move |PushInfo { kind, data }| {
+            if kind == PushKind::Disconnection {
+                faults.report(link, Fault::Closed);
+            } else if kind == PushKind::Message
+                && let Some((partition, news)) = published(&keys, data)
+                && let Some(partition) = partitions.get(partition)
+            {
+                partition.outlet.send(Input { link, news });
+            }
+        }
+    }
+
+    /// Asks for the heads of all logs again and again, until that fails.
+    async fn check(&mut self, link: &Link, subscribed: &MultiplexedConnection) -> Fault {
+        loop {
+            tokio::time::sleep(CHECK_INTERVAL).await;
+            if let Err(fault) = self.check_once(link, subscribed).await {
+                return fault;
+            }
+            self.backoff.reset();
+            self.log.connected(&self.connector.speaker().address);
+        }
+    }
+
+    async fn check_once(
+        &self,
+        link: &Link,
+        subscribed: &MultiplexedConnection,
+    ) -> Result<(), Fault> {
+        let delivered: Vec<_> =
+            self.partitions.iter().map(|partition| partition.progress.delivered()).collect();
+        let mut ask = pipe();
+        for partition in &*self.partitions {
+            ask.add_command(Meta::ask(&partition.keys));
+        }
+        let metas = link.ask_all(&ask).await?;
+        // what was published before is delivered before this is answered
+        link::ask(subscribed, &cmd("PING")).await?;
+        for ((partition, meta), delivered) in self.partitions.iter().zip(metas).zip(delivered) {
+            let meta = Meta::read(meta).ok_or(Fault::Unexpected)?;
+            let news = News::Checked { meta, delivered };
+            partition.outlet.send(Input { link: link.number, news });
+        }
+        Ok(())
+    }
+}
+
+/// The first fault of a link; those of earlier ones are past.
+async fn next_fault(faults: &mut mpsc::Receiver<(u64, Fault)>, link: u64) -> Fault {
+    loop {
+        match faults.recv().await {
+            Some((number, fault)) if number == link => return fault,
+            Some(_) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// A message: its partition, and the entry.
+fn published(keys: &ClusterKeys, data: Vec<Value>) -> Option<(usize, News)> {
+    let [channel, message] = <[Value; 2]>::try_from(data).ok()?;
+    let Value::BulkString(channel) = channel else { return None };
+    let (log, entry) = Entry::from_message(bytes(message)?)?;
+    Some((keys.partition_of(&channel)?, News::Published(log, entry)))
+}

@@ -1,0 +1,63 @@
+//! Settings of engines.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::error::EngineError;
+use super::redis::RedisSettings;
+
+/// Maximum length of a cluster's name, in bytes.
+const MAX_NAME: usize = 64;
+
+/// Settings of an engine.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// Name of the cluster: nodes with the same name and engine belong together.
+    pub cluster: ClusterName,
+    /// Number of partitions, decided when the cluster's first node starts.
+    pub partitions: u16,
+    /// Maximum time for a connection to be made, and for an answer.
+    pub timeout: Duration,
+    /// The engine.
+    pub engine: Engine,
+}
+
+/// The engine.
+#[derive(Clone, Debug)]
+pub enum Engine {
+    /// A Redis server, 6.2 or newer.
+    Redis(RedisSettings),
+}
+
+/// Name of a cluster. All its keys and channels begin with it.
+///
+/// ```
+/// use broker::engine::ClusterName;
+/// assert!(ClusterName::new("broker").is_ok());
+/// assert!(ClusterName::new("a{b}").is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterName(Box<str>);
+
+impl ClusterName {
+    /// Refuses names that keys can't begin with: braces, which decide where Redis Cluster has a key, and spaces.
+    pub fn new(name: &str) -> Result<Self, EngineError> {
+        let is_valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
+        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_valid) {
+            return Err(EngineError::ClusterName);
+        }
+        Ok(Self(name.into()))
+    }
+}
+
+impl ClusterName {
+    pub(in crate::engine) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ClusterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
