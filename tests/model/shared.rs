@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
 use broker::log::{Entry, LogId, NodeId, Origin, Position};
-use broker::shard::{HistorySettings, Input, ResumeSettings, Settings, Shard};
+use broker::shard::{
+    End, HistorySettings, Input, Outcome, ResumeSettings, Settings, Shard, Ticket,
+};
 use broker::types::{Join, Listing, ServerMessage, StreamCommand, StreamName};
 
 use crate::shard_settings::without_history;
@@ -33,6 +35,8 @@ fn join(id: usize, info: usize) -> Join {
 struct Few {
     nodes: Vec<Shard<usize>>,
     log: Vec<Entry>,
+    /// How much of it each node has read.
+    read: [usize; 3],
     now: Instant,
 }
 
@@ -40,13 +44,26 @@ impl Few {
     fn new() -> Self {
         let now = Clock::new().now();
         let node = |number| Shard::sharing(SETTINGS, NodeId(number), now);
-        Self { nodes: (1..=3).map(node).collect(), log: Vec::new(), now }
+        Self { nodes: (1..=3).map(node).collect(), log: Vec::new(), read: [0; 3], now }
     }
 
     fn command(&mut self, node: usize, command: StreamCommand) {
         let (key, recipient) = (key(node as u128), node);
-        let input = Input::Command { key, recipient, command, reference: None };
+        self.input(node, Input::Command { key, recipient, command, reference: None });
+    }
+
+    fn input(&mut self, node: usize, input: Input<usize>) {
         self.nodes[node].handle(&stream(0), input, self.now);
+    }
+
+    /// Everything that a node proposes, also when it reads its own entries.
+    fn settle(&mut self, node: usize) -> Vec<ServerMessage> {
+        let mut told = Vec::new();
+        while self.nodes[node].waiting() > 0 {
+            self.append(node);
+            told.extend(self.read(node));
+        }
+        told
     }
 
     fn append(&mut self, node: usize) {
@@ -63,9 +80,10 @@ impl Few {
     }
 
     fn read(&mut self, node: usize) -> Vec<ServerMessage> {
-        for entry in &self.log {
+        for entry in &self.log[self.read[node]..] {
             self.nodes[node].apply(entry.clone(), self.now).ok();
         }
+        self.read[node] = self.log.len();
         let mut output = self.nodes[node].commit(|_| ());
         let mut told = Vec::new();
         while let Some(reply) = output.poll_reply() {
@@ -118,4 +136,31 @@ fn who_comes_too_late_for_the_last_place_hears_why() {
     };
     let told = [0, 1, 2].map(|node| refused(&few.read(node)));
     assert_eq!(told, [false, true, false]);
+}
+
+#[test]
+fn who_unsubscribes_and_joins_anew_before_anything_is_in_the_log_is_present() {
+    let mut few = Few::new();
+    few.command(0, subscribe(Some(join(0, 0))));
+    few.command(0, StreamCommand::Unsubscribe);
+    few.command(0, subscribe(Some(join(0, 1))));
+    few.settle(0);
+    few.command(0, StreamCommand::List(Listing::Members));
+    let told = few.read(0);
+    let Some(ServerMessage::PresenceList(list)) = told.last() else { panic!("{told:?}") };
+    assert_eq!(list.iter().map(|member| member.info.as_str()).collect::<Vec<_>>(), ["1"]);
+}
+
+#[test]
+fn a_session_is_resumed_though_its_end_is_not_in_the_log_yet() {
+    let mut few = Few::new();
+    few.command(0, subscribe(Some(join(0, 0))));
+    let end = End { resumable: true, ..End::at(few.now) };
+    few.input(0, Input::Ended { key: key(0_u128), end });
+    let (to, ticket) = (key(7_u128).session, Ticket(3));
+    few.input(0, Input::Resume { from: key(0_u128), to, recipient: 7, ticket });
+    few.settle(0);
+    let outcome = few.nodes[0].commit(|_| ()).poll_outcome();
+    assert_eq!(outcome, Some((ticket, Outcome::Resumed(true))));
+    assert_eq!(few.nodes[0].totals().records, 1);
 }

@@ -193,7 +193,7 @@ fn the_clock_of_a_log_goes_on_behind_a_snapshot() {
     log.batch(ONE, 1, vec![BEAT]).unwrap();
     log.pass(INTERVAL);
     let mut next = log.successor();
-    for number in 2..=4 {
+    for number in 2..=5 {
         next.batch(ONE, number, vec![BEAT]).unwrap();
         next.pass(INTERVAL);
     }

@@ -350,7 +350,10 @@ impl World {
             while let Some((Ticket(recipient), outcome)) = output.poll_outcome() {
                 match outcome {
                     Outcome::Resumed(is_resumed) => answered.push((recipient, is_resumed)),
-                    Outcome::Put(_) | Outcome::Kicked(_) | Outcome::Present(_) => {}
+                    Outcome::Put(_)
+                    | Outcome::Kicked(_)
+                    | Outcome::Present(_)
+                    | Outcome::Synced => {}
                 }
             }
             while let Some(delivery) = output.poll_reply() {

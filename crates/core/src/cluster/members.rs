@@ -28,8 +28,8 @@ pub struct Members {
 struct Member {
     incarnation: u32,
     beat: Position,
-    /// Its time by the clock of the log.
-    at: u64,
+    /// When the next one is due, by the clock of the log: whenever the node dies, it has its whole lease from then on.
+    due: u64,
 }
 
 /// An accusation: a node's beats have stayed out since this one.
@@ -54,7 +54,10 @@ impl Members {
         let most = millis(interval).saturating_mul(2);
         self.clock = self.clock.saturating_add(passed.min(most));
         self.last = Some(at); // even if its clock went back
-        self.nodes.insert(node, Member { incarnation, beat, at: self.clock });
+        self.nodes.insert(
+            node,
+            Member { incarnation, beat, due: self.clock.saturating_add(millis(interval)) },
+        );
     }
 
     /// Whether an accusation holds, now that it is in the log: nothing has been heard of the node since that beat,
@@ -72,7 +75,7 @@ impl Members {
     }
 
     fn is_late(&self, member: &Member, lease: Duration) -> bool {
-        self.clock.saturating_sub(member.at) >= millis(lease)
+        self.clock.saturating_sub(member.due) >= millis(lease)
     }
 
     /// The nodes.
@@ -128,14 +131,14 @@ mod tests {
     #[test]
     fn who_beats_in_time_is_never_overdue_and_who_stops_is_after_its_lease() {
         let mut beats = vec![(TWO, 100)];
-        for at in (100..108).step_by(2) {
+        for at in (100..110).step_by(2) {
             beats.push((ONE, at));
             assert_eq!(overdue(&members(&beats)), []);
         }
-        beats.extend([(ONE, 108), (ONE, 110)]);
+        beats.extend([(ONE, 110), (ONE, 112)]);
         let accused = Overdue { node: TWO, beat: Position(1) };
         assert_eq!(overdue(&members(&beats)), [accused]);
-        beats.push((TWO, 110));
+        beats.push((TWO, 112));
         let members = members(&beats);
         assert_eq!(overdue(&members), []);
         assert!(!members.is_overdue(accused, LEASE), "it has been heard of since");
@@ -145,18 +148,22 @@ mod tests {
     fn an_hour_without_any_beats_counts_as_two_intervals() {
         let members = members(&[(TWO, 100), (ONE, 100), (ONE, 3700)]);
         assert_eq!(overdue(&members), []);
-        let later = [3702, 3704, 3706].map(|at| (ONE, at));
+        let later = [3702, 3704, 3706, 3708].map(|at| (ONE, at));
         let mut beats = vec![(TWO, 100), (ONE, 100), (ONE, 3700)];
         beats.extend(later);
-        assert_eq!(overdue(&self::members(&beats)).len(), 1, "4 + 2 + 2 + 2 seconds");
+        assert_eq!(
+            overdue(&self::members(&beats)).len(),
+            1,
+            "4 + 2 + 2 + 2 + 2 seconds, of which the first 2 are before its next beat"
+        );
     }
 
     #[test]
     fn a_clock_that_goes_back_accuses_nobody_and_stops_nothing() {
         let mut beats = vec![(TWO, 5000), (ONE, 5000), (ONE, 100)];
-        beats.extend([102, 104, 106, 108].map(|at| (ONE, at)));
+        beats.extend([102, 104, 106, 108, 110].map(|at| (ONE, at)));
         assert_eq!(overdue(&members(&beats)), []);
-        beats.push((ONE, 110));
+        beats.push((ONE, 112));
         assert_eq!(overdue(&members(&beats)).len(), 1);
     }
 

@@ -25,5 +25,5 @@ mod snapshot;
 pub use admission::{Admission, Refused};
 pub use batch::{Batch, Item};
 pub use members::{Members, Overdue};
-pub use partition::Partition;
+pub use partition::{Partition, beat_interval};
 pub use snapshot::{Head, SnapshotItem};

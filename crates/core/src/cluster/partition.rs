@@ -90,21 +90,19 @@ impl<R: Destination> Partition<R> {
         self.beats = Some(Beats { lease, due: now });
     }
 
-    /// Time of the next [`Partition::handle_timeout`].
+    /// Time of the next [`Partition::handle_timeout`]. The shard has its own.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let beat = self.beats.map(|beats| beats.due);
-        [self.shard.poll_timeout(), beat].into_iter().flatten().min()
+        self.beats.map(|beats| beats.due)
     }
 
-    /// Expires what is due in the shard, and beats.
+    /// Beats, if it is time.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.shard.handle_timeout(now);
         let Some(Beats { lease, due }) = &mut self.beats else { return };
         if *due > now {
             return;
         }
         let beat = beat(*lease);
-        *due = now + *lease / BEATS_A_LEASE;
+        *due = now + beat_interval(*lease);
         // while nothing can be appended, one beat is enough
         if !self.items.contains(&beat) {
             self.items.push_back(beat);
@@ -248,17 +246,29 @@ impl<R: Destination> Partition<R> {
         }
         // it lives: what isn't in the log by now, never will be, so the next incarnation proposes it
         let beat = self.beats.map(|Beats { lease, .. }| beat(lease)); // first of all, so that it can be missed
-        let returned = self.shard.come_back(ttl, at, now).into_iter().map(Item::Change);
-        let unsent = self.sent.take().into_iter().flat_map(|batch| batch.items);
-        let items = beat.into_iter().chain(returned).chain(unsent);
-        self.items = items.chain(std::mem::take(&mut self.items)).collect();
+        let mut unsent: VecDeque<_> =
+            self.sent.take().map(|batch| batch.items.into()).unwrap_or_default();
+        unsent.append(&mut self.items);
+        unsent.extend(self.shard.take_proposals().into_iter().map(Item::Change));
+        let ends = unsent.iter().filter_map(|item| match item {
+            Item::Change(proposal) => proposal.ended(),
+            Item::Beat { .. } | Item::Overdue { .. } | Item::Gone { .. } => None,
+        });
+        let returned = self.shard.come_back(ttl, ends.collect(), at, now);
+        self.items =
+            beat.into_iter().chain(returned.into_iter().map(Item::Change)).chain(unsent).collect();
         (self.incarnation, self.number, self.is_with_engine) =
             (incarnation.saturating_add(1), 0, false);
     }
 }
 
+/// How often a node beats, for a lease.
+pub fn beat_interval(lease: Duration) -> Duration {
+    lease / BEATS_A_LEASE
+}
+
 fn beat(lease: Duration) -> Item {
-    Item::Beat { interval: lease / BEATS_A_LEASE }
+    Item::Beat { interval: beat_interval(lease) }
 }
 
 fn is_same(one: &Batch, other: &Batch) -> bool {

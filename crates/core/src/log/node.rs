@@ -1,5 +1,7 @@
 //! Nodes: who writes a log.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::types::SessionId;
@@ -9,6 +11,12 @@ use crate::types::SessionId;
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
 )]
 pub struct NodeId(pub u64);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
 
 impl NodeId {
     /// A session of this node. Its id names the node, and has 64 secret bits.

@@ -1,12 +1,14 @@
 //! Nodes that are gone: their connections have ended, as far as a shared log goes.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::Shard;
 use super::shared::live;
 use crate::log::{Change, Entry, NodeId, Origin, Position, Subscription};
 use crate::shard::delivery::Destination;
-use crate::shard::proposals::Proposal;
+use crate::shard::input::Input;
+use crate::shard::proposals::{Proposal, Task};
 use crate::stream::Usage;
 use crate::types::{JoinCause, StreamName};
 
@@ -28,12 +30,28 @@ impl<R: Destination> Shard<R> {
     }
 
     /// The same for this node, which the others believe dead, and which lives. Its connections that were present
-    /// join again: returns the proposals, which go before all that aren't in the log yet.
-    pub fn come_back(&mut self, ttl: Duration, at: (Position, u64), now: Instant) -> Vec<Proposal> {
+    /// join again: returns the proposals, which go before all that aren't in the log yet. Those that end by what isn't in
+    /// the log, in `ends`, only have their record back, if it is there still.
+    pub fn come_back(
+        &mut self,
+        ttl: Duration,
+        mut ends: HashSet<(StreamName, Subscription)>,
+        at: (Position, u64),
+        now: Instant,
+    ) -> Vec<Proposal> {
         let mut joins = Vec::new();
-        let node = live(&mut self.shared).node;
-        for (stream, by) in self.connected_of(node) {
-            joins.extend(self.join_again(&stream, &by).map(|join| (stream.clone(), join)));
+        let shared = live(&mut self.shared);
+        let node = shared.node;
+        ends.extend(shared.waiting.iter().filter_map(|waiting| match &waiting.task {
+            Task::Input { stream, input: Input::Ended { key, .. }, .. } => {
+                Some((stream.clone(), key.subscription()))
+            }
+            Task::Input { .. } | Task::Later { .. } | Task::Sync(_) | Task::Change { .. } => None,
+        }));
+        for place in self.connected_of(node) {
+            let max = if ends.contains(&place) { 0 } else { self.settings.max_members };
+            let (stream, by) = place;
+            joins.extend(self.join_again(&stream, &by, max).map(|join| (stream.clone(), join)));
             self.end_session(stream, by, ttl, at, now);
         }
         self.end_use_of(node, at, now);
@@ -85,13 +103,18 @@ impl<R: Destination> Shard<R> {
         self.apply_in_place(entry, since).ok(); // it is never void
     }
 
-    /// A join that gives a subscription the record that it has now.
-    fn join_again(&self, stream: &StreamName, by: &Subscription) -> Option<Change> {
+    /// A join that gives a subscription the record that it has now. With a maximum of no members it is void once the
+    /// member has left.
+    fn join_again(
+        &self,
+        stream: &StreamName,
+        by: &Subscription,
+        max_members: usize,
+    ) -> Option<Change> {
         let presence = self.streams.named(stream)?.state.presence();
         let join = presence.join_of(presence.held_by(by)?);
-        let (by, max_members) = (by.clone(), self.settings.max_members);
         Some(Change::Joined {
-            by,
+            by: by.clone(),
             id: join.id,
             info: join.info,
             extra: join.extra,

@@ -96,6 +96,21 @@ pub enum Input<R> {
     },
 }
 
+impl<R> Input<R> {
+    /// The sessions it is about.
+    pub(super) fn sessions(&self) -> [Option<SessionId>; 2] {
+        match self {
+            Self::Command { key, .. }
+            | Self::Ended { key, .. }
+            | Self::Forget { key }
+            | Self::Identify { key, .. }
+            | Self::CatchUp { key } => [Some(key.session), None],
+            Self::Resume { from, to, .. } => [Some(from.session), Some(*to)],
+            Self::Publish(_) | Self::Put { .. } | Self::Kick { .. } => [None, None],
+        }
+    }
+}
+
 /// A publication of the application.
 #[derive(Clone, Debug)]
 pub struct Publish {

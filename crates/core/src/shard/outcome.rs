@@ -20,4 +20,6 @@ pub enum Outcome {
     Resumed(bool),
     /// Of [`Input::Identify`](super::Input::Identify): the presence id, if it is present.
     Present(Option<PresenceId>),
+    /// Of [`Shard::sync`](super::Shard::sync).
+    Synced,
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::deadlines::Deadline;
 use super::input::Input;
-use crate::log::{Change, Entry, NodeId};
+use super::outcome::Ticket;
+use crate::log::{Change, Entry, NodeId, Subscription};
 use crate::types::StreamName;
 
 /// A change that a node wants to be in the log.
@@ -23,6 +24,18 @@ pub struct Proposal {
     /// Whether the next one comes from the same input, and has to be the next one in the log, too.
     #[serde(skip)]
     pub continues: bool,
+}
+
+impl Proposal {
+    /// The subscription whose presence it ends, if it does.
+    pub(crate) fn ended(&self) -> Option<(StreamName, Subscription)> {
+        let (Change::Left { by, .. } | Change::Ended { by, .. } | Change::Unsubscribed { by }) =
+            &self.change
+        else {
+            return None;
+        };
+        Some((self.stream.clone(), by.clone()))
+    }
 }
 
 /// What a shard of a shared log has proposed, and what waits for it.
@@ -67,6 +80,10 @@ pub(super) enum Task<R> {
         /// The client whose record is counted already.
         counted: Option<R>,
     },
+    /// An input whose changes depend on those of an earlier one, which are proposed in its turn.
+    Later { stream: StreamName, input: Input<R> },
+    /// Its outcome is [`Outcome::Synced`](super::Outcome::Synced).
+    Sync(Ticket),
     /// A change that nothing waits for. It happened then.
     Change { since: Instant },
 }

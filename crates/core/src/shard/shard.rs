@@ -124,6 +124,11 @@ impl<R: Destination> Shard<R> {
         self.unix = unix;
     }
 
+    /// Sets the maximum memory of all kept publications, in bytes.
+    pub fn set_max_history(&mut self, bytes: usize) {
+        self.settings.history.max_bytes = bytes;
+    }
+
     /// Handles an input. Poll the replies afterwards; the fan-out can wait for more inputs.
     pub fn handle(&mut self, name: &StreamName, input: Input<R>, now: Instant) {
         self.now = now;

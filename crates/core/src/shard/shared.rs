@@ -26,6 +26,7 @@ use super::put::Put;
 use crate::log::{Change, Entry, NodeId, Subscription, Void};
 use crate::shard::delivery::Destination;
 use crate::shard::input::{End, Input, Publish, SubscriberKey};
+use crate::shard::outcome::{Outcome, Ticket};
 use crate::shard::proposals::{Proposal, Shared, Task, Waiting};
 use crate::shard::settings::Settings;
 use crate::types::{Join, JoinCause, StreamCommand, StreamName};
@@ -60,13 +61,34 @@ impl<R: Destination> Shard<R> {
         self.shared.as_mut().map(|shared| std::mem::take(&mut shared.proposals)).unwrap_or_default()
     }
 
+    /// The outcome is [`Outcome::Synced`], when all earlier inputs have been applied.
+    pub fn sync(&mut self, ticket: Ticket) {
+        match &mut self.shared {
+            Some(shared) if !shared.waiting.is_empty() => {
+                let (task, left, entries) = (Task::Sync(ticket), 0, VecDeque::new());
+                shared.waiting.push_back(Waiting { task, left, entries });
+            }
+            Some(_) | None => self.outcomes.push_back((ticket, Outcome::Synced)),
+        }
+    }
+
     /// Number of inputs and changes that wait for their entries.
     pub fn waiting(&self) -> usize {
         self.shared.as_ref().map_or(0, |shared| shared.waiting.len())
     }
 
     /// Handles an input when all that it changes is at its place in the log.
-    pub(super) fn await_entries(&mut self, stream: &StreamName, mut input: Input<R>, now: Instant) {
+    pub(super) fn await_entries(&mut self, stream: &StreamName, input: Input<R>, now: Instant) {
+        if self.comes_later(stream, &input) {
+            let task = Task::Later { stream: stream.clone(), input };
+            let waiting = Waiting { task, left: 0, entries: VecDeque::new() };
+            live(&mut self.shared).waiting.push_back(waiting);
+        } else {
+            self.propose_input(stream, input, now);
+        }
+    }
+
+    fn propose_input(&mut self, stream: &StreamName, mut input: Input<R>, now: Instant) {
         let changes = self.changes_of(stream, &input);
         let joins = changes.iter().any(|change| matches!(change, Change::Joined { .. }));
         let counted = joins.then(|| self.count_beforehand(stream, &input)).flatten();
@@ -139,6 +161,14 @@ impl<R: Destination> Shard<R> {
                 }
                 now
             }
+            Task::Later { stream, input } => {
+                self.propose_input(&stream, input, now);
+                now
+            }
+            Task::Sync(ticket) => {
+                self.outcomes.push_back((ticket, Outcome::Synced));
+                now
+            }
             Task::Change { since } => since,
         };
         while let Some(entry) = self.shared.as_mut().and_then(|it| it.arrived.pop_front()) {
@@ -197,11 +227,36 @@ impl<R: Destination> Shard<R> {
         Some(recipient.clone())
     }
 
+    /// Whether anything in the log is about a subscription, or may be before the next input.
+    fn knows(&self, stream: &StreamName, key: &SubscriberKey) -> bool {
+        let state = self.streams.named(stream).map(|stream| &stream.state);
+        state.is_some_and(|state| state.knows(&key.subscription()))
+            || self.waits(stream, key, |command| command.join().is_some())
+    }
+
     /// Whether a subscriber has a record, or is about to.
     fn has_record(&self, stream: &StreamName, key: &SubscriberKey) -> bool {
         let state = self.streams.named(stream).map(|stream| &stream.state);
         state.is_some_and(|state| state.presence().held_by(&key.subscription()).is_some())
             || self.waits(stream, key, |command| command.join().is_some())
+    }
+
+    /// Whether an input must come behind changes that an earlier one has yet to propose: a session is resumed behind its
+    /// end, and what follows comes behind that.
+    fn comes_later(&self, stream: &StreamName, input: &Input<R>) -> bool {
+        let sessions = input.sessions();
+        let waiting = self.shared.iter().flat_map(|shared| &shared.waiting);
+        waiting.into_iter().any(|waiting| match &waiting.task {
+            Task::Input { stream: of, input: Input::Ended { key, .. }, .. } => {
+                matches!(input, Input::Resume { from, .. } if from.session == key.session)
+                    && of == stream
+            }
+            Task::Later { stream: of, input: earlier } => {
+                let is_its = |session| sessions.contains(&session);
+                of == stream && earlier.sessions().into_iter().flatten().any(|it| is_its(Some(it)))
+            }
+            Task::Input { .. } | Task::Sync(_) | Task::Change { .. } => false,
+        })
     }
 
     /// Whether a command of a subscriber waits.
@@ -216,7 +271,7 @@ impl<R: Destination> Shard<R> {
             Task::Input { stream: of, input: Input::Command { key: by, command, .. }, .. } => {
                 of == stream && by == key && is_it(command)
             }
-            Task::Input { .. } | Task::Change { .. } => false,
+            Task::Input { .. } | Task::Later { .. } | Task::Sync(_) | Task::Change { .. } => false,
         })
     }
 
@@ -287,6 +342,10 @@ impl<R: Destination> Shard<R> {
             }
             StreamCommand::Update(join) if may_join() => {
                 vec![self.joined(key, join, JoinCause::Joined, true)]
+            }
+            // what it joins later must come behind
+            StreamCommand::Unsubscribe if self.knows(stream, key) => {
+                vec![Change::Unsubscribed { by: key.subscription() }]
             }
             StreamCommand::Leave(id) => {
                 vec![Change::Left { by: key.subscription(), id: id.clone() }]

@@ -210,8 +210,9 @@ impl State {
                 self.is_empty() && (self.epoch(), self.head) == (Some(epoch), *head)
             }
             Change::Idle { epoch, head } => {
-                let is_known = matches!(self.usage, Usage::Idle(_));
-                !is_known && self.is_empty() && (self.epoch(), self.head) == (Some(epoch), *head)
+                !self.usage.is_idle()
+                    && self.is_empty()
+                    && (self.epoch(), self.head) == (Some(epoch), *head)
             }
             Change::ForgottenByAll { idle, .. } => self.usage == Usage::Idle(*idle),
             Change::Used { .. } => self.has_begun(),
@@ -281,8 +282,8 @@ impl State {
         }
         let concerned = self.concerned(&entry.change)?;
         let at = Moment { log, position: entry.position, unix: entry.at };
-        if entry.change.is_lasting() {
-            self.usage = self.usage.after_change();
+        if self.usage.is_idle() && entry.change.is_lasting() {
+            self.usage = Usage::Unknown;
         }
         match &entry.change {
             Change::Began { lost } => {

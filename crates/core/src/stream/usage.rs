@@ -25,11 +25,8 @@ impl Usage {
         }
     }
 
-    /// The same after another change.
-    pub(super) const fn after_change(self) -> Self {
-        match self {
-            Self::Idle(_) => Self::Unknown,
-            Self::Unknown | Self::By(_) => self,
-        }
+    /// Whether the stream was idle, and nothing has happened since.
+    pub(super) const fn is_idle(self) -> bool {
+        matches!(self, Self::Idle(_))
     }
 }

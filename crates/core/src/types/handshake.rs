@@ -33,6 +33,8 @@ pub enum HandshakeFailure {
     Rate,
     /// The broker is stopping.
     Stopping,
+    /// The node isn't up to date.
+    Behind,
     /// The token is invalid or the subscription denied, where the client learns it from the
     /// response to its request.
     Unauthorized,
