@@ -36,7 +36,8 @@ export function scenario(name, flags, run, { timeout = 60_000, ...system } = {})
   });
 }
 
-class Scenario {
+/** A broker with clients of it. */
+export class Scenario {
   #closers = [];
   brokers = [];
 

@@ -1,0 +1,217 @@
+// A test with several nodes on one Redis. Each node is a `Scenario` of the clients' tests, so that whatever
+// these have for a broker works at a node.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Broker, freePort } from '../../clients/support/broker.js';
+import { Http } from '../../clients/support/http.js';
+import { LATE, until } from '../../clients/support/patience.js';
+import { Scenario } from '../../clients/support/scenario.js';
+import { same } from '../../clients/support/socket.js';
+import { Tunnel } from '../../clients/support/tunnel.js';
+import { Redis } from './redis.js';
+import { Watcher, assertAlike } from './watcher.js';
+
+/** The stream that most tests are about. */
+export const ROOM = 'room';
+
+/** Lease and presence TTL of the nodes unless a test says otherwise, in ms. */
+export const LEASE = 1000;
+export const TTL = 1000;
+
+/** How long after its last beat a node is gone at the latest, in ms: beats come five times a lease. */
+export const GONE = LEASE + LEASE / 5;
+
+/** How much earlier than due a timer may seem to fire, in ms: several processes, several clocks. */
+export const EARLY = 60;
+
+const DEFAULTS = { 'node-lease': `${LEASE}ms`, 'presence-ttl': `${TTL}ms` };
+
+/**
+ * Declares a test with a Redis and that many `nodes` of its own. `flags` are those of each node. `run` gets the
+ * `Cluster`. A `durable` Redis keeps its data over restarts. At the end each node must still run (unless the test stopped it), stop when asked, with exit
+ * code 0, and must not have panicked.
+ */
+export function cluster(name, flags, run, { nodes = 3, timeout = 60_000, durable = false } = {}) {
+  test(name, { timeout }, async (t) => {
+    const c = new Cluster(t, flags);
+    try {
+      c.redis = await Redis.start({ durable });
+      await Promise.all(Array.from({ length: nodes }, () => c.add()));
+      await run(c, ...c.nodes);
+      await c.end();
+    } catch (error) {
+      for (const node of c.nodes) for (const broker of node.brokers) t.diagnostic(broker.log);
+      throw error;
+    } finally {
+      c.abandon();
+    }
+  });
+}
+
+/** A node: a broker that can go and come again at the same port, and its clients. */
+export class Node extends Scenario {
+  constructor(t, flags) {
+    super(t);
+    this.flags = flags;
+  }
+
+  /** Starts its process and waits until it is healthy. */
+  async begin() {
+    this.broker = await this.start(this.flags);
+    this.flags.port = this.broker.port; // where its clients look for it
+    this.http = new Http(this.broker.origin);
+    return this;
+  }
+
+  /** Starts its process; it isn't healthy yet. */
+  async spawn() {
+    this.flags.port ??= await freePort();
+    this.broker = new Broker({ host: '127.0.0.1', ...this.flags });
+    this.brokers.push(this.broker);
+    this.http = new Http(this.broker.origin);
+    return this;
+  }
+
+  /** Ends its process as a crash does. */
+  async kill() {
+    this.broker.kill('SIGKILL');
+    await this.broker.exited();
+  }
+
+  /** Stops its process as a deployment does. */
+  async stop() {
+    assert.deepEqual(await this.broker.stop(), { code: 0, signal: null }, 'how the node ended');
+  }
+
+  /** Waits until `/health` has this status. */
+  isHealthy(status = 200, ms = undefined) {
+    return until(async () => (await this.broker.health()) === status, `/health says ${status}`, ms);
+  }
+
+  /** A watcher of a stream that has its first list. */
+  watcher(stream = ROOM) {
+    return Watcher.enter(this, stream);
+  }
+
+  /** Puts a member by HTTP; gives the answer. */
+  put(id, body = {}, stream = ROOM) {
+    const headers = { 'content-type': 'application/json' };
+    const path = `/api/presence/${encodeURIComponent(stream)}/${encodeURIComponent(id)}`;
+    return this.http.request(path, { method: 'PUT', headers, body: JSON.stringify(body) });
+  }
+
+  /** Takes a member out by HTTP; gives the answer. */
+  kick(id, stream = ROOM) {
+    const path = `/api/presence/${encodeURIComponent(stream)}/${encodeURIComponent(id)}`;
+    return this.http.request(path, { method: 'DELETE' });
+  }
+}
+
+/** What a test has: a Redis, its nodes, and what concerns all of them. */
+class Cluster {
+  nodes = [];
+  #closers = [];
+  #marks = 0;
+
+  constructor(t, flags) {
+    this.t = t;
+    this.flags = { ...DEFAULTS, 'cluster-name': `test-${process.pid}`, ...flags };
+  }
+
+  /** `close` runs when the test ends. */
+  cleanup(close) {
+    this.#closers.push(close);
+  }
+
+  /** Another node, not started. */
+  newNode(port = this.redis.port) {
+    const node = new Node(this.t, { ...this.flags, 'redis-url': `redis://127.0.0.1:${port}` });
+    this.nodes.push(node);
+    return node;
+  }
+
+  /** Starts another node. */
+  add() {
+    return this.newNode().begin();
+  }
+
+  /** Starts another node whose connections to Redis can be cut: `[node, tunnel]`. */
+  async addBehindTunnel() {
+    const tunnel = await Tunnel.to(this.redis);
+    this.cleanup(() => tunnel.close());
+    return [await this.newNode(tunnel.server.address().port).begin(), tunnel];
+  }
+
+  /** A watcher of a stream at each of the nodes. */
+  async watchers(nodes = this.nodes, stream = ROOM) {
+    return Promise.all(nodes.map((node) => node.watcher(stream)));
+  }
+
+  /** Waits until every one of the nodes lists these members, in any order. */
+  async lists(ids, { stream = ROOM, nodes = this.nodes, ms = undefined } = {}) {
+    let seen;
+    try {
+      await until(async () => {
+        seen = await Promise.all(nodes.map((node) => node.http.ids(stream)));
+        return seen.every((list) => same([...list].sort(), [...ids].sort()));
+      }, `all nodes list ${ids}`, ms);
+    } catch (error) {
+      throw new Error(`${error.message}: they list ${JSON.stringify(seen)}`);
+    }
+  }
+
+  /** Members of the room with a client each at a node: `[socket, identifier]` by id. */
+  async members(node, ids) {
+    const members = {};
+    for (const id of ids) members[id] = await node.member(ROOM, id);
+    return members;
+  }
+
+  /**
+   * Waits until all these watchers have been told everything, and checks it: the list and the events of each are
+   * the list it asks for, and `alike` of them were told the same in the same order.
+   */
+  async check(watchers, at = watchers.find((watcher) => watcher.isOpen).node, alike = watchers) {
+    const mark = { mark: (this.#marks += 1) };
+    await at.http.publish(watchers[0].stream, mark);
+    await Promise.all(watchers.map((watcher) => watcher.hearsPublication(mark)));
+    await Promise.all(watchers.map((watcher) => watcher.isRight()));
+    assertAlike(alike);
+    const lists = watchers.map((watcher) => watcher.members);
+    for (const list of lists.slice(1)) assert.deepEqual(list, lists[0], 'the lists of two nodes');
+  }
+
+  /** The orderly end of a test that went well. */
+  async end() {
+    await Promise.all(this.nodes.map((node) => node.end()));
+    this.#close();
+  }
+
+  #close() {
+    for (const close of this.#closers.splice(0)) close();
+  }
+
+  /** The end in any case. */
+  abandon() {
+    this.#close();
+    for (const node of this.nodes) node.abandon();
+    this.redis?.kill();
+  }
+}
+
+/**
+ * Each of the watchers is told of the leaves of these members, once each, between `from` and `to` ms after `since`.
+ */
+export async function leaveBetween(watchers, ids, since, from, to) {
+  await Promise.all(watchers.map(async (watcher) => {
+    for (const id of ids) {
+      const waits = Math.max(0, since + to + LATE - performance.now());
+      await watcher.hearsLeave(id, waits);
+      const waited = Math.round(performance.now() - since);
+      const what = `${watcher.node.broker.origin} told of the leave of ${id} after ${waited} ms`;
+      assert.ok(waited >= from - EARLY, `${what}, before ${from}`);
+      assert.ok(waited <= to + LATE, `${what}, after ${to}`);
+    }
+  }));
+}
