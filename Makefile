@@ -1,7 +1,7 @@
 # Everything that is checked before a change is good. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint unit clients-ready clients stutter instructions instructions-update test fuzz seeds corpus
+.PHONY: help setup lint unit clients-ready clients cluster soak stutter instructions instructions-update test fuzz seeds corpus
 .NOTPARALLEL:
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -22,8 +22,8 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 28
 
-test: setup lint unit clients instructions ## Everything CI runs
-	@echo "all checks passed in $$(( $$(date +%s) - $(STARTED) )) s: fmt, clippy, rustdoc, cargo deny, cargo test, npm clients, instructions"
+test: setup lint unit clients cluster instructions ## Everything CI runs
+	@echo "all checks passed in $$(( $$(date +%s) - $(STARTED) )) s: fmt, clippy, rustdoc, cargo deny, cargo test, npm clients, cluster, instructions"
 
 # Only setup installs. The other targets say what is missing, so that nobody's machine changes unasked.
 INSTALL = $(APT) update && $(APT) install -y --no-install-recommends
@@ -89,6 +89,14 @@ clients-ready:
 
 clients: clients-ready ## The stock npm clients against the real binary
 	BROKER_BIN=$(TARGET_DIR)/debug/broker npm --prefix $(CLIENTS) test
+
+cluster: clients-ready ## Several nodes on a real Redis, under the stock clients
+	@$(call need,$(HAS_REDIS),redis-server)
+	BROKER_BIN=$(TARGET_DIR)/debug/broker npm --prefix tests/cluster test
+
+soak: clients-ready ## The same at random and for long
+	@$(call need,$(HAS_REDIS),redis-server)
+	BROKER_BIN=$(TARGET_DIR)/debug/broker npm --prefix tests/cluster run soak
 
 # Which of their tests, and for how many ms a thread is stopped at most.
 TESTS = *.test.js

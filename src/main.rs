@@ -60,6 +60,7 @@ fn serve(config: Config) -> anyhow::Result<ExitCode> {
         Err(server::Error::Bind(error)) => error.to_string(),
         Err(server::Error::Config(error)) => error.to_string(),
         Err(server::Error::State(error)) => error.to_string(),
+        Err(server::Error::Engine(error)) => error.to_string(),
         Err(error @ server::Error::Authorities(_)) => error.to_string(),
         Err(error) => return Err(error.into()),
     };

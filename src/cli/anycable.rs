@@ -40,9 +40,12 @@ use Meaning::{Same, Sets, Switch, Value};
 
 const CALLBACKS: &str = "the application is never asked about a client (RPC), so leave it out and set --secret, with \
      which clients need a token and streams a signed name";
-const ENGINES: &str = "one process keeps everything in memory and takes publications over HTTP, \
-                       without Redis or NATS in this version, so leave it out and set the \
-                       application's broadcast adapter to http";
+const OVER_HTTP: &str = "publications are taken over HTTP, so leave it out and set the application's \
+                         broadcast adapter to http";
+const BY_URL: &str = "--redis-url alone makes several nodes one, so leave it out";
+const NO_NATS: &str = "NATS is not used in this version, see --redis-url for several nodes, so leave \
+                       it out";
+const REDIS_BY_URL: &str = "Redis is reached as --redis-url says, so leave it out";
 const SCRAPED: &str = "metrics are scraped from /metrics, see --metrics-port, so leave it out";
 const NO_PUSHER: &str = "Pusher's protocol is not spoken, see --protocols for those that are, so \
                          leave it out";
@@ -67,12 +70,13 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     (&["pong-timeout"], Same("liveness-timeout")),
     (&["ssl-cert"], Same("tls-cert")),
     (&["ssl-key"], Same("tls-key")),
+    (&["redis-url"], Same("redis-url")),
     (&["debug"], Sets("log-level", "debug")),
     (&["noauth"], Sets("enforce-jwt", "false")),
     // Said anyway, as long as it says what is.
-    (&["broadcast-adapter"], Value(&["http"], ENGINES)),
-    (&["broker"], Value(&["memory"], ENGINES)),
-    (&["pubsub"], Value(&["none"], ENGINES)),
+    (&["broadcast-adapter"], Value(&["http"], OVER_HTTP)),
+    (&["broker"], Value(&["memory"], BY_URL)),
+    (&["pubsub"], Value(&["none"], BY_URL)),
     (&["presets"], Value(&["none", "broker"], "there are no presets, so set the flags you need")),
     (&["health-path"], Value(&["/health"], "it is served at /health, so leave it out")),
     (
@@ -108,17 +112,22 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     ),
     (&["metrics-host"], Value(&[], "every port listens on --host, so leave it out")),
     (&["node-id"], Value(&[], NO_KNOB)),
-    (&["redis-channel", "nats-channel", "redis-url", "redis-sentinels"], Value(&[], ENGINES)),
+    (&["redis-channel", "nats-channel"], Value(&[], OVER_HTTP)),
+    (&["redisx-stream", "redisx-group", "redisx-read-block-milliseconds"], Value(&[], OVER_HTTP)),
     (
         &[
+            "redis-sentinels",
             "redis-sentinel-discovery-interval",
             "redis-keepalive-interval",
             "redis-tls-ca-cert-path",
             "redis-tls-client-cert-path",
             "redis-tls-client-key-path",
-            "redisx-stream",
-            "redisx-group",
-            "redisx-read-block-milliseconds",
+        ],
+        Value(&[], REDIS_BY_URL),
+    ),
+    (&["redis-tls-verify", "redis-disable-cache"], Switch(&[false], REDIS_BY_URL)),
+    (
+        &[
             "nats-servers",
             "enats-addr",
             "enats-cluster",
@@ -131,13 +140,12 @@ const FLAGS: &[(&[&str], Meaning)] = &[
             "enats-server-name",
             "enats-max-payload",
         ],
-        Value(&[], ENGINES),
+        Value(&[], NO_NATS),
     ),
     (
-        &["redis-tls-verify", "redis-disable-cache", "nats-dont-randomize-servers"],
-        Switch(&[false], ENGINES),
+        &["nats-dont-randomize-servers", "embed-nats", "enats-debug", "enats-trace"],
+        Switch(&[false], NO_NATS),
     ),
-    (&["embed-nats", "enats-debug", "enats-trace"], Switch(&[false], ENGINES)),
     (
         &[
             "rpc-host",

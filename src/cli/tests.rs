@@ -341,7 +341,7 @@ fn anycables_flags_without_meaning_are_refused() {
         (&["--rpc_host=a:1"][..], "--rpc_host has no meaning here: "),
         (&["--rpc_host", "a:1"], "--rpc_host has no meaning here: "),
         (&["--http_rpc_secret=hidden"], "--http_rpc_secret has no meaning here: "),
-        (&["--redis_url=redis://u:hidden@h"], "--redis_url has no meaning here: "),
+        (&["--redis_sentinels=h:1"], "--redis_sentinels has no meaning here: "),
         (&["--embed_nats"], "--embed_nats has no meaning here: "),
         (&["--pusher_app_id=1"], "--pusher_app_id has no meaning here: Pusher's protocol"),
         (&["--ds"], "--ds has no meaning here: durable streams"),
@@ -376,14 +376,11 @@ fn anycables_variables_without_meaning_are_refused_as_its_flags() {
         ("ANYCABLE_BROKER", "nats", "ANYCABLE_BROKER=nats has no meaning here: "),
         ("ANYCABLE_PUBSUB", "redis", "ANYCABLE_PUBSUB=redis has no meaning here: "),
         ("ANYCABLE_EMBED_NATS", "true", "ANYCABLE_EMBED_NATS=true has no meaning here: "),
-        ("ANYCABLE_REDIS_URL", "redis://u:hidden@h", "ANYCABLE_REDIS_URL has no meaning here: "),
-        ("REDIS_URL", "redis://u:hidden@h", "REDIS_URL has no meaning here: "),
         ("NATS_SERVERS", "nats://u:hidden@h", "NATS_SERVERS has no meaning here: "),
         ("ANYCABLE_METRICS_HOST", "10.0.0.1", "ANYCABLE_METRICS_HOST has no meaning here: "),
         ("ANYCABLE_TURBO_RAILS_KEY", "hidden", "ANYCABLE_TURBO_RAILS_KEY has no meaning here: "),
         ("ANYCABLE_CONFIG_PATH", "anycable.toml", "ANYCABLE_CONFIG_PATH has no meaning here: "),
         ("BROKER_RPC_HOST", "rails:50051", "BROKER_RPC_HOST has no meaning here: "),
-        ("BROKER_REDIS_URL", "redis://u:hidden@h", "BROKER_REDIS_URL has no meaning here: "),
         ("BROKER_BROADCAST_ADAPTER", "nats", "BROKER_BROADCAST_ADAPTER=nats has no meaning here: "),
     ] {
         let refusal = refusal(&[], &[(variable, value)]);
@@ -454,4 +451,18 @@ proptest! {
     fn no_command_line_panics(args in prop::collection::vec("-{0,2}[a-z_-]{0,9}=?[0-9a-zü]{0,4}", 0..4)) {
         drop(run(args.into_iter().map(OsString::from), []));
     }
+}
+
+#[test]
+fn redis_is_named_by_any_of_its_variables() {
+    for variable in ["BROKER_REDIS_URL", "ANYCABLE_REDIS_URL", "REDIS_URL"] {
+        let config = config(&[], &[(variable, "redis://u:hidden@h:1/2")]);
+        let cluster = config.cluster.clone().unwrap();
+        assert_eq!(cluster.redis_url.each().next(), Some("redis://u:hidden@h:1/2"), "{variable}");
+        assert!(!format!("{config:?}").contains("hidden"));
+    }
+    let config = config(&["--cluster-name=a", "--node-lease=3s"], &[("REDIS_URL", "")]);
+    assert_eq!(config.cluster, None, "without an engine they say nothing");
+    let refusal = refusal(&["--redis-url=redis://h", "--state-dir=d"], &[]);
+    assert!(refusal.starts_with("--state-dir is for one node alone"), "{refusal}");
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::access::Access;
 use super::app_url::AppUrl;
+use super::cluster::ClusterConfig;
 use super::defaults;
 use super::protocols::Protocols;
 use super::proxies::Proxies;
@@ -34,6 +35,8 @@ pub struct Config {
     pub trusted_proxies: Proxies,
     /// Access control.
     pub access: Access,
+    /// The cluster; `None` is one node alone.
+    pub cluster: Option<ClusterConfig>,
     /// How long a member stays after its connection ended; zero removes it at once.
     pub presence_ttl: Duration,
     /// Minimum interval between counts for clients that only count members. Never zero.
@@ -106,6 +109,7 @@ impl Config {
         let limits = self.limits;
         let pace = |part: fn(Pace) -> u32| limits.pace.map_or(0, |pace| part(pace) as usize);
         let trusted = !self.trusted_proxies.is_empty();
+        let redis_url = self.cluster.as_ref().map(|cluster| cluster.redis_url.clone());
         let mut settings = Settings {
             host: Some(Host(self.host)),
             port: Some(self.port),
@@ -141,6 +145,17 @@ impl Config {
             api_key_file: key_file(&access.api_key),
             metrics_key: key_text(&access.metrics_key),
             metrics_key_file: key_file(&access.metrics_key),
+            redis_url: key_text(&redis_url),
+            redis_url_file: key_file(&redis_url),
+            cluster_name: Some(
+                self.cluster.as_ref().map_or(defaults::CLUSTER_NAME, |it| &it.name).to_owned(),
+            ),
+            node_lease: Some(HumanDuration(
+                self.cluster.as_ref().map_or(defaults::NODE_LEASE, |it| it.lease),
+            )),
+            engine_timeout: Some(HumanDuration(
+                self.cluster.as_ref().map_or(defaults::ENGINE_TIMEOUT, |it| it.timeout),
+            )),
             presence_ttl: Some(HumanDuration(self.presence_ttl)),
             occupancy_interval: Some(HumanDuration(self.occupancy_interval)),
             presence_fetch_url: self.presence_fetch_url.as_ref().map(ToString::to_string),
@@ -247,6 +262,7 @@ impl Default for Config {
             tls: None,
             trusted_proxies: Proxies::default(),
             access: Access::default(),
+            cluster: None,
             presence_ttl: defaults::PRESENCE_TTL,
             occupancy_interval: defaults::OCCUPANCY_INTERVAL,
             presence_fetch_url: None,

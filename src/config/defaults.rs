@@ -97,3 +97,12 @@ pub const LOG_LEVEL: &str = "info";
 
 /// For people; collectors ask for JSON.
 pub const LOG_FORMAT: LogFormat = LogFormat::Text;
+
+/// Several clusters on one engine are told apart by their names.
+pub const CLUSTER_NAME: &str = "broker";
+
+/// Longer than a busy machine stands still, and short enough that nobody sees the dead for long.
+pub const NODE_LEASE: Duration = Duration::from_secs(10);
+
+/// What a client or the application waits for at most.
+pub const ENGINE_TIMEOUT: Duration = Duration::from_secs(5);

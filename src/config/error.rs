@@ -67,6 +67,12 @@ pub enum ConfigError {
     /// An invalid list of origins.
     #[error("--allowed-origins: {0}")]
     Origins(#[from] BadOrigin),
+    /// A state directory and an engine.
+    #[error(
+        "--state-dir is for one node alone, and with --redis-url the state is with Redis and the other nodes: leave one \
+         of them out"
+    )]
+    TwoKeepers,
     /// An invalid list of proxies.
     #[error("--trusted-proxies: {0}")]
     Proxies(#[from] BadProxy),

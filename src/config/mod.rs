@@ -12,6 +12,7 @@
 
 mod access;
 mod app_url;
+mod cluster;
 #[expect(clippy::module_inception, reason = "the type has the name of the module")]
 mod config;
 pub mod defaults;
@@ -32,6 +33,7 @@ mod value;
 
 pub use access::Access;
 pub use app_url::{AppUrl, BadAppUrl};
+pub use cluster::ClusterConfig;
 pub use config::Config;
 pub use error::{ConfigError, Plain};
 pub use nearest::nearest;

@@ -9,8 +9,8 @@ use super::settings::Settings;
 pub(super) type SecretSetting<'a> = (&'static str, &'a mut Option<Secret>, &'a mut Option<PathBuf>);
 
 impl Settings {
-    /// All secrets, in the order in which [`Access`](super::Access) takes them.
-    pub fn secrets(&mut self) -> [SecretSetting<'_>; 8] {
+    /// All secrets: those of [`Access`](super::Access) in its order, then others.
+    pub fn secrets(&mut self) -> [SecretSetting<'_>; 9] {
         [
             ("secret", &mut self.secret, &mut self.secret_file),
             ("jwt-secret", &mut self.jwt_secret, &mut self.jwt_secret_file),
@@ -24,6 +24,8 @@ impl Settings {
             ("broadcast-key", &mut self.broadcast_key, &mut self.broadcast_key_file),
             ("api-key", &mut self.api_key, &mut self.api_key_file),
             ("metrics-key", &mut self.metrics_key, &mut self.metrics_key_file),
+            // it may have a password
+            ("redis-url", &mut self.redis_url, &mut self.redis_url_file),
         ]
     }
 }

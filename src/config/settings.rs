@@ -17,6 +17,7 @@ use super::value::{
 
 const LISTENING: &str = "Listening";
 const ACCESS: &str = "Access";
+const CLUSTER: &str = "Several nodes";
 const PRESENCE: &str = "Presence";
 const HISTORY: &str = "History";
 const SESSIONS: &str = "Sessions and restarts";
@@ -288,6 +289,36 @@ pub struct Settings {
     #[arg(long, env = "BROKER_METRICS_KEY_FILE", value_name = "FILE", help_heading = ACCESS)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_key_file: Option<PathBuf>,
+
+    /// URL of the Redis that several nodes share
+    ///
+    /// Such as `redis://127.0.0.1:6379` or `redis://USER:PASSWORD@HOST:PORT/DATABASE`. All nodes with the same Redis and --cluster-name are one broker: clients of any of them are in
+    /// one room. `rediss://` is TLS. Unset, this node is alone.
+    #[arg(long, env = "BROKER_REDIS_URL", value_name = "URL", help_heading = CLUSTER)]
+    #[serde(skip_serializing)]
+    pub redis_url: Option<Secret>,
+
+    /// File with the --redis-url
+    #[arg(long, env = "BROKER_REDIS_URL_FILE", value_name = "FILE", help_heading = CLUSTER)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_url_file: Option<PathBuf>,
+
+    /// Name of the cluster, with which all its keys in Redis begin [default: broker]
+    #[arg(long, env = "BROKER_CLUSTER_NAME", value_name = "NAME", help_heading = CLUSTER)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_name: Option<String>,
+
+    /// How long a node of which nothing is heard counts as there [default: 10s]
+    ///
+    /// Then the --presence-ttl of its members begins.
+    #[arg(long, env = "BROKER_NODE_LEASE", value_name = "DURATION", help_heading = CLUSTER)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_lease: Option<HumanDuration>,
+
+    /// Maximum time for a connection to Redis, and for an answer [default: 5s]
+    #[arg(long, env = "BROKER_ENGINE_TIMEOUT", value_name = "DURATION", help_heading = CLUSTER)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine_timeout: Option<HumanDuration>,
 
     /// How long a member stays after its connection ended [default: 15s]
     ///

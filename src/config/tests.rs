@@ -73,6 +73,8 @@ fn the_defaults_told_in_the_help_are_the_defaults() {
         "api-key-file",
         "metrics-key",
         "metrics-key-file",
+        "redis-url",
+        "redis-url-file",
         "state-dir",
         "config",
         "print-config",

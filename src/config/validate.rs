@@ -8,7 +8,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::access::Access;
+use super::cluster::ClusterConfig;
 use super::config::Config;
+use super::defaults;
 use super::error::ConfigError;
 use super::protocols::Protocols;
 use super::settings::Settings;
@@ -18,6 +20,8 @@ use crate::types::{Limits, Pace};
 
 /// Minimum of intervals and timeouts: less would be a busy loop over all connections.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
+/// Minimum of a node's lease: it is five beats.
+const MIN_LEASE: Duration = Duration::from_secs(1);
 /// Maximum of intervals and timeouts: beyond it, 0 (none) is meant.
 const MAX_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Minimum time for an answer over a network.
@@ -61,10 +65,10 @@ impl Config {
     }
 }
 
-fn config(settings: Settings) -> Result<Config, ConfigError> {
+fn config(mut settings: Settings) -> Result<Config, ConfigError> {
     let default = Config::default();
-    let mut settings = settings;
     let host = settings.host.map_or(default.host, |h| h.0);
+    let cluster = cluster(&mut settings)?;
     let access = Access::from_settings(&mut settings)?;
     if !host.to_canonical().is_loopback() {
         access.check_reached_at(host)?;
@@ -89,6 +93,7 @@ fn config(settings: Settings) -> Result<Config, ConfigError> {
             .trusted_proxies
             .map_or(Ok(default.trusted_proxies), |p| p.parse())?,
         access,
+        cluster,
         presence_ttl: session_ttl("presence-ttl", settings.presence_ttl, default.presence_ttl)?,
         occupancy_interval: timeout(
             "occupancy-interval",
@@ -370,6 +375,14 @@ fn fetch_timeout(given: Option<HumanDuration>, default: Duration) -> Result<Dura
     let max =
         (HumanDuration(MAX_FETCH_TIMEOUT), "each join waits that long when it doesn't answer");
     bounded("presence-fetch-timeout", given, min, max).map(|d| d.0)
+}
+
+fn cluster(settings: &mut Settings) -> Result<Option<ClusterConfig>, ConfigError> {
+    let min = (MIN_LEASE, "a node that is only busy would count as dead");
+    let lease = timeout("node-lease", settings.node_lease, defaults::NODE_LEASE, min)?;
+    let (given, min) = (settings.engine_timeout, (MIN_INTERVAL, "no engine could answer in time"));
+    let timeout = timeout("engine-timeout", given, defaults::ENGINE_TIMEOUT, min)?;
+    ClusterConfig::from_settings(settings, (lease, timeout))
 }
 
 fn liveness_timeout(

@@ -19,7 +19,7 @@ use super::reply::{Refusal, answer, authorize, json};
 use crate::auth;
 use crate::config::Secret;
 use crate::filters;
-use crate::node::Stopped;
+use crate::node::Unavailable;
 use crate::shard::Publish;
 
 pub(super) fn routes(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
@@ -80,11 +80,12 @@ async fn publish<B: Buf>(
             None => api.router.sync(&streams).await?,
             Some(_) => api.router.sync_all().await?,
         }
-        Ok(disconnected)
+        Ok::<_, Unavailable>(disconnected)
     });
     let disconnected = match published.await {
         Ok(Ok(disconnected)) => disconnected,
-        Ok(Err(Stopped)) | Err(_) => return Err(Refusal::Stopping),
+        Ok(Err(unavailable)) => return Err(unavailable.into()),
+        Err(_) => return Err(Unavailable::Stopping.into()),
     };
     Ok(match disconnected {
         Some(sessions) => {

@@ -8,7 +8,7 @@ use warp::reply::Response;
 use crate::config::Secret;
 use crate::filters::MethodNotAllowed;
 use crate::log::Void;
-use crate::node::Stopped;
+use crate::node::Unavailable;
 use crate::telemetry::metrics::HTTP_REQUESTS;
 
 /// A refused request.
@@ -26,8 +26,8 @@ pub(super) enum Refusal {
     TooLarge(usize),
     #[error("the body did not arrive in time")]
     TooSlow,
-    #[error("the broker is stopping")]
-    Stopping,
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
     #[error(
         "without a key the dashboard is for this machine alone, under a name such as localhost: set an \
          --api-key to reach it under another"
@@ -52,18 +52,12 @@ impl Refusal {
             Self::Malformed(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Stopping | Self::Dashboards(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::Dashboards(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Origin | Self::OtherHost => StatusCode::FORBIDDEN,
             Self::NotFound(_) | Self::Absent => StatusCode::NOT_FOUND,
             Self::Void(_) => StatusCode::CONFLICT,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
         }
-    }
-}
-
-impl From<Stopped> for Refusal {
-    fn from(_: Stopped) -> Self {
-        Self::Stopping
     }
 }
 
@@ -75,6 +69,9 @@ pub(super) fn answer(endpoint: &'static str, result: Result<Response, Refusal>) 
         if refusal.status() == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if refusal == Refusal::Unavailable(Unavailable::Late) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if let Refusal::Method(MethodNotAllowed { allowed, .. }) = refusal {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));

@@ -89,7 +89,7 @@ impl Rooms {
             }
             self.check_client(&room, headers, query)?;
         }
-        let history = self.router.history(room).await.map_err(|_| Refusal::Stopping)?;
+        let history = self.router.history(room).await?;
         let mut body = Vec::new();
         encode_history(history.iter().map(|publication| &**publication), &mut body);
         Ok(json(StatusCode::OK, body))

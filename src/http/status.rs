@@ -11,20 +11,31 @@ use super::reply::{answer, authorize, json};
 use crate::config::{Protocols, Secret};
 use crate::filters;
 
-/// 200 while the broker serves, 503 during the stop.
-pub fn health(is_stopping: impl Fn() -> bool + Send + Sync + 'static) -> BoxedFilter<(Response,)> {
-    let is_stopping = Arc::new(is_stopping);
-    warp::path!("health")
-        .and(filters::readable())
-        .map(move || {
-            let response = if is_stopping() {
-                json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"stopping"}"#)
-            } else {
-                json(StatusCode::OK, r#"{"status":"ok"}"#)
-            };
-            answer("health", Ok(response))
-        })
-        .boxed()
+/// What the broker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It isn't up to date: it starts, or it is cut off from the engine.
+    Behind,
+    /// It serves.
+    Ok,
+    /// It stops.
+    Stopping,
+}
+
+/// `/health`: 200 while the broker serves, 503 before and during the stop. `/live`: 200 as long as the process turns.
+pub fn health(read: impl Fn() -> Health + Send + Sync + 'static) -> BoxedFilter<(Response,)> {
+    let read = Arc::new(read);
+    let health = warp::path!("health").and(filters::readable()).map(move || {
+        let response = match read() {
+            Health::Behind => json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"behind"}"#),
+            Health::Ok => json(StatusCode::OK, r#"{"status":"ok"}"#),
+            Health::Stopping => json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"stopping"}"#),
+        };
+        answer("health", Ok(response))
+    });
+    let live = warp::path!("live").and(filters::readable());
+    let live = live.map(|| answer("live", Ok(json(StatusCode::OK, r#"{"status":"ok"}"#))));
+    health.or(live).unify().boxed()
 }
 
 /// The metrics for Prometheus, if the request has the key.

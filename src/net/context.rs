@@ -14,17 +14,19 @@ use crate::auth;
 use crate::clock::Clock;
 use crate::config::Proxies;
 use crate::fetch::Fetcher;
-use crate::node::{Router, Sessions};
+use crate::node::{Cluster, Router, Sessions};
 use crate::outbound::Identities;
 use crate::protocol::PingParameters;
 use crate::telemetry::Instruments;
-use crate::types::Limits;
+use crate::types::{Limits, SessionId};
 
 /// State and settings that all connections share.
 #[derive(Debug)]
 pub struct Context {
     /// Sends inputs to the streams.
     pub router: Arc<Router>,
+    /// The other nodes, if there are any.
+    pub cluster: Option<Arc<Cluster>>,
     /// Looks joining members up at the application, if configured.
     pub fetcher: Option<Arc<Fetcher>>,
     /// Sends pings.
@@ -88,7 +90,7 @@ pub struct Settings {
 impl Context {
     /// Assembles the context.
     pub fn new(
-        (router, fetcher): (Arc<Router>, Option<Arc<Fetcher>>),
+        (router, cluster, fetcher): (Arc<Router>, Option<Arc<Cluster>>, Option<Arc<Fetcher>>),
         heartbeat: Arc<Heartbeat>,
         instruments: Arc<Instruments>,
         clock: Arc<Clock>,
@@ -101,6 +103,7 @@ impl Context {
         let sessions = Sessions::new(settings.sessions_ttl, instruments.sessions_parked.clone());
         Arc::new(Self {
             router,
+            cluster,
             fetcher,
             heartbeat,
             instruments,
@@ -116,6 +119,19 @@ impl Context {
             absent: Arc::default(),
             stopping,
         })
+    }
+
+    /// An id for a new session; `None` if the system has no randomness.
+    pub fn new_session(&self) -> Option<SessionId> {
+        let Some(cluster) = &self.cluster else { return random_sid() };
+        let mut secret = [0; 8];
+        getrandom::fill(&mut secret).ok()?;
+        Some(cluster.node.session(u64::from_ne_bytes(secret)))
+    }
+
+    /// Whether this node knows what the others know.
+    pub fn is_current(&self) -> bool {
+        self.cluster.as_ref().is_none_or(|cluster| cluster.is_current(self.clock.now()))
     }
 
     /// Refuses new connections from now on.
@@ -138,4 +154,11 @@ impl Context {
     pub fn admit(&self, address: IpAddr) -> Result<Permit, AdmissionError> {
         self.admission.admit(address, self.clock.now(), &self.absent)
     }
+}
+
+/// A random session id; `None` if the system has no randomness.
+pub(super) fn random_sid() -> Option<SessionId> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(SessionId::from_bits(u128::from_ne_bytes(bytes)))
 }

@@ -17,7 +17,7 @@ use warp::reply::{Reply, Response};
 
 use super::admission::{Peer, address};
 use super::connections::Opening;
-use super::context::Context;
+use super::context::{Context, random_sid};
 use super::handshake::{self, Refusal};
 use super::http_io::HttpIo;
 use crate::auth;
@@ -115,7 +115,7 @@ fn may_follow(
     client: &auth::Client,
 ) -> Result<StreamName, Refusal> {
     let Context { settings, access, .. } = context;
-    let mut session = Session::new(handshake::random_sid().ok_or(Refusal::NoRandomness)?, client);
+    let mut session = Session::new(random_sid().ok_or(Refusal::NoRandomness)?, client);
     let request = Request::unnamed(Ok(asked.command(None)));
     match session.handle(request, &settings.limits, &access.streams) {
         Action::Forward {

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::job::Job;
 use super::query::{Attendance, ObserverSender, Query, Tally};
-use super::router::{Router, Stopped};
+use super::router::{Router, Unavailable};
 use crate::shard::{StreamSize, Totals};
 use crate::types::{PresenceChange, StreamName};
 
@@ -58,15 +58,15 @@ impl Drop for Observer {
 
 /// Queries all shards and returns the largest streams. Shards answer in slices, so nothing else is
 /// held up.
-pub async fn survey(router: &Router, max: usize) -> Result<Survey, Stopped> {
+pub async fn survey(router: &Router, max: usize) -> Result<Survey, Unavailable> {
     let mut survey = Survey::default();
     for shard in router.shards() {
         let mut next = Some(0);
         while let Some(place) = next {
             let (answer, answered) = oneshot::channel();
             let query = Query::Survey { place, max, answer };
-            shard.send(Job::Query(query)).await.map_err(|_| Stopped)?;
-            let part = answered.await.map_err(|_| Stopped)?;
+            shard.send(Job::Query(query)).await.map_err(|_| Unavailable::Stopping)?;
+            let part = answered.await.map_err(|_| Unavailable::Stopping)?;
             survey.largest.extend(part.largest);
             StreamSize::keep_largest(&mut survey.largest, max);
             next = part.next;
@@ -84,22 +84,22 @@ pub async fn attendance(
     router: &Router,
     stream: StreamName,
     max: (usize, usize),
-) -> Result<Attendance, Stopped> {
+) -> Result<Attendance, Unavailable> {
     let (answer, answered) = oneshot::channel();
-    let shard = router.shard(&stream).ok_or(Stopped)?;
+    let shard = router.shard(&stream).ok_or(Unavailable::Stopping)?;
     let query = Query::Attendance { stream, max, answer };
-    shard.send(Job::Query(query)).await.map_err(|_| Stopped)?;
-    answered.await.map_err(|_| Stopped)
+    shard.send(Job::Query(query)).await.map_err(|_| Unavailable::Stopping)?;
+    answered.await.map_err(|_| Unavailable::Stopping)
 }
 
 /// Subscribes to a stream's member events from now on.
-pub async fn observe(router: &Router, stream: StreamName) -> Result<Observer, Stopped> {
-    let shard = router.shard(&stream).ok_or(Stopped)?;
+pub async fn observe(router: &Router, stream: StreamName) -> Result<Observer, Unavailable> {
+    let shard = router.shard(&stream).ok_or(Unavailable::Stopping)?;
     let (sender, events) = mpsc::channel(EVENTS);
     let missed = Arc::<AtomicU64>::default();
     let observer = ObserverSender { stream, events: sender, missed: Arc::clone(&missed) };
     let query = Query::Observe(observer);
-    shard.send(Job::Query(query)).await.map_err(|_| Stopped)?;
+    shard.send(Job::Query(query)).await.map_err(|_| Unavailable::Stopping)?;
     Ok(Observer { events, missed, shard: shard.clone() })
 }
 

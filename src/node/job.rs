@@ -1,12 +1,14 @@
 //! Entries of a shard's queue.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::query::Query;
-use crate::log::Void;
+use crate::engine::Event;
+use crate::log::{NodeId, Void};
 use crate::outbound::Recipient;
 use crate::shard::{Input, Placed, Put, SubscriberKey};
 use crate::types::{
@@ -48,6 +50,14 @@ pub(super) enum Job {
         stream: StreamName,
         answer: oneshot::Sender<Vec<Arc<Publication>>>,
     },
+    /// What happened in the partition's log.
+    Event(Event),
+    /// The nodes there are.
+    Members {
+        /// A list with a higher number is a later one.
+        number: u64,
+        members: Arc<BTreeSet<NodeId>>,
+    },
     /// Answered once all earlier entries are applied and on disk.
     Sync {
         answer: oneshot::Sender<()>,
@@ -75,6 +85,9 @@ pub(super) enum Job {
 /// Requester of an outcome.
 #[derive(Debug)]
 pub(super) enum Asked {
+    Sync(oneshot::Sender<()>),
+    /// Dropped when it was delivered what came before.
+    Goodbye(Arc<Goodbye>),
     Put(oneshot::Sender<Result<Placed, Void>>),
     Kick(oneshot::Sender<usize>),
     Resume(oneshot::Sender<bool>),

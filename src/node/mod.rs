@@ -6,20 +6,26 @@
 //!                                         └─ fan-out:  encode once a slice ─▶ Outbox::send to each
 //! ```
 
+mod cluster;
+mod encoding;
 pub mod inspect;
 mod job;
+mod log_time;
 mod meter;
 mod observers;
+mod partition;
 mod query;
+mod replica;
 mod router;
 mod sessions;
 mod startup;
 mod timer;
 mod worker;
 
+pub use cluster::Cluster;
 pub use inspect::{Observer, Survey};
 pub use job::{Ended, Goodbye, Presence, Resume};
 pub use query::{Attendance, Tally};
-pub use router::{NoRoom, Router, Stopped};
+pub use router::{NoRoom, Router, Unavailable};
 pub use sessions::{Claim, Sessions};
-pub use startup::Startup;
+pub use startup::{Partitions, Startup};

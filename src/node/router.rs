@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use tokio::sync::{mpsc, oneshot};
@@ -20,14 +21,24 @@ use crate::types::{MemberRecords, PresenceId, Publication, RecordList, StreamNam
 #[derive(Debug)]
 pub struct Router {
     shards: Vec<mpsc::Sender<Job>>,
-    /// Whether publications are kept on disk.
+    /// The place of a stream's shard among so many.
+    place: fn(&StreamName, usize) -> usize,
+    /// Whether an answer has to wait until publications are kept: on disk, or by the engine.
     is_durable: bool,
+    /// Maximum time to wait for an answer, if it can be long.
+    patience: Option<Duration>,
 }
 
-/// The broker is stopping and accepts no inputs.
+/// Why a shard doesn't answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the broker is stopping")]
-pub struct Stopped;
+pub enum Unavailable {
+    /// The broker is stopping and accepts no inputs.
+    #[error("the broker is stopping")]
+    Stopping,
+    /// The engine hasn't ordered it in time. It may still happen.
+    #[error("the engine doesn't answer: try again in a second; this may happen all the same")]
+    Late,
+}
 
 /// An input whose shard's queue is full.
 #[derive(Debug)]
@@ -44,7 +55,21 @@ impl NoRoom {
 impl Router {
     /// The queues of the shards, in order. `is_durable` says whether publications are kept on disk.
     pub(super) fn new(shards: Vec<mpsc::Sender<Job>>, is_durable: bool) -> Self {
-        Self { shards, is_durable }
+        Self { shards, place: shard_of, is_durable, patience: None }
+    }
+
+    /// The queues of the partitions, in order, whose inputs an engine orders within a time.
+    pub(super) fn of_partitions(shards: Vec<mpsc::Sender<Job>>, patience: Duration) -> Self {
+        Self { shards, place: partition_of, is_durable: true, patience: Some(patience) }
+    }
+
+    /// Waits for an answer.
+    async fn within<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Unavailable>>,
+    ) -> Result<T, Unavailable> {
+        let Some(patience) = self.patience else { return answer.await };
+        tokio::time::timeout(patience, answer).await.unwrap_or(Err(Unavailable::Late))
     }
 
     /// Sends an input if the queue has room. After the stop, it is dropped: the streams are gone.
@@ -87,52 +112,61 @@ impl Router {
     }
 
     /// Waits until the publications to these streams are on disk, if a state directory is in use.
-    pub async fn sync(&self, streams: &[StreamName]) -> Result<(), Stopped> {
+    pub async fn sync(&self, streams: &[StreamName]) -> Result<(), Unavailable> {
         let count = self.shards.len();
         if !self.is_durable {
             return Ok(());
         }
         let places: BTreeSet<usize> =
-            streams.iter().map(|stream| shard_of(stream, count)).collect();
-        self.sync_shards(places.into_iter().filter_map(|place| self.shards.get(place))).await
+            streams.iter().map(|stream| (self.place)(stream, count)).collect();
+        let shards = places.into_iter().filter_map(|place| self.shards.get(place));
+        self.within(self.sync_shards(shards)).await
     }
 
     /// Waits until all earlier inputs are on disk, if a state directory is in use.
-    pub async fn sync_all(&self) -> Result<(), Stopped> {
-        if self.is_durable { self.sync_shards(self.shards.iter()).await } else { Ok(()) }
+    pub async fn sync_all(&self) -> Result<(), Unavailable> {
+        if !self.is_durable {
+            return Ok(());
+        }
+        self.within(self.sync_shards(self.shards.iter())).await
     }
 
     async fn sync_shards(
         &self,
         shards: impl Iterator<Item = &mpsc::Sender<Job>>,
-    ) -> Result<(), Stopped> {
+    ) -> Result<(), Unavailable> {
         let mut answers = Vec::new();
         for shard in shards {
             let (answer, answered) = oneshot::channel();
-            shard.send(Job::Sync { answer }).await.map_err(|_| Stopped)?;
+            shard.send(Job::Sync { answer }).await.map_err(|_| Unavailable::Stopping)?;
             answers.push(answered);
         }
         for answer in answers {
-            answer.await.map_err(|_| Stopped)?;
+            answer.await.map_err(|_| Unavailable::Stopping)?;
         }
         Ok(())
     }
 
     /// Queues a publication of the application, and waits for room if its shard's queue is full. Once it is
     /// applied and on disk, [`Router::sync`] returns.
-    pub async fn publish(&self, stream: StreamName, publish: Publish) -> Result<(), Stopped> {
-        let shard = self.shard(&stream).ok_or(Stopped)?;
-        shard.send(Job::Input(stream, Input::Publish(publish))).await.map_err(|_| Stopped)
+    pub async fn publish(&self, stream: StreamName, publish: Publish) -> Result<(), Unavailable> {
+        let shard = self.shard(&stream).ok_or(Unavailable::Stopping)?;
+        let sent = shard.send(Job::Input(stream, Input::Publish(publish)));
+        self.within(async { sent.await.map_err(|_| Unavailable::Stopping) }).await
     }
 
     /// Reads a stream's members. All earlier inputs have been applied by then, as with every query
     /// here.
-    pub async fn presence(&self, stream: StreamName, records: bool) -> Result<Presence, Stopped> {
+    pub async fn presence(
+        &self,
+        stream: StreamName,
+        records: bool,
+    ) -> Result<Presence, Unavailable> {
         self.ask(stream, |stream, answer| Job::Presence { stream, records, answer }).await
     }
 
     /// Reads a stream's members with their records.
-    pub async fn records(&self, stream: StreamName) -> Result<Arc<RecordList>, Stopped> {
+    pub async fn records(&self, stream: StreamName) -> Result<Arc<RecordList>, Unavailable> {
         self.ask(stream, |stream, answer| Job::Records { stream, answer }).await
     }
 
@@ -141,17 +175,21 @@ impl Router {
         &self,
         stream: StreamName,
         id: PresenceId,
-    ) -> Result<Option<MemberRecords>, Stopped> {
+    ) -> Result<Option<MemberRecords>, Unavailable> {
         self.ask(stream, |stream, answer| Job::Member { stream, id, answer }).await
     }
 
     /// Puts a record of the application.
-    pub async fn put(&self, stream: StreamName, put: Put) -> Result<Result<Placed, Void>, Stopped> {
+    pub async fn put(
+        &self,
+        stream: StreamName,
+        put: Put,
+    ) -> Result<Result<Placed, Void>, Unavailable> {
         self.ask(stream, |stream, answer| Job::Put { stream, put, answer }).await
     }
 
     /// Removes a member and returns how many records it had.
-    pub async fn kick(&self, stream: StreamName, id: PresenceId) -> Result<usize, Stopped> {
+    pub async fn kick(&self, stream: StreamName, id: PresenceId) -> Result<usize, Unavailable> {
         self.ask(stream, |stream, answer| Job::Kick { stream, id, answer }).await
     }
 
@@ -160,11 +198,14 @@ impl Router {
         &self,
         stream: StreamName,
         job: impl FnOnce(StreamName, oneshot::Sender<T>) -> Job,
-    ) -> Result<T, Stopped> {
+    ) -> Result<T, Unavailable> {
         let (answer, answered) = oneshot::channel();
-        let shard = self.shard(&stream).ok_or(Stopped)?;
-        shard.send(job(stream, answer)).await.map_err(|_| Stopped)?;
-        answered.await.map_err(|_| Stopped)
+        let shard = self.shard(&stream).ok_or(Unavailable::Stopping)?;
+        self.within(async {
+            shard.send(job(stream, answer)).await.map_err(|_| Unavailable::Stopping)?;
+            answered.await.map_err(|_| Unavailable::Stopping)
+        })
+        .await
     }
 
     /// Asks under which presence id a subscription is present, after all inputs sent before, if the queue has
@@ -180,11 +221,8 @@ impl Router {
     }
 
     /// Reads a stream's kept publications, oldest first.
-    pub async fn history(&self, stream: StreamName) -> Result<Vec<Arc<Publication>>, Stopped> {
-        let (answer, answered) = oneshot::channel();
-        let shard = self.shard(&stream).ok_or(Stopped)?;
-        shard.send(Job::History { stream, answer }).await.map_err(|_| Stopped)?;
-        answered.await.map_err(|_| Stopped)
+    pub async fn history(&self, stream: StreamName) -> Result<Vec<Arc<Publication>>, Unavailable> {
+        self.ask(stream, |stream, answer| Job::History { stream, answer }).await
     }
 
     /// Moves a parked subscription to a new connection; returns whether it could be.
@@ -192,10 +230,13 @@ impl Router {
         &self,
         stream: StreamName,
         resume: Resume,
-    ) -> Result<oneshot::Receiver<bool>, Stopped> {
+    ) -> Result<oneshot::Receiver<bool>, Unavailable> {
         let (answer, answered) = oneshot::channel();
-        let shard = self.shard(&stream).ok_or(Stopped)?;
-        shard.send(Job::Resume { stream, resume, answer }).await.map_err(|_| Stopped)?;
+        let shard = self.shard(&stream).ok_or(Unavailable::Stopping)?;
+        shard
+            .send(Job::Resume { stream, resume, answer })
+            .await
+            .map_err(|_| Unavailable::Stopping)?;
         Ok(answered)
     }
 
@@ -213,7 +254,7 @@ impl Router {
 
     /// The queue of a stream's shard.
     pub(super) fn shard(&self, stream: &StreamName) -> Option<&mpsc::Sender<Job>> {
-        self.shards.get(shard_of(stream, self.shards.len()))
+        self.shards.get((self.place)(stream, self.shards.len()))
     }
 }
 
@@ -221,4 +262,9 @@ impl Router {
 pub(super) fn shard_of(stream: &StreamName, shards: usize) -> usize {
     let hash = usize::try_from(FixedState::default().hash_one(stream) >> 32).unwrap_or_default();
     hash % shards.max(1)
+}
+
+/// The number of a stream's partition. All nodes must find the same, so the hash is for good.
+fn partition_of(stream: &StreamName, partitions: usize) -> usize {
+    crc32fast::hash(stream.as_str().as_bytes()) as usize % partitions.max(1)
 }

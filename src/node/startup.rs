@@ -5,14 +5,18 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use indexmap::{IndexMap, IndexSet};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::cluster::Cluster;
+use super::partition::PartitionReplica;
+use super::replica::Replica;
 use super::router::{Router, shard_of};
 use super::worker::Worker;
 use crate::clock::Clock;
-use crate::log::{Change, Entry};
+use crate::engine::PartitionLog;
+use crate::log::{Change, Entry, LogId};
 use crate::outbound::Recipient;
 use crate::session::Session;
 use crate::shard::{Input, Outcome, Restoring, Settings, Shard, Ticket};
@@ -119,14 +123,10 @@ impl Startup {
         let is_durable = self.shards.iter().any(|(_, log)| log.is_some());
         let asks = !self.settings.resume.ttl.is_zero();
         let shards = self.shards.into_iter().enumerate().map(|(number, (shard, log))| {
-            let (sender, receiver) = mpsc::channel(QUEUE);
-            let worker = Worker::new(
-                number,
-                (shard, asks, log),
-                receiver,
-                Arc::clone(clock),
-                Arc::clone(instruments),
-            );
+            let (sender, queue) = mpsc::channel(QUEUE);
+            let (clock, instruments) = (Arc::clone(clock), Arc::clone(instruments));
+            let replica = (Replica::alone(shard, log), asks);
+            let worker = Worker::new(number, replica, queue, clock, instruments);
             let (stop, fault) = (stop.clone(), failed.clone().drop_guard());
             tasks.spawn(async move {
                 worker.run(stop).await;
@@ -135,6 +135,61 @@ impl Startup {
             sender
         });
         Arc::new(Router::new(shards.collect(), is_durable))
+    }
+}
+
+/// The partitions of a node before their start: their logs come when the engine is there.
+#[derive(Debug)]
+pub struct Partitions {
+    settings: Settings,
+    cluster: Arc<Cluster>,
+    logs: Vec<oneshot::Receiver<(LogId, PartitionLog)>>,
+}
+
+impl Partitions {
+    /// Partitions that wait for their logs, and where to send these.
+    pub fn new(
+        settings: Settings,
+        cluster: &Arc<Cluster>,
+    ) -> (Self, Vec<oneshot::Sender<(LogId, PartitionLog)>>) {
+        let channels = (0..cluster.partitions).map(|_| oneshot::channel());
+        let (senders, logs) = channels.unzip();
+        (Self { settings, cluster: Arc::clone(cluster), logs }, senders)
+    }
+
+    /// Starts a task for each partition. See [`Startup::start`].
+    pub fn start(
+        self,
+        clock: &Arc<Clock>,
+        instruments: &Arc<Instruments>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+        failed: &CancellationToken,
+    ) -> Arc<Router> {
+        let Self { settings, cluster, logs } = self;
+        let asks = !settings.resume.ttl.is_zero();
+        let shards = logs.into_iter().enumerate().map(|(number, log)| {
+            let (sender, queue) = mpsc::channel(QUEUE);
+            let (clock, instruments) = (Arc::clone(clock), Arc::clone(instruments));
+            let (stop, fault) = (stop.clone(), failed.clone().drop_guard());
+            let cluster = Arc::clone(&cluster);
+            tasks.spawn(async move {
+                let open = async {
+                    let (id, log) = log.await.ok()?;
+                    let settings = Settings { log: id, ..settings };
+                    Some(PartitionReplica::open(number, settings, log, cluster, &clock).await)
+                };
+                if let Some(Some(replica)) = stop.run_until_cancelled(open).await {
+                    let replica = (Replica::Partition(Box::new(replica)), asks);
+                    Worker::new(number, replica, queue, clock, instruments).run(stop).await;
+                }
+                fault.disarm();
+            });
+            sender
+        });
+        let shards: Vec<_> = shards.collect();
+        cluster.set_workers(&shards);
+        Arc::new(Router::of_partitions(shards, cluster.patience))
     }
 }
 

@@ -17,14 +17,14 @@ use tokio_util::sync::CancellationToken;
 use super::job::{Asked, Ended, Job, Presence, Resume};
 use super::meter::Meter;
 use super::observers::Observers;
+use super::replica::Replica;
 use super::timer::Timer;
 use crate::clock::Clock;
 use crate::outbound::{Ping, Recipient};
 use crate::protocol;
 use crate::shard::{Delivery, End, FanOut, Input, Outcome, Output, Shard, Ticket};
-use crate::state::Log;
 use crate::telemetry::Instruments;
-use crate::types::{GroupKey, ServerMessage, Watch};
+use crate::types::{GroupKey, ServerMessage, StreamName, Watch};
 
 /// Maximum number of inputs per turn.
 const INPUTS_A_TURN: usize = 1024;
@@ -42,9 +42,6 @@ const REPLY_BYTES_A_TURN: usize = 1024 * 1024;
 /// Bytes of replies to one subscriber that are collected for one write.
 const REPLIES_A_WRITE: usize = 64 * 1024;
 
-/// Number of a snapshot's entries written before other tasks get their turn.
-const ENTRIES_A_TURN: usize = 1024;
-
 /// Bytes of identifiers in one write. Each message repeats the identifier, which can be much longer than
 /// the message; the shard bounds the messages alone.
 const NAMES_A_WRITE: usize = 4 * 1024 * 1024;
@@ -53,15 +50,13 @@ const NAMES_A_WRITE: usize = 4 * 1024 * 1024;
 const KEPT_BUFFER: usize = 64 * 1024;
 
 pub(super) struct Worker {
-    shard: Shard<Recipient>,
+    replica: Replica,
     /// Whether presence events are followed by a ping, so that their delivery is confirmed.
     asks: bool,
-    /// The log on disk, written before anything is sent.
-    log: Option<Log>,
-    /// Progress of a snapshot: the next stream to write.
-    written: usize,
     queue: mpsc::Receiver<Job>,
     clock: Arc<Clock>,
+    /// The clock at the begin of the turn.
+    begun: Instant,
     meter: Meter,
     /// Requests without an outcome yet, by ticket.
     asked: Slab<Asked>,
@@ -77,17 +72,16 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         number: usize,
-        (shard, asks, log): (Shard<Recipient>, bool, Option<Log>),
+        (replica, asks): (Replica, bool),
         queue: mpsc::Receiver<Job>,
         clock: Arc<Clock>,
         instruments: Arc<Instruments>,
     ) -> Self {
         Self {
-            shard,
+            replica,
             asks,
-            log,
-            written: 0,
             queue,
+            begun: clock.now(),
             clock,
             meter: Meter::new(number, instruments),
             asked: Slab::new(),
@@ -100,22 +94,20 @@ impl Worker {
 
     /// Works until the stop, and then until the effects of all earlier inputs are sent.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        self.meter.count(&mut self.shard, &self.queue, &self.clock); // restored streams
+        self.count(); // restored streams
         self.work(&stop).await;
-        if let Some(log) = self.log.take() {
-            log.close(self.clock.now());
-        }
+        self.replica.close(self.clock.now());
     }
 
     async fn work(&mut self, stop: &CancellationToken) {
         let mut jobs = Vec::new();
         let mut timer = Timer::new(stop);
-        let mut behind = self.log.as_ref().is_some_and(Log::is_in_snapshot);
+        let mut behind = self.replica.has_more_to_write();
         let mut stopping = false;
         loop {
             if behind || stopping {
                 self.take_waiting(&mut jobs, stopping).await;
-                if jobs.is_empty() && !behind {
+                if jobs.is_empty() && !behind && !self.replica.leave(&mut jobs).await {
                     return;
                 }
             } else {
@@ -125,46 +117,66 @@ impl Worker {
                 }
             }
             stopping = stop.is_cancelled();
-            let now = self.clock.now();
-            self.shard.set_unix(unix_millis(&self.clock));
+            self.begun = self.clock.now();
+            let now = self.replica.time(self.begun);
+            self.replica.set_unix(&self.clock);
             self.unyielded = 0;
             for job in jobs.drain(..) {
                 self.apply(job, now);
                 // bounds the memory for large replies, and the time other tasks wait
-                while self.shard.reply_weight().max(self.unyielded) > REPLY_BYTES_A_TURN {
+                while self.shard().reply_weight().max(self.unyielded) > REPLY_BYTES_A_TURN {
                     self.unyielded = 0;
                     self.reply(now);
                     tokio::task::yield_now().await;
                 }
-                while self.shard.is_over_backlog() && (self.reply(now) || self.fan_out(now)) {
+                while self.shard().is_over_backlog() && (self.reply(now) || self.fan_out(now)) {
                     tokio::task::yield_now().await;
                 }
             }
             if stopping {
-                self.shard.flush_deferred();
+                self.replica.shard_mut().flush_deferred();
             } else {
-                self.shard.handle_timeout(now);
+                self.replica.handle_timeout(now, &self.clock);
             }
+            self.replica.append();
             behind = self.reply(now) || self.fan_out(now);
-            behind |= self.shard.is_expiring();
-            behind |= self.write_streams(now);
+            behind |= self.shard().is_expiring();
+            behind |= self.replica.write_snapshot(now);
             self.send_observed(now);
-            self.meter.count(&mut self.shard, &self.queue, &self.clock);
+            self.count();
         }
     }
 
+    fn count(&mut self) {
+        self.meter.count(self.replica.shard_mut(), &self.queue, &self.clock);
+    }
+
+    fn shard(&self) -> &Shard<Recipient> {
+        self.replica.shard()
+    }
+
     fn send_observed(&mut self, now: Instant) {
-        let Self { shard, log, observers, .. } = self;
-        observers.send(&mut commit(shard, log.as_mut(), now));
+        let Self { replica, observers, .. } = self;
+        observers.send(&mut replica.commit(now));
     }
 
     /// Waits for inputs, for a deadline or for the stop.
     async fn wait(&mut self, jobs: &mut Vec<Job>, timer: &mut Timer) {
-        let retry = self.log.as_ref().and_then(Log::poll_timeout);
-        let due = [self.shard.poll_timeout(), retry].into_iter().flatten().min();
-        poll_fn(|task| match self.queue.poll_recv_many(task, jobs, INPUTS_A_TURN) {
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => timer.poll(task, due, &self.clock),
+        let due = self.replica.poll_timeout(&self.clock);
+        poll_fn(|task| {
+            let arrived = self.replica.poll_events(task, jobs);
+            if !self.replica.takes_inputs() {
+                return if arrived.is_ready() {
+                    arrived
+                } else {
+                    timer.poll(task, due, &self.clock)
+                };
+            }
+            match self.queue.poll_recv_many(task, jobs, INPUTS_A_TURN) {
+                Poll::Ready(_) => Poll::Ready(()),
+                Poll::Pending if arrived.is_ready() => arrived,
+                Poll::Pending => timer.poll(task, due, &self.clock),
+            }
         })
         .await;
     }
@@ -175,10 +187,12 @@ impl Worker {
         if stopping {
             self.queue.close();
         }
-        if self.shard.is_over_backlog() || self.shard.has_replies() {
+        if self.shard().is_over_backlog() || self.shard().has_replies() {
             return;
         }
+        self.replica.take_events(jobs);
         while jobs.len() < INPUTS_A_TURN
+            && self.replica.takes_inputs()
             && let Ok(job) = self.queue.try_recv()
         {
             jobs.push(job);
@@ -186,27 +200,7 @@ impl Worker {
     }
 
     fn output(&mut self, now: Instant) -> Output<'_, Recipient> {
-        commit(&mut self.shard, self.log.as_mut(), now)
-    }
-
-    /// Writes the next entries of a snapshot, if one is due; returns whether more remain.
-    fn write_streams(&mut self, now: Instant) -> bool {
-        let output = commit(&mut self.shard, self.log.as_mut(), now);
-        let Some(log) = &mut self.log else { return false };
-        if log.wants_snapshot(now) {
-            log.begin_snapshot(now);
-            self.written = 0;
-        }
-        if !log.is_in_snapshot() {
-            return false;
-        }
-        let (entries, next) = output.snapshot(self.written, ENTRIES_A_TURN);
-        log.append(&entries, now);
-        self.written = next.unwrap_or_default();
-        if next.is_none() {
-            log.end_snapshot(output.forgotten(), output.next_position(), now);
-        }
-        log.is_in_snapshot()
+        self.replica.commit(now)
     }
 
     fn apply(&mut self, job: Job, now: Instant) {
@@ -218,7 +212,14 @@ impl Worker {
         match job {
             Job::Input(_, Input::Command { recipient, command, .. })
                 if command.is_question() && recipient.closing().is_some() => {}
-            Job::Input(stream, input) => self.shard.handle(&stream, input, now),
+            Job::Input(stream, input) => self.handle(&stream, input, now),
+            Job::Event(event) => {
+                self.replica.handle(event, now, &self.clock);
+                self.answer(now);
+            }
+            Job::Members { number, members } => {
+                self.replica.hear_of_members(number, &members, &self.clock);
+            }
             // of all queries: the connection that asked may be gone
             Job::Presence { stream, records, answer } => {
                 let output = self.output(now);
@@ -236,51 +237,60 @@ impl Worker {
             }
             Job::Put { stream, put, answer } => {
                 let ticket = Ticket(self.asked.insert(Asked::Put(answer)));
-                self.shard.handle(&stream, Input::Put { put, ticket }, now);
+                self.handle(&stream, Input::Put { put, ticket }, now);
                 self.answer(now);
             }
             Job::Kick { stream, id, answer } => {
                 let ticket = Ticket(self.asked.insert(Asked::Kick(answer)));
-                self.shard.handle(&stream, Input::Kick { id, ticket }, now);
+                self.handle(&stream, Input::Kick { id, ticket }, now);
                 self.answer(now);
             }
             Job::Identify { stream, key, answer } => {
                 let ticket = Ticket(self.asked.insert(Asked::Identify(answer)));
-                self.shard.handle(&stream, Input::Identify { key, ticket }, now);
+                self.handle(&stream, Input::Identify { key, ticket }, now);
                 self.answer(now);
             }
             Job::History { stream, answer } => {
                 drop(answer.send(self.output(now).publications(&stream)));
             }
             Job::Ended(Ended { stream, key, outbox, at, resumable, goodbye }) => {
-                if goodbye.is_some() {
-                    self.shard.handle(&stream, Input::CatchUp { key: key.clone() }, now);
+                if let Some(goodbye) = goodbye {
+                    self.handle(&stream, Input::CatchUp { key: key.clone() }, now);
+                    let ticket = Ticket(self.asked.insert(Asked::Goodbye(goodbye)));
+                    self.replica.shard_mut().sync(ticket);
                 }
                 while self.reply(now) {} // so that the outbox has recorded all events
-                let unacked_since = outbox.unacked_since().map(|beat| self.clock.began(beat));
+                let unacked_since = outbox.unacked_since();
+                let unacked_since =
+                    unacked_since.map(|beat| self.replica.time(self.clock.began(beat)));
+                let at = self.replica.time(at);
                 let end = End { at, unacked_since, resumable };
-                self.shard.handle(&stream, Input::Ended { key, end }, now);
-                drop(goodbye);
+                self.handle(&stream, Input::Ended { key, end }, now);
+                self.answer(now);
             }
             Job::Forget { stream, key } => {
-                self.shard.handle(&stream, Input::Forget { key }, now);
+                self.handle(&stream, Input::Forget { key }, now);
             }
             Job::Query(query) => {
-                let Self { shard, log, observers, meter, .. } = self;
-                let output = commit(shard, log.as_mut(), now);
-                observers.answer(query, output, meter.tally(), now);
+                let Self { replica, observers, meter, .. } = self;
+                observers.answer(query, replica.commit(now), meter.tally(), now);
             }
             Job::Sync { answer } => {
-                self.output(now);
-                answer.send(()).ok();
+                let ticket = Ticket(self.asked.insert(Asked::Sync(answer)));
+                self.replica.shard_mut().sync(ticket);
+                self.answer(now);
             }
             Job::Resume { stream, resume: Resume { from, to, recipient }, answer } => {
                 let ticket = Ticket(self.asked.insert(Asked::Resume(answer)));
-                self.shard.handle(&stream, Input::Resume { from, to, recipient, ticket }, now);
+                self.handle(&stream, Input::Resume { from, to, recipient, ticket }, now);
                 while self.reply(now) {}
                 self.answer(now);
             }
         }
+    }
+
+    fn handle(&mut self, stream: &StreamName, input: Input<Recipient>, now: Instant) {
+        self.replica.shard_mut().handle(stream, input, now);
     }
 
     /// Answers requests whose outcome is there.
@@ -293,6 +303,11 @@ impl Worker {
                 (Some(Asked::Kick(answer)), Outcome::Kicked(records)) => drop(answer.send(records)),
                 (Some(Asked::Resume(answer)), Outcome::Resumed(is)) => drop(answer.send(is)),
                 (Some(Asked::Identify(answer)), Outcome::Present(id)) => drop(answer.send(id)),
+                (Some(Asked::Goodbye(goodbye)), Outcome::Synced) => {
+                    while self.reply(now) {}
+                    drop(goodbye);
+                }
+                (Some(Asked::Sync(answer)), Outcome::Synced) => drop(answer.send(())),
                 (asked, outcome) => unreachable!("{outcome:?} is no answer to {asked:?}"),
             }
         }
@@ -312,7 +327,7 @@ impl Worker {
             replies += 1;
             let same = to.as_ref().is_some_and(|to| Arc::ptr_eq(to, &recipient));
             if !same || self.frames.len() >= REPLIES_A_WRITE {
-                self.flush(to.take(), std::mem::take(&mut events), now);
+                self.flush(to.take(), std::mem::take(&mut events));
             }
             let has_events = self.needs_confirmation(&group, &messages);
             if recipient.is_closed() && !has_events {
@@ -325,9 +340,9 @@ impl Worker {
             bytes += self.frames.len() - start;
             to = Some(recipient);
         }
-        self.flush(to, events, now);
+        self.flush(to, events);
         self.unyielded += bytes;
-        self.shard.has_replies()
+        self.shard().has_replies()
     }
 
     /// Whether the delivery of these messages needs a client's confirmation.
@@ -337,10 +352,10 @@ impl Worker {
     }
 
     /// Sends the buffer's frames; `events` says whether presence events are among them.
-    fn flush(&mut self, to: Option<Recipient>, events: bool, now: Instant) {
+    fn flush(&mut self, to: Option<Recipient>, events: bool) {
         if let Some(to) = to {
             self.meter.sent += if events {
-                let ask = self.write_ping(now);
+                let ask = self.write_ping();
                 to.send_events(&self.frames, ask, || Bytes::copy_from_slice(&self.frames))
             } else {
                 to.send(&self.frames, || Bytes::copy_from_slice(&self.frames))
@@ -350,10 +365,10 @@ impl Worker {
     }
 
     /// Appends a ping to the frames in the buffer.
-    fn write_ping(&mut self, now: Instant) -> (Ping, u32) {
+    fn write_ping(&mut self) -> (Ping, u32) {
         let ping = Ping::new();
         ping.write(&mut self.frames);
-        (ping, self.clock.beat(now))
+        (ping, self.clock.beat(self.begun))
     }
 
     fn empty_buffer(&mut self) {
@@ -369,12 +384,12 @@ impl Worker {
         while left > 0 {
             let Some(slice) = self.output(now).poll_fan_out(left, now) else { return false };
             left -= slice.recipients.len().min(left);
-            self.send_slice(slice, now);
+            self.send_slice(slice);
         }
         true
     }
 
-    fn send_slice(&mut self, slice: FanOut<Recipient>, now: Instant) {
+    fn send_slice(&mut self, slice: FanOut<Recipient>) {
         let FanOut { group, messages, recipients } = slice;
         let max = (NAMES_A_WRITE / group.identifier.as_str().len().max(1)).max(1);
         // nothing is written to closing connections
@@ -382,7 +397,7 @@ impl Worker {
         for (number, messages) in messages.chunks(max).enumerate() {
             let earlier = number * max;
             if !group.codec.merges_events() {
-                self.send_each(&group, messages, (&recipients, earlier), is_open, now);
+                self.send_each(&group, messages, (&recipients, earlier), is_open);
             } else if is_open {
                 self.send_merged(&group, messages, (&recipients, earlier));
             }
@@ -397,7 +412,6 @@ impl Worker {
         messages: &[ServerMessage],
         (recipients, earlier): (&[(Recipient, usize)], usize),
         is_open: bool,
-        now: Instant,
     ) {
         self.starts.clear();
         for message in messages {
@@ -407,7 +421,7 @@ impl Worker {
             }
         }
         let events = self.needs_confirmation(group, messages);
-        let ask = events.then(|| self.write_ping(now));
+        let ask = events.then(|| self.write_ping());
         let mut shared: Option<Bytes> = None;
         for (recipient, has) in recipients {
             let has = has.saturating_sub(earlier);
@@ -455,22 +469,4 @@ impl Worker {
         }
         self.empty_buffer();
     }
-}
-
-/// Writes a shard's new entries to its log, then gives access to its output. So a crash of the process
-/// loses nothing that was sent.
-fn commit<'a>(
-    shard: &'a mut Shard<Recipient>,
-    log: Option<&mut Log>,
-    now: Instant,
-) -> Output<'a, Recipient> {
-    shard.commit(|entries| {
-        if let Some(log) = log {
-            log.append(entries, now);
-        }
-    })
-}
-
-fn unix_millis(clock: &Clock) -> u64 {
-    u64::try_from(clock.unix().as_millis()).unwrap_or(u64::MAX)
 }

@@ -14,7 +14,11 @@ pub(super) fn ready(
     let Addresses { cable, api, metrics } = at;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        engine = if config.state_dir.is_some() { "memory and disk" } else { "memory" },
+        engine = match (&config.cluster, &config.state_dir) {
+            (Some(_), _) => "redis",
+            (None, Some(_)) => "memory and disk",
+            (None, None) => "memory",
+        },
         presence_ttl = %humantime::format_duration(config.presence_ttl),
         open_files,
         max_connections,

@@ -8,6 +8,7 @@ use metrics::gauge;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::cluster::{self, EngineTasks};
 use super::error::Error;
 use super::listener::Serving;
 use super::room::Room;
@@ -30,6 +31,7 @@ pub(super) struct Broker {
     shards_stop: CancellationToken,
     /// Cancelled when a shard's task has panicked.
     pub(super) shard_failed: CancellationToken,
+    engine: EngineTasks,
     /// Keeps the state's background thread running until the shards have closed their files.
     _keeping: Option<KeeperGuard>,
     heartbeat_stop: CancellationToken,
@@ -48,10 +50,21 @@ impl Broker {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         gauge!(names::START_TIME).set(clock.unix().as_secs_f64());
         let shard_failed = CancellationToken::new();
-        let (mut startup, keeping) =
-            state::begin(config, cores, settings::shards(config)?, &clock, &instruments)?;
-        let sessions = std::mem::take(&mut startup.sessions);
-        let router = startup.start(&clock, &instruments, &shards, &shards_stop, &shard_failed);
+        let engine = EngineTasks::default();
+        let shard_settings = settings::shards(config)?;
+        let (router, sessions, keeping, cluster) = if let Some(cluster) = &config.cluster {
+            let (partitions, cluster) =
+                cluster::begin(cluster, shard_settings, &engine, &shard_failed)?;
+            let router =
+                partitions.start(&clock, &instruments, &shards, &shards_stop, &shard_failed);
+            (router, Vec::new(), None, Some(cluster))
+        } else {
+            let (mut startup, keeping) =
+                state::begin(config, cores, shard_settings, &clock, &instruments)?;
+            let sessions = std::mem::take(&mut startup.sessions);
+            let router = startup.start(&clock, &instruments, &shards, &shards_stop, &shard_failed);
+            (router, sessions, keeping, None)
+        };
         let fetcher = config.presence_fetch_url.clone().map(|url| {
             let settings = fetch::Settings {
                 url,
@@ -73,7 +86,7 @@ impl Broker {
         let connections = TaskTracker::new();
         let token = TokenName::new(&config.access.jwt_param);
         let access = (config.access.rules(), token, config.trusted_proxies.clone());
-        let ways = (router, fetcher);
+        let ways = (router, cluster, fetcher);
         let context =
             Context::new(ways, beating, instruments, clock, connections, settings, access);
         heartbeat.spawn(expire_sessions(Arc::clone(&context), heartbeat_stop.clone()));
@@ -83,6 +96,7 @@ impl Broker {
             shards,
             shards_stop,
             shard_failed,
+            engine,
             _keeping: keeping,
             heartbeat_stop,
             heartbeat,
@@ -97,6 +111,9 @@ impl Broker {
             self.shards_stop.cancel();
             self.shards.close();
             self.shards.wait().await;
+            self.engine.stop.cancel();
+            self.engine.tasks.close();
+            self.engine.tasks.wait().await;
             self.heartbeat_stop.cancel();
             self.heartbeat.close();
             self.heartbeat.wait().await;

@@ -4,6 +4,7 @@ use std::io;
 
 use super::listener::BindError;
 use crate::config::ConfigError;
+use crate::engine::EngineError;
 use crate::state::OpenError;
 
 /// Why the broker can't serve.
@@ -30,6 +31,9 @@ pub enum Error {
     /// The system refuses a resource that the broker needs.
     #[error("the system refuses what the broker needs: {0}")]
     System(#[from] io::Error),
+    /// The engine's settings can't be used.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// A shard's task panicked.
     #[error("a shard failed and its streams are lost; the log says where")]
     Shard,

@@ -8,6 +8,7 @@
 
 mod announce;
 mod broker;
+mod cluster;
 mod error;
 mod listener;
 mod metrics;

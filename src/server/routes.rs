@@ -14,8 +14,8 @@ use super::pending::Pending;
 use super::room::Room;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::http;
 use crate::http::dashboard::{Dashboard, Lasting};
+use crate::http::{self, Health};
 use crate::net::{self, Context, HttpIo};
 use crate::protocol::chat;
 use crate::telemetry::{logging, metrics as names};
@@ -82,7 +82,11 @@ impl Routes {
             metrics: open(config.metrics_address(), "--metrics-port", vec![metrics])?,
         };
         let context = Arc::clone(context);
-        let health = http::health(move || context.is_stopping());
+        let health = http::health(move || match (context.is_stopping(), context.is_current()) {
+            (true, _) => Health::Stopping,
+            (false, false) => Health::Behind,
+            (false, true) => Health::Ok,
+        });
         let with_health = |(_, listener, routes): (SocketAddr, Listener, Vec<Route>)| {
             let health = health.clone();
             // nested, so that a matching route keeps the later ones from being polled or allocated

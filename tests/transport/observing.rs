@@ -1,6 +1,6 @@
 //! The dashboard: surveys and observers of running shards.
 
-use broker::node::{Stopped, inspect};
+use broker::node::{Unavailable, inspect};
 use broker::types::MemberChange;
 
 use crate::client::settle;
@@ -68,6 +68,6 @@ async fn the_stop_ends_all_looking() {
     drop(broker);
     router.stopped().await;
     assert!(observer.next().await.is_none());
-    assert!(matches!(inspect::survey(&router, 1).await, Err(Stopped)));
-    assert!(matches!(inspect::observe(&router, "room".into()).await, Err(Stopped)));
+    assert!(matches!(inspect::survey(&router, 1).await, Err(Unavailable::Stopping)));
+    assert!(matches!(inspect::observe(&router, "room".into()).await, Err(Unavailable::Stopping)));
 }

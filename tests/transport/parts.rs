@@ -125,7 +125,7 @@ impl Parts {
         };
         let access = (options.access.clone(), TokenName::new("jid"), Proxies::default());
         let context = Context::new(
-            (Arc::clone(&router), None),
+            (Arc::clone(&router), None, None),
             heartbeat,
             instruments,
             clock,

@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::context::Dashboard;
 use super::snapshot;
-use crate::node::{Observer, Stopped, inspect};
+use crate::node::{Observer, Unavailable, inspect};
 use crate::types::{PresenceChange, StreamName};
 
 /// Interval of the snapshots.
@@ -37,8 +37,8 @@ pub(super) struct EventStream {
 /// The stream has ended: the broker stops, or its client is gone or too slow.
 struct Closed;
 
-impl From<Stopped> for Closed {
-    fn from(Stopped: Stopped) -> Self {
+impl From<Unavailable> for Closed {
+    fn from(_: Unavailable) -> Self {
         Self
     }
 }

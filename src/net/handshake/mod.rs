@@ -5,7 +5,7 @@ mod params;
 mod refusal;
 mod websocket;
 
-pub(super) use open::{check_origin, open, random_sid};
+pub(super) use open::{check_origin, open};
 pub(super) use params::read_params;
 pub(super) use refusal::{Refusal, note, refuse};
 pub use websocket::route;

@@ -9,7 +9,7 @@ use crate::cors;
 use crate::net::connections::Opening;
 use crate::net::context::Context;
 use crate::protocol::{self, HandshakeParams};
-use crate::types::{Codec, SessionId};
+use crate::types::Codec;
 
 /// Admits a client, if there is room. Whether its token is valid shows in the connection, which may
 /// be refused later. The page's origin has been checked.
@@ -23,8 +23,11 @@ pub(in crate::net) fn open(
     if context.is_stopping() {
         return Err(Refusal::Stopping);
     }
+    if !context.is_current() {
+        return Err(Refusal::Behind);
+    }
     let permit = context.admit(client)?;
-    let sid = random_sid().ok_or(Refusal::NoRandomness)?;
+    let sid = context.new_session().ok_or(Refusal::NoRandomness)?;
     let now = context.clock.unix().as_secs();
     let admitted = context.access.admit(params.token.as_deref(), now);
     let is_public = context.access.streams.public;
@@ -43,11 +46,4 @@ pub(in crate::net) fn open(
 /// Checks the origin of a plain HTTP request, if a page made it.
 pub(in crate::net) fn check_origin(context: &Context, headers: &HeaderMap) -> Result<(), Refusal> {
     if cors::may_ask(&context.access, headers) { Ok(()) } else { Err(Refusal::Origin) }
-}
-
-/// A random session id; `None` if the system has no randomness.
-pub(in crate::net) fn random_sid() -> Option<SessionId> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).ok()?;
-    Some(SessionId::from_bits(u128::from_ne_bytes(bytes)))
 }

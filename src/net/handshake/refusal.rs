@@ -37,6 +37,8 @@ pub(in crate::net) enum Refusal {
     Rate,
     #[error("the broker is stopping")]
     Stopping,
+    #[error("this node isn't up to date: try again in a second")]
+    Behind,
     #[error("{0}: connect with a valid token")]
     Unauthorized(auth::Refused),
     /// Answered with 403, as Phoenix does.
@@ -74,6 +76,7 @@ impl Refusal {
             Self::Address => (StatusCode::TOO_MANY_REQUESTS, HandshakeFailure::Address),
             Self::Rate => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Rate),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Stopping),
+            Self::Behind => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Behind),
             Self::Unauthorized(_) | Self::Rejected(_) => {
                 (StatusCode::UNAUTHORIZED, HandshakeFailure::Unauthorized)
             }
@@ -107,7 +110,7 @@ pub(in crate::net) fn refuse(refusal: &Refusal, status: StatusCode) -> Response 
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if *refusal == Refusal::Rate {
+    if matches!(refusal, Refusal::Rate | Refusal::Behind) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response

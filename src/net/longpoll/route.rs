@@ -18,7 +18,7 @@ use super::tokens::{Token, Tokens};
 use crate::cors;
 use crate::filters;
 use crate::net::admission::{Peer, address};
-use crate::net::context::Context;
+use crate::net::context::{Context, random_sid};
 use crate::net::handshake::{self, Refusal};
 use crate::net::http_io::HttpIo;
 use crate::protocol::Protocol;
@@ -126,7 +126,7 @@ impl Polls {
         if let Err(refused) = opening.admitted {
             return Err(Refusal::Unauthorized(refused));
         }
-        let token = handshake::random_sid().ok_or(Refusal::NoRandomness)?;
+        let token = random_sid().ok_or(Refusal::NoRandomness)?;
         tracing::debug!(%client, sid = %opening.sid, "long polling started");
         let (mut socket, session) = pipe(&context.clock, &context.absent, POLL_TIMEOUT);
         socket.enter(tokens.enter(token, session));

@@ -53,13 +53,10 @@ pub(super) fn decode(mut payload: &[u8]) -> Option<Vec<Item>> {
             return None;
         }
         let (mut item, rest) = postcard::take_from_bytes(payload).ok()?;
-        if !is_sound(&item) {
-            return None;
-        }
-        if let Item::Entry(Entry { change, .. }) = &mut item
-            && let Some(codec) = codec_of(change)
+        if let Item::Entry(entry) = &mut item
+            && !is_sound(&mut entry.change)
         {
-            *codec = protocol::codec(codec.number())?;
+            return None;
         }
         items.push(item);
         payload = rest;
@@ -67,10 +64,9 @@ pub(super) fn decode(mut payload: &[u8]) -> Option<Vec<Item>> {
     Some(items)
 }
 
-/// Whether an item satisfies what decoding doesn't check: the application's data are JSON objects, and
-/// its expiry times aren't 0.
-fn is_sound(item: &Item) -> bool {
-    let Item::Entry(Entry { change, .. }) = item else { return true };
+/// Whether a change satisfies what decoding doesn't check: the application's data are JSON objects, its
+/// expiry times aren't 0, and its codec, of which only the number is stored, is known; it is set then.
+pub fn is_sound(change: &mut Change) -> bool {
     if let Change::Record { owner: Owner::Application { until: Some(0) }, .. } = change {
         return false;
     }
@@ -80,10 +76,12 @@ fn is_sound(item: &Item) -> bool {
     {
         return false;
     }
-    true
+    let Some(codec) = codec_of(change) else { return true };
+    let known = protocol::codec(codec.number());
+    known.inspect(|known| *codec = *known).is_some()
 }
 
-/// A change's codec, of which a file has only the number.
+/// A change's codec.
 fn codec_of(change: &mut Change) -> Option<&mut Codec> {
     if let Change::Subscribed { codec, .. } | Change::Resumable { codec, .. } = change {
         return Some(codec);

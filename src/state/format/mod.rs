@@ -24,7 +24,7 @@ mod tests;
 
 pub use frame::{Fault, Reader, encode, encode_mark};
 pub use header::{Basis, Boot, Header, HeaderError, VERSION};
-pub use item::Item;
+pub use item::{Item, is_sound};
 pub use mark::Mark;
 
 /// A file, as far as it can be read.

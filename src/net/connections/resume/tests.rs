@@ -43,7 +43,7 @@ fn start() -> Arc<Context> {
         ping: PingParameters { ping_interval: MINUTE, ping_precision: PingPrecision::Seconds },
     };
     let access = (Access::default(), TokenName::new("jid"), Proxies::default());
-    Context::new((router, None), heartbeat, instruments, clock, tasks, settings, access)
+    Context::new((router, None, None), heartbeat, instruments, clock, tasks, settings, access)
 }
 
 #[tokio::test]

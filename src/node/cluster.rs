@@ -1,0 +1,134 @@
+//! What the partitions of a node know together.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::job::Job;
+use super::log_time::LogTime;
+use crate::cluster::beat_interval;
+use crate::log::NodeId;
+
+/// This node among the others.
+#[derive(Debug)]
+pub struct Cluster {
+    /// This node.
+    pub node: NodeId,
+    /// How long a silent node counts as there.
+    pub lease: Duration,
+    /// Maximum time that a request waits for the engine.
+    pub patience: Duration,
+    /// Number of partitions.
+    pub partitions: usize,
+    /// Memory of all kept publications, in bytes.
+    history: AtomicUsize,
+    /// How many of them are up to date.
+    current: AtomicUsize,
+    /// Whether this node's first beat is in the log: it may be missed from then on.
+    has_beaten: AtomicBool,
+    /// How many of them have said that this node stops.
+    left: AtomicUsize,
+    /// All but the one with the beats have.
+    others_left: Notify,
+    pub(super) time: LogTime,
+    /// How often the nodes were announced.
+    announced: AtomicU64,
+    workers: OnceLock<Vec<mpsc::WeakSender<Job>>>,
+    failed: CancellationToken,
+}
+
+impl Cluster {
+    /// A node that isn't up to date. `failed` is cancelled when it can't go on.
+    pub fn new(
+        node: NodeId,
+        (lease, patience): (Duration, Duration),
+        partitions: usize,
+        failed: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            node,
+            lease,
+            patience,
+            partitions,
+            history: AtomicUsize::new(0),
+            current: AtomicUsize::new(0),
+            has_beaten: AtomicBool::new(false),
+            left: AtomicUsize::new(0),
+            others_left: Notify::new(),
+            time: LogTime::new(beat_interval(lease)),
+            announced: AtomicU64::new(0),
+            workers: OnceLock::new(),
+            failed,
+        })
+    }
+
+    /// Whether all partitions are up to date, and the engine was heard within a lease.
+    pub fn is_current(&self, now: Instant) -> bool {
+        self.current.load(Ordering::Acquire) == self.partitions
+            && self.time.silence(now) < self.lease
+    }
+
+    /// Whether this node's first beat is in the log.
+    pub(super) fn has_beaten(&self) -> bool {
+        self.has_beaten.load(Ordering::Acquire)
+    }
+
+    /// The queues of the partitions' workers.
+    pub(super) fn set_workers(&self, workers: &[mpsc::Sender<Job>]) {
+        let workers = workers.iter().map(mpsc::Sender::downgrade).collect();
+        self.workers.set(workers).ok(); // once, at the start
+    }
+
+    /// A partition's kept publications take so much more memory, or less; returns how much all take.
+    pub(super) fn note_history(&self, was: usize, is: usize) -> usize {
+        let change = is.wrapping_sub(was);
+        self.history.fetch_add(change, Ordering::Relaxed).wrapping_add(change)
+    }
+
+    /// One more partition is up to date.
+    pub(super) fn note_current(&self) {
+        if self.current.fetch_add(1, Ordering::AcqRel) + 1 == self.partitions {
+            tracing::info!(node = %self.node, partitions = self.partitions, "up to date");
+        }
+    }
+
+    /// One more partition has said that this node stops.
+    pub(super) fn note_left(&self) {
+        if self.left.fetch_add(1, Ordering::AcqRel) + 2 == self.partitions {
+            self.others_left.notify_one();
+        }
+    }
+
+    /// Waits until all partitions but one have said that this node stops.
+    pub(super) async fn others_left(&self) {
+        if self.partitions > 1 {
+            self.others_left.notified().await;
+        }
+    }
+
+    /// This node can't go on.
+    pub(super) fn fail(&self) {
+        self.failed.cancel();
+    }
+
+    /// Tells the other partitions' workers which nodes there are. A list with a higher number is a later one.
+    pub(super) fn announce(&self, members: &Arc<BTreeSet<NodeId>>) {
+        if members.contains(&self.node) {
+            self.has_beaten.store(true, Ordering::Release);
+        }
+        let number = self.announced.fetch_add(1, Ordering::Relaxed) + 1;
+        let workers = self.workers.get().into_iter().flatten();
+        // whose partition it is that has the beats knows
+        for worker in workers.skip(1).filter_map(mpsc::WeakSender::upgrade) {
+            let job = Job::Members { number, members: Arc::clone(members) };
+            if let Err(TrySendError::Full(job)) = worker.try_send(job) {
+                tokio::spawn(async move { worker.send(job).await });
+            }
+        }
+    }
+}

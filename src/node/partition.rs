@@ -1,0 +1,459 @@
+//! A partition on this node: its streams, and its log at the engine.
+//!
+//! ```text
+//! inputs ─▶ Partition ─▶ a batch ─▶ PartitionLog ─▶ engine
+//!              ▲                                       │
+//!              └────────── events, in order ◀──────────┘
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::cluster::Cluster;
+use super::encoding;
+use super::job::Job;
+use crate::clock::Clock;
+use crate::cluster::{Item, Partition, Refused};
+use crate::engine::{Cursor, Event, PartitionLog};
+use crate::log::NodeId;
+use crate::outbound::Recipient;
+use crate::shard::{Settings, Shard};
+
+/// Inputs that wait for their entries, at most: then no more are taken.
+const MAX_WAITING: usize = 4096;
+
+/// Events taken from the log at a time.
+const EVENTS_A_TURN: usize = 64;
+
+/// Leases after which a node is excluded that appends and has never beaten, as far as this node knows.
+const NEVER_BEATEN: u32 = 3;
+
+/// Bytes of a partition's log from which on a snapshot is worth it: 16 MiB for all.
+const SNAPSHOT_BYTES: u64 = 256 * 1024;
+
+/// Minimum time between two snapshots of a partition by this node.
+const BETWEEN_SNAPSHOTS: Duration = Duration::from_secs(10);
+
+/// Time after a snapshot after which the log may be trimmed up to it, by the next one, and a little more: who read the
+/// one before still needs the log behind that.
+const UNTIL_TRIMMED: Duration = Duration::from_secs(65);
+
+/// Entries of a snapshot written before other tasks get their turn.
+const ENTRIES_A_TURN: usize = 1024;
+
+/// Time after which a snapshot is read again that couldn't be.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A snapshot that is being written.
+#[derive(Debug, Default)]
+struct Snapshot {
+    /// The next stream.
+    place: usize,
+    chunks: Vec<Bytes>,
+}
+
+/// The partition that has the nodes' beats.
+const WITH_BEATS: usize = 0;
+
+#[derive(Debug)]
+pub(super) struct PartitionReplica {
+    number: usize,
+    partition: Partition<Recipient>,
+    log: PartitionLog,
+    cluster: Arc<Cluster>,
+    /// TTL of the records of a node that is gone.
+    ttl: Duration,
+    /// The engine's time in milliseconds of the Unix epoch, as last heard, and when that was.
+    heard: Option<(u64, Instant)>,
+    /// Whether all is applied that was in the log at the start.
+    is_current: bool,
+    /// Whether it has said that this node stops.
+    has_said_goodbye: bool,
+    /// This node's place in this partition's order of the nodes, from 0.
+    rank: u32,
+    /// Number of the last list of nodes.
+    heard_of: u64,
+    /// The nodes as last announced.
+    members: BTreeSet<NodeId>,
+    /// Nodes that may append and aren't among the members, and since when.
+    suspects: BTreeMap<NodeId, Instant>,
+    /// When the members were last announced by this partition.
+    announced: Option<Instant>,
+    /// The last batch that was read.
+    cursor: Cursor,
+    /// Maximum memory of all partitions' kept publications, and the memory of this one's, in bytes.
+    max_history: usize,
+    history: usize,
+    /// The snapshot that is being written.
+    writing: Option<Snapshot>,
+    written: Written,
+}
+
+/// The last snapshot.
+#[derive(Debug, Default)]
+struct Written {
+    /// Its size, in bytes.
+    size: u64,
+    /// When the next one may be written.
+    next: Option<Instant>,
+    /// When another one is written in any case, so that the log is trimmed up to this one.
+    trims: Option<Instant>,
+}
+
+impl PartitionReplica {
+    /// Restores it from the newest snapshot, and follows its log from there.
+    pub(super) async fn open(
+        number: usize,
+        settings: Settings,
+        log: PartitionLog,
+        cluster: Arc<Cluster>,
+        clock: &Clock,
+    ) -> Self {
+        let mut replica = Self::new(number, settings, log, cluster, clock.now());
+        loop {
+            match replica.log.read_snapshot().await {
+                Ok(None) => break,
+                Ok(Some((cursor, chunks))) => {
+                    replica.restore(cursor, &chunks, clock).await;
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(partition = number, %error, "failed to read the snapshot");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+        replica.log.follow(replica.cursor);
+        replica
+    }
+
+    fn new(
+        number: usize,
+        settings: Settings,
+        log: PartitionLog,
+        cluster: Arc<Cluster>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            number,
+            partition: Partition::new(settings, cluster.node, now),
+            log,
+            cluster,
+            ttl: settings.presence_ttl,
+            heard: None,
+            is_current: false,
+            has_said_goodbye: false,
+            rank: 0,
+            heard_of: 0,
+            members: BTreeSet::new(),
+            suspects: BTreeMap::new(),
+            announced: None,
+            cursor: Cursor(0),
+            max_history: settings.history.max_bytes,
+            history: 0,
+            writing: None,
+            written: Written::default(),
+        }
+    }
+
+    async fn restore(&mut self, cursor: Cursor, chunks: &[Bytes], clock: &Clock) {
+        let unix = u64::try_from(clock.unix().as_millis()).unwrap_or(u64::MAX);
+        let mut is_complete = false;
+        for chunk in chunks {
+            match encoding::decode_snapshot(chunk) {
+                Ok(items) => {
+                    for item in items {
+                        is_complete = self.partition.restore(item, unix, clock.now());
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(partition = self.number, %error, "the snapshot can't be read");
+                    return self.cluster.fail();
+                }
+            }
+            self.written.size += chunk.len() as u64;
+            tokio::task::yield_now().await;
+        }
+        if !is_complete {
+            tracing::error!(partition = self.number, "the snapshot isn't complete");
+            return self.cluster.fail();
+        }
+        self.cursor = cursor;
+    }
+
+    pub(super) fn shard(&self) -> &Shard<Recipient> {
+        self.partition.shard()
+    }
+
+    pub(super) fn shard_mut(&mut self) -> &mut Shard<Recipient> {
+        self.partition.shard_mut()
+    }
+
+    /// Sets the time of day to the engine's, or to this node's before anything was heard.
+    pub(super) fn set_unix(&mut self, unix: u64, now: Instant) {
+        let heard = self.heard.map(|(at, when)| {
+            let since = now.saturating_duration_since(when).as_millis();
+            at.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+        });
+        self.partition.shard_mut().set_unix(heard.unwrap_or(unix));
+    }
+
+    /// The time of the streams at a time of the clock: it stands still while nothing is heard of the engine.
+    pub(super) fn time(&self, now: Instant) -> Instant {
+        self.cluster.time.at(now)
+    }
+
+    pub(super) fn poll_timeout(&self, clock: Instant) -> Option<Instant> {
+        let due = [self.shard().poll_timeout(), self.written.trims].into_iter().flatten().min();
+        let due = due.and_then(|due| self.cluster.time.due(due, clock));
+        let due = [due, self.partition.poll_timeout()].into_iter().flatten().min();
+        due.filter(|_| self.is_current)
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, clock: Instant) {
+        if self.is_current {
+            self.partition.shard_mut().handle_timeout(now);
+            self.partition.handle_timeout(clock);
+        }
+    }
+
+    pub(super) fn takes_inputs(&self) -> bool {
+        self.is_current && self.writing.is_none() && self.shard().waiting() < MAX_WAITING
+    }
+
+    pub(super) fn poll_events(&mut self, task: &mut Context<'_>, jobs: &mut Vec<Job>) -> Poll<()> {
+        if self.writing.is_some() {
+            return Poll::Pending; // no batch comes into a snapshot
+        }
+        let mut is_any = false;
+        for _ in 0..EVENTS_A_TURN {
+            // none: the engine's tasks have ended, at the stop
+            let Poll::Ready(Some(event)) = self.log.events.poll_recv(task) else { break };
+            jobs.push(Job::Event(event));
+            is_any = true;
+        }
+        if is_any { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    pub(super) fn take_events(&mut self, jobs: &mut Vec<Job>) {
+        if self.writing.is_some() {
+            return;
+        }
+        for _ in 0..EVENTS_A_TURN {
+            let Ok(event) = self.log.events.try_recv() else { return };
+            jobs.push(Job::Event(event));
+        }
+    }
+
+    pub(super) fn handle(&mut self, event: Event, now: Instant, clock: Instant) {
+        match event {
+            Event::Batch { cursor, at, batch } => {
+                self.heard = Some((at, clock));
+                self.apply(cursor, at, &batch, now);
+                if self.number == WITH_BEATS {
+                    self.cluster.time.hear(clock);
+                    self.announce_members(clock);
+                }
+            }
+            Event::CaughtUp => {
+                if !self.is_current {
+                    self.is_current = true;
+                    self.cluster.note_current();
+                    if self.number == WITH_BEATS {
+                        self.partition.begin_beating(self.cluster.lease, clock);
+                    }
+                }
+            }
+            Event::AppendFailed => self.partition.handle_append_failed(),
+            Event::Lost(reason) => {
+                tracing::error!(partition = self.number, %reason, "the log is lost");
+                self.cluster.fail();
+            }
+        }
+    }
+
+    fn apply(&mut self, cursor: Cursor, at: u64, bytes: &[u8], now: Instant) {
+        self.cursor = cursor;
+        self.partition.shard_mut().set_unix(at);
+        let before = self.partition.incarnation();
+        match encoding::decode(bytes) {
+            Ok(batch) => {
+                let first = encoding::first_position(cursor);
+                match self.partition.apply(first, at, batch, now) {
+                    Ok(()) | Err(Refused::Again) => {}
+                    Err(reason) => {
+                        tracing::debug!(partition = self.number, %reason, "batch skipped");
+                    }
+                }
+            }
+            Err(error) => {
+                let (partition, cursor) = (self.number, cursor.0);
+                tracing::error!(partition, cursor, %error, "batch skipped");
+            }
+        }
+        if self.partition.incarnation() > before {
+            tracing::warn!(
+                partition = self.number,
+                "the other nodes believed this one dead: its members join again"
+            );
+        }
+    }
+
+    /// Tells all partitions which nodes there are, when that changes and now and then.
+    fn announce_members(&mut self, now: Instant) {
+        if !self.is_current {
+            return;
+        }
+        let is_due = self.announced.is_none_or(|at| now >= at + self.cluster.lease);
+        if !is_due && self.partition.members().nodes().eq(self.members.iter().copied()) {
+            return;
+        }
+        self.announced = Some(now);
+        let members: Arc<BTreeSet<NodeId>> = Arc::new(self.partition.members().nodes().collect());
+        for node in members.difference(&self.members).filter(|it| **it != self.cluster.node) {
+            tracing::info!(%node, members = members.len(), "a node has joined");
+        }
+        for node in self.members.difference(&members) {
+            let members = members.len();
+            if self.partition.nodes().any(|(silent, _)| silent == *node) {
+                tracing::warn!(%node, members, "a node has been silent for its lease: it counts as dead");
+            } else {
+                tracing::info!(%node, members, "a node has stopped");
+            }
+        }
+        self.cluster.announce(&members);
+        self.set_members(&members, now);
+    }
+
+    /// The partition with the beats says which nodes there are: a list that comes behind a later one is out of date.
+    pub(super) fn hear_of_members(
+        &mut self,
+        number: u64,
+        members: &BTreeSet<NodeId>,
+        now: Instant,
+    ) {
+        if number > self.heard_of {
+            self.heard_of = number;
+            self.set_members(members, now);
+        }
+    }
+
+    /// Sets the nodes there are. Those that may append here and aren't among them any more are excluded; and those that
+    /// have never been, after a while.
+    fn set_members(&mut self, members: &BTreeSet<NodeId>, now: Instant) {
+        self.rank = self.rank_among(members);
+        self.partition.shard_mut().set_rank(self.rank);
+        let others = self.partition.nodes().filter(|(node, _)| *node != self.cluster.node);
+        let absent: Vec<_> = others.filter(|(node, _)| !members.contains(node)).collect();
+        self.suspects.retain(|node, _| absent.iter().any(|(absent, _)| absent == node));
+        for (node, incarnation) in absent {
+            let since = *self.suspects.entry(node).or_insert(now);
+            if self.members.contains(&node) || now >= since + NEVER_BEATEN * self.cluster.lease {
+                self.partition.propose(Item::Gone { node, incarnation, ttl: self.ttl });
+            }
+        }
+        self.members.clone_from(members);
+    }
+
+    /// This node's place in this partition's order of the nodes.
+    fn rank_among(&self, members: &BTreeSet<NodeId>) -> u32 {
+        let weight = |node: NodeId| {
+            let mut hash = crc32fast::Hasher::new();
+            hash.update(&node.0.to_le_bytes());
+            hash.update(&(self.number as u64).to_le_bytes());
+            (hash.finalize(), node)
+        };
+        let own = weight(self.cluster.node);
+        let before = members.iter().filter(|node| weight(**node) < own).count();
+        u32::try_from(before).unwrap_or(u32::MAX)
+    }
+
+    /// Divides the memory of kept publications: a partition may have what the others leave, and a fair share in any case.
+    pub(super) fn share_memory(&mut self) {
+        let is = self.shard().totals().history_bytes;
+        if is != self.history {
+            let all = self.cluster.note_history(self.history, is);
+            self.history = is;
+            let left = is + self.max_history.saturating_sub(all);
+            let share = self.max_history / self.cluster.partitions;
+            self.shard_mut().set_max_history(share.max(left));
+        }
+    }
+
+    pub(super) fn append(&mut self) {
+        let may = self.number == WITH_BEATS || self.cluster.has_beaten();
+        if self.is_current
+            && may
+            && let Some(batch) = self.partition.poll_append()
+        {
+            self.log.append(encoding::encode(batch));
+        }
+    }
+
+    /// Writes the next part of a snapshot, if one is due; returns whether there is more. No batch is applied until it is
+    /// complete.
+    pub(super) fn write_snapshot(&mut self, now: Instant) -> bool {
+        if self.writing.is_none() && !self.wants_snapshot(now) {
+            return false;
+        }
+        let snapshot = self.writing.get_or_insert_default();
+        let (items, next) = self.partition.snapshot(snapshot.place, ENTRIES_A_TURN);
+        snapshot.chunks.push(encoding::encode_snapshot(&items));
+        if let Some(place) = next {
+            snapshot.place = place;
+            return true;
+        }
+        let chunks = self.writing.take().map(|snapshot| snapshot.chunks).unwrap_or_default();
+        let size = chunks.iter().map(Bytes::len).sum::<usize>();
+        let is_for_trimming = self.written.trims.is_some_and(|trims| now >= trims);
+        self.written = Written {
+            size: size as u64,
+            next: Some(now + BETWEEN_SNAPSHOTS),
+            trims: (!is_for_trimming).then(|| now + UNTIL_TRIMMED),
+        };
+        let (number, cursor, snapshots) = (self.number, self.cursor, self.log.snapshots());
+        tokio::spawn(async move {
+            match snapshots.write(cursor, chunks).await {
+                Ok(()) => tracing::debug!(partition = number, size, "snapshot written"),
+                Err(error) => {
+                    tracing::warn!(partition = number, %error, "failed to write a snapshot");
+                }
+            }
+        });
+        false
+    }
+
+    /// Whether the log has grown so much that a snapshot is worth it. The first of the nodes writes it; each of the
+    /// others only when those before it don't.
+    fn wants_snapshot(&self, now: Instant) -> bool {
+        let Written { size, next, trims } = self.written;
+        let grown = SNAPSHOT_BYTES.max(2 * size) * (1 + u64::from(self.rank));
+        self.is_current
+            && next.is_none_or(|next| now >= next)
+            && (self.log.bytes_since_snapshot() > grown || trims.is_some_and(|trims| now >= trims))
+    }
+
+    /// Says goodbye when all that was proposed is in the log: in the partition with the beats last. Waits for the log;
+    /// returns whether there is more to do.
+    pub(super) async fn leave(&mut self, jobs: &mut Vec<Job>) -> bool {
+        if !self.is_current || self.has_said_goodbye && !self.partition.is_waiting() {
+            self.cluster.note_left();
+            return false;
+        }
+        if !self.partition.is_waiting() {
+            if self.number == WITH_BEATS {
+                self.cluster.others_left().await;
+            }
+            let (node, incarnation) = (self.cluster.node, self.partition.incarnation());
+            self.partition.propose(Item::Gone { node, incarnation, ttl: self.ttl });
+            self.has_said_goodbye = true;
+        }
+        self.append();
+        std::future::poll_fn(|task| self.poll_events(task, jobs)).await;
+        true
+    }
+}

@@ -1,0 +1,214 @@
+//! What a worker works on: streams, and their log.
+
+use std::collections::BTreeSet;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::job::Job;
+use super::partition::PartitionReplica;
+use crate::clock::Clock;
+use crate::engine::Event;
+use crate::log::NodeId;
+use crate::outbound::Recipient;
+use crate::shard::{Output, Shard};
+use crate::state::Log;
+
+/// Number of a snapshot's entries written before other tasks get their turn.
+const ENTRIES_A_TURN: usize = 1024;
+
+/// The streams of a worker, and their log.
+#[derive(Debug)]
+pub(super) enum Replica {
+    /// The shard numbers its entries itself.
+    Alone(Box<Alone>),
+    /// Several nodes do, through an engine.
+    Partition(Box<PartitionReplica>),
+}
+
+/// A shard, and its log on disk, written before anything is sent.
+#[derive(Debug)]
+pub(super) struct Alone {
+    shard: Shard<Recipient>,
+    log: Option<Log>,
+    /// Progress of a snapshot: the next stream to write.
+    written: usize,
+}
+
+impl Replica {
+    pub(super) fn alone(shard: Shard<Recipient>, log: Option<Log>) -> Self {
+        Self::Alone(Box::new(Alone { shard, log, written: 0 }))
+    }
+
+    pub(super) fn shard(&self) -> &Shard<Recipient> {
+        match self {
+            Self::Alone(alone) => &alone.shard,
+            Self::Partition(replica) => replica.shard(),
+        }
+    }
+
+    pub(super) fn shard_mut(&mut self) -> &mut Shard<Recipient> {
+        match self {
+            Self::Alone(alone) => &mut alone.shard,
+            Self::Partition(replica) => replica.shard_mut(),
+        }
+    }
+
+    /// Keeps the new entries, then gives access to the output. So a crash of the process loses nothing that was sent.
+    pub(super) fn commit(&mut self, now: Instant) -> Output<'_, Recipient> {
+        match self {
+            Self::Alone(alone) => alone.commit(now),
+            Self::Partition(replica) => replica.shard_mut().commit(|_| ()),
+        }
+    }
+
+    /// Sets the time of day, in milliseconds of the Unix epoch.
+    pub(super) fn set_unix(&mut self, clock: &Clock) {
+        let unix = u64::try_from(clock.unix().as_millis()).unwrap_or(u64::MAX);
+        match self {
+            Self::Alone(alone) => alone.shard.set_unix(unix),
+            Self::Partition(replica) => replica.set_unix(unix, clock.now()),
+        }
+    }
+
+    /// The time of the streams, at a time of the clock.
+    pub(super) fn time(&self, now: Instant) -> Instant {
+        match self {
+            Self::Alone(_) => now,
+            Self::Partition(replica) => replica.time(now),
+        }
+    }
+
+    /// When the next [`Replica::handle_timeout`] is due, by the clock.
+    pub(super) fn poll_timeout(&self, clock: &Clock) -> Option<Instant> {
+        match self {
+            Self::Alone(alone) => {
+                let retry = alone.log.as_ref().and_then(Log::poll_timeout);
+                [alone.shard.poll_timeout(), retry].into_iter().flatten().min()
+            }
+            Self::Partition(replica) => replica.poll_timeout(clock.now()),
+        }
+    }
+
+    /// Expires what is due. `now` is the time of the streams.
+    pub(super) fn handle_timeout(&mut self, now: Instant, clock: &Clock) {
+        match self {
+            Self::Alone(alone) => alone.shard.handle_timeout(now),
+            Self::Partition(replica) => replica.handle_timeout(now, clock.now()),
+        }
+    }
+
+    /// Whether a snapshot has more to be written.
+    pub(super) fn has_more_to_write(&self) -> bool {
+        match self {
+            Self::Alone(alone) => alone.log.as_ref().is_some_and(Log::is_in_snapshot),
+            Self::Partition(_) => false,
+        }
+    }
+
+    /// Writes the next entries of a snapshot, if one is due; returns whether more remain.
+    pub(super) fn write_snapshot(&mut self, now: Instant) -> bool {
+        match self {
+            Self::Alone(alone) => alone.write_streams(now),
+            Self::Partition(replica) => replica.write_snapshot(now),
+        }
+    }
+
+    /// Closes the log on disk.
+    pub(super) fn close(&mut self, now: Instant) {
+        if let Self::Alone(alone) = self
+            && let Some(log) = alone.log.take()
+        {
+            log.close(now);
+        }
+    }
+
+    /// Whether it takes inputs now.
+    pub(super) fn takes_inputs(&self) -> bool {
+        match self {
+            Self::Alone(_) => true,
+            Self::Partition(replica) => replica.takes_inputs(),
+        }
+    }
+
+    /// Takes what has happened in the log. Ready if anything has.
+    pub(super) fn poll_events(&mut self, task: &mut Context<'_>, jobs: &mut Vec<Job>) -> Poll<()> {
+        match self {
+            Self::Alone(_) => Poll::Pending,
+            Self::Partition(replica) => replica.poll_events(task, jobs),
+        }
+    }
+
+    /// The same without waiting.
+    pub(super) fn take_events(&mut self, jobs: &mut Vec<Job>) {
+        if let Self::Partition(replica) = self {
+            replica.take_events(jobs);
+        }
+    }
+
+    /// Handles what happened in the log. Poll the outcomes afterwards.
+    pub(super) fn handle(&mut self, event: Event, now: Instant, clock: &Clock) {
+        if let Self::Partition(replica) = self {
+            replica.handle(event, now, clock.now());
+        }
+    }
+
+    /// The partition with the beats says which nodes there are.
+    pub(super) fn hear_of_members(
+        &mut self,
+        number: u64,
+        members: &BTreeSet<NodeId>,
+        clock: &Clock,
+    ) {
+        if let Self::Partition(replica) = self {
+            replica.hear_of_members(number, members, clock.now());
+        }
+    }
+
+    /// Appends what was proposed.
+    pub(super) fn append(&mut self) {
+        if let Self::Partition(replica) = self {
+            replica.append();
+            replica.share_memory();
+        }
+    }
+
+    /// At the stop, when no input is left: tells the other nodes, and waits for what happens in the log. Returns whether
+    /// there is more to do.
+    pub(super) async fn leave(&mut self, jobs: &mut Vec<Job>) -> bool {
+        match self {
+            Self::Alone(_) => false,
+            Self::Partition(replica) => replica.leave(jobs).await,
+        }
+    }
+}
+
+impl Alone {
+    fn commit(&mut self, now: Instant) -> Output<'_, Recipient> {
+        let Self { shard, log, .. } = self;
+        shard.commit(|entries| {
+            if let Some(log) = log {
+                log.append(entries, now);
+            }
+        })
+    }
+
+    fn write_streams(&mut self, now: Instant) -> bool {
+        self.commit(now);
+        let Self { shard, log: Some(log), written } = self else { return false };
+        if log.wants_snapshot(now) {
+            log.begin_snapshot(now);
+            *written = 0;
+        }
+        if !log.is_in_snapshot() {
+            return false;
+        }
+        let output = shard.commit(|_| ()); // all entries are written
+        let (entries, next) = output.snapshot(*written, ENTRIES_A_TURN);
+        log.append(&entries, now);
+        *written = next.unwrap_or_default();
+        if next.is_none() {
+            log.end_snapshot(output.forgotten(), output.next_position(), now);
+        }
+        log.is_in_snapshot()
+    }
+}

@@ -1,0 +1,64 @@
+//! Starts a node of a cluster.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::error::Error;
+use crate::config::ClusterConfig;
+use crate::engine::{self, ClusterName, Engine, EngineSettings, RedisSettings};
+use crate::log::NodeId;
+use crate::node::{Cluster, Partitions};
+use crate::shard::Settings;
+
+/// Number of partitions: enough for all cores of twenty nodes, and few enough to be followed by each.
+const PARTITIONS: u16 = 64;
+
+/// The engine's tasks. They outlive the partitions'.
+#[derive(Debug, Default)]
+pub(super) struct EngineTasks {
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
+/// Connects to the engine in the background. The partitions wait for their logs.
+pub(super) fn begin(
+    config: &ClusterConfig,
+    settings: Settings,
+    engine: &EngineTasks,
+    failed: &CancellationToken,
+) -> Result<(Partitions, Arc<Cluster>), Error> {
+    let url = config.redis_url.each().next().unwrap_or_default();
+    let settings_of_engine = EngineSettings {
+        cluster: ClusterName::new(&config.name)?,
+        partitions: PARTITIONS,
+        timeout: config.timeout,
+        engine: Engine::Redis(RedisSettings::new(url, None)?),
+    };
+    let mut node = [0; 8];
+    getrandom::fill(&mut node).map_err(io::Error::other)?;
+    let node = NodeId(u64::from_ne_bytes(node));
+    let cluster =
+        Cluster::new(node, (config.lease, config.timeout), usize::from(PARTITIONS), failed.clone());
+    let (partitions, logs) = Partitions::new(settings, &cluster);
+    let (tasks, stop, failed) = (engine.tasks.clone(), engine.stop.clone(), failed.clone());
+    engine.tasks.spawn(async move {
+        match engine::connect(&settings_of_engine, &tasks, &stop).await {
+            Ok(opened) => {
+                for (sender, log) in
+                    logs.into_iter().zip(opened.log_ids.into_iter().zip(opened.logs))
+                {
+                    sender.send(log).ok(); // else the broker stops
+                }
+            }
+            Err(engine::EngineError::Stopped) => {}
+            Err(error) => {
+                tracing::error!(%error, "the engine can't be used");
+                failed.cancel();
+            }
+        }
+    });
+    Ok((partitions, cluster))
+}
