@@ -35,12 +35,9 @@ const NEVER_BEATEN: u32 = 3;
 /// Bytes of a partition's log from which on a snapshot is worth it: 16 MiB for all.
 const SNAPSHOT_BYTES: u64 = 256 * 1024;
 
-/// Minimum time between two snapshots of a partition by this node.
-const BETWEEN_SNAPSHOTS: Duration = Duration::from_secs(10);
-
-/// Time after a snapshot after which the log may be trimmed up to it, by the next one, and a little more: who read the
-/// one before still needs the log behind that.
-const UNTIL_TRIMMED: Duration = Duration::from_secs(65);
+/// Minimum time between two snapshots of a partition. The log is trimmed up to the one before if that was the
+/// newest for a minute: who has read it still needs the log behind it.
+const BETWEEN_SNAPSHOTS: Duration = Duration::from_secs(65);
 
 /// Entries of a snapshot written before other tasks get their turn.
 const ENTRIES_A_TURN: usize = 1024;
@@ -91,6 +88,8 @@ pub(super) struct PartitionReplica {
     /// The snapshot that is being written.
     writing: Option<Snapshot>,
     written: Written,
+    /// Bytes of the log since the last snapshot of any node.
+    grown: u64,
 }
 
 /// The last snapshot.
@@ -102,6 +101,13 @@ struct Written {
     next: Option<Instant>,
     /// When another one is written in any case, so that the log is trimmed up to this one.
     trims: Option<Instant>,
+}
+
+impl Written {
+    /// When another one is written, if nothing comes in between.
+    fn trims(&self) -> Option<Instant> {
+        self.trims.max(self.next.filter(|_| self.trims.is_some()))
+    }
 }
 
 impl PartitionReplica {
@@ -157,6 +163,7 @@ impl PartitionReplica {
             history: 0,
             writing: None,
             written: Written::default(),
+            grown: 0,
         }
     }
 
@@ -208,7 +215,7 @@ impl PartitionReplica {
     }
 
     pub(super) fn poll_timeout(&self, clock: Instant) -> Option<Instant> {
-        let due = [self.shard().poll_timeout(), self.written.trims].into_iter().flatten().min();
+        let due = [self.shard().poll_timeout(), self.written.trims()].into_iter().flatten().min();
         let due = due.and_then(|due| self.cluster.time.due(due, clock));
         let due = [due, self.partition.poll_timeout()].into_iter().flatten().min();
         due.filter(|_| self.is_current)
@@ -397,8 +404,11 @@ impl PartitionReplica {
     /// Writes the next part of a snapshot, if one is due; returns whether there is more. No batch is applied until it is
     /// complete.
     pub(super) fn write_snapshot(&mut self, now: Instant) -> bool {
-        if self.writing.is_none() && !self.wants_snapshot(now) {
-            return false;
+        if self.writing.is_none() {
+            self.note_snapshots(now);
+            if !self.wants_snapshot(now) {
+                return false;
+            }
         }
         let snapshot = self.writing.get_or_insert_default();
         let (items, next) = self.partition.snapshot(snapshot.place, ENTRIES_A_TURN);
@@ -413,7 +423,7 @@ impl PartitionReplica {
         self.written = Written {
             size: size as u64,
             next: Some(now + BETWEEN_SNAPSHOTS),
-            trims: (!is_for_trimming).then(|| now + UNTIL_TRIMMED),
+            trims: (!is_for_trimming).then(|| now + BETWEEN_SNAPSHOTS),
         };
         let (number, cursor, snapshots) = (self.number, self.cursor, self.log.snapshots());
         tokio::spawn(async move {
@@ -427,14 +437,22 @@ impl PartitionReplica {
         false
     }
 
+    /// Notes that a node has written a snapshot: so nobody writes the next one soon.
+    fn note_snapshots(&mut self, now: Instant) {
+        let grown = self.log.bytes_since_snapshot();
+        if std::mem::replace(&mut self.grown, grown) > grown {
+            self.written.next = Some(now + BETWEEN_SNAPSHOTS);
+        }
+    }
+
     /// Whether the log has grown so much that a snapshot is worth it. The first of the nodes writes it; each of the
     /// others only when those before it don't.
     fn wants_snapshot(&self, now: Instant) -> bool {
-        let Written { size, next, trims } = self.written;
-        let grown = SNAPSHOT_BYTES.max(2 * size) * (1 + u64::from(self.rank));
+        let Written { size, next, .. } = self.written;
+        let worth = SNAPSHOT_BYTES.max(2 * size) * (1 + u64::from(self.rank));
         self.is_current
             && next.is_none_or(|next| now >= next)
-            && (self.log.bytes_since_snapshot() > grown || trims.is_some_and(|trims| now >= trims))
+            && (self.grown > worth || self.written.trims().is_some_and(|trims| now >= trims))
     }
 
     /// Says goodbye when all that was proposed is in the log: in the partition with the beats last. Waits for the log;

@@ -57,8 +57,9 @@ if meta[2] then
 end
 return 'ok'";
 
-/// Seconds for which chunks stay that no log names: those of a snapshot that is being written, or was replaced.
-pub(super) const SPARE_SECONDS: u32 = 600;
+/// Seconds for which chunks stay that no log names: those of a snapshot that is being written, or that was replaced and
+/// may be being read.
+pub(super) const SPARE_SECONDS: u32 = 120;
 
 /// Seconds for which a snapshot has been the newest before the log is trimmed up to it.
 const MARGIN_SECONDS: u32 = 60;
