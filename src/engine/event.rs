@@ -1,4 +1,4 @@
-//! What a partition's worker is told of its log.
+//! Events of a partition's log, for its worker.
 
 use bytes::Bytes;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cursor(pub u64);
 
-/// What a partition's worker is told, in order.
+/// An event of a partition's log. A worker gets them in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The next batch of the log.

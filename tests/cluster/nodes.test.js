@@ -241,7 +241,7 @@ cluster('of a killed and a paused node, only the paused one’s members come bac
   await c.lists(['bob'], { nodes: [b, d] });
 });
 
-cluster('every stream is told of a node’s end and return', {}, async (c, a, b) => {
+cluster('a node’s end and return are seen in every stream', {}, async (c, a, b) => {
   // in all partitions
   const streams = Array.from({ length: 200 }, (_, n) => `room/${n}`);
   const watcher = await b.socket();

@@ -201,7 +201,7 @@ class Cluster {
 }
 
 /**
- * Each of the watchers is told of the leaves of these members, once each, between `from` and `to` ms after `since`.
+ * Each of the watchers hears the leaves of these members, once each, between `from` and `to` ms after `since`.
  */
 export async function leaveBetween(watchers, ids, since, from, to) {
   await Promise.all(watchers.map(async (watcher) => {
