@@ -54,7 +54,7 @@ setup: $(NODE_MODULES) ## Install what the checks need, if it is missing; FUZZ=1
 	@$(HAS_VALGRIND) || { $(INSTALL) valgrind; }
 	@$(HAS_RUSTFMT) || rustup component add rustfmt
 	@$(HAS_CLIPPY) || rustup component add clippy
-	@$(HAS_CARGO_DENY) || cargo install --locked --debug cargo-deny@$(CARGO_DENY_VERSION)
+	@$(HAS_CARGO_DENY) || CARGO_PROFILE_DEV_DEBUG=none cargo install --locked --debug cargo-deny@$(CARGO_DENY_VERSION)
 ifdef FUZZ
 	@command -v c++ >/dev/null || { $(INSTALL) g++; }
 	@$(HAS_CARGO_FUZZ) || cargo install --locked cargo-fuzz@$(CARGO_FUZZ_VERSION)
