@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::iter::Peekable;
 
 use super::command::command;
+use super::engine_choice::{Engine, EngineChoice};
 use super::refusal::Refusal;
 
 /// Meaning of an AnyCable flag here.
@@ -23,6 +24,8 @@ enum Meaning {
     /// One of these values, `none` or an empty value is what the broker does anyway; others are
     /// refused.
     Value(&'static [&'static str], &'static str),
+    /// An engine. `none` or an empty value says nothing.
+    Chooses,
 }
 
 /// Meaning of a flag or variable with its value.
@@ -32,20 +35,28 @@ pub(super) enum Given {
     Setting(String, Option<&'static str>),
     /// What the broker does anyway.
     NothingNew,
+    /// An engine, which has to be the one that the settings have.
+    Engine(Engine),
     /// Something the broker doesn't do, with the reason.
     Meaningless(&'static str),
 }
 
-use Meaning::{Same, Sets, Switch, Value};
+use Meaning::{Chooses, Same, Sets, Switch, Value};
 
 const CALLBACKS: &str = "the application is never asked about a client (RPC), so leave it out and set --secret, with \
      which clients need a token and streams a signed name";
 const OVER_HTTP: &str = "publications are taken over HTTP, so leave it out and set the application's \
                          broadcast adapter to http";
-const BY_URL: &str = "--redis-url alone makes several nodes one, so leave it out";
+const ENGINES: &str = "it is memory, or redis with --redis-url";
 const NO_NATS: &str = "NATS is not used in this version, see --redis-url for several nodes, so leave \
                        it out";
-const REDIS_BY_URL: &str = "Redis is reached as --redis-url says, so leave it out";
+const NO_SENTINEL: &str =
+    "Sentinel is not asked in this version, so leave it out and name the server in --redis-url";
+const ALIVE: &str = "Redis is asked for a sign of life each second, so leave it out";
+const VERIFIED: &str = "with rediss:// the certificate is always checked, by the system's authorities, so \
+                        leave it out";
+const NO_CLIENT_CERTIFICATE: &str = "Redis is shown no certificate, so leave it out and write a user and a \
+                                     password into --redis-url";
 const SCRAPED: &str = "metrics are scraped from /metrics, see --metrics-port, so leave it out";
 const NO_PUSHER: &str = "Pusher's protocol is not spoken, see --protocols for those that are, so \
                          leave it out";
@@ -75,8 +86,7 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     (&["noauth"], Sets("enforce-jwt", "false")),
     // Said anyway, as long as it says what is.
     (&["broadcast-adapter"], Value(&["http"], OVER_HTTP)),
-    (&["broker"], Value(&["memory"], BY_URL)),
-    (&["pubsub"], Value(&["none"], BY_URL)),
+    (&["broker", "pubsub"], Chooses),
     (&["presets"], Value(&["none", "broker"], "there are no presets, so set the flags you need")),
     (&["health-path"], Value(&["/health"], "it is served at /health, so leave it out")),
     (
@@ -114,18 +124,15 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     (&["node-id"], Value(&[], NO_KNOB)),
     (&["redis-channel", "nats-channel"], Value(&[], OVER_HTTP)),
     (&["redisx-stream", "redisx-group", "redisx-read-block-milliseconds"], Value(&[], OVER_HTTP)),
+    (&["redis-sentinels", "redis-sentinel-discovery-interval"], Value(&[], NO_SENTINEL)),
+    (&["redis-keepalive-interval"], Value(&[], ALIVE)),
+    (&["redis-tls-ca-cert-path"], Value(&[], VERIFIED)),
+    (&["redis-tls-verify"], Switch(&[true], VERIFIED)),
     (
-        &[
-            "redis-sentinels",
-            "redis-sentinel-discovery-interval",
-            "redis-keepalive-interval",
-            "redis-tls-ca-cert-path",
-            "redis-tls-client-cert-path",
-            "redis-tls-client-key-path",
-        ],
-        Value(&[], REDIS_BY_URL),
+        &["redis-tls-client-cert-path", "redis-tls-client-key-path"],
+        Value(&[], NO_CLIENT_CERTIFICATE),
     ),
-    (&["redis-tls-verify", "redis-disable-cache"], Switch(&[false], REDIS_BY_URL)),
+    (&["redis-disable-cache"], Switch(&[true, false], NO_KNOB)),
     (
         &[
             "nats-servers",
@@ -259,6 +266,13 @@ pub(super) fn given(name: &str, value: Option<&str>) -> Option<Given> {
             Some(value) if values.contains(&value) => Given::NothingNew,
             Some(_) | None => Given::Meaningless(reason),
         },
+        Chooses => match value {
+            Some("" | "none") => Given::NothingNew,
+            Some("memory") => Given::Engine(Engine::Memory),
+            Some("redis") => Given::Engine(Engine::Redis),
+            Some("nats") => Given::Meaningless(NO_NATS),
+            Some(_) | None => Given::Meaningless(ENGINES),
+        },
     })
 }
 
@@ -289,22 +303,26 @@ pub(super) fn check_files(
     }
 }
 
-/// Rewrites AnyCable's flags to ours. Unknown ones are left to the parser.
-pub(super) fn arguments(args: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
+/// Rewrites AnyCable's flags to ours. Unknown ones are left to the parser, and those that name an engine are for
+/// later.
+pub(super) fn arguments(
+    args: Vec<OsString>,
+) -> Result<(Vec<OsString>, Vec<EngineChoice>), Refusal> {
     let mut args = args.into_iter().peekable();
     let mut ours: Vec<OsString> = args.next().into_iter().collect();
+    let mut choices = Vec::new();
     while let Some(arg) = args.next() {
         if arg == "--" {
             ours.push(arg);
             break;
         }
         match arg.to_str().and_then(Spelled::read) {
-            Some(spelled) => ours.extend(argument(&spelled, &arg, &mut args)?),
+            Some(spelled) => ours.extend(argument(&spelled, &arg, &mut args, &mut choices)?),
             None => ours.push(arg),
         }
     }
     ours.extend(args);
-    Ok(ours)
+    Ok((ours, choices))
 }
 
 /// A flag as given.
@@ -351,6 +369,7 @@ fn argument(
     spelled: &Spelled<'_>,
     arg: &OsString,
     rest: &mut Peekable<impl Iterator<Item = OsString>>,
+    choices: &mut Vec<EngineChoice>,
 ) -> Result<Option<OsString>, Refusal> {
     if spelled.is_ours() {
         return Ok(Some(arg.clone()));
@@ -372,6 +391,10 @@ fn argument(
             Ok(Some(ours))
         }
         Some(Given::NothingNew) => Ok(None),
+        Some(Given::Engine(engine)) => {
+            choices.push(EngineChoice::new(flag, text.as_deref().unwrap_or_default(), engine));
+            Ok(None)
+        }
         Some(Given::Meaningless(reason)) => {
             let told = spelled.value.is_some() || !spelled.is_switch();
             let value = text.as_deref().filter(|_| told);
@@ -394,6 +417,7 @@ fn is_choice(name: &str) -> bool {
     match meaning(name) {
         Some(Value(values, _)) => !values.is_empty(),
         Some(Switch(positions, _)) => !positions.is_empty(),
+        Some(Chooses) => true,
         Some(Same(_) | Sets(..)) | None => false,
     }
 }

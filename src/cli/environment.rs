@@ -12,6 +12,7 @@ use clap::ArgMatches;
 
 use super::anycable::{self, Given};
 use super::command::{command, flags_only};
+use super::engine_choice::EngineChoice;
 use super::refusal::{self, Refusal};
 use crate::config::nearest;
 
@@ -27,6 +28,8 @@ pub(super) struct Environment {
     pub(super) broker: ArgMatches,
     /// From `ANYCABLE_` variables.
     pub(super) anycable: ArgMatches,
+    /// `ANYCABLE_` variables that name an engine.
+    pub(super) choices: Vec<EngineChoice>,
     /// Warnings about unknown variables.
     pub(super) warnings: Vec<String>,
 }
@@ -42,8 +45,9 @@ impl Environment {
             .collect();
         let mut warnings = Vec::new();
         let broker = ours(&variables, &mut warnings)?;
-        let anycable = theirs(&variables, &mut warnings)?;
-        Ok(Self { broker, anycable, warnings })
+        let mut choices = Vec::new();
+        let anycable = theirs(&variables, &mut choices, &mut warnings)?;
+        Ok(Self { broker, anycable, choices, warnings })
     }
 }
 
@@ -77,6 +81,7 @@ fn ours(
 
 fn theirs(
     variables: &BTreeMap<String, OsString>,
+    choices: &mut Vec<EngineChoice>,
     warnings: &mut Vec<String>,
 ) -> Result<ArgMatches, Refusal> {
     let mut layer = Layer::default();
@@ -88,6 +93,9 @@ fn theirs(
                 layer.add(variable, &flag, to.map_or(value, OsStr::new))?;
             }
             Some(Given::NothingNew) => {}
+            Some(Given::Engine(engine)) => {
+                choices.push(EngineChoice::new(variable, &text, engine));
+            }
             Some(Given::Meaningless(reason)) => {
                 return Err(meaningless(variable, &flag, &text, reason));
             }
@@ -135,7 +143,7 @@ fn refuse_meaningless(variable: &str, value: &OsStr) -> Result<(), Refusal> {
     };
     match anycable::given(&flag, Some(&value)) {
         Some(Given::Meaningless(reason)) => Err(meaningless(variable, &flag, &value, reason)),
-        Some(Given::Setting(..) | Given::NothingNew) | None => Ok(()),
+        Some(Given::Setting(..) | Given::NothingNew | Given::Engine(_)) | None => Ok(()),
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod anycable;
 mod command;
+mod engine_choice;
 mod environment;
 mod refusal;
 mod run;

@@ -8,6 +8,7 @@ use clap::{ArgMatches, FromArgMatches as _};
 
 use super::anycable;
 use super::command::{flags_only, help};
+use super::engine_choice::Engine;
 use super::environment::Environment;
 use super::refusal::{self, Refusal};
 use crate::config::{Config, LogFormat, Settings};
@@ -59,7 +60,8 @@ fn outcome(
 ) -> Result<Outcome, Refusal> {
     let short = args.iter().any(|arg| arg == "-h");
     let files = anycable::check_files(&args, |file| Path::new(file).exists());
-    let flags = match flags_only().try_get_matches_from(anycable::arguments(args)?) {
+    let (args, mut choices) = anycable::arguments(args)?;
+    let flags = match flags_only().try_get_matches_from(args) {
         Ok(flags) => flags,
         Err(e) if e.kind() == ErrorKind::DisplayHelp => return Ok(Outcome::Print(help(short))),
         Err(e) if e.kind() == ErrorKind::DisplayVersion => {
@@ -67,7 +69,11 @@ fn outcome(
         }
         Err(e) => return Err(refusal::flag(&e)),
     };
-    let Environment { broker, anycable, mut warnings } = Environment::read(env)?;
+    let environment = Environment::read(env)?;
+    let Environment { broker, anycable, choices: by_variables, mut warnings } = environment;
+    if choices.is_empty() {
+        choices = by_variables;
+    }
 
     let path = settings(&flags)?.config.or(settings(&broker)?.config);
     let mut merged = path.as_deref().map_or(Ok(Settings::default()), Settings::read_file)?;
@@ -77,6 +83,8 @@ fn outcome(
 
     let print = merged.print_config.unwrap_or(false);
     let config = Config::from_settings(merged)?;
+    let engine = if config.cluster.is_some() { Engine::Redis } else { Engine::Memory };
+    choices.iter().try_for_each(|choice| choice.check(engine))?;
     if print {
         return Ok(Outcome::Print(config.to_toml()));
     }

@@ -345,7 +345,16 @@ fn anycables_flags_without_meaning_are_refused() {
         (&["--embed_nats"], "--embed_nats has no meaning here: "),
         (&["--pusher_app_id=1"], "--pusher_app_id has no meaning here: Pusher's protocol"),
         (&["--ds"], "--ds has no meaning here: durable streams"),
-        (&["--pubsub=redis"], "--pubsub=redis has no meaning here: "),
+        (&["--pubsub=redis"], "--pubsub=redis needs the address of Redis: add --redis-url"),
+        (&["--broker=redis"], "--broker=redis needs the address of Redis: add --redis-url"),
+        (
+            &["--broker", "memory", "--redis-url=redis://h"],
+            "--broker=memory and --redis-url (or REDIS_URL) exclude each other",
+        ),
+        (&["--redis_tls_verify=false"], "--redis_tls_verify=false has no meaning here: "),
+        (&["--redis_keepalive_interval=30"], "--redis_keepalive_interval has no meaning here: "),
+        (&["--redis_tls_client_key_path=k"], "--redis_tls_client_key_path has no meaning here: "),
+        (&["--pubsub=x"], "--pubsub=x has no meaning here: it is memory, or redis"),
         (&["--broadcast_adapter=redisx"], "--broadcast_adapter=redisx has no meaning here: "),
         (&["--broker", "nats"], "--broker=nats has no meaning here: "),
         (&["--streams_presence=false"], "--streams_presence=false has no meaning here: "),
@@ -374,7 +383,7 @@ fn anycables_variables_without_meaning_are_refused_as_its_flags() {
         ("ANYCABLE_BROADCAST_ADAPTER", "redisx", "ANYCABLE_BROADCAST_ADAPTER=redisx has no "),
         ("ANYCABLE_BROADCAST_ADAPTER", "http,nats", "ANYCABLE_BROADCAST_ADAPTER=http,nats has "),
         ("ANYCABLE_BROKER", "nats", "ANYCABLE_BROKER=nats has no meaning here: "),
-        ("ANYCABLE_PUBSUB", "redis", "ANYCABLE_PUBSUB=redis has no meaning here: "),
+        ("ANYCABLE_PUBSUB", "nats", "ANYCABLE_PUBSUB=nats has no meaning here: "),
         ("ANYCABLE_EMBED_NATS", "true", "ANYCABLE_EMBED_NATS=true has no meaning here: "),
         ("NATS_SERVERS", "nats://u:hidden@h", "NATS_SERVERS has no meaning here: "),
         ("ANYCABLE_METRICS_HOST", "10.0.0.1", "ANYCABLE_METRICS_HOST has no meaning here: "),
@@ -463,6 +472,23 @@ fn redis_is_named_by_any_of_its_variables() {
     }
     let config = config(&["--cluster-name=a", "--node-lease=3s"], &[("REDIS_URL", "")]);
     assert_eq!(config.cluster, None, "without an engine they say nothing");
-    let refusal = refusal(&["--redis-url=redis://h", "--state-dir=d"], &[]);
-    assert!(refusal.starts_with("--state-dir is for one node alone"), "{refusal}");
+    let refused = refusal(&["--redis-url=redis://h", "--state-dir=d"], &[]);
+    assert!(refused.starts_with("--state-dir is for one node alone"), "{refused}");
+}
+
+#[test]
+fn an_engine_that_is_named_has_to_be_the_one_that_there_is() {
+    let flags =
+        ["--broker=redis", "--pubsub", "redis", "--redis_tls_verify", "--redis_url=redis://h"];
+    assert!(config(&flags, &[]).cluster.is_some());
+    let env =
+        [("ANYCABLE_BROKER", "redis"), ("ANYCABLE_PUBSUB", "redis"), ("REDIS_URL", "redis://h")];
+    assert!(config(&[], &env).cluster.is_some());
+    let refused = refusal(&[], &[("ANYCABLE_BROKER", "redis")]);
+    assert!(refused.starts_with("ANYCABLE_BROKER=redis needs the address of Redis"), "{refused}");
+    let refused = refusal(&[], &[("ANYCABLE_BROKER", "memory"), ("REDIS_URL", "redis://h")]);
+    assert!(
+        refused.starts_with("ANYCABLE_BROKER=memory and --redis-url (or REDIS_URL)"),
+        "{refused}"
+    );
 }
