@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use broker::telemetry::metrics::{ALL, Kind, Metric};
+use broker::telemetry::metrics::{ALL, CLUSTER, Kind, Metric};
 use serde::Deserialize;
 
 const DASHBOARD: &str = "config/grafana/dashboards/broker.json";
@@ -46,6 +46,11 @@ struct Place {
     y: u64,
     w: u64,
     h: u64,
+}
+
+/// The metrics of every broker, and those of a cluster's nodes.
+fn all() -> impl Iterator<Item = &'static Metric> {
+    ALL.iter().chain(CLUSTER)
 }
 
 fn read(file: &str) -> String {
@@ -105,11 +110,10 @@ fn words(query: &str) -> Vec<Word<'_>> {
 impl Word<'_> {
     /// The metric it names, and what is added to that for a histogram's series.
     fn metric(&self) -> Option<(&'static Metric, &str)> {
-        let exact = ALL.iter().find(|metric| metric.name == self.text);
+        let exact = all().find(|metric| metric.name == self.text);
         let series = |m: &'static Metric| Some((m, self.text.strip_prefix(m.name)?));
-        exact
-            .map(|metric| (metric, ""))
-            .or_else(|| ALL.iter().filter(|metric| metric.kind == Kind::Histogram).find_map(series))
+        let histograms = || all().filter(|metric| metric.kind == Kind::Histogram);
+        exact.map(|metric| (metric, "")).or_else(|| histograms().find_map(series))
     }
 
     /// Whether it is a label: in `by (…)`, or before the `=` in braces.
@@ -164,12 +168,12 @@ fn every_label_is_one_of_the_metrics() {
 
 #[test]
 fn every_metric_is_on_the_dashboard() {
-    let all: Vec<Panel> = panels();
-    let shown: BTreeSet<&str> = (all.iter().flat_map(|panel| &panel.targets))
+    let panels: Vec<Panel> = panels();
+    let shown: BTreeSet<&str> = (panels.iter().flat_map(|panel| &panel.targets))
         .flat_map(|target| words(&target.expr))
         .filter_map(|word| word.metric().map(|(metric, _)| metric.name))
         .collect();
-    for metric in ALL {
+    for metric in all() {
         assert!(shown.contains(metric.name), "no panel of {DASHBOARD} shows {}", metric.name);
     }
 }

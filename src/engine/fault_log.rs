@@ -1,18 +1,21 @@
-//! Log lines about an engine that can't be used.
+//! Log lines about an engine that can't be used, and their counts.
 
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::time::{Interval, MissedTickBehavior};
 
+use crate::telemetry::{EngineFault, EngineInstruments};
+
 /// Time between two log lines with the same sentence.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Logs why an engine can't be used: at each change, and then every 10 s; and once when it can be.
+/// Logs why an engine can't be used: at each change, and then every 10 s; and once when it can be. Counts each fault.
 #[derive(Debug)]
 pub(in crate::engine) struct FaultLog {
     state: State,
     due: Interval,
+    instruments: EngineInstruments,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -27,11 +30,13 @@ impl FaultLog {
     pub(in crate::engine) fn new() -> Self {
         let mut due = tokio::time::interval(QUIET);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { state: State::Unknown, due }
+        Self { state: State::Unknown, due, instruments: EngineInstruments::new() }
     }
 
-    /// The engine can't be used.
-    pub(in crate::engine) fn fault(&mut self, sentence: String) {
+    /// The engine can't be used, and is connected to anew.
+    pub(in crate::engine) fn fault(&mut self, fault: EngineFault, sentence: String) {
+        self.instruments.connected.set(0.0);
+        self.instruments.reconnects.increment(fault);
         let is_due = self.due.tick().now_or_never().is_some();
         let state = State::Failed(sentence);
         if self.state != state {
@@ -47,6 +52,7 @@ impl FaultLog {
 
     /// The engine can be used.
     pub(in crate::engine) fn connected(&mut self, address: &str) {
+        self.instruments.connected.set(1.0);
         match std::mem::replace(&mut self.state, State::Connected) {
             State::Unknown => tracing::info!(address, "connected to the engine"),
             State::Failed(_) => tracing::info!(address, "connected to the engine again"),
@@ -86,12 +92,14 @@ mod tests {
         let _guard = tracing::subscriber::set_default(subscriber);
         let count = || String::from_utf8_lossy(&lines.0.lock()).lines().count();
         let mut log = FaultLog::new();
-        for (fault, lines) in [("a", 1), ("a", 1), ("b", 2), ("b", 2), ("a", 3)] {
-            log.fault(fault.to_owned());
+        let fault =
+            |log: &mut FaultLog, text: &str| log.fault(EngineFault::Closed, text.to_owned());
+        for (text, lines) in [("a", 1), ("a", 1), ("b", 2), ("b", 2), ("a", 3)] {
+            fault(&mut log, text);
             assert_eq!(count(), lines);
         }
         for second in 0..25 {
-            log.fault("a".to_owned());
+            fault(&mut log, "a");
             assert_eq!(count(), 3 + second / 10);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
@@ -99,7 +107,7 @@ mod tests {
             log.connected("x");
             assert_eq!(count(), 6);
         }
-        log.fault("a".to_owned());
+        fault(&mut log, "a");
         assert_eq!(count(), 7);
     }
 }

@@ -20,4 +20,4 @@ pub use api::Api;
 pub use reply::recover;
 pub use rooms::{Rooms, rooms};
 pub use routes::api;
-pub use status::{Health, about, health, metrics};
+pub use status::{about, health, metrics};

@@ -10,26 +10,18 @@ use warp::reply::Response;
 use super::reply::{answer, authorize, json};
 use crate::config::{Protocols, Secret};
 use crate::filters;
+use crate::telemetry::NodeState;
 
-/// What the broker does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// It isn't up to date: it starts, or it is cut off from the engine.
-    Behind,
-    /// It serves.
-    Ok,
-    /// It stops.
-    Stopping,
-}
-
-/// `/health`: 200 while the broker serves, 503 before and during the stop. `/live`: 200 as long as the process turns.
-pub fn health(read: impl Fn() -> Health + Send + Sync + 'static) -> BoxedFilter<(Response,)> {
+/// `/health`: 200 while the broker serves, 503 otherwise. `/live`: 200 as long as the process turns.
+pub fn health(read: impl Fn() -> NodeState + Send + Sync + 'static) -> BoxedFilter<(Response,)> {
     let read = Arc::new(read);
     let health = warp::path!("health").and(filters::readable()).map(move || {
+        let unavailable = |body| json(StatusCode::SERVICE_UNAVAILABLE, body);
         let response = match read() {
-            Health::Behind => json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"behind"}"#),
-            Health::Ok => json(StatusCode::OK, r#"{"status":"ok"}"#),
-            Health::Stopping => json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"stopping"}"#),
+            NodeState::CatchingUp => unavailable(r#"{"status":"catching_up"}"#),
+            NodeState::Current => json(StatusCode::OK, r#"{"status":"ok"}"#),
+            NodeState::Behind => unavailable(r#"{"status":"behind"}"#),
+            NodeState::Stopping => unavailable(r#"{"status":"stopping"}"#),
         };
         answer("health", Ok(response))
     });

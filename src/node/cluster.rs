@@ -9,14 +9,28 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::catch_up::CatchUp;
+use super::engine_time::EngineTime;
 use super::job::Job;
 use super::log_time::LogTime;
+use crate::clock::Clock;
 use crate::cluster::beat_interval;
 use crate::log::NodeId;
+use crate::telemetry::{ClusterInstruments, NodeState};
+
+/// Names of a cluster, for the log.
+#[derive(Clone, Debug)]
+pub struct ClusterNames {
+    /// The engine.
+    pub engine: &'static str,
+    /// The cluster.
+    pub cluster: String,
+}
 
 /// This node among the others.
 #[derive(Debug)]
 pub struct Cluster {
+    names: ClusterNames,
     /// This node.
     pub node: NodeId,
     /// How long a silent node counts as there.
@@ -36,6 +50,9 @@ pub struct Cluster {
     /// All but the one with the beats have.
     others_left: Notify,
     pub(super) time: LogTime,
+    pub(super) engine_time: EngineTime,
+    pub(super) catch_up: CatchUp,
+    pub(super) instruments: ClusterInstruments,
     /// How often the nodes were announced.
     announced: AtomicU64,
     workers: OnceLock<Vec<mpsc::WeakSender<Job>>>,
@@ -45,12 +62,16 @@ pub struct Cluster {
 impl Cluster {
     /// A node that isn't up to date. `failed` is cancelled when it can't go on.
     pub fn new(
+        names: ClusterNames,
         node: NodeId,
         (lease, patience): (Duration, Duration),
         partitions: usize,
+        clock: &Clock,
         failed: CancellationToken,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let now = clock.now();
+        let cluster = Self {
+            names,
             node,
             lease,
             patience,
@@ -61,16 +82,41 @@ impl Cluster {
             left: AtomicUsize::new(0),
             others_left: Notify::new(),
             time: LogTime::new(beat_interval(lease)),
+            engine_time: EngineTime::new(now),
+            catch_up: CatchUp::default(),
+            instruments: ClusterInstruments::new(),
             announced: AtomicU64::new(0),
             workers: OnceLock::new(),
             failed,
-        })
+        };
+        cluster.note_snapshot_time(clock); // none is overdue
+        Arc::new(cluster)
     }
 
     /// Whether all partitions are up to date, and the engine was heard within a lease.
     pub fn is_current(&self, now: Instant) -> bool {
-        self.current.load(Ordering::Acquire) == self.partitions
-            && self.time.silence(now) < self.lease
+        self.state(now) == NodeState::Current
+    }
+
+    /// What this node does, unless it stops.
+    pub fn state(&self, now: Instant) -> NodeState {
+        if self.current.load(Ordering::Acquire) < self.partitions {
+            NodeState::CatchingUp
+        } else if self.time.silence(now) < self.lease {
+            NodeState::Current
+        } else {
+            NodeState::Behind
+        }
+    }
+
+    /// Exports a state.
+    pub fn export(&self, state: NodeState) {
+        self.instruments.set_state(state);
+    }
+
+    /// A node has written a snapshot.
+    pub(super) fn note_snapshot_time(&self, clock: &Clock) {
+        self.instruments.snapshot_time.set(clock.unix());
     }
 
     /// Whether this node's first beat is in the log.
@@ -91,9 +137,22 @@ impl Cluster {
     }
 
     /// One more partition is up to date.
-    pub(super) fn note_current(&self) {
+    pub(super) fn note_current(&self, now: Instant) {
         if self.current.fetch_add(1, Ordering::AcqRel) + 1 == self.partitions {
-            tracing::info!(node = %self.node, partitions = self.partitions, "up to date");
+            let ClusterNames { engine, cluster } = &self.names;
+            let read = self.catch_up.read(now);
+            tracing::info!(
+                engine,
+                cluster,
+                node = %self.node,
+                members = read.others + 1,
+                partitions = self.partitions,
+                snapshots = read.snapshots,
+                batches = read.batches,
+                bytes = read.bytes,
+                took = %humantime::format_duration(read.took),
+                "up to date"
+            );
         }
     }
 
@@ -118,6 +177,7 @@ impl Cluster {
 
     /// Tells the other partitions' workers which nodes there are. A list with a higher number is a later one.
     pub(super) fn announce(&self, members: &Arc<BTreeSet<NodeId>>) {
+        self.instruments.members.set(u32::try_from(members.len()).unwrap_or(u32::MAX));
         if members.contains(&self.node) {
             self.has_beaten.store(true, Ordering::Release);
         }

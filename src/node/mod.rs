@@ -6,10 +6,13 @@
 //!                                         └─ fan-out:  encode once a slice ─▶ Outbox::send to each
 //! ```
 
+mod catch_up;
 mod cluster;
 mod encoding;
+mod engine_time;
 pub mod inspect;
 mod job;
+mod log_meter;
 mod log_time;
 mod meter;
 mod observers;
@@ -22,7 +25,7 @@ mod startup;
 mod timer;
 mod worker;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, ClusterNames};
 pub use inspect::{Observer, Survey};
 pub use job::{Ended, Goodbye, Presence, Resume};
 pub use query::{Attendance, Tally};

@@ -16,12 +16,14 @@ use bytes::Bytes;
 use super::cluster::Cluster;
 use super::encoding;
 use super::job::Job;
+use super::log_meter::{LogMeter, SnapshotTimer};
 use crate::clock::Clock;
 use crate::cluster::{Item, Partition, Refused};
 use crate::engine::{Cursor, Event, PartitionLog};
 use crate::log::NodeId;
 use crate::outbound::Recipient;
 use crate::shard::{Settings, Shard};
+use crate::telemetry::Departure;
 
 /// Inputs that wait for their entries, at most: then no more are taken.
 const MAX_WAITING: usize = 4096;
@@ -46,11 +48,12 @@ const ENTRIES_A_TURN: usize = 1024;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// A snapshot that is being written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Snapshot {
     /// The next stream.
     place: usize,
     chunks: Vec<Bytes>,
+    timer: SnapshotTimer,
 }
 
 /// The partition that has the nodes' beats.
@@ -61,6 +64,7 @@ pub(super) struct PartitionReplica {
     number: usize,
     partition: Partition<Recipient>,
     log: PartitionLog,
+    meter: LogMeter,
     cluster: Arc<Cluster>,
     /// TTL of the records of a node that is gone.
     ttl: Duration,
@@ -117,9 +121,9 @@ impl PartitionReplica {
         settings: Settings,
         log: PartitionLog,
         cluster: Arc<Cluster>,
-        clock: &Clock,
+        clock: &Arc<Clock>,
     ) -> Self {
-        let mut replica = Self::new(number, settings, log, cluster, clock.now());
+        let mut replica = Self::new(number, settings, log, cluster, clock);
         loop {
             match replica.log.read_snapshot().await {
                 Ok(None) => break,
@@ -142,12 +146,15 @@ impl PartitionReplica {
         settings: Settings,
         log: PartitionLog,
         cluster: Arc<Cluster>,
-        now: Instant,
+        clock: &Arc<Clock>,
     ) -> Self {
+        let now = clock.now();
+        cluster.catch_up.begin(now);
         Self {
             number,
             partition: Partition::new(settings, cluster.node, now),
             log,
+            meter: LogMeter::new(&cluster, clock),
             cluster,
             ttl: settings.presence_ttl,
             heard: None,
@@ -189,6 +196,7 @@ impl PartitionReplica {
             tracing::error!(partition = self.number, "the snapshot isn't complete");
             return self.cluster.fail();
         }
+        self.meter.restored(self.written.size);
         self.cursor = cursor;
     }
 
@@ -260,7 +268,7 @@ impl PartitionReplica {
         match event {
             Event::Batch { cursor, at, batch } => {
                 self.heard = Some((at, clock));
-                self.apply(cursor, at, &batch, now);
+                self.apply((cursor, at), &batch, now, clock);
                 if self.number == WITH_BEATS {
                     self.cluster.time.hear(clock);
                     self.announce_members(clock);
@@ -269,10 +277,11 @@ impl PartitionReplica {
             Event::CaughtUp => {
                 if !self.is_current {
                     self.is_current = true;
-                    self.cluster.note_current();
                     if self.number == WITH_BEATS {
+                        self.cluster.catch_up.note_others(self.partition.members().nodes().len());
                         self.partition.begin_beating(self.cluster.lease, clock);
                     }
+                    self.cluster.note_current(clock);
                 }
             }
             Event::AppendFailed => self.partition.handle_append_failed(),
@@ -283,26 +292,38 @@ impl PartitionReplica {
         }
     }
 
-    fn apply(&mut self, cursor: Cursor, at: u64, bytes: &[u8], now: Instant) {
+    fn apply(&mut self, (cursor, at): (Cursor, u64), bytes: &[u8], now: Instant, clock: Instant) {
         self.cursor = cursor;
         self.partition.shard_mut().set_unix(at);
         let before = self.partition.incarnation();
+        if !self.is_current {
+            self.cluster.catch_up.note_batch(bytes.len() as u64);
+        }
         match encoding::decode(bytes) {
             Ok(batch) => {
                 let first = encoding::first_position(cursor);
+                let is_own = batch.node == self.cluster.node;
                 match self.partition.apply(first, at, batch, now) {
-                    Ok(()) | Err(Refused::Again) => {}
+                    Ok(()) if self.is_current => self.meter.applied(at, is_own, clock),
+                    Ok(()) => {}
                     Err(reason) => {
-                        tracing::debug!(partition = self.number, %reason, "batch skipped");
+                        self.meter.refused(reason);
+                        if reason != Refused::Again {
+                            tracing::debug!(partition = self.number, %reason, "batch skipped");
+                        }
                     }
                 }
             }
             Err(error) => {
+                self.meter.unreadable();
                 let (partition, cursor) = (self.number, cursor.0);
                 tracing::error!(partition, cursor, %error, "batch skipped");
             }
         }
         if self.partition.incarnation() > before {
+            if self.number == WITH_BEATS {
+                self.cluster.instruments.exclusions.increment(1);
+            }
             tracing::warn!(
                 partition = self.number,
                 "the other nodes believed this one dead: its members join again"
@@ -324,11 +345,14 @@ impl PartitionReplica {
         for node in members.difference(&self.members).filter(|it| **it != self.cluster.node) {
             tracing::info!(%node, members = members.len(), "a node has joined");
         }
-        for node in self.members.difference(&members) {
+        for node in self.members.difference(&members).filter(|it| **it != self.cluster.node) {
             let members = members.len();
+            let departures = &self.cluster.instruments.departures;
             if self.partition.nodes().any(|(silent, _)| silent == *node) {
+                departures.increment(Departure::Dead);
                 tracing::warn!(%node, members, "a node has been silent for its lease: it counts as dead");
             } else {
+                departures.increment(Departure::Stopped);
                 tracing::info!(%node, members, "a node has stopped");
             }
         }
@@ -397,7 +421,9 @@ impl PartitionReplica {
             && may
             && let Some(batch) = self.partition.poll_append()
         {
-            self.log.append(encoding::encode(batch));
+            let bytes = encoding::encode(batch);
+            self.meter.append(batch.items.len(), bytes.len());
+            self.log.append(bytes);
         }
     }
 
@@ -410,14 +436,15 @@ impl PartitionReplica {
                 return false;
             }
         }
-        let snapshot = self.writing.get_or_insert_default();
+        let begin = || Snapshot { place: 0, chunks: Vec::new(), timer: self.meter.time_snapshot() };
+        let snapshot = self.writing.get_or_insert_with(begin);
         let (items, next) = self.partition.snapshot(snapshot.place, ENTRIES_A_TURN);
         snapshot.chunks.push(encoding::encode_snapshot(&items));
         if let Some(place) = next {
             snapshot.place = place;
             return true;
         }
-        let chunks = self.writing.take().map(|snapshot| snapshot.chunks).unwrap_or_default();
+        let Some(Snapshot { chunks, timer, .. }) = self.writing.take() else { return false };
         let size = chunks.iter().map(Bytes::len).sum::<usize>();
         let is_for_trimming = self.written.trims.is_some_and(|trims| now >= trims);
         self.written = Written {
@@ -425,9 +452,12 @@ impl PartitionReplica {
             next: Some(now + BETWEEN_SNAPSHOTS),
             trims: (!is_for_trimming).then(|| now + BETWEEN_SNAPSHOTS),
         };
+        self.meter.set_snapshot_bytes(size as u64);
         let (number, cursor, snapshots) = (self.number, self.cursor, self.log.snapshots());
         tokio::spawn(async move {
-            match snapshots.write(cursor, chunks).await {
+            let written = snapshots.write(cursor, chunks).await;
+            timer.stop(written.is_ok());
+            match written {
                 Ok(()) => tracing::debug!(partition = number, size, "snapshot written"),
                 Err(error) => {
                     tracing::warn!(partition = number, %error, "failed to write a snapshot");
@@ -440,6 +470,7 @@ impl PartitionReplica {
     /// Notes that a node has written a snapshot: so nobody writes the next one soon.
     fn note_snapshots(&mut self, now: Instant) {
         let grown = self.log.bytes_since_snapshot();
+        self.meter.set_log_bytes(grown);
         if std::mem::replace(&mut self.grown, grown) > grown {
             self.written.next = Some(now + BETWEEN_SNAPSHOTS);
         }

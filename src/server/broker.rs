@@ -54,7 +54,7 @@ impl Broker {
         let shard_settings = settings::shards(config)?;
         let (router, sessions, keeping, cluster) = if let Some(cluster) = &config.cluster {
             let (partitions, cluster) =
-                cluster::begin(cluster, shard_settings, &engine, &shard_failed)?;
+                cluster::begin(cluster, shard_settings, &clock, &engine, &shard_failed)?;
             let router =
                 partitions.start(&clock, &instruments, &shards, &shards_stop, &shard_failed);
             (router, Vec::new(), None, Some(cluster))

@@ -7,10 +7,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::Error;
+use crate::clock::Clock;
 use crate::config::ClusterConfig;
 use crate::engine::{self, ClusterName, Engine, EngineSettings, RedisSettings};
 use crate::log::NodeId;
-use crate::node::{Cluster, Partitions};
+use crate::node::{Cluster, ClusterNames, Partitions};
 use crate::shard::Settings;
 
 /// Number of partitions: enough for all cores of twenty nodes, and few enough to be followed by each.
@@ -27,6 +28,7 @@ pub(super) struct EngineTasks {
 pub(super) fn begin(
     config: &ClusterConfig,
     settings: Settings,
+    clock: &Clock,
     engine: &EngineTasks,
     failed: &CancellationToken,
 ) -> Result<(Partitions, Arc<Cluster>), Error> {
@@ -40,8 +42,9 @@ pub(super) fn begin(
     let mut node = [0; 8];
     getrandom::fill(&mut node).map_err(io::Error::other)?;
     let node = NodeId(u64::from_ne_bytes(node));
-    let cluster =
-        Cluster::new(node, (config.lease, config.timeout), usize::from(PARTITIONS), failed.clone());
+    let names = ClusterNames { engine: "redis", cluster: config.name.clone() };
+    let times = (config.lease, config.timeout);
+    let cluster = Cluster::new(names, node, times, usize::from(PARTITIONS), clock, failed.clone());
     let (partitions, logs) = Partitions::new(settings, &cluster);
     let (tasks, stop, failed) = (engine.tasks.clone(), engine.stop.clone(), failed.clone());
     engine.tasks.spawn(async move {

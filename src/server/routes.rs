@@ -14,11 +14,11 @@ use super::pending::Pending;
 use super::room::Room;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::http;
 use crate::http::dashboard::{Dashboard, Lasting};
-use crate::http::{self, Health};
 use crate::net::{self, Context, HttpIo};
 use crate::protocol::chat;
-use crate::telemetry::{logging, metrics as names};
+use crate::telemetry::{NodeState, logging, metrics as names};
 use crate::types::Transport;
 
 type Route = BoxedFilter<(Response,)>;
@@ -61,7 +61,9 @@ impl Routes {
         })];
         api.extend(config.dashboard.then(|| dashboard(config, context)));
         api.extend(rooms);
-        let metrics = http::metrics(move || scrape(&prometheus), config.access.scraping_key());
+        let scraped = Arc::clone(context);
+        let scrape = move || scrape(&prometheus, &scraped);
+        let metrics = http::metrics(scrape, config.access.scraping_key());
         let mut listeners: Vec<(SocketAddr, Listener, Vec<Route>)> = Vec::new();
         let mut open = |own: Option<SocketAddr>, flag, routes: Vec<Route>| {
             let at = own.unwrap_or(config.address());
@@ -82,11 +84,7 @@ impl Routes {
             metrics: open(config.metrics_address(), "--metrics-port", vec![metrics])?,
         };
         let context = Arc::clone(context);
-        let health = http::health(move || match (context.is_stopping(), context.is_current()) {
-            (true, _) => Health::Stopping,
-            (false, false) => Health::Behind,
-            (false, true) => Health::Ok,
-        });
+        let health = http::health(move || state(&context));
         let with_health = |(_, listener, routes): (SocketAddr, Listener, Vec<Route>)| {
             let health = health.clone();
             // nested, so that a matching route keeps the later ones from being polled or allocated
@@ -131,11 +129,23 @@ fn dashboard(config: &Config, context: &Arc<Context>) -> Route {
     http::dashboard::routes(dashboard, lasting.boxed())
 }
 
+/// What the broker does. Alone it is current from the start.
+fn state(context: &Context) -> NodeState {
+    if context.is_stopping() {
+        return NodeState::Stopping;
+    }
+    let now = context.clock.now();
+    context.cluster.as_ref().map_or(NodeState::Current, |cluster| cluster.state(now))
+}
+
 /// The metrics as Prometheus text, with those that are read at scrape time.
-fn scrape(prometheus: &PrometheusHandle) -> String {
+fn scrape(prometheus: &PrometheusHandle, context: &Context) -> String {
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks() as f64;
     metrics::gauge!(names::TASKS).set(tasks);
+    if let Some(cluster) = &context.cluster {
+        cluster.export(state(context));
+    }
     metrics::counter!(names::LOG_LINES_LOST).absolute(logging::lost_lines());
     prometheus.render()
 }

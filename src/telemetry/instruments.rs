@@ -91,7 +91,7 @@ pub struct Labelled<K>(Vec<(K, Counter)>);
 
 impl<K: Copy + Into<&'static str>> Labelled<K> {
     /// One counter for each variant.
-    fn new(counter: impl Fn(&'static str) -> Counter) -> Self
+    pub(super) fn new(counter: impl Fn(&'static str) -> Counter) -> Self
     where
         K: VariantArray,
     {

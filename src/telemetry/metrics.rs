@@ -29,17 +29,19 @@ pub struct Metric {
 }
 
 macro_rules! metrics {
-    ($($konst:ident = $kind:ident $name:literal $unit:ident $help:literal;)*) => {
+    ($(#[$about:meta])* $all:ident: $($konst:ident = $kind:ident $name:literal $unit:ident $help:literal;)*) => {
         $(#[doc = $help] pub const $konst: &str = $name;)*
 
-        /// All metrics, in the order of `docs/METRICS.md`.
-        pub const ALL: &[Metric] = &[
+        $(#[$about])*
+        pub const $all: &[Metric] = &[
             $(Metric { name: $name, kind: Kind::$kind, unit: Unit::$unit, help: $help },)*
         ];
     };
 }
 
 metrics! {
+    /// The metrics of every broker, in the order of `docs/METRICS.md`.
+    ALL:
     BUILD_INFO = Gauge "broker_build_info" Count "Always 1; the label `version` is the broker's version.";
     CONNECTIONS = Gauge "broker_connections" Count "Client connections open now: WebSockets, event streams and long-polling clients.";
     CONNECTIONS_OPENED = Counter "broker_connections_opened_total" Count "Client connections opened: WebSockets, event streams and long-polling clients.";
@@ -82,9 +84,30 @@ metrics! {
     OPEN_FILE_LIMIT = Gauge "broker_open_file_limit" Count "Open-file limit of the process. Each connection needs a file.";
 }
 
-/// Registers all help texts with the recorder.
-pub fn describe() {
-    for metric in ALL {
+metrics! {
+    /// The metrics that a node of a cluster has besides, likewise.
+    CLUSTER:
+    ENGINE_CONNECTED = Gauge "broker_engine_connected" Count "1 while the engine answers, 0 while it is being connected to.";
+    ENGINE_RECONNECTS = Counter "broker_engine_reconnects_total" Count "Faults after which the engine was connected to anew, by `reason`.";
+    ENGINE_APPEND = Histogram "broker_engine_append_seconds" Seconds "Time from this node's first attempt to append a batch until it came back in the log.";
+    ENGINE_BATCH_ENTRIES = Histogram "broker_engine_batch_entries" Count "Items of the batches that this node appended.";
+    ENGINE_BATCH_BYTES = Histogram "broker_engine_batch_bytes" Bytes "Size of the batches that this node appended.";
+    ENGINE_TAIL_LAG = Histogram "broker_engine_tail_lag_seconds" Seconds "Time from a batch's arrival in the log until this node applied it.";
+    ENGINE_LOG_BYTES = Gauge "broker_engine_log_bytes" Bytes "Size of the logs of all partitions since their last snapshots.";
+    ENGINE_SNAPSHOT_DURATION = Histogram "broker_engine_snapshot_seconds" Seconds "Time in which this node wrote the snapshot of a partition.";
+    ENGINE_SNAPSHOT_TIME = Gauge "broker_engine_snapshot_time_seconds" Seconds "Time of the last snapshot of any partition, by any node, in seconds of the Unix epoch.";
+    ENGINE_SNAPSHOT_BYTES = Gauge "broker_engine_snapshot_bytes" Bytes "Size of the snapshots of all partitions, as this node last read or wrote each.";
+    ENGINE_SNAPSHOT_FAILURES = Counter "broker_engine_snapshot_failures_total" Count "Snapshots that this node couldn't write.";
+    CLUSTER_MEMBERS = Gauge "broker_cluster_members" Count "Nodes of the cluster now, as this one sees it.";
+    CLUSTER_STATE = Gauge "broker_cluster_state" Count "1 for the `state` that this node is in, 0 for the others.";
+    CLUSTER_DEPARTURES = Counter "broker_cluster_departures_total" Count "Other nodes that have left the cluster, by `cause` (stopped, dead).";
+    CLUSTER_EXCLUSIONS = Counter "broker_cluster_exclusions_total" Count "Times that the other nodes believed this one dead.";
+    CLUSTER_REFUSED_BATCHES = Counter "broker_cluster_refused_batches_total" Count "Batches of any node that every node skips, by `reason` (gone, again, missing, unreadable).";
+}
+
+/// Registers the help texts of metrics with the recorder.
+pub fn describe(metrics: &[Metric]) {
+    for metric in metrics {
         match metric.kind {
             Kind::Counter => metrics::describe_counter!(metric.name, metric.unit, metric.help),
             Kind::Gauge => metrics::describe_gauge!(metric.name, metric.unit, metric.help),

@@ -3,7 +3,11 @@
 pub mod logging;
 pub mod metrics;
 
+mod cluster;
 mod instruments;
 mod writer;
 
+pub use cluster::{
+    BatchRefusal, ClusterInstruments, Departure, EngineFault, EngineInstruments, NodeState,
+};
 pub use instruments::{Instruments, Labelled};

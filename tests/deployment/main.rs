@@ -1,4 +1,5 @@
-//! The Compose files and what they mount: the settings, files, services and ports that they name exist.
+//! The Compose files and what they mount: the settings, files, services and ports that they name exist. And so do the
+//! log lines that `docs/CLUSTER.md` explains.
 //!
 //! The YAML is read as this project writes it: two spaces a level, one service after the other.
 
@@ -20,6 +21,7 @@ const ALONE: &str = "docker-compose.yml";
 const CLUSTER: &str = "docker-compose.cluster.yml";
 const NGINX: &str = "config/cluster/nginx.conf";
 const REDIS: &str = "config/cluster/redis.conf";
+const MANUAL: &str = "docs/CLUSTER.md";
 const PROMETHEUS: &str = "config/cluster/prometheus.yml";
 
 /// The protocol whose path is the application's in the example.
@@ -146,6 +148,29 @@ fn every_published_port_is_on_loopback() {
             rest.lines().take_while(|line| line.trim().starts_with("- ")).collect::<Vec<_>>()
         });
         assert!(ports.all(|port| port.trim().starts_with("- \"127.0.0.1:")), "{file}");
+    }
+}
+
+#[test]
+fn every_log_line_of_the_manual_is_logged() {
+    let manual = read(MANUAL);
+    let (_, part) = manual.split_once("\n## What the log says\n").unwrap();
+    let rows = part.lines().take_while(|line| !line.starts_with("## "));
+    let rows = rows.filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let lines: Vec<&str> = rows.flat_map(|cell| cell.split('`').step_by(2)).collect();
+    assert!(lines.len() > 10, "{lines:?}");
+    let mut sources = String::new();
+    for folder in ["src/engine", "src/engine/redis", "src/node", "src/server"] {
+        for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                sources += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    for line in lines.into_iter().filter(|line| !line.is_empty()) {
+        let begin = line.split("HOST").next().unwrap();
+        assert!(sources.contains(&format!("\"{begin}")), "{MANUAL}: nothing logs {line:?}");
     }
 }
 

@@ -93,6 +93,13 @@ async fn a_user_with_just_what_is_needed_can_do_all() {
     assert!(!log.text().contains("WARN"), "{}", log.text());
 }
 
+#[test]
+fn the_manual_permits_the_same() {
+    let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CLUSTER.md");
+    let rules = format!("'~broker:*' '&broker:*' {COMMANDS}\n");
+    assert!(std::fs::read_to_string(manual).unwrap().contains(&rules), "{manual} lacks {rules}");
+}
+
 #[tokio::test]
 async fn a_user_may_lack_a_permission() {
     let redis = Server::start(&[]);
@@ -118,6 +125,7 @@ async fn a_user_may_lack_a_permission() {
         };
         tokio::time::timeout(PATIENCE, async { tokio::join!(permitted, used) }).await.unwrap();
         assert!(log.text().contains("ACL rules"), "{}", log.text());
+        assert!(!lacks.starts_with('-') || log.text().contains(COMMANDS), "{}", log.text());
         let [head, count] = [redis.ask("HGET test:{0}:meta head"), redis.ask("XLEN test:{0}:log")];
         let [head, count]: [u64; 2] = [head, count];
         assert_eq!(head, count, "{lacks}: the head counts what isn't there");

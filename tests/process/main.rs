@@ -7,8 +7,10 @@
     reason = "tests fail by panicking, and processes live in real time"
 )]
 
+mod cluster;
 mod config;
 mod metrics;
+mod redis;
 mod secrets;
 mod stopping;
 mod support;

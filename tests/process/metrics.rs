@@ -5,11 +5,15 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use broker::telemetry::metrics::{ALL, Kind};
+use broker::telemetry::metrics::{ALL, CLUSTER, Kind};
 
+use crate::redis::Redis;
 use crate::support::Broker;
 
 const MANUAL: &str = "docs/METRICS.md";
+
+/// Where the manual has the metrics of a cluster.
+const OF_A_CLUSTER: &str = "## In a cluster";
 
 /// What the manual says of a metric that isn't there before it counts.
 const ON_FIRST_USE: &str = "*On first use.*";
@@ -26,15 +30,22 @@ struct Row {
     unit: String,
     labels: BTreeMap<String, BTreeSet<String>>,
     on_first_use: bool,
+    of_cluster: bool,
 }
 
-/// The table: rows by name.
+/// The tables: rows by name.
 fn manual() -> BTreeMap<String, Row> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(MANUAL);
     let text = std::fs::read_to_string(path).expect(MANUAL);
-    let rows = text.lines().filter(|line| line.starts_with("| `broker_"));
     let mut table = BTreeMap::new();
-    for line in rows {
+    let mut of_cluster = false;
+    for line in text.lines() {
+        if line.starts_with("## ") {
+            of_cluster = line == OF_A_CLUSTER;
+        }
+        if !line.starts_with("| `broker_") {
+            continue;
+        }
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         let columns = <[&str; 8]>::try_from(cells).map_err(|_| line);
         let [_, name, kind, unit, labels, meaning, _, _] = columns.expect("six columns");
@@ -43,6 +54,7 @@ fn manual() -> BTreeMap<String, Row> {
             unit: unit.to_owned(),
             labels: labels.split(';').filter_map(label).collect(),
             on_first_use: meaning.ends_with(ON_FIRST_USE),
+            of_cluster,
         };
         let name = name.trim_matches('`').to_owned();
         assert!(table.insert(name.clone(), row).is_none(), "{MANUAL} has {name} twice");
@@ -148,9 +160,11 @@ fn publish(broker: &Broker) {
 #[test]
 fn the_manual_lists_the_metrics_of_the_code() {
     let mut manual = manual();
-    for metric in ALL {
+    let alone = ALL.iter().map(|metric| (metric, false));
+    for (metric, of_cluster) in alone.chain(CLUSTER.iter().map(|metric| (metric, true))) {
         let name = metric.name;
         let row = manual.remove(name).unwrap_or_else(|| panic!("{MANUAL} has no row for {name}"));
+        assert_eq!(row.of_cluster, of_cluster, "the table that has {name} in {MANUAL}");
         let kind = match metric.kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
@@ -169,43 +183,96 @@ fn the_manual_lists_the_metrics_of_the_code() {
 
 #[test]
 fn the_manual_lists_what_the_broker_tells() {
-    let manual = manual();
+    let mut manual = manual();
+    manual.retain(|_, row| !row.of_cluster);
     let broker = Broker::start(&["--presence-ttl", "0s"]);
-    let fresh = scrape(&broker);
+    compare(&manual, &scrape(&broker), true);
     visit(&broker);
     publish(&broker);
-    let used = scrape(&broker);
+    compare(&manual, &scrape(&broker), false);
+}
 
-    for (scrape, is_fresh) in [(&fresh, true), (&used, false)] {
-        for (name, kind) in &scrape.types {
-            let row = manual.get(name).unwrap_or_else(|| panic!("{MANUAL} has no row for {name}"));
-            assert_eq!(&row.kind, kind, "the type of {name} in {MANUAL}");
+#[test]
+fn the_manual_lists_what_a_node_tells() {
+    let manual = manual();
+    let redis = Redis::start();
+    let mut broker = Broker::start(&["--redis-url", &redis.url(), "--presence-ttl", "0s"]);
+    broker.until("healthy", |broker| broker.status("/health") == 200); // partitions have workers then
+    compare(&manual, &scrape(&broker), true);
+    visit(&broker);
+    publish(&broker);
+    compare(&manual, &scrape(&broker), false);
+    let told = |series: &str| value(&broker.get("/metrics").1, series);
+    assert!(told("broker_engine_append_seconds_count") >= 2.0);
+    assert!(told("broker_engine_tail_lag_seconds_count") >= 2.0);
+    assert!(told("broker_engine_batch_entries_sum") >= 2.0);
+    assert!(told("broker_engine_batch_bytes_sum") > 30.0);
+    assert!(told("broker_engine_log_bytes") > 30.0);
+}
+
+#[test]
+fn a_node_tells_that_it_is_cut_off() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let flags = ["--redis-url", &url, "--node-lease", "1s", "--engine-timeout", "1s"];
+    let mut broker = Broker::start(&flags);
+    let is = |broker: &mut Broker, series: &str| value(&broker.get("/metrics").1, series);
+    let is_in = |state: &'static str| {
+        move |broker: &mut Broker| {
+            let series = format!("broker_cluster_state{{state=\"{state}\"}}");
+            is(broker, &series) > 0.0
         }
-        for (name, labels) in &scrape.labels {
-            assert!(scrape.types.contains_key(name), "{name} has no type");
-            let listed = manual.get(name).map(|row| &row.labels).expect("a row");
-            let told: BTreeSet<&String> = labels.keys().collect();
-            assert_eq!(told, listed.keys().collect(), "the labels of {name} in {MANUAL}");
-            for (label, values) in labels {
-                let unlisted: Vec<_> = values.difference(&listed[label]).collect();
-                let open = OPEN_LABELS.contains(&label.as_str());
-                assert!(open || unlisted.is_empty(), "{MANUAL}: {name} {label} {unlisted:?}");
-            }
+    };
+    broker.until("current", is_in("current"));
+    broker.until("a member", |broker| is(broker, "broker_cluster_members") > 0.0);
+    broker.until("connected", |broker| is(broker, "broker_engine_connected") > 0.0);
+    redis.signal("STOP");
+    broker.until("behind", is_in("behind"));
+    assert_eq!(broker.get("/health"), (503, r#"{"status":"behind"}"#.to_owned()));
+    broker.until("disconnected", |broker| is(broker, "broker_engine_connected") < 1.0);
+    redis.signal("CONT");
+    broker.until("current again", is_in("current"));
+    broker.until("connected again", |broker| is(broker, "broker_engine_connected") > 0.0);
+    assert!(is(&mut broker, "broker_engine_reconnects_total{reason=\"timeout\"}") > 0.0);
+    assert!(is(&mut broker, "broker_cluster_state{state=\"behind\"}") < 1.0);
+}
+
+/// The value of a series.
+fn value(text: &str, series: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("the broker doesn't tell {series}")).parse().expect("a number")
+}
+
+/// Compares what a broker tells with the manual. A fresh one hasn't had its first use.
+fn compare(manual: &BTreeMap<String, Row>, scrape: &Scrape, is_fresh: bool) {
+    for (name, kind) in &scrape.types {
+        let row = manual.get(name).unwrap_or_else(|| panic!("{MANUAL} has no row for {name}"));
+        assert_eq!(&row.kind, kind, "the type of {name} in {MANUAL}");
+    }
+    for (name, labels) in &scrape.labels {
+        assert!(scrape.types.contains_key(name), "{name} has no type");
+        let listed = manual.get(name).map(|row| &row.labels).expect("a row");
+        let told: BTreeSet<&String> = labels.keys().collect();
+        assert_eq!(told, listed.keys().collect(), "the labels of {name} in {MANUAL}");
+        for (label, values) in labels {
+            let unlisted: Vec<_> = values.difference(&listed[label]).collect();
+            let open = OPEN_LABELS.contains(&label.as_str());
+            assert!(open || unlisted.is_empty(), "{MANUAL}: {name} {label} {unlisted:?}");
         }
-        for (name, row) in &manual {
-            if row.on_first_use && is_fresh {
-                continue;
-            }
-            let told = scrape.labels.get(name);
-            let told = told.unwrap_or_else(|| panic!("the broker doesn't tell {name}"));
-            for (label, values) in row.labels.iter().filter(|_| !row.on_first_use) {
-                let missing: Vec<_> = values
-                    .iter()
-                    .filter(|value| told.get(label).is_none_or(|told| !told.contains(*value)))
-                    .collect();
-                let open = OPEN_LABELS.contains(&label.as_str());
-                assert!(open || missing.is_empty(), "{name} isn't told with {label} {missing:?}");
-            }
+    }
+    for (name, row) in manual {
+        if row.on_first_use && is_fresh {
+            continue;
+        }
+        let told = scrape.labels.get(name);
+        let told = told.unwrap_or_else(|| panic!("the broker doesn't tell {name}"));
+        for (label, values) in row.labels.iter().filter(|_| !row.on_first_use) {
+            let missing: Vec<_> = values
+                .iter()
+                .filter(|value| told.get(label).is_none_or(|told| !told.contains(*value)))
+                .collect();
+            let open = OPEN_LABELS.contains(&label.as_str());
+            assert!(open || missing.is_empty(), "{name} isn't told with {label} {missing:?}");
         }
     }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use redis::{ErrorKind, RedisError};
 
+use crate::telemetry::EngineFault;
+
 /// Why Redis can't be used at the moment.
 #[derive(Clone, Debug)]
 pub(super) enum Fault {
@@ -30,6 +32,34 @@ pub(super) enum Fault {
 impl From<RedisError> for Fault {
     fn from(error: RedisError) -> Self {
         Self::Redis(error)
+    }
+}
+
+impl Fault {
+    /// What it counts as.
+    pub(super) fn kind(&self) -> EngineFault {
+        match self {
+            Self::Redis(error) => kind(error),
+            Self::Closed | Self::Rejected => EngineFault::Closed,
+            Self::Silent => EngineFault::Silent,
+            Self::NoHandshake => EngineFault::Timeout,
+            Self::Replica => EngineFault::Refused,
+            Self::Version(_) | Self::Mode(_) | Self::Unexpected => EngineFault::Unusable,
+        }
+    }
+}
+
+fn kind(error: &RedisError) -> EngineFault {
+    if error.is_timeout() {
+        EngineFault::Timeout
+    } else if error.is_connection_dropped() && !error.is_connection_refusal() {
+        EngineFault::Closed
+    } else if matches!(error.kind(), ErrorKind::Io | ErrorKind::Client) {
+        EngineFault::Unreachable
+    } else if matches!(error.kind(), ErrorKind::Parse | ErrorKind::RESP3NotSupported) {
+        EngineFault::Unusable
+    } else {
+        EngineFault::Refused
     }
 }
 

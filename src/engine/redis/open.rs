@@ -49,7 +49,7 @@ pub(in crate::engine) async fn open(
         loop {
             match open_logs(&connector, &keys, settings).await {
                 Ok(opened) => return opened,
-                Err(fault) => log.fault(connector.speaker().sentence(&fault)),
+                Err(fault) => log.fault(fault.kind(), connector.speaker().sentence(&fault)),
             }
             backoff.wait().await;
         }

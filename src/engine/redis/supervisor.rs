@@ -64,7 +64,7 @@ impl Supervisor {
                 }
                 Err(fault) => fault,
             };
-            self.log.fault(self.connector.speaker().sentence(&fault));
+            self.log.fault(fault.kind(), self.connector.speaker().sentence(&fault));
             self.backoff.wait().await;
         }
         std::future::pending().await
