@@ -20,7 +20,7 @@ use tar::Archive;
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
 
-const CHANGES: [&str; 24] = [
+const CHANGES: [&str; 25] = [
     "Began",
     "Forgotten",
     "Published",
@@ -45,6 +45,7 @@ const CHANGES: [&str; 24] = [
     "Idle",
     "Used",
     "ForgottenByAll",
+    "Forked",
 ];
 
 #[test]

@@ -263,7 +263,8 @@ fn check(item: &Item) {
         | Change::Arrived
         | Change::Restarted { .. }
         | Change::Used { .. }
-        | Change::ForgottenByAll { .. } => {}
+        | Change::ForgottenByAll { .. }
+        | Change::Forked => {}
     }
 }
 

@@ -13,6 +13,9 @@ pub enum EngineError {
         "the URL of Redis isn't valid: {0}; write redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]"
     )]
     Url(String),
+    /// The list of Sentinels isn't valid.
+    #[error("the Sentinels of Redis aren't valid: {0:?}; write HOST:PORT, separated by commas")]
+    Sentinels(String),
     /// The cluster has another number of partitions, which can't be changed.
     #[error(
         "the cluster {cluster} has {theirs} partitions, and this node is to have {ours}: give it the same \

@@ -23,6 +23,9 @@ pub enum Event {
     CaughtUp,
     /// The append wasn't confirmed: it may be in the log or not. Append it again.
     AppendFailed,
+    /// The engine has lost what was delivered here: give it the state as of the last delivered batch, by
+    /// [`PartitionLog::give_state`](super::PartitionLog::give_state). Until then, nothing more is delivered.
+    StateWanted,
     /// The log doesn't go on from what was delivered. Nothing more is delivered or appended until
     /// [`PartitionLog::follow`](super::PartitionLog::follow) is called.
     Lost(LostReason),

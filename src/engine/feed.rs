@@ -84,6 +84,10 @@ impl Feed {
         self.send(Event::AppendFailed).await
     }
 
+    pub(in crate::engine) async fn state_wanted(&self) -> Result<(), Closed> {
+        self.send(Event::StateWanted).await
+    }
+
     pub(in crate::engine) async fn lost(&self, reason: LostReason) -> Result<(), Closed> {
         self.send(Event::Lost(reason)).await
     }

@@ -12,8 +12,9 @@
 //!   pace: if the worker is slow, what arrives meanwhile is dropped and read from the log later, and other
 //!   partitions go on.
 //! - Connections fail and come back without the workers noticing more than a pause: the follower proves that the
-//!   log is still the one it knows, and reads what it missed. Only if the log isn't, its worker gets
-//!   [`Event::Lost`].
+//!   log is still the one it knows, and reads what it missed. If the engine has lost a part of it, one of the nodes puts
+//!   it back from its own state ([`Event::StateWanted`]). Only if the log doesn't go on from what this node has, its
+//!   worker gets [`Event::Lost`].
 //! - An append is unconfirmed until it comes back in the log. If it may be lost, the worker gets
 //!   [`Event::AppendFailed`] and appends it again: a batch may be in the log twice, and what applies it must know.
 //!
@@ -26,6 +27,7 @@ mod error;
 mod event;
 mod fault_log;
 mod feed;
+mod nodes;
 mod opened;
 mod partition_log;
 mod random;
@@ -37,6 +39,7 @@ mod snapshots;
 pub use connect::connect;
 pub use error::EngineError;
 pub use event::{Cursor, Event, LostReason};
+pub use nodes::Nodes;
 pub use opened::Opened;
 pub use partition_log::PartitionLog;
 pub use redis::RedisSettings;

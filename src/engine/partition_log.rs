@@ -54,6 +54,11 @@ impl PartitionLog {
         self.requests.follow(Follow { after, events: sender });
     }
 
+    /// Gives the state as of a batch, in chunks of a snapshot, after [`Event::StateWanted`].
+    pub fn give_state(&self, at: Cursor, chunks: Vec<Bytes>) {
+        self.requests.give_state(at, chunks);
+    }
+
     /// The newest snapshot, with the cursor of the last batch in it.
     pub async fn read_snapshot(&self) -> Result<Option<Snapshot>, EngineError> {
         self.snapshots.read().await

@@ -17,6 +17,7 @@ pub(in crate::engine) struct Requests {
 struct Waiting {
     follow: Option<Follow>,
     append: Option<Bytes>,
+    state: Option<(Cursor, Vec<Bytes>)>,
 }
 
 /// To follow the log.
@@ -37,6 +38,17 @@ impl Requests {
     pub(in crate::engine) fn append(&self, batch: Bytes) {
         self.waiting.lock().append = Some(batch);
         self.changed.notify_one();
+    }
+
+    pub(in crate::engine) fn give_state(&self, at: Cursor, chunks: Vec<Bytes>) {
+        self.waiting.lock().state = Some((at, chunks));
+        self.changed.notify_one();
+    }
+
+    /// The state as of a batch, once it is there.
+    pub(in crate::engine) fn take_state(&self, at: Cursor) -> Option<Vec<Bytes>> {
+        let (of, chunks) = self.waiting.lock().state.take()?;
+        (of == at).then_some(chunks)
     }
 
     pub(in crate::engine) fn asks_to_follow(&self) -> bool {

@@ -1,9 +1,13 @@
 //! Settings of engines.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::error::EngineError;
+use super::nodes::Nodes;
 use super::redis::RedisSettings;
 
 /// Maximum length of a cluster's name, in bytes.
@@ -18,6 +22,10 @@ pub struct EngineSettings {
     pub partitions: u16,
     /// Maximum time for a connection to be made, and for an answer.
     pub timeout: Duration,
+    /// The nodes there are, as far as this one knows.
+    pub nodes: Arc<Nodes>,
+    /// What is appended to a log that goes on though nodes may have had something of it that is lost.
+    pub fork: Bytes,
     /// The engine.
     pub engine: Engine,
 }

@@ -63,22 +63,21 @@ async fn publish<B: Buf>(
     // in a task of its own: a client that disconnects must not leave half of a batch published
     let api = Arc::clone(api);
     let published = tokio::spawn(async move {
-        let (mut streams, mut disconnected) = (Vec::new(), None);
+        let (mut receipts, mut disconnected) = (Vec::new(), None);
         for element in elements {
             match element {
                 Element::Publish { stream, data, labels, except, is_transient } => {
                     let publish = Publish { data, labels, at, except, is_transient };
-                    streams.push(stream.clone());
-                    api.router.publish(stream, publish).await?;
+                    receipts.push(api.router.publish(stream, publish).await?);
                 }
                 Element::Disconnect(of) => {
                     *disconnected.get_or_insert(0) += disconnect(&api, of).await;
                 }
             }
         }
-        match disconnected {
-            None => api.router.sync(&streams).await?,
-            Some(_) => api.router.sync_all().await?,
+        api.router.kept(receipts).await?;
+        if disconnected.is_some() {
+            api.router.sync_all().await?;
         }
         Ok::<_, Unavailable>(disconnected)
     });

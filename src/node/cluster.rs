@@ -15,6 +15,7 @@ use super::job::Job;
 use super::log_time::LogTime;
 use crate::clock::Clock;
 use crate::cluster::beat_interval;
+use crate::engine::Nodes;
 use crate::log::NodeId;
 use crate::telemetry::{ClusterInstruments, NodeState};
 
@@ -35,6 +36,8 @@ pub struct Cluster {
     pub node: NodeId,
     /// How long a silent node counts as there.
     pub lease: Duration,
+    /// The nodes there are, for the engine.
+    pub nodes: Arc<Nodes>,
     /// Maximum time that a request waits for the engine.
     pub patience: Duration,
     /// Number of partitions.
@@ -74,6 +77,7 @@ impl Cluster {
             names,
             node,
             lease,
+            nodes: Nodes::new(node, lease),
             patience,
             partitions,
             history: AtomicUsize::new(0),
@@ -178,6 +182,7 @@ impl Cluster {
     /// Tells the other partitions' workers which nodes there are. A list with a higher number is a later one.
     pub(super) fn announce(&self, members: &Arc<BTreeSet<NodeId>>) {
         self.instruments.members.set(u32::try_from(members.len()).unwrap_or(u32::MAX));
+        self.nodes.set_members(members);
         if members.contains(&self.node) {
             self.has_beaten.store(true, Ordering::Release);
         }

@@ -10,6 +10,9 @@ use crate::state::format;
 /// Version of the encoding: the first byte.
 const FORMAT: u8 = 1;
 
+/// What is in a log where it goes on without what nodes may have applied that are gone. No batch begins with it.
+pub const FORK: &[u8] = &[0];
+
 /// Maximum number of items of a batch: as many positions as one has.
 const MAX_ITEMS: usize = 1 << POSITION_BITS;
 

@@ -10,7 +10,7 @@ use super::query::Query;
 use crate::engine::Event;
 use crate::log::{NodeId, Void};
 use crate::outbound::Recipient;
-use crate::shard::{Input, Placed, Put, SubscriberKey};
+use crate::shard::{Input, Placed, Publish, Put, SubscriberKey};
 use crate::types::{
     CachedList, MemberList, MemberRecords, PresenceId, Publication, RecordList, SessionId,
     StreamName,
@@ -46,6 +46,12 @@ pub(super) enum Job {
         id: PresenceId,
         answer: oneshot::Sender<usize>,
     },
+    /// A publication of the application. Answered once it is in the log.
+    Publish {
+        stream: StreamName,
+        publish: Publish,
+        answer: oneshot::Sender<()>,
+    },
     History {
         stream: StreamName,
         answer: oneshot::Sender<Vec<Arc<Publication>>>,
@@ -80,6 +86,15 @@ pub(super) enum Job {
         resume: Resume,
         answer: oneshot::Sender<bool>,
     },
+}
+
+impl Job {
+    /// Whether it is a change whose requester waits no longer.
+    pub(super) fn is_given_up(&self) -> bool {
+        matches!(self, Self::Put { answer, .. } if answer.is_closed())
+            || matches!(self, Self::Kick { answer, .. } if answer.is_closed())
+            || matches!(self, Self::Publish { answer, .. } if answer.is_closed())
+    }
 }
 
 /// Requester of an outcome.

@@ -26,9 +26,10 @@ mod timer;
 mod worker;
 
 pub use cluster::{Cluster, ClusterNames};
+pub use encoding::FORK;
 pub use inspect::{Observer, Survey};
 pub use job::{Ended, Goodbye, Presence, Resume};
 pub use query::{Attendance, Tally};
-pub use router::{NoRoom, Router, Unavailable};
+pub use router::{NoRoom, Receipt, Router, Unavailable};
 pub use sessions::{Claim, Sessions};
 pub use startup::{Partitions, Startup};

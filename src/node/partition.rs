@@ -91,6 +91,8 @@ pub(super) struct PartitionReplica {
     history: usize,
     /// The snapshot that is being written.
     writing: Option<Snapshot>,
+    /// Whether the engine wants the state.
+    is_state_wanted: bool,
     written: Written,
     /// Bytes of the log since the last snapshot of any node.
     grown: u64,
@@ -169,6 +171,7 @@ impl PartitionReplica {
             max_history: settings.history.max_bytes,
             history: 0,
             writing: None,
+            is_state_wanted: false,
             written: Written::default(),
             grown: 0,
         }
@@ -285,6 +288,7 @@ impl PartitionReplica {
                 }
             }
             Event::AppendFailed => self.partition.handle_append_failed(),
+            Event::StateWanted => self.is_state_wanted = true,
             Event::Lost(reason) => {
                 tracing::error!(partition = self.number, %reason, "the log is lost");
                 self.cluster.fail();
@@ -295,6 +299,9 @@ impl PartitionReplica {
     fn apply(&mut self, (cursor, at): (Cursor, u64), bytes: &[u8], now: Instant, clock: Instant) {
         self.cursor = cursor;
         self.partition.shard_mut().set_unix(at);
+        if bytes == encoding::FORK {
+            return self.partition.fork((encoding::first_position(cursor), at), now);
+        }
         let before = self.partition.incarnation();
         if !self.is_current {
             self.cluster.catch_up.note_batch(bytes.len() as u64);
@@ -432,7 +439,7 @@ impl PartitionReplica {
     pub(super) fn write_snapshot(&mut self, now: Instant) -> bool {
         if self.writing.is_none() {
             self.note_snapshots(now);
-            if !self.wants_snapshot(now) {
+            if !self.is_state_wanted && !self.wants_snapshot(now) {
                 return false;
             }
         }
@@ -445,6 +452,10 @@ impl PartitionReplica {
             return true;
         }
         let Some(Snapshot { chunks, timer, .. }) = self.writing.take() else { return false };
+        if std::mem::take(&mut self.is_state_wanted) {
+            self.log.give_state(self.cursor, chunks);
+            return false;
+        }
         let size = chunks.iter().map(Bytes::len).sum::<usize>();
         let is_for_trimming = self.written.trims.is_some_and(|trims| now >= trims);
         self.written = Written {

@@ -39,6 +39,11 @@ impl Replica {
         Self::Alone(Box::new(Alone { shard, log, written: 0 }))
     }
 
+    /// Whether other nodes have it, too.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::Partition(_))
+    }
+
     pub(super) fn shard(&self) -> &Shard<Recipient> {
         match self {
             Self::Alone(alone) => &alone.shard,

@@ -40,6 +40,15 @@ pub enum Unavailable {
     Late,
 }
 
+/// What [`Router::kept`] waits for.
+#[derive(Debug)]
+pub enum Receipt {
+    /// What this shard has taken so far.
+    Shard(usize),
+    /// This shard's answer.
+    Answer(usize, oneshot::Receiver<()>),
+}
+
 /// An input whose shard's queue is full.
 #[derive(Debug)]
 pub struct NoRoom(mpsc::Sender<Job>, Box<Job>);
@@ -111,16 +120,27 @@ impl Router {
         self.sync_shards(self.shards.iter()).await.ok(); // an error means the stop
     }
 
-    /// Waits until the publications to these streams are on disk, if a state directory is in use.
-    pub async fn sync(&self, streams: &[StreamName]) -> Result<(), Unavailable> {
-        let count = self.shards.len();
-        if !self.is_durable {
-            return Ok(());
+    /// Waits until publications are kept, if that can be: on disk, or by the engine.
+    pub async fn kept(&self, receipts: Vec<Receipt>) -> Result<(), Unavailable> {
+        let mut places = BTreeSet::new();
+        let mut answers = Vec::new();
+        for receipt in receipts {
+            match receipt {
+                Receipt::Shard(place) => drop(places.insert(place)),
+                Receipt::Answer(place, answer) => answers.push((place, answer)),
+            }
         }
-        let places: BTreeSet<usize> =
-            streams.iter().map(|stream| (self.place)(stream, count)).collect();
-        let shards = places.into_iter().filter_map(|place| self.shards.get(place));
-        self.within(self.sync_shards(shards)).await
+        let shards = places.into_iter().filter(|_| self.is_durable);
+        let shards = shards.filter_map(|place| self.shards.get(place));
+        self.within(async {
+            self.sync_shards(shards).await?;
+            for (place, answer) in answers {
+                let shard = self.shards.get(place).ok_or(Unavailable::Stopping)?;
+                answer.await.map_err(|_| unanswered(shard))?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Waits until all earlier inputs are on disk, if a state directory is in use.
@@ -147,12 +167,23 @@ impl Router {
         Ok(())
     }
 
-    /// Queues a publication of the application, and waits for room if its shard's queue is full. Once it is
-    /// applied and on disk, [`Router::sync`] returns.
-    pub async fn publish(&self, stream: StreamName, publish: Publish) -> Result<(), Unavailable> {
-        let shard = self.shard(&stream).ok_or(Unavailable::Stopping)?;
-        let sent = shard.send(Job::Input(stream, Input::Publish(publish)));
-        self.within(async { sent.await.map_err(|_| Unavailable::Stopping) }).await
+    /// Queues a publication of the application, and waits for room if its shard's queue is full.
+    /// [`Router::kept`] says when it is applied and kept.
+    pub async fn publish(
+        &self,
+        stream: StreamName,
+        publish: Publish,
+    ) -> Result<Receipt, Unavailable> {
+        let place = (self.place)(&stream, self.shards.len());
+        let shard = self.shards.get(place).ok_or(Unavailable::Stopping)?;
+        let (job, receipt) = if self.patience.is_none() {
+            (Job::Input(stream, Input::Publish(publish)), Receipt::Shard(place))
+        } else {
+            let (answer, answered) = oneshot::channel();
+            (Job::Publish { stream, publish, answer }, Receipt::Answer(place, answered))
+        };
+        self.within(async { shard.send(job).await.map_err(|_| Unavailable::Stopping) }).await?;
+        Ok(receipt)
     }
 
     /// Reads a stream's members. All earlier inputs have been applied by then, as with every query
@@ -203,7 +234,7 @@ impl Router {
         let shard = self.shard(&stream).ok_or(Unavailable::Stopping)?;
         self.within(async {
             shard.send(job(stream, answer)).await.map_err(|_| Unavailable::Stopping)?;
-            answered.await.map_err(|_| Unavailable::Stopping)
+            answered.await.map_err(|_| unanswered(shard))
         })
         .await
     }
@@ -256,6 +287,11 @@ impl Router {
     pub(super) fn shard(&self, stream: &StreamName) -> Option<&mpsc::Sender<Job>> {
         self.shards.get((self.place)(stream, self.shards.len()))
     }
+}
+
+/// Why a shard drops a request: it stops, or other nodes believed this one dead meanwhile.
+fn unanswered(shard: &mpsc::Sender<Job>) -> Unavailable {
+    if shard.is_closed() { Unavailable::Stopping } else { Unavailable::Late }
 }
 
 /// The number of a stream's shard.

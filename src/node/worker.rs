@@ -209,6 +209,9 @@ impl Worker {
         {
             recipient.answered();
         }
+        if self.replica.is_shared() && job.is_given_up() {
+            return; // it was refused
+        }
         match job {
             Job::Input(_, Input::Command { recipient, command, .. })
                 if command.is_question() && recipient.closing().is_some() => {}
@@ -245,6 +248,10 @@ impl Worker {
                 self.handle(&stream, Input::Kick { id, ticket }, now);
                 self.answer(now);
             }
+            Job::Publish { stream, publish, answer } => {
+                self.handle(&stream, Input::Publish(publish), now);
+                self.sync(Asked::Sync(answer), now);
+            }
             Job::Identify { stream, key, answer } => {
                 let ticket = Ticket(self.asked.insert(Asked::Identify(answer)));
                 self.handle(&stream, Input::Identify { key, ticket }, now);
@@ -256,8 +263,7 @@ impl Worker {
             Job::Ended(Ended { stream, key, outbox, at, resumable, goodbye }) => {
                 if let Some(goodbye) = goodbye {
                     self.handle(&stream, Input::CatchUp { key: key.clone() }, now);
-                    let ticket = Ticket(self.asked.insert(Asked::Goodbye(goodbye)));
-                    self.replica.shard_mut().sync(ticket);
+                    self.sync(Asked::Goodbye(goodbye), now);
                 }
                 while self.reply(now) {} // so that the outbox has recorded all events
                 let unacked_since = outbox.unacked_since();
@@ -275,11 +281,7 @@ impl Worker {
                 let Self { replica, observers, meter, .. } = self;
                 observers.answer(query, replica.commit(now), meter.tally(), now);
             }
-            Job::Sync { answer } => {
-                let ticket = Ticket(self.asked.insert(Asked::Sync(answer)));
-                self.replica.shard_mut().sync(ticket);
-                self.answer(now);
-            }
+            Job::Sync { answer } => self.sync(Asked::Sync(answer), now),
             Job::Resume { stream, resume: Resume { from, to, recipient }, answer } => {
                 let ticket = Ticket(self.asked.insert(Asked::Resume(answer)));
                 self.handle(&stream, Input::Resume { from, to, recipient, ticket }, now);
@@ -293,6 +295,13 @@ impl Worker {
         self.replica.shard_mut().handle(stream, input, now);
     }
 
+    /// Answers when all earlier inputs have been applied.
+    fn sync(&mut self, asked: Asked, now: Instant) {
+        let ticket = Ticket(self.asked.insert(asked));
+        self.replica.shard_mut().sync(ticket);
+        self.answer(now);
+    }
+
     /// Answers requests whose outcome is there.
     fn answer(&mut self, now: Instant) {
         while let Some((Ticket(ticket), outcome)) = self.output(now).poll_outcome() {
@@ -303,10 +312,12 @@ impl Worker {
                 (Some(Asked::Kick(answer)), Outcome::Kicked(records)) => drop(answer.send(records)),
                 (Some(Asked::Resume(answer)), Outcome::Resumed(is)) => drop(answer.send(is)),
                 (Some(Asked::Identify(answer)), Outcome::Present(id)) => drop(answer.send(id)),
-                (Some(Asked::Goodbye(goodbye)), Outcome::Synced) => {
+                (Some(Asked::Goodbye(goodbye)), Outcome::Synced | Outcome::Dropped) => {
                     while self.reply(now) {}
                     drop(goodbye);
                 }
+                // whose requester is told by that
+                (Some(asked), Outcome::Dropped) => drop(asked),
                 (Some(Asked::Sync(answer)), Outcome::Synced) => drop(answer.send(())),
                 (asked, outcome) => unreachable!("{outcome:?} is no answer to {asked:?}"),
             }

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -11,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::ClusterConfig;
 use crate::engine::{self, ClusterName, Engine, EngineSettings, RedisSettings};
 use crate::log::NodeId;
-use crate::node::{Cluster, ClusterNames, Partitions};
+use crate::node::{Cluster, ClusterNames, FORK, Partitions};
 use crate::shard::Settings;
 
 /// Number of partitions: enough for all cores of twenty nodes, and few enough to be followed by each.
@@ -32,19 +33,21 @@ pub(super) fn begin(
     engine: &EngineTasks,
     failed: &CancellationToken,
 ) -> Result<(Partitions, Arc<Cluster>), Error> {
-    let url = config.redis_url.each().next().unwrap_or_default();
-    let settings_of_engine = EngineSettings {
-        cluster: ClusterName::new(&config.name)?,
-        partitions: PARTITIONS,
-        timeout: config.timeout,
-        engine: Engine::Redis(RedisSettings::new(url, None)?),
-    };
     let mut node = [0; 8];
     getrandom::fill(&mut node).map_err(io::Error::other)?;
     let node = NodeId(u64::from_ne_bytes(node));
     let names = ClusterNames { engine: "redis", cluster: config.name.clone() };
     let times = (config.lease, config.timeout);
     let cluster = Cluster::new(names, node, times, usize::from(PARTITIONS), clock, failed.clone());
+    let url = config.redis_url.each().next().unwrap_or_default();
+    let settings_of_engine = EngineSettings {
+        cluster: ClusterName::new(&config.name)?,
+        partitions: PARTITIONS,
+        timeout: config.timeout,
+        nodes: Arc::clone(&cluster.nodes),
+        fork: Bytes::from_static(FORK),
+        engine: Engine::Redis(RedisSettings::new(url, None)?),
+    };
     let (partitions, logs) = Partitions::new(settings, &cluster);
     let (tasks, stop, failed) = (engine.tasks.clone(), engine.stop.clone(), failed.clone());
     engine.tasks.spawn(async move {

@@ -104,3 +104,29 @@ cluster('whose connection ended while its node was cut off doesn’t join again'
   }
   await c.lists(['ann']);
 }, { nodes: 1 });
+
+cluster('what was refused while its node was cut off never happens', QUICK, async (c, b) => {
+  const [a, tunnel] = await c.addBehindTunnel();
+  const watchers = await c.watchers([b]);
+  await c.members(a, ['ann']);
+  await c.members(b, ['dan']);
+  tunnel.lose();
+  tunnel.shut();
+  const refused = await Promise.all([
+    a.put('late'),
+    a.kick('dan'),
+    a.http.post('/_broadcast', { stream: ROOM, data: '"late"' }),
+  ]);
+  for (const { status, text } of refused) assert.equal(status, 503, text);
+  await Promise.all(watchers.map((watcher) => watcher.hearsLeave('ann')));
+  tunnel.open();
+  await Promise.all(watchers.map((watcher) => watcher.hears('join', 'ann')));
+  await until(() => a.http.publish(ROOM, 'now').then(() => true, () => false), 'publications are taken again');
+  for (const watcher of watchers) await watcher.hearsPublication('now');
+  await c.lists(['ann', 'dan']);
+  await c.check(watchers);
+  for (const { events, publications } of watchers) {
+    assert.ok(!events.some(({ id }) => id === 'late'));
+    assert.ok(!publications.some(([, , message]) => message === 'late'));
+  }
+}, { nodes: 1 });

@@ -14,8 +14,8 @@ use crate::node::{Client, PATIENCE, next, settings};
 use crate::server::{Server, free_port};
 
 /// What the broker's user is permitted, as the log says it.
-const COMMANDS: &str = "+evalsha +eval +hset +hsetnx +hget +hmget +xadd +xrange +xtrim +time +publish \
-                        +subscribe +ping +unlink +rpush +lrange +llen +expire +persist +select";
+const COMMANDS: &str = "+evalsha +eval +hset +hsetnx +hget +hmget +hgetall +hincrby +xadd +xrange +xtrim +time \
+                        +publish +subscribe +ping +info +unlink +rpush +lrange +llen +expire +persist +select";
 
 /// Connects, while the log must say something, until a remedy.
 async fn waits(settings: &EngineSettings, says: &[&str], remedy: impl FnOnce()) -> (Log, Client) {
@@ -45,6 +45,7 @@ async fn works(client: &mut Client) {
             Event::Batch { .. } => return,
             Event::AppendFailed => log.append(batch.clone()),
             Event::CaughtUp => panic!("caught up twice"),
+            Event::StateWanted => panic!("nothing was lost"),
             Event::Lost(reason) => panic!("{reason}"),
         }
     }
@@ -123,7 +124,8 @@ async fn a_user_may_lack_a_permission() {
             let mut client = Client::connect(&redis.url_of("half", "pw"), 1).await.unwrap();
             works(&mut client).await;
         };
-        tokio::time::timeout(PATIENCE, async { tokio::join!(permitted, used) }).await.unwrap();
+        let both = Box::pin(async { tokio::join!(permitted, used) });
+        tokio::time::timeout(PATIENCE, both).await.unwrap();
         assert!(log.text().contains("ACL rules"), "{}", log.text());
         assert!(!lacks.starts_with('-') || log.text().contains(COMMANDS), "{}", log.text());
         let [head, count] = [redis.ask("HGET test:{0}:meta head"), redis.ask("XLEN test:{0}:log")];

@@ -62,6 +62,7 @@ async fn follow(mut log: PartitionLog, batch: Option<Bytes>, appends: u64) {
             Event::Batch { cursor, .. } if cursor.0 == appends => return,
             Event::Batch { .. } | Event::AppendFailed => append(&mut log),
             Event::CaughtUp => {}
+            Event::StateWanted => panic!("nothing was lost"),
             Event::Lost(reason) => panic!("{reason}"),
         }
     }

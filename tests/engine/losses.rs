@@ -22,51 +22,11 @@ async fn after_20(appends: usize, act: impl FnOnce(&mut Server)) -> LostReason {
 const LOG: &str = "test:{0}:log";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_emptied() {
-    for appends in [20, 1_000_000] {
-        let lost = after_20(appends, |redis| redis.tell("FLUSHALL")).await;
-        assert_eq!(lost, LostReason::Missing);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_server_comes_back_empty() {
-    for appends in [20, 1_000_000] {
-        let lost = after_20(appends, |redis| redis.restart(Duration::from_millis(100))).await;
-        assert_eq!(lost, LostReason::Missing);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn another_log_is_in_its_place() {
     let lost = after_20(20, |redis| {
         redis.tell("HSET test:{0}:meta id 5");
     });
     assert_eq!(lost.await, LostReason::Replaced);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_log_is_shorter() {
-    for kills in [false, true] {
-        let lost = after_20(20, |redis| {
-            redis.tell("HSET test:{0}:meta head 19");
-            if kills {
-                redis.tell("CLIENT KILL TYPE normal");
-            }
-        });
-        assert_eq!(lost.await, LostReason::Shorter);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_log_has_another_batch() {
-    let lost = after_20(20, |redis| {
-        let last: Vec<(String, Vec<String>)> = redis.ask(&format!("XRANGE {LOG} 20 20"));
-        redis.tell(&format!("XDEL {LOG} {}", last.first().unwrap().0));
-        redis.tell(&format!("XADD {LOG} 20-{} t 1700000000000 b other", u64::MAX));
-        redis.tell("CLIENT KILL TYPE normal");
-    });
-    assert_eq!(lost.await, LostReason::Forked);
 }
 
 #[tokio::test(flavor = "multi_thread")]

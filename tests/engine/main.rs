@@ -14,6 +14,8 @@ mod following;
 mod log;
 mod losses;
 mod node;
+mod recovery;
+mod sentinel;
 mod server;
 mod snapshots;
 mod tls;

@@ -1,12 +1,15 @@
 //! A node of a test's own: it appends batches one after the other, and notes what it is told.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use broker::engine::{
-    ClusterName, Cursor, Engine, EngineError, EngineSettings, Event, LostReason, Opened,
+    ClusterName, Cursor, Engine, EngineError, EngineSettings, Event, LostReason, Nodes, Opened,
     PartitionLog, RedisSettings, connect,
 };
+use broker::log::NodeId;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -14,6 +17,15 @@ use tokio_util::task::TaskTracker;
 
 /// Time for an answer, in these tests.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time that a node waits for others which have something that the engine has lost.
+const LEASE: Duration = Duration::from_secs(1);
+
+/// What is appended where something may be lost.
+pub(crate) const FORK: &str = "fork";
+
+/// Number of the next node.
+static NODES: AtomicU64 = AtomicU64::new(1);
 
 /// What is larger was appended by another node than those that are to agree.
 const MAX_BATCH: usize = 100;
@@ -32,6 +44,8 @@ pub(crate) fn settings(url: &str, partitions: u16) -> EngineSettings {
         cluster: ClusterName::new("test").unwrap(),
         partitions,
         timeout: TIMEOUT,
+        nodes: Nodes::new(NodeId(NODES.fetch_add(1, Ordering::Relaxed)), LEASE),
+        fork: FORK.into(),
         engine: Engine::Redis(RedisSettings::new(url, None).unwrap()),
     }
 }
@@ -74,6 +88,8 @@ pub(crate) struct State {
     /// How many appends have failed.
     pub(crate) failed: usize,
     pub(crate) times_caught_up: usize,
+    /// How often it was asked for its state.
+    pub(crate) put_back: usize,
     pub(crate) lost: Option<LostReason>,
 }
 
@@ -104,7 +120,14 @@ impl Node {
     }
 
     async fn start_work(url: &str, work: Work) -> Self {
-        let mut client = Client::connect(url, 1).await.unwrap();
+        let settings = settings(url, 1);
+        introduce(url, &settings.nodes);
+        Self::start_with(&settings, work).await
+    }
+
+    /// Starts a node with settings of its own.
+    pub(crate) async fn start_with(settings: &EngineSettings, work: Work) -> Self {
+        let mut client = Client::with(settings).await.unwrap();
         let log = client.take_log();
         let told = Arc::<Told>::default();
         tokio::spawn(work.run(log, Arc::clone(&told)));
@@ -137,15 +160,31 @@ impl Node {
     }
 }
 
+/// The nodes of each server.
+static KNOWN: Mutex<BTreeMap<String, Vec<Arc<Nodes>>>> = Mutex::new(BTreeMap::new());
+
+/// Each node of a server knows all of them.
+fn introduce(url: &str, nodes: &Arc<Nodes>) {
+    let mut known = KNOWN.lock();
+    let known = known.entry(url.to_owned()).or_default();
+    known.push(Arc::clone(nodes));
+    let members = Arc::new(known.iter().map(|nodes| nodes.own).collect());
+    for nodes in known {
+        nodes.set_members(&members);
+    }
+}
+
 /// What a node does.
 #[derive(Clone, Copy)]
-struct Work {
-    name: &'static str,
-    count: usize,
+pub(crate) struct Work {
+    /// What its batches begin with.
+    pub(crate) name: &'static str,
+    /// Number of its batches.
+    pub(crate) count: usize,
     /// Bytes of a batch, at least.
-    size: usize,
+    pub(crate) size: usize,
     /// Time that it takes for an event.
-    pause: Duration,
+    pub(crate) pause: Duration,
 }
 
 impl Work {
@@ -159,6 +198,10 @@ impl Work {
             log.append(self.batch(0).into());
         }
         while let Some(event) = log.events.recv().await {
+            if event == Event::StateWanted {
+                let state = told.state.lock().log.join("\n");
+                log.give_state(Cursor(state.lines().count() as u64), vec![state.into()]);
+            }
             told.state.lock().note(event, &self, |batch| log.append(batch.into()));
             told.changed.notify_one();
             if !self.pause.is_zero() {
@@ -193,6 +236,7 @@ impl State {
                 self.failed += 1;
                 append(work.batch(self.own));
             }
+            Event::StateWanted => self.put_back += 1,
             Event::Lost(reason) => self.lost = Some(reason),
         }
     }
@@ -219,7 +263,7 @@ pub(crate) async fn agree(nodes: &[Node], count: usize) -> Vec<State> {
     }
     // every batch of every node, and again only what a failed append may have left there
     let failed: usize = states.iter().map(|state| state.failed).sum();
-    let is_small = |batch: &&String| batch.len() < MAX_BATCH;
+    let is_small = |batch: &&String| batch.len() < MAX_BATCH && *batch != FORK;
     let mut unique: Vec<_> = all.iter().filter(is_small).collect();
     let total = unique.len();
     unique.sort();

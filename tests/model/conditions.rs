@@ -178,6 +178,7 @@ fn a_stream_with_state_is_not_idle_nor_one_of_which_that_is_known() {
     let mut follower = Follower::new();
     assert_eq!(follower.apply(idle(Position(1), 0)), Err(Void::Stale));
     assert_eq!(follower.apply(Change::Used { by: Some(NodeId(1)) }), Err(Void::Stale));
+    assert_eq!(follower.apply(Change::Forked), Err(Void::Stale));
     let begins = follower.next;
     follower.apply(Change::Began { lost: 0 }).unwrap();
     follower.apply(published(50)).unwrap();

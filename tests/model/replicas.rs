@@ -79,6 +79,10 @@ pub(crate) enum Step {
         stream: usize,
         by: Option<u64>,
     },
+    /// A history begins again.
+    Fork {
+        stream: usize,
+    },
     /// An entry of before comes again.
     Again(prop::sample::Index),
 }
@@ -121,6 +125,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(stream, is_forgotten)| Step::Idle { stream, is_forgotten }),
         1 => (stream(), prop::option::of(1..3_u64))
             .prop_map(|(stream, by)| Step::Used { stream, by }),
+        1 => stream().prop_map(|stream| Step::Fork { stream }),
         3 => any::<prop::sample::Index>().prop_map(Step::Again),
     ];
     prop::collection::vec(step, 0..120)
@@ -226,6 +231,7 @@ impl Leader {
             Step::Used { stream: number, by } => {
                 self.apply(*number, Change::Used { by: by.map(NodeId) });
             }
+            Step::Fork { stream: number } => self.apply(*number, Change::Forked),
             Step::Again(which) => {
                 if !self.log.is_empty() {
                     let Entry { stream: name, change, .. } = which.get(&self.log).clone();

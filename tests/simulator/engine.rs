@@ -8,7 +8,8 @@ use broker::log::Position;
 pub(crate) struct Appended {
     pub(crate) first: Position,
     pub(crate) at: u64,
-    pub(crate) batch: Batch,
+    /// None where the log goes on without what nodes may have had that are gone.
+    pub(crate) batch: Option<Batch>,
 }
 
 /// A log.
@@ -36,12 +37,18 @@ impl Engine {
         Self { log: Vec::new(), next: 0, unix: 1_000_000 }
     }
 
+    /// Has the log go on without what nodes may have had that are gone.
+    pub(crate) fn fork(&mut self) {
+        self.next += 1;
+        self.log.push(Appended { first: Position(self.next), at: self.unix, batch: None });
+    }
+
     /// Appends a batch; returns whether the node knows.
     pub(crate) fn append(&mut self, batch: &Batch, fate: Fate) -> bool {
         if !matches!(fate, Fate::Lost) {
             let first = Position(self.next + 1);
             self.next += batch.items.len() as u64;
-            self.log.push(Appended { first, at: self.unix, batch: batch.clone() });
+            self.log.push(Appended { first, at: self.unix, batch: Some(batch.clone()) });
         }
         matches!(fate, Fate::Stored)
     }

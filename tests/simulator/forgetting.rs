@@ -49,7 +49,7 @@ fn streams(world: &World) -> [usize; NODES] {
 }
 
 /// Epochs of the streams.
-fn epochs(world: &mut World) -> Vec<(StreamName, Epoch)> {
+pub(crate) fn epochs(world: &mut World) -> Vec<(StreamName, Epoch)> {
     let output = world.nodes[0].partition.shard_mut().commit(|_| ());
     let entries = output.snapshot(0, usize::MAX).0.into_iter();
     let epochs = entries.filter_map(|entry| {

@@ -19,6 +19,7 @@ mod subscriber;
 
 mod engine;
 mod forgetting;
+mod requests;
 mod snapshots;
 mod starts;
 mod steps;
@@ -31,6 +32,7 @@ use proptest::test_runner::TestRunner;
 use broker::log::Change;
 
 use engine::Fate;
+use forgetting::epochs;
 use steps::{Step, What, steps};
 use world::{CLIENTS, NODES, Seen, World};
 
@@ -53,7 +55,7 @@ proptest! {
 #[test]
 fn much_happens_to_nodes() {
     let mut runner = TestRunner::deterministic();
-    let (mut batches, mut waited, mut all) = (0, 0, Seen::default());
+    let (mut batches, mut waited, mut dropped, mut all) = (0, 0, 0, Seen::default());
     for _ in 0..30 {
         let mut world = World::new();
         for step in &steps().new_tree(&mut runner).unwrap().current() {
@@ -63,6 +65,7 @@ fn much_happens_to_nodes() {
         }
         world.settle();
         batches += world.engine.log.len();
+        dropped += world.requests.dropped();
         let Seen { resumed, refused, gone, spared, forgotten } = world.seen();
         all.resumed += resumed;
         all.refused += refused;
@@ -72,7 +75,7 @@ fn much_happens_to_nodes() {
     }
     assert!(batches > 300 && waited > 1000, "{batches} {waited}");
     assert!(all.resumed > 8 && all.refused > 20 && all.gone > 10 && all.spared > 100, "{all:?}");
-    assert!(all.forgotten > 5, "{all:?}");
+    assert!(all.forgotten > 5 && dropped > 1, "{dropped} {all:?}");
 }
 
 /// Number of expiries in the log, when everybody who was there has gone and a time has passed.
@@ -143,6 +146,50 @@ fn who_is_connected_to_a_node_that_was_believed_dead_is_present_again() {
     world.step(&Step::Pass(5000)); // longer than any TTL
     world.settle();
     assert_eq!(world.records(), after);
+    world.check();
+}
+
+#[test]
+fn what_isnt_in_the_log_when_its_node_is_believed_dead_never_comes() {
+    let mut world = World::new();
+    world.settle();
+    world.step(&Step::Publish { node: 0, stream: 0 });
+    world.settle();
+    pause(&mut world, 0);
+    world.step(&Step::Append { node: 1, fate: Fate::Stored }); // that it is gone
+    world.step(&Step::Publish { node: 0, stream: 0 });
+    world.step(&Step::Append { node: 0, fate: Fate::Stored });
+    world.step(&Step::Put { node: 0, stream: 1, id: 0, has_ttl: false });
+    world.step(&Step::Publish { node: 0, stream: 1 });
+    assert_eq!(world.requests.dropped(), 0, "it hasn't read on");
+    world.settle();
+    world.step(&Step::Publish { node: 0, stream: 0 });
+    world.settle();
+    assert_eq!(world.requests.dropped(), 2);
+    world.check();
+    assert_eq!(world.count(|change| matches!(change, Change::Put { .. })), 0);
+}
+
+/// Its offsets may have been those of other publications, which clients have seen.
+#[test]
+fn where_a_log_forks_all_histories_begin_again() {
+    let mut world = World::new();
+    world.settle();
+    let kept = |world: &World| {
+        [0, 1, 2].map(|node| world.nodes[node].partition.shard().totals().publications)
+    };
+    world.step(&Step::Publish { node: 0, stream: 0 });
+    world.settle();
+    let (before, members) = (epochs(&mut world), world.records());
+    assert_eq!(kept(&world), [1; NODES]);
+    world.step(&Step::Fork);
+    world.settle();
+    assert_eq!((kept(&world), world.records()), ([0; NODES], members));
+    let after = epochs(&mut world);
+    assert!(!before.is_empty() && before.iter().all(|epoch| !after.contains(epoch)), "{after:?}");
+    world.step(&Step::Publish { node: 0, stream: 0 });
+    world.settle();
+    assert_eq!(kept(&world), [1; NODES]);
     world.check();
 }
 

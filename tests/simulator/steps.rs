@@ -79,6 +79,8 @@ pub(crate) enum Step {
     Rest(u64),
     /// All nodes read all that was proposed.
     Settle,
+    /// The log goes on without what nodes may have had that are gone.
+    Fork,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +111,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         12 => (0..CLIENTS, stream(), what)
             .prop_map(|(client, stream, what)| Step::Command { client, stream, what }),
-        1 => (node(), stream()).prop_map(|(node, stream)| Step::Publish { node, stream }),
+        4 => (node(), stream()).prop_map(|(node, stream)| Step::Publish { node, stream }),
         1 => (node(), stream(), id(), any::<bool>())
             .prop_map(|(node, stream, id, has_ttl)| Step::Put { node, stream, id, has_ttl }),
         1 => (node(), stream(), id()).prop_map(|(node, stream, id)| Step::Kick { node, stream, id }),
@@ -125,6 +127,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => node().prop_map(|node| Step::Accuse { node }),
         6 => prop::sample::select(vec![50, 50, 200, 200, 2500, 12_000]).prop_map(Step::Pass),
         2 => Just(Step::Settle),
+        1 => Just(Step::Fork),
         1 => stream().prop_map(|stream| Step::Leave { stream }),
         1 => prop::sample::select(vec![3, 11, 14, 20]).prop_map(Step::Rest),
     ];

@@ -7,13 +7,13 @@ use broker::clock::Clock;
 use broker::cluster::{Item, Overdue, Partition, Refused};
 use broker::log::{Change, Entry, LogId, NodeId, Owner};
 use broker::shard::{
-    End, HistorySettings, Input, Outcome, Publish, Put, ResumeSettings, Settings, SubscriberKey,
-    Ticket,
+    End, HistorySettings, Input, Outcome, Put, ResumeSettings, Settings, SubscriberKey, Ticket,
 };
 use broker::types::{MemberList, ServerMessage, SessionId, StreamName};
 
 use crate::engine::{Appended, Engine, Fate};
 use crate::replay::{apply, replay};
+use crate::requests::Requests;
 use crate::shard_settings::without_history;
 use crate::starts::{Saved, exclude_departed, save};
 use crate::steps::{IDS, Step, What, command, join};
@@ -54,6 +54,7 @@ pub(crate) struct World {
     /// state's digest, and the time of what was forgotten last.
     results: BTreeMap<usize, ([u64; 2], Result<(), Refused>)>,
     clients: Vec<Client>,
+    pub(crate) requests: Requests,
     /// How many nodes and clients there have been.
     made: u64,
     /// The latest snapshot.
@@ -107,6 +108,7 @@ impl World {
             engine: Engine::new(),
             results: BTreeMap::new(),
             clients: Vec::new(),
+            requests: Requests::default(),
             made: 0,
             saved: None,
             killed: Vec::new(),
@@ -173,7 +175,8 @@ impl World {
 
     /// How many changes of a kind are in the log, void or not.
     pub(crate) fn count(&self, is_it: impl Fn(&Change) -> bool) -> usize {
-        let items = self.engine.log.iter().flat_map(|appended| &appended.batch.items);
+        let batches = self.engine.log.iter().filter_map(|appended| appended.batch.as_ref());
+        let items = batches.flat_map(|batch| &batch.items);
         let is_it = |item: &&Item| matches!(item, Item::Change(it) if is_it(&it.change));
         items.filter(is_it).count()
     }
@@ -182,10 +185,9 @@ impl World {
         match *step {
             Step::Command { client, stream, what } => self.command(client, stream, what),
             Step::Publish { node, stream: number } => {
-                let data = "3".into();
-                let (labels, at, except, is_transient) = (None, self.engine.unix, None, false);
-                let input = Input::Publish(Publish { data, labels, at, except, is_transient });
-                self.handle(node, number, input);
+                let (publish, ticket) = self.requests.publish(self.engine.unix);
+                self.handle(node, number, Input::Publish(publish));
+                self.nodes[node].partition.shard_mut().sync(ticket);
             }
             Step::Put { node, stream: number, id, has_ttl } => {
                 let put =
@@ -205,6 +207,7 @@ impl World {
             Step::Kill { node, earlier } => self.restart(node, earlier),
             Step::Beat { node } => self.nodes[node].partition.propose(BEAT),
             Step::Accuse { node } => self.accuse(node),
+            Step::Fork => self.engine.fork(),
             Step::Settle => self.settle(),
             Step::Leave { stream } => {
                 for client in 0..CLIENTS {
@@ -303,7 +306,14 @@ impl World {
             let Appended { first, at, batch } = appended.clone();
             let before = (partition.incarnation(), partition.shard().digest());
             let streams = partition.shard().totals().streams;
-            let result = partition.apply(first, at, batch, self.now);
+            let result = match batch {
+                Some(batch) => partition.apply(first, at, batch, self.now),
+                None if first <= partition.position() => Err(Refused::Again),
+                None => {
+                    partition.fork((first, at), self.now);
+                    Ok(())
+                }
+            };
             *read += 1;
             if read <= restored {
                 let after = (partition.incarnation(), partition.shard().digest());
@@ -347,13 +357,11 @@ impl World {
             let mut heard = Vec::new();
             let mut output = self.nodes[node].partition.shard_mut().commit(|_| ());
             let mut answered = Vec::new();
-            while let Some((Ticket(recipient), outcome)) = output.poll_outcome() {
-                match outcome {
-                    Outcome::Resumed(is_resumed) => answered.push((recipient, is_resumed)),
-                    Outcome::Put(_)
-                    | Outcome::Kicked(_)
-                    | Outcome::Present(_)
-                    | Outcome::Synced => {}
+            while let Some((ticket, outcome)) = output.poll_outcome() {
+                if let Some((recipient, Outcome::Resumed(is_resumed))) =
+                    self.requests.hear(ticket, outcome)
+                {
+                    answered.push((recipient, is_resumed));
                 }
             }
             while let Some(delivery) = output.poll_reply() {
@@ -457,6 +465,7 @@ impl World {
         self.settle();
         self.hear();
         self.check_owners();
+        self.check_requests();
         let members: Vec<_> = self.nodes.iter().map(|node| node.partition.members()).collect();
         assert!(members.iter().all(|each| *each == members[0]), "{members:#?}");
         for of in 0..STREAMS {
@@ -492,6 +501,17 @@ impl World {
             let owner = self.clients.iter().find(|client| client.session == session);
             assert!(owner.is_some_and(|client| client.is_subscribed[of]), "{session:?} in {of}");
         }
+    }
+
+    /// The application was told the truth about what it published.
+    fn check_requests(&self) {
+        let admitted = self.results.iter().filter(|(_, (_, result))| result.is_ok());
+        let batches = admitted.filter_map(|(at, _)| self.engine.log[at - 1].batch.as_ref());
+        let items = batches.flat_map(|batch| &batch.items);
+        self.requests.check(items.filter_map(|item| match item {
+            Item::Change(proposal) => Some(&proposal.change),
+            Item::Beat { .. } | Item::Overdue { .. } | Item::Gone { .. } => None,
+        }));
     }
 
     /// Nobody stays once everybody has gone.

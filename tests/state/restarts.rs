@@ -74,7 +74,7 @@ async fn what_was_said_since_a_restart_that_is_not_yet_written_is_not_lost() {
         (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
     let router = startup.start(&clock, &Arc::new(Instruments::new()), &tasks, &stop, &failed);
     assert!(router.forget(&session).is_empty());
-    router.sync(&["last".into()]).await.unwrap();
+    router.sync_all().await.unwrap();
     // that is kept, though the stream isn't written yet
     let loaded = view::peek(dir.path());
     let last = &loaded.streams[&StreamName::from("last")];

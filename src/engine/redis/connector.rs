@@ -1,10 +1,12 @@
 //! Connecting to a server: the one place that knows how.
 
+use futures_util::future::select_ok;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, PushInfo, Value, cmd};
+use redis::{AsyncConnectionConfig, ConnectionInfo, PushInfo, Value, cmd};
 
 use super::fault::{Fault, Speaker};
 use super::link;
+use super::run::{Run, text};
 use super::settings::RedisSettings;
 use crate::engine::settings::EngineSettings;
 
@@ -34,30 +36,78 @@ impl Connector {
         &self.speaker
     }
 
-    /// Makes a connection. `push` gets what Redis sends unasked, and the connection's end.
+    /// Makes a connection, to a run of the server. `push` gets what Redis sends unasked, and the connection's end.
     pub(super) async fn connect(
         &self,
         push: impl Fn(PushInfo) + Send + Sync + 'static,
-    ) -> Result<MultiplexedConnection, Fault> {
+    ) -> Result<(MultiplexedConnection, Run), Fault> {
         let push = move |info| {
             push(info);
             Ok::<(), ()>(())
         };
-        let config = AsyncConnectionConfig::new()
+        let server = self.locate().await?;
+        let place = server.addr().to_string();
+        let connection = self.open(server, self.config().set_push_sender(push)).await?;
+        check(link::ask(&connection, &cmd("HELLO")).await?)?;
+        let mut info = cmd("INFO");
+        info.arg("server");
+        let run =
+            Run::read(&link::ask(&connection, &info).await?, &place).ok_or(Fault::Unexpected)?;
+        Ok((connection, run))
+    }
+
+    /// Where the server is: with Sentinels, where the first of them that answers says that the primary is.
+    async fn locate(&self) -> Result<ConnectionInfo, Fault> {
+        if self.settings.sentinels().is_empty() {
+            return Ok(self.settings.server());
+        }
+        let asked = self.settings.sentinels().iter().map(|it| Box::pin(self.ask_sentinel(it)));
+        let ((host, port), _) = select_ok(asked).await?;
+        Ok(self.settings.server_at(&host, port))
+    }
+
+    /// Where the primary is, as Sentinels say; `None` without Sentinels.
+    pub(super) async fn primary(&self) -> Option<String> {
+        if self.settings.sentinels().is_empty() {
+            return None;
+        }
+        Some(self.locate().await.ok()?.addr().to_string())
+    }
+
+    /// Where a Sentinel says that the primary is.
+    async fn ask_sentinel(&self, sentinel: &ConnectionInfo) -> Result<(String, u16), Fault> {
+        let connection = self.open(sentinel.clone(), self.config()).await?;
+        let mut ask = cmd("SENTINEL");
+        ask.arg("get-master-addr-by-name").arg(self.settings.primary());
+        let Value::Array(place) = link::ask(&connection, &ask).await? else {
+            return Err(Fault::UnknownPrimary(self.settings.primary().to_owned()));
+        };
+        let [host, port] = &place[..] else { return Err(Fault::Unexpected) };
+        let port = text(port).and_then(|port| port.parse().ok());
+        let place = text(host).map(str::to_owned).zip(port);
+        place.ok_or(Fault::Unexpected)
+    }
+
+    fn config(&self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.speaker.timeout))
             .set_response_timeout(Some(self.speaker.timeout))
-            .set_push_sender(push);
-        let client = self.settings.client();
+    }
+
+    async fn open(
+        &self,
+        info: ConnectionInfo,
+        config: AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, Fault> {
+        let client = self.settings.client(info)?;
         let connection = client.get_multiplexed_async_connection_with_config(&config).await;
-        let connection = connection.map_err(|error| match error {
+        connection.map_err(|error| match error {
             error if error.is_timeout() && self.speaker.is_encrypted => Fault::NoHandshake,
             error if error.is_connection_dropped() && !error.is_connection_refusal() => {
                 Fault::Rejected
             }
             error => Fault::Redis(error),
-        })?;
-        check(link::ask(&connection, &cmd("HELLO")).await?)?;
-        Ok(connection)
+        })
     }
 }
 
@@ -82,16 +132,6 @@ fn check(hello: Value) -> Result<(), Fault> {
         return Err(Fault::Replica);
     }
     Ok(())
-}
-
-fn text(value: &Value) -> Option<&str> {
-    if let Value::BulkString(bytes) = value {
-        std::str::from_utf8(bytes).ok()
-    } else if let Value::SimpleString(text) = value {
-        Some(text)
-    } else {
-        None
-    }
 }
 
 #[cfg(test)]

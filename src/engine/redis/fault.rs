@@ -25,6 +25,10 @@ pub(super) enum Fault {
     Mode(String),
     /// Redis is a replica.
     Replica,
+    /// No Sentinel knows a primary of this name.
+    UnknownPrimary(String),
+    /// The Sentinels have made another server the primary.
+    Moved,
     /// An answer isn't what the command's manual says.
     Unexpected,
 }
@@ -40,11 +44,13 @@ impl Fault {
     pub(super) fn kind(&self) -> EngineFault {
         match self {
             Self::Redis(error) => kind(error),
-            Self::Closed | Self::Rejected => EngineFault::Closed,
+            Self::Closed | Self::Rejected | Self::Moved => EngineFault::Closed,
             Self::Silent => EngineFault::Silent,
             Self::NoHandshake => EngineFault::Timeout,
             Self::Replica => EngineFault::Refused,
-            Self::Version(_) | Self::Mode(_) | Self::Unexpected => EngineFault::Unusable,
+            Self::Version(_) | Self::Mode(_) | Self::UnknownPrimary(_) | Self::Unexpected => {
+                EngineFault::Unusable
+            }
         }
     }
 }
@@ -77,8 +83,8 @@ pub(super) struct Speaker {
 }
 
 /// What the broker's user must be allowed.
-const COMMANDS: &str = "+evalsha +eval +hset +hsetnx +hget +hmget +xadd +xrange +xtrim +time +publish +subscribe \
-                        +ping +unlink +rpush +lrange +llen +expire +persist +select";
+const COMMANDS: &str = "+evalsha +eval +hset +hsetnx +hget +hmget +hgetall +hincrby +xadd +xrange +xtrim +time \
+                        +publish +subscribe +ping +info +unlink +rpush +lrange +llen +expire +persist +select";
 
 /// What texts about missing permissions have.
 const FORBIDDEN: [&str; 3] = ["NOPERM", "no permissions", "user executing the script"];
@@ -143,6 +149,12 @@ impl Speaker {
             Fault::Mode(mode) => {
                 format!("runs in {mode} mode, which isn't supported yet: name a standalone server")
             }
+            Fault::UnknownPrimary(name) => {
+                return format!(
+                    "the Sentinels of Redis know no primary {name:?}: write its name as the host of the URL"
+                );
+            }
+            Fault::Moved => "isn't the primary any more; connecting to the new one".to_owned(),
             Fault::Replica => "is a replica and takes no writes: name the primary".to_owned(),
             Fault::Unexpected => {
                 "gave an answer that Redis doesn't give: is it Redis, 6.2 or newer?".to_owned()

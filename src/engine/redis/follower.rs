@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -14,9 +15,11 @@ use super::inbox::{Inbox, Input, News};
 use super::keys::PartitionKeys;
 use super::link::{Link, Links};
 use super::meta::Meta;
-use super::scripts::{self, By, OTHER};
+use super::recent::Recent;
+use super::scripts::{self, By, OTHER, Settled};
 use crate::engine::event::{Cursor, LostReason};
 use crate::engine::feed::{Closed, Feed, Progress};
+use crate::engine::nodes::Nodes;
 use crate::engine::requests::Requests;
 use crate::log::LogId;
 
@@ -33,6 +36,11 @@ pub(super) struct Parts {
     pub(super) progress: Arc<Progress>,
     pub(super) inbox: Inbox,
     pub(super) links: Links,
+    pub(super) nodes: Arc<Nodes>,
+    /// What is appended where the log goes on without what other nodes may have had.
+    pub(super) fork: Bytes,
+    /// Number of logs that this node has put back, to be logged.
+    pub(super) put_back: Arc<AtomicUsize>,
     /// Random, for nonces.
     pub(super) seed: u64,
 }
@@ -40,11 +48,15 @@ pub(super) struct Parts {
 /// Delivers a partition's log to its worker, and appends what that proposes.
 #[derive(Debug)]
 pub(super) struct Follower {
-    parts: Parts,
+    pub(super) parts: Parts,
     /// Where to deliver, once there is a request to follow.
     feed: Option<Feed>,
     /// The last delivered batch.
-    delivered: Place,
+    pub(super) delivered: Place,
+    /// It, and those before it.
+    pub(super) recent: Recent,
+    /// How often the log had been settled when this request to follow it last did.
+    pub(super) round: Option<u64>,
     /// The batch that is being appended.
     append: Option<Append>,
     /// Number of the link that is used, or was last.
@@ -59,10 +71,10 @@ pub(super) struct Follower {
 
 /// Where a batch is in the log.
 #[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    cursor: u64,
+pub(super) struct Place {
+    pub(super) cursor: u64,
     /// The entry's nonce, unless it isn't known.
-    nonce: Option<u64>,
+    pub(super) nonce: Option<u64>,
 }
 
 /// A batch that is being appended, until it comes back in the log.
@@ -77,9 +89,11 @@ struct Append {
 
 /// Why following ends, for a time.
 #[derive(Debug)]
-enum Interrupt {
+pub(super) enum Interrupt {
     /// The worker asks to follow anew, or has ended.
     Asked,
+    /// The log has to be looked at anew.
+    Doubtful,
     /// The link has failed.
     Disconnected,
     /// The log doesn't go on.
@@ -98,6 +112,8 @@ impl Follower {
             parts,
             feed: None,
             delivered: Place::default(),
+            recent: Recent::default(),
+            round: None,
             append: None,
             link: 0,
             failed_link: 0,
@@ -125,6 +141,7 @@ impl Follower {
             }
             match interrupt {
                 Interrupt::Asked => {}
+                Interrupt::Doubtful => self.feed = Some(feed),
                 Interrupt::Disconnected => {
                     self.failed_link = self.link;
                     self.feed = Some(feed);
@@ -143,6 +160,7 @@ impl Follower {
     async fn next_feed(&mut self) -> Feed {
         let follow = self.parts.requests.next_follow().await;
         self.delivered = Place { cursor: follow.after.0, nonce: None };
+        (self.recent, self.round) = (Recent::default(), None);
         Feed::new(follow, Arc::clone(&self.parts.progress))
     }
 
@@ -173,7 +191,11 @@ impl Follower {
                         self.handle(news, &link, feed).await?;
                     }
                 }
-                answer = next_answer(&mut self.append) => self.handle_answer(answer, &link, feed).await?,
+                answer = next_answer(&mut self.append) => {
+                    if check(&link, answer)? == Value::BulkString(OTHER.into()) {
+                        return Err(Interrupt::Doubtful);
+                    }
+                }
                 () = ended(&mut self.parts.links, link.number) => return Err(Interrupt::Disconnected),
             }
         }
@@ -196,40 +218,53 @@ impl Follower {
         }
     }
 
-    /// Makes sure that the log is the one that was delivered so far.
+    /// Makes sure that the log is the one that was delivered so far, and that it has all of that.
     async fn prove(&mut self, link: &Link, feed: &mut Feed) -> Result<(), Interrupt> {
-        let Place { cursor, nonce } = self.delivered;
-        let mut ask = pipe();
-        ask.add_command(Meta::ask(&self.parts.keys));
-        ask.add_command(self.range(cursor, &cursor.to_string(), 1));
-        let answers = check(link, link.ask_all(&ask).await)?;
-        let read = <[Value; 2]>::try_from(answers).ok();
-        let read = read.and_then(|[meta, entries]| {
-            Some((Meta::read(meta)?, Entry::all_from_stream(entries)?))
-        });
-        let (meta, entries) = check(link, read.ok_or(Fault::Unexpected))?;
-        self.compare(&meta, cursor)?;
-        match (entries.first(), nonce) {
-            (Some(entry), Some(nonce)) if entry.nonce != nonce => {
-                return Err(Interrupt::Lost(LostReason::Forked));
+        loop {
+            let Place { cursor, nonce } = self.delivered;
+            let mut ask = pipe();
+            ask.add_command(Meta::ask(&self.parts.keys));
+            ask.add_command(self.range(cursor, &cursor.to_string(), 1));
+            let answers = check(link, link.ask_all(&ask).await)?;
+            let read = <[Value; 2]>::try_from(answers).ok();
+            let read = read.and_then(|[meta, entries]| {
+                Some((Meta::read(meta)?, Entry::all_from_stream(entries)?))
+            });
+            let (meta, entries) = check(link, read.ok_or(Fault::Unexpected))?;
+            if !self.is_settled(&meta, link)? {
+                self.recover(link, feed).await?;
+                continue;
             }
-            (None, Some(_)) => return Err(Interrupt::Lost(LostReason::Trimmed)),
-            (Some(entry), _) => self.delivered.nonce = Some(entry.nonce),
-            (None, None) => {} // whether the next one is there is seen when it is read
+            let lost = match (entries.into_iter().next(), nonce) {
+                _ if meta.head < cursor => Some(LostReason::Shorter),
+                (Some(entry), Some(nonce)) if entry.nonce != nonce => Some(LostReason::Forked),
+                (None, Some(_)) => Some(LostReason::Trimmed),
+                (Some(entry), None) => {
+                    self.delivered.nonce = Some(entry.nonce);
+                    self.recent.push(entry);
+                    None
+                }
+                // without a nonce: whether the next one is there is seen when it is read
+                (Some(_), Some(_)) | (None, None) => None,
+            };
+            let Some(reason) = lost else {
+                self.round = Some(meta.round);
+                return feed.note_end(Cursor(meta.head), Cursor(cursor)).await.map_err(Into::into);
+            };
+            if reason == LostReason::Trimmed || self.round != Some(meta.round) {
+                return Err(Interrupt::Lost(reason)); // the others have gone on without this node
+            }
+            self.doubt(link, meta.round).await?;
         }
-        feed.note_end(Cursor(meta.head), Cursor(cursor)).await?;
-        Ok(())
     }
 
-    /// Whether what Redis knows of the log fits to what was delivered.
-    fn compare(&self, meta: &Meta, delivered: u64) -> Result<(), Interrupt> {
-        let reason = match meta.id {
-            None => LostReason::Missing,
-            Some(id) if id != self.parts.log => LostReason::Replaced,
-            Some(_) if meta.head < delivered => LostReason::Shorter,
-            Some(_) => return Ok(()),
-        };
-        Err(Interrupt::Lost(reason))
+    /// Whether the log is settled in this run of the server.
+    fn is_settled(&self, meta: &Meta, link: &Link) -> Result<bool, Interrupt> {
+        match meta.id {
+            Some(id) if id != self.parts.log => Err(Interrupt::Lost(LostReason::Replaced)),
+            Some(_) => Ok(meta.run == *link.run),
+            None => Ok(false),
+        }
     }
 
     /// Delivers all that the log has behind what was delivered.
@@ -262,9 +297,10 @@ impl Follower {
     }
 
     async fn deliver(&mut self, entry: Entry, feed: &mut Feed) -> Result<(), Interrupt> {
-        let Entry { cursor, nonce, at, batch } = entry;
-        feed.deliver(Cursor(cursor), at, batch).await?;
+        let Entry { cursor, nonce, at, ref batch } = entry;
+        feed.deliver(Cursor(cursor), at, batch.clone()).await?;
         self.delivered = Place { cursor, nonce: Some(nonce) };
+        self.recent.push(entry);
         self.append.take_if(|append| append.nonce == nonce);
         Ok(())
     }
@@ -281,8 +317,10 @@ impl Follower {
             }
             News::Published(..) => {} // it was read
             News::Checked { meta, delivered: before } => {
-                if before.follow == self.parts.progress.follow() {
-                    self.compare(&meta, before.cursor.0)?;
+                let is_shorter =
+                    before.follow == self.parts.progress.follow() && meta.head < before.cursor.0;
+                if is_shorter || !self.is_settled(&meta, link)? {
+                    return Err(Interrupt::Doubtful);
                 }
                 if let Some(snapshot) = &meta.snapshot {
                     self.parts.progress.note_snapshot(Cursor(snapshot.at));
@@ -300,27 +338,21 @@ impl Follower {
     }
 
     fn begin_append(&mut self, link: Link, batch: Bytes) -> Append {
-        self.appends += 1;
-        // odd, so all are different
-        let nonce = self.parts.seed.wrapping_add(self.appends.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let nonce = self.next_nonce();
         let (keys, log) = (self.parts.keys.clone(), self.parts.log);
         let answer = Box::pin(async move { append(&link, &keys, log, nonce, &batch).await });
         Append { nonce, answer, is_answered: false, is_doubtful: false }
     }
 
-    async fn handle_answer(
-        &mut self,
-        answer: Result<Value, Fault>,
-        link: &Link,
-        feed: &mut Feed,
-    ) -> Result<(), Interrupt> {
-        if let Value::BulkString(text) = check(link, answer)?
-            && text == OTHER.as_bytes()
-        {
-            self.prove(link, feed).await?; // says what has become of the log
-            return Err(Interrupt::Lost(LostReason::Replaced)); // it was, for a moment
-        }
-        Ok(())
+    pub(super) fn next_nonce(&mut self) -> u64 {
+        self.appends += 1;
+        // odd, so all are different
+        self.parts.seed.wrapping_add(self.appends.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// The log of this partition, settled in the run that a link leads to.
+    pub(super) fn of<'a>(&self, link: &'a Link) -> Settled<'a> {
+        Settled { log: self.parts.log, run: &link.run }
     }
 
     /// After the log was read to its end: an append that isn't in it won't be, or it will come as another's.
@@ -333,7 +365,7 @@ impl Follower {
 }
 
 /// Reports a fault to who can mend it.
-fn check<T>(link: &Link, answer: Result<T, Fault>) -> Result<T, Interrupt> {
+pub(super) fn check<T>(link: &Link, answer: Result<T, Fault>) -> Result<T, Interrupt> {
     answer.map_err(|fault| {
         link.report(fault);
         Interrupt::Disconnected
@@ -349,9 +381,10 @@ async fn append(
     batch: &[u8],
 ) -> Result<Value, Fault> {
     const FORGOTTEN: ErrorKind = ErrorKind::Server(ServerErrorKind::NoScript);
-    match link.ask(&scripts::append(By::Sha, keys, log, nonce, batch)).await {
+    let settled = Settled { log, run: &link.run };
+    match link.ask(&scripts::append(By::Sha, keys, settled, nonce, batch)).await {
         Err(Fault::Redis(error)) if error.kind() == FORGOTTEN => {
-            link.ask(&scripts::append(By::Text, keys, log, nonce, batch)).await
+            link.ask(&scripts::append(By::Text, keys, settled, nonce, batch)).await
         }
         answer => answer,
     }
@@ -379,7 +412,7 @@ async fn begun(links: &mut Links, failed: u64) -> Link {
 }
 
 /// Waits for the end of a link.
-async fn ended(links: &mut Links, number: u64) {
+pub(super) async fn ended(links: &mut Links, number: u64) {
     let is_over = |link: &Option<Link>| link.as_ref().is_none_or(|link| link.number != number);
     if links.wait_for(is_over).await.is_err() {
         std::future::pending::<()>().await; // the broker stops

@@ -19,6 +19,8 @@ pub(super) struct PartitionKeys {
     pub(super) log: String,
     /// What the names of snapshots begin with.
     pub(super) snapshots: String,
+    /// Hash: what each node has of the log, while that isn't settled ([`Bids`](super::bids::Bids)).
+    pub(super) bids: String,
     /// Where new batches are published.
     pub(super) channel: String,
 }
@@ -39,6 +41,7 @@ impl ClusterKeys {
             meta: format!("{prefix}:meta"),
             log: format!("{prefix}:log"),
             snapshots: format!("{prefix}:snap:"),
+            bids: format!("{prefix}:bids"),
             channel: prefix,
         }
     }

@@ -1,16 +1,23 @@
 //! A working pair of connections, as followers use it.
 
+use std::sync::Arc;
+
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, Value};
 use tokio::sync::{mpsc, watch};
 
 use super::fault::Fault;
+use super::run::Run;
 
 /// The connection for commands, and who to tell when it fails. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     /// Numbers links from 1.
     pub(super) number: u64,
+    /// The run of the server: another one may have lost data.
+    pub(super) run: Arc<str>,
+    /// Host and port of the server.
+    pub(super) place: Arc<str>,
     commands: MultiplexedConnection,
     faults: Faults,
 }
@@ -37,8 +44,14 @@ impl Faults {
 }
 
 impl Link {
-    pub(super) fn new(number: u64, commands: MultiplexedConnection, faults: Faults) -> Self {
-        Self { number, commands, faults }
+    pub(super) fn new(
+        number: u64,
+        run: Run,
+        commands: MultiplexedConnection,
+        faults: Faults,
+    ) -> Self {
+        let Run { id, place, .. } = run;
+        Self { number, run: id, place, commands, faults }
     }
 
     /// Ends this link: both connections are made anew.

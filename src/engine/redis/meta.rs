@@ -13,6 +13,10 @@ pub(super) struct Meta {
     pub(super) id: Option<LogId>,
     /// Cursor of the last batch.
     pub(super) head: u64,
+    /// The run of the server in which the log was found whole.
+    pub(super) run: String,
+    /// How often it was settled.
+    pub(super) round: u64,
     /// The newest snapshot.
     pub(super) snapshot: Option<SnapshotMeta>,
 }
@@ -32,14 +36,15 @@ impl Meta {
     /// Asks for it. The fields are those that [`scripts`](super::scripts) write.
     pub(super) fn ask(keys: &PartitionKeys) -> Cmd {
         let mut ask = cmd("HMGET");
-        ask.arg(&keys.meta).arg(&["id", "head", "snap", "snap_at", "snap_chunks"]);
+        let fields = ["id", "head", "run", "round", "snap", "snap_at", "snap_chunks"];
+        ask.arg(&keys.meta).arg(&fields);
         ask
     }
 
     /// From the answer.
     pub(super) fn read(value: Value) -> Option<Self> {
         let Value::Array(fields) = value else { return None };
-        let [id, head, name, at, chunks] = <[Value; 5]>::try_from(fields).ok()?;
+        let [id, head, run, round, name, at, chunks] = <[Value; 7]>::try_from(fields).ok()?;
         let read = |field| bytes(field).and_then(|text| number(&text));
         let snapshot = bytes(name).and_then(|name| {
             Some(SnapshotMeta {
@@ -49,6 +54,8 @@ impl Meta {
             })
         });
         let id = bytes(id).and_then(|text| log_id(&text));
-        Some(Self { id, head: read(head).unwrap_or(0), snapshot })
+        let run = bytes(run).and_then(|run| String::from_utf8(run).ok()).unwrap_or_default();
+        let (head, round) = (read(head).unwrap_or(0), read(round).unwrap_or(0));
+        Some(Self { id, head, run, round, snapshot })
     }
 }

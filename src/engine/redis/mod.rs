@@ -17,7 +17,10 @@
 //! - Each second the supervisor asks for the heads of all logs, and then, on the subscribed connection, for a sign
 //!   of life. What was published before the heads were read comes before that sign. A log that is longer then has
 //!   lost its subscription: the connections are made anew.
+//! - A server that has restarted may have lost data, and so may one that replaces another: then the nodes put it back
+//!   ([`recovery`]).
 
+mod bids;
 mod connector;
 mod entry;
 mod fault;
@@ -27,6 +30,9 @@ mod keys;
 mod link;
 mod meta;
 mod open;
+mod recent;
+mod recovery;
+mod run;
 mod scripts;
 mod settings;
 mod snapshots;

@@ -1,6 +1,8 @@
 //! Opening a cluster's logs.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Value, cmd, pipe};
@@ -15,7 +17,7 @@ use super::follower::{Follower, Parts};
 use super::inbox::inbox;
 use super::keys::{ClusterKeys, partitions_of_server};
 use super::link;
-use super::scripts;
+use super::scripts::{self, NONE, Settled};
 use super::settings::RedisSettings;
 use super::snapshots::RedisSnapshots;
 use super::supervisor::{Followed, Supervisor};
@@ -34,6 +36,12 @@ use crate::log::LogId;
 /// Version of what is in the keys.
 const FORMAT: u16 = 1;
 
+/// Time within which nodes come back to a server that has restarted: if it has lost their logs, they put them back.
+const RETURN: Duration = Duration::from_secs(1);
+
+/// How often a node looks whether missing logs are put back.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
 /// Connects, and opens the cluster's logs.
 pub(in crate::engine) async fn open(
     settings: &EngineSettings,
@@ -45,10 +53,16 @@ pub(in crate::engine) async fn open(
     let keys = ClusterKeys::new(&settings.cluster);
     let mut log = FaultLog::new();
     let mut backoff = Backoff::new(random()?);
+    let mut opening =
+        Opening { settings, keys: &keys, is_first: false, missing: Default::default() };
     let opening = async {
         loop {
-            match open_logs(&connector, &keys, settings).await {
-                Ok(opened) => return opened,
+            match opening.attempt(&connector).await {
+                Ok(Some(opened)) => return opened,
+                Ok(None) => {
+                    tokio::time::sleep(ASK_AGAIN).await;
+                    continue;
+                }
                 Err(fault) => log.fault(fault.kind(), connector.speaker().sentence(&fault)),
             }
             backoff.wait().await;
@@ -58,6 +72,7 @@ pub(in crate::engine) async fn open(
     let log_ids = opened.unwrap_or(Err(EngineError::Stopped))?;
     let (links, link) = watch::channel(None);
     let (mut logs, mut followed) = (Vec::new(), Vec::new());
+    let put_back = Arc::<AtomicUsize>::default();
     for (partition, &log) in partitions_of_server(settings.partitions).zip(&log_ids) {
         let keys = keys.partition(partition);
         let (requests, progress) = (Arc::<Requests>::default(), Arc::<Progress>::default());
@@ -72,44 +87,69 @@ pub(in crate::engine) async fn open(
         logs.push(PartitionLog::new(asked, told, Snapshots::new(snapshots)));
         followed.push(Followed { keys: keys.clone(), progress: Arc::clone(&progress), outlet });
         let (links, seed) = (link.clone(), random()?);
-        let parts = Parts { keys, log, requests, progress, inbox, links, seed };
+        let (nodes, put_back) = (Arc::clone(&settings.nodes), Arc::clone(&put_back));
+        let fork = settings.fork.clone();
+        let parts =
+            Parts { keys, log, requests, progress, inbox, links, nodes, fork, put_back, seed };
         tasks.spawn(Follower::new(parts).run(stop.clone()));
     }
     backoff.reset();
     let supervisor =
-        Supervisor { connector, keys, partitions: followed.into(), links, backoff, log };
+        Supervisor { connector, keys, partitions: followed.into(), put_back, links, backoff, log };
     tasks.spawn(supervisor.run(stop.clone()));
     Ok(Opened { log_ids, logs })
 }
 
-/// The identities of all logs; those that don't exist are created.
-async fn open_logs(
-    connector: &Connector,
-    keys: &ClusterKeys,
-    settings: &EngineSettings,
-) -> Result<Result<Vec<LogId>, EngineError>, Fault> {
-    let connection = connector.connect(|_| ()).await?;
-    if let Err(refusal) = check_cluster(&connection, keys, settings).await? {
-        return Ok(Err(refusal));
-    }
-    let mut open = pipe();
-    for partition in 0..settings.partitions {
-        match random() {
-            Ok(id) => open.add_command(scripts::open(&keys.partition(partition), LogId(id))),
-            Err(error) => return Ok(Err(error)),
-        };
-    }
-    let answers = link::ask_all(&connection, &open).await?;
-    let ids = answers.into_iter().map(|id| log_id(&bytes(id)?));
-    Ok(Ok(ids.collect::<Option<_>>().ok_or(Fault::Unexpected)?))
+/// Attempts to open the logs.
+struct Opening<'a> {
+    settings: &'a EngineSettings,
+    keys: &'a ClusterKeys,
+    /// Whether nothing was known of the cluster when this node came.
+    is_first: bool,
+    /// The run of the server, and how long logs have been missing in it.
+    missing: (Arc<str>, Duration),
 }
 
-/// Compares the cluster's facts with the settings; the first node writes them.
+impl Opening<'_> {
+    /// The identities of all logs, or why this node can't have them. `None`: some aren't there, and may be put back.
+    async fn attempt(
+        &mut self,
+        connector: &Connector,
+    ) -> Result<Option<Result<Vec<LogId>, EngineError>>, Fault> {
+        let (connection, run) = connector.connect(|_| ()).await?;
+        match check_cluster(&connection, self.keys, self.settings).await? {
+            Ok(is_first) => self.is_first |= is_first,
+            Err(refusal) => return Ok(Some(Err(refusal))),
+        }
+        let (id, missing) = &mut self.missing;
+        if *id != run.id {
+            (*id, *missing) = (Arc::clone(&run.id), Duration::ZERO);
+        }
+        let may_create = self.is_first && run.age > 2 * RETURN || *missing >= RETURN;
+        *missing += ASK_AGAIN;
+        let mut open = pipe();
+        for partition in 0..self.settings.partitions {
+            let log = match random() {
+                Ok(id) => Settled { log: LogId(id), run: &run.id },
+                Err(error) => return Ok(Some(Err(error))),
+            };
+            open.add_command(scripts::open(&self.keys.partition(partition), log, may_create));
+        }
+        let answers = link::ask_all(&connection, &open).await?;
+        if answers.contains(&Value::BulkString(NONE.into())) {
+            return Ok(None);
+        }
+        let ids = answers.into_iter().map(|id| log_id(&bytes(id)?));
+        Ok(Some(Ok(ids.collect::<Option<_>>().ok_or(Fault::Unexpected)?)))
+    }
+}
+
+/// Compares the cluster's facts with the settings; the first node writes them. Returns whether it is the first.
 async fn check_cluster(
     connection: &MultiplexedConnection,
     keys: &ClusterKeys,
     settings: &EngineSettings,
-) -> Result<Result<(), EngineError>, Fault> {
+) -> Result<Result<bool, EngineError>, Fault> {
     let mut ask = pipe();
     for (fact, ours) in [("format", FORMAT), ("partitions", settings.partitions)] {
         let mut set = cmd("HSETNX");
@@ -118,6 +158,7 @@ async fn check_cluster(
     }
     ask.cmd("HMGET").arg(keys.cluster()).arg(&["format", "partitions"]);
     let answers = link::ask_all(connection, &ask).await?;
+    let is_first = answers.first() == Some(&Value::Int(1));
     let Some(Value::Array(facts)) = answers.into_iter().next_back() else {
         return Err(Fault::Unexpected);
     };
@@ -130,6 +171,6 @@ async fn check_cluster(
     } else if partitions != settings.partitions {
         Err(EngineError::Partitions { cluster, theirs: partitions, ours: settings.partitions })
     } else {
-        Ok(())
+        Ok(is_first)
     })
 }

@@ -5,15 +5,21 @@ use std::fmt;
 use redis::io::tcp::TcpSettings;
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion,
-    TlsCertificates,
+    RedisConnectionInfo, RedisError, RedisResult, TlsCertificates,
 };
 
 use crate::engine::error::EngineError;
 
+/// The port of Sentinels, if none is written.
+const SENTINEL_PORT: u16 = 26379;
+
 /// Where Redis is, and how to connect to it.
 #[derive(Clone)]
 pub struct RedisSettings {
-    client: Client,
+    info: ConnectionInfo,
+    certificates: Option<TlsCertificates>,
+    /// Who says where the primary is.
+    sentinels: Vec<ConnectionInfo>,
     /// What logs may say of it: neither user nor password.
     address: String,
     is_encrypted: bool,
@@ -23,32 +29,95 @@ impl RedisSettings {
     /// From a URL: `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, or `rediss://…` for TLS. `authorities` are the
     /// certificates, in PEM, to trust instead of the system's.
     pub fn new(url: &str, authorities: Option<Vec<u8>>) -> Result<Self, EngineError> {
-        let invalid = |error: redis::RedisError| EngineError::Url(reason(&error));
-        let info: ConnectionInfo = url.into_connection_info().map_err(invalid)?;
+        let info: ConnectionInfo = url.into_connection_info().map_err(|error| invalid(&error))?;
         let redis = info.redis_settings().clone();
         let redis = redis.set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
         let info = info.set_redis_settings(redis);
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let address = info.addr().to_string();
         let is_encrypted = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
-        let client = match authorities {
-            None => Client::open(info),
-            Some(_) if !is_encrypted => {
-                return Err(EngineError::Url("certificates need TLS, so `rediss://`".to_owned()));
+        if authorities.is_some() && !is_encrypted {
+            return Err(EngineError::Url("certificates need TLS, so `rediss://`".to_owned()));
+        }
+        let certificates =
+            authorities.map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem) });
+        let settings = Self { info, certificates, sentinels: Vec::new(), address, is_encrypted };
+        settings.client(settings.info.clone()).map_err(|error| invalid(&error))?;
+        Ok(settings)
+    }
+
+    /// The same with Sentinels, which say where the primary is: `[:PASSWORD@]HOST[:PORT]`, separated by commas. The host
+    /// of the URL is the primary's name then.
+    pub fn with_sentinels(self, sentinels: &str) -> Result<Self, EngineError> {
+        let refused = || EngineError::Sentinels(without_passwords(sentinels));
+        let mut infos = Vec::new();
+        for sentinel in sentinels.split(',').map(str::trim).filter(|it| !it.is_empty()) {
+            let (password, place) = match sentinel.rsplit_once('@') {
+                Some((password, place)) => (password.strip_prefix(':'), place),
+                None => (None, sentinel),
+            };
+            let (host, port) = match place.rsplit_once(':') {
+                Some((host, port)) => (host, port.parse().map_err(|_| refused())?),
+                None => (place, SENTINEL_PORT),
+            };
+            if host.is_empty() || host.contains('/') {
+                return Err(refused());
             }
-            Some(pem) => Client::build_with_tls(
-                info,
-                TlsCertificates { client_tls: None, root_cert: Some(pem) },
-            ),
+            let redis = RedisConnectionInfo::default().set_skip_set_lib_name();
+            let redis = match password {
+                Some(password) => redis.set_password(password),
+                None => redis,
+            };
+            let info = self.info.clone().set_redis_settings(redis);
+            infos.push(info.set_addr(self.at(host, port)));
+        }
+        if infos.is_empty() {
+            return Err(refused());
+        }
+        let places: Vec<_> = infos.iter().map(|info| info.addr().to_string()).collect();
+        let address = format!("{} (Sentinels: {})", self.primary(), places.join(", "));
+        Ok(Self { sentinels: infos, address, ..self })
+    }
+
+    /// The name of the primary, as Sentinels know it.
+    pub(super) fn primary(&self) -> &str {
+        let (ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. }) = self.info.addr()
+        else {
+            return "";
         };
-        Ok(Self { client: client.map_err(invalid)?, address, is_encrypted })
+        host
     }
 
-    pub(super) fn client(&self) -> &Client {
-        &self.client
+    pub(super) fn sentinels(&self) -> &[ConnectionInfo] {
+        &self.sentinels
     }
 
-    /// Host and port.
+    /// The server, if its place is known.
+    pub(super) fn server(&self) -> ConnectionInfo {
+        self.info.clone()
+    }
+
+    /// The server at another place.
+    pub(super) fn server_at(&self, host: &str, port: u16) -> ConnectionInfo {
+        self.info.clone().set_addr(self.at(host, port))
+    }
+
+    fn at(&self, host: &str, port: u16) -> ConnectionAddr {
+        let host = host.to_owned();
+        if let ConnectionAddr::TcpTls { insecure, tls_params, .. } = self.info.addr().clone() {
+            return ConnectionAddr::TcpTls { host, port, insecure, tls_params };
+        }
+        ConnectionAddr::Tcp(host, port)
+    }
+
+    pub(super) fn client(&self, info: ConnectionInfo) -> RedisResult<Client> {
+        match &self.certificates {
+            None => Client::open(info),
+            Some(certificates) => Client::build_with_tls(info, certificates.clone()),
+        }
+    }
+
+    /// What logs may say of it.
     pub(super) fn address(&self) -> &str {
         &self.address
     }
@@ -64,8 +133,18 @@ impl fmt::Debug for RedisSettings {
     }
 }
 
+fn invalid(error: &RedisError) -> EngineError {
+    EngineError::Url(reason(error))
+}
+
+/// A list of Sentinels, without their passwords.
+fn without_passwords(sentinels: &str) -> String {
+    let places = sentinels.split(',').map(|it| it.rsplit_once('@').map_or(it, |(_, place)| place));
+    places.collect::<Vec<_>>().join(",")
+}
+
 /// What is wrong with a URL, without the URL, which may have a password.
-fn reason(error: &redis::RedisError) -> String {
+fn reason(error: &RedisError) -> String {
     let text = error.to_string();
     text.split(" - ").next().unwrap_or_default().to_owned()
 }
@@ -81,6 +160,23 @@ mod tests {
         assert!(!format!("{settings:?}").contains("s3cret"));
         for url in ["http://me:s3cret@localhost", "redis://me:s3cret@localhost/db", "s3cret"] {
             let error = RedisSettings::new(url, None).unwrap_err().to_string();
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn sentinels_are_hosts_with_ports() {
+        let with = |sentinels: &str| {
+            let settings = RedisSettings::new("redis://:pw@mymaster/5", None).unwrap();
+            settings.with_sentinels(sentinels)
+        };
+        let settings = with("a:1, :s3cret@b,[::1]:7").unwrap();
+        assert_eq!(settings.primary(), "mymaster");
+        let places: Vec<_> = settings.sentinels().iter().map(|it| it.addr().to_string()).collect();
+        assert_eq!(places[..2], ["a:1", "b:26379"]);
+        assert!(!format!("{settings:?}").contains("s3cret"));
+        for refused in ["", ",", ":s3cret@a:x", "redis://a:1", ":1"] {
+            let error = with(refused).unwrap_err().to_string();
             assert!(!error.contains("s3cret"), "{error}");
         }
     }

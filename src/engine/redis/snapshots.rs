@@ -9,7 +9,7 @@ use super::fault::{Fault, Speaker};
 use super::keys::PartitionKeys;
 use super::link::{Link, Links};
 use super::meta::Meta;
-use super::scripts::{self, INCOMPLETE, OTHER, SPARE_SECONDS};
+use super::scripts::{self, INCOMPLETE, OTHER, SPARE_SECONDS, Settled};
 use crate::engine::error::EngineError;
 use crate::engine::event::Cursor;
 use crate::engine::random::random;
@@ -77,18 +77,10 @@ impl RedisSnapshots {
 
     async fn write_whole(&self, at: Cursor, chunks: Vec<Bytes>) -> Result<(), EngineError> {
         let link = self.link().await?;
-        let name = format!("{:016x}", random()?);
-        let key = self.key(&name);
-        let count = chunks.len();
-        for chunk in chunks {
-            let mut push = cmd("RPUSH");
-            push.arg(&key).arg(&chunk[..]);
-            self.ask(&link, &push).await?;
-            let mut expire = cmd("EXPIRE"); // should this node end before it is complete
-            expire.arg(&key).arg(SPARE_SECONDS);
-            self.ask(&link, &expire).await?;
-        }
-        let switch = scripts::switch(&self.keys, self.log, &name, at.0, count);
+        let (name, count) = (format!("{:016x}", random()?), chunks.len());
+        upload(&link, &self.keys, &name, chunks).await.map_err(|fault| self.failed(&fault))?;
+        let log = Settled { log: self.log, run: &link.run };
+        let switch = scripts::switch(&self.keys, log, (&name, count), at.0);
         let answer = bytes(self.ask(&link, &switch).await?).unwrap_or_default();
         if answer == OTHER.as_bytes() {
             Err(EngineError::Lost)
@@ -100,7 +92,7 @@ impl RedisSnapshots {
     }
 
     fn key(&self, name: &str) -> String {
-        format!("{}{name}", self.keys.snapshots)
+        key(&self.keys, name)
     }
 
     /// The link that works at the moment; waits for one as long as for an answer.
@@ -120,4 +112,27 @@ impl RedisSnapshots {
     fn failed(&self, fault: &Fault) -> EngineError {
         EngineError::Failed(self.speaker.sentence(fault))
     }
+}
+
+/// Writes the chunks of a snapshot. They go after a while, unless a log names them.
+pub(super) async fn upload(
+    link: &Link,
+    keys: &PartitionKeys,
+    name: &str,
+    chunks: Vec<Bytes>,
+) -> Result<(), Fault> {
+    let key = key(keys, name);
+    for chunk in chunks {
+        let mut push = cmd("RPUSH");
+        push.arg(&key).arg(&chunk[..]);
+        link.ask(&push).await?;
+        let mut expire = cmd("EXPIRE"); // should this node end before it is complete
+        expire.arg(&key).arg(SPARE_SECONDS);
+        link.ask(&expire).await?;
+    }
+    Ok(())
+}
+
+fn key(keys: &PartitionKeys, name: &str) -> String {
+    format!("{}{name}", keys.snapshots)
 }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -23,6 +24,9 @@ use crate::engine::feed::Progress;
 /// How often the heads of all logs are asked for.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often the Sentinels are asked where the primary is, in checks: a server that they have replaced may go on.
+const CHECKS_A_LOOK: u32 = 5;
+
 /// A partition, as the supervisor knows it.
 #[derive(Debug)]
 pub(super) struct Followed {
@@ -38,6 +42,8 @@ pub(super) struct Supervisor {
     pub(super) keys: ClusterKeys,
     /// All partitions; their numbers are the indexes.
     pub(super) partitions: Arc<[Followed]>,
+    /// Number of logs that this node has put back, to be logged.
+    pub(super) put_back: Arc<AtomicUsize>,
     pub(super) links: watch::Sender<Option<Link>>,
     pub(super) backoff: Backoff,
     pub(super) log: FaultLog,
@@ -76,17 +82,20 @@ impl Supervisor {
         number: u64,
         faults: &Faults,
     ) -> Result<(Link, MultiplexedConnection), Fault> {
-        let (subscribed, commands) = tokio::try_join!(
+        let ((subscribed, one), (commands, run)) = tokio::try_join!(
             self.connector.connect(self.receiver(number, faults)),
             self.connector.connect(self.receiver(number, faults)),
         )?;
+        if one.id != run.id {
+            return Err(Fault::Closed); // it has restarted in between
+        }
         let mut subscribe = pipe();
         for partition in &*self.partitions {
             // one each: each acknowledgement is an answer
             subscribe.cmd("SUBSCRIBE").arg(&partition.keys.channel);
         }
         link::ask_all(&subscribed, &subscribe).await?;
-        Ok((Link::new(number, commands, faults.clone()), subscribed))
+        Ok((Link::new(number, run, commands, faults.clone()), subscribed))
     }
 
     /// What a connection calls with what it gets. It never waits.
@@ -107,10 +116,22 @@ impl Supervisor {
 
     /// Asks for the heads of all logs again and again, until that fails.
     async fn check(&mut self, link: &Link, subscribed: &MultiplexedConnection) -> Fault {
+        let mut checks = 0_u32;
         loop {
             tokio::time::sleep(CHECK_INTERVAL).await;
+            checks = checks.wrapping_add(1);
+            if checks.is_multiple_of(CHECKS_A_LOOK)
+                && let Some(primary) = self.connector.primary().await
+                && primary != *link.place
+            {
+                return Fault::Moved;
+            }
             if let Err(fault) = self.check_once(link, subscribed).await {
                 return fault;
+            }
+            let logs = self.put_back.swap(0, Ordering::Relaxed);
+            if logs > 0 {
+                tracing::warn!(logs, "Redis had lost data: put back from the memory of this node");
             }
             self.backoff.reset();
             self.log.connected(&self.connector.speaker().address);

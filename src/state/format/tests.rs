@@ -128,6 +128,7 @@ fn every_kind() -> Vec<Change> {
         Change::Idle { epoch: "e".into(), head: Offset(9) },
         Change::Used { by: Some(NodeId(300)) },
         Change::ForgottenByAll { idle: Position(300), lost: 7 },
+        Change::Forked,
     ]
 }
 
@@ -158,6 +159,7 @@ fn number(change: &Change) -> u8 {
         Change::Idle { .. } => 21,
         Change::Used { .. } => 22,
         Change::ForgottenByAll { .. } => 23,
+        Change::Forked => 24,
     }
 }
 
@@ -229,7 +231,7 @@ fn a_file_of_a_version_before_is_told_by_its_first_bytes() {
 #[test]
 fn each_kind_is_written_as_ever() {
     let kinds = every_kind();
-    assert!(kinds.iter().map(number).eq(0..24), "one of each");
+    assert!(kinds.iter().map(number).eq(0..25), "one of each");
     let mut all = HEAD.encode();
     for change in kinds {
         let (mut frame, number) = (Vec::new(), number(&change));
@@ -251,7 +253,7 @@ fn each_kind_is_written_as_ever() {
         assert_eq!(decoded(&frame).items, [mark]);
         all.extend(frame);
     }
-    assert_eq!((all.len(), crc32fast::hash(&all)), (917, 105_208_631), "the bytes are others");
+    assert_eq!((all.len(), crc32fast::hash(&all)), (941, 162_802_536), "the bytes are others");
 }
 
 #[test]

@@ -29,14 +29,14 @@ const DEFAULTS = { 'node-lease': `${LEASE}ms`, 'presence-ttl': `${TTL}ms` };
 
 /**
  * Declares a test with a Redis and that many `nodes` of its own. `flags` are those of each node. `run` gets the
- * `Cluster`. A `durable` Redis keeps its data over restarts. At the end each node must still run (unless the test stopped it), stop when asked, with exit
- * code 0, and must not have panicked.
+ * `Cluster`. A `durable` Redis keeps its data over restarts, one that `saves` what it had at the last `SAVE`. At the end
+ * each node must still run (unless the test stopped it), stop when asked, with exit code 0, and must not have panicked.
  */
-export function cluster(name, flags, run, { nodes = 3, timeout = 60_000, durable = false } = {}) {
+export function cluster(name, flags, run, { nodes = 3, timeout = 60_000, ...keeps } = {}) {
   test(name, { timeout }, async (t) => {
     const c = new Cluster(t, flags);
     try {
-      c.redis = await Redis.start({ durable });
+      c.redis = await Redis.start(keeps);
       await Promise.all(Array.from({ length: nodes }, () => c.add()));
       await run(c, ...c.nodes);
       await c.end();

@@ -16,11 +16,12 @@ export class Redis {
 
   /**
    * Starts a server and waits until it answers; at a port it had before, if that is given. A `durable` one syncs each
-   * write to disk before it answers.
+   * write to disk before it answers; one that `saves` has, after a restart, what it had at the last `SAVE`.
    */
-  static async start({ port, durable = false } = {}) {
+  static async start({ port, durable = false, saves = false } = {}) {
     for (let attempt = 1; ; attempt += 1) {
-      const redis = new Redis(port ?? (await freePort()), durable && mkdtempSync(join(tmpdir(), 'broker-redis-')));
+      const dir = (durable || saves) && mkdtempSync(join(tmpdir(), 'broker-redis-'));
+      const redis = new Redis(port ?? (await freePort()), dir, durable);
       try {
         await until(() => redis.#answers(), 'Redis answers', BEGINNING);
         return redis;
@@ -33,16 +34,17 @@ export class Redis {
     }
   }
 
-  constructor(port, dir) {
+  constructor(port, dir, durable) {
     this.port = port;
     this.dir = dir;
+    this.durable = durable;
     if (dir) process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
     this.#spawn();
   }
 
   #spawn() {
     const where = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.dir || tmpdir()];
-    const keeps = this.dir ? ['--appendonly', 'yes', '--appendfsync', 'always'] : ['--appendonly', 'no'];
+    const keeps = this.durable ? ['--appendonly', 'yes', '--appendfsync', 'always'] : ['--appendonly', 'no'];
     this.#child = spawn(REDIS, [...where, '--save', '', ...keeps]);
     this.running = true;
     for (const pipe of [this.#child.stdout, this.#child.stderr]) {

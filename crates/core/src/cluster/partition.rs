@@ -232,6 +232,14 @@ impl<R: Destination> Partition<R> {
         Ok(())
     }
 
+    /// The log goes on without what nodes may have applied that are gone.
+    pub fn fork(&mut self, at: (Position, u64), now: Instant) {
+        if at.0 > self.position {
+            self.position = at.0;
+            self.shard.fork(at, now);
+        }
+    }
+
     /// Ends an incarnation of a node, as one of the nodes has it: itself, when it stops.
     fn end(
         &mut self,
@@ -246,17 +254,18 @@ impl<R: Destination> Partition<R> {
         }
         // it lives: what isn't in the log by now, never will be, so the next incarnation proposes it
         let beat = self.beats.map(|Beats { lease, .. }| beat(lease)); // first of all, so that it can be missed
-        let mut unsent: VecDeque<_> =
-            self.sent.take().map(|batch| batch.items.into()).unwrap_or_default();
-        unsent.append(&mut self.items);
-        unsent.extend(self.shard.take_proposals().into_iter().map(Item::Change));
-        let ends = unsent.iter().filter_map(|item| match item {
-            Item::Change(proposal) => proposal.ended(),
-            Item::Beat { .. } | Item::Overdue { .. } | Item::Gone { .. } => None,
-        });
-        let returned = self.shard.come_back(ttl, ends.collect(), at, now);
+        let sent = self.sent.take().map(|batch| batch.items).unwrap_or_default();
+        let (mut changes, mut others) = (Vec::new(), Vec::new());
+        for item in sent.into_iter().chain(self.items.drain(..)) {
+            match item {
+                Item::Change(proposal) => changes.push(proposal),
+                Item::Beat { .. } | Item::Overdue { .. } | Item::Gone { .. } => others.push(item),
+            }
+        }
+        changes.extend(self.shard.take_proposals());
+        let changes = self.shard.come_back(ttl, changes, at, now);
         self.items =
-            beat.into_iter().chain(returned.into_iter().map(Item::Change)).chain(unsent).collect();
+            beat.into_iter().chain(others).chain(changes.into_iter().map(Item::Change)).collect();
         (self.incarnation, self.number, self.is_with_engine) =
             (incarnation.saturating_add(1), 0, false);
     }

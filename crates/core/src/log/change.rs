@@ -244,6 +244,8 @@ pub enum Change {
         /// Time of its newest publication, likewise.
         lost: u64,
     },
+    /// The history of a stream begins again: nodes that are gone may have shown publications that aren't in the log.
+    Forked,
 }
 
 /// A session's subscription to a stream.

@@ -122,6 +122,11 @@ impl<R: Destination> Shard<R> {
                 self.restart_readers(index, lost, Position(0));
                 self.streams.live_mut(index).restart_offsets();
             }
+            Effect::Forked => {
+                self.restart_history(index, unix);
+                self.streams.live_mut(index).restart_offsets();
+                self.await_expiry(index);
+            }
             Effect::Published { publication, except } => {
                 if publication.position.is_some() {
                     self.keep_publication(index, &publication);
@@ -215,15 +220,19 @@ impl<R: Destination> Shard<R> {
 
     /// Empties a stream's history and journal.
     fn restart_readers(&mut self, index: u32, lost: u64, journal: Position) {
-        while !self.streams.live(index).history.is_empty() {
-            self.drop_oldest(index, DropCause::Expired);
-        }
+        self.restart_history(index, lost);
         self.change_journal(index, |it| *it = Journal::from(journal));
         let stream = self.streams.live_mut(index);
-        stream.history = History::new(lost);
         if stream.groups.is_empty() {
             stream.journal.mark_sent(journal, self.ticks, self.now);
         }
+    }
+
+    fn restart_history(&mut self, index: u32, lost: u64) {
+        while !self.streams.live(index).history.is_empty() {
+            self.drop_oldest(index, DropCause::Expired);
+        }
+        self.streams.live_mut(index).history = History::new(lost);
     }
 
     fn clear_timers(&mut self, index: u32) {

@@ -1,4 +1,5 @@
-//! Nodes that are gone: their connections have ended, as far as a shared log goes.
+//! Nodes that are gone: their connections have ended, as far as a shared log goes, and what only they have shown of it
+//! isn't in it.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use super::shared::live;
 use crate::log::{Change, Entry, NodeId, Origin, Position, Subscription};
 use crate::shard::delivery::Destination;
 use crate::shard::input::Input;
+use crate::shard::outcome::Outcome;
 use crate::shard::proposals::{Proposal, Task};
 use crate::stream::Usage;
 use crate::types::{JoinCause, StreamName};
@@ -30,18 +32,20 @@ impl<R: Destination> Shard<R> {
     }
 
     /// The same for this node, which the others believe dead, and which lives. Its connections that were present
-    /// join again: returns the proposals, which go before all that aren't in the log yet. Those that end by what isn't in
-    /// the log, in `ends`, only have their record back, if it is there still.
+    /// join again, those that end by what isn't in the log, in `unsent`, only have their record back, if it is there
+    /// still. The application's requests that aren't in the log never will be. Returns the proposals to append now.
     pub fn come_back(
         &mut self,
         ttl: Duration,
-        mut ends: HashSet<(StreamName, Subscription)>,
+        unsent: Vec<Proposal>,
         at: (Position, u64),
         now: Instant,
     ) -> Vec<Proposal> {
+        let unsent = self.drop_requests(unsent);
         let mut joins = Vec::new();
         let shared = live(&mut self.shared);
         let node = shared.node;
+        let mut ends: HashSet<_> = unsent.iter().filter_map(Proposal::ended).collect();
         ends.extend(shared.waiting.iter().filter_map(|waiting| match &waiting.task {
             Task::Input { stream, input: Input::Ended { key, .. }, .. } => {
                 Some((stream.clone(), key.subscription()))
@@ -56,13 +60,57 @@ impl<R: Destination> Shard<R> {
         }
         self.end_use_of(node, at, now);
         let shared = live(&mut self.shared);
-        let (proposals, waiting) =
-            (std::mem::take(&mut shared.proposals), std::mem::take(&mut shared.waiting));
+        let waiting = std::mem::take(&mut shared.waiting);
+        let proposed = std::mem::take(&mut shared.proposals); // by what ended just now
         for (stream, join) in joins {
             shared.propose_alone(stream, join, now);
         }
         shared.waiting.extend(waiting);
-        std::mem::replace(&mut shared.proposals, proposals)
+        let mut all = std::mem::take(&mut shared.proposals);
+        all.extend(unsent);
+        all.extend(proposed);
+        self.take_turns(now); // of those that waited for what was dropped
+        all
+    }
+
+    /// Drops the application's requests that wait, and what they proposed, which isn't in the log. Returns the other
+    /// proposals.
+    fn drop_requests(&mut self, unsent: Vec<Proposal>) -> Vec<Proposal> {
+        let waiting = std::mem::take(&mut live(&mut self.shared).waiting);
+        let mut unsent = unsent.into_iter();
+        let mut kept = Vec::new();
+        let mut is_dropped = false;
+        for waiting in waiting {
+            let proposed = unsent.by_ref().take(waiting.left);
+            let ticket = match &waiting.task {
+                Task::Input { input: Input::Publish(_), .. } => None,
+                Task::Input {
+                    input: Input::Put { ticket, .. } | Input::Kick { ticket, .. },
+                    ..
+                } => Some(*ticket),
+                Task::Sync(ticket) if is_dropped => Some(*ticket),
+                Task::Input { .. } | Task::Later { .. } | Task::Sync(_) | Task::Change { .. } => {
+                    is_dropped = false;
+                    kept.extend(proposed);
+                    live(&mut self.shared).waiting.push_back(waiting);
+                    continue;
+                }
+            };
+            is_dropped = true;
+            proposed.for_each(drop);
+            self.outcomes.extend(ticket.map(|ticket| (ticket, Outcome::Dropped)));
+        }
+        kept.extend(unsent);
+        kept
+    }
+
+    /// Has all histories begin again, at a place in the log.
+    pub fn fork(&mut self, (position, at): (Position, u64), now: Instant) {
+        self.forgotten = self.forgotten.max(at);
+        let begun = self.streams.iter().filter(|stream| stream.state.has_begun());
+        for stream in begun.map(|stream| stream.name.clone()).collect::<Vec<_>>() {
+            self.apply_of_gone(stream, Change::Forked, (position, at), now);
+        }
     }
 
     fn connected_of(&self, node: NodeId) -> Vec<(StreamName, Subscription)> {

@@ -22,4 +22,7 @@ pub enum Outcome {
     Present(Option<PresenceId>),
     /// Of [`Shard::sync`](super::Shard::sync).
     Synced,
+    /// Of a request of the application, or of a [`Shard::sync`](super::Shard::sync) right behind one: the other nodes
+    /// believed this one dead before the request was in the log. It never will be.
+    Dropped,
 }

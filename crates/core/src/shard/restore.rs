@@ -115,7 +115,8 @@ fn believed(mut entry: Entry, log: LogId, at: Restoring) -> Option<Entry> {
         | Change::Noted { .. }
         | Change::Idle { .. }
         | Change::Used { .. }
-        | Change::ForgottenByAll { .. } => {}
+        | Change::ForgottenByAll { .. }
+        | Change::Forked => {}
     }
     Some(entry)
 }

@@ -139,13 +139,18 @@ impl<R: Destination> Shard<R> {
         let Some(first) = shared.waiting.front_mut() else { return Err(Void::Stale) };
         first.entries.push_back(entry);
         first.left = first.left.saturating_sub(1);
+        self.take_turns(now);
+        Ok(())
+    }
+
+    /// Handles the inputs whose entries have all arrived, up to the first one whose haven't.
+    pub(super) fn take_turns(&mut self, now: Instant) {
         while let Some(shared) = &mut self.shared
             && shared.waiting.front().is_some_and(|first| first.left == 0)
             && let Some(Waiting { task, entries, .. }) = shared.waiting.pop_front()
         {
             self.take_turn(task, entries, now);
         }
-        Ok(())
     }
 
     fn take_turn(&mut self, task: Task<R>, entries: VecDeque<Entry>, now: Instant) {

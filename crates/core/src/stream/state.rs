@@ -64,6 +64,8 @@ pub(crate) enum Effect {
         /// Time of its newest publication.
         lost: u64,
     },
+    /// The history began again.
+    Forked,
     /// A message was published.
     Published { publication: Arc<Publication>, except: Option<SessionId> },
     /// An earlier publication is kept.
@@ -215,7 +217,7 @@ impl State {
                     && (self.epoch(), self.head) == (Some(epoch), *head)
             }
             Change::ForgottenByAll { idle, .. } => self.usage == Usage::Idle(*idle),
-            Change::Used { .. } => self.has_begun(),
+            Change::Used { .. } | Change::Forked => self.has_begun(),
             Change::Published { author, .. } | Change::Whispered { author, .. } => {
                 let is_present = |by| self.presence.held_by(by).is_some();
                 let may = author.as_ref().is_none_or(is_present);
@@ -346,9 +348,7 @@ impl State {
             }
             Change::Lapsed { by, .. } => self.lapse(by, effects),
             Change::Resumed { from, to } => self.resume(from, *to, effects),
-            Change::Restarted { ttl, resumable } => {
-                self.restart((*ttl, *resumable), at, effects);
-            }
+            Change::Restarted { ttl, resumable } => self.restart((*ttl, *resumable), at, effects),
             Change::Snapshot { epoch, head, lost, journal } => {
                 *self = Self::of(epoch.clone(), *head);
                 effects.push(Effect::Replaced { lost: *lost, journal: *journal });
@@ -371,11 +371,19 @@ impl State {
             }
             Change::Idle { .. } => self.usage = Usage::Idle(entry.position),
             Change::Used { by } => self.usage = by.map_or(Usage::Unknown, Usage::By),
+            Change::Forked => self.fork(log.epoch(entry.position), effects),
         }
         if entry.change.is_lasting() {
             self.digest = self.digested();
         }
         Ok(())
+    }
+
+    /// Begins a new epoch.
+    fn fork(&mut self, epoch: Epoch, effects: &mut Vec<Effect>) {
+        self.epoch_digest = of_text(epoch.as_str());
+        (self.epoch, self.head) = (Some(epoch), Offset::default());
+        effects.push(Effect::Forked);
     }
 
     /// A publication, with the next offset if it is kept.

@@ -132,6 +132,7 @@ fn of_streams() -> impl Strategy<Value = Change> {
             .prop_map(|(epoch, head)| Change::Idle { epoch, head: Offset(head) }),
         any::<Option<u64>>().prop_map(|by| Change::Used { by: by.map(NodeId) }),
         (position(), any::<u64>()).prop_map(|(idle, lost)| Change::ForgottenByAll { idle, lost }),
+        Just(Change::Forked),
         (epoch(), any::<(u64, u64)>(), position()).prop_map(|(epoch, (head, lost), journal)| {
             Change::Snapshot { epoch, head: Offset(head), lost, journal }
         }),

@@ -1,0 +1,107 @@
+// Redis loses data. What it had lost, the nodes put back: nobody who is connected leaves, and no publication that was
+// taken is lost or comes twice.
+
+import assert from 'node:assert/strict';
+import { pass, until } from '../clients/support/patience.js';
+import { Load } from './support/load.js';
+import { GONE, ROOM, TTL, cluster } from './support/cluster.js';
+
+const PATIENT = { 'engine-timeout': '10s' };
+
+/** Ways to lose data. */
+const LOSSES = {
+  'is emptied': (redis) => redis.command('FLUSHALL'),
+  async 'restarts with nothing'(redis) {
+    await redis.kill();
+    await redis.restart();
+  },
+  async 'restarts with what it had a while ago'(redis) {
+    await redis.command('SAVE');
+    await pass(300);
+    await redis.kill();
+    await redis.restart();
+  },
+};
+
+for (const [what, lose] of Object.entries(LOSSES)) {
+  for (const nodes of [1, 3]) {
+    cluster(`Redis ${what} under load, with ${nodes} node${nodes > 1 ? 's' : ''}: nobody leaves, nothing is lost`, PATIENT, async (c, a) => {
+      const b = c.nodes.at(-1);
+      const watchers = await c.watchers();
+      await c.members(a, ['ann']);
+      await c.members(b, ['bob']);
+      const load = Load.on(c);
+      for (let n = 0; n < 3; n += 1) {
+        await pass(500);
+        await lose(c.redis);
+      }
+      await pass(1000);
+      await load.end();
+      await pass(GONE + TTL + 500);
+      await c.check(watchers);
+      for (const watcher of watchers) {
+        load.isIn(watcher);
+        assert.deepEqual(watcher.leaves.filter((id) => !id.startsWith('guest')), []);
+        const epochs = new Set(watcher.publications.map(([epoch]) => epoch));
+        assert.equal(epochs.size, 1, 'the history goes on');
+      }
+      assert.ok(c.nodes.some(({ broker }) => broker.log.includes('put back')));
+      for (const node of c.nodes) await node.isHealthy();
+    }, { nodes, saves: true });
+  }
+}
+
+cluster('a node that starts when Redis has lost everything waits for what the others put back', PATIENT, async (c, a) => {
+  await c.members(a, ['ann', 'bob']);
+  await a.http.publish(ROOM, 'before');
+  await c.redis.kill();
+  const late = await c.newNode().spawn();
+  await pass(300);
+  await c.redis.restart();
+  await late.isHealthy();
+  await c.lists(['ann', 'bob']);
+  const watchers = await c.watchers();
+  await pass(GONE + TTL + 500);
+  await c.check(watchers);
+  for (const { leaves } of watchers) assert.deepEqual(leaves, []);
+});
+
+cluster('all nodes and Redis restart: who was there is there until the TTL', { ...PATIENT, 'presence-ttl': '3s' }, async (c, a, b) => {
+  await c.members(a, ['ann', 'bob']);
+  await c.members(b, ['cid']);
+  await a.http.publish(ROOM, 'before');
+  await Promise.all([...c.nodes.map((node) => node.kill()), c.redis.kill()]);
+  await Promise.all(c.nodes.map((node) => node.spawn()));
+  await c.redis.restart();
+  await Promise.all(c.nodes.map((node) => node.isHealthy()));
+  await c.lists(['ann', 'bob', 'cid']);
+  await c.members(b, ['ann']);
+  await c.lists(['ann'], { ms: GONE + 3000 + 3000 });
+}, { durable: true });
+
+cluster('a node that alone was told what Redis has lost, and that was away when the log went on, ends', { ...PATIENT, 'node-lease': '3s' }, async (c) => {
+  const [[a, tunnel], [b, ...more], [d, another]] = [await c.addBehindTunnel(), await c.addBehindTunnel(), await c.addBehindTunnel()];
+  const watchers = await c.watchers([b, d]);
+  await c.members(b, ['dan']);
+  await c.redis.command('SAVE');
+  const others = [...more, another];
+  for (const other of others) {
+    other.lose();
+    other.shut();
+  }
+  await a.http.publish(ROOM, 'told to one');
+  tunnel.shut();
+  tunnel.reset();
+  await c.redis.kill();
+  await c.redis.restart();
+  for (const other of others) {
+    other.reset();
+    other.open();
+  }
+  await until(() => b.http.publish(ROOM, 'meanwhile').then(() => true, () => false), 'the others go on');
+  tunnel.open();
+  assert.notEqual((await a.broker.exited()).code, 0);
+  assert.match(a.broker.log, /ERROR.*another batch/);
+  await c.check(watchers);
+  for (const { leaves } of watchers) assert.deepEqual(leaves, []);
+}, { nodes: 0, saves: true });

@@ -1,0 +1,139 @@
+//! Logs of which Redis loses a part: the nodes put it back.
+
+use std::time::Duration;
+
+use broker::engine::{Cursor, Event};
+
+use crate::node::{Client, FORK, Node, State, agree, next};
+use crate::server::Server;
+
+/// Batches that each node appends, in all.
+const COUNT: usize = 300;
+
+/// Nodes that append, while something happens to the log again and again. They must be told the same, and all of it.
+async fn while_three_append(flags: &[&str], act: impl Fn(&mut Server)) -> Vec<State> {
+    let mut redis = Server::start(flags);
+    let mut nodes = Vec::new();
+    for name in ["a", "b", "c"] {
+        nodes.push(Node::start_slow(&redis.url(), name, COUNT, Duration::from_millis(2)).await);
+    }
+    for share in 1..=3 {
+        nodes.first().unwrap().until("on its way", |state| state.own >= share * COUNT / 5).await;
+        tokio::task::block_in_place(|| act(&mut redis));
+    }
+    let states = agree(&nodes, COUNT).await;
+    assert!(states.iter().any(|state| state.put_back > 0), "nothing was lost: {states:?}");
+    states
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_is_emptied() {
+    while_three_append(&[], |redis| redis.tell("FLUSHALL")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_comes_back_empty() {
+    while_three_append(&[], |redis| redis.restart(Duration::from_millis(100))).await;
+}
+
+/// What it has is what was saved when the last loss was over.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_comes_back_with_an_older_state() {
+    while_three_append(&["--dbfilename", "dump.rdb"], |redis| {
+        redis.tell("SAVE");
+        std::thread::sleep(Duration::from_millis(200));
+        redis.restart(Duration::ZERO);
+    })
+    .await;
+}
+
+/// Nothing is lost, which has to be found out.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_comes_back_with_everything() {
+    let mut redis = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let node = Node::start(&redis.url(), "a", COUNT).await;
+    node.until("on its way", |state| state.own >= COUNT / 2).await;
+    tokio::task::block_in_place(|| redis.restart(Duration::from_millis(100)));
+    let states = agree(&[node], COUNT).await;
+    assert_eq!(states.first().unwrap().put_back, 0);
+}
+
+/// A node that was told 20 batches, then something happens to the log.
+async fn after_20(act: impl FnOnce(&mut Server)) -> (Server, Node) {
+    let mut redis = Server::start(&[]);
+    let node = Node::start(&redis.url(), "a", 20).await;
+    node.until("told 20", |state| state.log.len() == 20).await;
+    tokio::task::block_in_place(|| act(&mut redis));
+    node.until("asked for its state", |state| state.put_back == 1).await;
+    (redis, node)
+}
+
+/// A node that is waited for in vain may have had more.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_forks_if_a_node_is_missing() {
+    let redis = Server::start(&[]);
+    let node = Node::start(&redis.url(), "a", 20).await;
+    let gone = Node::start(&redis.url(), "b", 20).await;
+    gone.until("told 40", |state| state.log.len() == 40).await;
+    drop(gone);
+    redis.tell("FLUSHALL");
+    let state = node.until("told of a fork", |state| state.log.len() == 41).await;
+    assert_eq!((state.log.last().unwrap().as_str(), state.put_back), (FORK, 1));
+}
+
+/// Who comes later has the state that was put back, and what comes behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_starts_afterwards_begins_with_what_was_put_back() {
+    let (redis, node) = after_20(|redis| redis.tell("FLUSHALL")).await;
+    let mut client = Client::connect(&redis.url(), 1).await.unwrap();
+    let mut log = client.take_log();
+    let (cursor, chunks) = log.read_snapshot().await.unwrap().unwrap();
+    let state = node.state().log.join("\n");
+    assert_eq!((cursor, chunks), (Cursor(20), vec![state.into()]));
+    log.follow(Cursor(20));
+    assert_eq!(next(&mut log).await, Event::CaughtUp);
+    log.append("more".into());
+    let event = next(&mut log).await;
+    assert!(matches!(event, Event::Batch { cursor: Cursor(21), .. }), "{event:?}");
+    node.until("told more", |state| state.log.len() == 21 && state.lost.is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_shorter_though_the_server_runs_on() {
+    for kills in [false, true] {
+        let (redis, _node) = after_20(|redis| {
+            redis.tell("HSET test:{0}:meta head 19");
+            if kills {
+                redis.tell("CLIENT KILL TYPE normal");
+            }
+        })
+        .await;
+        until_head(&redis, "20").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_has_another_batch_though_the_server_runs_on() {
+    const LOG: &str = "test:{0}:log";
+    let last = |redis: &Server| -> Vec<(String, Vec<String>)> {
+        redis.ask(&format!("XRANGE {LOG} 20 20"))
+    };
+    let mut before = Vec::new();
+    let (redis, _node) = after_20(|redis| {
+        before = last(redis);
+        redis.tell(&format!("XDEL {LOG} {}", before.first().unwrap().0));
+        redis.tell(&format!("XADD {LOG} 20-{} t 1700000000000 b other", u64::MAX));
+        redis.tell("CLIENT KILL TYPE normal");
+    })
+    .await;
+    until_head(&redis, "20").await;
+    while last(&redis) != before {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn until_head(redis: &Server, head: &str) {
+    while redis.ask::<Vec<String>>("HMGET test:{0}:meta head") != [head] {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
