@@ -50,8 +50,7 @@ const OVER_HTTP: &str = "publications are taken over HTTP, so leave it out and s
 const ENGINES: &str = "it is memory, or redis with --redis-url";
 const NO_NATS: &str = "NATS is not used in this version, see --redis-url for several nodes, so leave \
                        it out";
-const NO_SENTINEL: &str =
-    "Sentinel is not asked in this version, so leave it out and name the server in --redis-url";
+const LOOKED_AT: &str = "Sentinels are asked every 5 s, so leave it out";
 const ALIVE: &str = "Redis is asked for a sign of life each second, so leave it out";
 const VERIFIED: &str = "with rediss:// the certificate is always checked, by the system's authorities, so \
                         leave it out";
@@ -82,6 +81,7 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     (&["ssl-cert"], Same("tls-cert")),
     (&["ssl-key"], Same("tls-key")),
     (&["redis-url"], Same("redis-url")),
+    (&["redis-sentinels"], Same("redis-sentinels")),
     (&["debug"], Sets("log-level", "debug")),
     (&["noauth"], Sets("enforce-jwt", "false")),
     // Said anyway, as long as it says what is.
@@ -124,7 +124,7 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     (&["node-id"], Value(&[], NO_KNOB)),
     (&["redis-channel", "nats-channel"], Value(&[], OVER_HTTP)),
     (&["redisx-stream", "redisx-group", "redisx-read-block-milliseconds"], Value(&[], OVER_HTTP)),
-    (&["redis-sentinels", "redis-sentinel-discovery-interval"], Value(&[], NO_SENTINEL)),
+    (&["redis-sentinel-discovery-interval"], Value(&[], LOOKED_AT)),
     (&["redis-keepalive-interval"], Value(&[], ALIVE)),
     (&["redis-tls-ca-cert-path"], Value(&[], VERIFIED)),
     (&["redis-tls-verify"], Switch(&[true], VERIFIED)),

@@ -341,7 +341,11 @@ fn anycables_flags_without_meaning_are_refused() {
         (&["--rpc_host=a:1"][..], "--rpc_host has no meaning here: "),
         (&["--rpc_host", "a:1"], "--rpc_host has no meaning here: "),
         (&["--http_rpc_secret=hidden"], "--http_rpc_secret has no meaning here: "),
-        (&["--redis_sentinels=h:1"], "--redis_sentinels has no meaning here: "),
+        (
+            &["--redis_sentinel_discovery_interval=30"],
+            "--redis_sentinel_discovery_interval has no meaning here: ",
+        ),
+        (&["--redis_sentinels=h:1"], "--redis-sentinels needs a --redis-url"),
         (&["--embed_nats"], "--embed_nats has no meaning here: "),
         (&["--pusher_app_id=1"], "--pusher_app_id has no meaning here: Pusher's protocol"),
         (&["--ds"], "--ds has no meaning here: durable streams"),

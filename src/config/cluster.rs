@@ -12,6 +12,8 @@ use super::settings::Settings;
 pub struct ClusterConfig {
     /// URL of Redis; it may have a password.
     pub redis_url: Secret,
+    /// Sentinels that say where it is; they may have passwords.
+    pub redis_sentinels: Option<Secret>,
     /// Name of the cluster.
     pub name: String,
     /// How long a silent node counts as there.
@@ -29,11 +31,19 @@ impl ClusterConfig {
         let name = settings.cluster_name.take();
         let given = settings.redis_url.take().filter(|url| url.each().any(|url| !url.is_empty()));
         let url = secret::read("redis-url", given, settings.redis_url_file.take())?;
-        let Some(redis_url) = url else { return Ok(None) };
+        let given = settings.redis_sentinels.take();
+        let file = settings.redis_sentinels_file.take();
+        let redis_sentinels = secret::read("redis-sentinels", given, file)?;
+        let Some(redis_url) = url else {
+            return match redis_sentinels {
+                None => Ok(None),
+                Some(_) => Err(ConfigError::SentinelsAlone),
+            };
+        };
         if settings.state_dir.is_some() {
             return Err(ConfigError::TwoKeepers);
         }
         let name = name.unwrap_or_else(|| defaults::CLUSTER_NAME.to_owned());
-        Ok(Some(Self { redis_url, name, lease, timeout }))
+        Ok(Some(Self { redis_url, redis_sentinels, name, lease, timeout }))
     }
 }

@@ -110,6 +110,7 @@ impl Config {
         let pace = |part: fn(Pace) -> u32| limits.pace.map_or(0, |pace| part(pace) as usize);
         let trusted = !self.trusted_proxies.is_empty();
         let redis_url = self.cluster.as_ref().map(|cluster| cluster.redis_url.clone());
+        let sentinels = self.cluster.as_ref().and_then(|cluster| cluster.redis_sentinels.clone());
         let mut settings = Settings {
             host: Some(Host(self.host)),
             port: Some(self.port),
@@ -147,6 +148,8 @@ impl Config {
             metrics_key_file: key_file(&access.metrics_key),
             redis_url: key_text(&redis_url),
             redis_url_file: key_file(&redis_url),
+            redis_sentinels: key_text(&sentinels),
+            redis_sentinels_file: key_file(&sentinels),
             cluster_name: Some(
                 self.cluster.as_ref().map_or(defaults::CLUSTER_NAME, |it| &it.name).to_owned(),
             ),

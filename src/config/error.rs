@@ -73,6 +73,11 @@ pub enum ConfigError {
          of them out"
     )]
     TwoKeepers,
+    /// Sentinels without the name of a primary.
+    #[error(
+        "--redis-sentinels needs a --redis-url with the name of the primary as its host, such as redis://mymaster"
+    )]
+    SentinelsAlone,
     /// An invalid list of proxies.
     #[error("--trusted-proxies: {0}")]
     Proxies(#[from] BadProxy),

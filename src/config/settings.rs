@@ -303,6 +303,19 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis_url_file: Option<PathBuf>,
 
+    /// Sentinels that say where the primary of Redis is
+    ///
+    /// `HOST:PORT`, separated by commas, each with `:PASSWORD@` before it if it has one. The host of the --redis-url is
+    /// the primary's name then, such as in `redis://:PASSWORD@mymaster`.
+    #[arg(long, env = "BROKER_REDIS_SENTINELS", value_name = "LIST", help_heading = CLUSTER)]
+    #[serde(skip_serializing)]
+    pub redis_sentinels: Option<Secret>,
+
+    /// File with the --redis-sentinels
+    #[arg(long, env = "BROKER_REDIS_SENTINELS_FILE", value_name = "FILE", help_heading = CLUSTER)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_sentinels_file: Option<PathBuf>,
+
     /// Name of the cluster, with which all its keys in Redis begin [default: broker]
     #[arg(long, env = "BROKER_CLUSTER_NAME", value_name = "NAME", help_heading = CLUSTER)]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -75,6 +75,8 @@ fn the_defaults_told_in_the_help_are_the_defaults() {
         "metrics-key-file",
         "redis-url",
         "redis-url-file",
+        "redis-sentinels",
+        "redis-sentinels-file",
         "state-dir",
         "config",
         "print-config",

@@ -40,13 +40,18 @@ pub(super) fn begin(
     let times = (config.lease, config.timeout);
     let cluster = Cluster::new(names, node, times, usize::from(PARTITIONS), clock, failed.clone());
     let url = config.redis_url.each().next().unwrap_or_default();
+    let redis = RedisSettings::new(url, None)?;
+    let redis = match &config.redis_sentinels {
+        Some(sentinels) => redis.with_sentinels(&sentinels.each().collect::<Vec<_>>().join(","))?,
+        None => redis,
+    };
     let settings_of_engine = EngineSettings {
         cluster: ClusterName::new(&config.name)?,
         partitions: PARTITIONS,
         timeout: config.timeout,
         nodes: Arc::clone(&cluster.nodes),
         fork: Bytes::from_static(FORK),
-        engine: Engine::Redis(RedisSettings::new(url, None)?),
+        engine: Engine::Redis(redis),
     };
     let (partitions, logs) = Partitions::new(settings, &cluster);
     let (tasks, stop, failed) = (engine.tasks.clone(), engine.stop.clone(), failed.clone());
