@@ -50,6 +50,12 @@ impl FaultLog {
         self.state = state;
     }
 
+    /// This node has put logs back that the engine had lost a part of.
+    pub(in crate::engine) fn restored(&mut self, logs: u64) {
+        self.instruments.restored_logs.increment(logs);
+        tracing::warn!(logs, "the engine had lost data: put back from the memory of this node");
+    }
+
     /// The engine can be used.
     pub(in crate::engine) fn connected(&mut self, address: &str) {
         self.instruments.connected.set(1.0);

@@ -300,6 +300,11 @@ impl PartitionReplica {
         self.cursor = cursor;
         self.partition.shard_mut().set_unix(at);
         if bytes == encoding::FORK {
+            tracing::warn!(
+                partition = self.number,
+                "the log may lack what a node had that is gone: histories begin again"
+            );
+            self.cluster.instruments.forks.increment(1);
             return self.partition.fork((encoding::first_position(cursor), at), now);
         }
         let before = self.partition.incarnation();

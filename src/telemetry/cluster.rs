@@ -69,6 +69,8 @@ pub struct EngineInstruments {
     pub connected: Gauge,
     /// See [`names::ENGINE_RECONNECTS`].
     pub reconnects: Labelled<EngineFault>,
+    /// See [`names::ENGINE_RESTORED_LOGS`].
+    pub restored_logs: Counter,
 }
 
 impl EngineInstruments {
@@ -81,6 +83,7 @@ impl EngineInstruments {
             reconnects: Labelled::new(
                 |reason| counter!(names::ENGINE_RECONNECTS, "reason" => reason),
             ),
+            restored_logs: counter!(names::ENGINE_RESTORED_LOGS),
         }
     }
 }
@@ -120,6 +123,8 @@ pub struct ClusterInstruments {
     pub departures: Labelled<Departure>,
     /// See [`names::CLUSTER_EXCLUSIONS`].
     pub exclusions: Counter,
+    /// See [`names::CLUSTER_FORKS`].
+    pub forks: Counter,
     /// See [`names::CLUSTER_REFUSED_BATCHES`].
     pub refused_batches: Labelled<BatchRefusal>,
 }
@@ -148,6 +153,7 @@ impl ClusterInstruments {
                 |cause| counter!(names::CLUSTER_DEPARTURES, "cause" => cause),
             ),
             exclusions: counter!(names::CLUSTER_EXCLUSIONS),
+            forks: counter!(names::CLUSTER_FORKS),
             refused_batches: Labelled::new(
                 |reason| counter!(names::CLUSTER_REFUSED_BATCHES, "reason" => reason),
             ),

@@ -89,6 +89,7 @@ metrics! {
     CLUSTER:
     ENGINE_CONNECTED = Gauge "broker_engine_connected" Count "1 while the engine answers, 0 while it is being connected to.";
     ENGINE_RECONNECTS = Counter "broker_engine_reconnects_total" Count "Faults after which the engine was connected to anew, by `reason`.";
+    ENGINE_RESTORED_LOGS = Counter "broker_engine_restored_logs_total" Count "Logs that the engine had lost a part of, and that this node has put back.";
     ENGINE_APPEND = Histogram "broker_engine_append_seconds" Seconds "Time from this node's first attempt to append a batch until it came back in the log.";
     ENGINE_BATCH_ENTRIES = Histogram "broker_engine_batch_entries" Count "Items of the batches that this node appended.";
     ENGINE_BATCH_BYTES = Histogram "broker_engine_batch_bytes" Bytes "Size of the batches that this node appended.";
@@ -102,6 +103,7 @@ metrics! {
     CLUSTER_STATE = Gauge "broker_cluster_state" Count "1 for the `state` that this node is in, 0 for the others.";
     CLUSTER_DEPARTURES = Counter "broker_cluster_departures_total" Count "Other nodes that have left the cluster, by `cause` (stopped, dead).";
     CLUSTER_EXCLUSIONS = Counter "broker_cluster_exclusions_total" Count "Times that the other nodes believed this one dead.";
+    CLUSTER_FORKS = Counter "broker_cluster_forks_total" Count "Times that the histories of a partition began again, since the log may lack something.";
     CLUSTER_REFUSED_BATCHES = Counter "broker_cluster_refused_batches_total" Count "Batches of any node that every node skips, by `reason` (gone, again, missing, unreadable).";
 }
 

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Time that a node waits for others which have something that the engine has lost.
-const LEASE: Duration = Duration::from_secs(1);
+const LEASE: Duration = Duration::from_secs(3);
 
 /// What is appended where something may be lost.
 pub(crate) const FORK: &str = "fork";

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -40,7 +40,7 @@ pub(super) struct Parts {
     /// What is appended where the log goes on without what other nodes may have had.
     pub(super) fork: Bytes,
     /// Number of logs that this node has put back, to be logged.
-    pub(super) put_back: Arc<AtomicUsize>,
+    pub(super) put_back: Arc<AtomicU64>,
     /// Random, for nonces.
     pub(super) seed: u64,
 }

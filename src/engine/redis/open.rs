@@ -1,7 +1,7 @@
 //! Opening a cluster's logs.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -72,7 +72,7 @@ pub(in crate::engine) async fn open(
     let log_ids = opened.unwrap_or(Err(EngineError::Stopped))?;
     let (links, link) = watch::channel(None);
     let (mut logs, mut followed) = (Vec::new(), Vec::new());
-    let put_back = Arc::<AtomicUsize>::default();
+    let put_back = Arc::<AtomicU64>::default();
     for (partition, &log) in partitions_of_server(settings.partitions).zip(&log_ids) {
         let keys = keys.partition(partition);
         let (requests, progress) = (Arc::<Requests>::default(), Arc::<Progress>::default());

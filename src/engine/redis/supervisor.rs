@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -43,7 +43,7 @@ pub(super) struct Supervisor {
     /// All partitions; their numbers are the indexes.
     pub(super) partitions: Arc<[Followed]>,
     /// Number of logs that this node has put back, to be logged.
-    pub(super) put_back: Arc<AtomicUsize>,
+    pub(super) put_back: Arc<AtomicU64>,
     pub(super) links: watch::Sender<Option<Link>>,
     pub(super) backoff: Backoff,
     pub(super) log: FaultLog,
@@ -131,7 +131,7 @@ impl Supervisor {
             }
             let logs = self.put_back.swap(0, Ordering::Relaxed);
             if logs > 0 {
-                tracing::warn!(logs, "Redis had lost data: put back from the memory of this node");
+                self.log.restored(logs);
             }
             self.backoff.reset();
             self.log.connected(&self.connector.speaker().address);
