@@ -8,6 +8,8 @@ SHELL := /bin/bash
 
 # Cargo must not change the lockfile behind anyone's back.
 CARGO := cargo --locked
+# Debian has nats-server where only root looks for commands.
+export PATH := $(PATH):/usr/sbin
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 CLIENTS := tests/clients
 NODE_MODULES := $(CLIENTS)/node_modules/.package-lock.json
@@ -39,8 +41,9 @@ HAS_OPENSSL = command -v openssl >/dev/null
 HAS_CHROMIUM = test -x "$${CHROMIUM:-/usr/bin/chromium}"
 # Not by the name of a command: the library is what a broker under test is started with.
 HAS_FAKETIME = ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1
-# The engine's tests start it.
+# The engines' tests start them.
 HAS_REDIS = command -v redis-server >/dev/null
+HAS_NATS = command -v nats-server >/dev/null
 HAS_NODE_MODULES = test ! $(CLIENTS)/package.json -nt $(NODE_MODULES) -a ! $(CLIENTS)/package-lock.json -nt $(NODE_MODULES)
 # $(call need,CHECK,NAME,FLAGS): ends with a sentence unless the check succeeds.
 need = $(1) || { echo "$(2) is missing: \`make setup$(3)\` installs it" >&2; exit 1; }
@@ -51,6 +54,7 @@ setup: $(NODE_MODULES) ## Install what the checks need, if it is missing; FUZZ=1
 	@$(HAS_CHROMIUM) || { $(INSTALL) chromium; }
 	@$(HAS_FAKETIME) || { $(INSTALL) faketime; }
 	@$(HAS_REDIS) || { $(INSTALL) redis-server; }
+	@$(HAS_NATS) || { $(INSTALL) nats-server; }
 	@$(HAS_VALGRIND) || { $(INSTALL) valgrind; }
 	@$(HAS_RUSTFMT) || rustup component add rustfmt
 	@$(HAS_CLIPPY) || rustup component add clippy
@@ -78,6 +82,7 @@ lint: ## Format, clippy, rustdoc, dependencies; warnings are errors
 
 unit: ## Rust's tests, doctests included
 	@$(call need,$(HAS_REDIS),redis-server)
+	@$(call need,$(HAS_NATS),nats-server)
 	$(CARGO) test --workspace
 
 clients-ready:
@@ -91,8 +96,9 @@ clients-ready:
 clients: clients-ready ## The stock npm clients against the real binary
 	BROKER_BIN=$(TARGET_DIR)/debug/broker npm --prefix $(CLIENTS) test
 
-cluster: clients-ready ## Several nodes on a real Redis, under the stock clients
+cluster: clients-ready ## Several nodes on a real Redis or NATS, under the stock clients
 	@$(call need,$(HAS_REDIS),redis-server)
+	@$(call need,$(HAS_NATS),nats-server)
 	BROKER_BIN=$(TARGET_DIR)/debug/broker npm --prefix tests/cluster test
 
 soak: clients-ready ## The same at random and for long

@@ -9,7 +9,7 @@
 //! net        connections of clients     http  publish, presence, health, metrics
 //! node       Router: commands to shards, a task each
 //! outbound   outboxes, sockets     state  what outlives the process     fetch  the application
-//! engine     logs of several nodes, in Redis
+//! engine     logs of several nodes, in Redis or NATS
 //! clock      time without pauses
 //! telemetry  config  cors  filters
 //! shard      streams with their subscribers, fan-out, deadlines

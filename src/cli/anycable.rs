@@ -47,9 +47,9 @@ const CALLBACKS: &str = "the application is never asked about a client (RPC), so
      which clients need a token and streams a signed name";
 const OVER_HTTP: &str = "publications are taken over HTTP, so leave it out and set the application's \
                          broadcast adapter to http";
-const ENGINES: &str = "it is memory, or redis with --redis-url";
-const NO_NATS: &str = "NATS is not used in this version, see --redis-url for several nodes, so leave \
-                       it out";
+const ENGINES: &str = "it is memory, redis with --redis-url, or nats with --nats-servers";
+const NATS_BY_ADDRESS: &str =
+    "NATS is a server of its own, reached as --nats-servers says, so leave it out";
 const LOOKED_AT: &str = "Sentinels are asked every 5 s, so leave it out";
 const ALIVE: &str = "Redis is asked for a sign of life each second, so leave it out";
 const VERIFIED: &str = "with rediss:// the certificate is always checked, by the system's authorities, so \
@@ -82,6 +82,7 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     (&["ssl-key"], Same("tls-key")),
     (&["redis-url"], Same("redis-url")),
     (&["redis-sentinels"], Same("redis-sentinels")),
+    (&["nats-servers"], Same("nats-servers")),
     (&["debug"], Sets("log-level", "debug")),
     (&["noauth"], Sets("enforce-jwt", "false")),
     // Said anyway, as long as it says what is.
@@ -135,7 +136,6 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     (&["redis-disable-cache"], Switch(&[true, false], NO_KNOB)),
     (
         &[
-            "nats-servers",
             "enats-addr",
             "enats-cluster",
             "enats-cluster-name",
@@ -147,11 +147,11 @@ const FLAGS: &[(&[&str], Meaning)] = &[
             "enats-server-name",
             "enats-max-payload",
         ],
-        Value(&[], NO_NATS),
+        Value(&[], NATS_BY_ADDRESS),
     ),
     (
         &["nats-dont-randomize-servers", "embed-nats", "enats-debug", "enats-trace"],
-        Switch(&[false], NO_NATS),
+        Switch(&[false], NATS_BY_ADDRESS),
     ),
     (
         &[
@@ -239,6 +239,8 @@ const UNSET: &[(&str, &str)] = &[
     ("secret", "none"),
     ("jwt-secret", "none"),
     ("streams-secret", "none"),
+    ("redis-url", "none"),
+    ("nats-servers", "none"),
     // in AnyCable the application decides about clients without a token; here only the token does
     ("enforce-jwt", "false"),
     ("enforce-jwt", "0"),
@@ -270,7 +272,7 @@ pub(super) fn given(name: &str, value: Option<&str>) -> Option<Given> {
             Some("" | "none") => Given::NothingNew,
             Some("memory") => Given::Engine(Engine::Memory),
             Some("redis") => Given::Engine(Engine::Redis),
-            Some("nats") => Given::Meaningless(NO_NATS),
+            Some("nats") => Given::Engine(Engine::Nats),
             Some(_) | None => Given::Meaningless(ENGINES),
         },
     })

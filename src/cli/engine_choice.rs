@@ -1,5 +1,5 @@
-//! The engine that AnyCable's `--broker` and `--pubsub` name. Here it follows from the address of Redis, so they have to
-//! agree with that.
+//! The engine that AnyCable's `--broker` and `--pubsub` name. Here it follows from the address of Redis or NATS, so they
+//! have to agree with that.
 
 use super::refusal::Refusal;
 
@@ -10,6 +10,8 @@ pub(super) enum Engine {
     Memory,
     /// Redis.
     Redis,
+    /// NATS.
+    Nats,
 }
 
 /// A flag or variable that names an engine.
@@ -30,14 +32,23 @@ impl EngineChoice {
     pub(super) fn check(&self, is: Engine) -> Result<(), Refusal> {
         let Self { given, engine } = self;
         match (engine, is) {
+            (Engine::Memory, Engine::Memory)
+            | (Engine::Redis, Engine::Redis)
+            | (Engine::Nats, Engine::Nats) => Ok(()),
             (Engine::Redis, Engine::Memory) => Err(Refusal(format!(
                 "{given} needs the address of Redis: add --redis-url redis://HOST:PORT"
             ))),
-            (Engine::Memory, Engine::Redis) => Err(Refusal(format!(
+            (Engine::Nats, Engine::Memory) => Err(Refusal(format!(
+                "{given} needs the address of NATS: add --nats-servers nats://HOST:PORT"
+            ))),
+            (Engine::Memory | Engine::Nats, Engine::Redis) => Err(Refusal(format!(
                 "{given} and --redis-url (or REDIS_URL) exclude each other, as the engine is Redis if there is one: \
                  leave one of them out"
             ))),
-            (Engine::Redis, Engine::Redis) | (Engine::Memory, Engine::Memory) => Ok(()),
+            (Engine::Memory | Engine::Redis, Engine::Nats) => Err(Refusal(format!(
+                "{given} and --nats-servers (or NATS_SERVERS) exclude each other, as the engine is NATS if there is \
+                 one: leave one of them out"
+            ))),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::command::{flags_only, help};
 use super::engine_choice::Engine;
 use super::environment::Environment;
 use super::refusal::{self, Refusal};
-use crate::config::{Config, LogFormat, Settings};
+use crate::config::{Config, EngineConfig, LogFormat, Settings};
 use crate::telemetry::logging::Format;
 
 /// Result of reading the command line.
@@ -83,7 +83,11 @@ fn outcome(
 
     let print = merged.print_config.unwrap_or(false);
     let config = Config::from_settings(merged)?;
-    let engine = if config.cluster.is_some() { Engine::Redis } else { Engine::Memory };
+    let engine = match config.cluster.as_ref().map(|cluster| &cluster.engine) {
+        None => Engine::Memory,
+        Some(EngineConfig::Redis { .. }) => Engine::Redis,
+        Some(EngineConfig::Nats { .. }) => Engine::Nats,
+    };
     choices.iter().try_for_each(|choice| choice.check(engine))?;
     if print {
         return Ok(Outcome::Print(config.to_toml()));

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use super::refusal::Refusal;
 use super::*;
 use crate::config::{Access, Protocols, Secret, TimestampPrecision};
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, LogFormat, NatsStorage};
 
 fn told(args: &[&str], env: &[(&str, &str)]) -> Outcome {
     let args = std::iter::once(&"broker").chain(args).map(OsString::from);
@@ -358,9 +358,9 @@ fn anycables_flags_without_meaning_are_refused() {
         (&["--redis_tls_verify=false"], "--redis_tls_verify=false has no meaning here: "),
         (&["--redis_keepalive_interval=30"], "--redis_keepalive_interval has no meaning here: "),
         (&["--redis_tls_client_key_path=k"], "--redis_tls_client_key_path has no meaning here: "),
-        (&["--pubsub=x"], "--pubsub=x has no meaning here: it is memory, or redis"),
+        (&["--pubsub=x"], "--pubsub=x has no meaning here: it is memory, redis"),
         (&["--broadcast_adapter=redisx"], "--broadcast_adapter=redisx has no meaning here: "),
-        (&["--broker", "nats"], "--broker=nats has no meaning here: "),
+        (&["--broker", "nats"], "--broker=nats needs the address of NATS: add --nats-servers"),
         (&["--streams_presence=false"], "--streams_presence=false has no meaning here: "),
         (&["--ssl_cert=/c"], "--tls-cert needs --tls-key"),
         (&["--secret"], "--secret needs a value"),
@@ -386,10 +386,8 @@ fn anycables_variables_without_meaning_are_refused_as_its_flags() {
         ("ANYCABLE_RPC_CONCURRENCY", "28", "ANYCABLE_RPC_CONCURRENCY has no meaning here: "),
         ("ANYCABLE_BROADCAST_ADAPTER", "redisx", "ANYCABLE_BROADCAST_ADAPTER=redisx has no "),
         ("ANYCABLE_BROADCAST_ADAPTER", "http,nats", "ANYCABLE_BROADCAST_ADAPTER=http,nats has "),
-        ("ANYCABLE_BROKER", "nats", "ANYCABLE_BROKER=nats has no meaning here: "),
-        ("ANYCABLE_PUBSUB", "nats", "ANYCABLE_PUBSUB=nats has no meaning here: "),
+        ("ANYCABLE_PUBSUB", "x", "ANYCABLE_PUBSUB=x has no meaning here: "),
         ("ANYCABLE_EMBED_NATS", "true", "ANYCABLE_EMBED_NATS=true has no meaning here: "),
-        ("NATS_SERVERS", "nats://u:hidden@h", "NATS_SERVERS has no meaning here: "),
         ("ANYCABLE_METRICS_HOST", "10.0.0.1", "ANYCABLE_METRICS_HOST has no meaning here: "),
         ("ANYCABLE_TURBO_RAILS_KEY", "hidden", "ANYCABLE_TURBO_RAILS_KEY has no meaning here: "),
         ("ANYCABLE_CONFIG_PATH", "anycable.toml", "ANYCABLE_CONFIG_PATH has no meaning here: "),
@@ -471,7 +469,8 @@ fn redis_is_named_by_any_of_its_variables() {
     for variable in ["BROKER_REDIS_URL", "ANYCABLE_REDIS_URL", "REDIS_URL"] {
         let config = config(&[], &[(variable, "redis://u:hidden@h:1/2")]);
         let cluster = config.cluster.clone().unwrap();
-        assert_eq!(cluster.redis_url.each().next(), Some("redis://u:hidden@h:1/2"), "{variable}");
+        let url = cluster.redis().unwrap().0.each().next();
+        assert_eq!(url, Some("redis://u:hidden@h:1/2"), "{variable}");
         assert!(!format!("{config:?}").contains("hidden"));
     }
     let config = config(&["--cluster-name=a", "--node-lease=3s"], &[("REDIS_URL", "")]);
@@ -495,4 +494,45 @@ fn an_engine_that_is_named_has_to_be_the_one_that_there_is() {
         refused.starts_with("ANYCABLE_BROKER=memory and --redis-url (or REDIS_URL)"),
         "{refused}"
     );
+    let nats = [("ANYCABLE_BROKER", "nats"), ("NATS_SERVERS", "nats://h")];
+    assert!(config(&["--pubsub=nats"], &nats).cluster.is_some());
+    for engine in ["memory", "redis"] {
+        let refused = refusal(&[], &[("ANYCABLE_PUBSUB", engine), ("NATS_SERVERS", "nats://h")]);
+        assert!(
+            refused.contains(&format!("{engine} and --nats-servers (or NATS_SERVERS)")),
+            "{refused}"
+        );
+    }
+    let refused = refusal(&["--broker=nats"], &[("REDIS_URL", "redis://h")]);
+    assert!(refused.starts_with("--broker=nats and --redis-url (or REDIS_URL)"), "{refused}");
+}
+
+#[test]
+fn nats_is_named_by_any_of_its_variables() {
+    for variable in ["BROKER_NATS_SERVERS", "ANYCABLE_NATS_SERVERS", "NATS_SERVERS"] {
+        let config = config(&[], &[(variable, "nats://u:hidden@h,nats://u:hidden@i:1")]);
+        let cluster = config.cluster.clone().unwrap();
+        let (servers, storage) = cluster.nats().unwrap();
+        let servers: Vec<_> = servers.each().collect();
+        assert_eq!(servers, ["nats://u:hidden@h", "nats://u:hidden@i:1"], "{variable}");
+        assert_eq!(storage, NatsStorage::Memory);
+        assert!(!format!("{config:?}").contains("hidden"));
+    }
+    let on_disk = config(&["--nats-servers=nats://h", "--nats-storage=file"], &[]);
+    assert_eq!(on_disk.cluster.unwrap().nats().unwrap().1, NatsStorage::File);
+    assert_eq!(config(&["--nats-storage=file"], &[("NATS_SERVERS", "")]).cluster, None);
+    for (args, sentence) in [
+        (["--nats-servers=nats://h", "--state-dir=d"], "--state-dir is for one node alone"),
+        (
+            ["--nats-servers=nats://h", "--redis-url=redis://h"],
+            "--redis-url and --nats-servers are both",
+        ),
+        (
+            ["--nats-servers=nats://h", "--nats-storage=x"],
+            "--nats-storage x: not one of memory, file",
+        ),
+    ] {
+        let refusal = refusal(&args, &[]);
+        assert!(refusal.starts_with(sentence), "{refusal}");
+    }
 }

@@ -109,8 +109,6 @@ impl Config {
         let limits = self.limits;
         let pace = |part: fn(Pace) -> u32| limits.pace.map_or(0, |pace| part(pace) as usize);
         let trusted = !self.trusted_proxies.is_empty();
-        let redis_url = self.cluster.as_ref().map(|cluster| cluster.redis_url.clone());
-        let sentinels = self.cluster.as_ref().and_then(|cluster| cluster.redis_sentinels.clone());
         let mut settings = Settings {
             host: Some(Host(self.host)),
             port: Some(self.port),
@@ -146,19 +144,6 @@ impl Config {
             api_key_file: key_file(&access.api_key),
             metrics_key: key_text(&access.metrics_key),
             metrics_key_file: key_file(&access.metrics_key),
-            redis_url: key_text(&redis_url),
-            redis_url_file: key_file(&redis_url),
-            redis_sentinels: key_text(&sentinels),
-            redis_sentinels_file: key_file(&sentinels),
-            cluster_name: Some(
-                self.cluster.as_ref().map_or(defaults::CLUSTER_NAME, |it| &it.name).to_owned(),
-            ),
-            node_lease: Some(HumanDuration(
-                self.cluster.as_ref().map_or(defaults::NODE_LEASE, |it| it.lease),
-            )),
-            engine_timeout: Some(HumanDuration(
-                self.cluster.as_ref().map_or(defaults::ENGINE_TIMEOUT, |it| it.timeout),
-            )),
             presence_ttl: Some(HumanDuration(self.presence_ttl)),
             occupancy_interval: Some(HumanDuration(self.occupancy_interval)),
             presence_fetch_url: self.presence_fetch_url.as_ref().map(ToString::to_string),
@@ -201,6 +186,7 @@ impl Config {
             ..Settings::default()
         };
         self.protocols.to_settings(&mut settings);
+        ClusterConfig::to_settings(self.cluster.as_ref(), &mut settings);
         settings
     }
 

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::value::{LogFormat, TimestampPrecision};
+use super::value::{LogFormat, NatsStorage, TimestampPrecision};
 
 /// Loopback only, until keys are configured or the broker is made public.
 pub const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -100,6 +100,9 @@ pub const LOG_FORMAT: LogFormat = LogFormat::Text;
 
 /// Several clusters on one engine are told apart by their names.
 pub const CLUSTER_NAME: &str = "broker";
+
+/// The nodes have everything, too.
+pub const NATS_STORAGE: NatsStorage = NatsStorage::Memory;
 
 /// Longer than a busy machine stands still, and short enough that nobody sees the dead for long.
 pub const NODE_LEASE: Duration = Duration::from_secs(10);

@@ -69,8 +69,8 @@ pub enum ConfigError {
     Origins(#[from] BadOrigin),
     /// A state directory and an engine.
     #[error(
-        "--state-dir is for one node alone, and with --redis-url the state is with Redis and the other nodes: leave one \
-         of them out"
+        "--state-dir is for one node alone, and with --redis-url or --nats-servers the state is with the other nodes: \
+         leave one of them out"
     )]
     TwoKeepers,
     /// Sentinels without the name of a primary.
@@ -78,6 +78,11 @@ pub enum ConfigError {
         "--redis-sentinels needs a --redis-url with the name of the primary as its host, such as redis://mymaster"
     )]
     SentinelsAlone,
+    /// Two engines.
+    #[error(
+        "--redis-url and --nats-servers are both set, and a cluster has one of them: leave the other out"
+    )]
+    TwoEngines,
     /// An invalid list of proxies.
     #[error("--trusted-proxies: {0}")]
     Proxies(#[from] BadProxy),

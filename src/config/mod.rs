@@ -33,7 +33,7 @@ mod value;
 
 pub use access::Access;
 pub use app_url::{AppUrl, BadAppUrl};
-pub use cluster::ClusterConfig;
+pub use cluster::{ClusterConfig, EngineConfig};
 pub use config::Config;
 pub use error::{ConfigError, Plain};
 pub use nearest::nearest;
@@ -42,4 +42,6 @@ pub use proxies::{BadProxy, Proxies};
 pub use secret::Secret;
 pub use settings::Settings;
 pub use tls::{TlsFiles, TlsPair};
-pub use value::{ByteSize, Host, HumanDuration, LogFormat, TimestampPrecision, ValueError};
+pub use value::{
+    ByteSize, Host, HumanDuration, LogFormat, NatsStorage, TimestampPrecision, ValueError,
+};

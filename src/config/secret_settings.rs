@@ -10,7 +10,7 @@ pub(super) type SecretSetting<'a> = (&'static str, &'a mut Option<Secret>, &'a m
 
 impl Settings {
     /// All secrets: those of [`Access`](super::Access) in its order, then others.
-    pub fn secrets(&mut self) -> [SecretSetting<'_>; 10] {
+    pub fn secrets(&mut self) -> [SecretSetting<'_>; 11] {
         [
             ("secret", &mut self.secret, &mut self.secret_file),
             ("jwt-secret", &mut self.jwt_secret, &mut self.jwt_secret_file),
@@ -24,9 +24,10 @@ impl Settings {
             ("broadcast-key", &mut self.broadcast_key, &mut self.broadcast_key_file),
             ("api-key", &mut self.api_key, &mut self.api_key_file),
             ("metrics-key", &mut self.metrics_key, &mut self.metrics_key_file),
-            // it may have a password
+            // they may have a password
             ("redis-url", &mut self.redis_url, &mut self.redis_url_file),
             ("redis-sentinels", &mut self.redis_sentinels, &mut self.redis_sentinels_file),
+            ("nats-servers", &mut self.nats_servers, &mut self.nats_servers_file),
         ]
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::secret::Secret;
 use super::value::{
-    ByteSize, Host, HumanDuration, LogFormat, TimestampPrecision, count, port, switch,
+    ByteSize, Host, HumanDuration, LogFormat, NatsStorage, TimestampPrecision, count, port, switch,
 };
 
 const LISTENING: &str = "Listening";
@@ -260,8 +260,9 @@ pub struct Settings {
 
     /// URL of the Redis that several nodes share
     ///
-    /// Such as `redis://127.0.0.1:6379` or `redis://USER:PASSWORD@HOST:PORT/DATABASE`. All nodes with the same Redis and --cluster-name are one broker: clients of any of them are in
-    /// one room. `rediss://` is TLS. Unset, this node is alone.
+    /// Such as `redis://127.0.0.1:6379` or `redis://USER:PASSWORD@HOST:PORT/DATABASE`. All nodes with the same Redis and
+    /// --cluster-name are one broker: clients of any of them are in one room. `rediss://` is TLS. Unset, this node is
+    /// alone, or has --nats-servers.
     #[arg(long, env = "BROKER_REDIS_URL", value_name = "URL", help_heading = CLUSTER)]
     #[serde(skip_serializing)]
     pub redis_url: Option<Secret>,
@@ -282,7 +283,25 @@ pub struct Settings {
     #[arg(long, env = "BROKER_REDIS_SENTINELS_FILE", value_name = "FILE", help_heading = CLUSTER)]
     pub redis_sentinels_file: Option<PathBuf>,
 
-    /// Name of the cluster, with which all its keys in Redis begin [default: broker]
+    /// Addresses of the NATS that several nodes share, comma-separated
+    ///
+    /// Such as `nats://127.0.0.1:4222` or `nats://USER:PASSWORD@HOST:PORT`, of one server with JetStream or several of
+    /// one NATS cluster. Instead of --redis-url, for the same. `tls://` is TLS.
+    #[arg(long, env = "BROKER_NATS_SERVERS", value_name = "ADDRESSES", help_heading = CLUSTER)]
+    #[serde(skip_serializing)]
+    pub nats_servers: Option<Secret>,
+
+    /// File with the --nats-servers, one per line
+    #[arg(long, env = "BROKER_NATS_SERVERS_FILE", value_name = "FILE", help_heading = CLUSTER)]
+    pub nats_servers_file: Option<PathBuf>,
+
+    /// Where NATS keeps what the nodes share [default: memory]
+    ///
+    /// What is in memory is lost when NATS restarts. Decided when the cluster's first node starts.
+    #[arg(long, env = "BROKER_NATS_STORAGE", value_name = "STORAGE", help_heading = CLUSTER)]
+    pub nats_storage: Option<NatsStorage>,
+
+    /// Name of the cluster, with which all its keys in Redis or streams in NATS begin [default: broker]
     #[arg(long, env = "BROKER_CLUSTER_NAME", value_name = "NAME", help_heading = CLUSTER)]
     pub cluster_name: Option<String>,
 
@@ -292,7 +311,7 @@ pub struct Settings {
     #[arg(long, env = "BROKER_NODE_LEASE", value_name = "DURATION", help_heading = CLUSTER)]
     pub node_lease: Option<HumanDuration>,
 
-    /// Maximum time for a connection to Redis, and for an answer [default: 5s]
+    /// Maximum time for a connection to Redis or NATS, and for an answer [default: 5s]
     #[arg(long, env = "BROKER_ENGINE_TIMEOUT", value_name = "DURATION", help_heading = CLUSTER)]
     pub engine_timeout: Option<HumanDuration>,
 

@@ -250,6 +250,16 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where NATS keeps streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NatsStorage {
+    /// In memory.
+    Memory,
+    /// In files.
+    File,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::EngineError;
+use super::nats;
 use super::opened::Opened;
 use super::redis;
 use super::settings::{Engine, EngineSettings};
@@ -20,5 +21,7 @@ pub async fn connect(
 ) -> Result<Opened, EngineError> {
     match &settings.engine {
         Engine::Redis(redis) => redis::open(settings, redis, tasks, stop).await,
+        // a large future, with all that TLS needs
+        Engine::Nats(nats) => Box::pin(nats::open(settings, nats, tasks, stop)).await,
     }
 }

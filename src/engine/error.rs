@@ -16,6 +16,12 @@ pub enum EngineError {
     /// The list of Sentinels isn't valid.
     #[error("the Sentinels of Redis aren't valid: {0:?}; write HOST:PORT, separated by commas")]
     Sentinels(String),
+    /// The addresses of NATS aren't valid.
+    #[error(
+        "the addresses of NATS aren't valid: {0}; write nats://[USER:PASSWORD@]HOST[:PORT], or tls:// for TLS, and \
+         several with commas"
+    )]
+    Servers(String),
     /// The cluster has another number of partitions, which can't be changed.
     #[error(
         "the cluster {cluster} has {theirs} partitions, and this node is to have {ours}: give it the same \

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-/// Place of a batch in its partition's log: from 1. In Redis, there are no gaps.
+/// Place of a batch in its partition's log: from 1. In NATS, there may be gaps, where a message is no batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cursor(pub u64);
 

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! - A *follower* is the task of one partition. It delivers the log without gaps or repetitions, at the worker's
-//!   pace: if the worker is slow, what arrives meanwhile is dropped and read from the log later, and other
-//!   partitions go on.
+//!   pace: if the worker is slow, what comes meanwhile stays with the engine and is read later, and other partitions
+//!   go on.
 //! - Connections fail and come back without the workers noticing more than a pause: the follower proves that the
 //!   log is still the one it knows, and reads what it missed. If the engine has lost a part of it, one of the nodes puts
 //!   it back from its own state ([`Event::StateWanted`]). Only if the log doesn't go on from what this node has, its
@@ -27,6 +27,7 @@ mod error;
 mod event;
 mod fault_log;
 mod feed;
+mod nats;
 mod nodes;
 mod opened;
 mod partition_log;
@@ -39,6 +40,7 @@ mod snapshots;
 pub use connect::connect;
 pub use error::EngineError;
 pub use event::{Cursor, Event, LostReason};
+pub use nats::{NatsSettings, NatsStorage};
 pub use nodes::Nodes;
 pub use opened::Opened;
 pub use partition_log::PartitionLog;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::error::EngineError;
+use super::nats::NatsSettings;
 use super::nodes::Nodes;
 use super::redis::RedisSettings;
 
@@ -32,12 +33,15 @@ pub struct EngineSettings {
 
 /// The engine.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Engine {
     /// A Redis server, 6.2 or newer.
     Redis(RedisSettings),
+    /// NATS with JetStream, 2.9 or newer.
+    Nats(NatsSettings),
 }
 
-/// Name of a cluster. All its keys and channels begin with it.
+/// Name of a cluster. All its keys, channels, streams and subjects begin with it.
 ///
 /// ```
 /// use broker::engine::ClusterName;

@@ -15,7 +15,7 @@ pub(super) fn ready(
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         engine = match (&config.cluster, &config.state_dir) {
-            (Some(_), _) => "redis",
+            (Some(cluster), _) => cluster.engine.name(),
             (None, Some(_)) => "memory and disk",
             (None, None) => "memory",
         },

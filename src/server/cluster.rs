@@ -9,8 +9,10 @@ use tokio_util::task::TaskTracker;
 
 use super::error::Error;
 use crate::clock::Clock;
-use crate::config::ClusterConfig;
-use crate::engine::{self, ClusterName, Engine, EngineSettings, RedisSettings};
+use crate::config::{ClusterConfig, EngineConfig, NatsStorage};
+use crate::engine::{
+    self, ClusterName, Engine, EngineError, EngineSettings, NatsSettings, RedisSettings,
+};
 use crate::log::NodeId;
 use crate::node::{Cluster, ClusterNames, FORK, Partitions};
 use crate::shard::Settings;
@@ -36,22 +38,16 @@ pub(super) fn begin(
     let mut node = [0; 8];
     getrandom::fill(&mut node).map_err(io::Error::other)?;
     let node = NodeId(u64::from_ne_bytes(node));
-    let names = ClusterNames { engine: "redis", cluster: config.name.clone() };
+    let names = ClusterNames { engine: config.engine.name(), cluster: config.name.clone() };
     let times = (config.lease, config.timeout);
     let cluster = Cluster::new(names, node, times, usize::from(PARTITIONS), clock, failed.clone());
-    let url = config.redis_url.each().next().unwrap_or_default();
-    let redis = RedisSettings::new(url, None)?;
-    let redis = match &config.redis_sentinels {
-        Some(sentinels) => redis.with_sentinels(&sentinels.each().collect::<Vec<_>>().join(","))?,
-        None => redis,
-    };
     let settings_of_engine = EngineSettings {
         cluster: ClusterName::new(&config.name)?,
         partitions: PARTITIONS,
         timeout: config.timeout,
         nodes: Arc::clone(&cluster.nodes),
         fork: Bytes::from_static(FORK),
-        engine: Engine::Redis(redis),
+        engine: engine_of(&config.engine)?,
     };
     let (partitions, logs) = Partitions::new(settings, &cluster);
     let (tasks, stop, failed) = (engine.tasks.clone(), engine.stop.clone(), failed.clone());
@@ -64,7 +60,7 @@ pub(super) fn begin(
                     sender.send(log).ok(); // else the broker stops
                 }
             }
-            Err(engine::EngineError::Stopped) => {}
+            Err(EngineError::Stopped) => {}
             Err(error) => {
                 tracing::error!(%error, "the engine can't be used");
                 failed.cancel();
@@ -72,4 +68,25 @@ pub(super) fn begin(
         }
     });
     Ok((partitions, cluster))
+}
+
+fn engine_of(config: &EngineConfig) -> Result<Engine, EngineError> {
+    match config {
+        EngineConfig::Redis { url, sentinels } => {
+            let url = url.each().next().unwrap_or_default();
+            let redis = RedisSettings::new(url, None)?;
+            Ok(Engine::Redis(match sentinels {
+                Some(list) => redis.with_sentinels(&list.each().collect::<Vec<_>>().join(","))?,
+                None => redis,
+            }))
+        }
+        EngineConfig::Nats { servers, storage } => {
+            let servers = servers.each().flat_map(|line| line.split(',')).map(str::trim);
+            let storage = match storage {
+                NatsStorage::Memory => engine::NatsStorage::Memory,
+                NatsStorage::File => engine::NatsStorage::File,
+            };
+            Ok(Engine::Nats(NatsSettings::new(servers, storage, None)?))
+        }
+    }
 }

@@ -22,6 +22,9 @@ use super::writer::Writer;
 /// The writer thread's queue, once logs are set up.
 static STDERR: Writer = Writer::new();
 
+/// What is said of NATS is said by the engine, in sentences. A level that names this module has the last word.
+const QUIET: &str = "async_nats=off";
+
 /// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -102,7 +105,7 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder().parse(level)?;
+    let filter = EnvFilter::builder().parse(format!("{QUIET},{level}"))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)

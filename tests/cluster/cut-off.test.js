@@ -1,10 +1,10 @@
-// A node that is cut off from Redis while the others aren't: to them it is as one that was killed, and when it is
+// A node that is cut off from the engine while the others aren't: to them it is as one that was killed, and when it is
 // back, its living connections join again.
 
 import assert from 'node:assert/strict';
 import { pass, until } from '../clients/support/patience.js';
 import { Load } from './support/load.js';
-import { GONE, LEASE, ROOM, TTL, cluster, leaveBetween } from './support/cluster.js';
+import { EACH, GONE, LEASE, ROOM, TTL, cluster, leaveBetween } from './support/cluster.js';
 
 const QUICK = { 'engine-timeout': '1s' };
 
@@ -43,7 +43,7 @@ for (const [how, cut] of Object.entries(CUTS)) {
     await own.isRight();
     await c.check(others);
     for (const { leaves } of others) assert.deepEqual([...leaves].sort(), ['ann', 'bob']);
-  }, { nodes: 2 });
+  }, { nodes: 2, engines: how === 'without a word' ? EACH : undefined });
 }
 
 cluster('a node that is cut off for less than its lease is missed by nobody', { ...QUICK, 'node-lease': '5s' }, async (c, b) => {

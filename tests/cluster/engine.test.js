@@ -1,23 +1,23 @@
-// Redis that isn't there, stands still, cuts connections and forgets scripts: nothing is lost and nothing comes twice.
+// An engine that isn't there, stands still, cuts connections and forgets scripts: nothing is lost and nothing comes twice.
 
 import assert from 'node:assert/strict';
 import { pass, until } from '../clients/support/patience.js';
 import { Load } from './support/load.js';
-import { GONE, ROOM, TTL, cluster } from './support/cluster.js';
+import { EACH, GONE, ROOM, TTL, cluster } from './support/cluster.js';
 
-/** Long enough for nobody to be refused while Redis stands still. */
+/** Long enough for nobody to be refused while the engine stands still. */
 const PATIENT = { 'engine-timeout': '10s' };
 
-for (const [what, ms, flags] of [
+for (const [what, ms, flags, engines] of [
   ['shorter than a lease', 1500, { 'node-lease': '3s', ...PATIENT }],
-  ['longer than lease and TTL', 3000, PATIENT],
+  ['longer than lease and TTL', 3000, PATIENT, EACH],
 ]) {
-  cluster(`while Redis stands still for ${what}, nobody leaves, and all comes afterwards`, flags, async (c, a, b, d) => {
+  cluster(`while the engine stands still for ${what}, nobody leaves, and all comes afterwards`, flags, async (c, a, b, d) => {
     const watchers = await c.watchers();
     const { ann: [ann, identifier] } = await c.members(a, ['ann', 'bob']);
     await c.members(b, ['cid']);
     await a.http.publish(ROOM, 'before');
-    c.redis.pause();
+    c.engine.pause();
     const answers = [a, b, d].flatMap((node, at) => [1, 2].map((n) => node.http.post('/_broadcast', {
       stream: ROOM,
       data: JSON.stringify({ at, n }),
@@ -25,7 +25,7 @@ for (const [what, ms, flags] of [
     ann.join(identifier, 'ann', { updated: true });
     ann.whisper(identifier, 'whisper');
     await pass(ms);
-    c.redis.resume();
+    c.engine.resume();
     for (const { status, text } of await Promise.all(answers)) assert.equal(status, 201, text);
     await Promise.all(watchers.map((watcher) => watcher.hears('update', 'ann', { updated: true })));
     await Promise.all(watchers.map((watcher) => watcher.hearsPublication('whisper')));
@@ -37,18 +37,18 @@ for (const [what, ms, flags] of [
     }
     await c.lists(['ann', 'bob', 'cid']);
     for (const node of c.nodes) await node.isHealthy();
-  });
+  }, { engines });
 }
 
-cluster('Redis restarts with all it had: nobody leaves, nothing is lost', PATIENT, async (c, a, b) => {
+cluster('the engine restarts with all it had: nobody leaves, nothing is lost', PATIENT, async (c, a, b) => {
   const watchers = await c.watchers();
   await c.members(a, ['ann']);
   await c.members(b, ['bob']);
   const load = Load.on(c);
   await pass(500);
-  await c.redis.kill();
+  await c.engine.kill();
   await pass(1500);
-  await c.redis.restart();
+  await c.engine.restart();
   await pass(1000);
   await load.end();
   await pass(GONE + TTL + 500);
@@ -57,7 +57,7 @@ cluster('Redis restarts with all it had: nobody leaves, nothing is lost', PATIEN
     load.isIn(watcher);
     assert.deepEqual(watcher.leaves.filter((id) => !id.startsWith('guest')), []);
   }
-}, { durable: true });
+}, { durable: true, engines: EACH });
 
 cluster('a member whose connection ended while Redis stood still leaves after it', PATIENT, async (c, a) => {
   const watchers = await c.watchers();
@@ -99,23 +99,23 @@ for (const [what, ...commands] of [
   });
 }
 
-cluster('a node that starts without Redis waits for it and says so', {}, async (c) => {
-  await c.redis.kill();
+cluster('a node that starts without an engine waits for it and says so', {}, async (c) => {
+  await c.engine.kill();
   const node = await c.newNode().spawn();
   const { broker } = node;
   const live = async () => (await node.http.request('/live').catch(() => ({}))).status;
   await until(async () => (await live()) === 200, '/live says 200');
   assert.equal(await broker.health(), 503);
-  const complaint = new RegExp(`WARN.*Redis at 127\\.0\\.0\\.1:${c.redis.port}`);
+  const complaint = new RegExp(`WARN.*${c.engine.name} at 127\\.0\\.0\\.1:${c.engine.port}`);
   await until(() => complaint.test(broker.log), 'the log says so');
   await pass(1000);
   assert.equal(broker.log.split('\n').filter((line) => complaint.test(line)).length, 1, 'once');
   assert.deepEqual([await live(), await broker.health()], [200, 503]);
-  await c.redis.restart();
+  await c.engine.restart();
   await node.isHealthy();
   await node.member(ROOM, 'ann');
   assert.deepEqual(await node.http.ids(ROOM), ['ann']);
-}, { nodes: 0 });
+}, { nodes: 0, engines: EACH });
 
 cluster('a node that waits for Redis can be stopped', {}, async (c) => {
   await c.redis.kill();

@@ -6,7 +6,7 @@ import { eventsIn } from '../clients/support/events.js';
 import { pass } from '../clients/support/patience.js';
 import { phoenixIn } from '../clients/support/phoenix.js';
 import { identify } from '../clients/support/socket.js';
-import { GONE, LEASE, ROOM, TTL, cluster, leaveBetween } from './support/cluster.js';
+import { EACH, GONE, LEASE, ROOM, TTL, cluster, leaveBetween } from './support/cluster.js';
 
 cluster('members of a killed node leave once, after its lease and the TTL', {}, async (c, a, b, d) => {
   const watchers = await c.watchers([b, d]);
@@ -19,7 +19,7 @@ cluster('members of a killed node leave once, after its lease and the TTL', {}, 
   await c.check(watchers);
   for (const { leaves } of watchers) assert.deepEqual([...leaves].sort(), ['ann', 'bob']);
   await c.lists(['stays'], { nodes: [b, d] });
-});
+}, { engines: EACH });
 
 cluster('of a killed node, who comes back at another never left', { 'presence-ttl': '3s' }, async (c, a, b, d) => {
   const watchers = await c.watchers([b, d]);
@@ -97,7 +97,7 @@ cluster('members of a stopped node leave when the TTL is over', {}, async (c, a,
   await leaveBetween(watchers, ['ann', 'bob'], since, TTL, TTL);
   await c.check(watchers);
   for (const { leaves } of watchers) assert.deepEqual([...leaves].sort(), ['ann', 'bob']);
-});
+}, { engines: EACH });
 
 for (const [how, end, from] of [
   ['killed', (node) => node.kill(), LEASE + TTL - LEASE / 5],
@@ -177,7 +177,7 @@ cluster('after a pause beyond lease and TTL, those still connected join again', 
   ann.leave(annIn);
   await Promise.all(watchers.map((watcher) => watcher.hearsLeave('ann')));
   await c.lists(['cid', 'dan']);
-});
+}, { engines: EACH });
 
 cluster('a pause beyond the lease but within the TTL is noticed by nobody', { 'presence-ttl': '4s' }, async (c, a, b) => {
   const watchers = await c.watchers();

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { pass, until } from '../clients/support/patience.js';
 import { Load } from './support/load.js';
 import { CableRoamer, PhoenixRoamer } from './support/roamer.js';
-import { GONE, cluster } from './support/cluster.js';
+import { EACH, GONE, cluster } from './support/cluster.js';
 
 /** Long enough to come back on a busy machine. */
 const TTL = 4000;
@@ -13,8 +13,8 @@ const FLAGS = { 'presence-ttl': `${TTL}ms`, 'history-limit': 10_000, 'history-tt
 /** Each node with the others behind it. */
 const turned = (nodes) => nodes.map((_, at) => [...nodes.slice(at), ...nodes.slice(0, at)]);
 
-for (const [how, end] of [
-  ['stopped and started again', (node) => node.stop()],
+for (const [how, end, engines] of [
+  ['stopped and started again', (node) => node.stop(), EACH],
   ['killed and started again', (node) => node.kill()],
 ]) {
   cluster(`nodes are ${how}, one after the other: no member leaves, no publication is missed`, FLAGS, async (c, ...nodes) => {
@@ -47,5 +47,5 @@ for (const [how, end] of [
     for (const { leaves } of phoenixes) assert.deepEqual(leaves.filter((id) => ids.includes(id)), []);
     for (const { topic } of phoenixes) await topic.sees(Object.fromEntries(ids.map((id) => [id, 1])));
     await c.lists(ids);
-  });
+  }, { engines });
 }

@@ -7,7 +7,7 @@ import { eventsIn } from '../clients/support/events.js';
 import { until } from '../clients/support/patience.js';
 import { phoenixIn } from '../clients/support/phoenix.js';
 import { identify } from '../clients/support/socket.js';
-import { ROOM, cluster, leaveBetween } from './support/cluster.js';
+import { EACH, ROOM, cluster, leaveBetween } from './support/cluster.js';
 
 cluster('who joins at a node is told at all, whatever they speak', {}, async (c, ...nodes) => {
   const guests = nodes.flatMap((node) => KINDS.map((Kind) => new Kind(node, ROOM)));
@@ -60,7 +60,7 @@ cluster('joins, updates and leaves are told in one order at all nodes', {}, asyn
   bob.unsubscribe(bobIn);
   await Promise.all(watchers.map((watcher) => watcher.hearsLeave('bob')));
   for (const watcher of watchers) assert.deepEqual(await watcher.list(), []);
-});
+}, { engines: EACH });
 
 cluster('what happens at once at all nodes has one order', {}, async (c, ...nodes) => {
   const watchers = await c.watchers();
@@ -167,7 +167,7 @@ cluster('history that began before a node did is there', {}, async (c, a) => {
   for (let n = 0; n < 5; n += 1) assert.equal((await socket.hears({ identifier, message: { n } })).offset, n + 1);
   ann.terminate();
   await socket.hearsPresence(identifier, 'leave');
-}, { nodes: 1 });
+}, { nodes: 1, engines: EACH });
 
 cluster('exclude_socket spares a connection of another node', {}, async (c, a, b) => {
   const [ann, identifier] = await a.subscriber(ROOM);

@@ -18,7 +18,11 @@ const COMMANDS: &str = "+evalsha +eval +hset +hsetnx +hget +hmget +hgetall +hinc
                         +publish +subscribe +ping +info +unlink +rpush +lrange +llen +expire +persist +select";
 
 /// Connects, while the log must say something, until a remedy.
-async fn waits(settings: &EngineSettings, says: &[&str], remedy: impl FnOnce()) -> (Log, Client) {
+pub(crate) async fn waits(
+    settings: &EngineSettings,
+    says: &[&str],
+    remedy: impl FnOnce(),
+) -> (Log, Client) {
     let (log, _guard) = Log::capture();
     let connecting = Client::with(settings);
     tokio::pin!(connecting);
@@ -34,7 +38,7 @@ async fn waits(settings: &EngineSettings, says: &[&str], remedy: impl FnOnce()) 
 }
 
 /// Appends a batch and is told it.
-async fn works(client: &mut Client) {
+pub(crate) async fn works(client: &mut Client) {
     let batch = Bytes::from_static(b"a");
     let mut log = client.take_log();
     log.follow(Cursor(0));

@@ -1,4 +1,4 @@
-//! What an append costs: CPU time of Redis and of the nodes. Not a check:
+//! What an append costs: CPU time of the engine and of the nodes. Not a check:
 //! `cargo test --release --test engine cost -- --ignored --nocapture`.
 
 use std::time::{Duration, Instant};
@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use broker::engine::{Cursor, Event, PartitionLog};
 use bytes::Bytes;
 
+use crate::engines::EngineServer;
+use crate::nats_server::NatsServer;
 use crate::node::{Client, next};
 use crate::server::Server;
 
@@ -17,14 +19,20 @@ const PARTITIONS: u16 = 64;
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures"]
 async fn cost() {
+    cost_of::<Server>("Redis").await;
+    cost_of::<NatsServer>("NATS").await;
+}
+
+#[expect(clippy::print_stdout, reason = "what is measured is to be read")]
+async fn cost_of<S: EngineServer>(engine: &str) {
     for nodes in [1, 3] {
         for (entries, appends) in [(1, 200), (16, 200), (256, 40)] {
-            let redis = Server::start(&[]);
+            let server = S::launch();
             let mut clients = Vec::new();
             for _ in 0..nodes {
-                clients.push(Client::connect(&redis.url(), PARTITIONS).await.unwrap());
+                clients.push(Client::connect(&server.url(), PARTITIONS).await.unwrap());
             }
-            let (redis_before, own_before, begun) = (redis.cpu(), own_cpu(), Instant::now());
+            let (server_before, own_before, begun) = (cpu(server.pid()), own_cpu(), Instant::now());
             let mut work = Vec::new();
             for (number, client) in clients.iter_mut().enumerate() {
                 for log in std::mem::take(&mut client.opened.logs) {
@@ -39,8 +47,8 @@ async fn cost() {
             let each =
                 |before: Duration, after: Duration| after.saturating_sub(before).as_nanos() / count;
             println!(
-                "{nodes} nodes, {entries} entries: Redis {} ns, all nodes {} ns an append, {} appends/s",
-                each(redis_before, redis.cpu()),
+                "{nodes} nodes, {entries} entries: {engine} {} ns, all nodes {} ns an append, {} appends/s",
+                each(server_before, cpu(server.pid())),
                 each(own_before, own_cpu()),
                 count * 1000 / begun.elapsed().as_millis(),
             );
@@ -69,17 +77,11 @@ async fn follow(mut log: PartitionLog, batch: Option<Bytes>, appends: u64) {
 }
 
 fn own_cpu() -> Duration {
-    cpu("self")
-}
-
-impl Server {
-    fn cpu(&self) -> Duration {
-        cpu(&self.pid().to_string())
-    }
+    cpu(std::process::id())
 }
 
 /// CPU time that a process has used.
-fn cpu(process: &str) -> Duration {
+fn cpu(process: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
     let ticks: u64 = fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();

@@ -2,17 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use crate::engines::{EngineServer, for_each_engine};
 use crate::node::{Node, PATIENCE, agree};
 use crate::server::Server;
 
 /// Batches of each node.
 const COUNT: usize = 1500;
 
+for_each_engine!(the_server_is_paused, the_server_is_restarted_with_its_log);
+
 /// Three nodes that append.
-async fn nodes(redis: &Server) -> Vec<Node> {
+async fn nodes(server: &impl EngineServer) -> Vec<Node> {
     let mut nodes = Vec::new();
     for name in ["a", "b", "c"] {
-        nodes.push(Node::start(&redis.url(), name, COUNT).await);
+        nodes.push(Node::start(&server.url(), name, COUNT).await);
     }
     nodes
 }
@@ -57,26 +60,24 @@ async fn scripts_are_forgotten() {
     assert!(states.iter().all(|state| state.failed == 0), "{states:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_paused() {
-    let redis = Server::start(&[]);
-    let nodes = nodes(&redis).await;
+async fn the_server_is_paused<S: EngineServer>() {
+    let server = S::launch();
+    let nodes = nodes(&server).await;
     for pause in [500, 3000] {
-        redis.signal("STOP");
+        server.signal("STOP");
         tokio::time::sleep(Duration::from_millis(pause)).await;
-        redis.signal("CONT");
+        server.signal("CONT");
         tokio::time::sleep(PAUSE).await;
     }
     agree(&nodes, COUNT).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_restarted_with_its_log() {
-    let mut redis = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
-    let nodes = nodes(&redis).await;
+async fn the_server_is_restarted_with_its_log<S: EngineServer>() {
+    let mut server = S::launch_durable();
+    let nodes = nodes(&server).await;
     for _ in 0..3 {
         tokio::time::sleep(PAUSE).await;
-        tokio::task::block_in_place(|| redis.restart(PAUSE));
+        tokio::task::block_in_place(|| server.restart(PAUSE));
     }
     agree(&nodes, COUNT).await;
 }

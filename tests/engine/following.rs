@@ -5,44 +5,51 @@ use std::time::Duration;
 use broker::engine::{Cursor, EngineError, Event};
 use bytes::Bytes;
 
+use crate::engines::{EngineServer, for_each_engine};
 use crate::node::{Client, Node, agree, next};
 use crate::server::Server;
 
 const COUNT: usize = 300;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn all_nodes_are_told_one_order() {
-    let redis = Server::start(&[]);
+for_each_engine!(
+    all_nodes_are_told_one_order,
+    a_slow_worker_is_told_all_and_holds_nobody_up,
+    a_worker_that_stands_still_holds_no_other_partition_up,
+    following_begins_where_it_is_asked_to,
+    large_batches_pass,
+    all_nodes_know_the_same_logs,
+);
+
+async fn all_nodes_are_told_one_order<S: EngineServer>() {
+    let server = S::launch();
     let mut nodes = Vec::new();
     for name in ["a", "b", "c"] {
-        nodes.push(Node::start(&redis.url(), name, COUNT).await);
+        nodes.push(Node::start(&server.url(), name, COUNT).await);
     }
     let states = agree(&nodes, COUNT).await;
     assert!(states.iter().all(|state| state.failed == 0), "{states:?}");
     // one that comes later is told the same from the beginning
-    let late = Node::start(&redis.url(), "late", 0).await;
+    let late = Node::start(&server.url(), "late", 0).await;
     let told = late.until("caught up", |state| state.times_caught_up == 1).await;
     assert_eq!(told.log, states.first().unwrap().log);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slow_worker_is_told_all_and_holds_nobody_up() {
-    let redis = Server::start(&[]);
-    let slow = Node::start_slow(&redis.url(), "slow", 1, Duration::from_millis(5)).await;
-    let fast = Node::start(&redis.url(), "fast", COUNT).await;
+async fn a_slow_worker_is_told_all_and_holds_nobody_up<S: EngineServer>() {
+    let server = S::launch();
+    let slow = Node::start_slow(&server.url(), "slow", 1, Duration::from_millis(5)).await;
+    let fast = Node::start(&server.url(), "fast", COUNT).await;
     fast.until("all of its own", |state| state.own == COUNT).await;
     let at = slow.state().log.len();
     assert!(at < COUNT / 2, "not slow: {at}");
     slow.until("told all", |state| state.log.len() == COUNT + 1).await;
     assert_eq!(slow.state().log, fast.state().log);
-    assert_eq!(pubsub_clients(&redis), 2);
+    server.check_connections(2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_stands_still_holds_no_other_partition_up() {
-    let redis = Server::start(&[]);
-    let mut client = Client::connect(&redis.url(), 2).await.unwrap();
-    let mut other = Client::connect(&redis.url(), 2).await.unwrap();
+async fn a_worker_that_stands_still_holds_no_other_partition_up<S: EngineServer>() {
+    let server = S::launch();
+    let mut client = Client::connect(&server.url(), 2).await.unwrap();
+    let mut other = Client::connect(&server.url(), 2).await.unwrap();
     let [mut still, mut busy] = [client.take_log(), client.take_log()];
     let mut writer = other.take_log();
     for log in [&mut still, &mut busy, &mut writer] {
@@ -68,12 +75,11 @@ async fn a_worker_that_stands_still_holds_no_other_partition_up() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn following_begins_where_it_is_asked_to() {
-    let redis = Server::start(&[]);
-    let node = Node::start(&redis.url(), "a", 20).await;
+async fn following_begins_where_it_is_asked_to<S: EngineServer>() {
+    let server = S::launch();
+    let node = Node::start(&server.url(), "a", 20).await;
     node.until("all of its own", |state| state.own == 20).await;
-    let mut client = Client::connect(&redis.url(), 1).await.unwrap();
+    let mut client = Client::connect(&server.url(), 1).await.unwrap();
     let mut log = client.take_log();
     for after in [0, 19, 20, 7] {
         log.follow(Cursor(after));
@@ -88,10 +94,9 @@ async fn following_begins_where_it_is_asked_to() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn large_batches_pass() {
-    let redis = Server::start(&[]);
-    let mut client = Client::connect(&redis.url(), 1).await.unwrap();
+async fn large_batches_pass<S: EngineServer>() {
+    let server = S::launch();
+    let mut client = Client::connect(&server.url(), 1).await.unwrap();
     let mut log = client.take_log();
     log.follow(Cursor(0));
     assert_eq!(next(&mut log).await, Event::CaughtUp);
@@ -103,10 +108,9 @@ async fn large_batches_pass() {
     assert_eq!(log.bytes_since_snapshot(), 15_000_000);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn all_nodes_know_the_same_logs() {
-    let redis = Server::start(&[]);
-    let url = redis.url();
+async fn all_nodes_know_the_same_logs<S: EngineServer>() {
+    let server = S::launch();
+    let url = server.url();
     let (one, other) = tokio::join!(Client::connect(&url, 64), Client::connect(&url, 64));
     let (one, other) = (one.unwrap().opened.log_ids.clone(), other.unwrap().opened.log_ids.clone());
     assert_eq!(one, other);
@@ -127,9 +131,4 @@ async fn databases_are_apart() {
     for node in [one, other] {
         agree(&[node], COUNT).await;
     }
-}
-
-/// Connections that are subscribed.
-fn pubsub_clients(redis: &Server) -> usize {
-    redis.ask::<String>("CLIENT LIST TYPE pubsub").lines().count()
 }

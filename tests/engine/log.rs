@@ -17,6 +17,7 @@ impl Log {
         let log = Self::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
+            .with_env_filter("info,async_nats=off")
             .with_writer(move || writer.clone())
             .with_ansi(false)
             .with_target(false)

@@ -1,4 +1,4 @@
-//! The engine against real Redis servers that the tests start, kill, pause and empty.
+//! The engines against real servers, of Redis and of NATS, that the tests start, kill, pause and empty.
 
 #![expect(
     clippy::disallowed_methods,
@@ -9,10 +9,16 @@
 
 mod access;
 mod cost;
+mod engines;
 mod faults;
 mod following;
 mod log;
 mod losses;
+mod nats_access;
+mod nats_faults;
+mod nats_losses;
+mod nats_server;
+mod nats_snapshots;
 mod node;
 mod recovery;
 mod sentinel;

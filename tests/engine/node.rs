@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use broker::engine::{
-    ClusterName, Cursor, Engine, EngineError, EngineSettings, Event, LostReason, Nodes, Opened,
-    PartitionLog, RedisSettings, connect,
+    ClusterName, Cursor, Engine, EngineError, EngineSettings, Event, LostReason, NatsSettings,
+    NatsStorage, Nodes, Opened, PartitionLog, RedisSettings, connect,
 };
 use broker::log::NodeId;
 use parking_lot::Mutex;
@@ -46,7 +46,20 @@ pub(crate) fn settings(url: &str, partitions: u16) -> EngineSettings {
         timeout: TIMEOUT,
         nodes: Nodes::new(NodeId(NODES.fetch_add(1, Ordering::Relaxed)), LEASE),
         fork: FORK.into(),
-        engine: Engine::Redis(RedisSettings::new(url, None).unwrap()),
+        engine: engine(url),
+    }
+}
+
+/// The engine of a URL. With `file+` before it, NATS keeps streams in files.
+fn engine(url: &str) -> Engine {
+    let (storage, url) = match url.strip_prefix("file+") {
+        Some(url) => (NatsStorage::File, url),
+        None => (NatsStorage::Memory, url),
+    };
+    if url.starts_with("redis") {
+        Engine::Redis(RedisSettings::new(url, None).unwrap())
+    } else {
+        Engine::Nats(NatsSettings::new([url], storage, None).unwrap())
     }
 }
 

@@ -3,15 +3,18 @@
 use broker::engine::{Cursor, EngineError, Event, LostReason, PartitionLog};
 use bytes::Bytes;
 
+use crate::engines::{EngineServer, for_each_engine};
 use crate::node::{Client, next};
 use crate::server::Server;
 
-fn chunks(text: &str, count: usize) -> Vec<Bytes> {
+for_each_engine!(one_of_those_written_together_is_whole, a_snapshot_ends_the_count_of_bytes);
+
+pub(crate) fn chunks(text: &str, count: usize) -> Vec<Bytes> {
     (0..count).map(|number| Bytes::from(format!("{text} {number}"))).collect()
 }
 
 /// A log with batches.
-async fn log_of(client: &mut Client, count: u64) -> PartitionLog {
+pub(crate) async fn log_of(client: &mut Client, count: u64) -> PartitionLog {
     let mut log = client.take_log();
     log.follow(Cursor(0));
     assert_eq!(next(&mut log).await, Event::CaughtUp);
@@ -43,11 +46,10 @@ async fn the_newest_is_read() {
     assert_eq!(times.iter().filter(|&&time| time > 0).count(), 2, "{times:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_of_those_written_together_is_whole() {
-    let redis = Server::start(&[]);
-    let mut client = Client::connect(&redis.url(), 1).await.unwrap();
-    let mut other = Client::connect(&redis.url(), 1).await.unwrap();
+async fn one_of_those_written_together_is_whole<S: EngineServer>() {
+    let server = S::launch();
+    let mut client = Client::connect(&server.url(), 1).await.unwrap();
+    let mut other = Client::connect(&server.url(), 1).await.unwrap();
     let log = log_of(&mut client, 1).await;
     let other = other.take_log();
     for _ in 0..20 {
@@ -89,10 +91,9 @@ async fn the_log_is_trimmed_up_to_the_one_before() {
     assert_eq!(next(&mut log).await, Event::Lost(LostReason::Trimmed));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_ends_the_count_of_bytes() {
-    let redis = Server::start(&[]);
-    let mut client = Client::connect(&redis.url(), 1).await.unwrap();
+async fn a_snapshot_ends_the_count_of_bytes<S: EngineServer>() {
+    let server = S::launch();
+    let mut client = Client::connect(&server.url(), 1).await.unwrap();
     let log = log_of(&mut client, 5).await;
     assert_eq!(log.bytes_since_snapshot(), 5);
     log.write_snapshot(Cursor(5), chunks("x", 1)).await.unwrap();

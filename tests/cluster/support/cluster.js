@@ -1,4 +1,4 @@
-// A test with several nodes on one Redis. Each node is a `Scenario` of the clients' tests, so that whatever
+// A test with several nodes on one engine. Each node is a `Scenario` of the clients' tests, so that whatever
 // these have for a broker works at a node.
 
 import assert from 'node:assert/strict';
@@ -9,11 +9,15 @@ import { LATE, until } from '../../clients/support/patience.js';
 import { Scenario } from '../../clients/support/scenario.js';
 import { same } from '../../clients/support/socket.js';
 import { Tunnel } from '../../clients/support/tunnel.js';
+import { Nats } from './nats.js';
 import { Redis } from './redis.js';
 import { Watcher, assertAlike } from './watcher.js';
 
 /** The stream that most tests are about. */
 export const ROOM = 'room';
+
+/** For tests that are about no engine in particular. */
+export const EACH = [Redis, Nats];
 
 /** Lease and presence TTL of the nodes unless a test says otherwise, in ms. */
 export const LEASE = 1000;
@@ -28,15 +32,23 @@ export const EARLY = 60;
 const DEFAULTS = { 'node-lease': `${LEASE}ms`, 'presence-ttl': `${TTL}ms` };
 
 /**
- * Declares a test with a Redis and that many `nodes` of its own. `flags` are those of each node. `run` gets the
- * `Cluster`. A `durable` Redis keeps its data over restarts, one that `saves` what it had at the last `SAVE`. At the end
- * each node must still run (unless the test stopped it), stop when asked, with exit code 0, and must not have panicked.
+ * Declares a test for each of the `engines`, with one and that many `nodes` of its own. `flags` are those of each node.
+ * `run` gets the `Cluster`. A `durable` engine keeps its data over restarts, a Redis that `saves` what it had at the last
+ * `SAVE`. At the end each node must still run (unless the test stopped it), stop when asked, with exit code 0, and must
+ * not have panicked.
  */
-export function cluster(name, flags, run, { nodes = 3, timeout = 60_000, ...keeps } = {}) {
+export function cluster(name, flags, run, { engines = [Redis], ...options } = {}) {
+  for (const Engine of engines) {
+    const where = engines.length > 1 ? ` (${Engine.name})` : '';
+    declare(name + where, flags, run, { Engine, ...options });
+  }
+}
+
+function declare(name, flags, run, { Engine, nodes = 3, timeout = 60_000, ...keeps }) {
   test(name, { timeout }, async (t) => {
     const c = new Cluster(t, flags);
     try {
-      c.redis = await Redis.start(keeps);
+      c.engine = await Engine.start(keeps);
       await Promise.all(Array.from({ length: nodes }, () => c.add()));
       await run(c, ...c.nodes);
       await c.end();
@@ -108,7 +120,7 @@ export class Node extends Scenario {
   }
 }
 
-/** What a test has: a Redis, its nodes, and what concerns all of them. */
+/** What a test has: an engine, its nodes, and what concerns all of them. */
 class Cluster {
   nodes = [];
   #closers = [];
@@ -119,14 +131,19 @@ class Cluster {
     this.flags = { ...DEFAULTS, 'cluster-name': `test-${process.pid}`, ...flags };
   }
 
+  /** The engine, in tests that are about Redis. */
+  get redis() {
+    return this.engine;
+  }
+
   /** `close` runs when the test ends. */
   cleanup(close) {
     this.#closers.push(close);
   }
 
   /** Another node, not started. */
-  newNode(port = this.redis.port) {
-    const node = new Node(this.t, { ...this.flags, 'redis-url': `redis://127.0.0.1:${port}` });
+  newNode(port = this.engine.port) {
+    const node = new Node(this.t, { ...this.flags, ...this.engine.flags(port) });
     this.nodes.push(node);
     return node;
   }
@@ -136,9 +153,9 @@ class Cluster {
     return this.newNode().begin();
   }
 
-  /** Starts another node whose connections to Redis can be cut: `[node, tunnel]`. */
+  /** Starts another node whose connections to the engine can be cut: `[node, tunnel]`. */
   async addBehindTunnel() {
-    const tunnel = await Tunnel.to(this.redis);
+    const tunnel = await Tunnel.to(this.engine);
     this.cleanup(() => tunnel.close());
     return [await this.newNode(tunnel.server.address().port).begin(), tunnel];
   }
@@ -196,7 +213,7 @@ class Cluster {
   abandon() {
     this.#close();
     for (const node of this.nodes) node.abandon();
-    this.redis?.kill();
+    this.engine?.kill();
   }
 }
 

@@ -1,71 +1,27 @@
-// A redis-server of a test's own. It keeps nothing on disk unless it is durable.
+// A redis-server of a test's own.
 
-import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { freePort } from '../../clients/support/broker.js';
-import { BEGINNING, until, within } from '../../clients/support/patience.js';
+import { within } from '../../clients/support/patience.js';
+import { EngineServer } from './engine.js';
 
 const REDIS = process.env.REDIS_BIN ?? 'redis-server';
 
-export class Redis {
-  #child;
-  #output = '';
+export class Redis extends EngineServer {
+  name = 'Redis';
 
-  /**
-   * Starts a server and waits until it answers; at a port it had before, if that is given. A `durable` one syncs each
-   * write to disk before it answers; one that `saves` has, after a restart, what it had at the last `SAVE`.
-   */
-  static async start({ port, durable = false, saves = false } = {}) {
-    for (let attempt = 1; ; attempt += 1) {
-      const dir = (durable || saves) && mkdtempSync(join(tmpdir(), 'broker-redis-'));
-      const redis = new Redis(port ?? (await freePort()), dir, durable);
-      try {
-        await until(() => redis.#answers(), 'Redis answers', BEGINNING);
-        return redis;
-      } catch (error) {
-        redis.kill();
-        // Another test may have taken the port between the probe and the start.
-        const taken = /in use/i.test(redis.#output);
-        if (!taken || port || attempt === 5) throw new Error(`${error.message}\n${redis.#output}`);
-      }
-    }
+  /** What a node is told of it, at a port. */
+  flags(port) {
+    return { 'redis-url': `redis://127.0.0.1:${port}` };
   }
 
-  constructor(port, dir, durable) {
-    this.port = port;
-    this.dir = dir;
-    this.durable = durable;
-    if (dir) process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
-    this.#spawn();
-  }
-
-  #spawn() {
-    const where = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.dir || tmpdir()];
+  /** A durable one syncs each write to disk before it answers; any has what it had at the last `SAVE`. */
+  commandLine() {
+    const where = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.dir];
     const keeps = this.durable ? ['--appendonly', 'yes', '--appendfsync', 'always'] : ['--appendonly', 'no'];
-    this.#child = spawn(REDIS, [...where, '--save', '', ...keeps]);
-    this.running = true;
-    for (const pipe of [this.#child.stdout, this.#child.stderr]) {
-      pipe.setEncoding('utf8').on('data', (text) => (this.#output += text));
-    }
-    this.#child.once('error', (error) => (this.#output += `${error}\n`));
-    this.ended = new Promise((resolve) => {
-      this.#child.once('close', () => {
-        this.running = false;
-        resolve();
-      });
-    });
+    return [REDIS, ...where, '--save', '', ...keeps];
   }
 
-  /** Starts it again, where it was. */
-  async restart() {
-    this.#spawn();
-    await until(() => this.#answers(), 'Redis answers', BEGINNING);
-  }
-
-  async #answers() {
+  async answers() {
     if (!this.running) throw new Error('redis-server ended');
     return this.command('PING').catch(() => null);
   }
@@ -85,20 +41,5 @@ export class Redis {
     });
     socket.write(`*${words.length}\r\n${bulk}*1\r\n$4\r\nQUIT\r\n`);
     return within(replied, `Redis' reply to ${words.join(' ')}`).finally(() => socket.destroy());
-  }
-
-  /** Stops the process as SIGSTOP does, until `resume`. */
-  pause() {
-    this.#child.kill('SIGSTOP');
-  }
-
-  resume() {
-    this.#child.kill('SIGCONT');
-  }
-
-  /** Ends it at once. */
-  kill() {
-    if (this.running) this.#child.kill('SIGKILL');
-    return this.ended;
   }
 }

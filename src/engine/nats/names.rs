@@ -1,0 +1,130 @@
+//! Names of streams and subjects, and what the streams' descriptions say.
+//!
+//! A cluster's name may have dots, and a stream's or a part of a subject can't: they become `=`, which no cluster's name
+//! has.
+
+use crate::engine::settings::ClusterName;
+use crate::log::LogId;
+
+/// Names of what belongs to the whole cluster.
+#[derive(Clone, Debug)]
+pub(super) struct ClusterNames {
+    prefix: String,
+}
+
+/// Names of what belongs to a partition.
+#[derive(Clone, Debug)]
+pub(super) struct PartitionNames {
+    /// Stream: the log.
+    pub(super) log: String,
+    /// Subject of all messages in it.
+    pub(super) subject: String,
+    /// Stream: the snapshots and parts of all partitions.
+    pub(super) store: String,
+    /// Subject in it: manifests of snapshots.
+    pub(super) manifests: String,
+    /// What its subjects of parts begin with.
+    parts: String,
+}
+
+impl ClusterNames {
+    pub(super) fn new(cluster: &ClusterName) -> Self {
+        Self { prefix: cluster.as_str().replace('.', "=") }
+    }
+
+    /// What all subjects begin with.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Stream: the snapshots and parts of all partitions. Its description has the cluster's facts.
+    pub(super) fn store(&self) -> String {
+        format!("{}-snapshots", self.prefix)
+    }
+
+    /// Its subjects.
+    pub(super) fn subjects_of_store(&self) -> [String; 2] {
+        [self.manifests(), format!("{}.parts.>", self.prefix)]
+    }
+
+    /// Those of all manifests.
+    pub(super) fn manifests(&self) -> String {
+        format!("{}.snapshots.*", self.prefix)
+    }
+
+    pub(super) fn partition(&self, partition: u16) -> PartitionNames {
+        let prefix = &self.prefix;
+        PartitionNames {
+            log: format!("{prefix}-{partition}"),
+            subject: format!("{prefix}.log.{partition}"),
+            store: self.store(),
+            manifests: format!("{prefix}.snapshots.{partition}"),
+            parts: format!("{prefix}.parts.{partition}"),
+        }
+    }
+}
+
+impl PartitionNames {
+    /// Subject: parts of large batches.
+    pub(super) fn parts_of_batches(&self) -> String {
+        self.parts_of("batches")
+    }
+
+    /// Subject: parts of a snapshot.
+    pub(super) fn parts_of(&self, snapshot: &str) -> String {
+        format!("{}.{snapshot}", self.parts)
+    }
+}
+
+/// The partition of a manifest's subject.
+pub(super) fn partition_of(subject: &str) -> Option<usize> {
+    subject.rsplit_once('.')?.1.parse().ok()
+}
+
+/// Description of a log's stream.
+pub(super) fn describe_log(log: LogId) -> String {
+    format!("broker: log {}", log.0)
+}
+
+/// The log's identity, from its stream's description.
+pub(super) fn described_log(description: &str) -> Option<LogId> {
+    description.strip_prefix("broker: log ")?.parse().ok().map(LogId)
+}
+
+/// Description of the store's stream: facts of the cluster.
+pub(super) fn describe_cluster(format: u16, partitions: u16) -> String {
+    format!("broker: format {format}, {partitions} partitions")
+}
+
+/// Format and number of partitions, from the description.
+pub(super) fn described_cluster(description: &str) -> Option<(u16, u16)> {
+    let facts = description.strip_prefix("broker: format ")?.strip_suffix(" partitions")?;
+    let (format, partitions) = facts.split_once(", ")?;
+    Some((format.parse().ok()?, partitions.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_valid_and_of_one_cluster() {
+        let names = |name| ClusterNames::new(&ClusterName::new(name).unwrap());
+        assert_eq!(names("a.b:c").store(), "a=b:c-snapshots");
+        assert_ne!(names("a.b").store(), names("a:b").store());
+        assert_ne!(names("a").partition(0).log, names("a-0").partition(0).log);
+        let partition = names("a.b").partition(7);
+        assert_eq!((partition.log.as_str(), partition.subject.as_str()), ("a=b-7", "a=b.log.7"));
+        assert_eq!(partition_of(&partition.manifests), Some(7));
+        assert_eq!(partition_of(&partition.parts_of_batches()), None);
+    }
+
+    #[test]
+    fn descriptions_are_read() {
+        assert_eq!(described_log(&describe_log(LogId(u64::MAX))), Some(LogId(u64::MAX)));
+        assert_eq!(described_cluster(&describe_cluster(1, 64)), Some((1, 64)));
+        for other in ["", "broker: log x", "broker: format 1, x partitions", "orders"] {
+            assert_eq!((described_log(other), described_cluster(other)), (None, None), "{other}");
+        }
+    }
+}

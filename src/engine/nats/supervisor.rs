@@ -1,0 +1,104 @@
+//! Keeps the connection, and learns of snapshots.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::connector::Connector;
+use super::fault::Fault;
+use super::link::Link;
+use super::manifest::Manifest;
+use super::names::{ClusterNames, partition_of};
+use super::tail::{Pulled, Start, Tail};
+use crate::engine::backoff::Backoff;
+use crate::engine::event::Cursor;
+use crate::engine::fault_log::FaultLog;
+use crate::engine::feed::Progress;
+use crate::log::LogId;
+
+/// How often NATS is asked for something, at least.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Keeps a connection, and has another one made when it fails.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    pub(super) connector: Connector,
+    pub(super) names: ClusterNames,
+    /// All partitions; their numbers are the indexes.
+    pub(super) partitions: Vec<(LogId, Arc<Progress>)>,
+    pub(super) links: watch::Sender<Option<Link>>,
+    pub(super) backoff: Backoff,
+    pub(super) log: FaultLog,
+}
+
+impl Supervisor {
+    /// Works until the stop.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.work()).await;
+    }
+
+    async fn work(&mut self) -> Infallible {
+        for number in 1.. {
+            let fault = match self.connector.connect(number).await {
+                Ok(link) => {
+                    self.links.send_replace(Some(link.clone()));
+                    let fault = tokio::select! {
+                        fault = link.fault() => fault,
+                        fault = self.watch(&link) => fault,
+                    };
+                    link.report(fault.clone());
+                    self.links.send_replace(None);
+                    fault
+                }
+                Err(fault) => fault,
+            };
+            self.log.fault(fault.kind(), self.connector.speaker().sentence(&fault));
+            self.backoff.wait().await;
+        }
+        std::future::pending().await
+    }
+
+    /// Learns of snapshots again and again, until that fails.
+    async fn watch(&mut self, link: &Link) -> Fault {
+        loop {
+            match self.follow_snapshots(link).await {
+                // the followers find out what has become of the logs
+                Err(fault @ Fault::NoStream) => {
+                    self.log.fault(fault.kind(), self.connector.speaker().sentence(&fault));
+                    tokio::time::sleep(CHECK_INTERVAL).await;
+                }
+                Err(Fault::NoConsumer) => tokio::time::sleep(CHECK_INTERVAL).await,
+                Err(fault) => return fault,
+            }
+        }
+    }
+
+    async fn follow_snapshots(&mut self, link: &Link) -> Result<Infallible, Fault> {
+        let manifests = self.names.manifests();
+        let times = (CHECK_INTERVAL, self.connector.speaker().timeout);
+        let start = Start::LastOf(&manifests);
+        let mut tail = Tail::open(link, &self.names.store(), start, times).await?;
+        loop {
+            match tail.next().await? {
+                Pulled::Message(message) => self.note(&message.subject, &message.payload),
+                Pulled::Idle => {
+                    self.backoff.reset();
+                    self.log.connected(&self.connector.speaker().address);
+                }
+            }
+        }
+    }
+
+    fn note(&self, subject: &str, message: &[u8]) {
+        if let Some(partition) = partition_of(subject)
+            && let Some((log, progress)) = self.partitions.get(partition)
+            && let Some(manifest) = Manifest::read(message)
+            && manifest.log == log.0
+        {
+            progress.note_snapshot(Cursor(manifest.at));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+// A server of a test's own, between the nodes. It keeps nothing on disk unless it is durable.
+
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { freePort } from '../../clients/support/broker.js';
+import { BEGINNING, until } from '../../clients/support/patience.js';
+
+/** What an engine's server does as a process. `command` and `answers` are the engine's own. */
+export class EngineServer {
+  #child;
+  #output = '';
+
+  /**
+   * Starts a server and waits until it answers; at a port it had before, if that is given. A `durable` one keeps all it
+   * has answered for.
+   */
+  static async start({ port, ...keeps } = {}) {
+    for (let attempt = 1; ; attempt += 1) {
+      const server = new this(port ?? (await freePort()), keeps);
+      try {
+        await until(() => server.answers(), `${server.name} answers`, BEGINNING);
+        return server;
+      } catch (error) {
+        server.kill();
+        // Another test may have taken the port between the probe and the start.
+        const taken = /in use/i.test(server.#output);
+        if (!taken || port || attempt === 5) throw new Error(`${error.message}\n${server.#output}`);
+      }
+    }
+  }
+
+  constructor(port, { durable = false } = {}) {
+    this.port = port;
+    this.durable = durable;
+    this.dir = mkdtempSync(join(tmpdir(), 'broker-engine-'));
+    process.once('exit', () => rmSync(this.dir, { recursive: true, force: true }));
+    this.#spawn();
+  }
+
+  #spawn() {
+    const [binary, ...flags] = this.commandLine();
+    this.#child = spawn(binary, flags);
+    this.running = true;
+    for (const pipe of [this.#child.stdout, this.#child.stderr]) {
+      pipe.setEncoding('utf8').on('data', (text) => (this.#output += text));
+    }
+    this.#child.once('error', (error) => (this.#output += `${error}\n`));
+    this.ended = new Promise((resolve) => {
+      this.#child.once('close', () => {
+        this.running = false;
+        resolve();
+      });
+    });
+  }
+
+  /** Starts it again, where it was. */
+  async restart() {
+    this.#spawn();
+    await until(() => this.answers(), `${this.name} answers`, BEGINNING);
+  }
+
+  /** Stops the process as SIGSTOP does, until `resume`. */
+  pause() {
+    this.#child.kill('SIGSTOP');
+  }
+
+  resume() {
+    this.#child.kill('SIGCONT');
+  }
+
+  /** Ends it at once. */
+  kill() {
+    if (this.running) this.#child.kill('SIGKILL');
+    return this.ended;
+  }
+}
