@@ -1,7 +1,7 @@
 // What nodes tell of each other, and of the log.
 
 import assert from 'node:assert/strict';
-import { pass } from '../clients/support/patience.js';
+import { pass, until } from '../clients/support/patience.js';
 import { GONE, ROOM, cluster } from './support/cluster.js';
 
 const departures = (cause) => `broker_cluster_departures_total{cause="${cause}"}`;
@@ -38,4 +38,24 @@ cluster('changes are counted where they are appended, and are in the log of all'
     const [sum, count] = ['sum', 'count'].map((end) => metrics.get(`broker_engine_tail_lag_seconds_${end}`));
     assert.ok(count > 0 && sum / count < 0.5, `batches are applied ${sum / count} s late`);
   }
+}, { nodes: 2 });
+
+cluster('a snapshot is counted by the node that wrote it, and noticed by the other', {}, async (c, a) => {
+  const all = () => Promise.all(c.nodes.map((node) => node.http.metrics()));
+  const before = await all();
+  const information = 'x'.repeat(2000);
+  for (let n = 0; n < 150; n += 1) await a.put('ann', { info: { information, n } }); // over 256 KiB
+  const noticed = 'broker_engine_snapshot_time_seconds';
+  const after = await until(async () => {
+    const metrics = await all();
+    return metrics.every((node, at) => node.get(noticed) > before[at].get(noticed)) && metrics;
+  }, 'both nodes notice a snapshot');
+  const values = (name) => after.map((metrics) => metrics.get(name)).sort((one, other) => one - other);
+  assert.deepEqual(values('broker_engine_snapshot_seconds_count'), [0, 1]);
+  assert.ok(values('broker_engine_snapshot_bytes')[1] > 2000, 'the size of the one who wrote it');
+  assert.deepEqual(values('broker_engine_snapshot_failures_total'), [0, 0]);
+  await Promise.all(c.nodes.map((node) => node.metrics(
+    (metrics) => metrics.get('broker_engine_log_bytes') < 100_000,
+    'the log is short again',
+  )));
 }, { nodes: 2 });
