@@ -5,8 +5,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::config::Secret;
 use crate::fetch::Fetcher;
-use crate::node::{Router, Sessions};
-use crate::outbound::Identities;
+use crate::node::{Peers, Router};
 use crate::types::Limits;
 
 /// What the application's endpoints need.
@@ -18,10 +17,8 @@ pub struct Api {
     pub router: Arc<Router>,
     /// Looks members up that the application puts, if it is asked about them.
     pub fetcher: Option<Arc<Fetcher>>,
-    /// Connections by the identity of their clients.
-    pub identities: Arc<Identities>,
-    /// The sessions that can be resumed.
-    pub sessions: Arc<Sessions>,
+    /// Ends sessions, on all nodes.
+    pub peers: Arc<Peers>,
     /// The key of `/_broadcast`.
     pub broadcast_key: Option<Secret>,
     /// The key of `/api`.

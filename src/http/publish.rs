@@ -71,7 +71,10 @@ async fn publish<B: Buf>(
                     receipts.push(api.router.publish(stream, publish).await?);
                 }
                 Element::Disconnect(of) => {
-                    *disconnected.get_or_insert(0) += disconnect(&api, of).await;
+                    let Disconnect { identifier, presence_id, reconnect } = of;
+                    let names = auth::names(identifier.as_deref(), presence_id.as_ref());
+                    let sessions = api.peers.disconnect(names, reconnect).await?;
+                    *disconnected.get_or_insert(0) += sessions;
                 }
             }
         }
@@ -93,21 +96,4 @@ async fn publish<B: Buf>(
         }
         None => StatusCode::CREATED.into_response(),
     })
-}
-
-/// Ends sessions and returns their number. They get what was published before, and nothing
-/// published later.
-async fn disconnect(api: &Api, of: Disconnect) -> usize {
-    let Disconnect { identifier, presence_id, reconnect } = of;
-    let names = auth::names(identifier.as_deref(), presence_id.as_ref());
-    // in this order: a session resumed in between is found among the connections
-    let parked = api.sessions.disconnect(names);
-    let connected = api.identities.disconnect(names, reconnect);
-    let sessions = parked.len() + connected.count;
-    for waiting in parked.iter().flat_map(|session| api.router.forget(session)) {
-        waiting.wait().await;
-    }
-    connected.ended().await;
-    tracing::debug!(sessions, reconnect, "sessions ended by the application");
-    sessions
 }

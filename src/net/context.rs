@@ -14,7 +14,7 @@ use crate::auth;
 use crate::clock::Clock;
 use crate::config::Proxies;
 use crate::fetch::Fetcher;
-use crate::node::{Cluster, Router, Sessions};
+use crate::node::{Cluster, Peers, Router, Sessions};
 use crate::outbound::Identities;
 use crate::protocol::PingParameters;
 use crate::telemetry::Instruments;
@@ -49,6 +49,8 @@ pub struct Context {
     pub identities: Arc<Identities>,
     /// The sessions that can be resumed.
     pub sessions: Arc<Sessions>,
+    /// What all nodes do when one is asked to.
+    pub peers: Arc<Peers>,
     admission: Arc<Admission>,
     /// Long-polling clients without a poll under way.
     pub(super) absent: Arc<Absent>,
@@ -101,6 +103,13 @@ impl Context {
         let (admission, stopping) =
             (Admission::new(settings.connection_limits), AtomicBool::new(false));
         let sessions = Sessions::new(settings.sessions_ttl, instruments.sessions_parked.clone());
+        let (identities, sessions) = (Arc::<Identities>::default(), Arc::new(sessions));
+        let peers = Peers::new(
+            Arc::clone(&router),
+            cluster.clone(),
+            Arc::clone(&identities),
+            Arc::clone(&sessions),
+        );
         Arc::new(Self {
             router,
             cluster,
@@ -113,8 +122,9 @@ impl Context {
             access,
             token,
             proxies,
-            identities: Arc::default(),
-            sessions: Arc::new(sessions),
+            identities,
+            sessions,
+            peers,
             admission,
             absent: Arc::default(),
             stopping,

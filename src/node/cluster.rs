@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -14,10 +15,13 @@ use super::engine_time::EngineTime;
 use super::job::Job;
 use super::log_time::LogTime;
 use crate::clock::Clock;
-use crate::cluster::beat_interval;
+use crate::cluster::{Heard, Reading, beat_interval};
 use crate::engine::Nodes;
-use crate::log::NodeId;
+use crate::log::{NodeId, Position};
 use crate::telemetry::{ClusterInstruments, NodeState};
+
+/// What this node may be asked by the others and has yet to begin with. More waits in a task each.
+const ASKS: usize = 1024;
 
 /// Names of a cluster, for the log.
 #[derive(Clone, Debug)]
@@ -46,6 +50,11 @@ pub struct Cluster {
     history: AtomicUsize,
     /// How many of them are up to date.
     current: AtomicUsize,
+    /// How far the log of each is read.
+    read: Vec<AtomicU64>,
+    /// What this node is asked by the others, and by itself, and who does it.
+    asks: mpsc::Sender<Heard>,
+    asked: Mutex<Option<mpsc::Receiver<Heard>>>,
     /// Whether this node's first beat is in the log: it may be missed from then on.
     has_beaten: AtomicBool,
     /// How many of them have said that this node stops.
@@ -73,6 +82,7 @@ impl Cluster {
         failed: CancellationToken,
     ) -> Arc<Self> {
         let now = clock.now();
+        let (asks, asked) = mpsc::channel(ASKS);
         let cluster = Self {
             names,
             node,
@@ -82,6 +92,9 @@ impl Cluster {
             partitions,
             history: AtomicUsize::new(0),
             current: AtomicUsize::new(0),
+            read: (0..partitions).map(|_| AtomicU64::new(0)).collect(),
+            asks,
+            asked: Mutex::new(Some(asked)),
             has_beaten: AtomicBool::new(false),
             left: AtomicUsize::new(0),
             others_left: Notify::new(),
@@ -138,6 +151,34 @@ impl Cluster {
     pub(super) fn note_history(&self, was: usize, is: usize) -> usize {
         let change = is.wrapping_sub(was);
         self.history.fetch_add(change, Ordering::Relaxed).wrapping_add(change)
+    }
+
+    /// A partition's log is read up to a position.
+    pub(super) fn note_read(&self, partition: usize, position: Position) {
+        if let Some(read) = self.read.get(partition) {
+            read.store(position.0, Ordering::Release);
+        }
+    }
+
+    /// How far the partitions' logs are read.
+    pub(super) fn reading(&self) -> Reading {
+        (0..)
+            .zip(&self.read)
+            .map(|(at, read)| (at, Position(read.load(Ordering::Acquire))))
+            .collect()
+    }
+
+    /// This node is asked to do something.
+    pub(super) fn hear(&self, heard: Heard) {
+        if let Err(TrySendError::Full(heard)) = self.asks.try_send(heard) {
+            let asks = self.asks.clone();
+            tokio::spawn(async move { asks.send(heard).await });
+        }
+    }
+
+    /// What this node is asked to do. `None` after the first call.
+    pub fn take_asked(&self) -> Option<mpsc::Receiver<Heard>> {
+        self.asked.lock().take()
     }
 
     /// One more partition is up to date.

@@ -72,7 +72,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Batch, EncodingError> {
     let (mut batch, rest): (Batch, _) = postcard::take_from_bytes(payload(bytes)?)?;
     let is_sound = batch.items.iter_mut().all(|item| match item {
         Item::Change(proposal) => format::is_sound(&mut proposal.change),
-        Item::Beat { .. } | Item::Overdue { .. } | Item::Gone { .. } => true,
+        Item::Beat { .. }
+        | Item::Overdue { .. }
+        | Item::Gone { .. }
+        | Item::Ask { .. }
+        | Item::Answer { .. } => true,
     });
     if !rest.is_empty() || batch.items.len() > MAX_ITEMS || !is_sound {
         return Err(EncodingError::Damaged);
@@ -84,8 +88,35 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Batch, EncodingError> {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::cluster::{Ask, AskId};
     use crate::log::NodeId;
+    use crate::types::Names;
+
+    fn item() -> impl Strategy<Value = Item> {
+        let names = any::<(Option<u64>, Option<u64>)>();
+        let after = prop::collection::vec((any::<u16>(), any::<u64>().prop_map(Position)), 0..100);
+        let ask = (names, any::<bool>(), after).prop_map(|(names, reconnect, after)| {
+            let (identifier, presence_id) = names;
+            Ask::Disconnect { names: Names { identifier, presence_id }, reconnect, after }
+        });
+        let id =
+            any::<(u64, u64)>().prop_map(|(node, number)| AskId { node: NodeId(node), number });
+        prop_oneof![
+            (any::<u64>(), ask).prop_map(|(number, ask)| Item::Ask { number, ask }),
+            (id, any::<u64>()).prop_map(|(to, sessions)| Item::Answer { to, sessions }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_nodes_ask_and_answer_is_decoded(items in prop::collection::vec(item(), 0..4)) {
+            let batch = Batch { node: NodeId(3), incarnation: 1, number: 4, items };
+            prop_assert_eq!(decode(&encode(&batch)), Ok(batch));
+        }
+    }
 
     #[test]
     fn what_is_encoded_is_decoded_and_nothing_else() {

@@ -7,8 +7,9 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::query::Query;
+use crate::cluster::{Ask, AskId};
 use crate::engine::Event;
-use crate::log::{NodeId, Void};
+use crate::log::{NodeId, Position, Void};
 use crate::outbound::Recipient;
 use crate::shard::{Input, Placed, Publish, Put, SubscriberKey};
 use crate::types::{
@@ -64,6 +65,21 @@ pub(super) enum Job {
         number: u64,
         members: Arc<BTreeSet<NodeId>>,
     },
+    /// Asks all nodes to do something. Answered with the sum of their answers.
+    Ask {
+        ask: Ask,
+        answer: oneshot::Sender<u64>,
+    },
+    /// This node has done what it was asked to.
+    Answer {
+        to: AskId,
+        sessions: u64,
+    },
+    /// Answered once the partition's log is read up to a position.
+    Reach {
+        position: Position,
+        answer: oneshot::Sender<()>,
+    },
     /// Answered once all earlier entries are applied and on disk.
     Sync {
         answer: oneshot::Sender<()>,
@@ -94,6 +110,7 @@ impl Job {
         matches!(self, Self::Put { answer, .. } if answer.is_closed())
             || matches!(self, Self::Kick { answer, .. } if answer.is_closed())
             || matches!(self, Self::Publish { answer, .. } if answer.is_closed())
+            || matches!(self, Self::Ask { answer, .. } if answer.is_closed())
     }
 }
 

@@ -6,6 +6,7 @@
 //!                                         └─ fan-out:  encode once a slice ─▶ Outbox::send to each
 //! ```
 
+mod asks;
 mod catch_up;
 mod cluster;
 mod encoding;
@@ -17,6 +18,7 @@ mod log_time;
 mod meter;
 mod observers;
 mod partition;
+mod peers;
 mod query;
 mod replica;
 mod router;
@@ -29,6 +31,7 @@ pub use cluster::{Cluster, ClusterNames};
 pub use encoding::FORK;
 pub use inspect::{Observer, Survey};
 pub use job::{Ended, Goodbye, Presence, Resume};
+pub use peers::Peers;
 pub use query::{Attendance, Tally};
 pub use router::{NoRoom, Receipt, Router, Unavailable};
 pub use sessions::{Claim, Sessions};

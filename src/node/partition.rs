@@ -12,15 +12,17 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
+use super::asks::{Asks, Readers};
 use super::cluster::Cluster;
 use super::encoding;
 use super::job::Job;
 use super::log_meter::{LogMeter, SnapshotTimer};
 use crate::clock::Clock;
-use crate::cluster::{Item, Partition, Refused};
+use crate::cluster::{Ask, AskId, Item, Partition, Refused};
 use crate::engine::{Cursor, Event, PartitionLog};
-use crate::log::NodeId;
+use crate::log::{NodeId, Position};
 use crate::outbound::Recipient;
 use crate::shard::{Settings, Shard};
 use crate::telemetry::Departure;
@@ -84,6 +86,9 @@ pub(super) struct PartitionReplica {
     suspects: BTreeMap<NodeId, Instant>,
     /// When the members were last announced by this partition.
     announced: Option<Instant>,
+    /// Who waits for all nodes, and for positions of the log.
+    asks: Asks,
+    readers: Readers,
     /// The last batch that was read.
     cursor: Cursor,
     /// Maximum memory of all partitions' kept publications, and the memory of this one's, in bytes.
@@ -167,6 +172,8 @@ impl PartitionReplica {
             members: BTreeSet::new(),
             suspects: BTreeMap::new(),
             announced: None,
+            asks: Asks::default(),
+            readers: Readers::default(),
             cursor: Cursor(0),
             max_history: settings.history.max_bytes,
             history: 0,
@@ -201,6 +208,7 @@ impl PartitionReplica {
         }
         self.meter.restored(self.written.size);
         self.cursor = cursor;
+        self.note_read();
     }
 
     pub(super) fn shard(&self) -> &Shard<Recipient> {
@@ -272,6 +280,7 @@ impl PartitionReplica {
             Event::Batch { cursor, at, batch } => {
                 self.heard = Some((at, clock));
                 self.apply((cursor, at), &batch, now, clock);
+                self.note_read();
                 if self.number == WITH_BEATS {
                     self.cluster.time.hear(clock);
                     self.announce_members(clock);
@@ -341,6 +350,29 @@ impl PartitionReplica {
                 "the other nodes believed this one dead: its members join again"
             );
         }
+    }
+
+    /// Passes on how far the log is read, and what was asked and answered there.
+    fn note_read(&mut self) {
+        let position = self.partition.position();
+        self.cluster.note_read(self.number, position);
+        self.readers.note(position);
+        self.asks.pass_on(&mut self.partition, &self.cluster, self.is_current);
+    }
+
+    /// Asks all nodes to do something.
+    pub(super) fn ask(&mut self, ask: Ask, answer: oneshot::Sender<u64>) {
+        self.asks.ask(&mut self.partition, ask, answer);
+    }
+
+    /// This node has done what it was asked to.
+    pub(super) fn answer(&mut self, to: AskId, sessions: u64) {
+        self.partition.propose(Item::Answer { to, sessions });
+    }
+
+    /// Answers when the log is read up to a position.
+    pub(super) fn reach(&mut self, position: Position, answer: oneshot::Sender<()>) {
+        self.readers.add(position, self.partition.position(), answer);
     }
 
     /// Tells all partitions which nodes there are, when that changes and now and then.

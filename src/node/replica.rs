@@ -44,6 +44,14 @@ impl Replica {
         matches!(self, Self::Partition(_))
     }
 
+    /// The partition that it is, if other nodes have it, too.
+    pub(super) fn partition_mut(&mut self) -> Option<&mut PartitionReplica> {
+        match self {
+            Self::Alone(_) => None,
+            Self::Partition(replica) => Some(replica),
+        }
+    }
+
     pub(super) fn shard(&self) -> &Shard<Recipient> {
         match self {
             Self::Alone(alone) => &alone.shard,

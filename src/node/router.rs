@@ -9,6 +9,7 @@ use foldhash::fast::FixedState;
 use tokio::sync::{mpsc, oneshot};
 
 use super::job::{Ended, Job, Presence, Resume};
+use crate::cluster::{Ask, AskId, Reading};
 use crate::log::Void;
 use crate::outbound::Recipient;
 use crate::protocol;
@@ -72,8 +73,8 @@ impl Router {
         Self { shards, place: partition_of, is_durable: true, patience: Some(patience) }
     }
 
-    /// Waits for an answer.
-    async fn within<T>(
+    /// Waits for an answer, for as long as an application waits.
+    pub(super) async fn within<T>(
         &self,
         answer: impl Future<Output = Result<T, Unavailable>>,
     ) -> Result<T, Unavailable> {
@@ -120,6 +121,57 @@ impl Router {
         self.sync_shards(self.shards.iter()).await.ok(); // an error means the stop
     }
 
+    /// Waits until all that earlier ends of connections lead to is applied, or the broker stops: each proposes it in
+    /// its turn only.
+    pub(super) async fn wait_ended(&self) {
+        let mut times = 0;
+        while times < 2 {
+            match self.sync_shards(self.shards.iter()).await {
+                Ok(()) => times += 1,
+                Err(Unavailable::Late) => {} // the other nodes believed this one dead
+                Err(Unavailable::Stopping) => return,
+            }
+        }
+    }
+
+    /// Waits until logs are read so far.
+    pub(super) async fn reach(&self, reading: &Reading) -> Result<(), Unavailable> {
+        self.within(async {
+            let mut answers = Vec::new();
+            for (partition, position) in reading {
+                let Some(shard) = self.shards.get(usize::from(*partition)) else { continue };
+                let (answer, answered) = oneshot::channel();
+                let job = Job::Reach { position: *position, answer };
+                shard.send(job).await.map_err(|_| Unavailable::Stopping)?;
+                answers.push(answered);
+            }
+            for answer in answers {
+                answer.await.map_err(|_| Unavailable::Stopping)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Asks all nodes to do something, in the partition that has the beats. Returns the sum of their answers.
+    pub(super) async fn ask_nodes(&self, ask: Ask) -> Result<u64, Unavailable> {
+        let (answer, answered) = oneshot::channel();
+        let shard = self.shards.first().ok_or(Unavailable::Stopping)?;
+        self.within(async {
+            let job = Job::Ask { ask, answer };
+            shard.send(job).await.map_err(|_| Unavailable::Stopping)?;
+            answered.await.map_err(|_| unanswered(shard))
+        })
+        .await
+    }
+
+    /// Answers a node that has asked this one.
+    pub(super) async fn answer(&self, to: AskId, sessions: u64) {
+        if let Some(shard) = self.shards.first() {
+            shard.send(Job::Answer { to, sessions }).await.ok(); // an error means the stop
+        }
+    }
+
     /// Waits until publications are kept, if that can be: on disk, or by the engine.
     pub async fn kept(&self, receipts: Vec<Receipt>) -> Result<(), Unavailable> {
         let mut places = BTreeSet::new();
@@ -159,10 +211,10 @@ impl Router {
         for shard in shards {
             let (answer, answered) = oneshot::channel();
             shard.send(Job::Sync { answer }).await.map_err(|_| Unavailable::Stopping)?;
-            answers.push(answered);
+            answers.push((shard, answered));
         }
-        for answer in answers {
-            answer.await.map_err(|_| Unavailable::Stopping)?;
+        for (shard, answer) in answers {
+            answer.await.map_err(|_| unanswered(shard))?;
         }
         Ok(())
     }

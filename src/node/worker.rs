@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::job::{Asked, Ended, Job, Presence, Resume};
 use super::meter::Meter;
 use super::observers::Observers;
+use super::partition::PartitionReplica;
 use super::replica::Replica;
 use super::timer::Timer;
 use crate::clock::Clock;
@@ -223,6 +224,9 @@ impl Worker {
             Job::Members { number, members } => {
                 self.replica.hear_of_members(number, &members, &self.clock);
             }
+            Job::Ask { ask, answer } => self.with_partition(|it| it.ask(ask, answer)),
+            Job::Answer { to, sessions } => self.with_partition(|it| it.answer(to, sessions)),
+            Job::Reach { position, answer } => self.with_partition(|it| it.reach(position, answer)),
             // of all queries: the connection that asked may be gone
             Job::Presence { stream, records, answer } => {
                 let output = self.output(now);
@@ -293,6 +297,13 @@ impl Worker {
 
     fn handle(&mut self, stream: &StreamName, input: Input<Recipient>, now: Instant) {
         self.replica.shard_mut().handle(stream, input, now);
+    }
+
+    /// Does what only several nodes do.
+    fn with_partition(&mut self, act: impl FnOnce(&mut PartitionReplica)) {
+        if let Some(partition) = self.replica.partition_mut() {
+            act(partition);
+        }
     }
 
     /// Answers when all earlier inputs have been applied.

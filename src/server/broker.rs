@@ -89,6 +89,10 @@ impl Broker {
         let ways = (router, cluster, fetcher);
         let context =
             Context::new(ways, beating, instruments, clock, connections, settings, access);
+        if let Some(asked) = context.cluster.as_ref().and_then(|cluster| cluster.take_asked()) {
+            let (serve, stop) = (Arc::clone(&context.peers).serve(asked), heartbeat_stop.clone());
+            heartbeat.spawn(async move { stop.run_until_cancelled(serve).await });
+        }
         heartbeat.spawn(expire_sessions(Arc::clone(&context), heartbeat_stop.clone()));
         context.sessions.restore(sessions, context.clock.now());
         Ok(Self {

@@ -17,6 +17,7 @@ mod shard_settings;
 #[path = "../model/subscriber.rs"]
 mod subscriber;
 
+mod asks;
 mod engine;
 mod forgetting;
 mod requests;
@@ -55,8 +56,9 @@ proptest! {
 #[test]
 fn much_happens_to_nodes() {
     let mut runner = TestRunner::deterministic();
-    let (mut batches, mut waited, mut dropped, mut all) = (0, 0, 0, Seen::default());
-    for _ in 0..30 {
+    let (mut batches, mut waited, mut dropped, mut answered, mut all) =
+        (0, 0, 0, 0, Seen::default());
+    for _ in 0..40 {
         let mut world = World::new();
         for step in &steps().new_tree(&mut runner).unwrap().current() {
             world.step(step);
@@ -66,6 +68,7 @@ fn much_happens_to_nodes() {
         world.settle();
         batches += world.engine.log.len();
         dropped += world.requests.dropped();
+        answered += world.asks.sums().0.len();
         let Seen { resumed, refused, gone, spared, forgotten } = world.seen();
         all.resumed += resumed;
         all.refused += refused;
@@ -75,7 +78,7 @@ fn much_happens_to_nodes() {
     }
     assert!(batches > 300 && waited > 1000, "{batches} {waited}");
     assert!(all.resumed > 8 && all.refused > 20 && all.gone > 10 && all.spared > 100, "{all:?}");
-    assert!(all.forgotten > 5 && dropped > 1, "{dropped} {all:?}");
+    assert!(all.forgotten > 5 && dropped > 1 && answered > 20, "{dropped} {answered} {all:?}");
 }
 
 /// Number of expiries in the log, when everybody who was there has gone and a time has passed.

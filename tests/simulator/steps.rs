@@ -66,6 +66,10 @@ pub(crate) enum Step {
     Beat {
         node: usize,
     },
+    /// A node asks all nodes to do something.
+    Ask {
+        node: usize,
+    },
     /// A node accuses those whose beats stay out.
     Accuse {
         node: usize,
@@ -124,6 +128,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (node(), prop::option::weighted(0.7, 0..4_usize))
             .prop_map(|(node, earlier)| Step::Kill { node, earlier }),
         5 => node().prop_map(|node| Step::Beat { node }),
+        1 => node().prop_map(|node| Step::Ask { node }),
         3 => node().prop_map(|node| Step::Accuse { node }),
         6 => prop::sample::select(vec![50, 50, 200, 200, 2500, 12_000]).prop_map(Step::Pass),
         2 => Just(Step::Settle),

@@ -11,6 +11,7 @@ use broker::shard::{
 };
 use broker::types::{MemberList, ServerMessage, SessionId, StreamName};
 
+use crate::asks::Asks;
 use crate::engine::{Appended, Engine, Fate};
 use crate::replay::{apply, replay};
 use crate::requests::Requests;
@@ -55,6 +56,7 @@ pub(crate) struct World {
     results: BTreeMap<usize, ([u64; 2], Result<(), Refused>)>,
     clients: Vec<Client>,
     pub(crate) requests: Requests,
+    pub(crate) asks: Asks,
     /// How many nodes and clients there have been.
     made: u64,
     /// The latest snapshot.
@@ -109,6 +111,7 @@ impl World {
             results: BTreeMap::new(),
             clients: Vec::new(),
             requests: Requests::default(),
+            asks: Asks::default(),
             made: 0,
             saved: None,
             killed: Vec::new(),
@@ -206,6 +209,10 @@ impl World {
             Step::Snapshot { node, slice } => self.save(node, slice),
             Step::Kill { node, earlier } => self.restart(node, earlier),
             Step::Beat { node } => self.nodes[node].partition.propose(BEAT),
+            Step::Ask { node } => {
+                let Node { id, partition, .. } = &mut self.nodes[node];
+                self.asks.ask(*id, partition);
+            }
             Step::Accuse { node } => self.accuse(node),
             Step::Fork => self.engine.fork(),
             Step::Settle => self.settle(),
@@ -301,7 +308,7 @@ impl World {
 
     fn read(&mut self, node: usize, batches: usize) {
         for _ in 0..batches {
-            let Node { partition, read, restored, .. } = &mut self.nodes[node];
+            let Node { id, partition, read, restored, .. } = &mut self.nodes[node];
             let Some(appended) = self.engine.log.get(*read) else { return };
             let Appended { first, at, batch } = appended.clone();
             let before = (partition.incarnation(), partition.shard().digest());
@@ -327,6 +334,7 @@ impl World {
             let expected = *self.results.entry(at).or_insert(found);
             assert_eq!(found, expected, "after batch {at}: {appended:#?}");
             exclude_departed(partition, SETTINGS);
+            self.asks.follow(*id, partition);
             self.hear();
         }
     }
@@ -503,15 +511,22 @@ impl World {
         }
     }
 
-    /// The application was told the truth about what it published.
+    /// The application was told the truth about what it published, and each node about what it asked.
     fn check_requests(&self) {
         let admitted = self.results.iter().filter(|(_, (_, result))| result.is_ok());
-        let batches = admitted.filter_map(|(at, _)| self.engine.log[at - 1].batch.as_ref());
-        let items = batches.flat_map(|batch| &batch.items);
+        let batches: Vec<_> =
+            admitted.filter_map(|(at, _)| self.engine.log[at - 1].batch.as_ref()).collect();
+        let items = batches.iter().flat_map(|batch| &batch.items);
         self.requests.check(items.filter_map(|item| match item {
             Item::Change(proposal) => Some(&proposal.change),
-            Item::Beat { .. } | Item::Overdue { .. } | Item::Gone { .. } => None,
+            Item::Beat { .. }
+            | Item::Overdue { .. }
+            | Item::Gone { .. }
+            | Item::Ask { .. }
+            | Item::Answer { .. } => None,
         }));
+        let living: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
+        self.asks.check(&living, batches.into_iter());
     }
 
     /// Nobody stays once everybody has gone.

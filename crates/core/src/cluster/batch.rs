@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::asks::{Ask, AskId};
 use crate::log::{NodeId, Position};
 use crate::shard::Proposal;
 
@@ -48,5 +49,19 @@ pub enum Item {
         incarnation: u32,
         /// The TTL of its records.
         ttl: Duration,
+    },
+    /// The node asks all nodes to do something.
+    Ask {
+        /// Its number for it.
+        number: u64,
+        /// What.
+        ask: Ask,
+    },
+    /// The node has done what it was asked.
+    Answer {
+        /// Who asked.
+        to: AskId,
+        /// How many sessions it was about.
+        sessions: u64,
     },
 }

@@ -17,12 +17,14 @@
 //! applies the batches behind it.
 
 mod admission;
+mod asks;
 mod batch;
 mod members;
 mod partition;
 mod snapshot;
 
 pub use admission::{Admission, Refused};
+pub use asks::{Answered, Ask, AskId, Heard, Reading};
 pub use batch::{Batch, Item};
 pub use members::{Members, Overdue};
 pub use partition::{Partition, beat_interval};

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::admission::{Admission, Refused};
+use super::asks::{Answered, Ask, AskId, Asks, Heard};
 use super::batch::{Batch, Item};
 use super::members::{Members, Overdue};
 use crate::log::{Entry, NodeId, Origin, Position};
@@ -33,6 +34,8 @@ pub struct Partition<R> {
     beats: Option<Beats>,
     /// Nodes that were found to be gone, and are to be excluded from all logs, with their incarnations.
     pub(super) departed: Vec<(NodeId, u32)>,
+    /// What this node has asked the others, and what it was asked.
+    asks: Asks,
     /// What to append next.
     items: VecDeque<Item>,
     /// The batch on its way: until it comes back, it may have to be appended again.
@@ -63,6 +66,7 @@ impl<R: Destination> Partition<R> {
             members: Members::default(),
             beats: None,
             departed: Vec::new(),
+            asks: Asks::default(),
             items: VecDeque::new(),
             sent: None,
             is_with_engine: false,
@@ -140,6 +144,24 @@ impl<R: Destination> Partition<R> {
         self.sent.is_some() || !self.items.is_empty() || self.shard.waiting() > 0
     }
 
+    /// Asks all nodes to do something, in the log that has the beats. What becomes of it is in
+    /// [`Partition::take_answered`] under the number that this returns.
+    pub fn ask(&mut self, ask: Ask) -> u64 {
+        let number = self.asks.next_number();
+        self.items.push_back(Item::Ask { number, ask });
+        number
+    }
+
+    /// What this node was asked since the last call, by itself, too.
+    pub fn take_heard(&mut self) -> Vec<Heard> {
+        std::mem::take(&mut self.asks.heard)
+    }
+
+    /// What became since the last call of what this node has asked.
+    pub fn take_answered(&mut self) -> Vec<Answered> {
+        std::mem::take(&mut self.asks.answered)
+    }
+
     /// Proposes something else than a change.
     pub fn propose(&mut self, item: Item) {
         self.items.push_back(item);
@@ -165,7 +187,11 @@ impl<R: Destination> Partition<R> {
     fn next_items(&mut self) -> Vec<Item> {
         let continues = |item: &Item| match item {
             Item::Change(proposal) => proposal.continues,
-            Item::Beat { .. } | Item::Overdue { .. } | Item::Gone { .. } => false,
+            Item::Beat { .. }
+            | Item::Overdue { .. }
+            | Item::Gone { .. }
+            | Item::Ask { .. }
+            | Item::Answer { .. } => false,
         };
         let mut count = MAX_ITEMS.min(self.items.len());
         while count < self.items.len() && self.items.get(count - 1).is_some_and(continues) {
@@ -221,10 +247,19 @@ impl<R: Destination> Partition<R> {
                 Item::Gone { node, incarnation, ttl } => {
                     if self.admission.exclude(node, incarnation) {
                         self.members.remove(node);
+                        if node != self.node {
+                            self.asks.remove(node); // this one may yet answer itself
+                        }
                         self.end(by, (node, incarnation), ttl, (position, at), now);
                     }
                     if (node, incarnation) == by {
                         break; // what it says after its own end doesn't count
+                    }
+                }
+                Item::Ask { number, ask } => self.hear(AskId { node: by.0, number }, ask),
+                Item::Answer { to, sessions } => {
+                    if to.node == self.node {
+                        self.asks.answer(to.number, by.0, sessions);
                     }
                 }
             }
@@ -238,6 +273,14 @@ impl<R: Destination> Partition<R> {
             self.position = at.0;
             self.shard.fork(at, now);
         }
+    }
+
+    /// This node is asked something, as are all that are members now.
+    fn hear(&mut self, by: AskId, ask: Ask) {
+        let is_own = by.node == self.node;
+        let own = is_own.then_some(self.node); // be it that it hasn't beaten yet
+        let asked = self.members.nodes().chain(own).collect();
+        self.asks.hear(Heard { by, ask }, is_own, asked);
     }
 
     /// Ends an incarnation of a node, as one of the nodes has it: itself, when it stops.
@@ -259,7 +302,11 @@ impl<R: Destination> Partition<R> {
         for item in sent.into_iter().chain(self.items.drain(..)) {
             match item {
                 Item::Change(proposal) => changes.push(proposal),
-                Item::Beat { .. } | Item::Overdue { .. } | Item::Gone { .. } => others.push(item),
+                Item::Ask { number, .. } => self.asks.drop(number),
+                Item::Beat { .. }
+                | Item::Overdue { .. }
+                | Item::Gone { .. }
+                | Item::Answer { .. } => others.push(item),
             }
         }
         changes.extend(self.shard.take_proposals());

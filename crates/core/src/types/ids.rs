@@ -165,7 +165,7 @@ impl fmt::Debug for SessionId {
 }
 
 /// Digests by which the application selects connections to close: either matches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Names {
     /// Of the token's identifiers.
     pub identifier: Option<u64>,
