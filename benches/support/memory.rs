@@ -173,7 +173,7 @@ impl World {
     }
 
     fn end(&mut self, stream: &StreamName, number: u32) {
-        let end = End { at: self.now, unacked_since: None, resumable: true };
+        let end = End { at: self.now, unacked_since: None, grant: Some(Grant::OPEN) };
         self.shard.handle(stream, Input::Ended { key: self.key(number), end }, self.now);
         self.settle();
     }

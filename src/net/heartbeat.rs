@@ -56,7 +56,8 @@ pub struct Heartbeat {
 #[derive(Debug, Default)]
 struct Wheel {
     due: BTreeMap<u32, Vec<TimerEntry>>,
-    stopped: bool,
+    /// Why all connections are closed, once they are.
+    stopped: Option<CloseReason>,
 }
 
 /// A connection's entry in the wheel.
@@ -105,11 +106,31 @@ impl Heartbeat {
             asked: None,
             precision: ping.ping_precision,
         };
+        self.keep(entry, outbox);
+    }
+
+    fn keep(&self, entry: TimerEntry, outbox: &Outbox) {
         let mut wheel = self.wheel.lock();
-        if wheel.stopped {
-            outbox.close(CloseReason::ServerRestart);
-        } else {
-            wheel.add(entry);
+        match wheel.stopped {
+            Some(reason) => outbox.close(reason),
+            None => wheel.add(entry),
+        }
+    }
+
+    /// Closes all connections, and those that are added later.
+    pub async fn close_all(&self, reason: CloseReason) {
+        let all = {
+            let mut wheel = self.wheel.lock();
+            wheel.stopped.get_or_insert(reason);
+            std::mem::take(&mut wheel.due)
+        };
+        for (number, entry) in all.into_values().flatten().enumerate() {
+            if let Some(outbox) = entry.outbox.upgrade() {
+                outbox.close(reason);
+            }
+            if number % PINGS_A_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -122,19 +143,7 @@ impl Heartbeat {
             self.beat.store(beat, Ordering::Relaxed);
             self.visit(beat, &instruments).await;
         }
-        let all = {
-            let mut wheel = self.wheel.lock();
-            wheel.stopped = true;
-            std::mem::take(&mut wheel.due)
-        };
-        for (number, entry) in all.into_values().flatten().enumerate() {
-            if let Some(outbox) = entry.outbox.upgrade() {
-                outbox.close(CloseReason::ServerRestart);
-            }
-            if number % PINGS_A_TURN == 0 {
-                tokio::task::yield_now().await;
-            }
-        }
+        self.close_all(CloseReason::ServerRestart { elsewhere: false }).await;
     }
 
     /// Handles the entries due at a beat.
@@ -148,7 +157,7 @@ impl Heartbeat {
                 for mut entry in due {
                     let Some(outbox) = entry.outbox.upgrade() else { continue };
                     sent += self.tick(&mut entry, &outbox, beat, &mut pings);
-                    self.wheel.lock().add(entry);
+                    self.keep(entry, &outbox);
                 }
                 due = rest;
                 tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! Who waits for what a partition's log brings: an answer of all nodes, or a position.
+//! Who waits for what a partition's log brings: answers of other nodes, or a position.
 
 use std::collections::HashMap;
 
@@ -6,25 +6,25 @@ use foldhash::fast::RandomState;
 use tokio::sync::oneshot;
 
 use super::cluster::Cluster;
-use crate::cluster::{Answered, Ask, Partition};
-use crate::log::Position;
+use crate::cluster::{Answer, Answered, Ask, Partition};
+use crate::log::{NodeId, Position};
 use crate::outbound::Recipient;
 
-/// What this node has asked all nodes to do, by number, and who waits for the answer.
+/// What this node has asked others to do, by number, and who waits for the answer.
 #[derive(Debug, Default)]
 pub(super) struct Asks {
-    waiting: HashMap<u64, oneshot::Sender<u64>, RandomState>,
+    waiting: HashMap<u64, oneshot::Sender<Answer>, RandomState>,
 }
 
 impl Asks {
-    /// Asks all nodes. The answer is dropped if what is asked will never be in the log.
+    /// Asks all nodes, or one. The answer is dropped if what is asked will never be in the log.
     pub(super) fn ask(
         &mut self,
         partition: &mut Partition<Recipient>,
-        ask: Ask,
-        answer: oneshot::Sender<u64>,
+        (of, ask): (Option<NodeId>, Ask),
+        answer: oneshot::Sender<Answer>,
     ) {
-        let number = partition.ask(ask);
+        let number = partition.ask(of, ask);
         self.waiting.insert(number, answer);
     }
 

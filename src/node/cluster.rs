@@ -14,6 +14,7 @@ use super::catch_up::CatchUp;
 use super::engine_time::EngineTime;
 use super::job::Job;
 use super::log_time::LogTime;
+use super::parked::Parked;
 use crate::clock::Clock;
 use crate::cluster::{Heard, Reading, beat_interval};
 use crate::engine::Nodes;
@@ -55,6 +56,10 @@ pub struct Cluster {
     /// What this node is asked by the others, and by itself, and who does it.
     asks: mpsc::Sender<Heard>,
     asked: Mutex<Option<mpsc::Receiver<Heard>>>,
+    /// The nodes as last announced.
+    members: Mutex<Arc<BTreeSet<NodeId>>>,
+    /// The parked sessions of all nodes.
+    pub(super) parked: Parked,
     /// Whether this node's first beat is in the log: it may be missed from then on.
     has_beaten: AtomicBool,
     /// How many of them have said that this node stops.
@@ -95,6 +100,8 @@ impl Cluster {
             read: (0..partitions).map(|_| AtomicU64::new(0)).collect(),
             asks,
             asked: Mutex::new(Some(asked)),
+            members: Mutex::default(),
+            parked: Parked::default(),
             has_beaten: AtomicBool::new(false),
             left: AtomicUsize::new(0),
             others_left: Notify::new(),
@@ -220,6 +227,11 @@ impl Cluster {
         self.failed.cancel();
     }
 
+    /// Whether a node is there, as far as this one knows.
+    pub(super) fn is_member(&self, node: NodeId) -> bool {
+        self.members.lock().contains(&node)
+    }
+
     /// Tells the other partitions' workers which nodes there are. A list with a higher number is a later one.
     pub(super) fn announce(&self, members: &Arc<BTreeSet<NodeId>>) {
         self.instruments.members.set(u32::try_from(members.len()).unwrap_or(u32::MAX));
@@ -227,6 +239,7 @@ impl Cluster {
         if members.contains(&self.node) {
             self.has_beaten.store(true, Ordering::Release);
         }
+        self.members.lock().clone_from(members);
         let number = self.announced.fetch_add(1, Ordering::Relaxed) + 1;
         let workers = self.workers.get().into_iter().flatten();
         // whose partition it is that has the beats knows

@@ -91,23 +91,34 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cluster::{Ask, AskId};
+    use crate::cluster::{Answer, Ask, AskId, Reading};
     use crate::log::NodeId;
-    use crate::types::Names;
+    use crate::types::{Identity, Names, SessionId};
 
     fn item() -> impl Strategy<Value = Item> {
         let names = any::<(Option<u64>, Option<u64>)>();
-        let after = prop::collection::vec((any::<u16>(), any::<u64>().prop_map(Position)), 0..100);
-        let ask = (names, any::<bool>(), after).prop_map(|(names, reconnect, after)| {
+        let disconnect = (names, any::<bool>(), reading()).prop_map(|(names, reconnect, after)| {
             let (identifier, presence_id) = names;
             Ask::Disconnect { names: Names { identifier, presence_id }, reconnect, after }
         });
+        let release = any::<(u128, u64, u64)>().prop_map(|(session, identifier, presence_id)| {
+            let session = SessionId::from_bits(session);
+            Ask::Release { session, identity: Identity { identifier, presence_id } }
+        });
+        let ask = prop_oneof![disconnect, release];
+        let of = prop::option::of(any::<u64>().prop_map(NodeId));
         let id =
             any::<(u64, u64)>().prop_map(|(node, number)| AskId { node: NodeId(node), number });
         prop_oneof![
-            (any::<u64>(), ask).prop_map(|(number, ask)| Item::Ask { number, ask }),
-            (id, any::<u64>()).prop_map(|(to, sessions)| Item::Answer { to, sessions }),
+            (any::<u64>(), of, ask).prop_map(|(number, of, ask)| Item::Ask { number, of, ask }),
+            (id, any::<u64>(), reading()).prop_map(|(to, sessions, after)| {
+                Item::Answer { to, answer: Answer { sessions, after } }
+            }),
         ]
+    }
+
+    fn reading() -> impl Strategy<Value = Reading> {
+        prop::collection::vec((any::<u16>(), any::<u64>().prop_map(Position)), 0..100)
     }
 
     proptest! {

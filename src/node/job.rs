@@ -7,13 +7,13 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::query::Query;
-use crate::cluster::{Ask, AskId};
+use crate::cluster::{Answer, Ask, AskId};
 use crate::engine::Event;
 use crate::log::{NodeId, Position, Void};
 use crate::outbound::Recipient;
 use crate::shard::{Input, Placed, Publish, Put, SubscriberKey};
 use crate::types::{
-    CachedList, MemberList, MemberRecords, PresenceId, Publication, RecordList, SessionId,
+    CachedList, Grant, MemberList, MemberRecords, PresenceId, Publication, RecordList, SessionId,
     StreamName,
 };
 
@@ -65,15 +65,16 @@ pub(super) enum Job {
         number: u64,
         members: Arc<BTreeSet<NodeId>>,
     },
-    /// Asks all nodes to do something. Answered with the sum of their answers.
+    /// Asks all nodes to do something, or one. Answered with all their answers together.
     Ask {
+        of: Option<NodeId>,
         ask: Ask,
-        answer: oneshot::Sender<u64>,
+        answer: oneshot::Sender<Answer>,
     },
     /// This node has done what it was asked to.
     Answer {
         to: AskId,
-        sessions: u64,
+        answer: Answer,
     },
     /// Answered once the partition's log is read up to a position.
     Reach {
@@ -148,8 +149,8 @@ pub struct Ended {
     pub outbox: Recipient,
     /// When the end was noticed.
     pub at: Instant,
-    /// Whether the session can be resumed.
-    pub resumable: bool,
+    /// What was granted, if the session can be resumed.
+    pub grant: Option<Grant>,
     /// Set for a remote disconnect: messages up to now are delivered before the connection ends.
     pub goodbye: Option<Arc<Goodbye>>,
 }

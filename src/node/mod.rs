@@ -17,6 +17,7 @@ mod log_meter;
 mod log_time;
 mod meter;
 mod observers;
+mod parked;
 mod partition;
 mod peers;
 mod query;

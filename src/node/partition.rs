@@ -20,7 +20,7 @@ use super::encoding;
 use super::job::Job;
 use super::log_meter::{LogMeter, SnapshotTimer};
 use crate::clock::Clock;
-use crate::cluster::{Ask, AskId, Item, Partition, Refused};
+use crate::cluster::{Answer, Ask, AskId, Item, Partition, Refused};
 use crate::engine::{Cursor, Event, PartitionLog};
 use crate::log::{NodeId, Position};
 use crate::outbound::Recipient;
@@ -280,11 +280,11 @@ impl PartitionReplica {
             Event::Batch { cursor, at, batch } => {
                 self.heard = Some((at, clock));
                 self.apply((cursor, at), &batch, now, clock);
-                self.note_read();
                 if self.number == WITH_BEATS {
                     self.cluster.time.hear(clock);
                     self.announce_members(clock);
                 }
+                self.note_read();
             }
             Event::CaughtUp => {
                 if !self.is_current {
@@ -352,22 +352,23 @@ impl PartitionReplica {
         }
     }
 
-    /// Passes on how far the log is read, and what was asked and answered there.
+    /// Passes on how far the log is read, and what was parked, asked and answered there.
     fn note_read(&mut self) {
+        self.cluster.parked.note(self.partition.shard_mut().take_parked());
         let position = self.partition.position();
         self.cluster.note_read(self.number, position);
         self.readers.note(position);
         self.asks.pass_on(&mut self.partition, &self.cluster, self.is_current);
     }
 
-    /// Asks all nodes to do something.
-    pub(super) fn ask(&mut self, ask: Ask, answer: oneshot::Sender<u64>) {
+    /// Asks all nodes to do something, or one.
+    pub(super) fn ask(&mut self, ask: (Option<NodeId>, Ask), answer: oneshot::Sender<Answer>) {
         self.asks.ask(&mut self.partition, ask, answer);
     }
 
     /// This node has done what it was asked to.
-    pub(super) fn answer(&mut self, to: AskId, sessions: u64) {
-        self.partition.propose(Item::Answer { to, sessions });
+    pub(super) fn answer(&mut self, to: AskId, answer: Answer) {
+        self.partition.propose(Item::Answer { to, answer });
     }
 
     /// Answers when the log is read up to a position.

@@ -1,29 +1,36 @@
-//! What all nodes do when one of them is asked to.
+//! What the nodes do for each other: they end a user's sessions, and part with sessions that are resumed elsewhere.
 //!
 //! ```text
-//! disconnect() ─▶ Job::Ask ─▶ the log ─▶ Heard, on every node ─▶ it ends its own sessions
-//!      ▲                                                              │
-//!      └─ the sum ◀─ the log ◀─ Job::Answer ◀─────────────────────────┘
+//! disconnect(), claim() ─▶ Job::Ask ─▶ the log ─▶ Heard, on each node that is asked ─▶ it does so
+//!          ▲                                                                              │
+//!          └─ all answers together ◀─ the log ◀─ Job::Answer ◀────────────────────────────┘
 //! ```
 //!
 //! Without other nodes, it is done at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 
 use super::cluster::Cluster;
 use super::router::{Router, Unavailable};
-use super::sessions::Sessions;
-use crate::cluster::{Ask, Heard};
+use super::sessions::{Claim, Sessions};
+use crate::cluster::{Answer, Ask, Heard};
+use crate::log::NodeId;
 use crate::outbound::Identities;
-use crate::types::Names;
+use crate::session::Session;
+use crate::types::{Identity, Names, SessionId};
 
 /// Maximum of what is done at a time for the other nodes.
 const AT_ONCE: usize = 256;
 
-/// What all nodes do when one of them is asked to.
+/// Maximum time for which to wait until another node has parted with a session. Then what is parked of it by now is
+/// resumed.
+const PARTING: Duration = Duration::from_secs(2);
+
+/// What the nodes do for each other.
 #[derive(Debug)]
 pub struct Peers {
     router: Arc<Router>,
@@ -55,9 +62,47 @@ impl Peers {
         let asked = async {
             self.router.sync_all().await?; // what was published before is in the logs
             let after = cluster.reading();
-            self.router.ask_nodes(Ask::Disconnect { names, reconnect, after }).await
+            let ask = Ask::Disconnect { names, reconnect, after };
+            let Answer { sessions, .. } = self.router.ask_nodes(None, ask).await?;
+            Ok(sessions.saturating_add(self.forget_left(cluster, names).await))
         };
         self.router.within(asked).await
+    }
+
+    /// Resumes a session of this node, or says that another one had it; the identity must match.
+    pub fn claim(&self, sid: SessionId, identity: Identity) -> Claim {
+        let node = NodeId::of(sid);
+        match &self.cluster {
+            Some(cluster) if cluster.node != node => {
+                let may_be = cluster.is_member(node) || cluster.parked.has(sid);
+                if may_be { Claim::Elsewhere(sid) } else { Claim::Unknown }
+            }
+            Some(_) | None => self.sessions.claim(sid, identity),
+        }
+    }
+
+    /// Claims a session that another node had. If that one is there, it parts with the session once. Else whoever comes
+    /// may resume what is parked of it: a subscription is resumed once, too.
+    pub async fn claim_elsewhere(&self, sid: SessionId, identity: Identity) -> Claim {
+        let Some(cluster) = &self.cluster else { return Claim::Unknown };
+        let node = NodeId::of(sid);
+        if cluster.is_member(node) {
+            let ask = self.router.ask_nodes(Some(node), Ask::Release { session: sid, identity });
+            let answer = tokio::time::timeout(PARTING, ask).await;
+            if let Ok(Ok(Answer { sessions, after })) = answer {
+                if sessions == 0 && cluster.is_member(node) {
+                    return Claim::Unknown;
+                }
+                // if this takes too long, less is found
+                self.router.reach(&after).await.ok();
+                self.router.sync_all().await.ok(); // of a node that is gone, too
+            }
+        }
+        match cluster.parked.session(sid) {
+            None => Claim::Unknown,
+            Some(session) if session.identity() != identity => Claim::Denied,
+            Some(session) => Claim::Ready(Box::new(session)),
+        }
     }
 
     /// Does what this node is asked, for ever.
@@ -67,16 +112,30 @@ impl Peers {
     }
 
     async fn follow(&self, Heard { by, ask }: Heard) {
-        let sessions = match ask {
+        let answer = match ask {
             Ask::Disconnect { names, reconnect, after } => {
                 // a log that is that late is a reason to wait no longer
                 self.router.reach(&after).await.ok();
                 let sessions = self.disconnect_own(names, reconnect).await;
-                self.router.wait_ended().await;
-                sessions
+                self.router.wait_ended(&self.router.all_places()).await;
+                Answer { sessions, ..Answer::default() }
+            }
+            Ask::Release { session, identity } => {
+                self.release(session, identity).await.unwrap_or_default()
             }
         };
-        self.router.answer(by, sessions).await;
+        self.router.answer(by, answer).await;
+    }
+
+    /// Parts with a session of this node, which is parked then in the logs that the answer names.
+    async fn release(&self, sid: SessionId, identity: Identity) -> Option<Answer> {
+        let session = self.sessions.claim(sid, identity).wait().await?;
+        let places = self.router.places(session.streams().map(|(_, stream)| stream));
+        self.router.wait_ended(&places).await;
+        let mut after = self.cluster.as_ref()?.reading();
+        after.retain(|(partition, _)| places.contains(&usize::from(*partition)));
+        tracing::debug!(%sid, "session released to another node");
+        Some(Answer { sessions: 1, after })
     }
 
     /// Ends a user's sessions on this node.
@@ -85,11 +144,26 @@ impl Peers {
         let parked = self.sessions.disconnect(names);
         let connected = self.identities.disconnect(names, reconnect);
         let sessions = parked.len() + connected.count;
-        for waiting in parked.iter().flat_map(|session| self.router.forget(session)) {
-            waiting.wait().await;
-        }
+        self.forget(&parked).await;
         connected.ended().await;
         tracing::debug!(sessions, reconnect, "sessions ended by the application");
         sessions as u64
+    }
+
+    /// Ends a user's parked sessions of nodes that are gone.
+    async fn forget_left(&self, cluster: &Cluster, names: Names) -> u64 {
+        let left = cluster.parked.left_by(names, |node| cluster.is_member(node));
+        if !left.is_empty() {
+            self.forget(&left).await;
+            self.router.wait_applied().await;
+        }
+        left.len() as u64
+    }
+
+    /// Ends the subscriptions of parked sessions.
+    async fn forget(&self, parked: &[Session]) {
+        for waiting in parked.iter().flat_map(|session| self.router.forget(session)) {
+            waiting.wait().await;
+        }
     }
 }

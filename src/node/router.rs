@@ -9,8 +9,8 @@ use foldhash::fast::FixedState;
 use tokio::sync::{mpsc, oneshot};
 
 use super::job::{Ended, Job, Presence, Resume};
-use crate::cluster::{Ask, AskId, Reading};
-use crate::log::Void;
+use crate::cluster::{Answer, Ask, AskId, Reading};
+use crate::log::{NodeId, Void};
 use crate::outbound::Recipient;
 use crate::protocol;
 use crate::session::Session;
@@ -121,12 +121,26 @@ impl Router {
         self.sync_shards(self.shards.iter()).await.ok(); // an error means the stop
     }
 
-    /// Waits until all that earlier ends of connections lead to is applied, or the broker stops: each proposes it in
-    /// its turn only.
-    pub(super) async fn wait_ended(&self) {
+    /// The numbers of the shards that these streams have.
+    pub(super) fn places<'a>(
+        &self,
+        streams: impl Iterator<Item = &'a StreamName>,
+    ) -> BTreeSet<usize> {
+        streams.map(|stream| (self.place)(stream, self.shards.len())).collect()
+    }
+
+    /// The numbers of all shards.
+    pub(super) fn all_places(&self) -> BTreeSet<usize> {
+        (0..self.shards.len()).collect()
+    }
+
+    /// Waits until all that earlier ends of connections lead to in these shards is applied, or the broker stops: each
+    /// proposes it in its turn only.
+    pub(super) async fn wait_ended(&self, places: &BTreeSet<usize>) {
         let mut times = 0;
         while times < 2 {
-            match self.sync_shards(self.shards.iter()).await {
+            let shards = places.iter().filter_map(|place| self.shards.get(*place));
+            match self.sync_shards(shards).await {
                 Ok(()) => times += 1,
                 Err(Unavailable::Late) => {} // the other nodes believed this one dead
                 Err(Unavailable::Stopping) => return,
@@ -153,12 +167,16 @@ impl Router {
         .await
     }
 
-    /// Asks all nodes to do something, in the partition that has the beats. Returns the sum of their answers.
-    pub(super) async fn ask_nodes(&self, ask: Ask) -> Result<u64, Unavailable> {
+    /// Asks all nodes to do something, or one, in the partition that has the beats. Returns all their answers together.
+    pub(super) async fn ask_nodes(
+        &self,
+        of: Option<NodeId>,
+        ask: Ask,
+    ) -> Result<Answer, Unavailable> {
         let (answer, answered) = oneshot::channel();
         let shard = self.shards.first().ok_or(Unavailable::Stopping)?;
         self.within(async {
-            let job = Job::Ask { ask, answer };
+            let job = Job::Ask { of, ask, answer };
             shard.send(job).await.map_err(|_| Unavailable::Stopping)?;
             answered.await.map_err(|_| unanswered(shard))
         })
@@ -166,9 +184,9 @@ impl Router {
     }
 
     /// Answers a node that has asked this one.
-    pub(super) async fn answer(&self, to: AskId, sessions: u64) {
+    pub(super) async fn answer(&self, to: AskId, answer: Answer) {
         if let Some(shard) = self.shards.first() {
-            shard.send(Job::Answer { to, sessions }).await.ok(); // an error means the stop
+            shard.send(Job::Answer { to, answer }).await.ok(); // an error means the stop
         }
     }
 

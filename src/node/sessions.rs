@@ -30,6 +30,13 @@ const MAX_PARKED: usize = 1 << 18;
 /// Bytes of an identifier that weigh as much as one subscription.
 const IDENTIFIER_UNIT: usize = 256;
 
+/// Maximum time for which to wait until the old connection has ended. That takes as long as its shards
+/// need to accept the last commands.
+const HAND_OVER: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether all connections have ended.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// All sessions that can be resumed.
 #[derive(Debug)]
 pub struct Sessions {
@@ -68,6 +75,19 @@ pub enum Claim {
     Unknown,
     /// The session belongs to another identity.
     Denied,
+    /// Another node had it: see [`Peers::claim_elsewhere`](super::Peers::claim_elsewhere).
+    Elsewhere(SessionId),
+}
+
+impl Claim {
+    /// The session, once its connection has ended.
+    pub async fn wait(self) -> Option<Session> {
+        match self {
+            Self::Ready(session) => Some(*session),
+            Self::Closing(closing) => tokio::time::timeout(HAND_OVER, closing).await.ok()?.ok(),
+            Self::Unknown | Self::Denied | Self::Elsewhere(_) => None,
+        }
+    }
 }
 
 impl Sessions {
@@ -130,6 +150,13 @@ impl Sessions {
                 state.parked_weight -= weight;
                 ended
             }
+        }
+    }
+
+    /// Waits until no session has a connection: all are parked, and their streams know.
+    pub async fn all_ended(&self) {
+        while self.state.lock().has_connected() {
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -220,6 +247,10 @@ impl State {
         self.parked += 1;
         self.ends.push_back((end, session.id()));
         self.sessions.insert(session.id(), SessionState::Parked(Box::new(session)));
+    }
+
+    fn has_connected(&self) -> bool {
+        self.sessions.len() > self.parked
     }
 
     fn unpark(&mut self, session: &Session) {

@@ -224,8 +224,8 @@ impl Worker {
             Job::Members { number, members } => {
                 self.replica.hear_of_members(number, &members, &self.clock);
             }
-            Job::Ask { ask, answer } => self.with_partition(|it| it.ask(ask, answer)),
-            Job::Answer { to, sessions } => self.with_partition(|it| it.answer(to, sessions)),
+            Job::Ask { of, ask, answer } => self.with_partition(|it| it.ask((of, ask), answer)),
+            Job::Answer { to, answer } => self.with_partition(|it| it.answer(to, answer)),
             Job::Reach { position, answer } => self.with_partition(|it| it.reach(position, answer)),
             // of all queries: the connection that asked may be gone
             Job::Presence { stream, records, answer } => {
@@ -264,7 +264,7 @@ impl Worker {
             Job::History { stream, answer } => {
                 drop(answer.send(self.output(now).publications(&stream)));
             }
-            Job::Ended(Ended { stream, key, outbox, at, resumable, goodbye }) => {
+            Job::Ended(Ended { stream, key, outbox, at, grant, goodbye }) => {
                 if let Some(goodbye) = goodbye {
                     self.handle(&stream, Input::CatchUp { key: key.clone() }, now);
                     self.sync(Asked::Goodbye(goodbye), now);
@@ -274,7 +274,7 @@ impl Worker {
                 let unacked_since =
                     unacked_since.map(|beat| self.replica.time(self.clock.began(beat)));
                 let at = self.replica.time(at);
-                let end = End { at, unacked_since, resumable };
+                let end = End { at, unacked_since, grant };
                 self.handle(&stream, Input::Ended { key, end }, now);
                 self.answer(now);
             }

@@ -19,9 +19,13 @@ use crate::fetch::{self, Fetcher};
 use crate::net::{Context, Heartbeat, Liveness, TokenName};
 use crate::state::KeeperGuard;
 use crate::telemetry::{Instruments, metrics as names};
+use crate::types::CloseReason;
 
 /// How often expired sessions are removed.
 const SESSIONS_LOOK: Duration = Duration::from_secs(1);
+
+/// Maximum time for which a stop waits until all sessions are parked.
+const PARKING: Duration = Duration::from_secs(2);
 
 /// The running parts and their stop tokens.
 pub(super) struct Broker {
@@ -107,10 +111,23 @@ impl Broker {
         })
     }
 
+    /// Closes all connections, so that their sessions are parked in the logs, where the other nodes find them.
+    async fn park_sessions(&self) {
+        let reason = CloseReason::ServerRestart { elsewhere: true };
+        self.context.heartbeat.close_all(reason).await;
+        let parked = tokio::time::timeout(PARKING, self.context.sessions.all_ended()).await;
+        if parked.is_err() {
+            tracing::warn!("some sessions aren't parked yet: no other node resumes them");
+        }
+    }
+
     /// Stops all parts in order, within a timeout.
     pub(super) async fn stop(self, serving: &Serving, timeout: Duration) {
         let all_stopped = async {
             self.context.stop();
+            if self.context.cluster.is_some() {
+                self.park_sessions().await;
+            }
             // shards first: the leaves that a stop causes are sent to nobody
             self.shards_stop.cancel();
             self.shards.close();

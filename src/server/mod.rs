@@ -5,6 +5,8 @@
 //!     ─ stop: not ready, no new sockets ─ shards finish ─ every connection is closed
 //!       with `server_restart` ─ wait, at most the shutdown timeout
 //! ```
+//!
+//! With other nodes, the connections are closed before the shards finish.
 
 mod announce;
 mod broker;

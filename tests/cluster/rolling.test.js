@@ -13,9 +13,9 @@ const FLAGS = { 'presence-ttl': `${TTL}ms`, 'history-limit': 10_000, 'history-tt
 /** Each node with the others behind it. */
 const turned = (nodes) => nodes.map((_, at) => [...nodes.slice(at), ...nodes.slice(0, at)]);
 
-for (const [how, end, engines] of [
-  ['stopped and started again', (node) => node.stop(), EACH],
-  ['killed and started again', (node) => node.kill()],
+for (const [how, end, isParked, engines] of [
+  ['stopped and started again', (node) => node.stop(), true, EACH],
+  ['killed and started again', (node) => node.kill(), false],
 ]) {
   cluster(`nodes are ${how}, one after the other: no member leaves, no publication is missed`, FLAGS, async (c, ...nodes) => {
     const stays = await Promise.all(turned(nodes).map((order, at) => CableRoamer.enter(c, order, `cable ${at}`)));
@@ -40,6 +40,7 @@ for (const [how, end, engines] of [
     await pass(GONE + TTL + 500);
     for (const listener of listeners) {
       assert.ok(listener.moves > 0, 'it has moved');
+      if (isParked) assert.equal(listener.restored, listener.moves, 'its session has come along');
       assert.deepEqual(listener.leaves.filter((id) => ids.includes(id)), []);
       load.wasTold(listener.publications.slice(0, -1).map(({ message }) => message.number), listener.id ?? 'a watcher');
       listener.isGapless();

@@ -8,7 +8,8 @@ use broker::shard::{
     End, HistorySettings, Input, Outcome, ResumeSettings, Settings, Shard, Ticket,
 };
 use broker::types::{
-    HistoryRequest, Offset, ServerMessage, SessionId, StreamCommand, StreamName, StreamPosition,
+    Grant, HistoryRequest, Offset, ServerMessage, SessionId, StreamCommand, StreamName,
+    StreamPosition,
 };
 
 use crate::shard_settings::without_history;
@@ -121,7 +122,7 @@ fn what_its_subscribers_are_told_live_they_are_not_told_again() {
     let (before, after) = (NODE.session(1), NODE.session(2));
     let began = node.apply(published(50));
     node.command(before, subscribe(None));
-    let end = End { resumable: true, ..End::at(node.now) };
+    let end = End { grant: Some(Grant::OPEN), ..End::at(node.now) };
     node.heard();
     node.handle(Input::Ended { key: key(before.to_bits()), end });
     let from = key(before.to_bits());

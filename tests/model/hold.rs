@@ -11,7 +11,7 @@ use broker::shard::{
     Delivery, End, FanOut, HistorySettings, Input, Publish, ResumeSettings, Settings, Shard,
 };
 use broker::types::{
-    Epoch, HistoryRequest, Join, Listing, MemberChange, Offset, PresenceId, ServerMessage,
+    Epoch, Grant, HistoryRequest, Join, Listing, MemberChange, Offset, PresenceId, ServerMessage,
     SessionId, StreamCommand, StreamName, StreamPosition, Whisper,
 };
 use proptest::prelude::*;
@@ -211,7 +211,7 @@ impl World {
             }
             Step::Cut if self.is_connected => {
                 self.deliver(usize::MAX);
-                let end = End { at: self.now, unacked_since: None, resumable: true };
+                let end = End { at: self.now, unacked_since: None, grant: Some(Grant::OPEN) };
                 let ended = Input::Ended { key: key(self.session), end };
                 self.shard.handle(&stream(), ended, self.now);
                 self.is_connected = false;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
 use broker::shard::{End, Input, Put, ResumeSettings, Settings, Shard};
-use broker::types::{Join, PresenceId, SessionId, StreamName};
+use broker::types::{Grant, Join, PresenceId, SessionId, StreamName};
 
 use crate::door::Door as _;
 use crate::subscriber::{key, subscribe};
@@ -42,7 +42,7 @@ impl World {
             Input::Command { key: key.clone(), recipient: stream, command, reference: None };
         self.shard.handle(&name(stream), subscribe, self.now);
         while self.shard.commit(|_| ()).poll_reply().is_some() {}
-        let end = End { at: self.now, unacked_since: None, resumable: true };
+        let end = End { at: self.now, unacked_since: None, grant: Some(Grant::OPEN) };
         self.shard.handle(&name(stream), Input::Ended { key, end }, self.now);
     }
 

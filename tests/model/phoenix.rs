@@ -19,7 +19,7 @@ use broker::shard::{
     Delivery, End, FanOut, GroupKey, Input, Publish, Put, ResumeSettings, Settings, Shard,
     SubscriberKey, Totals,
 };
-use broker::types::{Join, Limits, PresenceId, SessionId, StreamName};
+use broker::types::{Grant, Join, Limits, PresenceId, SessionId, StreamName};
 use proptest::prelude::*;
 
 use self::page::Page;
@@ -154,7 +154,8 @@ impl World {
             Step::CableEnds { resumable } => {
                 let Some(number) = self.cable.take() else { return };
                 self.deliver(0, 1);
-                let end = End { at: self.instant(), unacked_since: None, resumable };
+                let grant = resumable.then_some(Grant::OPEN);
+                let end = End { at: self.instant(), unacked_since: None, grant };
                 let input = Input::Ended { key: key(number as u128), end };
                 self.shard.handle(&topic(), input, self.instant());
                 self.let_go(number, if resumable { Owner::Parked } else { Owner::Nobody });

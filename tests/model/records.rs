@@ -10,7 +10,7 @@ use broker::log::LogId;
 use broker::protocol::{action_cable, chat};
 use broker::shard::{Destination, End, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey};
 use broker::types::{
-    Codec, GroupKey, Identifier, Join, PresenceId, ServerMessage, SessionId, StreamCommand,
+    Codec, Grant, GroupKey, Identifier, Join, PresenceId, ServerMessage, SessionId, StreamCommand,
     StreamName,
 };
 use proptest::prelude::*;
@@ -330,7 +330,8 @@ impl World {
         *ended = self.now;
         let resumable = CODECS[client].resumes();
         for key in std::mem::take(subscriptions) {
-            let end = End { resumable, ..End::at(now) };
+            let grant = resumable.then_some(Grant::OPEN);
+            let end = End { grant, ..End::at(now) };
             let input = Input::Ended { key: Self::key(key, *session), end };
             self.shards[key.1 % SHARDS].handle(&name(key.1), input, now);
             for record in &mut self.records {

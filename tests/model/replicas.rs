@@ -11,7 +11,7 @@ use broker::protocol::{action_cable, phoenix};
 use broker::shard::{
     End, GroupKey, HistorySettings, Input, Put, ResumeSettings, Settings, Shard, SubscriberKey,
 };
-use broker::types::{Epoch, Join, Offset, SessionId, StreamCommand, Whisper};
+use broker::types::{Epoch, Grant, Join, Offset, SessionId, StreamCommand, Whisper};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
@@ -303,8 +303,8 @@ impl Leader {
         }
         for number in 0..STREAMS {
             self.collect();
-            let (key, end) =
-                (self.key(client), End { at: self.now, unacked_since: None, resumable });
+            let grant = resumable.then_some(Grant::OPEN);
+            let (key, end) = (self.key(client), End { at: self.now, unacked_since: None, grant });
             self.shard.handle(&stream(number), Input::Ended { key, end }, self.now);
         }
         if !resumable {

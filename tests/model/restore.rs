@@ -331,7 +331,8 @@ impl World {
             return;
         };
         for stream in (0..STREAMS).filter(|stream| follows[*stream]) {
-            let (key, end) = (key(session), End { at: self.now, unacked_since: None, resumable });
+            let grant = resumable.then_some(Grant::OPEN);
+            let (key, end) = (key(session), End { at: self.now, unacked_since: None, grant });
             // what a resumed client is kept from for a moment, too
             self.shard.handle(&name(stream), Input::CatchUp { key: key.clone() }, self.now);
             while self.output().poll_reply().is_some() {}

@@ -7,7 +7,8 @@ use broker::clock::Clock;
 use broker::log::Void;
 use broker::shard::{Delivery, End, FanOut, Input, Placed, Publish, Put, Settings, Shard, Totals};
 use broker::types::{
-    Join, MemberList, PresenceChange, PresenceId, RawJson, RecordChange, Repeat, ServerMessage,
+    Grant, Join, MemberList, PresenceChange, PresenceId, RawJson, RecordChange, Repeat,
+    ServerMessage,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -219,7 +220,7 @@ impl Real {
                 let subscription = &model.subscriptions[subscription];
                 let key = subscription.key.clone();
                 let at = self.now.checked_sub(Duration::from_millis(late)).unwrap();
-                let end = End { at, unacked_since: None, resumable: true }; // if any were
+                let end = End { at, unacked_since: None, grant: Some(Grant::OPEN) }; // if any were
                 (subscription.stream, Input::Ended { key, end })
             }
             Given::Publish { stream, data, except } => (

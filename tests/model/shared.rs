@@ -3,11 +3,14 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::log::{Entry, LogId, NodeId, Origin, Position};
+use broker::log::{Entry, LogId, NodeId, Origin, Position, Subscription};
 use broker::shard::{
-    End, HistorySettings, Input, Outcome, ResumeSettings, Settings, Shard, Ticket,
+    End, HistorySettings, Input, Outcome, ParkedChange, ParkedState, ResumeSettings, Settings,
+    Shard, SubscriberKey, Ticket,
 };
-use broker::types::{Join, Listing, ServerMessage, StreamCommand, StreamName};
+use broker::types::{
+    Grant, Identity, Join, Listing, Rights, ServerMessage, StreamCommand, StreamName, Watch,
+};
 
 use crate::shard_settings::without_history;
 use crate::subscriber::{key, subscribe};
@@ -155,7 +158,7 @@ fn who_unsubscribes_and_joins_anew_before_anything_is_in_the_log_is_present() {
 fn a_session_is_resumed_though_its_end_is_not_in_the_log_yet() {
     let mut few = Few::new();
     few.command(0, subscribe(Some(join(0, 0))));
-    let end = End { resumable: true, ..End::at(few.now) };
+    let end = End { grant: Some(Grant::OPEN), ..End::at(few.now) };
     few.input(0, Input::Ended { key: key(0_u128), end });
     let (to, ticket) = (key(7_u128).session, Ticket(3));
     few.input(0, Input::Resume { from: key(0_u128), to, recipient: 7, ticket });
@@ -163,4 +166,47 @@ fn a_session_is_resumed_though_its_end_is_not_in_the_log_yet() {
     let outcome = few.nodes[0].commit(|_| ()).poll_outcome();
     assert_eq!(outcome, Some((ticket, Outcome::Resumed(true))));
     assert_eq!(few.nodes[0].totals().records, 1);
+}
+
+#[test]
+fn a_session_is_over_though_its_end_is_not_in_the_log_yet() {
+    let mut few = Few::new();
+    few.command(0, subscribe(Some(join(0, 0))));
+    let end = End { grant: Some(Grant::OPEN), ..End::at(few.now) };
+    few.input(0, Input::Ended { key: key(0_u128), end });
+    few.input(0, Input::Forget { key: key(0_u128) });
+    few.settle(0);
+    assert_eq!(few.nodes[0].totals().parked, 0);
+    assert_eq!(few.nodes[0].totals().records, 1, "it keeps its TTL");
+}
+
+#[test]
+fn what_a_parked_subscription_was_granted_is_known_to_all_nodes() {
+    let mut few = Few::new();
+    few.command(0, subscribe(None));
+    let rights = Rights { join: true, whisper: false };
+    let identity = Identity { identifier: 5, presence_id: 6 };
+    let grant = Grant { rights, identity };
+    let end = End { grant: Some(grant), ..End::at(few.now) };
+    few.input(0, Input::Ended { key: key(0_u128), end });
+    few.settle(0);
+    few.read(1);
+    let by = key(0_u128);
+    let change = |state| ParkedChange { stream: stream(0), by: subscription(&by), state };
+    let parked = [change(ParkedState::Parked(Watch::Members, grant))];
+    for node in [0, 1] {
+        assert_eq!(few.nodes[node].take_parked(), parked);
+    }
+    let (to, ticket) = (key(7_u128).session, Ticket(3));
+    few.input(1, Input::Resume { from: by.clone(), to, recipient: 7, ticket });
+    few.settle(1);
+    few.read(0);
+    for node in [0, 1] {
+        let resumed = [ParkedState::Resumed, ParkedState::Over].map(change);
+        assert_eq!(few.nodes[node].take_parked(), resumed);
+    }
+}
+
+fn subscription(key: &SubscriberKey) -> Subscription {
+    Subscription { session: key.session, identifier: key.group.identifier.clone() }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use broker::cluster::{Answered, Ask, AskId, Batch, Heard, Item, Partition};
+use broker::cluster::{Answer, Answered, Ask, AskId, Batch, Heard, Item, Partition};
 use broker::log::NodeId;
 use broker::types::Names;
 
@@ -22,16 +22,18 @@ pub(crate) struct Asks {
 impl Asks {
     pub(crate) fn ask(&mut self, node: NodeId, partition: &mut Partition<usize>) {
         let ask = Ask::Disconnect { names: Names::default(), reconnect: true, after: Vec::new() };
-        self.made.insert(AskId { node, number: partition.ask(ask) });
+        self.made.insert(AskId { node, number: partition.ask(None, ask) });
     }
 
     /// A node does what it is asked, and takes what it is told.
     pub(crate) fn follow(&mut self, node: NodeId, partition: &mut Partition<usize>) {
         for Heard { by, .. } in partition.take_heard() {
             assert!(self.heard.entry(by).or_default().insert(node), "{node} heard {by:?} twice");
-            partition.propose(Item::Answer { to: by, sessions: 1 });
+            let answer = Answer { sessions: 1, after: Vec::new() };
+            partition.propose(Item::Answer { to: by, answer });
         }
         for Answered { number, sum } in partition.take_answered() {
+            let sum = sum.map(|Answer { sessions, .. }| sessions);
             let earlier = self.answers.insert(AskId { node, number }, sum);
             assert_eq!(earlier, None, "{number} of {node} is answered twice");
         }

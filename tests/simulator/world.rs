@@ -7,9 +7,10 @@ use broker::clock::Clock;
 use broker::cluster::{Item, Overdue, Partition, Refused};
 use broker::log::{Change, Entry, LogId, NodeId, Owner};
 use broker::shard::{
-    End, HistorySettings, Input, Outcome, Put, ResumeSettings, Settings, SubscriberKey, Ticket,
+    End, HistorySettings, Input, Outcome, ParkedChange, ParkedState, Put, ResumeSettings, Settings,
+    SubscriberKey, Ticket,
 };
-use broker::types::{MemberList, ServerMessage, SessionId, StreamName};
+use broker::types::{Grant, MemberList, ServerMessage, SessionId, StreamName};
 
 use crate::asks::Asks;
 use crate::engine::{Appended, Engine, Fate};
@@ -46,6 +47,30 @@ pub(crate) struct Node {
     restored: usize,
     /// Whether the engine's answer to its last append was lost.
     is_unanswered: bool,
+    /// What it was told is parked.
+    parked: BTreeSet<(StreamName, SessionId)>,
+}
+
+impl Node {
+    fn note_parked(&mut self) {
+        for ParkedChange { stream, by, state } in self.partition.shard_mut().take_parked() {
+            let place = (stream, by.session);
+            let is_so = match state {
+                ParkedState::Parked(..) => self.parked.insert(place.clone()),
+                ParkedState::Resumed => self.parked.contains(&place),
+                ParkedState::Over => self.parked.remove(&place),
+            };
+            assert!(is_so, "{place:?} can't be {state:?}");
+        }
+    }
+
+    /// What is parked, and can be resumed by any node.
+    fn check_parked(&self) {
+        let parked = self.partition.shard().resumable();
+        let parked: BTreeSet<_> =
+            parked.map(|(stream, key, _)| (stream.clone(), key.session)).collect();
+        assert_eq!(self.parked, parked);
+    }
 }
 
 pub(crate) struct World {
@@ -149,7 +174,10 @@ impl World {
         self.seen.spared += restored;
         partition.begin_beating(LEASE, self.now);
         partition.handle_timeout(self.now);
-        Node { id, partition, read, restored, is_unanswered: false }
+        let parked = BTreeSet::new();
+        let mut node = Node { id, partition, read, restored, is_unanswered: false, parked };
+        node.note_parked();
+        node
     }
 
     fn client(&mut self, node: usize) -> Client {
@@ -267,7 +295,7 @@ impl World {
     fn end_connection(&mut self, number: usize, to: usize, resumes: bool) {
         let Client { session, node, is_subscribed, .. } = self.clients[number];
         for of in 0..STREAMS {
-            let end = End { resumable: resumes, ..End::at(self.now) };
+            let end = End { grant: resumes.then_some(Grant::OPEN), ..End::at(self.now) };
             let input = Input::Ended { key: key(session.to_bits()), end };
             self.handle(node, of, input);
         }
@@ -335,6 +363,7 @@ impl World {
             assert_eq!(found, expected, "after batch {at}: {appended:#?}");
             exclude_departed(partition, SETTINGS);
             self.asks.follow(*id, partition);
+            self.nodes[node].note_parked();
             self.hear();
         }
     }
@@ -474,6 +503,7 @@ impl World {
         self.hear();
         self.check_owners();
         self.check_requests();
+        self.nodes.iter().for_each(Node::check_parked);
         let members: Vec<_> = self.nodes.iter().map(|node| node.partition.members()).collect();
         assert!(members.iter().all(|each| *each == members[0]), "{members:#?}");
         for of in 0..STREAMS {

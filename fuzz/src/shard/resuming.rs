@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use broker::shard::{End, Input, Outcome, SubscriberKey, Ticket};
-use broker::types::{LeaveCause, Listing, StreamCommand};
+use broker::types::{Grant, LeaveCause, Listing, StreamCommand};
 
 use super::super::presences::Holder;
 use super::clients::{Broken, Follower, Parked};
@@ -64,7 +64,8 @@ impl World {
                 let deadline = at + self.session_ttl;
                 follower.parked = Some(Parked { deadline, is_sure: certain });
             }
-            let end = End { at: at_instant, unacked_since: unacked_instant, resumable };
+            let grant = resumable.then_some(Grant::OPEN);
+            let end = End { at: at_instant, unacked_since: unacked_instant, grant };
             let input = Input::Ended { key: follower.key.clone(), end };
             let stream = name(follower.stream);
             self.shard.handle(&stream, input, self.at(self.now));

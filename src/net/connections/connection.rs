@@ -308,7 +308,7 @@ impl Connection {
             CloseReason::NoPong
             | CloseReason::TooSlow
             | CloseReason::TooFast
-            | CloseReason::ServerRestart
+            | CloseReason::ServerRestart { .. }
             | CloseReason::UnsupportedData
             | CloseReason::Unauthorized
             | CloseReason::TokenExpired

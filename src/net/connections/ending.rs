@@ -109,11 +109,12 @@ impl EndedConnection {
         let resumable =
             outbox.codec().resumes() && !is_over(reason) && context.sessions.end(&session);
         let goodbye = (!outbox.is_closed()).then(|| Arc::new(Goodbye(Arc::clone(&outbox))));
-        let ended = session.streams().map(|(subscription, stream)| {
+        let ended = session.grants().map(|(subscription, stream, grant)| {
             let group = subscription.group(outbox.codec());
             let key = SubscriberKey { session: session.id(), group };
             let (stream, outbox) = (stream.clone(), Arc::clone(&outbox));
-            Ended { stream, key, outbox, at, resumable, goodbye: goodbye.clone() }
+            let grant = resumable.then_some(grant);
+            Ended { stream, key, outbox, at, grant, goodbye: goodbye.clone() }
         });
         let waiting: Vec<_> =
             ended.filter_map(|ended| context.router.try_end(ended).err()).collect();
@@ -171,7 +172,7 @@ const fn is_over(reason: CloseReason) -> bool {
         | CloseReason::NoPong
         | CloseReason::TooSlow
         | CloseReason::TooFast
-        | CloseReason::ServerRestart
+        | CloseReason::ServerRestart { .. }
         | CloseReason::ProtocolError
         | CloseReason::InvalidText
         | CloseReason::UnsupportedData

@@ -77,8 +77,8 @@ impl Opening {
         // before the claim, so that a remote disconnect finds this connection
         let names = client.names(session.identity());
         let registration = context.identities.register(names, &outbox);
-        if let Some(claim) = resume.and_then(|old| resume::claim(context, old, session.identity()))
-        {
+        let claim = |old| Some((old, resume::claim(context, old, session.identity())?));
+        if let Some(claim) = resume.and_then(claim) {
             // resumes are rare; a future of their own keeps other connections' tasks small
             context.tasks.spawn(async move {
                 let restored = resume::take_over(&shared, claim, &mut session, &to).await;

@@ -6,10 +6,11 @@
 //!
 //! A shard writes to the new connection as soon as it has moved a subscription; the outbox holds this
 //! back until the welcome is sent. A subscription that a shard could not move isn't listed as restored,
-//! and the client subscribes again.
+//! and the client subscribes again. A session of another node goes the same way, once that has parted with it.
 
 use std::sync::Arc;
-use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use crate::net::context::Context;
 use crate::node::{Claim, Ended, Resume};
@@ -18,55 +19,46 @@ use crate::session::{Session, Subscription};
 use crate::shard::SubscriberKey;
 use crate::types::{Identifier, Identity, ResumeOutcome, SessionId, StreamName};
 
-/// Maximum time for which to wait until the old connection has ended. That takes as long as its shards
-/// need to accept the last commands.
-const HAND_OVER: Duration = Duration::from_secs(5);
-
 /// Claims a session; counts the outcome and returns `None` if that fails.
 pub(super) fn claim(context: &Context, sid: SessionId, identity: Identity) -> Option<Claim> {
-    let claim = context.sessions.claim(sid, identity);
+    let claim = context.peers.claim(sid, identity);
     let refused = match claim {
-        Claim::Ready(_) | Claim::Closing(_) => return Some(claim),
+        Claim::Ready(_) | Claim::Closing(_) | Claim::Elsewhere(_) => return Some(claim),
         Claim::Unknown => ResumeOutcome::Unknown,
         Claim::Denied => ResumeOutcome::Denied,
     };
-    context.instruments.resumes.increment(refused);
-    tracing::debug!(%sid, outcome = refused.as_ref(), "session not resumed");
+    refuse(context, sid, refused);
     None
 }
 
-/// Moves a claimed session's subscriptions to a new session; returns those that could be moved.
+fn refuse(context: &Context, sid: SessionId, outcome: ResumeOutcome) {
+    context.instruments.resumes.increment(outcome);
+    tracing::debug!(%sid, outcome = outcome.as_ref(), "session not resumed");
+}
+
+/// Moves the subscriptions of a session, claimed by its sid, to a new session; returns those that could be moved.
 pub(super) async fn take_over(
     context: &Context,
-    claim: Claim,
+    (sid, mut claim): (SessionId, Claim),
     session: &mut Session,
     outbox: &Recipient,
 ) -> Vec<Identifier> {
-    let earlier = match claim {
-        Claim::Ready(earlier) => Some(*earlier),
-        Claim::Closing(closing) => {
-            tokio::time::timeout(HAND_OVER, closing).await.ok().and_then(Result::ok)
-        }
-        Claim::Unknown | Claim::Denied => None,
+    let is_elsewhere = matches!(claim, Claim::Elsewhere(_));
+    if is_elsewhere {
+        claim = context.peers.claim_elsewhere(sid, session.identity()).await;
+    }
+    let is_denied = matches!(claim, Claim::Denied);
+    let earlier = claim.wait().await;
+    let moved = match &earlier {
+        Some(earlier) => move_streams(context, (earlier, is_elsewhere), session.id(), outbox).await,
+        None => None,
     };
-    let Some(earlier) = earlier else {
-        context.instruments.resumes.increment(ResumeOutcome::Unknown);
+    let Some((earlier, moved)) = earlier.zip(moved) else {
+        let outcome = if is_denied { ResumeOutcome::Denied } else { ResumeOutcome::Unknown };
+        refuse(context, sid, outcome);
         return Vec::new();
     };
     let (from, to) = (earlier.id(), session.id());
-    let mut answers = Vec::new();
-    for (held, stream) in earlier.streams() {
-        let from = SubscriberKey { session: from, group: held.group(outbox.codec()) };
-        let resume = Resume { from, to, recipient: Arc::clone(outbox) };
-        answers.push(context.router.resume(stream.clone(), resume).await.ok());
-    }
-    let mut moved = Vec::with_capacity(answers.len());
-    for answer in answers {
-        moved.push(match answer {
-            Some(answer) => answer.await.unwrap_or_default(),
-            None => false,
-        });
-    }
     let mut moved = moved.into_iter();
     let asked = earlier.subscriptions().len();
     let mut taken = Vec::with_capacity(asked);
@@ -91,6 +83,40 @@ pub(super) async fn take_over(
     restored
 }
 
+/// Moves the streams of a session; returns for each whether it could be moved. When several nodes claim a session of
+/// another one at a time, the one that gets its first stream has it; for the others this is `None`.
+async fn move_streams(
+    context: &Context,
+    (earlier, is_elsewhere): (&Session, bool),
+    to: SessionId,
+    outbox: &Recipient,
+) -> Option<Vec<bool>> {
+    let (mut moved, mut answers) = (Vec::new(), Vec::new());
+    for (held, stream) in earlier.streams() {
+        let from = SubscriberKey { session: earlier.id(), group: held.group(outbox.codec()) };
+        let resume = Resume { from, to, recipient: Arc::clone(outbox) };
+        let answer = context.router.resume(stream.clone(), resume).await.ok();
+        if !is_elsewhere || !moved.is_empty() {
+            answers.push(answer);
+        } else if is_moved(answer).await {
+            moved.push(true);
+        } else {
+            return None;
+        }
+    }
+    for answer in answers {
+        moved.push(is_moved(answer).await);
+    }
+    Some(moved)
+}
+
+async fn is_moved(answer: Option<oneshot::Receiver<bool>>) -> bool {
+    match answer {
+        Some(answer) => answer.await.unwrap_or_default(),
+        None => false,
+    }
+}
+
 /// Ends a moved stream of a subscription whose other streams could not be moved: the client subscribes
 /// again.
 async fn give_up(
@@ -101,7 +127,7 @@ async fn give_up(
 ) {
     let key = SubscriberKey { session, group: held.group(outbox.codec()) };
     let (stream, outbox, at) = (stream.clone(), Arc::clone(outbox), context.clock.now());
-    let ended = Ended { stream, key, outbox, at, resumable: false, goodbye: None };
+    let ended = Ended { stream, key, outbox, at, grant: None, goodbye: None };
     if let Err(waiting) = context.router.try_end(ended) {
         waiting.wait().await;
     }

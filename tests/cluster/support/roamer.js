@@ -14,14 +14,18 @@ export class CableRoamer {
   leaves = [];
   /** Subscriptions whose history could not be had. */
   missed = 0;
-  /** How often it has come to another node. */
+  /** How often it has come to another node, and how often its session had come along. */
   moves = -1;
+  restored = 0;
 
   /** Follows the room at the first of the nodes. With an `id` it is present there. */
   static async enter(c, nodes, id) {
     const roamer = new CableRoamer();
     const { cable } = Object.assign(roamer, { nodes, id, cable: cableTo(c, {}, nodes[0].broker.url()) });
-    cable.on('connect', () => (roamer.moves += 1));
+    cable.on('connect', ({ restored }) => {
+      roamer.moves += 1;
+      roamer.restored += Number(restored);
+    });
     for (const event of ['disconnect', 'close']) cable.on(event, () => roamer.#move());
     roamer.channel = await follow(cable, ROOM);
     roamer.channel.on('message', (message, meta) => roamer.publications.push({ message, meta }));

@@ -1,12 +1,12 @@
-//! What a node asks all nodes to do.
+//! What a node asks all nodes, or one of them, to do.
 //!
 //! ```text
-//! Partition::ask() ─▶ Item::Ask ─▶ the log ─▶ take_heard(), on every node: it does so
+//! Partition::ask() ─▶ Item::Ask ─▶ the log ─▶ take_heard(), on each of them: it does so
 //!           ┌────────────────────────────────────┘
 //!           └▶ Item::Answer ─▶ the log ─▶ take_answered(), on the node that asked
 //! ```
 //!
-//! Each node hears it at the same place in the log. Who has to answer follows from that place, too: all nodes that are
+//! Each node hears it at the same place in the log. Who has to answer follows from that place, too: those of them that are
 //! members there. A node that is gone before it has answered isn't waited for.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,9 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::log::{NodeId, Position};
-use crate::types::Names;
+use crate::types::{Identity, Names, SessionId};
 
-/// What a node asks all nodes to do.
+/// What a node asks others to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ask {
     /// To end the sessions that go by one of these names.
@@ -28,6 +28,22 @@ pub enum Ask {
         /// What was published before that comes before the end.
         after: Reading,
     },
+    /// To park a session that it has, as a connection of the node that asks wants to resume it.
+    Release {
+        /// The session.
+        session: SessionId,
+        /// The identity of who wants it. With any other than the session's, nothing happens.
+        identity: Identity,
+    },
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// How many sessions it was about.
+    pub sessions: u64,
+    /// How far logs have to be read to find that it was done.
+    pub after: Reading,
 }
 
 /// How far logs have to be read, by the number of their partition.
@@ -52,13 +68,13 @@ pub struct Heard {
 }
 
 /// What became of something that this node asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
     /// Its number.
     pub number: u64,
-    /// The sum of all answers. `None` if the other nodes believed this one dead before it was in the log: it never
-    /// will be.
-    pub sum: Option<u64>,
+    /// All answers together. `None` if the other nodes believed this one dead before it was in the log: it never will
+    /// be.
+    pub sum: Option<Answer>,
 }
 
 /// What this node has asked and heard. It isn't replicated.
@@ -76,7 +92,7 @@ pub(super) struct Asks {
 struct Open {
     /// The nodes that haven't answered.
     awaited: BTreeSet<NodeId>,
-    sum: u64,
+    sum: Answer,
 }
 
 impl Asks {
@@ -86,19 +102,18 @@ impl Asks {
         self.number
     }
 
-    /// Something is asked of these nodes, at its place in the log.
-    pub(super) fn hear(&mut self, heard: Heard, by_this_node: bool, of: BTreeSet<NodeId>) {
-        if by_this_node {
-            self.open.insert(heard.by.number, Open { awaited: of, sum: 0 });
-        }
-        self.heard.push(heard);
+    /// Something that this node has asked these nodes is in the log.
+    pub(super) fn open(&mut self, number: u64, of: BTreeSet<NodeId>) {
+        self.open.insert(number, Open { awaited: of, sum: Answer::default() });
+        self.close();
     }
 
     /// A node has answered this one.
-    pub(super) fn answer(&mut self, number: u64, by: NodeId, answer: u64) {
-        if let Some(open) = self.open.get_mut(&number) {
-            open.sum = open.sum.saturating_add(answer);
-            open.awaited.remove(&by);
+    pub(super) fn answer(&mut self, number: u64, by: NodeId, answer: Answer) {
+        if let Some(Open { awaited, sum }) = self.open.get_mut(&number) {
+            sum.sessions = sum.sessions.saturating_add(answer.sessions);
+            sum.after.extend(answer.after);
+            awaited.remove(&by);
             self.close();
         }
     }
@@ -120,7 +135,7 @@ impl Asks {
         let Self { open, answered, .. } = self;
         open.retain(|number, Open { awaited, sum }| {
             if awaited.is_empty() {
-                answered.push(Answered { number: *number, sum: Some(*sum) });
+                answered.push(Answered { number: *number, sum: Some(std::mem::take(sum)) });
             }
             !awaited.is_empty()
         });
@@ -133,27 +148,41 @@ mod tests {
 
     const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 
-    fn heard(asks: &mut Asks) -> u64 {
+    fn ask(asks: &mut Asks, of: &[NodeId]) -> u64 {
         let number = asks.next_number();
-        let ask = Ask::Disconnect { names: Names::default(), reconnect: false, after: Vec::new() };
-        let by = AskId { node: NODES[0], number };
-        asks.hear(Heard { by, ask }, true, NODES.into());
+        asks.open(number, of.iter().copied().collect());
         number
+    }
+
+    fn answer(sessions: u64) -> Answer {
+        Answer { sessions, after: vec![(1, Position(sessions))] }
+    }
+
+    fn answered(number: u64, sessions: &[u64]) -> Answered {
+        let after = sessions.iter().map(|it| (1, Position(*it))).collect();
+        Answered { number, sum: Some(Answer { sessions: sessions.iter().sum(), after }) }
     }
 
     #[test]
     fn the_sum_is_there_when_all_have_answered_or_are_gone() {
         let mut asks = Asks::default();
-        let (one, two) = (heard(&mut asks), heard(&mut asks));
-        asks.answer(one, NODES[1], 4);
-        asks.answer(two, NODES[1], 1);
-        asks.answer(two, NODES[0], 0);
+        let (one, two) = (ask(&mut asks, &NODES), ask(&mut asks, &NODES));
+        asks.answer(one, NODES[1], answer(4));
+        asks.answer(two, NODES[1], answer(1));
+        asks.answer(two, NODES[0], answer(0));
         asks.remove(NODES[2]);
-        assert_eq!(asks.answered, [Answered { number: two, sum: Some(1) }]);
-        asks.answer(two, NODES[2], 9); // it was believed dead: too late
-        asks.answer(one, NodeId(4), 2); // it came behind, and has ended something all the same
-        asks.answer(one, NODES[0], 3);
-        assert_eq!(asks.answered[1..], [Answered { number: one, sum: Some(9) }]);
+        assert_eq!(asks.answered, [answered(two, &[1, 0])]);
+        asks.answer(two, NODES[2], answer(9)); // it was believed dead: too late
+        asks.answer(one, NodeId(4), answer(2)); // it came behind, and has ended something all the same
+        asks.answer(one, NODES[0], answer(3));
+        assert_eq!(asks.answered[1..], [answered(one, &[4, 2, 3])]);
         assert!(asks.open.is_empty());
+    }
+
+    #[test]
+    fn nobody_is_waited_for_who_isnt_there() {
+        let mut asks = Asks::default();
+        let number = ask(&mut asks, &[]);
+        assert_eq!(asks.answered, [answered(number, &[])]);
     }
 }

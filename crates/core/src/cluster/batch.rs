@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::asks::{Ask, AskId};
+use super::asks::{Answer, Ask, AskId};
 use crate::log::{NodeId, Position};
 use crate::shard::Proposal;
 
@@ -50,10 +50,12 @@ pub enum Item {
         /// The TTL of its records.
         ttl: Duration,
     },
-    /// The node asks all nodes to do something.
+    /// The node asks all nodes to do something, or one of them.
     Ask {
         /// Its number for it.
         number: u64,
+        /// The one, if it is one.
+        of: Option<NodeId>,
         /// What.
         ask: Ask,
     },
@@ -61,7 +63,7 @@ pub enum Item {
     Answer {
         /// Who asked.
         to: AskId,
-        /// How many sessions it was about.
-        sessions: u64,
+        /// What came of it.
+        answer: Answer,
     },
 }

@@ -24,7 +24,7 @@ mod partition;
 mod snapshot;
 
 pub use admission::{Admission, Refused};
-pub use asks::{Answered, Ask, AskId, Heard, Reading};
+pub use asks::{Answer, Answered, Ask, AskId, Heard, Reading};
 pub use batch::{Batch, Item};
 pub use members::{Members, Overdue};
 pub use partition::{Partition, beat_interval};

@@ -144,11 +144,11 @@ impl<R: Destination> Partition<R> {
         self.sent.is_some() || !self.items.is_empty() || self.shard.waiting() > 0
     }
 
-    /// Asks all nodes to do something, in the log that has the beats. What becomes of it is in
-    /// [`Partition::take_answered`] under the number that this returns.
-    pub fn ask(&mut self, ask: Ask) -> u64 {
+    /// Asks all nodes to do something, or the one that is given, in the log that has the beats. What becomes of it is
+    /// in [`Partition::take_answered`] under the number that this returns.
+    pub fn ask(&mut self, of: Option<NodeId>, ask: Ask) -> u64 {
         let number = self.asks.next_number();
-        self.items.push_back(Item::Ask { number, ask });
+        self.items.push_back(Item::Ask { number, of, ask });
         number
     }
 
@@ -256,10 +256,12 @@ impl<R: Destination> Partition<R> {
                         break; // what it says after its own end doesn't count
                     }
                 }
-                Item::Ask { number, ask } => self.hear(AskId { node: by.0, number }, ask),
-                Item::Answer { to, sessions } => {
+                Item::Ask { number, of, ask } => {
+                    self.hear(Heard { by: AskId { node: by.0, number }, ask }, of);
+                }
+                Item::Answer { to, answer } => {
                     if to.node == self.node {
-                        self.asks.answer(to.number, by.0, sessions);
+                        self.asks.answer(to.number, by.0, answer);
                     }
                 }
             }
@@ -275,12 +277,17 @@ impl<R: Destination> Partition<R> {
         }
     }
 
-    /// This node is asked something, as are all that are members now.
-    fn hear(&mut self, by: AskId, ask: Ask) {
-        let is_own = by.node == self.node;
-        let own = is_own.then_some(self.node); // be it that it hasn't beaten yet
-        let asked = self.members.nodes().chain(own).collect();
-        self.asks.hear(Heard { by, ask }, is_own, asked);
+    /// All that are members now are asked something, or one of them.
+    fn hear(&mut self, heard: Heard, of: Option<NodeId>) {
+        let is_asked = |node: &NodeId| of.is_none_or(|of| of == *node);
+        if heard.by.node == self.node {
+            let own = Some(self.node); // be it that it hasn't beaten yet
+            let asked = self.members.nodes().chain(own).filter(is_asked).collect();
+            self.asks.open(heard.by.number, asked);
+        }
+        if is_asked(&self.node) {
+            self.asks.heard.push(heard);
+        }
     }
 
     /// Ends an incarnation of a node, as one of the nodes has it: itself, when it stops.

@@ -257,6 +257,13 @@ pub struct Subscription {
     pub identifier: Identifier,
 }
 
+impl Subscription {
+    /// The same of another session, which resumes it.
+    pub(crate) fn of_session(&self, session: SessionId) -> Self {
+        Self { session, identifier: self.identifier.clone() }
+    }
+}
+
 /// Owner of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Owner {

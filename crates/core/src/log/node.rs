@@ -24,9 +24,14 @@ impl NodeId {
         SessionId::from_halves([self.0, secret])
     }
 
+    /// The node that a session is of.
+    pub const fn of(session: SessionId) -> Self {
+        let [node, _] = session.halves();
+        Self(node)
+    }
+
     /// Whether a session is of this node.
     pub const fn has(self, session: SessionId) -> bool {
-        let [node, _] = session.halves();
-        node == self.0
+        Self::of(session).0 == self.0
     }
 }

@@ -72,7 +72,7 @@ const fn parting(reason: CloseReason) -> Option<&'static str> {
         | CloseReason::ClientGone
         | CloseReason::NoPong
         | CloseReason::TooSlow
-        | CloseReason::ServerRestart
+        | CloseReason::ServerRestart { .. }
         | CloseReason::ProtocolError
         | CloseReason::InvalidText
         | CloseReason::UnsupportedData

@@ -69,10 +69,12 @@ pub fn encode_run(
 pub fn encode_close(codec: Codec, reason: CloseReason, out: &mut Vec<u8>) {
     let reconnect = match reason {
         CloseReason::ClientGone | CloseReason::ClientClosed => return,
+        // who is told gives its session up
+        CloseReason::ServerRestart { elsewhere: true } if codec.resumes() => None,
         CloseReason::NoPong
         | CloseReason::TooSlow
         | CloseReason::TooFast
-        | CloseReason::ServerRestart => Some(true),
+        | CloseReason::ServerRestart { .. } => Some(true),
         CloseReason::Remote { reconnect } => Some(reconnect),
         CloseReason::Unauthorized | CloseReason::TokenExpired | CloseReason::Resumed => Some(false),
         CloseReason::ProtocolError

@@ -148,6 +148,14 @@ impl Session {
         subscriptions.flat_map(|held| held.streams().map(move |stream| (held, stream)))
     }
 
+    /// The same, each with what it was granted.
+    pub fn grants(&self) -> impl Iterator<Item = (&Subscription, &StreamName, Grant)> {
+        let identity = self.identity;
+        self.subscriptions.iter().flat_map(move |held| {
+            held.rights().map(move |(stream, rights)| (held, stream, Grant { rights, identity }))
+        })
+    }
+
     /// Ends the session: returns its state, and leaves it without subscriptions and questions.
     #[must_use]
     pub fn end(&mut self) -> Self {

@@ -74,6 +74,15 @@ impl Subscription {
         one.iter().chain(many.iter().map(|(stream, _)| stream))
     }
 
+    /// Its streams, each with the rights in it.
+    pub fn rights(&self) -> impl Iterator<Item = (&StreamName, Rights)> {
+        let (one, many) = match &self.streams {
+            StreamNames::One(stream) => (Some((stream, self.rights)), &[][..]),
+            StreamNames::Many(streams) => (None, streams.as_slice()),
+        };
+        one.into_iter().chain(many.iter().map(|(stream, rights)| (stream, *rights)))
+    }
+
     /// Its first stream.
     pub(super) fn into_first(self) -> Option<StreamName> {
         match self.streams {

@@ -7,6 +7,7 @@ use super::Shard;
 use super::expiry::after;
 use crate::log::{Change, Entry, Origin, Position, Subscription, Void};
 use crate::shard::delivery::Destination;
+use crate::shard::parked::ParkedState;
 use crate::stream::{Cause, Effect, Expiry, History, Journal, RecordKey, weight};
 use crate::types::{
     DropCause, MemberChange, MemberEvent, PresenceChange, PresenceId, Publication, RecordChange,
@@ -93,12 +94,21 @@ impl<R: Destination> Shard<R> {
         let state = &mut stream.state;
         let (before, digest) = (state.totals(), state.digest());
         state.apply(self.settings.log, entry, &mut self.effects)?;
+        if self.shared.is_some()
+            && let Change::Resumed { from, to } = &entry.change
+        {
+            // only its node has to know what a connected subscription was granted
+            state.drop_connected(&from.of_session(*to));
+        }
         let after = state.totals();
         self.digest = self.digest.wrapping_sub(digest).wrapping_add(state.digest());
         self.totals.records = self.totals.records + after.records - before.records;
         self.totals.members = self.totals.members + after.members - before.members;
         self.totals.parked = self.totals.parked + after.parked - before.parked;
         self.next = self.next.max(entry.position.next());
+        if let Change::Resumed { from, .. } = &entry.change {
+            self.note_parked_as(index, from, ParkedState::Resumed);
+        }
         Ok(())
     }
 
@@ -159,9 +169,13 @@ impl<R: Destination> Shard<R> {
             Effect::Stays { record } => self.timers.cancel_record(index, record),
             Effect::Taken { by } => self.taken(index, &by),
             Effect::Parked { by, ttl } => {
+                self.note_parked(index, &by);
                 self.timers.set_parked(index, by, after(since, ttl));
             }
-            Effect::Unparked { by } => self.timers.cancel_parked(index, &by),
+            Effect::Unparked { by } => {
+                self.note_parked_as(index, &by, ParkedState::Over);
+                self.timers.cancel_parked(index, &by);
+            }
             Effect::Noted { id, event } => self.note(index, position, &id, event),
         }
     }

@@ -14,17 +14,23 @@ impl<R: Destination> Shard<R> {
         {
             let (by, ttl) = (key.subscription(), self.settings.presence_ttl);
             let GroupKey { codec, watch, .. } = key.group;
-            let parks = end.resumable && self.settings.resume.is_for(codec);
-            let is_sent = self.replies.is_empty();
-            debug_assert!(!parks || is_sent || self.shared.is_some(), "replies come first");
+            let (is_sent, is_shared) = (self.replies.is_empty(), self.shared.is_some());
+            let grant = end.grant.filter(|_| self.settings.resume.is_for(codec));
+            debug_assert!(grant.is_none() || is_sent || is_shared, "replies come first");
             let unacked_since = end.unacked_since.or((!is_sent).then_some(self.now));
-            let parking = parks.then(|| {
+            let parking = grant.map(|_| {
                 let known = stream.known(&subscriber, unacked_since, self.ticks);
                 Box::new(Parking { codec, watch, known, ttl: self.settings.resume.ttl })
             });
-            if parks || stream.state.knows(&by) {
-                let change = Change::Ended { by, ttl, parking };
+            let is_known = stream.state.knows(&by);
+            if let Some(grant) = grant.filter(|_| is_shared) {
+                // now that it matters: so that any node can resume it
+                let change = Change::Subscribed { by: by.clone(), codec, watch, grant };
                 self.commit_change(index, change, end.at).ok(); // it is never void
+            }
+            if parking.is_some() || is_known {
+                let change = Change::Ended { by, ttl, parking };
+                self.commit_change(index, change, end.at).ok(); // likewise
             }
         }
         self.give_back(index);

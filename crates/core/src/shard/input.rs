@@ -6,7 +6,9 @@ use std::time::Instant;
 use super::outcome::Ticket;
 use super::put::Put;
 use crate::log::Subscription;
-use crate::types::{GroupKey, Labels, PresenceId, RawJson, Reference, SessionId, StreamCommand};
+use crate::types::{
+    Grant, GroupKey, Labels, PresenceId, RawJson, Reference, SessionId, StreamCommand,
+};
 
 /// Key of a subscriber within its stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -133,13 +135,13 @@ pub struct End {
     pub at: Instant,
     /// Time since which the delivery of presence events is unconfirmed; `None` if all are confirmed.
     pub unacked_since: Option<Instant>,
-    /// Whether its session can be resumed.
-    pub resumable: bool,
+    /// What it was granted, if its session can be resumed.
+    pub grant: Option<Grant>,
 }
 
 impl End {
     /// An end without resume.
     pub const fn at(at: Instant) -> Self {
-        Self { at, unacked_since: None, resumable: false }
+        Self { at, unacked_since: None, grant: None }
     }
 }

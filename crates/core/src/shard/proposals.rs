@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::deadlines::Deadline;
 use super::input::Input;
 use super::outcome::Ticket;
+use super::parked::ParkedChange;
 use crate::log::{Change, Entry, NodeId, Subscription};
 use crate::types::StreamName;
 
@@ -51,6 +52,8 @@ pub(super) struct Shared<R> {
     pub(super) waiting: VecDeque<Waiting<R>>,
     /// Entries of what is being handled, which has yet to take them.
     pub(super) arrived: VecDeque<Entry>,
+    /// What has been parked, and what no longer is, since that was last asked for.
+    pub(super) parked: Vec<ParkedChange>,
     /// What it is about to say of the use of streams.
     pub(super) plans: HashMap<u32, Plan, RandomState>,
 }

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::{ResumeSettings, Shard, live_subscriber_mut, subscriber_mut, weight};
-use crate::log::{Change, Parked};
+use crate::log::{Change, Parked, Subscription};
 use crate::shard::delivery::Destination;
 use crate::shard::input::SubscriberKey;
+use crate::shard::parked::{ParkedChange, ParkedState};
 use crate::shard::stream::{Resumed, Subscriber, UNCONFIRMED};
 use crate::shard::timers::Timer;
 use crate::stream::{Journal, TICK};
@@ -69,6 +70,33 @@ impl<R: Destination> Shard<R> {
             self.hold(index, key);
         }
         true
+    }
+
+    /// What has been parked since the last call, and what no longer is, in order. A shard with a log of its own notes
+    /// nothing.
+    pub fn take_parked(&mut self) -> Vec<ParkedChange> {
+        self.shared.as_mut().map(|shared| std::mem::take(&mut shared.parked)).unwrap_or_default()
+    }
+
+    /// Notes that a subscription is parked, as far as it can be resumed by any node.
+    pub(super) fn note_parked(&mut self, index: u32, by: &Subscription) {
+        if self.shared.is_none() {
+            return;
+        }
+        let held = self.streams.live(index).state.subscriptions().get(by);
+        if let Some((watch, grant)) =
+            held.and_then(|held| Some((held.watch, *held.grant.as_deref()?)))
+        {
+            self.note_parked_as(index, by, ParkedState::Parked(watch, grant));
+        }
+    }
+
+    /// Notes what a parked subscription is now.
+    pub(super) fn note_parked_as(&mut self, index: u32, by: &Subscription, state: ParkedState) {
+        if let Some(shared) = &mut self.shared {
+            let (stream, by) = (self.streams.live(index).name.clone(), by.clone());
+            shared.parked.push(ParkedChange { stream, by, state });
+        }
     }
 
     /// Holds new messages back from a resumed subscriber for a moment, so that missed publications go first.

@@ -44,6 +44,7 @@ impl<R: Destination> Shard<R> {
             proposals: Vec::new(),
             waiting: VecDeque::new(),
             arrived: VecDeque::new(),
+            parked: Vec::new(),
             plans: HashMap::default(),
         };
         Self { shared: Some(Box::new(shared)), ..Self::new(settings, now) }
@@ -246,15 +247,17 @@ impl<R: Destination> Shard<R> {
             || self.waits(stream, key, |command| command.join().is_some())
     }
 
-    /// Whether an input must come behind changes that an earlier one has yet to propose: a session is resumed behind its
-    /// end, and what follows comes behind that.
+    /// Whether an input must come behind changes that an earlier one has yet to propose: a session is resumed, or lapses,
+    /// behind its end, and what follows comes behind that.
     fn comes_later(&self, stream: &StreamName, input: &Input<R>) -> bool {
         let sessions = input.sessions();
         let waiting = self.shared.iter().flat_map(|shared| &shared.waiting);
         waiting.into_iter().any(|waiting| match &waiting.task {
             Task::Input { stream: of, input: Input::Ended { key, .. }, .. } => {
-                matches!(input, Input::Resume { from, .. } if from.session == key.session)
-                    && of == stream
+                let (Input::Resume { from: it, .. } | Input::Forget { key: it }) = input else {
+                    return false;
+                };
+                it.session == key.session && of == stream
             }
             Task::Later { stream: of, input: earlier } => {
                 let is_its = |session| sessions.contains(&session);
@@ -410,5 +413,5 @@ fn of_nobody(change: &Change) -> Option<Subscription> {
         return Some(by.clone());
     }
     let Change::Resumed { from, to } = change else { return None };
-    Some(Subscription { session: *to, identifier: from.identifier.clone() })
+    Some(from.of_session(*to))
 }

@@ -246,7 +246,7 @@ impl State {
             }
             Change::Lapsed { by, parked } => self.parked(by).is_some_and(|it| it.at == *parked),
             Change::Resumed { from, to } => {
-                let to = Subscription { session: *to, identifier: from.identifier.clone() };
+                let to = from.of_session(*to);
                 self.parked(from).is_some() && !self.knows(&to)
             }
             Change::Record { owner: Owner::Subscription { by, .. }, .. } => {
@@ -386,6 +386,14 @@ impl State {
         effects.push(Effect::Forked);
     }
 
+    /// Drops what is kept of a subscription that isn't parked.
+    pub(crate) fn drop_connected(&mut self, by: &Subscription) {
+        if self.subscriptions.get(by).is_some_and(|held| held.parked.is_none()) {
+            self.subscriptions.remove(by);
+            self.digest = self.digested();
+        }
+    }
+
     /// A publication, with the next offset if it is kept.
     fn publication(
         &mut self,
@@ -492,7 +500,7 @@ impl State {
     fn resume(&mut self, from: &Subscription, to: SessionId, effects: &mut Vec<Effect>) {
         let record = self.presence.held_by(from);
         let held = self.drop_subscription(from, effects);
-        let to = Subscription { session: to, identifier: from.identifier.clone() };
+        let to = from.of_session(to);
         if let Some(record) = record {
             self.presence.pass_on(record, to.clone());
             effects.push(Effect::Stays { record });

@@ -19,7 +19,10 @@ pub enum CloseReason {
     /// The client sent far more commands than allowed.
     TooFast,
     /// The broker is stopping.
-    ServerRestart,
+    ServerRestart {
+        /// Whether the sessions go on at other nodes.
+        elsewhere: bool,
+    },
     /// The client violated RFC 6455.
     ProtocolError,
     /// A text message was not UTF-8.
@@ -44,7 +47,9 @@ pub enum CloseReason {
 impl CloseReason {
     /// All reasons, for metrics that are exported from the start.
     pub fn all() -> impl Iterator<Item = Self> {
-        Self::iter().chain([Self::Remote { reconnect: true }]) // the other value is in `iter`
+        // the other values are in `iter`
+        Self::iter()
+            .chain([Self::Remote { reconnect: true }, Self::ServerRestart { elsewhere: true }])
     }
 
     /// The close code for clients that decide by it alone whether to reconnect, as Phoenix's do:
@@ -55,7 +60,7 @@ impl CloseReason {
             Self::ClientClosed
             | Self::ClientGone
             | Self::TooFast
-            | Self::ServerRestart
+            | Self::ServerRestart { .. }
             | Self::ProtocolError
             | Self::InvalidText
             | Self::UnsupportedData
@@ -78,7 +83,7 @@ impl CloseReason {
             | Self::TokenExpired
             | Self::Resumed
             | Self::Remote { .. } => 1000,
-            Self::ServerRestart => 1001,
+            Self::ServerRestart { .. } => 1001,
             Self::ProtocolError => 1002,
             Self::UnsupportedData => 1003,
             Self::InvalidText => 1007,

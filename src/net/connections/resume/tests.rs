@@ -3,6 +3,8 @@
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use std::time::Duration;
+
 use super::*;
 use crate::auth::{self, Access};
 use crate::clock::Clock;
@@ -72,7 +74,8 @@ async fn a_subscription_comes_along_with_all_its_streams_or_not_at_all() {
         if is_there {
             context.router.try_send(stream.into(), input).unwrap();
             let (stream, outbox, at) = (stream.into(), Arc::clone(&old), context.clock.now());
-            let ended = Ended { stream, key: key(), outbox, at, resumable: true, goodbye: None };
+            let ended =
+                Ended { stream, key: key(), outbox, at, grant: Some(Grant::OPEN), goodbye: None };
             context.router.try_end(ended).unwrap();
         }
     }
@@ -82,7 +85,7 @@ async fn a_subscription_comes_along_with_all_its_streams_or_not_at_all() {
     let outbox = Outbox::new(Box::new(wire.clone()), action_cable::CODEC, 1000);
     let mut session = Session::new(to, &auth::Client::default());
     let claim = claim(&context, from, Identity::ANYONE).unwrap();
-    let restored = take_over(&context, claim, &mut session, &outbox).await;
+    let restored = take_over(&context, (from, claim), &mut session, &outbox).await;
     assert_eq!(restored, ["\"whole\"".into()]);
     for stream in ["a", "b", "c", "d"] {
         let data = format!("\"in {stream}\"").as_str().into();

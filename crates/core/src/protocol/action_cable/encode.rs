@@ -311,7 +311,7 @@ mod tests {
             ),
             (
                 ConnectionMessage::Disconnect {
-                    reason: CloseReason::ServerRestart,
+                    reason: CloseReason::ServerRestart { elsewhere: false },
                     reconnect: true,
                 },
                 r#"{"type":"disconnect","reason":"server_restart","reconnect":true}"#,

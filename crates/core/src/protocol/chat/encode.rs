@@ -193,7 +193,7 @@ mod tests {
         assert!(frame(&disconnect(CloseReason::TokenExpired)).contains("token"));
         let sid = SessionId::from_bits(1);
         for silent in [
-            disconnect(CloseReason::ServerRestart),
+            disconnect(CloseReason::ServerRestart { elsewhere: false }),
             ConnectionMessage::Welcome { sid, restored: vec![] },
             ConnectionMessage::Ping { timestamp: 1 },
             ConnectionMessage::Pong,

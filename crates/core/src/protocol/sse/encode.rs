@@ -208,7 +208,7 @@ mod tests {
         );
         let disconnect = |reconnect| {
             connection(ConnectionMessage::Disconnect {
-                reason: CloseReason::ServerRestart,
+                reason: CloseReason::ServerRestart { elsewhere: false },
                 reconnect,
             })
         };

@@ -199,7 +199,7 @@ mod tests {
         assert!(frame(&disconnect(CloseReason::Unauthorized)).contains("token"));
         let sid = SessionId::from_bits(1);
         for silent in [
-            disconnect(CloseReason::ServerRestart),
+            disconnect(CloseReason::ServerRestart { elsewhere: false }),
             ConnectionMessage::Welcome { sid, restored: vec![] },
             ConnectionMessage::Ping { timestamp: 1 },
             ConnectionMessage::Pong,

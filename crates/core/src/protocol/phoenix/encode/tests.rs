@@ -223,7 +223,10 @@ fn frames_about_the_connection() {
     for silent in [
         ConnectionMessage::Welcome { sid: SessionId::from_bits(1), restored: Vec::new() },
         ConnectionMessage::Ping { timestamp: 1 },
-        ConnectionMessage::Disconnect { reason: CloseReason::ServerRestart, reconnect: true },
+        ConnectionMessage::Disconnect {
+            reason: CloseReason::ServerRestart { elsewhere: false },
+            reconnect: true,
+        },
     ] {
         assert_eq!(told(silent, None), "");
     }
