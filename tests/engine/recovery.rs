@@ -68,7 +68,7 @@ async fn after_20(act: impl FnOnce(&mut Server)) -> (Server, Node) {
     (redis, node)
 }
 
-/// A node that is waited for in vain may have had more.
+/// A node that doesn't come back within the lease may have had more.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_forks_if_a_node_is_missing() {
     let redis = Server::start(&[]);

@@ -1,4 +1,4 @@
-//! What nodes ask all nodes to do, and what they are told of it.
+//! What nodes ask all nodes to do, and the answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Requests of the application, and what it is told of them.
+//! Requests of the application, and their outcomes.
 
 use std::collections::BTreeMap;
 

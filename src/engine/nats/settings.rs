@@ -24,7 +24,7 @@ pub struct NatsSettings {
     pub(super) user: Option<(String, Option<String>)>,
     /// What logs may say of the servers: neither user nor password.
     pub(super) address: String,
-    /// Whom to trust instead of the system's authorities.
+    /// Certificate authorities to trust instead of the system's.
     pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) storage: NatsStorage,
     /// How long a snapshot has been the newest before the log is trimmed up to it.

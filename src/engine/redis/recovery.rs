@@ -8,7 +8,7 @@
 //! each node      bid: what it has of the log
 //! each node      waits until all that are there have bid, for a lease at most
 //! who has most   settles it: the log has all that it has, or it puts its state and its last batches back;
-//!                if it waited in vain, with a *fork* behind them: other nodes may have had more
+//!                if a node is missing, with a *fork* behind them: it may have had more
 //! each node      reads on
 //! ```
 //!

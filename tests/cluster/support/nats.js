@@ -10,7 +10,7 @@ const NATS = process.env.NATS_BIN ?? 'nats-server';
 export class Nats extends EngineServer {
   name = 'NATS';
 
-  /** What a node is told of it, at a port. */
+  /** The flags for a node that reaches it at a port. */
   flags(port) {
     const storage = this.durable ? 'file' : 'memory';
     return { 'nats-servers': `nats://127.0.0.1:${port}`, 'nats-storage': storage };

@@ -9,7 +9,7 @@ const REDIS = process.env.REDIS_BIN ?? 'redis-server';
 export class Redis extends EngineServer {
   name = 'Redis';
 
-  /** What a node is told of it, at a port. */
+  /** The flags for a node that reaches it at a port. */
   flags(port) {
     return { 'redis-url': `redis://127.0.0.1:${port}` };
   }
