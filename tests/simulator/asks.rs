@@ -6,8 +6,8 @@ use broker::cluster::{Answer, Answered, Ask, AskId, Batch, Heard, Item, Partitio
 use broker::log::NodeId;
 use broker::types::Names;
 
-use crate::engine::Fate;
-use crate::pause;
+use crate::faults::Fate;
+use crate::faults::pause;
 use crate::steps::Step;
 use crate::world::{NODES, World};
 

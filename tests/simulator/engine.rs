@@ -3,6 +3,8 @@
 use broker::cluster::Batch;
 use broker::log::Position;
 
+use crate::faults::Fate;
+
 /// A batch in the log.
 #[derive(Clone, Debug)]
 pub(crate) struct Appended {
@@ -19,17 +21,6 @@ pub(crate) struct Engine {
     next: u64,
     /// Its clock, in milliseconds of the Unix epoch.
     pub(crate) unix: u64,
-}
-
-/// What becomes of an append.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Fate {
-    /// It is stored, and the node knows.
-    Stored,
-    /// It is stored, but the node gets no answer.
-    Unanswered,
-    /// It is lost, and the node gets no answer.
-    Lost,
 }
 
 impl Engine {

@@ -3,7 +3,7 @@
 use broker::types::{Join, Listing, StreamCommand, Whisper};
 use proptest::prelude::*;
 
-use crate::engine::Fate;
+use crate::faults::Fate;
 use crate::subscriber::subscribe;
 use crate::world::{CLIENTS, NODES, STREAMS};
 
