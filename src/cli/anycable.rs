@@ -24,6 +24,8 @@ enum Meaning {
     /// One of these values, `none` or an empty value is what the broker does anyway; others are
     /// refused.
     Value(&'static [&'static str], &'static str),
+    /// A number. From this one on, or `none` or an empty value, is what the broker does anyway; others are refused.
+    AtLeast(u32, &'static str),
     /// An engine. `none` or an empty value says nothing.
     Chooses,
 }
@@ -41,7 +43,7 @@ pub(super) enum Given {
     Meaningless(&'static str),
 }
 
-use Meaning::{Chooses, Same, Sets, Switch, Value};
+use Meaning::{AtLeast, Chooses, Same, Sets, Switch, Value};
 
 const CALLBACKS: &str = "the application is never asked about a client (RPC), so leave it out and set --secret, with \
      which clients need a token and streams a signed name";
@@ -50,12 +52,9 @@ const OVER_HTTP: &str = "publications are taken over HTTP, so leave it out and s
 const ENGINES: &str = "it is memory, redis with --redis-url, or nats with --nats-servers";
 const NATS_BY_ADDRESS: &str =
     "NATS is a server of its own, reached as --nats-servers says, so leave it out";
-const LOOKED_AT: &str = "Sentinels are asked every 5 s, so leave it out";
-const ALIVE: &str = "Redis is asked for a sign of life each second, so leave it out";
-const VERIFIED: &str = "with rediss:// the certificate is always checked, by the system's authorities, so \
-                        leave it out";
-const NO_CLIENT_CERTIFICATE: &str = "Redis is shown no certificate, so leave it out and write a user and a \
-                                     password into --redis-url";
+const LOOKED_AT: &str = "Sentinels are asked every 5 s, so leave it out, or ask for 5 or more";
+const ALIVE: &str =
+    "Redis is asked for a sign of life each second, so leave it out, or ask for 1 or more";
 const SCRAPED: &str = "metrics are scraped from /metrics, see --metrics-port, so leave it out";
 const NO_PUSHER: &str = "Pusher's protocol is not spoken, see --protocols for those that are, so \
                          leave it out";
@@ -82,6 +81,10 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     (&["ssl-key"], Same("tls-key")),
     (&["redis-url"], Same("redis-url")),
     (&["redis-sentinels"], Same("redis-sentinels")),
+    (&["redis-tls-ca-cert-path"], Same("redis-tls-ca-cert-path")),
+    (&["redis-tls-client-cert-path"], Same("redis-tls-client-cert-path")),
+    (&["redis-tls-client-key-path"], Same("redis-tls-client-key-path")),
+    (&["redis-tls-verify"], Same("redis-tls-verify")),
     (&["nats-servers"], Same("nats-servers")),
     (&["debug"], Sets("log-level", "debug")),
     (&["noauth"], Sets("enforce-jwt", "false")),
@@ -116,6 +119,8 @@ const FLAGS: &[(&[&str], Meaning)] = &[
         ),
     ),
     (&[IGNORE_FILES], Switch(&[true], "a file is read only when --config names it")),
+    (&["redis-sentinel-discovery-interval"], AtLeast(5, LOOKED_AT)),
+    (&["redis-keepalive-interval"], AtLeast(1, ALIVE)),
     // Without meaning.
     (
         &["config-path"],
@@ -125,14 +130,6 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     (&["node-id"], Value(&[], NO_KNOB)),
     (&["redis-channel", "nats-channel"], Value(&[], OVER_HTTP)),
     (&["redisx-stream", "redisx-group", "redisx-read-block-milliseconds"], Value(&[], OVER_HTTP)),
-    (&["redis-sentinel-discovery-interval"], Value(&[], LOOKED_AT)),
-    (&["redis-keepalive-interval"], Value(&[], ALIVE)),
-    (&["redis-tls-ca-cert-path"], Value(&[], VERIFIED)),
-    (&["redis-tls-verify"], Switch(&[true], VERIFIED)),
-    (
-        &["redis-tls-client-cert-path", "redis-tls-client-key-path"],
-        Value(&[], NO_CLIENT_CERTIFICATE),
-    ),
     (&["redis-disable-cache"], Switch(&[true, false], NO_KNOB)),
     (
         &[
@@ -266,6 +263,13 @@ pub(super) fn given(name: &str, value: Option<&str>) -> Option<Given> {
         Value(values, reason) => match value {
             Some("" | "none") => Given::NothingNew,
             Some(value) if values.contains(&value) => Given::NothingNew,
+            Some(_) | None => Given::Meaningless(reason),
+        },
+        AtLeast(least, reason) => match value {
+            Some("" | "none") => Given::NothingNew,
+            Some(value) if value.parse().is_ok_and(|number: u32| number >= least) => {
+                Given::NothingNew
+            }
             Some(_) | None => Given::Meaningless(reason),
         },
         Chooses => match value {
@@ -419,7 +423,7 @@ fn is_choice(name: &str) -> bool {
     match meaning(name) {
         Some(Value(values, _)) => !values.is_empty(),
         Some(Switch(positions, _)) => !positions.is_empty(),
-        Some(Chooses) => true,
+        Some(AtLeast(..) | Chooses) => true,
         Some(Same(_) | Sets(..)) | None => false,
     }
 }

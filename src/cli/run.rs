@@ -85,7 +85,7 @@ fn outcome(
     let config = Config::from_settings(merged)?;
     let engine = match config.cluster.as_ref().map(|cluster| &cluster.engine) {
         None => Engine::Memory,
-        Some(EngineConfig::Redis { .. }) => Engine::Redis,
+        Some(EngineConfig::Redis(_)) => Engine::Redis,
         Some(EngineConfig::Nats { .. }) => Engine::Nats,
     };
     choices.iter().try_for_each(|choice| choice.check(engine))?;

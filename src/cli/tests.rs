@@ -210,6 +210,8 @@ fn anycables_flags_are_ours() {
             "--rpc_host=none",
             "--redis_url=",
             "--nats_dont_randomize_servers=false",
+            "--redis_keepalive_interval=30",
+            "--redis_sentinel_discovery_interval=30",
             "--sse",
             "--secret=none",
         ],
@@ -342,8 +344,8 @@ fn anycables_flags_without_meaning_are_refused() {
         (&["--rpc_host", "a:1"], "--rpc_host has no meaning here: "),
         (&["--http_rpc_secret=hidden"], "--http_rpc_secret has no meaning here: "),
         (
-            &["--redis_sentinel_discovery_interval=30"],
-            "--redis_sentinel_discovery_interval has no meaning here: ",
+            &["--redis_sentinel_discovery_interval=4"],
+            "--redis_sentinel_discovery_interval=4 has no meaning here: ",
         ),
         (&["--redis_sentinels=h:1"], "--redis-sentinels needs a --redis-url"),
         (&["--embed_nats"], "--embed_nats has no meaning here: "),
@@ -355,9 +357,11 @@ fn anycables_flags_without_meaning_are_refused() {
             &["--broker", "memory", "--redis-url=redis://h"],
             "--broker=memory and --redis-url (or REDIS_URL) exclude each other",
         ),
-        (&["--redis_tls_verify=false"], "--redis_tls_verify=false has no meaning here: "),
-        (&["--redis_keepalive_interval=30"], "--redis_keepalive_interval has no meaning here: "),
-        (&["--redis_tls_client_key_path=k"], "--redis_tls_client_key_path has no meaning here: "),
+        (&["--redis_keepalive_interval=0"], "--redis_keepalive_interval=0 has no meaning here: "),
+        (
+            &["--redis_url=redis://h", "--redis_tls_ca_cert_path=k"],
+            "--redis-tls-ca-cert-path needs TLS",
+        ),
         (&["--pubsub=x"], "--pubsub=x has no meaning here: it is memory, redis"),
         (&["--broadcast_adapter=redisx"], "--broadcast_adapter=redisx has no meaning here: "),
         (&["--broker", "nats"], "--broker=nats needs the address of NATS: add --nats-servers"),
@@ -469,10 +473,12 @@ fn redis_is_named_by_any_of_its_variables() {
     for variable in ["BROKER_REDIS_URL", "ANYCABLE_REDIS_URL", "REDIS_URL"] {
         let config = config(&[], &[(variable, "redis://u:hidden@h:1/2")]);
         let cluster = config.cluster.clone().unwrap();
-        let url = cluster.redis().unwrap().0.each().next();
+        let url = cluster.redis().unwrap().url.each().next();
         assert_eq!(url, Some("redis://u:hidden@h:1/2"), "{variable}");
         assert!(!format!("{config:?}").contains("hidden"));
     }
+    let unverified = [("ANYCABLE_REDIS_TLS_VERIFY", "false"), ("REDIS_URL", "rediss://h")];
+    assert!(!config(&[], &unverified).cluster.unwrap().redis().unwrap().tls.verify);
     let config = config(&["--cluster-name=a", "--node-lease=3s"], &[("REDIS_URL", "")]);
     assert_eq!(config.cluster, None, "without an engine they say nothing");
     let refused = refusal(&["--redis-url=redis://h", "--state-dir=d"], &[]);

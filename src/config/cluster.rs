@@ -1,10 +1,10 @@
 //! Several nodes that share their streams, and the engine between them.
 
-use std::path::Path;
 use std::time::Duration;
 
 use super::defaults;
 use super::error::ConfigError;
+use super::redis::RedisConfig;
 use super::secret::{self, Secret};
 use super::settings::Settings;
 use super::value::{HumanDuration, NatsStorage};
@@ -26,12 +26,7 @@ pub struct ClusterConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineConfig {
     /// Redis.
-    Redis {
-        /// Its URL; it may have a password.
-        url: Secret,
-        /// Sentinels that say where it is; they may have passwords.
-        sentinels: Option<Secret>,
-    },
+    Redis(RedisConfig),
     /// NATS.
     Nats {
         /// Addresses of its servers; they may have passwords.
@@ -45,7 +40,7 @@ impl EngineConfig {
     /// What it is called.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Redis { .. } => "redis",
+            Self::Redis(_) => "redis",
             Self::Nats { .. } => "nats",
         }
     }
@@ -60,18 +55,13 @@ impl ClusterConfig {
         let name = settings.cluster_name.take();
         let storage = settings.nats_storage.take().unwrap_or(defaults::NATS_STORAGE);
         let is_given = |secret: &Secret| secret.each().any(|part| !part.is_empty());
-        let redis = settings.redis_url.take().filter(is_given);
-        let redis = secret::read("redis-url", redis, settings.redis_url_file.take())?;
-        let given = settings.redis_sentinels.take();
-        let file = settings.redis_sentinels_file.take();
-        let sentinels = secret::read("redis-sentinels", given, file)?;
+        let redis = RedisConfig::from_settings(settings)?;
         let nats = settings.nats_servers.take().filter(is_given);
         let nats = secret::read("nats-servers", nats, settings.nats_servers_file.take())?;
         let engine = match (redis, nats) {
             (Some(_), Some(_)) => return Err(ConfigError::TwoEngines),
-            (None, _) if sentinels.is_some() => return Err(ConfigError::SentinelsAlone),
             (None, None) => return Ok(None),
-            (Some(url), None) => EngineConfig::Redis { url, sentinels },
+            (Some(redis), None) => EngineConfig::Redis(redis),
             (None, Some(servers)) => EngineConfig::Nats { servers, storage },
         };
         if settings.state_dir.is_some() {
@@ -83,16 +73,10 @@ impl ClusterConfig {
 
     /// The settings that result in a cluster, or in none, all set.
     pub(super) fn to_settings(cluster: Option<&Self>, settings: &mut Settings) {
-        let split = |secret: Option<&Secret>| {
-            let file = secret.and_then(Secret::file).map(Path::to_path_buf);
-            (secret.filter(|_| file.is_none()).cloned(), file)
-        };
-        let (redis, nats) = (cluster.and_then(Self::redis), cluster.and_then(Self::nats));
-        (settings.redis_url, settings.redis_url_file) = split(redis.map(|(url, _)| url));
-        (settings.redis_sentinels, settings.redis_sentinels_file) =
-            split(redis.and_then(|(_, sentinels)| sentinels));
+        RedisConfig::to_settings(cluster.and_then(Self::redis), settings);
+        let nats = cluster.and_then(Self::nats);
         (settings.nats_servers, settings.nats_servers_file) =
-            split(nats.map(|(servers, _)| servers));
+            secret::split(nats.map(|(servers, _)| servers));
         settings.nats_storage = Some(nats.map_or(defaults::NATS_STORAGE, |(_, storage)| storage));
         let name = cluster.map_or(defaults::CLUSTER_NAME, |it| &it.name);
         settings.cluster_name = Some(name.to_owned());
@@ -102,10 +86,10 @@ impl ClusterConfig {
         settings.engine_timeout = Some(HumanDuration(timeout));
     }
 
-    /// URL of Redis, if that is the engine, and its Sentinels.
-    pub fn redis(&self) -> Option<(&Secret, Option<&Secret>)> {
+    /// Redis, if that is the engine.
+    pub fn redis(&self) -> Option<&RedisConfig> {
         match &self.engine {
-            EngineConfig::Redis { url, sentinels } => Some((url, sentinels.as_ref())),
+            EngineConfig::Redis(redis) => Some(redis),
             EngineConfig::Nats { .. } => None,
         }
     }
@@ -114,7 +98,18 @@ impl ClusterConfig {
     pub fn nats(&self) -> Option<(&Secret, NatsStorage)> {
         match &self.engine {
             EngineConfig::Nats { servers, storage } => Some((servers, *storage)),
-            EngineConfig::Redis { .. } => None,
+            EngineConfig::Redis(_) => None,
         }
+    }
+}
+
+/// A cluster of which all is said.
+#[cfg(test)]
+pub(super) fn full() -> ClusterConfig {
+    ClusterConfig {
+        engine: EngineConfig::Redis(super::redis::full()),
+        name: "n".to_owned(),
+        lease: Duration::ZERO,
+        timeout: Duration::ZERO,
     }
 }

@@ -90,13 +90,24 @@ pub enum ConfigError {
     #[error("--presence-fetch-url: {0}")]
     AppUrl(#[from] BadAppUrl),
     /// A certificate without a key, or a key without a certificate.
-    #[error("--tls-{given} needs --tls-{missing}: give both, or neither for plain HTTP")]
+    #[error("--{given} needs --{missing}: give both, or neither")]
     TlsHalf {
-        /// The one given.
+        /// The setting given.
         given: &'static str,
         /// The other.
         missing: &'static str,
     },
+    /// Files for the TLS of Redis, and no TLS.
+    #[error("--{setting} needs TLS: begin the --redis-url with rediss://, or leave it out")]
+    RedisWithoutTls {
+        /// The setting.
+        setting: &'static str,
+    },
+    /// Authorities for certificates that aren't verified.
+    #[error(
+        "--redis-tls-ca-cert-path has no effect with --redis-tls-verify=false: leave one of them out"
+    )]
+    UnusedAuthorities,
     /// An unreadable certificate or key file.
     #[error("--{setting} {} can't be read ({}): check the path and its permissions", file.display(), Plain(source))]
     TlsFile {
@@ -108,37 +119,45 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// A certificate file without a certificate.
-    #[error("--tls-cert {} holds no certificate: it has to be PEM, the server's own first", file.display())]
+    #[error("--{setting} {} holds no certificate: it has to be PEM", file.display())]
     NoCertificate {
+        /// The setting.
+        setting: &'static str,
         /// The file.
         file: PathBuf,
     },
     /// A key file without a private key.
-    #[error("--tls-key {} holds no private key: it has to be PEM, without a passphrase", file.display())]
+    #[error("--{setting} {} holds no private key: it has to be PEM, without a passphrase", file.display())]
     NoPrivateKey {
+        /// The setting.
+        setting: &'static str,
         /// The file.
         file: PathBuf,
     },
     /// A key that isn't the certificate's.
     #[error(
-        "--tls-key {} is not the key of the certificate in {}: give a certificate and its own key",
+        "--{setting} {} is not the key of the certificate in {}: give a certificate and its own key",
         key.display(), cert.display()
     )]
     TlsMismatch {
+        /// The setting with the key.
+        setting: &'static str,
         /// The certificate's file.
         cert: PathBuf,
         /// The key's.
         key: PathBuf,
     },
     /// A certificate or key that rustls refuses.
-    #[error("--tls-cert {} with --tls-key {} can't be used: {source}", cert.display(), key.display())]
+    #[error("--{setting} {} with the key in {} can't be used: {source}", cert.display(), key.display())]
     TlsUnusable {
+        /// The setting with the certificate.
+        setting: &'static str,
         /// The certificate's file.
         cert: PathBuf,
         /// The key's.
         key: PathBuf,
         /// Why not.
-        source: rustls::Error,
+        source: Box<rustls::Error>,
     },
     /// A value out of bounds.
     #[error("--{setting} {given} is {side} {bound}: {reason}")]
@@ -292,6 +311,22 @@ pub enum ConfigError {
 
 /// `-file FILE`, if there is one.
 struct FromFile<'a>(Option<&'a Path>);
+
+impl ConfigError {
+    /// Why a certificate with its key can't be used, each with its setting.
+    pub(super) fn key_unusable(
+        (of_cert, cert): (&'static str, &Path),
+        (of_key, key): (&'static str, &Path),
+        source: rustls::Error,
+    ) -> Self {
+        let (cert, key) = (cert.to_owned(), key.to_owned());
+        if matches!(source, rustls::Error::InconsistentKeys(_)) {
+            Self::TlsMismatch { setting: of_key, cert, key }
+        } else {
+            Self::TlsUnusable { setting: of_cert, cert, key, source: Box::new(source) }
+        }
+    }
+}
 
 impl fmt::Display for FromFile<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -120,6 +120,12 @@ pub(super) fn read(
     Err(ConfigError::Key { setting, file: key.file().map(PathBuf::from), problem })
 }
 
+/// A secret as two settings: as it was given, and the file that it was read from.
+pub(super) fn split(secret: Option<&Secret>) -> (Option<Secret>, Option<PathBuf>) {
+    let file = secret.and_then(Secret::file).map(Path::to_path_buf);
+    (secret.filter(|_| file.is_none()).cloned(), file)
+}
+
 fn read_key(file: &PathBuf) -> io::Result<String> {
     let mut text = String::new();
     let read = std::fs::File::open(file)?.take(MAX_KEY_SIZE + 1).read_to_string(&mut text)?;

@@ -283,6 +283,29 @@ pub struct Settings {
     #[arg(long, env = "BROKER_REDIS_SENTINELS_FILE", value_name = "FILE", help_heading = CLUSTER)]
     pub redis_sentinels_file: Option<PathBuf>,
 
+    /// Certificate authorities of Redis, trusted instead of the system's: a PEM file
+    ///
+    /// For `rediss://`, and for the Sentinels, too.
+    #[arg(long, env = "BROKER_REDIS_TLS_CA_CERT_PATH", value_name = "FILE", help_heading = CLUSTER)]
+    pub redis_tls_ca_cert_path: Option<PathBuf>,
+
+    /// Certificate that Redis is shown, if it asks for one: a PEM file with the full chain
+    ///
+    /// For `rediss://`, and for the Sentinels, too. It is read at the start.
+    #[arg(long, env = "BROKER_REDIS_TLS_CLIENT_CERT_PATH", value_name = "FILE", help_heading = CLUSTER)]
+    pub redis_tls_client_cert_path: Option<PathBuf>,
+
+    /// Private key of the --redis-tls-client-cert-path: a PEM file without a passphrase
+    #[arg(long, env = "BROKER_REDIS_TLS_CLIENT_KEY_PATH", value_name = "FILE", help_heading = CLUSTER)]
+    pub redis_tls_client_key_path: Option<PathBuf>,
+
+    /// Whether the certificate of Redis is verified [default: true]
+    ///
+    /// If it isn't, whoever is between this node and Redis can pose as it. AnyCable's default is false.
+    #[arg(long, env = "BROKER_REDIS_TLS_VERIFY", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", help_heading = CLUSTER)]
+    pub redis_tls_verify: Option<bool>,
+
     /// Addresses of the NATS that several nodes share, comma-separated
     ///
     /// Such as `nats://127.0.0.1:4222` or `nats://USER:PASSWORD@HOST:PORT`, of one server with JetStream or several of

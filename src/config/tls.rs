@@ -12,6 +12,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::error::ConfigError;
 use super::settings::Settings;
 
+const CERT: &str = "tls-cert";
+const KEY: &str = "tls-key";
+
 /// Maximum size of a file. Certificate chains are a few KiB.
 const LARGEST: u64 = 1024 * 1024;
 
@@ -36,8 +39,8 @@ impl TlsFiles {
         let files = match (settings.tls_cert.take(), settings.tls_key.take()) {
             (None, None) => return Ok(None),
             (Some(cert), Some(key)) => Self { cert, key },
-            (Some(_), None) => return Err(ConfigError::TlsHalf { given: "cert", missing: "key" }),
-            (None, Some(_)) => return Err(ConfigError::TlsHalf { given: "key", missing: "cert" }),
+            (Some(_), None) => return Err(ConfigError::TlsHalf { given: CERT, missing: KEY }),
+            (None, Some(_)) => return Err(ConfigError::TlsHalf { given: KEY, missing: CERT }),
         };
         files.read()?.server(&files)?;
         Ok(Some(files))
@@ -45,28 +48,18 @@ impl TlsFiles {
 
     /// Reads both files.
     pub fn read(&self) -> Result<TlsPair, ConfigError> {
-        Ok(TlsPair { cert: read("tls-cert", &self.cert)?, key: read("tls-key", &self.key)? })
+        Ok(TlsPair { cert: read(CERT, &self.cert)?, key: read(KEY, &self.key)? })
     }
 }
 
 impl TlsPair {
     /// The configuration for rustls: TLS 1.2 and 1.3, HTTP/1.1. Errors refer to `files`.
     pub fn server(&self, files: &TlsFiles) -> Result<Arc<ServerConfig>, ConfigError> {
-        let certs = CertificateDer::pem_slice_iter(&self.cert).collect::<Result<Vec<_>, _>>();
-        let certs = certs.unwrap_or_default();
-        if certs.is_empty() {
-            return Err(ConfigError::NoCertificate { file: files.cert.clone() });
-        }
+        let certs = certificates(CERT, &files.cert, &self.cert)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key)
-            .map_err(|_| ConfigError::NoPrivateKey { file: files.key.clone() })?;
-        let unusable = |source| {
-            let (cert, key) = (files.cert.clone(), files.key.clone());
-            if matches!(source, rustls::Error::InconsistentKeys(_)) {
-                ConfigError::TlsMismatch { cert, key }
-            } else {
-                ConfigError::TlsUnusable { cert, key, source }
-            }
-        };
+            .map_err(|_| ConfigError::NoPrivateKey { setting: KEY, file: files.key.clone() })?;
+        let unusable =
+            |source| ConfigError::key_unusable((CERT, &files.cert), (KEY, &files.key), source);
         let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(unusable)?
@@ -81,7 +74,22 @@ impl TlsPair {
     }
 }
 
-fn read(setting: &'static str, file: &Path) -> Result<Vec<u8>, ConfigError> {
+/// The certificates of a file, at least one.
+pub(super) fn certificates(
+    setting: &'static str,
+    file: &Path,
+    pem: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let read = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let certificates = read.unwrap_or_default();
+    if certificates.is_empty() {
+        return Err(ConfigError::NoCertificate { setting, file: file.to_owned() });
+    }
+    Ok(certificates)
+}
+
+/// Reads a file that has to be small.
+pub(super) fn read(setting: &'static str, file: &Path) -> Result<Vec<u8>, ConfigError> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let read = std::fs::File::open(file)?.take(LARGEST + 1).read_to_end(&mut bytes)?;

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::error::Error;
 use crate::clock::Clock;
-use crate::config::{ClusterConfig, EngineConfig, NatsStorage};
+use crate::config::{ClusterConfig, EngineConfig, NatsStorage, RedisConfig};
 use crate::engine::{
     self, ClusterName, Engine, EngineError, EngineSettings, NatsSettings, RedisSettings,
 };
@@ -70,16 +70,25 @@ pub(super) fn begin(
     Ok((partitions, cluster))
 }
 
+fn redis_of(config: &RedisConfig) -> Result<RedisSettings, EngineError> {
+    let RedisConfig { url, sentinels, tls } = config;
+    let authorities = tls.authorities.as_ref().map(|pem| pem.bytes.clone());
+    let mut redis = RedisSettings::new(url.each().next().unwrap_or_default(), authorities)?;
+    if let Some((certificate, key)) = &tls.client {
+        redis = redis.with_client_certificate(certificate.bytes.clone(), key.bytes.clone());
+    }
+    if !tls.verify {
+        redis = redis.without_verification();
+    }
+    match sentinels {
+        Some(list) => redis.with_sentinels(&list.each().collect::<Vec<_>>().join(",")),
+        None => Ok(redis),
+    }
+}
+
 fn engine_of(config: &EngineConfig) -> Result<Engine, EngineError> {
     match config {
-        EngineConfig::Redis { url, sentinels } => {
-            let url = url.each().next().unwrap_or_default();
-            let redis = RedisSettings::new(url, None)?;
-            Ok(Engine::Redis(match sentinels {
-                Some(list) => redis.with_sentinels(&list.each().collect::<Vec<_>>().join(","))?,
-                None => redis,
-            }))
-        }
+        EngineConfig::Redis(redis) => Ok(Engine::Redis(redis_of(redis)?)),
         EngineConfig::Nats { servers, storage } => {
             let servers = servers.each().flat_map(|line| line.split(',')).map(str::trim);
             let storage = match storage {

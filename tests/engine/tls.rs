@@ -12,17 +12,20 @@ struct TlsServer {
     server: Server,
     port: u16,
     certificate: Vec<u8>,
+    key: Vec<u8>,
     _folder: tempfile::TempDir,
 }
 
-fn start() -> TlsServer {
+/// Clients need a certificate if `wants_certificates`.
+fn start(wants_certificates: bool) -> TlsServer {
     let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     let certificate = made.cert.pem().into_bytes();
     std::fs::write(&cert, &certificate).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let key_pem = made.signing_key.serialize_pem().into_bytes();
+    std::fs::write(&key, &key_pem).unwrap();
     let port = free_port();
     let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
     let port_text = port.to_string();
@@ -36,31 +39,56 @@ fn start() -> TlsServer {
         "--tls-ca-cert-file",
         cert,
         "--tls-auth-clients",
-        "no",
+        if wants_certificates { "yes" } else { "no" },
     ]);
-    TlsServer { server, port, certificate, _folder: folder }
+    TlsServer { server, port, certificate, key: key_pem, _folder: folder }
 }
 
 fn with(url: &str, authorities: Option<Vec<u8>>) -> EngineSettings {
-    let engine = Engine::Redis(RedisSettings::new(url, authorities).unwrap());
-    EngineSettings { engine, ..settings("redis://localhost", 1) }
+    with_redis(RedisSettings::new(url, authorities).unwrap())
 }
 
-#[tokio::test]
-async fn it_is_used_with_tls() {
-    let redis = start();
-    let url = format!("rediss://127.0.0.1:{}", redis.port);
-    let mut client = Client::with(&with(&url, Some(redis.certificate))).await.unwrap();
+fn with_redis(redis: RedisSettings) -> EngineSettings {
+    EngineSettings { engine: Engine::Redis(redis), ..settings("redis://localhost", 1) }
+}
+
+async fn works(settings: &EngineSettings) {
+    let mut client = Client::with(settings).await.unwrap();
     let mut log = client.take_log();
     log.follow(Cursor(0));
-    assert_eq!(next(&mut log).await, Event::CaughtUp);
+    while next(&mut log).await != Event::CaughtUp {}
     log.append(Bytes::from_static(b"a"));
     assert!(matches!(next(&mut log).await, Event::Batch { .. }));
 }
 
 #[tokio::test]
+async fn it_is_used_with_tls() {
+    let redis = start(false);
+    let url = format!("rediss://127.0.0.1:{}", redis.port);
+    works(&with(&url, Some(redis.certificate))).await;
+    let unverified = RedisSettings::new(&url, None).unwrap().without_verification();
+    works(&with_redis(unverified)).await;
+}
+
+#[tokio::test]
+async fn it_is_shown_a_certificate_if_it_wants_one() {
+    let redis = start(true);
+    let url = format!("rediss://127.0.0.1:{}", redis.port);
+    let settings = || RedisSettings::new(&url, Some(redis.certificate.clone())).unwrap();
+    let shown = || settings().with_client_certificate(redis.certificate.clone(), redis.key.clone());
+    works(&with_redis(shown())).await;
+    works(&with_redis(shown().without_verification())).await;
+    let (log, _guard) = Log::capture();
+    let refused = with_redis(settings());
+    tokio::select! {
+        _ = Client::with(&refused) => panic!("connected"),
+        () = log.until("wants a certificate: name one with --redis-tls-client-cert-path") => {}
+    }
+}
+
+#[tokio::test]
 async fn tls_is_used_on_one_side_only_or_not_trusted() {
-    let redis = start();
+    let redis = start(false);
     let (plain, tls) = (redis.server.port, redis.port);
     for (url, says) in [
         (

@@ -89,10 +89,11 @@ impl Setting {
 }
 
 /// Where the manual has more about a setting.
-const SEE: [(&str, &str); 5] = [
+const SEE: [(&str, &str); 6] = [
     ("tls-cert", "DEPLOYMENT.md#tls"),
     ("allowed-origins", "AUTHENTICATION.md#origins"),
     ("presence-fetch-url", "PRESENCE.md#presence-lookups"),
+    ("redis-tls-ca-cert-path", "CLUSTER.md#redis"),
     ("state-dir", "RELIABILITY.md#what-survives-a-restart"),
     ("dashboard", "DASHBOARD.md"),
 ];

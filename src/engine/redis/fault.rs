@@ -214,8 +214,15 @@ impl Speaker {
             format!("Redis at {address} doesn't answer within {}; trying again", written(*timeout))
         } else if error.is_connection_dropped() {
             self.sentence(&Fault::Closed)
+        } else if text.contains("CertificateRequired") {
+            format!(
+                "Redis at {address} wants a certificate: name one with --redis-tls-client-cert-path"
+            )
         } else if self.is_encrypted && is_certificate {
-            format!("the TLS certificate of Redis at {address} isn't accepted: {text}")
+            format!(
+                "the TLS certificate of Redis at {address} isn't accepted: {text}; name its authority with \
+                 --redis-tls-ca-cert-path"
+            )
         } else if self.is_encrypted && text.contains("InvalidContentType")
             || text.contains("corrupt message")
         {

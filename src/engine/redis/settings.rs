@@ -4,8 +4,8 @@ use std::fmt;
 
 use redis::io::tcp::TcpSettings;
 use redis::{
-    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion,
-    RedisConnectionInfo, RedisError, RedisResult, TlsCertificates,
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
+    ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, TlsCertificates,
 };
 
 use crate::engine::error::EngineError;
@@ -44,6 +44,25 @@ impl RedisSettings {
         let settings = Self { info, certificates, sentinels: Vec::new(), address, is_encrypted };
         settings.client(settings.info.clone()).map_err(|error| invalid(&error))?;
         Ok(settings)
+    }
+
+    /// The same with a certificate that servers are shown, and its key, both in PEM.
+    #[must_use]
+    pub fn with_client_certificate(mut self, client_cert: Vec<u8>, client_key: Vec<u8>) -> Self {
+        let certificates = TlsCertificates { client_tls: None, root_cert: None };
+        let certificates = self.certificates.get_or_insert(certificates);
+        certificates.client_tls = Some(ClientTlsConfig { client_cert, client_key });
+        self
+    }
+
+    /// The same without verifying the certificates of servers.
+    #[must_use]
+    pub fn without_verification(mut self) -> Self {
+        if let ConnectionAddr::TcpTls { host, port, tls_params, .. } = self.info.addr().clone() {
+            let address = ConnectionAddr::TcpTls { host, port, insecure: true, tls_params };
+            self.info = self.info.set_addr(address);
+        }
+        self
     }
 
     /// The same with Sentinels, which say where the primary is: `[:PASSWORD@]HOST[:PORT]`, separated by commas. The host
