@@ -42,6 +42,13 @@ impl EngineTime {
         Some(Duration::from_millis(u64::try_from(since).unwrap_or(0)))
     }
 
+    /// The engine's time in milliseconds of the Unix epoch, at most a round trip late; `None` until that is known.
+    pub(super) fn at(&self, now: Instant) -> Option<u64> {
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        let at = (ahead != UNKNOWN).then(|| self.since_start(now).saturating_sub(ahead));
+        at.and_then(|at| u64::try_from(at).ok())
+    }
+
     fn since_start(&self, at: Instant) -> i64 {
         signed(at.saturating_duration_since(self.start).as_millis())
     }
@@ -62,7 +69,9 @@ mod tests {
         let at = |millis| start + Duration::from_millis(millis);
         let time = EngineTime::new(start);
         assert_eq!(time.since(5_000_000, at(70)), None);
+        assert_eq!(time.at(at(70)), None);
         time.note_return(5_000_000, at(50), at(60));
+        assert_eq!(time.at(at(60)), Some(5_000_010));
         assert_eq!(time.since(5_000_000, at(60)), Some(Duration::from_millis(10)));
         assert_eq!(time.since(5_001_000, at(3050)), Some(Duration::from_secs(2)));
         assert_eq!(time.since(5_009_000, at(3050)), Some(Duration::ZERO), "its clock has jumped");

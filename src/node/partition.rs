@@ -221,11 +221,13 @@ impl PartitionReplica {
 
     /// Sets the time of day to the engine's, or to this node's before anything was heard.
     pub(super) fn set_unix(&mut self, unix: u64, now: Instant) {
-        let heard = self.heard.map(|(at, when)| {
+        let heard = || {
+            let (at, when) = self.heard?;
             let since = now.saturating_duration_since(when).as_millis();
-            at.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
-        });
-        self.partition.shard_mut().set_unix(heard.unwrap_or(unix));
+            Some(at.saturating_add(u64::try_from(since).unwrap_or(u64::MAX)))
+        };
+        let unix = self.cluster.engine_time.at(now).or_else(heard).unwrap_or(unix);
+        self.partition.shard_mut().set_unix(unix);
     }
 
     /// The time of the streams at a time of the clock: it stands still while nothing is heard of the engine.

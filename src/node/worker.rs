@@ -23,7 +23,7 @@ use super::timer::Timer;
 use crate::clock::Clock;
 use crate::outbound::{Ping, Recipient};
 use crate::protocol;
-use crate::shard::{Delivery, End, FanOut, Input, Outcome, Output, Shard, Ticket};
+use crate::shard::{Delivery, End, FanOut, Input, Limited as _, Outcome, Output, Shard, Ticket};
 use crate::telemetry::Instruments;
 use crate::types::{GroupKey, ServerMessage, StreamName, Watch};
 
@@ -205,17 +205,17 @@ impl Worker {
     }
 
     fn apply(&mut self, job: Job, now: Instant) {
-        if let Job::Input(_, Input::Command { recipient, command, .. }) = &job
-            && command.has_large_reply()
-        {
-            recipient.answered();
-        }
         if self.replica.is_shared() && job.is_given_up() {
             return; // it was refused
         }
         match job {
             Job::Input(_, Input::Command { recipient, command, .. })
-                if command.is_question() && recipient.closing().is_some() => {}
+                if command.is_question() && recipient.closing().is_some() =>
+            {
+                if command.has_large_reply() {
+                    recipient.answered(); // or what its client says next isn't read
+                }
+            }
             Job::Input(stream, input) => self.handle(&stream, input, now),
             Job::Event(event) => {
                 self.replica.handle(event, now, &self.clock);

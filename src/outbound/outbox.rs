@@ -49,6 +49,12 @@ impl Limited for Outbox {
         }
         fits
     }
+
+    fn answered(&self) {
+        if self.questions.fetch_sub(1, Ordering::Release) == MAX_QUESTIONS {
+            self.owner.wake();
+        }
+    }
 }
 
 /// The sending half of a connection; any task may use it.
@@ -365,13 +371,6 @@ impl Outbox {
     /// Whether so many queries are under way that reading should stop.
     pub fn has_too_many_queries(&self) -> bool {
         self.questions.load(Ordering::Acquire) >= MAX_QUESTIONS
-    }
-
-    /// Counts one query as answered.
-    pub fn answered(&self) {
-        if self.questions.fetch_sub(1, Ordering::Release) == MAX_QUESTIONS {
-            self.owner.wake();
-        }
     }
 
     /// Shuts the socket down, whoever still holds it.

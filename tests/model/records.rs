@@ -103,6 +103,8 @@ impl Destination for Connection {
     fn reserve(&self, _: usize) -> bool {
         true
     }
+
+    fn answered(&self) {}
 }
 
 #[derive(Clone, Copy, PartialEq)]

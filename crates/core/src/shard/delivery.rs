@@ -15,6 +15,9 @@ pub trait Destination: Clone {
 
     /// Reserves room for bytes that a resumed client has missed; returns whether they fit.
     fn reserve(&self, bytes: usize) -> bool;
+
+    /// Counts one command of its client with a reply that may be large as answered.
+    fn answered(&self);
 }
 
 /// A connection and what it may still take; shared, it is a [`Destination`].
@@ -27,6 +30,9 @@ pub trait Limited {
 
     /// See [`Destination::reserve`].
     fn reserve(&self, bytes: usize) -> bool;
+
+    /// See [`Destination::answered`].
+    fn answered(&self);
 }
 
 impl<T: Limited> Destination for Arc<T> {
@@ -40,6 +46,10 @@ impl<T: Limited> Destination for Arc<T> {
 
     fn reserve(&self, bytes: usize) -> bool {
         T::reserve(self, bytes)
+    }
+
+    fn answered(&self) {
+        T::answered(self);
     }
 }
 
@@ -56,6 +66,8 @@ macro_rules! unlimited {
             fn reserve(&self, _: usize) -> bool {
                 true
             }
+
+            fn answered(&self) {}
         }
     )*};
 }

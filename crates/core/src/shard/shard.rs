@@ -142,6 +142,9 @@ impl<R: Destination> Shard<R> {
     pub(super) fn handle_now(&mut self, name: &StreamName, input: Input<R>, now: Instant) {
         match input {
             Input::Command { key, recipient, command, reference } => {
+                if command.has_large_reply() {
+                    recipient.answered(); // not before: its client may wait for as many more
+                }
                 self.reference = reference;
                 self.command(name, &key, recipient, command, now);
                 self.reference = None;

@@ -201,8 +201,17 @@ impl<R: Destination> Shard<R> {
         result
     }
 
-    /// Applies an entry; a stream begins with the first that is to last.
-    fn begin_and_apply(&mut self, index: u32, entry: Entry, since: Instant) -> Result<(), Void> {
+    /// Applies an entry; a stream begins with the first that is to last. A publication is as old as its entry: the
+    /// clocks of nodes differ, and that of the log is one.
+    fn begin_and_apply(
+        &mut self,
+        index: u32,
+        mut entry: Entry,
+        since: Instant,
+    ) -> Result<(), Void> {
+        if let Change::Published { at, .. } = &mut entry.change {
+            *at = entry.at;
+        }
         let stream = self.streams.live(index);
         self.next = self.next.max(entry.position.next());
         if !stream.state.has_begun() && entry.change.is_lasting() {
