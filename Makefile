@@ -1,7 +1,7 @@
 # Everything that is checked before a change is good. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint unit clients-ready clients cluster cluster-meanwhile soak stutter instructions instructions-update test fuzz seeds corpus
+.PHONY: help setup lint unit clients-ready clients clients-cluster cluster cluster-meanwhile soak stutter instructions instructions-update test fuzz seeds corpus
 .NOTPARALLEL:
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -100,6 +100,15 @@ cluster: clients-ready ## Several nodes on a real Redis or NATS, under the stock
 	@$(call need,$(HAS_REDIS),redis-server)
 	@$(call need,$(HAS_NATS),nats-server)
 	BROKER_BIN=$(TARGET_DIR)/debug/broker npm --prefix tests/cluster test
+
+# Which of the clients' tests run with an engine, and with which: redis or nats.
+ENGINE = redis
+FILES =
+
+clients-cluster: clients-ready ## The stock clients, with an engine behind each broker: ENGINE=redis, or nats; FILES="ttl.test.js"
+	@$(call need,$(HAS_REDIS),redis-server)
+	@$(call need,$(HAS_NATS),nats-server)
+	BROKER_BIN=$(TARGET_DIR)/debug/broker ENGINE=$(ENGINE) npm --prefix tests/cluster run clients -- $(FILES)
 
 # The nodes of a cluster mostly wait, so what `make instructions` runs is built beside them, with what they leave.
 cluster-meanwhile: clients-ready

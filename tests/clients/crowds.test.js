@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { chatterIn } from './support/chat.js';
 import { BYSTANDERS, fault, rounds } from './support/fault.js';
 import { settle } from './support/mark.js';
-import { within } from './support/patience.js';
+import { FORGETTING, within } from './support/patience.js';
 import { eventsOf, replay } from './support/replay.js';
 import { scenario } from './support/scenario.js';
 import { identify } from './support/socket.js';
@@ -92,7 +92,7 @@ fault('two thousand that come, join and go over and over leave nothing', {}, asy
     await watcher.settle(identifier);
     assert.deepEqual(replay([], eventsOf(watcher)), [], 'the replay of one room');
   }, { mebibytes: 4, ms: 10_000 });
-}, { mebibytes: 64, timeout: 120_000 });
+}, { mebibytes: 64, timeout: 120_000 + 8 * FORGETTING });
 
 const CROWDED = 'crowded';
 /** Whose members are the crowd, and how many through each. */

@@ -2,7 +2,7 @@
 // with what follows live, or a refusal.
 
 import assert from 'node:assert/strict';
-import { pass } from './support/patience.js';
+import { FORGETTING, PATIENCE, pass } from './support/patience.js';
 import { scenario } from './support/scenario.js';
 import { identify } from './support/socket.js';
 
@@ -123,7 +123,7 @@ scenario('a stream that was forgotten begins another epoch', { 'history-ttl': '3
   assert.equal(second.epoch, first.epoch, 'it outlives its messages while someone follows it');
   assert.equal(second.offset, 2);
   witness.unsubscribe(identifier);
-  await s.counts({ broker_streams: 0 });
+  await s.counts({ broker_streams: 0 }, { ms: PATIENCE + FORGETTING });
   await pass(1000); // a time is told in whole seconds, and one in which something was lost is refused
   const since = Math.floor(Date.now() / 1000);
   await publish(s, 3, 3);

@@ -8,6 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
  */
 export const PATIENCE = 8000;
 
+/** How much longer a broker knows a stream that nobody uses, in ms: with an engine, other nodes might. */
+export const FORGETTING = Number(process.env.FORGETTING ?? 0);
+
 /** How long whoever begins may take, in ms: a broker, or a connection to it. Nothing depends on that. */
 export const BEGINNING = 20_000;
 

@@ -2,7 +2,7 @@
 // A fault that is over has to leave these as they were.
 
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { PATIENCE, pass, until } from './patience.js';
+import { FORGETTING, PATIENCE, pass, until } from './patience.js';
 
 /** What has to be exactly what it was, whatever a connection can hold. */
 const GAUGES = {
@@ -76,7 +76,7 @@ export async function returnsTo(s, before, { mebibytes = 4, ms = PATIENCE } = {}
       now = await vitals(s);
       different = changes(before, now, mebibytes * MIB);
       return different.length === 0 && now;
-    }, 'what the fault took is given back', ms);
+    }, 'what the fault took is given back', ms + FORGETTING);
   } catch (error) {
     throw new Error(`${error.message}; ${different.join('; ')}`);
   }
