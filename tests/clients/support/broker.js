@@ -13,16 +13,31 @@ import { BEGINNING, PATIENCE, until, within } from './patience.js';
 const BINARY =
   process.env.BROKER_BIN ?? fileURLToPath(new URL('../../../target/debug/broker', import.meta.url));
 
-/** A port nobody listens on, below those the kernel hands to outgoing connections. */
+/** Listens, and gives the server; nothing if somebody else does. */
+function listener(...where) {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(null));
+    server.listen(...where, () => resolve(server));
+  });
+}
+
+/**
+ * A port nobody listens on, below those the kernel hands to outgoing connections. No other process of the tests gets it as
+ * long as this one runs, so whoever ends there can come back. Who has it is told by a socket with a name, which ends with
+ * the process, however that ends.
+ */
 export async function freePort() {
   for (;;) {
     const port = 12000 + Math.floor(Math.random() * 20000);
-    const free = await new Promise((resolve) => {
-      const probe = createServer();
-      probe.once('error', () => resolve(false));
-      probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
-    });
-    if (free) return port;
+    const reserved = await listener(`\0broker-test-port-${port}`);
+    const probe = reserved && (await listener(port, '127.0.0.1'));
+    if (probe) {
+      reserved.unref();
+      await new Promise((resolve) => probe.close(resolve));
+      return port;
+    }
+    reserved?.close();
   }
 }
 

@@ -39,6 +39,7 @@ export function scenario(name, flags, run, { timeout = 60_000, ...system } = {})
 /** A broker with clients of it. */
 export class Scenario {
   #closers = [];
+  #isOver = false;
   brokers = [];
 
   constructor(t) {
@@ -47,9 +48,17 @@ export class Scenario {
 
   /** Starts a (further) broker; `port` among the flags takes over that port. */
   async start(flags = {}, system = {}) {
+    this.goesOn();
     const broker = await Broker.start(flags, system);
     this.brokers.push(broker);
+    if (this.#isOver) broker.kill('SIGKILL');
+    this.goesOn();
     return broker;
+  }
+
+  /** Fails if the scenario is over: what it had begun, and nobody waits for, begins nothing more. */
+  goesOn() {
+    if (this.#isOver) throw new Error('the test is over');
   }
 
   /** `close` runs when the scenario ends, the last first. */
@@ -186,6 +195,7 @@ export class Scenario {
 
   /** The end in any case. */
   abandon() {
+    this.#isOver = true;
     this.close();
     for (const broker of this.brokers) broker.kill('SIGKILL');
   }

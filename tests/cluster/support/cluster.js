@@ -8,9 +8,9 @@ import { Http } from '../../clients/support/http.js';
 import { LATE, until } from '../../clients/support/patience.js';
 import { Scenario } from '../../clients/support/scenario.js';
 import { same } from '../../clients/support/socket.js';
-import { Tunnel } from '../../clients/support/tunnel.js';
 import { Nats } from './nats.js';
 import { Redis } from './redis.js';
+import { EngineTunnel } from './tunnel.js';
 import { Watcher, assertAlike } from './watcher.js';
 
 /** The stream that most tests are about. */
@@ -63,14 +63,15 @@ function declare(name, flags, run, { Engine, nodes = 3, timeout = 60_000, ...kee
 
 /** A node: a broker that can go and come again at the same port, and its clients. */
 export class Node extends Scenario {
-  constructor(t, flags) {
+  constructor(t, flags, system) {
     super(t);
     this.flags = flags;
+    this.system = system;
   }
 
   /** Starts its process and waits until it is healthy. */
   async begin() {
-    this.broker = await this.start(this.flags);
+    this.broker = await this.start(this.flags, this.system);
     this.flags.port = this.broker.port; // where its clients look for it
     this.http = new Http(this.broker.origin);
     return this;
@@ -79,7 +80,8 @@ export class Node extends Scenario {
   /** Starts its process; it isn't healthy yet. */
   async spawn() {
     this.flags.port ??= await freePort();
-    this.broker = new Broker({ host: '127.0.0.1', ...this.flags });
+    this.goesOn();
+    this.broker = new Broker({ host: '127.0.0.1', ...this.flags }, this.system);
     this.brokers.push(this.broker);
     this.http = new Http(this.broker.origin);
     return this;
@@ -125,6 +127,7 @@ class Cluster {
   nodes = [];
   #closers = [];
   #marks = 0;
+  #isOver = false;
 
   constructor(t, flags) {
     this.t = t;
@@ -141,9 +144,10 @@ class Cluster {
     this.#closers.push(close);
   }
 
-  /** Another node, not started. */
-  newNode(port = this.engine.port) {
-    const node = new Node(this.t, { ...this.flags, ...this.engine.flags(port) });
+  /** Another node, not started. `system` is what it runs in, see `Broker.start`. */
+  newNode(port = this.engine.port, system = {}) {
+    if (this.#isOver) throw new Error('the test is over');
+    const node = new Node(this.t, { ...this.flags, ...this.engine.flags(port) }, system);
     this.nodes.push(node);
     return node;
   }
@@ -155,9 +159,9 @@ class Cluster {
 
   /** Starts another node whose connections to the engine can be cut: `[node, tunnel]`. */
   async addBehindTunnel() {
-    const tunnel = await Tunnel.to(this.engine);
+    const tunnel = await EngineTunnel.to(this.engine);
     this.cleanup(() => tunnel.close());
-    return [await this.newNode(tunnel.server.address().port).begin(), tunnel];
+    return [await this.newNode(tunnel.port).begin(), tunnel];
   }
 
   /** A watcher of a stream at each of the nodes. */
@@ -211,9 +215,10 @@ class Cluster {
 
   /** The end in any case. */
   abandon() {
+    this.#isOver = true;
     this.#close();
     for (const node of this.nodes) node.abandon();
-    this.engine?.kill();
+    this.engine?.end();
   }
 }
 

@@ -7,10 +7,18 @@ import { join } from 'node:path';
 import { freePort } from '../../clients/support/broker.js';
 import { BEGINNING, until } from '../../clients/support/patience.js';
 
+/** Those that have been started. */
+const servers = new Set();
+
+process.once('exit', () => {
+  for (const server of servers) server.remove();
+});
+
 /** What an engine's server does as a process. `command` and `answers` are the engine's own. */
 export class EngineServer {
   #child;
   #output = '';
+  #isOver = false;
 
   /**
    * Starts a server and waits until it answers; at a port it had before, if that is given. A `durable` one keeps all it
@@ -23,7 +31,7 @@ export class EngineServer {
         await until(() => server.answers(), `${server.name} answers`, BEGINNING);
         return server;
       } catch (error) {
-        server.kill();
+        server.end();
         // Another test may have taken the port between the probe and the start.
         const taken = /in use/i.test(server.#output);
         if (!taken || port || attempt === 5) throw new Error(`${error.message}\n${server.#output}`);
@@ -31,17 +39,21 @@ export class EngineServer {
     }
   }
 
-  constructor(port, { durable = false } = {}) {
+  /** `env` are more variables that it runs with. */
+  constructor(port, { durable = false, env = {}, ...more } = {}) {
     this.port = port;
     this.durable = durable;
+    this.env = env;
+    this.more = more;
     this.dir = mkdtempSync(join(tmpdir(), 'broker-engine-'));
-    process.once('exit', () => rmSync(this.dir, { recursive: true, force: true }));
+    servers.add(this);
     this.#spawn();
   }
 
   #spawn() {
+    if (this.#isOver) throw new Error('the test is over');
     const [binary, ...flags] = this.commandLine();
-    this.#child = spawn(binary, flags);
+    this.#child = spawn(binary, flags, { env: { ...process.env, ...this.env } });
     this.running = true;
     for (const pipe of [this.#child.stdout, this.#child.stderr]) {
       pipe.setEncoding('utf8').on('data', (text) => (this.#output += text));
@@ -74,5 +86,17 @@ export class EngineServer {
   kill() {
     if (this.running) this.#child.kill('SIGKILL');
     return this.ended;
+  }
+
+  /** The same for good. */
+  end() {
+    this.#isOver = true;
+    return this.kill();
+  }
+
+  /** The same, without a trace. */
+  remove() {
+    this.end();
+    rmSync(this.dir, { recursive: true, force: true });
   }
 }

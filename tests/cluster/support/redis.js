@@ -1,13 +1,17 @@
 // A redis-server of a test's own.
 
 import { connect } from 'node:net';
-import { within } from '../../clients/support/patience.js';
+import { BEGINNING, until, within } from '../../clients/support/patience.js';
 import { EngineServer } from './engine.js';
 
 const REDIS = process.env.REDIS_BIN ?? 'redis-server';
 
 export class Redis extends EngineServer {
   name = 'Redis';
+
+  get binary() {
+    return REDIS;
+  }
 
   /** The flags for a node that reaches it at a port. */
   flags(port) {
@@ -18,7 +22,7 @@ export class Redis extends EngineServer {
   commandLine() {
     const where = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.dir];
     const keeps = this.durable ? ['--appendonly', 'yes', '--appendfsync', 'always'] : ['--appendonly', 'no'];
-    return [REDIS, ...where, '--save', '', ...keeps];
+    return [this.binary, ...where, '--save', '', ...keeps, ...(this.more.flags ?? [])];
   }
 
   async answers() {
@@ -26,20 +30,41 @@ export class Redis extends EngineServer {
     return this.command('PING').catch(() => null);
   }
 
+  /** Becomes a replica of another one, and has what that has. */
+  async replicates({ port }) {
+    await this.command('REPLICAOF', '127.0.0.1', String(port));
+    const isUp = async () => (await this.command('INFO', 'replication')).includes('master_link_status:up');
+    await until(isUp, 'the replica has everything', BEGINNING);
+  }
+
   /** One command on a connection of its own; gives the reply as it came. */
   command(...words) {
-    const socket = connect(this.port, '127.0.0.1');
+    const socket = connect(this.port, '127.0.0.1').setEncoding('latin1');
     const bulk = words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join('');
     const replied = new Promise((resolve, reject) => {
       let reply = '';
-      socket.setEncoding('utf8').on('data', (text) => (reply += text));
-      socket.once('error', reject);
-      socket.once('close', () => {
+      socket.on('data', (text) => {
+        reply += text;
+        if (endOf(reply, 0) === -1) return;
         if (reply.startsWith('-')) reject(new Error(`${words.join(' ')}: ${reply.trim()}`));
-        else resolve(reply.replace(/\+OK\r\n$/, '').trim());
+        else resolve(reply.trim());
       });
+      socket.once('error', reject);
+      socket.once('close', () => reject(new Error(`${words.join(' ')}: the connection was closed`)));
     });
-    socket.write(`*${words.length}\r\n${bulk}*1\r\n$4\r\nQUIT\r\n`);
+    socket.write(`*${words.length}\r\n${bulk}`);
     return within(replied, `Redis' reply to ${words.join(' ')}`).finally(() => socket.destroy());
   }
+}
+
+/** Where the reply ends that begins at a place of a text; -1 if it isn't complete. */
+function endOf(text, at) {
+  const line = text.indexOf('\r\n', at) + 2;
+  if (line === 1) return -1;
+  const [kind, count] = [text[at], Number(text.slice(at + 1, line - 2))];
+  if (kind === '$') return count === -1 ? line : line + count + 2 <= text.length ? line + count + 2 : -1;
+  if (kind !== '*') return line;
+  let end = line;
+  for (let n = 0; n < count && end !== -1; n += 1) end = endOf(text, end);
+  return end;
 }
