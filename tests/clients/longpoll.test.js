@@ -7,13 +7,12 @@ import { eventsIn } from './support/events.js';
 import { Http } from './support/http.js';
 import { settle } from './support/mark.js';
 import { pass, until, within } from './support/patience.js';
-import { Topic, answer, phoenixIn, phoenixTo } from './support/phoenix.js';
+import { POLLING, Topic, answer, phoenixIn, phoenixTo } from './support/phoenix.js';
 import { proxyTo } from './support/proxy.js';
 import { scenario } from './support/scenario.js';
 import { SECRET, derive, token } from './support/sign.js';
 
 const LOBBY = 'room:lobby';
-const POLLING = { transport: LongPoll };
 
 /** How long the broker waits for the next poll of a client, and what a busy machine takes on top. */
 const PATIENCE_WITH_POLLS = 15_000 + 3000;

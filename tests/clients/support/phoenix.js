@@ -1,10 +1,13 @@
 // Phoenix: its client, unmodified (npm phoenix), and a plain WebSocket that says what a test tells it to.
 
 import assert from 'node:assert/strict';
-import { Presence, Socket as Client } from 'phoenix';
+import { LongPoll, Presence, Socket as Client } from 'phoenix';
 import { BrowserSocket } from './browser.js';
 import { Inbox, PATIENCE, until, within } from './patience.js';
 import { Socket, same } from './socket.js';
+
+/** Options of a client that polls. */
+export const POLLING = { transport: LongPoll };
 
 /** A socket of the stock client, connected or connecting; it comes back 100 ms after it was cut. */
 export function phoenixTo(s, { user, params, path = '/socket', url, ...options } = {}) {
