@@ -116,9 +116,13 @@ cluster-meanwhile: clients-ready
 	nice -n 19 $(CARGO) build --profile instructions --features instructions --bin instructions & \
 		built=$$!; $(MAKE) --no-print-directory cluster && wait $$built
 
-soak: clients-ready ## The same at random and for long
+# For how long, with which seed: nothing of it is in the shell's own SECONDS.
+soak: clients-ready ## The same at random and for long: SECONDS=3600 SEED=1
 	@$(call need,$(HAS_REDIS),redis-server)
-	BROKER_BIN=$(TARGET_DIR)/debug/broker npm --prefix tests/cluster run soak
+	@$(call need,$(HAS_NATS),nats-server)
+	@$(call need,$(HAS_CC),a C compiler)
+	env SECONDS=$(if $(filter command line,$(origin SECONDS)),$(SECONDS),0) $(if $(SEED),SEED=$(SEED)) \
+		BROKER_BIN=$(TARGET_DIR)/debug/broker npm --prefix tests/cluster run soak
 
 # Which of their tests, and for how many ms a thread is stopped at most.
 TESTS = *.test.js

@@ -35,17 +35,17 @@ const DEFAULTS = { 'node-lease': `${LEASE}ms`, 'presence-ttl': `${TTL}ms` };
  * Declares a test for each of the `engines`, with one and that many `nodes` of its own. `flags` are those of each node.
  * `run` gets the `Cluster`. A `durable` engine keeps its data over restarts, a Redis that `saves` what it had at the last
  * `SAVE`. At the end each node must still run (unless the test stopped it), stop when asked, with exit code 0, and must
- * not have panicked.
+ * not have panicked. Resolves when they have run.
  */
 export function cluster(name, flags, run, { engines = [Redis], ...options } = {}) {
-  for (const Engine of engines) {
+  return Promise.all(engines.map((Engine) => {
     const where = engines.length > 1 ? ` (${Engine.name})` : '';
-    declare(name + where, flags, run, { Engine, ...options });
-  }
+    return declare(name + where, flags, run, { Engine, ...options });
+  }));
 }
 
 function declare(name, flags, run, { Engine, nodes = 3, timeout = 60_000, ...keeps }) {
-  test(name, { timeout }, async (t) => {
+  return test(name, { timeout }, async (t) => {
     const c = new Cluster(t, flags);
     try {
       c.engine = await Engine.start(keeps);

@@ -1,7 +1,7 @@
 // A server of a test's own, between the nodes. It keeps nothing on disk unless it is durable.
 
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '../../clients/support/broker.js';
@@ -88,7 +88,29 @@ export class EngineServer {
     return this.ended;
   }
 
-  /** The same for good. */
+  /** What it has on disk from now on is nothing; for one that has ended. */
+  forget() {
+    rmSync(this.dir, { recursive: true, force: true });
+    mkdirSync(this.dir);
+  }
+
+  /** Keeps a copy of what it has on disk. */
+  keep() {
+    rmSync(this.#kept, { recursive: true, force: true });
+    cpSync(this.dir, this.#kept, { recursive: true });
+  }
+
+  /** What it has on disk is the copy again; for one that has ended. */
+  revert() {
+    this.forget();
+    cpSync(this.#kept, this.dir, { recursive: true });
+  }
+
+  get #kept() {
+    return `${this.dir}.kept`;
+  }
+
+  /** The same as `kill`, for good. */
   end() {
     this.#isOver = true;
     return this.kill();
@@ -97,6 +119,6 @@ export class EngineServer {
   /** The same, without a trace. */
   remove() {
     this.end();
-    rmSync(this.dir, { recursive: true, force: true });
+    for (const dir of [this.dir, this.#kept]) rmSync(dir, { recursive: true, force: true });
   }
 }

@@ -1,0 +1,81 @@
+// A Redis with a replica, and a Sentinel that makes the replica the primary when that is gone.
+
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { BEGINNING, until } from '../../clients/support/patience.js';
+import { Redis } from './redis.js';
+
+/** The primary's name. */
+const NAME = 'ours';
+
+/** How long the primary may be silent before it counts as gone, in ms. */
+const DOWN_AFTER = 500;
+
+class Sentinel extends Redis {
+  name = 'Sentinel';
+
+  commandLine() {
+    const file = join(this.dir, 'sentinel.conf');
+    writeFileSync(file, [
+      `port ${this.port}`,
+      'bind 127.0.0.1',
+      `dir ${this.dir}`,
+      `sentinel monitor ${NAME} 127.0.0.1 ${this.more.of.port} 1`,
+      `sentinel down-after-milliseconds ${NAME} ${DOWN_AFTER}`,
+      `sentinel failover-timeout ${NAME} 2000`,
+    ].join('\n'));
+    return [this.binary, file, '--sentinel'];
+  }
+}
+
+/** Two servers of which one is the primary, as an engine. */
+export class RedisPair {
+  name = 'Redis with a Sentinel';
+
+  static async start() {
+    const pair = new RedisPair();
+    pair.primary = await Redis.start();
+    pair.replica = await Redis.start();
+    await pair.replica.replicates(pair.primary);
+    pair.sentinel = await Sentinel.start({ of: pair.primary });
+    await pair.#isKnown();
+    return pair;
+  }
+
+  /** The flags for a node. */
+  flags() {
+    return { 'redis-url': `redis://${NAME}`, 'redis-sentinels': `127.0.0.1:${this.sentinel.port}` };
+  }
+
+  /** The Sentinel knows the replica, and that it is well. */
+  #isKnown() {
+    const isWell = (reply) => reply.includes(String(this.replica.port)) && !/s_down|disconnected/.test(reply);
+    return until(async () => isWell(await this.sentinel.command('SENTINEL', 'REPLICAS', NAME)), 'the replica is known', BEGINNING);
+  }
+
+  /** From now on the replica gets nothing, for good: what is written is lost when it takes over. */
+  async leaveBehind() {
+    this.replica.pause();
+    await this.primary.command('CLIENT', 'KILL', 'TYPE', 'replica');
+  }
+
+  /** The primary is gone, and the replica takes over. */
+  async failOver() {
+    const { primary, replica } = this;
+    await primary.kill();
+    replica.resume();
+    await until(async () => (await replica.command('ROLE')).includes('master'), 'the replica is the primary', BEGINNING);
+    [this.primary, this.replica] = [replica, primary];
+  }
+
+  /** What was the primary comes back as the other's replica. */
+  async repair() {
+    await this.replica.restart();
+    await this.replica.replicates(this.primary);
+    await this.#isKnown();
+  }
+
+  end() {
+    for (const server of [this.sentinel, this.primary, this.replica]) server?.end();
+  }
+}
