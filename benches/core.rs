@@ -1,8 +1,10 @@
 //! What the broker's own part costs: telling many, members that come and go, lists, records that
-//! expire, and each protocol's words.
+//! expire, each protocol's words, and what nodes write for each other.
 //!
 //! `cargo bench --bench core`, or `cargo bench --bench core -- churn` for a part of it.
 
+#[path = "support/sealing.rs"]
+mod sealing;
 mod support;
 
 use criterion::{BatchSize, Criterion, Throughput};
@@ -24,7 +26,7 @@ fn works() -> Vec<Work> {
         Sizes { subscribers: 10_000, burst: 1000, room: 1000, members: 10_000, records: 100_000 };
     let core = works::works(&sizes);
     let words = SPOKEN.iter().flat_map(decode).chain(SPOKEN.iter().flat_map(encode));
-    core.into_iter().chain(words).collect()
+    core.into_iter().chain(words).chain(sealing::sealing()).collect()
 }
 
 fn time(criterion: &mut Criterion, work: &Work) {

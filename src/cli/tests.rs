@@ -338,6 +338,23 @@ fn two_variables_of_one_meaning_must_agree() {
 }
 
 #[test]
+fn a_cluster_has_one_secret_and_an_engine() {
+    let redis = "--redis-url=redis://localhost";
+    let secret = |args: &[&str]| config(args, &[]).cluster.and_then(|cluster| cluster.secret);
+    assert_eq!(secret(&[redis, "--cluster-secret=s"]), Some(Secret::from("s")));
+    assert_eq!(secret(&[redis]), None);
+    let (_, warnings) = start(&[redis, "--cluster-secret=s"], &[]);
+    assert!(warnings.join("\n").contains("--cluster-secret has fewer than 16 bytes"));
+    for (args, sentence) in [
+        (&["--cluster-secret=s"][..], "needs a --redis-url or --nats-servers"),
+        (&[redis, "--cluster-secret=a,b"], "can't be several"),
+        (&[redis, "--cluster-secret="], "is empty"),
+    ] {
+        assert!(refusal(args, &[]).contains(sentence), "{args:?}");
+    }
+}
+
+#[test]
 fn anycables_flags_without_meaning_are_refused() {
     for (args, sentence) in [
         (&["--rpc_host=a:1"][..], "--rpc_host has no meaning here: "),

@@ -17,9 +17,6 @@ const SCRAPING: &str = "metrics-cable";
 /// Purpose of the key that the broker sends to the application.
 const ASKING: &str = "presence-fetch";
 
-/// Minimum length of a secret without a warning, in bytes: 16 random ones can't be guessed.
-const SHORTEST_SECRET: usize = 16;
-
 /// The settings of access control.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,9 +161,8 @@ impl Access {
             ("api-key", &self.api_key),
             ("metrics-key", &self.metrics_key),
         ];
-        let is_short = |secret: &Secret| secret.each().any(|one| one.len() < SHORTEST_SECRET);
         all.into_iter()
-            .filter(move |(_, secret)| secret.as_ref().is_some_and(is_short))
+            .filter(|(_, secret)| secret.as_ref().is_some_and(Secret::is_guessable))
             .map(|(setting, _)| setting)
     }
 

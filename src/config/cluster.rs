@@ -16,6 +16,8 @@ pub struct ClusterConfig {
     pub engine: EngineConfig,
     /// Name of the cluster.
     pub name: String,
+    /// The secret that its nodes share.
+    pub secret: Option<Secret>,
     /// How long a silent node counts as there.
     pub lease: Duration,
     /// Maximum time that a request to the engine takes.
@@ -58,8 +60,14 @@ impl ClusterConfig {
         let redis = RedisConfig::from_settings(settings)?;
         let nats = settings.nats_servers.take().filter(is_given);
         let nats = secret::read("nats-servers", nats, settings.nats_servers_file.take())?;
+        let (given, file) = (settings.cluster_secret.take(), settings.cluster_secret_file.take());
+        let secret = secret::read("cluster-secret", given, file)?;
+        if secret.as_ref().is_some_and(|secret| secret.each().count() > 1) {
+            return Err(ConfigError::SeveralClusterSecrets);
+        }
         let engine = match (redis, nats) {
             (Some(_), Some(_)) => return Err(ConfigError::TwoEngines),
+            (None, None) if secret.is_some() => return Err(ConfigError::ClusterSecretAlone),
             (None, None) => return Ok(None),
             (Some(redis), None) => EngineConfig::Redis(redis),
             (None, Some(servers)) => EngineConfig::Nats { servers, storage },
@@ -68,7 +76,7 @@ impl ClusterConfig {
             return Err(ConfigError::TwoKeepers);
         }
         let name = name.unwrap_or_else(|| defaults::CLUSTER_NAME.to_owned());
-        Ok(Some(Self { engine, name, lease, timeout }))
+        Ok(Some(Self { engine, name, secret, lease, timeout }))
     }
 
     /// The settings that result in a cluster, or in none, all set.
@@ -80,6 +88,8 @@ impl ClusterConfig {
         settings.nats_storage = Some(nats.map_or(defaults::NATS_STORAGE, |(_, storage)| storage));
         let name = cluster.map_or(defaults::CLUSTER_NAME, |it| &it.name);
         settings.cluster_name = Some(name.to_owned());
+        (settings.cluster_secret, settings.cluster_secret_file) =
+            secret::split(cluster.and_then(|it| it.secret.as_ref()));
         let lease = cluster.map_or(defaults::NODE_LEASE, |it| it.lease);
         settings.node_lease = Some(HumanDuration(lease));
         let timeout = cluster.map_or(defaults::ENGINE_TIMEOUT, |it| it.timeout);
@@ -109,6 +119,7 @@ pub(super) fn full() -> ClusterConfig {
     ClusterConfig {
         engine: EngineConfig::Redis(super::redis::full()),
         name: "n".to_owned(),
+        secret: Some(Secret::from("s")),
         lease: Duration::ZERO,
         timeout: Duration::ZERO,
     }

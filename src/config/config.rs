@@ -211,7 +211,10 @@ impl Config {
         let open = |key: Option<Secret>| reachable && key.is_none();
         let access = &self.access;
         let mut warnings = Vec::new();
-        for setting in access.guessable() {
+        let of_cluster = self.cluster.as_ref().and_then(|cluster| cluster.secret.as_ref());
+        let of_cluster =
+            of_cluster.filter(|secret| secret.is_guessable()).map(|_| "cluster-secret");
+        for setting in access.guessable().chain(of_cluster) {
             warnings.push(format!(
                 "--{setting} has fewer than 16 bytes, or one of several has, and may be guessed: take a \
                  random one, as `openssl rand -hex 32` makes it"

@@ -78,6 +78,17 @@ pub enum ConfigError {
         "--redis-sentinels needs a --redis-url with the name of the primary as its host, such as redis://mymaster"
     )]
     SentinelsAlone,
+    /// A cluster's secret without an engine.
+    #[error(
+        "--cluster-secret needs a --redis-url or --nats-servers: a node alone has nothing to seal"
+    )]
+    ClusterSecretAlone,
+    /// Several secrets of a cluster.
+    #[error(
+        "--cluster-secret can't be several: to replace it, stop all nodes and start them with another --cluster-name; a \
+         comma can only be in a file"
+    )]
+    SeveralClusterSecrets,
     /// Two engines.
     #[error(
         "--redis-url and --nats-servers are both set, and a cluster has one of them: leave the other out"

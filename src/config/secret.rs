@@ -9,6 +9,9 @@ use serde::Deserialize;
 use super::error::ConfigError;
 use crate::auth;
 
+/// Minimum length of a secret without a warning, in bytes: 16 random ones can't be guessed.
+const SHORTEST: usize = 16;
+
 /// Maximum size of a file with a key.
 const MAX_KEY_SIZE: u64 = 4096;
 
@@ -46,6 +49,11 @@ impl Secret {
     pub fn derive(&self, purpose: &str) -> Self {
         let derived: Vec<String> = self.each().map(|key| auth::derive(key, purpose)).collect();
         Self { text: derived.join(",").into(), file: None }
+    }
+
+    /// Whether it, or one of several, may be guessed.
+    pub(super) fn is_guessable(&self) -> bool {
+        self.each().any(|secret| secret.len() < SHORTEST)
     }
 
     /// The file it was read from.

@@ -10,7 +10,7 @@ pub(super) type SecretSetting<'a> = (&'static str, &'a mut Option<Secret>, &'a m
 
 impl Settings {
     /// All secrets: those of [`Access`](super::Access) in its order, then others.
-    pub fn secrets(&mut self) -> [SecretSetting<'_>; 11] {
+    pub fn secrets(&mut self) -> [SecretSetting<'_>; 12] {
         [
             ("secret", &mut self.secret, &mut self.secret_file),
             ("jwt-secret", &mut self.jwt_secret, &mut self.jwt_secret_file),
@@ -27,6 +27,7 @@ impl Settings {
             // they may have a password
             ("redis-url", &mut self.redis_url, &mut self.redis_url_file),
             ("redis-sentinels", &mut self.redis_sentinels, &mut self.redis_sentinels_file),
+            ("cluster-secret", &mut self.cluster_secret, &mut self.cluster_secret_file),
             ("nats-servers", &mut self.nats_servers, &mut self.nats_servers_file),
         ]
     }

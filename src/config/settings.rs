@@ -328,6 +328,18 @@ pub struct Settings {
     #[arg(long, env = "BROKER_CLUSTER_NAME", value_name = "NAME", help_heading = CLUSTER)]
     pub cluster_name: Option<String>,
 
+    /// Secret that the nodes of a cluster share
+    ///
+    /// With it, nodes believe nothing in Redis or NATS that none of them wrote. All have the same, or none. Best 32 random
+    /// bytes, such as of `openssl rand -hex 32`.
+    #[arg(long, env = "BROKER_CLUSTER_SECRET", value_name = "SECRET", help_heading = CLUSTER)]
+    #[serde(skip_serializing)]
+    pub cluster_secret: Option<Secret>,
+
+    /// File with the --cluster-secret
+    #[arg(long, env = "BROKER_CLUSTER_SECRET_FILE", value_name = "FILE", help_heading = CLUSTER)]
+    pub cluster_secret_file: Option<PathBuf>,
+
     /// How long a node of which nothing is heard counts as there [default: 10s]
     ///
     /// Then the --presence-ttl of its members begins.

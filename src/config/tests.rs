@@ -71,6 +71,7 @@ fn the_defaults_told_in_the_help_are_the_defaults() {
         "redis-tls-client-cert-path",
         "redis-tls-client-key-path",
         "nats-servers",
+        "cluster-secret",
         "state-dir",
         "config",
         "print-config",

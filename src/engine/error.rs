@@ -1,7 +1,7 @@
 //! What can't be done with an engine.
 
 /// Why an engine can't be used.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// The cluster's name can't be part of keys.
     #[error(
@@ -47,6 +47,33 @@ pub enum EngineError {
         theirs: u16,
         /// The format of this version.
         ours: u16,
+    },
+    /// The cluster has a secret, and this node has none.
+    #[error(
+        "the cluster {cluster} has a secret, and this node has none: give it the --cluster-secret of the other nodes, \
+         or another cluster's name"
+    )]
+    NoSecret {
+        /// Name of the cluster.
+        cluster: String,
+    },
+    /// The cluster has no secret, and this node has one.
+    #[error(
+        "the cluster {cluster} has no secret, and this node has one: start it without --cluster-secret, or with another \
+         cluster's name"
+    )]
+    NeedlessSecret {
+        /// Name of the cluster.
+        cluster: String,
+    },
+    /// The cluster has another secret than this node.
+    #[error(
+        "the cluster {cluster} has another secret than this node: give it the --cluster-secret of the other nodes, or \
+         another cluster's name"
+    )]
+    OtherSecret {
+        /// Name of the cluster.
+        cluster: String,
     },
     /// There is no connection to the engine.
     #[error("there is no connection to the engine")]

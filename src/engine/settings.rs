@@ -10,6 +10,7 @@ use super::error::EngineError;
 use super::nats::NatsSettings;
 use super::nodes::Nodes;
 use super::redis::RedisSettings;
+use crate::log::LogId;
 
 /// Maximum length of a cluster's name, in bytes.
 const MAX_NAME: usize = 64;
@@ -25,11 +26,19 @@ pub struct EngineSettings {
     pub timeout: Duration,
     /// The nodes there are, as far as this one knows.
     pub nodes: Arc<Nodes>,
+    /// What tells the cluster's secret from others, if it has one. All its nodes have the same, or none.
+    pub secret: Option<String>,
     /// What is appended to a log that goes on though nodes may have had something of it that is lost.
-    pub fork: Bytes,
+    pub forks: Forks,
     /// The engine.
     pub engine: Engine,
 }
+
+/// Makes what is appended to a log that goes on though nodes may have had something of it that is lost.
+#[derive(Clone)]
+pub struct Forks(Arc<MakeFork>);
+
+type MakeFork = dyn Fn(u16, LogId, u64) -> Bytes + Send + Sync;
 
 /// The engine.
 #[derive(Clone, Debug)]
@@ -50,6 +59,23 @@ pub enum Engine {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterName(Box<str>);
+
+impl Forks {
+    /// From what makes one for a partition, its log, and a number that no other fork has.
+    pub fn new(make: impl Fn(u16, LogId, u64) -> Bytes + Send + Sync + 'static) -> Self {
+        Self(Arc::new(make))
+    }
+
+    pub(in crate::engine) fn make(&self, partition: u16, log: LogId, number: u64) -> Bytes {
+        (self.0)(partition, log, number)
+    }
+}
+
+impl fmt::Debug for Forks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Forks(…)")
+    }
+}
 
 impl ClusterName {
     /// Refuses names that keys can't begin with: braces, which decide where Redis Cluster has a key, and spaces.

@@ -11,14 +11,17 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::catch_up::CatchUp;
+use super::encoding::LogEncoding;
 use super::engine_time::EngineTime;
 use super::job::Job;
 use super::log_time::LogTime;
 use super::parked::Parked;
+use super::skipped::Skipped;
+use crate::auth::ClusterSecret;
 use crate::clock::Clock;
 use crate::cluster::{Heard, Reading, beat_interval};
 use crate::engine::Nodes;
-use crate::log::{NodeId, Position};
+use crate::log::{LogId, NodeId, Position};
 use crate::telemetry::{ClusterInstruments, NodeState};
 
 /// What this node may be asked by the others and has yet to begin with. More waits in a task each.
@@ -47,6 +50,8 @@ pub struct Cluster {
     pub patience: Duration,
     /// Number of partitions.
     pub partitions: usize,
+    /// The secret that all nodes share, if they have one.
+    secret: Option<ClusterSecret>,
     /// Memory of all kept publications, in bytes.
     history: AtomicUsize,
     /// How many of them are up to date.
@@ -70,6 +75,7 @@ pub struct Cluster {
     pub(super) engine_time: EngineTime,
     pub(super) catch_up: CatchUp,
     pub(super) instruments: ClusterInstruments,
+    pub(super) skipped: Skipped,
     /// How often the nodes were announced.
     announced: AtomicU64,
     workers: OnceLock<Vec<mpsc::WeakSender<Job>>>,
@@ -79,7 +85,7 @@ pub struct Cluster {
 impl Cluster {
     /// A node that isn't up to date. `failed` is cancelled when it can't go on.
     pub fn new(
-        names: ClusterNames,
+        (names, secret): (ClusterNames, Option<ClusterSecret>),
         node: NodeId,
         (lease, patience): (Duration, Duration),
         partitions: usize,
@@ -95,6 +101,7 @@ impl Cluster {
             nodes: Nodes::new(node, lease),
             patience,
             partitions,
+            secret,
             history: AtomicUsize::new(0),
             current: AtomicUsize::new(0),
             read: (0..partitions).map(|_| AtomicU64::new(0)).collect(),
@@ -109,6 +116,7 @@ impl Cluster {
             engine_time: EngineTime::new(now),
             catch_up: CatchUp::default(),
             instruments: ClusterInstruments::new(),
+            skipped: Skipped::default(),
             announced: AtomicU64::new(0),
             workers: OnceLock::new(),
             failed,
@@ -141,6 +149,11 @@ impl Cluster {
     /// A node has written a snapshot.
     pub(super) fn note_snapshot_time(&self, clock: &Clock) {
         self.instruments.snapshot_time.set(clock.unix());
+    }
+
+    /// The encoding of a partition's log.
+    pub(super) fn encoding(&self, partition: usize, log: LogId) -> LogEncoding {
+        LogEncoding::of(self.secret.as_ref(), u16::try_from(partition).unwrap_or(u16::MAX), log)
     }
 
     /// Whether this node's first beat is in the log.

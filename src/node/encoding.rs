@@ -1,17 +1,31 @@
 //! Batches and snapshots as bytes, for the engine.
+//!
+//! ```text
+//! entry of a log:      frame │ batch, or number of a fork │ seal
+//! chunk of a snapshot: frame │ parts                      │ seal
+//! ```
+//!
+//! The seal is there if the cluster has a secret. What has no valid one is skipped by all nodes alike, whatever it is.
 
 use bytes::Bytes;
 
-use crate::cluster::{Batch, Item, SnapshotItem};
+use crate::auth::{ClusterSecret, SEAL_SIZE, Seal, Sealer, SnapshotSealer};
+use crate::cluster::{Batch, ForkId, Item, SnapshotItem};
 use crate::engine::Cursor;
-use crate::log::Position;
+use crate::log::{LogId, Position};
 use crate::state::format;
 
-/// Version of the encoding: the first byte.
+/// What all begins with that nodes write.
+const MAGIC: [u8; 3] = *b"brk";
+
+/// Version of the encoding: the byte behind that.
 const FORMAT: u8 = 1;
 
-/// What is in a log where it goes on without what nodes may have applied that are gone. No batch begins with it.
-pub const FORK: &[u8] = &[0];
+/// The same byte of a fork: the log goes on there without what nodes may have applied that are gone.
+const FORK: u8 = 0;
+
+/// Size of what is before the payload.
+const FRAME: usize = MAGIC.len() + 1;
 
 /// Maximum number of items of a batch: as many positions as one has.
 const MAX_ITEMS: usize = 1 << POSITION_BITS;
@@ -19,46 +33,161 @@ const MAX_ITEMS: usize = 1 << POSITION_BITS;
 /// Bits of a position that are the item's place in its batch.
 const POSITION_BITS: u32 = 12;
 
-/// Why bytes are no batch, which all nodes skip then, or no part of a snapshot.
+/// Why bytes are no entry of a log, which all nodes skip then, or no part of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum EncodingError {
+pub enum EncodingError {
+    /// It is of another version.
     #[error(
         "its format is {0}, this version knows {FORMAT}: the node that appended it has another version"
     )]
     Format(u8),
-    #[error("it is damaged, or no node has appended it")]
+    /// It can't be decoded.
+    #[error("it is damaged, or no node has written it")]
     Damaged,
+    /// Its seal isn't one of this place.
+    #[error("no node with the cluster's secret has written it here")]
+    Forged,
 }
+
+/// An entry of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogEntry {
+    /// A batch.
+    Batch(Batch),
+    /// The log goes on without what nodes may have applied that are gone.
+    Fork(ForkId),
+}
+
+/// The encoding of a log and its snapshots.
+#[derive(Clone, Debug)]
+pub struct LogEncoding {
+    /// If the cluster has a secret.
+    sealer: Option<Sealer>,
+}
+
+/// Encodes the chunks of a snapshot, one after the other.
+#[derive(Debug)]
+pub(super) struct SnapshotEncoder(Option<SnapshotSealer>);
+
+/// Checks the chunks of a snapshot, one after the other.
+#[derive(Debug)]
+pub(super) struct SnapshotCheck(Option<SnapshotSealer>);
 
 /// The position of the first item of a batch.
 pub(super) fn first_position(cursor: Cursor) -> Position {
     Position(cursor.0 << POSITION_BITS)
 }
 
-/// Encodes a batch.
-pub(super) fn encode(batch: &Batch) -> Bytes {
-    // can't fail: postcard supports all types in a batch, and the buffer grows
-    postcard::to_extend(batch, vec![FORMAT]).unwrap_or_default().into()
+impl LogEncoding {
+    /// Of a partition's log, with seals if the cluster has a secret.
+    pub fn of(secret: Option<&ClusterSecret>, partition: u16, log: LogId) -> Self {
+        Self { sealer: secret.map(|secret| secret.sealer(partition, log.0)) }
+    }
+
+    /// Encodes a batch.
+    pub fn encode(&self, batch: &Batch) -> Bytes {
+        // can't fail: postcard supports all types in a batch, and the buffer grows
+        self.seal(postcard::to_extend(batch, frame(FORMAT)).unwrap_or_default())
+    }
+
+    /// Encodes where the log goes on without what nodes may have applied that are gone.
+    pub fn encode_fork(&self, fork: ForkId) -> Bytes {
+        self.seal([&frame(FORK)[..], &fork.0.to_be_bytes()].concat())
+    }
+
+    /// Decodes an entry of the log.
+    pub fn decode(&self, bytes: &[u8]) -> Result<LogEntry, EncodingError> {
+        let bytes = match &self.sealer {
+            None => bytes,
+            Some(sealer) => {
+                let (bytes, seal) = split(bytes)?;
+                if !sealer.is_sealed(bytes, seal) {
+                    return Err(EncodingError::Forged);
+                }
+                bytes
+            }
+        };
+        match open(bytes)? {
+            (FORMAT, payload) => decode_batch(payload).map(LogEntry::Batch),
+            (FORK, payload) => {
+                let number = payload.try_into().map_err(|_| EncodingError::Damaged)?;
+                Ok(LogEntry::Fork(ForkId(u64::from_be_bytes(number))))
+            }
+            (other, _) => Err(EncodingError::Format(other)),
+        }
+    }
+
+    /// Begins a snapshot of all up to a batch.
+    pub(super) fn begin_snapshot(&self, at: Cursor) -> SnapshotEncoder {
+        SnapshotEncoder(self.sealer.as_ref().map(|sealer| sealer.snapshot(at.0)))
+    }
+
+    /// Begins to check a snapshot of all up to a batch.
+    pub(super) fn check_snapshot(&self, at: Cursor) -> SnapshotCheck {
+        SnapshotCheck(self.sealer.as_ref().map(|sealer| sealer.snapshot(at.0)))
+    }
+
+    /// Decodes a chunk of a snapshot that was checked.
+    pub(super) fn decode_chunk(&self, chunk: &[u8]) -> Result<Vec<SnapshotItem>, EncodingError> {
+        let chunk = if self.sealer.is_some() { split(chunk)?.0 } else { chunk };
+        let payload = match open(chunk)? {
+            (FORMAT, payload) => payload,
+            (other, _) => return Err(EncodingError::Format(other)),
+        };
+        let mut items: Vec<SnapshotItem> = postcard::from_bytes(payload)?;
+        let is_sound = items.iter_mut().all(|item| match item {
+            SnapshotItem::Entry(entry) => format::is_sound(&mut entry.change),
+            SnapshotItem::Head(_) => true,
+        });
+        if is_sound { Ok(items) } else { Err(EncodingError::Damaged) }
+    }
+
+    fn seal(&self, mut bytes: Vec<u8>) -> Bytes {
+        if let Some(sealer) = &self.sealer {
+            let seal = sealer.seal(&bytes);
+            bytes.extend(seal);
+        }
+        bytes.into()
+    }
 }
 
-/// Encodes a part of a snapshot.
-pub(super) fn encode_snapshot(items: &[SnapshotItem]) -> Bytes {
-    postcard::to_extend(items, vec![FORMAT]).unwrap_or_default().into() // likewise
+impl SnapshotEncoder {
+    /// Encodes the next chunk.
+    pub(super) fn encode(&mut self, items: &[SnapshotItem], is_last: bool) -> Bytes {
+        let mut bytes = postcard::to_extend(items, frame(FORMAT)).unwrap_or_default(); // likewise
+        if let Some(sealer) = &mut self.0 {
+            let seal = sealer.seal(&bytes, is_last);
+            bytes.extend(seal);
+        }
+        bytes.into()
+    }
 }
 
-/// Decodes a part of a snapshot.
-pub(super) fn decode_snapshot(bytes: &[u8]) -> Result<Vec<SnapshotItem>, EncodingError> {
-    let mut items: Vec<SnapshotItem> = postcard::from_bytes(payload(bytes)?)?;
-    let is_sound = items.iter_mut().all(|item| match item {
-        SnapshotItem::Entry(entry) => format::is_sound(&mut entry.change),
-        SnapshotItem::Head(_) => true,
-    });
-    if is_sound { Ok(items) } else { Err(EncodingError::Damaged) }
+impl SnapshotCheck {
+    /// Whether the next chunk is one that a node of the cluster has written as such.
+    pub(super) fn check(&mut self, chunk: &[u8], is_last: bool) -> Result<(), EncodingError> {
+        let Some(sealer) = &mut self.0 else { return Ok(()) };
+        let (chunk, seal) = split(chunk)?;
+        if sealer.is_sealed(chunk, is_last, seal) { Ok(()) } else { Err(EncodingError::Forged) }
+    }
 }
 
-fn payload(bytes: &[u8]) -> Result<&[u8], EncodingError> {
-    let (format, payload) = bytes.split_first().ok_or(EncodingError::Damaged)?;
-    if *format == FORMAT { Ok(payload) } else { Err(EncodingError::Format(*format)) }
+fn frame(format: u8) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(FRAME);
+    frame.extend(MAGIC);
+    frame.push(format);
+    frame
+}
+
+/// Format and payload of what nodes have written.
+fn open(bytes: &[u8]) -> Result<(u8, &[u8]), EncodingError> {
+    let bytes = bytes.strip_prefix(&MAGIC).ok_or(EncodingError::Damaged)?;
+    bytes.split_first().map(|(format, payload)| (*format, payload)).ok_or(EncodingError::Damaged)
+}
+
+/// What is sealed, and its seal.
+fn split(bytes: &[u8]) -> Result<(&[u8], &Seal), EncodingError> {
+    bytes.split_last_chunk::<SEAL_SIZE>().ok_or(EncodingError::Forged)
 }
 
 impl From<postcard::Error> for EncodingError {
@@ -67,9 +196,8 @@ impl From<postcard::Error> for EncodingError {
     }
 }
 
-/// Decodes a batch.
-pub(super) fn decode(bytes: &[u8]) -> Result<Batch, EncodingError> {
-    let (mut batch, rest): (Batch, _) = postcard::take_from_bytes(payload(bytes)?)?;
+fn decode_batch(payload: &[u8]) -> Result<Batch, EncodingError> {
+    let (mut batch, rest): (Batch, _) = postcard::take_from_bytes(payload)?;
     let is_sound = batch.items.iter_mut().all(|item| match item {
         Item::Change(proposal) => format::is_sound(&mut proposal.change),
         Item::Beat { .. }
@@ -94,6 +222,18 @@ mod tests {
     use crate::cluster::{Answer, Ask, AskId, Reading};
     use crate::log::NodeId;
     use crate::types::{Identity, Names, SessionId};
+
+    fn plain() -> LogEncoding {
+        LogEncoding::of(None, 1, LogId(11))
+    }
+
+    fn encode(batch: &Batch) -> Bytes {
+        plain().encode(batch)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<LogEntry, EncodingError> {
+        plain().decode(bytes)
+    }
 
     fn item() -> impl Strategy<Value = Item> {
         let names = any::<(Option<u64>, Option<u64>)>();
@@ -125,22 +265,83 @@ mod tests {
         #[test]
         fn what_nodes_ask_and_answer_is_decoded(items in prop::collection::vec(item(), 0..4)) {
             let batch = Batch { node: NodeId(3), incarnation: 1, number: 4, items };
-            prop_assert_eq!(decode(&encode(&batch)), Ok(batch));
+            prop_assert_eq!(decode(&encode(&batch)), Ok(LogEntry::Batch(batch)));
         }
+    }
+
+    fn batch(items: usize) -> Batch {
+        let items = vec![Item::Beat { interval: Duration::from_secs(2) }; items];
+        Batch { node: NodeId(3), incarnation: 1, number: 4, items }
     }
 
     #[test]
     fn what_is_encoded_is_decoded_and_nothing_else() {
-        let items = vec![Item::Beat { interval: Duration::from_secs(2) }];
-        let batch = Batch { node: NodeId(3), incarnation: 1, number: 4, items };
-        let bytes = encode(&batch);
-        assert_eq!(decode(&bytes).as_ref(), Ok(&batch));
+        let bytes = encode(&batch(1));
+        assert_eq!(decode(&bytes), Ok(LogEntry::Batch(batch(1))));
         for length in 0..bytes.len() {
             assert_eq!(decode(&bytes[..length]), Err(EncodingError::Damaged));
         }
         assert_eq!(decode(&[&bytes[..], &[0]].concat()), Err(EncodingError::Damaged));
-        assert_eq!(decode(&[&[2], &bytes[1..]].concat()), Err(EncodingError::Format(2)));
-        let items = vec![batch.items[0].clone(); MAX_ITEMS + 1];
-        assert_eq!(decode(&encode(&Batch { items, ..batch })), Err(EncodingError::Damaged));
+        assert_eq!(decode(&encode(&batch(MAX_ITEMS + 1))), Err(EncodingError::Damaged));
+        let fork = plain().encode_fork(ForkId(7));
+        assert_eq!(decode(&fork), Ok(LogEntry::Fork(ForkId(7))));
+        assert_eq!(decode(&fork[..fork.len() - 1]), Err(EncodingError::Damaged));
+    }
+
+    #[test]
+    fn another_format_is_told_from_what_nobody_has_written() {
+        let bytes = encode(&batch(1));
+        let other = [&MAGIC[..], &[2], &bytes[FRAME..]].concat();
+        assert_eq!(decode(&other), Err(EncodingError::Format(2)));
+        assert_eq!(decode(&[&[2], &bytes[1..]].concat()), Err(EncodingError::Damaged));
+    }
+
+    fn sealing(secret: &str, partition: u16) -> LogEncoding {
+        LogEncoding::of(Some(&ClusterSecret::new(secret, "shop")), partition, LogId(11))
+    }
+
+    #[test]
+    fn with_a_secret_only_what_its_nodes_wrote_here_is_decoded() {
+        let own = sealing("s3cret", 1);
+        let entries = [
+            (own.encode(&batch(1)), LogEntry::Batch(batch(1))),
+            (own.encode_fork(ForkId(7)), LogEntry::Fork(ForkId(7))),
+        ];
+        for (bytes, entry) in entries {
+            assert_eq!(own.decode(&bytes), Ok(entry));
+            for other in [sealing("s3cret", 2), sealing("other", 1)] {
+                assert_eq!(other.decode(&bytes), Err(EncodingError::Forged));
+            }
+            for at in 0..bytes.len() {
+                let mut altered = bytes.to_vec();
+                altered[at] ^= 1;
+                assert_eq!(own.decode(&altered), Err(EncodingError::Forged));
+                assert_eq!(own.decode(&bytes[..at]), Err(EncodingError::Forged));
+            }
+        }
+        assert_eq!(own.decode(&encode(&batch(1))), Err(EncodingError::Forged));
+    }
+
+    #[test]
+    fn with_a_secret_only_whole_snapshots_of_its_nodes_are_read() {
+        let own = sealing("s3cret", 1);
+        let mut encoder = own.begin_snapshot(Cursor(7));
+        let chunks = [encoder.encode(&[], false), encoder.encode(&[], true)];
+        let check = |encoding: &LogEncoding, at: u64, chunks: &[Bytes]| {
+            let mut check = encoding.check_snapshot(Cursor(at));
+            let last = chunks.len() - 1;
+            let mut chunks = chunks.iter().enumerate();
+            chunks.try_for_each(|(number, chunk)| check.check(chunk, number == last))
+        };
+        assert_eq!(check(&own, 7, &chunks), Ok(()));
+        assert_eq!(own.decode_chunk(&chunks[1]), Ok(Vec::new()));
+        let [first, last] = &chunks;
+        for other in [vec![first.clone()], vec![last.clone()], vec![last.clone(), first.clone()]] {
+            assert_eq!(check(&own, 7, &other), Err(EncodingError::Forged));
+        }
+        assert_eq!(check(&own, 8, &chunks), Err(EncodingError::Forged));
+        assert_eq!(check(&sealing("s3cret", 2), 7, &chunks), Err(EncodingError::Forged));
+        let plain = plain().begin_snapshot(Cursor(7)).encode(&[], true);
+        assert_eq!(check(&own, 7, &[plain]), Err(EncodingError::Forged));
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::cluster::Cluster;
+use super::encoding::EncodingError;
 use crate::clock::Clock;
 use crate::cluster::Refused;
 use crate::telemetry::BatchRefusal;
@@ -80,9 +81,12 @@ impl LogMeter {
         });
     }
 
-    /// A batch was skipped that can't be decoded.
-    pub(super) fn unreadable(&self) {
-        self.cluster.instruments.refused_batches.increment(BatchRefusal::Unreadable);
+    /// Something was skipped that is no batch of this log.
+    pub(super) fn skipped(&self, error: EncodingError) {
+        self.cluster.instruments.refused_batches.increment(match error {
+            EncodingError::Forged => BatchRefusal::Forged,
+            EncodingError::Format(_) | EncodingError::Damaged => BatchRefusal::Unreadable,
+        });
     }
 
     /// Size of the log since its last snapshot. If it has shrunk, a node has written one.

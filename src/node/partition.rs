@@ -16,25 +16,21 @@ use tokio::sync::oneshot;
 
 use super::asks::{Asks, Readers};
 use super::cluster::Cluster;
-use super::encoding;
+use super::encoding::{self, EncodingError, LogEncoding, LogEntry, SnapshotEncoder};
 use super::job::Job;
 use super::log_meter::{LogMeter, SnapshotTimer};
 use crate::clock::Clock;
-use crate::cluster::{Answer, Ask, AskId, Item, Partition, Refused};
+use crate::cluster::{Answer, Ask, AskId, ForkId, Item, Partition, Refused};
 use crate::engine::{Cursor, Event, PartitionLog};
 use crate::log::{NodeId, Position};
 use crate::outbound::Recipient;
 use crate::shard::{Settings, Shard};
-use crate::telemetry::Departure;
 
 /// Inputs that wait for their entries, at most: then no more are taken.
 const MAX_WAITING: usize = 4096;
 
 /// Events taken from the log at a time.
 const EVENTS_A_TURN: usize = 64;
-
-/// Leases after which a node is excluded that appends and has never beaten, as far as this node knows.
-const NEVER_BEATEN: u32 = 3;
 
 /// Bytes of a partition's log from which on a snapshot is worth it: 16 MiB for all.
 const SNAPSHOT_BYTES: u64 = 256 * 1024;
@@ -55,6 +51,7 @@ struct Snapshot {
     /// The next stream.
     place: usize,
     chunks: Vec<Bytes>,
+    encoder: SnapshotEncoder,
     timer: SnapshotTimer,
 }
 
@@ -63,29 +60,30 @@ const WITH_BEATS: usize = 0;
 
 #[derive(Debug)]
 pub(super) struct PartitionReplica {
-    number: usize,
-    partition: Partition<Recipient>,
+    pub(super) number: usize,
+    pub(super) partition: Partition<Recipient>,
     log: PartitionLog,
+    encoding: LogEncoding,
     meter: LogMeter,
-    cluster: Arc<Cluster>,
+    pub(super) cluster: Arc<Cluster>,
     /// TTL of the records of a node that is gone.
-    ttl: Duration,
+    pub(super) ttl: Duration,
     /// The engine's time in milliseconds of the Unix epoch, as last heard, and when that was.
     heard: Option<(u64, Instant)>,
     /// Whether all is applied that was in the log at the start.
-    is_current: bool,
+    pub(super) is_current: bool,
     /// Whether it has said that this node stops.
     has_said_goodbye: bool,
     /// This node's place in this partition's order of the nodes, from 0.
-    rank: u32,
+    pub(super) rank: u32,
     /// Number of the last list of nodes.
-    heard_of: u64,
+    pub(super) heard_of: u64,
     /// The nodes as last announced.
-    members: BTreeSet<NodeId>,
+    pub(super) members: BTreeSet<NodeId>,
     /// Nodes that may append and aren't among the members, and since when.
-    suspects: BTreeMap<NodeId, Instant>,
+    pub(super) suspects: BTreeMap<NodeId, Instant>,
     /// When the members were last announced by this partition.
-    announced: Option<Instant>,
+    pub(super) announced: Option<Instant>,
     /// Who waits for all nodes, and for positions of the log.
     asks: Asks,
     readers: Readers,
@@ -134,10 +132,19 @@ impl PartitionReplica {
         loop {
             match replica.log.read_snapshot().await {
                 Ok(None) => break,
-                Ok(Some((cursor, chunks))) => {
-                    replica.restore(cursor, &chunks, clock).await;
-                    break;
-                }
+                Ok(Some((cursor, chunks))) => match check(&replica.encoding, cursor, &chunks).await
+                {
+                    Ok(()) => {
+                        replica.restore(cursor, &chunks, clock).await;
+                        break;
+                    }
+                    Err(error) => {
+                        if let Some(skipped) = replica.cluster.skipped.note(clock.now()) {
+                            tracing::error!(partition = number, skipped, %error, "snapshot refused");
+                        }
+                        tokio::time::sleep(RETRY).await; // another node may write one
+                    }
+                },
                 Err(error) => {
                     tracing::warn!(partition = number, %error, "failed to read the snapshot");
                     tokio::time::sleep(RETRY).await;
@@ -161,6 +168,7 @@ impl PartitionReplica {
             number,
             partition: Partition::new(settings, cluster.node, now),
             log,
+            encoding: cluster.encoding(number, settings.log),
             meter: LogMeter::new(&cluster, clock),
             cluster,
             ttl: settings.presence_ttl,
@@ -188,7 +196,7 @@ impl PartitionReplica {
         let unix = u64::try_from(clock.unix().as_millis()).unwrap_or(u64::MAX);
         let mut is_complete = false;
         for chunk in chunks {
-            match encoding::decode_snapshot(chunk) {
+            match self.encoding.decode_chunk(chunk) {
                 Ok(items) => {
                     for item in items {
                         is_complete = self.partition.restore(item, unix, clock.now());
@@ -280,7 +288,6 @@ impl PartitionReplica {
     pub(super) fn handle(&mut self, event: Event, now: Instant, clock: Instant) {
         match event {
             Event::Batch { cursor, at, batch } => {
-                self.heard = Some((at, clock));
                 self.apply((cursor, at), &batch, now, clock);
                 if self.number == WITH_BEATS {
                     self.cluster.time.hear(clock);
@@ -309,38 +316,39 @@ impl PartitionReplica {
 
     fn apply(&mut self, (cursor, at): (Cursor, u64), bytes: &[u8], now: Instant, clock: Instant) {
         self.cursor = cursor;
-        self.partition.shard_mut().set_unix(at);
-        if bytes == encoding::FORK {
-            tracing::warn!(
-                partition = self.number,
-                "the log may lack what a node had that is gone: histories begin again"
-            );
-            self.cluster.instruments.forks.increment(1);
-            return self.partition.fork((encoding::first_position(cursor), at), now);
-        }
-        let before = self.partition.incarnation();
         if !self.is_current {
             self.cluster.catch_up.note_batch(bytes.len() as u64);
         }
-        match encoding::decode(bytes) {
-            Ok(batch) => {
-                let first = encoding::first_position(cursor);
-                let is_own = batch.node == self.cluster.node;
-                match self.partition.apply(first, at, batch, now) {
-                    Ok(()) if self.is_current => self.meter.applied(at, is_own, clock),
-                    Ok(()) => {}
-                    Err(reason) => {
-                        self.meter.refused(reason);
-                        if reason != Refused::Again {
-                            tracing::debug!(partition = self.number, %reason, "batch skipped");
-                        }
-                    }
-                }
-            }
+        let entry = match self.encoding.decode(bytes) {
+            Ok(entry) => entry,
             Err(error) => {
-                self.meter.unreadable();
-                let (partition, cursor) = (self.number, cursor.0);
-                tracing::error!(partition, cursor, %error, "batch skipped");
+                self.meter.skipped(error);
+                if let Some(skipped) = self.cluster.skipped.note(clock) {
+                    let (partition, cursor) = (self.number, cursor.0);
+                    tracing::error!(partition, cursor, skipped, %error, "batch skipped");
+                }
+                return; // its time isn't a node's, either
+            }
+        };
+        self.heard = Some((at, clock));
+        self.partition.shard_mut().set_unix(at);
+        let before = self.partition.incarnation();
+        let first = encoding::first_position(cursor);
+        let (is_own, applied) = match entry {
+            LogEntry::Batch(batch) => {
+                let is_own = batch.node == self.cluster.node;
+                (is_own, self.partition.apply(first, at, batch, now))
+            }
+            LogEntry::Fork(fork) => (false, self.fork(fork, (first, at), now)),
+        };
+        match applied {
+            Ok(()) if self.is_current => self.meter.applied(at, is_own, clock),
+            Ok(()) => {}
+            Err(reason) => {
+                self.meter.refused(reason);
+                if reason != Refused::Again {
+                    tracing::debug!(partition = self.number, %reason, "batch skipped");
+                }
             }
         }
         if self.partition.incarnation() > before {
@@ -352,6 +360,16 @@ impl PartitionReplica {
                 "the other nodes believed this one dead: its members join again"
             );
         }
+    }
+
+    fn fork(&mut self, fork: ForkId, at: (Position, u64), now: Instant) -> Result<(), Refused> {
+        self.partition.fork(fork, at, now)?;
+        self.cluster.instruments.forks.increment(1);
+        tracing::warn!(
+            partition = self.number,
+            "the log may lack what a node had that is gone: histories begin again"
+        );
+        Ok(())
     }
 
     /// Passes on how far the log is read, and what was parked, asked and answered there.
@@ -378,78 +396,6 @@ impl PartitionReplica {
         self.readers.add(position, self.partition.position(), answer);
     }
 
-    /// Tells all partitions which nodes there are, when that changes and now and then.
-    fn announce_members(&mut self, now: Instant) {
-        if !self.is_current {
-            return;
-        }
-        let is_due = self.announced.is_none_or(|at| now >= at + self.cluster.lease);
-        if !is_due && self.partition.members().nodes().eq(self.members.iter().copied()) {
-            return;
-        }
-        self.announced = Some(now);
-        let members: Arc<BTreeSet<NodeId>> = Arc::new(self.partition.members().nodes().collect());
-        for node in members.difference(&self.members).filter(|it| **it != self.cluster.node) {
-            tracing::info!(%node, members = members.len(), "a node has joined");
-        }
-        for node in self.members.difference(&members).filter(|it| **it != self.cluster.node) {
-            let members = members.len();
-            let departures = &self.cluster.instruments.departures;
-            if self.partition.nodes().any(|(silent, _)| silent == *node) {
-                departures.increment(Departure::Dead);
-                tracing::warn!(%node, members, "a node has been silent for its lease: it counts as dead");
-            } else {
-                departures.increment(Departure::Stopped);
-                tracing::info!(%node, members, "a node has stopped");
-            }
-        }
-        self.cluster.announce(&members);
-        self.set_members(&members, now);
-    }
-
-    /// The partition with the beats says which nodes there are: a list that comes behind a later one is out of date.
-    pub(super) fn hear_of_members(
-        &mut self,
-        number: u64,
-        members: &BTreeSet<NodeId>,
-        now: Instant,
-    ) {
-        if number > self.heard_of {
-            self.heard_of = number;
-            self.set_members(members, now);
-        }
-    }
-
-    /// Sets the nodes there are. Those that may append here and aren't among them any more are excluded; and those that
-    /// have never been, after a while.
-    fn set_members(&mut self, members: &BTreeSet<NodeId>, now: Instant) {
-        self.rank = self.rank_among(members);
-        self.partition.shard_mut().set_rank(self.rank);
-        let others = self.partition.nodes().filter(|(node, _)| *node != self.cluster.node);
-        let absent: Vec<_> = others.filter(|(node, _)| !members.contains(node)).collect();
-        self.suspects.retain(|node, _| absent.iter().any(|(absent, _)| absent == node));
-        for (node, incarnation) in absent {
-            let since = *self.suspects.entry(node).or_insert(now);
-            if self.members.contains(&node) || now >= since + NEVER_BEATEN * self.cluster.lease {
-                self.partition.propose(Item::Gone { node, incarnation, ttl: self.ttl });
-            }
-        }
-        self.members.clone_from(members);
-    }
-
-    /// This node's place in this partition's order of the nodes.
-    fn rank_among(&self, members: &BTreeSet<NodeId>) -> u32 {
-        let weight = |node: NodeId| {
-            let mut hash = crc32fast::Hasher::new();
-            hash.update(&node.0.to_le_bytes());
-            hash.update(&(self.number as u64).to_le_bytes());
-            (hash.finalize(), node)
-        };
-        let own = weight(self.cluster.node);
-        let before = members.iter().filter(|node| weight(**node) < own).count();
-        u32::try_from(before).unwrap_or(u32::MAX)
-    }
-
     /// Divides the memory of kept publications: a partition may have what the others leave, and a fair share in any case.
     pub(super) fn share_memory(&mut self) {
         let is = self.shard().totals().history_bytes;
@@ -468,7 +414,7 @@ impl PartitionReplica {
             && may
             && let Some(batch) = self.partition.poll_append()
         {
-            let bytes = encoding::encode(batch);
+            let bytes = self.encoding.encode(batch);
             self.meter.append(batch.items.len(), bytes.len());
             self.log.append(bytes);
         }
@@ -483,10 +429,13 @@ impl PartitionReplica {
                 return false;
             }
         }
-        let begin = || Snapshot { place: 0, chunks: Vec::new(), timer: self.meter.time_snapshot() };
+        let begin = || {
+            let encoder = self.encoding.begin_snapshot(self.cursor);
+            Snapshot { place: 0, chunks: Vec::new(), encoder, timer: self.meter.time_snapshot() }
+        };
         let snapshot = self.writing.get_or_insert_with(begin);
         let (items, next) = self.partition.snapshot(snapshot.place, ENTRIES_A_TURN);
-        snapshot.chunks.push(encoding::encode_snapshot(&items));
+        snapshot.chunks.push(snapshot.encoder.encode(&items, next.is_none()));
         if let Some(place) = next {
             snapshot.place = place;
             return true;
@@ -556,4 +505,18 @@ impl PartitionReplica {
         std::future::poll_fn(|task| self.poll_events(task, jobs)).await;
         true
     }
+}
+
+/// Checks that a snapshot is one that a node of the cluster has written.
+async fn check(
+    encoding: &LogEncoding,
+    cursor: Cursor,
+    chunks: &[Bytes],
+) -> Result<(), EncodingError> {
+    let mut check = encoding.check_snapshot(cursor);
+    for (number, chunk) in (1..).zip(chunks) {
+        check.check(chunk, number == chunks.len())?;
+        tokio::task::yield_now().await;
+    }
+    Ok(())
 }

@@ -111,6 +111,11 @@ impl Broker {
         })
     }
 
+    /// Why it can't go on.
+    pub(super) fn failure(&self) -> Error {
+        self.engine.refusal.get().cloned().map_or(Error::Shard, Error::Engine)
+    }
+
     /// Closes all connections, so that their sessions are parked in the logs, where the other nodes find them.
     async fn park_sessions(&self) {
         let reason = CloseReason::ServerRestart { elsewhere: true };

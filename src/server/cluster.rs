@@ -1,20 +1,21 @@
 //! Starts a node of a cluster.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::Error;
+use crate::auth::ClusterSecret;
 use crate::clock::Clock;
+use crate::cluster::ForkId;
 use crate::config::{ClusterConfig, EngineConfig, NatsStorage, RedisConfig};
 use crate::engine::{
-    self, ClusterName, Engine, EngineError, EngineSettings, NatsSettings, RedisSettings,
+    self, ClusterName, Engine, EngineError, EngineSettings, Forks, NatsSettings, RedisSettings,
 };
 use crate::log::NodeId;
-use crate::node::{Cluster, ClusterNames, FORK, Partitions};
+use crate::node::{Cluster, ClusterNames, LogEncoding, Partitions};
 use crate::shard::Settings;
 
 /// Number of partitions: enough for all cores of twenty nodes, and few enough to be followed by each.
@@ -25,6 +26,8 @@ const PARTITIONS: u16 = 64;
 pub(super) struct EngineTasks {
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
+    /// Why this node can't be one of the cluster, if it can't.
+    pub(super) refusal: Arc<OnceLock<EngineError>>,
 }
 
 /// Connects to the engine in the background. The partitions wait for their logs.
@@ -40,16 +43,23 @@ pub(super) fn begin(
     let node = NodeId(u64::from_ne_bytes(node));
     let names = ClusterNames { engine: config.engine.name(), cluster: config.name.clone() };
     let times = (config.lease, config.timeout);
+    let secret = config.secret.as_ref().and_then(|secret| secret.each().next());
+    let secret = secret.map(|secret| ClusterSecret::new(secret, &config.name));
+    let names = (names, secret.clone());
     let cluster = Cluster::new(names, node, times, usize::from(PARTITIONS), clock, failed.clone());
     let settings_of_engine = EngineSettings {
         cluster: ClusterName::new(&config.name)?,
         partitions: PARTITIONS,
         timeout: config.timeout,
         nodes: Arc::clone(&cluster.nodes),
-        fork: Bytes::from_static(FORK),
+        secret: secret.as_ref().map(ClusterSecret::fingerprint),
+        forks: Forks::new(move |partition, log, number| {
+            LogEncoding::of(secret.as_ref(), partition, log).encode_fork(ForkId(number))
+        }),
         engine: engine_of(&config.engine)?,
     };
     let (partitions, logs) = Partitions::new(settings, &cluster);
+    let refusal = Arc::clone(&engine.refusal);
     let (tasks, stop, failed) = (engine.tasks.clone(), engine.stop.clone(), failed.clone());
     engine.tasks.spawn(async move {
         match engine::connect(&settings_of_engine, &tasks, &stop).await {
@@ -62,7 +72,7 @@ pub(super) fn begin(
             }
             Err(EngineError::Stopped) => {}
             Err(error) => {
-                tracing::error!(%error, "the engine can't be used");
+                refusal.set(error).ok(); // once
                 failed.cancel();
             }
         }

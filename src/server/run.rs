@@ -43,7 +43,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
 
     let signal = tokio::select! {
         name = signals.recv() => name,
-        () = broker.shard_failed.cancelled() => return Err(Error::Shard),
+        () = broker.shard_failed.cancelled() => return Err(broker.failure()),
     };
     tracing::info!(signal, connections = context.connections(), "stopping");
     signals.exit_on_next();

@@ -60,6 +60,8 @@ pub enum BatchRefusal {
     Missing,
     /// It can't be decoded.
     Unreadable,
+    /// No node with the cluster's secret has written it there.
+    Forged,
 }
 
 /// The metrics of the connections to an engine.

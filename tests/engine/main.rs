@@ -7,6 +7,10 @@
     reason = "tests fail by panicking, and servers live in real time"
 )]
 
+#[path = "../process/support.rs"]
+#[expect(dead_code, reason = "this needs a part of it")]
+mod process;
+
 mod access;
 mod cost;
 mod engines;
@@ -21,6 +25,7 @@ mod nats_server;
 mod nats_snapshots;
 mod node;
 mod recovery;
+mod secret;
 mod sentinel;
 mod server;
 mod snapshots;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use broker::engine::{
-    ClusterName, Cursor, Engine, EngineError, EngineSettings, Event, LostReason, NatsSettings,
-    NatsStorage, Nodes, Opened, PartitionLog, RedisSettings, connect,
+    ClusterName, Cursor, Engine, EngineError, EngineSettings, Event, Forks, LostReason,
+    NatsSettings, NatsStorage, Nodes, Opened, PartitionLog, RedisSettings, connect,
 };
 use broker::log::NodeId;
 use parking_lot::Mutex;
@@ -45,7 +45,8 @@ pub(crate) fn settings(url: &str, partitions: u16) -> EngineSettings {
         partitions,
         timeout: TIMEOUT,
         nodes: Nodes::new(NodeId(NODES.fetch_add(1, Ordering::Relaxed)), LEASE),
-        fork: FORK.into(),
+        secret: None,
+        forks: Forks::new(|_, _, _| FORK.into()),
         engine: engine(url),
     }
 }

@@ -1,6 +1,6 @@
 //! How nodes append to the log, and read it.
 
-use broker::cluster::Refused;
+use broker::cluster::{ForkId, Refused};
 
 use crate::engine::Appended;
 use crate::faults::Fate;
@@ -33,11 +33,7 @@ impl World {
             let streams = partition.shard().totals().streams;
             let result = match batch {
                 Some(batch) => partition.apply(first, at, batch, self.now),
-                None if first <= partition.position() => Err(Refused::Again),
-                None => {
-                    partition.fork((first, at), self.now);
-                    Ok(())
-                }
+                None => partition.fork(ForkId(first.0), (first, at), self.now),
             };
             *read += 1;
             if read <= restored {

@@ -3,6 +3,7 @@
 //! A cluster's name may have dots, and a stream's or a part of a subject can't: they become `=`, which no cluster's name
 //! has.
 
+use crate::engine::facts::Facts;
 use crate::engine::settings::ClusterName;
 use crate::log::LogId;
 
@@ -92,15 +93,20 @@ pub(super) fn described_log(description: &str) -> Option<LogId> {
 }
 
 /// Description of the store's stream: facts of the cluster.
-pub(super) fn describe_cluster(format: u16, partitions: u16) -> String {
-    format!("broker: format {format}, {partitions} partitions")
+pub(super) fn describe_cluster(Facts { format, partitions, secret }: &Facts) -> String {
+    let secret = secret.as_ref().map(|secret| format!(", secret {secret}")).unwrap_or_default();
+    format!("broker: format {format}, {partitions} partitions{secret}")
 }
 
-/// Format and number of partitions, from the description.
-pub(super) fn described_cluster(description: &str) -> Option<(u16, u16)> {
-    let facts = description.strip_prefix("broker: format ")?.strip_suffix(" partitions")?;
-    let (format, partitions) = facts.split_once(", ")?;
-    Some((format.parse().ok()?, partitions.parse().ok()?))
+/// The cluster's facts, from the description.
+pub(super) fn described_cluster(description: &str) -> Option<Facts> {
+    let (format, rest) = description.strip_prefix("broker: format ")?.split_once(", ")?;
+    let (partitions, rest) = rest.split_once(" partitions")?;
+    let secret = match rest {
+        "" => None,
+        rest => Some(rest.strip_prefix(", secret ")?.to_owned()),
+    };
+    Some(Facts { format: format.parse().ok()?, partitions: partitions.parse().ok()?, secret })
 }
 
 #[cfg(test)]
@@ -122,7 +128,10 @@ mod tests {
     #[test]
     fn descriptions_are_read() {
         assert_eq!(described_log(&describe_log(LogId(u64::MAX))), Some(LogId(u64::MAX)));
-        assert_eq!(described_cluster(&describe_cluster(1, 64)), Some((1, 64)));
+        for secret in [None, Some("0f".to_owned())] {
+            let facts = Facts { format: 1, partitions: 64, secret };
+            assert_eq!(described_cluster(&describe_cluster(&facts)), Some(facts));
+        }
         for other in ["", "broker: log x", "broker: format 1, x partitions", "orders"] {
             assert_eq!((described_log(other), described_cluster(other)), (None, None), "{other}");
         }

@@ -21,6 +21,7 @@ use super::snapshots::NatsSnapshots;
 use super::supervisor::Supervisor;
 use crate::engine::backoff::Backoff;
 use crate::engine::error::EngineError;
+use crate::engine::facts::Facts;
 use crate::engine::fault_log::FaultLog;
 use crate::engine::feed::Progress;
 use crate::engine::opened::Opened;
@@ -32,7 +33,7 @@ use crate::engine::snapshots::Snapshots;
 use crate::log::LogId;
 
 /// Version of what is in the streams.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 
 /// Connects, and opens the cluster's logs.
 pub(in crate::engine) async fn open(
@@ -89,7 +90,11 @@ async fn open_logs(
     storage: NatsStorage,
 ) -> Result<Result<Vec<LogId>, EngineError>, Fault> {
     let link = connector.connect(0).await?;
-    let facts = describe_cluster(FORMAT, settings.partitions);
+    let facts = describe_cluster(&Facts {
+        format: FORMAT,
+        partitions: settings.partitions,
+        secret: settings.secret.clone(),
+    });
     let store = config(&names.store(), &names.subjects_of_store(), &facts, storage);
     let found = open_stream(&link, &names.store(), &store).await?;
     if let Err(refusal) = compare(&found, &names.store(), settings) {
@@ -147,15 +152,7 @@ fn config(name: &str, subjects: &[String], description: &str, storage: NatsStora
 /// Compares the cluster's facts with the settings.
 fn compare(found: &StreamInfo, name: &str, settings: &EngineSettings) -> Result<(), EngineError> {
     let facts = described_cluster(&found.config.description);
-    let (format, partitions) = facts.ok_or_else(|| foreign(name))?;
-    let cluster = settings.cluster.to_string();
-    if format != FORMAT {
-        Err(EngineError::Format { cluster, theirs: format, ours: FORMAT })
-    } else if partitions != settings.partitions {
-        Err(EngineError::Partitions { cluster, theirs: partitions, ours: settings.partitions })
-    } else {
-        Ok(())
-    }
+    facts.ok_or_else(|| foreign(name))?.check(settings, FORMAT)
 }
 
 fn foreign(stream: &str) -> EngineError {

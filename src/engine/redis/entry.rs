@@ -32,14 +32,13 @@ impl Entry {
         Some((log, Self { cursor, nonce, at: number(&at)?, batch: message }))
     }
 
-    /// From an entry of a stream: `[id, [field, value, …]]`.
+    /// From an entry of a stream: `[id, [field, value, …]]`. If no broker has written its fields, it is no batch.
     pub(super) fn from_stream(value: Value) -> Option<Self> {
         let Value::Array(parts) = value else { return None };
         let [id, fields] = <[Value; 2]>::try_from(parts).ok()?;
-        let Value::Array(fields) = fields else { return None };
-        let [_, at, _, batch] = <[Value; 4]>::try_from(fields).ok()?;
         let (cursor, nonce) = split_id(&bytes(id)?)?;
-        Some(Self { cursor, nonce, at: number(&bytes(at)?)?, batch: bytes(batch)?.into() })
+        let (at, batch) = read_fields(fields).unwrap_or_default();
+        Some(Self { cursor, nonce, at, batch })
     }
 
     /// The answer to XRANGE.
@@ -47,6 +46,13 @@ impl Entry {
         let Value::Array(entries) = value else { return None };
         entries.into_iter().map(Self::from_stream).collect()
     }
+}
+
+/// The time and the batch.
+fn read_fields(fields: Value) -> Option<(u64, Bytes)> {
+    let Value::Array(fields) = fields else { return None };
+    let [_, at, _, batch] = <[Value; 4]>::try_from(fields).ok()?;
+    Some((number(&bytes(at)?)?, bytes(batch)?.into()))
 }
 
 fn split_id(id: &[u8]) -> Option<(u64, u64)> {
@@ -80,6 +86,22 @@ mod tests {
         assert_eq!((log, entry), (LogId(5), Entry { cursor: 7, nonce: 99, at: 1700, batch }));
         for broken in ["", "7-99 1700 5", "7 1700 5 a", "x-1 1 1 a", "1-1 1 x a"] {
             assert_eq!(Entry::from_message(broken.into()), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_no_broker_wrote_is_no_batch() {
+        let text = |text: &str| Value::BulkString(text.into());
+        let entry = |fields: &[&str]| {
+            let fields = fields.iter().map(|field| text(field)).collect();
+            Entry::from_stream(Value::Array(vec![text("7-99"), Value::Array(fields)]))
+        };
+        let read = |at, batch: &'static str| {
+            Some(Entry { cursor: 7, nonce: 99, at, batch: batch.as_bytes().into() })
+        };
+        assert_eq!(entry(&["t", "1700", "b", "a b"]), read(1700, "a b"));
+        for fields in [&["x", "y"][..], &["t", "soon", "b", "a"]] {
+            assert_eq!(entry(fields), read(0, ""));
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::engine::event::{Cursor, LostReason};
 use crate::engine::feed::{Closed, Feed, Progress};
 use crate::engine::nodes::Nodes;
 use crate::engine::requests::Requests;
+use crate::engine::settings::Forks;
 use crate::log::LogId;
 
 /// Entries read at a time, at most. Fewer after a read that failed, since it may have been too much for the
@@ -37,8 +38,9 @@ pub(super) struct Parts {
     pub(super) inbox: Inbox,
     pub(super) links: Links,
     pub(super) nodes: Arc<Nodes>,
-    /// What is appended where the log goes on without what other nodes may have had.
-    pub(super) fork: Bytes,
+    pub(super) partition: u16,
+    /// Makes what is appended where the log goes on without what other nodes may have had.
+    pub(super) forks: Forks,
     /// Number of logs that this node has put back, to be logged.
     pub(super) put_back: Arc<AtomicU64>,
     /// Random, for nonces.

@@ -23,6 +23,7 @@ use super::snapshots::RedisSnapshots;
 use super::supervisor::{Followed, Supervisor};
 use crate::engine::backoff::Backoff;
 use crate::engine::error::EngineError;
+use crate::engine::facts::Facts;
 use crate::engine::fault_log::FaultLog;
 use crate::engine::feed::Progress;
 use crate::engine::opened::Opened;
@@ -34,7 +35,10 @@ use crate::engine::snapshots::Snapshots;
 use crate::log::LogId;
 
 /// Version of what is in the keys.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
+
+/// The cluster's facts, as fields of a hash.
+const FACTS: [&str; 3] = ["format", "partitions", "secret"];
 
 /// Time within which nodes come back to a server that has restarted: if it has lost their logs, they put them back.
 const RETURN: Duration = Duration::from_secs(1);
@@ -88,9 +92,20 @@ pub(in crate::engine) async fn open(
         followed.push(Followed { keys: keys.clone(), progress: Arc::clone(&progress), outlet });
         let (links, seed) = (link.clone(), random()?);
         let (nodes, put_back) = (Arc::clone(&settings.nodes), Arc::clone(&put_back));
-        let fork = settings.fork.clone();
-        let parts =
-            Parts { keys, log, requests, progress, inbox, links, nodes, fork, put_back, seed };
+        let forks = settings.forks.clone();
+        let parts = Parts {
+            keys,
+            log,
+            requests,
+            progress,
+            inbox,
+            links,
+            nodes,
+            partition,
+            forks,
+            put_back,
+            seed,
+        };
         tasks.spawn(Follower::new(parts).run(stop.clone()));
     }
     backoff.reset();
@@ -151,26 +166,26 @@ async fn check_cluster(
     settings: &EngineSettings,
 ) -> Result<Result<bool, EngineError>, Fault> {
     let mut ask = pipe();
-    for (fact, ours) in [("format", FORMAT), ("partitions", settings.partitions)] {
+    let secret = settings.secret.clone().unwrap_or_default();
+    let ours = [FORMAT.to_string(), settings.partitions.to_string(), secret].into_iter().zip(FACTS);
+    for (ours, fact) in ours {
         let mut set = cmd("HSETNX");
         set.arg(keys.cluster()).arg(fact).arg(ours);
         ask.add_command(set);
     }
-    ask.cmd("HMGET").arg(keys.cluster()).arg(&["format", "partitions"]);
+    ask.cmd("HMGET").arg(keys.cluster()).arg(&FACTS);
     let answers = link::ask_all(connection, &ask).await?;
     let is_first = answers.first() == Some(&Value::Int(1));
     let Some(Value::Array(facts)) = answers.into_iter().next_back() else {
         return Err(Fault::Unexpected);
     };
+    let facts = read_facts(facts).ok_or(Fault::Unexpected)?;
+    Ok(facts.check(settings, FORMAT).map(|()| is_first))
+}
+
+fn read_facts(facts: Vec<Value>) -> Option<Facts> {
+    let [format, partitions, secret] = <[Value; 3]>::try_from(facts).ok()?;
     let read = |fact| number(&bytes(fact)?)?.try_into().ok();
-    let facts: Option<Vec<u16>> = facts.into_iter().map(read).collect();
-    let Some(&[format, partitions]) = facts.as_deref() else { return Err(Fault::Unexpected) };
-    let cluster = settings.cluster.to_string();
-    Ok(if format != FORMAT {
-        Err(EngineError::Format { cluster, theirs: format, ours: FORMAT })
-    } else if partitions != settings.partitions {
-        Err(EngineError::Partitions { cluster, theirs: partitions, ours: settings.partitions })
-    } else {
-        Ok(is_first)
-    })
+    let secret = Some(String::from_utf8(bytes(secret)?).ok()?).filter(|secret| !secret.is_empty());
+    Some(Facts { format: read(format)?, partitions: read(partitions)?, secret })
 }

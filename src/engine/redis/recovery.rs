@@ -24,7 +24,7 @@ use redis::Value;
 use super::bids::{Bid, Bids};
 use super::entry::bytes;
 use super::fault::Fault;
-use super::follower::{Follower, Interrupt, check, ended};
+use super::follower::{Follower, Interrupt, Parts, check, ended};
 use super::link::Link;
 use super::scripts::{self, OTHER, SETTLED};
 use super::snapshots;
@@ -41,7 +41,7 @@ impl Follower {
         while let Some(bids) = self.bid(link).await? {
             let nodes = &self.parts.nodes;
             let patience = bids.patience(nodes.own, &nodes.members(), nodes.lease);
-            let fork = if patience.is_zero() { Bytes::new() } else { self.parts.fork.clone() };
+            let fork = if patience.is_zero() { Bytes::new() } else { self.make_fork() };
             if waited >= patience && self.settle(&fork, link, feed).await? {
                 break;
             }
@@ -49,6 +49,12 @@ impl Follower {
             waited += ASK_AGAIN;
         }
         Ok(())
+    }
+
+    fn make_fork(&mut self) -> Bytes {
+        let number = self.next_nonce();
+        let Parts { partition, log, forks, .. } = &self.parts;
+        forks.make(*partition, *log, number)
     }
 
     /// The bids so far, this node's included; `None` if the log is settled.

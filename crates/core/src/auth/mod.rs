@@ -5,7 +5,8 @@
 //! subscribe ─ Streams::resolve(target) ─→ stream and Rights | StreamError
 //! ```
 //!
-//! Everything relies on HMAC with a secret that the application shares. There is no other kind of
+//! Everything relies on HMAC with a secret that the application shares, and what nodes write for each other with one that
+//! they share. There is no other kind of
 //! algorithm to be confused with; tags and keys are compared in constant time.
 
 mod access;
@@ -13,6 +14,7 @@ mod client;
 mod identifiers;
 mod keys;
 mod origins;
+mod seal;
 mod streams;
 mod token;
 
@@ -22,5 +24,6 @@ pub use client::{Client, PresenceIdPolicy, digest, names};
 pub use identifiers::canonical;
 pub use keys::{Keys, derive, same};
 pub use origins::{BadOrigin, Origins};
+pub use seal::{ClusterSecret, SEAL_SIZE, Seal, Sealer, SnapshotSealer};
 pub use streams::{StreamError, Streams};
 pub use token::{TokenError, Tokens};

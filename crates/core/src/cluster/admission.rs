@@ -1,6 +1,6 @@
-//! Admission: which batches of a log are applied.
+//! Admission: which batches of a log are applied, and which forks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,13 @@ use crate::log::NodeId;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admission {
     nodes: BTreeMap<NodeId, Standing>,
+    /// Where the log has gone on without what nodes had that were gone. There are few: each is a loss of the engine's.
+    forks: BTreeSet<ForkId>,
 }
+
+/// Names a fork of a log. Each has another one, so that none counts twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ForkId(pub u64);
 
 /// What is known of a node's newest incarnation. It stays when that is gone, as a batch of its may still come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +66,11 @@ impl Admission {
         next.last = expected;
         *standing = next;
         Ok(())
+    }
+
+    /// Admits a fork, which is applied then.
+    pub fn admit_fork(&mut self, fork: ForkId) -> Result<(), Refused> {
+        if self.forks.insert(fork) { Ok(()) } else { Err(Refused::Again) }
     }
 
     /// Excludes a node up to an incarnation; returns whether that was its newest, or the node is unknown.
@@ -139,9 +150,17 @@ mod tests {
     }
 
     #[test]
+    fn each_fork_is_admitted_once() {
+        let mut admission = Admission::default();
+        let results = [1, 2, 1].map(|fork| admission.admit_fork(ForkId(fork)));
+        assert_eq!(results, [Ok(()), Ok(()), Err(Refused::Again)]);
+    }
+
+    #[test]
     fn no_number_is_too_large() {
         let standing = Standing { incarnation: u32::MAX, is_gone: false, last: u64::MAX };
-        let mut admission = Admission { nodes: BTreeMap::from([(ONE, standing)]) };
+        let nodes = BTreeMap::from([(ONE, standing)]);
+        let mut admission = Admission { nodes, ..Admission::default() };
         assert_eq!(admission.admit(&batch(ONE, u32::MAX, 1)), Err(Refused::Again));
     }
 }

@@ -23,7 +23,7 @@ mod members;
 mod partition;
 mod snapshot;
 
-pub use admission::{Admission, Refused};
+pub use admission::{Admission, ForkId, Refused};
 pub use asks::{Answer, Answered, Ask, AskId, Heard, Reading};
 pub use batch::{Batch, Item};
 pub use members::{Members, Overdue};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::admission::{Admission, Refused};
+use super::admission::{Admission, ForkId, Refused};
 use super::asks::{Answered, Ask, AskId, Asks, Heard};
 use super::batch::{Batch, Item};
 use super::members::{Members, Overdue};
@@ -269,12 +269,15 @@ impl<R: Destination> Partition<R> {
         Ok(())
     }
 
-    /// The log goes on without what nodes may have applied that are gone.
-    pub fn fork(&mut self, at: (Position, u64), now: Instant) {
-        if at.0 > self.position {
-            self.position = at.0;
-            self.shard.fork(at, now);
+    /// The log goes on without what nodes may have applied that are gone. `Err` is why all nodes skip that.
+    pub fn fork(&mut self, fork: ForkId, at: (Position, u64), now: Instant) -> Result<(), Refused> {
+        if at.0 <= self.position {
+            return Err(Refused::Again);
         }
+        self.position = at.0;
+        self.admission.admit_fork(fork)?;
+        self.shard.fork(at, now);
+        Ok(())
     }
 
     /// All that are members now are asked something, or one of them.
