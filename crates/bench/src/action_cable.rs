@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::frames;
-use crate::received::{MEMBER, STAMP, STAMP_DIGITS};
+use crate::received::{MEMBER, RUN, STAMP, STAMP_DIGITS};
 
 /// Where the stream's name goes in an identifier.
 const PLACE: &str = "{stream}";
@@ -37,7 +37,7 @@ impl ActionCable {
 
     /// The name of a stream.
     pub(crate) fn stream(&self, stream: u32) -> String {
-        format!("bench-{}-{stream}", self.run)
+        format!("{RUN}{}-{stream}", self.run)
     }
 
     /// Its identifier.

@@ -31,12 +31,13 @@ fn number(text: &str, min: f64, max: f64) -> Result<f64, String> {
 #[derive(Debug, clap::Args, Serialize)]
 #[command(next_help_heading = "The server")]
 pub(crate) struct Shared {
-    /// The server's WebSocket
-    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8080/cable", value_parser = Url::websocket)]
+    /// The server's WebSocket; of several nodes, all of them: connections are spread over them in turn
+    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8080/cable", value_delimiter = ',', value_parser = Url::websocket)]
     #[serde(skip)]
-    pub(crate) url: Url,
+    pub(crate) url: Vec<Url>,
 
-    /// Where it takes publications over HTTP; by default /_broadcast on the port of --url
+    /// Where it takes publications over HTTP; by default /_broadcast on the port of each --url, to which those of
+    /// every so many streams go
     #[arg(long, value_name = "URL", value_parser = Url::http)]
     #[serde(skip)]
     pub(crate) publish_url: Option<Url>,
@@ -90,8 +91,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn publish_url(&self) -> Url {
-        self.publish_url.clone().unwrap_or_else(|| self.url.with_path("/_broadcast"))
+    pub(crate) fn publish_urls(&self) -> Vec<Url> {
+        match &self.publish_url {
+            Some(url) => vec![url.clone()],
+            None => self.url.iter().map(|url| url.with_path("/_broadcast")).collect(),
+        }
     }
 
     pub(crate) fn handshake_options(&self, presence: bool) -> HandshakeOptions {

@@ -6,8 +6,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::client::Plan;
 use crate::clock;
-use crate::crowd::{Crowd, Listener};
+use crate::crowd::{Crowd, Listener, Server};
+use crate::handshake::{Handshake, HandshakeOptions};
 use crate::meter::Meter;
+use crate::publisher::Publishers;
 use crate::report::Report;
 use crate::target::Url;
 
@@ -15,8 +17,9 @@ use crate::target::Url;
 const TURN: Duration = Duration::from_millis(50);
 
 pub(crate) struct Bench {
-    /// The server's WebSocket.
-    pub(crate) url: Url,
+    /// The server's WebSockets.
+    pub(crate) urls: Vec<Url>,
+    pub(crate) handshake_options: HandshakeOptions,
     pub(crate) crowd: Crowd,
     pub(crate) meter: Meter,
     pub(crate) report: Report,
@@ -47,6 +50,12 @@ impl Bench {
     ) -> anyhow::Result<()> {
         let progress = progress("connecting", plans.len() as u64);
         crowd.open(&mut plans.into_iter(), self.at_once, self.patience, &progress, listener)
+    }
+
+    /// Clients of other servers, in the same streams.
+    pub(crate) fn crowd_of(&self, urls: &[Url], publishers: Publishers) -> anyhow::Result<Crowd> {
+        let cable = self.crowd.state.cable.clone();
+        Crowd::new(servers(urls, &self.handshake_options)?, cable, publishers)
     }
 
     /// Serves for a while.
@@ -97,6 +106,13 @@ impl Bench {
     pub(crate) fn trouble(&self) -> Option<String> {
         self.crowd.check().err().map(|trouble| trouble.to_string())
     }
+}
+
+/// Where clients connect to.
+pub(crate) fn servers(urls: &[Url], options: &HandshakeOptions) -> anyhow::Result<Vec<Server>> {
+    let server =
+        |url: &Url| Ok(Server { address: url.resolve()?, handshake: Handshake::new(url, options) });
+    urls.iter().map(server).collect()
 }
 
 /// On a terminal only, and on stderr.

@@ -15,7 +15,17 @@ pub(crate) struct Plan {
     /// The streams it subscribes to.
     pub(crate) streams: Box<[u32]>,
     /// Whether it joins them.
-    pub(crate) joins: bool,
+    pub(crate) joins: Joins,
+}
+
+/// Whether a client joins its streams, and how it learns that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joins {
+    No,
+    /// It hears of itself.
+    Told,
+    /// It is in the list. Of a member that comes back, nobody is told.
+    Listed,
 }
 
 /// How far a client has come.
@@ -29,7 +39,7 @@ pub(crate) enum Stage {
     Greeting,
     /// Waits for so many confirmations.
     Subscribing(u32),
-    /// Waits to hear of so many joins of its own.
+    /// Waits to hear of so many joins of its own, or for so many lists with itself.
     Joining(u32),
     /// Has all it asked for.
     Ready,
@@ -111,11 +121,15 @@ impl Client {
         self.send(&commands);
     }
 
-    /// Joins all its streams.
+    /// Joins all its streams, and asks for their lists if these are what it waits for.
     pub(crate) fn join(&mut self, cable: &ActionCable) {
-        let number = self.number;
-        let commands: Vec<u8> =
-            self.plan.streams.iter().flat_map(|stream| cable.join(*stream, number)).collect();
+        let mut commands = Vec::new();
+        for stream in &self.plan.streams {
+            commands.extend(cable.join(*stream, self.number));
+            if self.plan.joins == Joins::Listed {
+                commands.extend(cable.list(*stream));
+            }
+        }
         self.stage = Stage::Joining(self.awaited());
         self.send(&commands);
     }

@@ -45,6 +45,8 @@ struct Commander {
     next: usize,
     /// Since when it waits for an answer.
     waits: Option<u64>,
+    /// When it sent its last command.
+    began: u64,
 }
 
 impl Commanders {
@@ -61,7 +63,7 @@ impl Commanders {
         };
         let each = (0..)
             .zip(streams)
-            .map(|of| Commander { commands: commands(of), next: 0, waits: None })
+            .map(|of| Commander { commands: commands(of), next: 0, waits: None, began: 0 })
             .collect();
         Self {
             asking,
@@ -115,6 +117,11 @@ impl Commanders {
         self.latency.reset();
     }
 
+    /// When a commander sent its last command.
+    pub(crate) fn began(&self, number: u32) -> Option<u64> {
+        self.each.get(number as usize).map(|commander| commander.began)
+    }
+
     pub(crate) fn pending(&self) -> u64 {
         self.sent - self.answered
     }
@@ -122,7 +129,8 @@ impl Commanders {
     fn command(&mut self, client: &mut Client) {
         let Some(commander) = self.each.get_mut(client.number as usize) else { return };
         if let Some(command) = commander.commands.get(commander.next) {
-            commander.waits = Some(clock::now());
+            commander.began = clock::now();
+            commander.waits = Some(commander.began);
             commander.next = (commander.next + 1) % commander.commands.len();
             self.sent += 1;
             client.send(command);

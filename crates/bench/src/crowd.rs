@@ -4,6 +4,7 @@
 //! is walked frame by frame; what belongs to connecting is dealt with here, the rest is passed to the
 //! scenario.
 
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::action_cable::ActionCable;
-use crate::client::{Client, Plan, Stage, Taken};
+use crate::client::{Client, Joins, Plan, Stage, Taken};
 use crate::clock;
 use crate::frames::{self, Frame};
 use crate::handshake::{self, Handshake};
@@ -60,8 +61,15 @@ pub(crate) struct Crowd {
     clients: Vec<Client>,
     pub(crate) publishers: Publishers,
     pub(crate) state: CrowdState,
-    address: std::net::SocketAddr,
-    handshake: Handshake,
+    /// Clients are spread over them in turn.
+    servers: Vec<Server>,
+}
+
+/// Where clients connect to, and what they send there first.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) handshake: Handshake,
 }
 
 /// State of the run that clients share.
@@ -83,8 +91,7 @@ pub(crate) struct CrowdState {
 
 impl Crowd {
     pub(crate) fn new(
-        address: std::net::SocketAddr,
-        handshake: Handshake,
+        servers: Vec<Server>,
         cable: ActionCable,
         publishers: Publishers,
     ) -> anyhow::Result<Self> {
@@ -101,15 +108,14 @@ impl Crowd {
         };
         let poll = Poll::new().context("no poll can be opened: raise the limit of open files")?;
         let events = Events::with_capacity(AT_A_TIME);
-        Ok(Self { poll, events, clients: Vec::new(), publishers, state, address, handshake })
+        Ok(Self { poll, events, clients: Vec::new(), publishers, state, servers })
     }
 
-    /// Another one of the same server, looked at by itself. This one's turn ends when something happens
+    /// Another one of the same servers, looked at by itself. This one's turn ends when something happens
     /// there.
     pub(crate) fn another(&self) -> anyhow::Result<Self> {
         let none = self.publishers.none();
-        let other =
-            Self::new(self.address, self.handshake.clone(), self.state.cable.clone(), none)?;
+        let other = Self::new(self.servers.clone(), self.state.cable.clone(), none)?;
         let other_poll = other.poll.as_raw_fd();
         self.poll
             .registry()
@@ -177,13 +183,14 @@ impl Crowd {
             }
             let Some(client) = self.clients.get_mut(token) else { continue };
             if client.stage == Stage::Reaching && event.is_writable() {
+                let Some(server) = server(&self.servers, client.number) else { continue };
                 if let Some(error) = client.refusal() {
-                    self.state
-                        .fail(client, || target::unreachable(self.address, &error).to_string());
+                    let unreachable = || target::unreachable(server.address, &error).to_string();
+                    self.state.fail(client, unreachable);
                     continue;
                 }
                 client.stage = Stage::Handshaking;
-                client.send(&self.handshake.request);
+                client.send(&server.handshake.request);
             } else if event.is_writable() {
                 client.flush();
             }
@@ -255,7 +262,8 @@ impl Crowd {
     fn add(&mut self, plan: Plan) -> anyhow::Result<()> {
         let place = self.clients.len();
         let number = u32::try_from(place).context("too many connections")?;
-        let mut stream = TcpStream::from_std(target::connect(self.address, number)?);
+        let server = server(&self.servers, number).context("no server is named")?;
+        let mut stream = TcpStream::from_std(target::connect(server.address, number)?);
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(place), interest)?;
         self.clients.push(Client::new(stream, number, plan));
@@ -286,6 +294,11 @@ impl Crowd {
             what.unwrap_or("they have ended")
         )
     }
+}
+
+/// The server of a client.
+fn server(servers: &[Server], client: u32) -> Option<&Server> {
+    servers.get(client as usize % servers.len().max(1))
 }
 
 impl CrowdState {
@@ -416,8 +429,19 @@ impl CrowdState {
                 client.stage = Stage::Subscribing(awaited.saturating_sub(1));
                 self.proceed(client);
             }
+            (Received::Listed, Stage::Joining(awaited)) if client.plan.joins == Joins::Listed => {
+                if self.classifier.lists(text, client.number) {
+                    client.stage = Stage::Joining(awaited.saturating_sub(1));
+                    self.proceed(client);
+                } else {
+                    self.note(|| "a member isn't in the list that it asked for".to_owned());
+                }
+                listener.on_message(client, received, text, now, &self.classifier);
+            }
             (Received::Joined, Stage::Joining(awaited)) => {
-                if self.classifier.member(text) == Some(client.number) {
+                if client.plan.joins == Joins::Told
+                    && self.classifier.member(text) == Some(client.number)
+                {
                     client.stage = Stage::Joining(awaited.saturating_sub(1));
                     self.proceed(client);
                 }
@@ -455,7 +479,7 @@ impl CrowdState {
 
     /// Goes on with the plan of a client when a step of it is done.
     fn proceed(&mut self, client: &mut Client) {
-        if client.stage == Stage::Subscribing(0) && client.plan.joins {
+        if client.stage == Stage::Subscribing(0) && client.plan.joins != Joins::No {
             client.join(&self.cable);
         }
         if matches!(client.stage, Stage::Subscribing(0) | Stage::Joining(0)) {

@@ -42,7 +42,6 @@ use serde::Serialize;
 use crate::action_cable::ActionCable;
 use crate::bench::Bench;
 use crate::crowd::Crowd;
-use crate::handshake::Handshake;
 use crate::meter::Meter;
 use crate::publisher::{Endpoint, Publishers};
 use crate::report::{Circumstances, Report};
@@ -86,6 +85,8 @@ fn main() -> ExitCode {
         Scenario::Churn(command) => run(&command),
         Scenario::Mixed(command) => run(&command),
         Scenario::Records(command) => run(&command),
+        Scenario::Cluster(command) => run(&command),
+        Scenario::Rejoin(command) => run(&command),
         Scenario::Bare(bare) => bare.serve().map(|()| ExitCode::SUCCESS),
     };
     match outcome {
@@ -106,17 +107,19 @@ fn run<T: Run + clap::Args + Serialize>(command: &Command<T>) -> anyhow::Result<
     }
     server_process::make_room((needs.connections + needs.publishers) as usize)?;
     let cable = ActionCable::new(&shared.identifier, &run_name()?)?;
-    let handshake = Handshake::new(&shared.url, &shared.handshake_options(needs.presence));
+    let handshake_options = shared.handshake_options(needs.presence);
+    let servers = bench::servers(&shared.url, &handshake_options)?;
     let endpoint = Endpoint {
-        url: shared.publish_url(),
+        urls: shared.publish_urls(),
         key: shared.publish_key.clone(),
         size: needs.size as usize,
     };
     let publishers = Publishers::new(endpoint, needs.publishers as usize);
     let process = processes.name();
     let mut bench = Bench {
-        crowd: Crowd::new(shared.url.resolve()?, handshake, cable, publishers)?,
-        url: shared.url.clone(),
+        crowd: Crowd::new(servers, cable, publishers)?,
+        urls: shared.url.clone(),
+        handshake_options,
         meter: Meter::new(processes),
         report: Report::new(T::NAME, serde_json::to_value(command)?),
         patience: shared.patience(),
@@ -126,8 +129,9 @@ fn run<T: Run + clap::Args + Serialize>(command: &Command<T>) -> anyhow::Result<
         bench.report.trouble(Some(format!("{error:#}")));
     }
 
+    let urls: Vec<_> = shared.url.iter().map(|url| format!("ws://{url}")).collect();
     let circumstances = Circumstances {
-        url: format!("ws://{}", shared.url),
+        url: urls.join(", "),
         server: bench.crowd.state.server.clone(),
         process,
         command: std::env::args().collect(),

@@ -45,6 +45,11 @@ impl Meter {
         Self { server, own: Processes::own(), peak: Peak::default() }
     }
 
+    /// The server's processes.
+    pub(crate) fn server(&self) -> &Processes {
+        &self.server
+    }
+
     pub(crate) fn begin(&self) -> anyhow::Result<Begun> {
         Ok(Begun { at: clock::now(), server: self.server.cpu()?, own: self.own.cpu()? })
     }

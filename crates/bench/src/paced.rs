@@ -3,7 +3,6 @@
 use crate::bench::{self, Bench};
 use crate::clock;
 use crate::crowd::Listener;
-use crate::deliveries::Deliveries;
 use crate::numbers::count;
 use crate::pacer::Pacer;
 use crate::publisher::Publication;
@@ -73,7 +72,7 @@ impl Paced {
     pub(crate) fn run(
         &mut self,
         bench: &mut Bench,
-        deliveries: &mut Deliveries,
+        listener: &mut impl Listener,
         seconds: f64,
         what: &'static str,
     ) -> anyhow::Result<()> {
@@ -91,7 +90,7 @@ impl Paced {
                 break;
             }
             self.publish_due(bench, now)?;
-            bench.crowd.turn(clock::until(self.due().min(end), now), deliveries)?;
+            bench.crowd.turn(clock::until(self.due().min(end), now), listener)?;
         }
         progress.finish_and_clear();
         Ok(())

@@ -1,10 +1,10 @@
 //! How connections and streams are spread over each other.
 
-use crate::client::Plan;
+use crate::client::{Joins, Plan};
 
 /// Connections over streams, evenly: as many subscriptions as the larger of the two numbers, so that
 /// every stream has a subscriber and every connection a stream.
-pub(crate) fn spread(connections: u32, streams: u32, joins: bool) -> Vec<Plan> {
+pub(crate) fn spread(connections: u32, streams: u32, joins: Joins) -> Vec<Plan> {
     let streams = streams.max(1);
     let plan = |number: u32| {
         let own = (number % streams..streams).step_by(connections as usize);
@@ -34,7 +34,7 @@ mod tests {
         for (connections, streams, subscriptions) in
             [(10, 1, 10), (10, 3, 10), (10, 10, 10), (10, 11, 11), (10, 1005, 1005), (1, 7, 7)]
         {
-            let plans = spread(connections, streams, false);
+            let plans = spread(connections, streams, Joins::No);
             assert_eq!(plans.len(), connections as usize);
             assert!(plans.iter().all(|plan| !plan.streams.is_empty()));
             let audiences = audiences(&plans, streams);

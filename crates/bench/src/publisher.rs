@@ -35,7 +35,8 @@ pub(crate) struct Publication {
 /// Where and how publications go.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
-    pub(crate) url: Url,
+    /// One or more: which of them takes a stream's publications follows from the stream's number.
+    pub(crate) urls: Vec<Url>,
     pub(crate) key: Option<String>,
     /// Bytes of a publication's data.
     pub(crate) size: usize,
@@ -43,8 +44,10 @@ pub(crate) struct Endpoint {
 
 pub(crate) struct Publishers {
     endpoint: Endpoint,
+    /// Spread over the URLs in turn.
     connections: Vec<Connection>,
-    queue: VecDeque<Publication>,
+    /// For each URL, those that wait for a connection.
+    queues: Vec<VecDeque<Publication>>,
     /// Publications the server has accepted.
     pub(crate) accepted: u64,
     /// How many deliveries they make.
@@ -66,11 +69,14 @@ struct Connection {
 }
 
 impl Publishers {
+    /// With a connection to each URL at least, if with any.
     pub(crate) fn new(endpoint: Endpoint, connections: usize) -> Self {
+        let urls = endpoint.urls.len();
+        let connections = if connections == 0 { 0 } else { connections.max(urls) };
         Self {
             endpoint,
             connections: (0..connections).map(|_| Connection::default()).collect(),
-            queue: VecDeque::new(),
+            queues: (0..urls).map(|_| VecDeque::new()).collect(),
             accepted: 0,
             expected: 0,
             latency: latency::histogram(),
@@ -83,11 +89,23 @@ impl Publishers {
         Self::new(self.endpoint.clone(), 0)
     }
 
+    /// The same for other URLs.
+    pub(crate) fn to(&self, urls: Vec<Url>, connections: usize) -> Self {
+        Self::new(Endpoint { urls, ..self.endpoint.clone() }, connections)
+    }
+
+    /// Where publications go.
+    pub(crate) fn urls(&self) -> Vec<Url> {
+        self.endpoint.urls.clone()
+    }
+
     /// Publishes as soon as a connection is free. Whether there was room for it.
     pub(crate) fn publish(&mut self, publication: Publication) -> bool {
-        let room = self.queue.len() < QUEUE;
+        let place = publication.stream as usize % self.queues.len().max(1);
+        let Some(queue) = self.queues.get_mut(place) else { return false };
+        let room = queue.len() < QUEUE;
         if room {
-            self.queue.push_back(publication);
+            queue.push_back(publication);
         }
         room
     }
@@ -95,7 +113,7 @@ impl Publishers {
     /// Publications that haven't been answered.
     pub(crate) fn pending(&self) -> usize {
         let flying = self.connections.iter().filter(|connection| connection.flight.is_some());
-        self.queue.len() + flying.count()
+        self.queues.iter().map(VecDeque::len).sum::<usize>() + flying.count()
     }
 
     /// Publications that were asked for since the last reset.
@@ -121,22 +139,26 @@ impl Publishers {
         base: usize,
         cable: &ActionCable,
     ) -> anyhow::Result<()> {
-        if self.queue.is_empty() {
+        if self.queues.iter().all(VecDeque::is_empty) {
             return Ok(());
         }
+        let urls = self.endpoint.urls.len().max(1);
         for (place, connection) in self.connections.iter_mut().enumerate() {
             if connection.flight.is_some() {
                 continue;
             }
-            let Some(publication) = self.queue.pop_front() else { break };
+            let of = place % urls;
+            let Some(url) = self.endpoint.urls.get(of) else { continue };
+            let next = self.queues.get_mut(of).and_then(VecDeque::pop_front);
+            let Some(publication) = next else { continue };
             if connection.stream.is_none() {
                 let number = u32::try_from(place).unwrap_or(0);
-                let mut stream = open(&self.endpoint.url, number)?;
+                let mut stream = open(url, number)?;
                 let interest = Interest::READABLE | Interest::WRITABLE;
                 registry.register(&mut stream, Token(base + place), interest)?;
                 *connection = Connection { stream: Some(stream), ..Connection::default() };
             }
-            connection.unsent = self.endpoint.request(publication.stream, cable);
+            connection.unsent = self.endpoint.request(url, publication.stream, cable);
             connection.flight = Some((publication, clock::now()));
             connection.flush();
         }
@@ -146,6 +168,9 @@ impl Publishers {
     /// Something happened on one of the connections.
     pub(super) fn serve(&mut self, place: usize) {
         let Some(connection) = self.connections.get_mut(place) else { return };
+        let Some(url) = self.endpoint.urls.get(place % self.endpoint.urls.len().max(1)) else {
+            return;
+        };
         connection.flush();
         let ended = connection.read();
         while let Some((answer, length)) = http::next(&connection.input) {
@@ -157,7 +182,7 @@ impl Publishers {
                 let took = (clock::now() - since) / 1000;
                 self.latency.saturating_record(took);
             } else if self.trouble.is_none() {
-                self.trouble = Some(self.endpoint.refusal(&answer));
+                self.trouble = Some(refusal(url, &answer));
             }
             if answer.last {
                 connection.stream = None;
@@ -166,9 +191,8 @@ impl Publishers {
         if let Some(why) = ended {
             if connection.flight.take().is_some() && self.trouble.is_none() {
                 self.trouble = Some(format!(
-                    "publications to {} can't be sent, the connection {why}\n\
-                     Is --publish-url where the server takes them?",
-                    self.endpoint.url
+                    "publications to {url} can't be sent, the connection {why}\n\
+                     Is --publish-url where the server takes them?"
                 ));
             }
             *connection = Connection::default(); // opened anew when it is needed
@@ -177,29 +201,29 @@ impl Publishers {
 }
 
 impl Endpoint {
-    fn request(&self, stream: u32, cable: &ActionCable) -> Vec<u8> {
+    fn request(&self, url: &Url, stream: u32, cable: &ActionCable) -> Vec<u8> {
         let body = cable.publication(stream, self.size);
         let key = self.key.as_ref().map(|key| format!("Authorization: Bearer {key}\r\n"));
         format!(
             "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{}\
              Content-Length: {}\r\n\r\n{body}",
-            self.url.path,
-            self.url.authority(),
+            url.path,
+            url.authority(),
             key.unwrap_or_default(),
             count(body.len()),
         )
         .into_bytes()
     }
+}
 
-    fn refusal(&self, answer: &http::Answer) -> String {
-        let http::Answer { status, body, .. } = answer;
-        let hint = match status {
-            401 | 403 => "The server wants a key for publications: see --publish-key",
-            404 | 405 => "Is --publish-url where the server takes publications?",
-            _ => "The server's log may say more.",
-        };
-        format!("a publication to {} was refused with {status}: {}\n{hint}", self.url, body.trim())
-    }
+fn refusal(url: &Url, answer: &http::Answer) -> String {
+    let http::Answer { status, body, .. } = answer;
+    let hint = match status {
+        401 | 403 => "The server wants a key for publications: see --publish-key",
+        404 | 405 => "Is --publish-url where the server takes publications?",
+        _ => "The server's log may say more.",
+    };
+    format!("a publication to {url} was refused with {status}: {}\n{hint}", body.trim())
 }
 
 impl Connection {

@@ -15,6 +15,9 @@ pub(crate) const STAMP_DIGITS: usize = 19;
 /// Stands before a member's number in its id.
 pub(crate) const MEMBER: &str = "m-";
 
+/// Stands before the run and the number in a stream's name.
+pub(crate) const RUN: &str = "bench-";
+
 /// Kind of a received message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Received {
@@ -48,6 +51,7 @@ pub(crate) struct Classifier {
     /// What is looked for first.
     pub(crate) expected: Expected,
     stamp: Finder<'static>,
+    run: Finder<'static>,
     member: Finder<'static>,
     joined: Finder<'static>,
     left: Finder<'static>,
@@ -60,6 +64,7 @@ impl Classifier {
         Self {
             expected: Expected::Publications,
             stamp: Finder::new(STAMP),
+            run: Finder::new(RUN),
             member: Finder::new(r#""id":"m-"#),
             joined: Finder::new(r#""type":"join""#),
             left: Finder::new(r#""type":"leave""#),
@@ -102,6 +107,21 @@ impl Classifier {
         let digits = text.get(self.member.find(text)? + self.member.needle().len()..)?;
         let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
         number(digits.get(..length)?).and_then(|number| u32::try_from(number).ok())
+    }
+
+    /// The number of the stream that a message is about.
+    pub(crate) fn stream(&self, text: &[u8]) -> Option<u32> {
+        let run = text.get(self.run.find(text)? + RUN.len()..)?;
+        let digits = run.get(memchr::memchr(b'-', run)? + 1..)?;
+        let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        number(digits.get(..length)?).and_then(|number| u32::try_from(number).ok())
+    }
+
+    /// Whether a member is in a list.
+    pub(crate) fn lists(&self, text: &[u8], member: u32) -> bool {
+        let digits = format!("{member}\"");
+        let mut places = self.member.find_iter(text).map(|at| at + self.member.needle().len());
+        places.any(|at| text.get(at..).is_some_and(|rest| rest.starts_with(digits.as_bytes())))
     }
 
     fn published(&self, text: &[u8]) -> Option<Received> {

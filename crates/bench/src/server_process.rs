@@ -18,7 +18,7 @@ const NANOSECONDS_A_TICK: u64 = 10_000_000;
 const DOUBT: u64 = 4 * NANOSECONDS_A_TICK;
 
 /// Processes that are one server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Processes {
     pids: Vec<u32>,
 }
@@ -70,6 +70,10 @@ impl Processes {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.pids.is_empty()
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        count(self.pids.len())
     }
 
     /// What the first of them is called.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::run::{Needs, Run};
 use crate::bench::{self, Bench};
+use crate::client::Joins;
 use crate::clock;
 use crate::deliveries::Deliveries;
 use crate::numbers::float;
@@ -48,7 +49,7 @@ impl Run for Burst {
     }
 
     fn run(&self, bench: &mut Bench) -> anyhow::Result<()> {
-        let plans = plans::spread(self.connections, self.streams, false);
+        let plans = plans::spread(self.connections, self.streams, Joins::No);
         let mut paced = Paced::new(plans::audiences(&plans, self.streams), 1.0);
         let mut deliveries = Deliveries::new();
         bench.open(plans, &mut deliveries)?;

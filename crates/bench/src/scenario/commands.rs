@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::run::{Needs, Run};
 use crate::args;
 use crate::bench::{self, Bench};
-use crate::client::Plan;
+use crate::client::{Joins, Plan};
 use crate::clock;
 use crate::commanders::{Asking, Commanders};
 use crate::crowd::Crowd;
@@ -93,7 +93,8 @@ pub(super) fn rooms(connections: u32, members: u32, first: u32) -> Vec<u32> {
 
 /// What the connections do before they begin.
 pub(super) fn plans(asking: Asking, rooms: &[u32]) -> Vec<Plan> {
-    let joins = asking == Asking::Lists; // the others join as they go
+    // the others join as they go
+    let joins = if asking == Asking::Lists { Joins::Told } else { Joins::No };
     rooms.iter().map(|room| Plan { streams: Box::from([*room]), joins }).collect()
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::run::{Needs, Run};
 use crate::args;
 use crate::bench::{self, Bench};
-use crate::client::{Client, Plan};
+use crate::client::{Client, Joins, Plan};
 use crate::clock;
 use crate::crowd::Listener;
 use crate::latency;
@@ -79,14 +79,14 @@ impl Expire {
         let plan = |number: u32| {
             let first = number % rooms;
             let room = |place: u32| (first + place * apart) % rooms;
-            Plan { streams: (0..self.rooms_per_connection).map(room).collect(), joins: true }
+            Plan { streams: (0..self.rooms_per_connection).map(room).collect(), joins: Joins::Told }
         };
         (0..self.connections).map(plan).collect()
     }
 
     fn watchers(&self) -> Vec<Plan> {
         let rooms: Vec<u32> = (0..self.rooms()).collect();
-        let plan = |rooms: &[u32]| Plan { streams: Box::from(rooms), joins: false };
+        let plan = |rooms: &[u32]| Plan { streams: Box::from(rooms), joins: Joins::No };
         rooms.chunks(ROOMS_OF_A_WATCHER).map(plan).collect()
     }
 }
@@ -106,7 +106,7 @@ impl Run for Expire {
         let (members, watchers) = (self.members(), self.watchers());
         let records = members.iter().map(|plan| plan.streams.len() as u64).sum();
         let other = self.rooms(); // the stream of the publications
-        let listening = Plan { streams: Box::from([other]), joins: false };
+        let listening = Plan { streams: Box::from([other]), joins: Joins::No };
         let listening = vec![listening; self.listeners as usize];
         let mut expiry = Expiry::default();
         bench.crowd.expect(Expected::Joins);

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::run::{Needs, Run};
 use crate::args;
 use crate::bench::Bench;
+use crate::client::Joins;
 use crate::clock;
 use crate::deliveries::Deliveries;
 use crate::numbers::float;
@@ -51,7 +52,7 @@ impl Run for Fanout {
     }
 
     fn run(&self, bench: &mut Bench) -> anyhow::Result<()> {
-        let plans = plans::spread(self.connections, self.streams, false);
+        let plans = plans::spread(self.connections, self.streams, Joins::No);
         let mut paced = Paced::new(plans::audiences(&plans, self.streams), self.rate);
         let mut deliveries = Deliveries::new();
         bench.open(plans, &mut deliveries)?;

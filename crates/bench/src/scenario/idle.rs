@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::run::{Needs, Run};
 use crate::args;
 use crate::bench::Bench;
+use crate::client::Joins;
 use crate::crowd::Nobody;
 use crate::plans;
 use crate::received::Expected;
@@ -43,7 +44,8 @@ impl Run for Idle {
         let before = bench.meter.memory()?;
         let begun = bench.meter.begin()?;
         bench.crowd.expect(Expected::Joins);
-        bench.open(plans::spread(self.connections, self.streams, self.join), &mut Nobody)?;
+        let joins = if self.join { Joins::Told } else { Joins::No };
+        bench.open(plans::spread(self.connections, self.streams, joins), &mut Nobody)?;
         let connect = bench.meter.end(&begun)?;
 
         bench.pass(self.settle, "settling", &mut Nobody)?;

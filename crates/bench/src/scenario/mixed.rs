@@ -8,6 +8,7 @@ use super::commands::{expected, plans, rooms};
 use super::run::{Needs, Run};
 use crate::args;
 use crate::bench::{self, Bench};
+use crate::client::Joins;
 use crate::clock;
 use crate::commanders::{Asking, Commanders};
 use crate::deliveries::Deliveries;
@@ -73,7 +74,7 @@ impl Run for Mixed {
 
     fn run(&self, bench: &mut Bench) -> anyhow::Result<()> {
         let asking = if self.churn { Asking::JoinsAndLeaves } else { Asking::Lists };
-        let listening = crate::plans::spread(self.connections, self.streams, false);
+        let listening = crate::plans::spread(self.connections, self.streams, Joins::No);
         let mut paced = Paced::new(crate::plans::audiences(&listening, self.streams), self.rate);
         let mut deliveries = Deliveries::new();
         bench.open(listening, &mut deliveries)?;

@@ -1,12 +1,14 @@
 //! What is measured: one module for each scenario.
 
 mod burst;
+mod cluster;
 mod commands;
 mod expire;
 mod fanout;
 mod idle;
 mod mixed;
 mod records;
+mod rejoin;
 mod run;
 mod storm;
 
@@ -134,6 +136,40 @@ pub(crate) enum Scenario {
     ///
     /// Example: broker-bench records --pid $(pidof broker) --count 1000000 --streams 1000
     Records(Command<records::Records>),
+    /// Several nodes with an engine between them: the way from one to another, and what every node pays
+    ///
+    /// Nodes and engine run already: every --url is a node with clients, every --pid its process, --engine-pid Redis
+    /// or NATS, and --bystander-pid a node without clients: what that costs, every node pays for what happens at all
+    /// the others. One after the other: nothing for --idle seconds; publications over HTTP at --rate; joins and leaves
+    /// at --rate; joins and leaves of --flat-out connections, each as soon as the one before was told. With --alone, a
+    /// server without an engine goes through the same first.
+    ///
+    /// `publication_p50_ms` and so on are from just before a publication is sent to one node to when a subscriber
+    /// at the next one has read it; `own_node_publication_p50_ms` is for a subscriber at the same node;
+    /// `alone_publication_p50_ms` at the server without an engine, and `added_publication_p50_ms` is the difference. The
+    /// same for `join_p50_ms`, `own_node_join_p50_ms`, `alone_join_p50_ms` and `added_join_p50_ms`.
+    ///
+    /// An entry is a publication, a join or a leave. `publication_engine_cpu_per_entry_us` is the CPU time of the engine,
+    /// over the number of entries; `publication_node_cpu_per_entry_us` that of one node with clients, on average;
+    /// `publication_bystander_cpu_per_entry_us` that of one node without. In the same way
+    /// `join_engine_cpu_per_entry_us` and `flat_out_engine_cpu_per_entry_us`, and `idle_engine_cpu_core_percent` of a core.
+    ///
+    /// Example: broker-bench cluster --url $A,$B --rate 5000
+    /// --pid 101 --pid 102 --bystander-pid 103 --engine-pid $(pidof redis-server)
+    Cluster(Command<cluster::Cluster>),
+    /// A node dies, and its members come back to the others: how long until all are there again
+    ///
+    /// --connections join rooms of --members at the first --url. Watchers at the other nodes follow the rooms. Then
+    /// --kill is killed (without it, something else has to end the connections). Each client whose connection has ended
+    /// connects to one of the other nodes, joins again and asks for the list of its room; with itself in it, it is back.
+    ///
+    /// `lost_max_ms` is from the kill to the end of the last connection, `back_p50_ms` and so on from the kill to the
+    /// list. `leaves` says how many members the watchers were told of as gone: who is back within the TTL isn't one.
+    ///
+    /// `rejoin_server_cpu_per_member_us` is of all --pid: those of the nodes that stay, and of the engine.
+    ///
+    /// Example: broker-bench rejoin --url $A,$B --kill $(pidof -s broker)
+    Rejoin(Command<rejoin::Rejoin>),
     /// Serves, instead of measuring: the least a server can do, as a yardstick
     ///
     /// It answers handshakes, confirms subscriptions, and sends each publication to each subscriber with one

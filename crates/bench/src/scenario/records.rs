@@ -60,9 +60,13 @@ impl Run for Records {
     }
 
     fn run(&self, bench: &mut Bench) -> anyhow::Result<()> {
-        let url = self.api_url.clone().unwrap_or_else(|| bench.url.with_path("/api/presence"));
+        let urls = match &self.api_url {
+            Some(url) => vec![url.clone()],
+            None => bench.urls.iter().map(|url| url.with_path("/api/presence")).collect(),
+        };
         let mut putters = (0..self.publishers)
-            .map(|number| Putter::open(&url, number, bench.patience))
+            .zip(urls.iter().cycle())
+            .map(|(number, url)| Putter::open(url, number, bench.patience))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let progress = bench::progress("records", u64::from(self.count));
         let before = bench.meter.memory()?;
@@ -72,14 +76,15 @@ impl Run for Records {
             let mut asked = Vec::new();
             for putter in &mut putters {
                 let many = PIPELINE.min(self.count - next);
-                let requests: String =
-                    (next..next + many).map(|number| self.request(&url, number, bench)).collect();
+                let requests: String = (next..next + many)
+                    .map(|number| self.request(&putter.url, number, bench))
+                    .collect();
                 putter.stream.write_all(requests.as_bytes()).context(LOST)?;
                 next += many;
                 asked.push(many);
             }
             for (putter, many) in putters.iter_mut().zip(asked) {
-                put += putter.read(many, &url)?;
+                put += putter.read(many)?;
             }
             progress.set_position(u64::from(next));
         }
@@ -125,6 +130,7 @@ impl Records {
 
 /// A connection over which records are put.
 struct Putter {
+    url: Url,
     stream: TcpStream,
     input: Vec<u8>,
 }
@@ -137,11 +143,12 @@ impl Putter {
         stream.set_read_timeout(Some(patience)).context("a deadline can't be set")?;
         stream.set_write_timeout(Some(patience)).context("a deadline can't be set")?;
         stream.set_nodelay(true).with_context(|| format!("connection {number}"))?;
-        Ok(Self { stream, input: Vec::new() })
+        Ok(Self { url: url.clone(), stream, input: Vec::new() })
     }
 
     /// Reads so many answers. How many records are new.
-    fn read(&mut self, answers: u32, url: &Url) -> anyhow::Result<u64> {
+    fn read(&mut self, answers: u32) -> anyhow::Result<u64> {
+        let url = &self.url;
         let (mut left, mut created) = (answers, 0);
         let mut bytes = vec![0; 64 * 1024];
         while left > 0 {

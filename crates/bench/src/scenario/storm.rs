@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::run::{Needs, Run};
 use crate::bench::Bench;
-use crate::client::Client;
+use crate::client::{self, Client};
 use crate::crowd::Listener;
 use crate::numbers::float;
 use crate::plans;
@@ -36,7 +36,7 @@ impl Run for Storm {
     fn run(&self, bench: &mut Bench) -> anyhow::Result<()> {
         let before = bench.meter.memory()?;
         let streams = self.streams.min(self.connections);
-        let plans = plans::spread(self.connections, streams, false);
+        let plans = plans::spread(self.connections, streams, client::Joins::No);
         let audiences = plans::audiences(&plans, streams);
         let expected = audiences.iter().map(|audience| audience * audience).sum();
         let mut joins = Joins::default();

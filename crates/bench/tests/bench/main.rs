@@ -8,6 +8,7 @@
     reason = "tests fail by panicking, and processes live in real time"
 )]
 
+mod cluster;
 mod faults;
 mod refusals;
 mod scenarios;
