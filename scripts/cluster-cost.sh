@@ -5,6 +5,7 @@
 #   cargo build --release
 #   scripts/cluster-cost.sh                    # all of it, in ten minutes
 #   scripts/cluster-cost.sh way rejoin         # parts of it
+#   scripts/cluster-cost.sh --write            # puts the tables into the page, too
 #
 # way       latency and CPU: 3 and 10 nodes on Redis, 3 on NATS; medians of REPEAT=3 runs
 # memory    a million records, and a million streams: memory of a node without subscribers, start of another one
@@ -36,9 +37,16 @@ while IFS= read -r name; do unset "$name"; done < <(compgen -e | grep -E '^(BROK
 
 work=$(mktemp -d)
 started=()
+note_started() {
+  started+=("$1")
+  disown "$1" # or the shell tells of its end
+}
 stop_all() {
-  [ ${#started[@]} -eq 0 ] || kill -KILL "${started[@]}" 2> /dev/null || true
-  wait "${started[@]}" 2> /dev/null || true
+  local pid
+  for pid in "${started[@]}"; do
+    kill -KILL "$pid" 2> /dev/null || true
+    while kill -0 "$pid" 2> /dev/null; do sleep 0.02; done
+  done
   started=()
 }
 trap 'stop_all; rm -rf "$work"' EXIT
@@ -65,7 +73,7 @@ start_redis() {
   engine_port=$(free_port)
   redis-server --port "$engine_port" --bind 127.0.0.1 --save '' --appendonly no --dir "$work" "$@" > /dev/null &
   engine_pid=$!
-  started+=("$engine_pid")
+  note_started "$engine_pid"
   engine=(--redis-url "redis://127.0.0.1:$engine_port")
   until_true 10 redis-cli -p "$engine_port" ping
 }
@@ -74,7 +82,7 @@ start_nats() {
   engine_port=$(free_port)
   nats-server -a 127.0.0.1 -p "$engine_port" -js -sd "$work/nats-$engine_port" > /dev/null 2>&1 &
   engine_pid=$!
-  started+=("$engine_pid")
+  note_started "$engine_pid"
   engine=(--nats-servers "nats://127.0.0.1:$engine_port")
   until_true 10 bash -c ": < /dev/tcp/127.0.0.1/$engine_port"
 }
@@ -85,7 +93,7 @@ start_node() {
   log=$(mktemp -p "$work")
   "$BIN/broker" --port 0 "$@" 2> "$log" > /dev/null &
   node_pid=$!
-  started+=("$node_pid")
+  note_started "$node_pid"
   until_true 10 grep -q ws://127.0.0.1: "$log"
   node_port=$(sed -n 's#.*ws://127\.0\.0\.1:\([0-9]*\)/.*#\1#p' "$log" | head -n 1)
   node_url=ws://127.0.0.1:$node_port/cable
@@ -230,7 +238,7 @@ failover() {
     printf '%s\n' "port $port" "bind 127.0.0.1" "dir $work" "sentinel monitor primary 127.0.0.1 $primary_port 2" \
       "sentinel down-after-milliseconds primary 2000" "sentinel failover-timeout primary 10000" > "$conf"
     redis-server "$conf" --sentinel > /dev/null &
-    started+=($!)
+    note_started $!
     sentinels+=("127.0.0.1:$port")
   done
   sleep 3
@@ -252,7 +260,6 @@ redis() {
   bench fanout --url "${urls[0]}" --url "${urls[1]}" --url "${urls[2]}" --connections 30 --streams 256 --rate 1000 --seconds 150 \
     --publishers 64 --size 1000 > "$work/redis" &
   local load=$! peak=0 used
-  started+=("$load")
   while kill -0 "$load" 2> /dev/null; do
     used=$(redis-cli -p "$engine_port" info memory | sed -n 's/^used_memory:\([0-9]*\).*/\1/p')
     [ "$used" -le "$peak" ] || peak=$used
@@ -277,11 +284,31 @@ redis() {
   stop_all
 }
 
-if [ $# -eq 0 ]; then set -- way memory rejoin failover redis; fi
-for part in "$@"; do
-  case $part in
-    way | memory | rejoin | failover | redis) ;;
-    *) echo "there is no part $part: way, memory, rejoin, failover, redis" >&2; exit 2 ;;
-  esac
-done
-for part in "$@"; do "$part"; done
+# write PART: puts its table into the page, between its marks
+write() {
+  awk -v part="$1" -v table="$work/table" '
+    $0 == "<!-- /cluster-" part " -->" { while ((getline line < table) > 0) if (line != "") print line; skips = 0 }
+    !skips { print }
+    $0 == "<!-- cluster-" part " -->" { skips = 1 }
+  ' "$page" > "$work/page"
+  cat "$work/page" > "$page"
+}
+
+main() {
+  local page=docs/PERFORMANCE.md writes= parts=() part
+  for part in "$@"; do
+    case $part in
+      --write) writes=1 ;;
+      way | memory | rejoin | failover | redis) parts+=("$part") ;;
+      *) echo "there is no part $part: way, memory, rejoin, failover, redis" >&2; exit 2 ;;
+    esac
+  done
+  [ ${#parts[@]} -gt 0 ] || parts=(way memory rejoin failover redis)
+  for part in "${parts[@]}"; do
+    "$part" > "$work/table"
+    cat "$work/table"
+    [ -z "$writes" ] || write "$part"
+  done
+}
+
+main "$@"
