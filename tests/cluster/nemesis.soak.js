@@ -35,7 +35,7 @@ const FLAGS = {
   'presence-ttl': `${TTL}ms`,
   'history-limit': 100_000,
   'history-ttl': '1h',
-  'engine-timeout': '2s',
+  'engine-timeout': '4s', // longer than a busy machine takes
 };
 
 const sum = async (nodes, name) => {
@@ -76,6 +76,7 @@ class Episode {
 
   async round({ fault, node, tunnel, ms }, number) {
     const { c, nodes, ids } = this;
+    await Promise.all(nodes.map((one) => one.isHealthy()));
     const watchers = await c.watchers(nodes);
     const others = watchers.filter((watcher) => watcher.node !== node);
     const ghosts = [`ghost ${number} a`, `ghost ${number} b`];
