@@ -72,6 +72,11 @@ impl Feed {
         self.look_for_end(delivered).await
     }
 
+    /// The log may end earlier than it did: what counts is the end that it has next.
+    pub(in crate::engine) fn forget_end(&mut self) {
+        self.end = None;
+    }
+
     async fn look_for_end(&mut self, delivered: Cursor) -> Result<(), Closed> {
         if self.is_caught_up || self.end.is_none_or(|end| delivered < end) {
             return Ok(());

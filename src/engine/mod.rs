@@ -22,6 +22,7 @@
 //! is in the files beside this one; each has a folder of its own.
 
 mod backoff;
+mod bids;
 mod connect;
 mod error;
 mod event;
@@ -33,6 +34,7 @@ mod nodes;
 mod opened;
 mod partition_log;
 mod random;
+mod recent;
 mod redis;
 mod requests;
 mod settings;

@@ -7,7 +7,6 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::query::Query;
-use super::room::Place;
 use crate::cluster::{Answer, Ask, AskId};
 use crate::engine::Event;
 use crate::log::{NodeId, Position, Void};
@@ -21,12 +20,7 @@ use crate::types::{
 /// An entry of a shard's queue.
 #[derive(Debug)]
 pub(super) enum Job {
-    Input {
-        stream: StreamName,
-        input: Input<Recipient>,
-        /// Room for its payload.
-        place: Place,
-    },
+    Input(StreamName, Input<Recipient>),
     Ended(Ended),
     Presence {
         stream: StreamName,
@@ -58,8 +52,6 @@ pub(super) enum Job {
         stream: StreamName,
         publish: Publish,
         answer: oneshot::Sender<()>,
-        /// Room for its payload.
-        place: Place,
     },
     History {
         stream: StreamName,
@@ -127,10 +119,6 @@ impl Job {
 #[derive(Debug)]
 pub(super) enum Asked {
     Sync(oneshot::Sender<()>),
-    /// A publication, and the room for its payload.
-    Publish(oneshot::Sender<()>, Place),
-    /// Nobody: room for a payload is given back.
-    Nobody(Place),
     /// Dropped when it was delivered what came before.
     Goodbye(Arc<Goodbye>),
     Put(oneshot::Sender<Result<Placed, Void>>),

@@ -23,7 +23,6 @@ mod partition;
 mod peers;
 mod query;
 mod replica;
-mod room;
 mod router;
 mod sessions;
 mod skipped;

@@ -1,6 +1,6 @@
 //! What NATS alone can do to a log.
 
-use broker::engine::{Cursor, Event, LostReason};
+use broker::engine::{Cursor, Event};
 use bytes::Bytes;
 use serde_json::json;
 
@@ -39,16 +39,17 @@ async fn a_batch_is_larger_than_a_message() {
     assert_eq!(next(&mut log).await, Event::CaughtUp);
 }
 
+/// Who needs them has those that know the batch put it back.
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_a_batch_are_purged_by_hand() {
     let server = NatsServer::start(SMALL);
-    let mut client = Client::connect(&server.url(), 1).await.unwrap();
-    let mut log = log_of(&mut client, 1).await;
-    log.append(large(100_000));
-    assert!(matches!(next(&mut log).await, Event::Batch { .. }));
+    let node = Node::start_large(&server.url(), "large", 2, 100_000).await;
+    node.until("all of its own", |state| state.own == 2).await;
     server.ask("STREAM.PURGE.test-snapshots", json!({})).await;
-    log.follow(Cursor(1));
-    assert_eq!(next(&mut log).await, Event::Lost(LostReason::Trimmed));
+    let late = Node::start_large(&server.url(), "late", 1, 100_000).await;
+    let state = late.until("all of its own", |state| state.own == 1).await;
+    assert_eq!(state.log.len(), 3);
+    assert_eq!(node.until("told 3", |state| state.log.len() == 3).await.put_back, 1);
 }
 
 /// Nodes with large batches that come between each other's.

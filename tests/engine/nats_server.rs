@@ -144,6 +144,30 @@ impl NatsServer {
         self.stream(name).await.pointer("/state/messages").and_then(Value::as_u64).unwrap()
     }
 
+    /// How many batches the first log has.
+    pub(crate) async fn batches(&self) -> u64 {
+        let subjects = self.subjects("test-0", "test.log.*").await;
+        subjects.get("test.log.0").and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    /// Has it keep aside what it has in files.
+    pub(crate) fn save(&self) {
+        drop(std::fs::remove_dir_all(self.saved()));
+        copy(&self.data(), &self.saved());
+    }
+
+    /// Ends it at once, and starts it again with what was saved.
+    pub(crate) fn restart_with_saved(&mut self) {
+        self.kill();
+        std::fs::remove_dir_all(self.data()).unwrap();
+        copy(&self.saved(), &self.data());
+        self.begin();
+    }
+
+    fn saved(&self) -> PathBuf {
+        self.folder.path().join("saved")
+    }
+
     /// Changes a stream's configuration.
     pub(crate) async fn update(&self, name: &str, key: &str, to: Value) {
         let mut info = self.stream(name).await;

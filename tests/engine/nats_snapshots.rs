@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use broker::engine::{
     Cursor, Engine, EngineError, EngineSettings, Event, LostReason, NatsSettings, NatsStorage,
+    PartitionLog,
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -45,11 +46,7 @@ async fn the_newest_is_read() {
     assert_eq!(kept, [json!(1), json!(100)]);
     let manifests = server.subjects("test-snapshots", "test.snapshots.*").await;
     assert_eq!(manifests, json!({ "test.snapshots.0": 2 }));
-    assert_eq!(
-        server.length("test-0").await,
-        30,
-        "each was replaced at once and may still be in use"
-    );
+    assert_eq!(server.batches().await, 30, "each was replaced at once and may still be in use");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,18 +62,18 @@ async fn trims(storage: NatsStorage) {
     let mut log = log_of(&mut client, 30).await;
     for (at, left) in [(1, 30), (10, 30), (20, 21), (30, 11), (30, 1)] {
         log.write_snapshot(Cursor(at), chunks("x", 1)).await.unwrap();
-        assert_eq!(server.length("test-0").await, left, "after the snapshot at {at}");
+        assert_eq!(server.batches().await, left, "after the snapshot at {at}");
     }
-    for number in 31..=40 {
-        log.append(Bytes::from(vec![b'x'; 40_000]));
-        assert!(matches!(next(&mut log).await, Event::Batch { cursor, .. } if cursor.0 == number));
+    let mut cursors = vec![30];
+    for _ in 31..=40 {
+        cursors.push(append(&mut log).await);
     }
-    for after in [40, 30] {
-        log.follow(Cursor(after));
-        for number in after + 1..=40 {
+    for after in [10, 0] {
+        log.follow(Cursor(cursors[after]));
+        for number in cursors.iter().skip(after + 1) {
             let event = next(&mut log).await;
             assert!(
-                matches!(event, Event::Batch { cursor, .. } if cursor.0 == number),
+                matches!(event, Event::Batch { cursor, .. } if cursor.0 == *number),
                 "{event:?}"
             );
         }
@@ -86,18 +83,25 @@ async fn trims(storage: NatsStorage) {
     assert_eq!(next(&mut log).await, Event::Lost(LostReason::Trimmed));
 }
 
+/// Appends a large batch; returns its cursor.
+async fn append(log: &mut PartitionLog) -> u64 {
+    log.append(Bytes::from(vec![b'x'; 40_000]));
+    let event = next(log).await;
+    let Event::Batch { cursor, .. } = event else { panic!("{event:?}") };
+    cursor.0
+}
+
 /// Parts of batches are kept as long as they may be needed, which is longer than this test.
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_batches_outlive_a_trimmed_log() {
     let server = NatsServer::start("max_payload: 65536");
     let mut client = Client::with(&impatient(&server, NatsStorage::Memory)).await.unwrap();
     let mut log = log_of(&mut client, 0).await;
-    for number in 1..=10 {
-        log.append(Bytes::from(vec![b'x'; 40_000]));
-        assert!(matches!(next(&mut log).await, Event::Batch { cursor, .. } if cursor.0 == number));
-        log.write_snapshot(Cursor(number), chunks("x", 1)).await.unwrap();
+    for _ in 1..=10 {
+        let cursor = append(&mut log).await;
+        log.write_snapshot(Cursor(cursor), chunks("x", 1)).await.unwrap();
     }
-    assert_eq!(server.length("test-0").await, 2);
+    assert_eq!(server.batches().await, 2);
     let batches = parts(&server).await["test.parts.0.batches"].clone();
     assert_eq!(batches, json!(20));
 }
@@ -130,6 +134,7 @@ async fn a_lost_log_has_none() {
     assert_eq!(log.read_snapshot().await, Err(EngineError::Lost));
     assert_eq!(log.write_snapshot(Cursor(5), chunks("x", 1)).await, Err(EngineError::Lost));
     // and the next one doesn't have that of the one before
+    drop((log, client));
     let mut client = Client::connect(&server.url(), 1).await.unwrap();
     assert_eq!(client.take_log().read_snapshot().await, Ok(None));
 }

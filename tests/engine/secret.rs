@@ -91,6 +91,7 @@ impl NatsServer {
         for sequence in 1..=self.length(&stream).await {
             messages.push(self.message(&stream, json!({ "seq": sequence })).await.unwrap());
         }
+        messages.retain(|message| message.first() == Some(&1)); // others are settlements
         messages
     }
 }

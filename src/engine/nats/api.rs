@@ -49,6 +49,7 @@ pub(super) struct StreamState {
 /// A message in a stream.
 #[derive(Clone, Debug)]
 pub(super) struct Stored {
+    pub(super) subject: String,
     pub(super) sequence: u64,
     /// When it was stored, in milliseconds of the Unix epoch.
     pub(super) at: u64,
@@ -61,11 +62,20 @@ impl Link {
         self.call(&format!("STREAM.INFO.{stream}"), &json!({})).await
     }
 
+    /// A stream, with the numbers of messages of its subjects that match a pattern.
+    pub(super) async fn info_of(&self, stream: &str, like: &str) -> Result<StreamInfo, Fault> {
+        let request = json!({ "subjects_filter": like });
+        self.call(&format!("STREAM.INFO.{stream}"), &request).await
+    }
+
     /// A stream's subjects that match a pattern.
     pub(super) async fn subjects(&self, stream: &str, like: &str) -> Result<Vec<String>, Fault> {
-        let request = json!({ "subjects_filter": like });
-        let info: StreamInfo = self.call(&format!("STREAM.INFO.{stream}"), &request).await?;
-        Ok(info.state.subjects.into_keys().collect())
+        Ok(self.info_of(stream, like).await?.state.subjects.into_keys().collect())
+    }
+
+    /// How many messages of a subject a stream has.
+    pub(super) async fn count(&self, stream: &str, subject: &str) -> Result<u64, Fault> {
+        Ok(self.info_of(stream, subject).await?.state.subjects.into_values().sum())
     }
 
     /// Creates a stream, unless there is one of this name.
@@ -111,15 +121,50 @@ impl Link {
         Ok(())
     }
 
-    /// Creates a consumer; returns its name.
-    pub(super) async fn consume(&self, stream: &str, config: &Value) -> Result<String, Fault> {
+    /// Creates a consumer, with or without a name; returns its name.
+    pub(super) async fn consume(
+        &self,
+        stream: &str,
+        name: Option<&str>,
+        config: &Value,
+    ) -> Result<String, Fault> {
         #[derive(Deserialize)]
         struct Consumer {
             name: String,
         }
         let request = json!({ "stream_name": stream, "config": config });
-        let consumer: Consumer = self.call(&format!("CONSUMER.CREATE.{stream}"), &request).await?;
+        let call = match name {
+            Some(name) => format!("CONSUMER.DURABLE.CREATE.{stream}.{name}"),
+            None => format!("CONSUMER.CREATE.{stream}"),
+        };
+        let consumer: Consumer = self.call(&call, &request).await?;
         Ok(consumer.name)
+    }
+
+    /// How many messages a consumer has delivered; `None`: there is none of this name.
+    pub(super) async fn delivered(&self, stream: &str, name: &str) -> Result<Option<u64>, Fault> {
+        #[derive(Deserialize)]
+        struct Consumer {
+            delivered: Delivered,
+        }
+        #[derive(Deserialize)]
+        struct Delivered {
+            consumer_seq: u64,
+        }
+        let info = self.call(&format!("CONSUMER.INFO.{stream}.{name}"), &json!({})).await;
+        match info {
+            Ok(Consumer { delivered }) => Ok(Some(delivered.consumer_seq)),
+            Err(Fault::NoConsumer) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Deletes a consumer, if it is there.
+    pub(super) async fn end_consumer(&self, stream: &str, name: &str) -> Result<(), Fault> {
+        match self.call(&format!("CONSUMER.DELETE.{stream}.{name}"), &json!({})).await {
+            Ok(IgnoredAny) | Err(Fault::NoConsumer) => Ok(()),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Stores a message; returns its sequence number. `last` is that of the subject's last message, if it must be; 0:
@@ -204,6 +249,7 @@ struct GetAnswer {
 /// A message in a stream, as the answer has it.
 #[derive(Deserialize)]
 struct Encoded {
+    subject: String,
     seq: u64,
     time: String,
     #[serde(default)]
@@ -214,6 +260,7 @@ impl Encoded {
     fn decode(self) -> Option<Stored> {
         let time = humantime::parse_rfc3339(&self.time).ok()?.duration_since(UNIX_EPOCH).ok()?;
         Some(Stored {
+            subject: self.subject,
             sequence: self.seq,
             at: u64::try_from(time.as_millis()).ok()?,
             payload: STANDARD.decode(&self.data).ok()?.into(),

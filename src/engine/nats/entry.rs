@@ -13,9 +13,9 @@ const PARTS: u8 = 2;
 /// Bytes of an entry besides its batch.
 pub(super) const OVERHEAD: usize = 17;
 
-/// An entry of a log.
+/// An entry of a log, as a message has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct Envelope {
     /// The log that it was appended to.
     pub(super) log: LogId,
     /// Random: the same place in another log has another one.
@@ -32,7 +32,7 @@ pub(super) enum Body {
     Parts(Vec<u64>),
 }
 
-impl Entry {
+impl Envelope {
     /// From a message; `None`: no broker has written it.
     pub(super) fn read(mut message: Bytes) -> Option<Self> {
         let kind = message.try_get_u8().ok()?;
@@ -77,15 +77,15 @@ mod tests {
     fn what_is_written_is_read_and_nothing_else() {
         for body in [Body::Batch("a b".into()), Body::Batch(Bytes::new()), Body::Parts(vec![1, 9])]
         {
-            let entry = Entry { log: LogId(5), nonce: u64::MAX, body };
+            let entry = Envelope { log: LogId(5), nonce: u64::MAX, body };
             let message = entry.write();
-            assert_eq!(Entry::read(message.clone()), Some(entry));
+            assert_eq!(Envelope::read(message.clone()), Some(entry));
             for length in 0..OVERHEAD {
-                assert_eq!(Entry::read(message.slice(..length)), None);
+                assert_eq!(Envelope::read(message.slice(..length)), None);
             }
         }
-        let parts = Entry { log: LogId(5), nonce: 1, body: Body::Parts(vec![1]) }.write();
-        assert_eq!(Entry::read(parts.slice(..parts.len() - 1)), None);
-        assert_eq!(Entry::read([&[3], &parts[1..]].concat().into()), None);
+        let parts = Envelope { log: LogId(5), nonce: 1, body: Body::Parts(vec![1]) }.write();
+        assert_eq!(Envelope::read(parts.slice(..parts.len() - 1)), None);
+        assert_eq!(Envelope::read([&[3], &parts[1..]].concat().into()), None);
     }
 }

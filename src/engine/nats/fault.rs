@@ -139,7 +139,7 @@ impl Speaker {
             }
             Fault::Refused(text) if text.to_lowercase().contains("permissions violation") => format!(
                 "doesn't permit its user what the broker needs ({text}): allow it to publish to `$JS.API.>` and \
-                 `{prefix}.>`, and to subscribe to `_INBOX.>`"
+                 `{prefix}.>`, and to subscribe to `_INBOX.>` and `{prefix}.bids.*`"
             ),
             Fault::Refused(text) => format!("ended the connection ({text}); connecting again"),
             Fault::JetStream(refusal) => return self.refusal(refusal),
@@ -148,7 +148,7 @@ impl Speaker {
                  JetStream"
                     .to_owned()
             }
-            Fault::NoStream => "doesn't have the cluster's streams any more: start all nodes anew".to_owned(),
+            Fault::NoStream => "doesn't have all of the cluster's streams any more: the nodes put back what they had".to_owned(),
             Fault::NoConsumer | Fault::Silent => {
                 "has messages that it doesn't deliver; connecting again".to_owned()
             }

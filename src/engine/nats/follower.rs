@@ -6,22 +6,33 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::api::StreamInfo;
-use super::entry::{Body, Entry, OVERHEAD};
+use super::entry::{Body, Envelope, OVERHEAD};
 use super::fault::Fault;
 use super::link::{Link, Links};
-use super::names::{PartitionNames, described_log};
+use super::names::PartitionNames;
+use super::notices::Notices;
 use super::parts;
+use super::places::Places;
+use super::run;
+use super::settlement::{Branch, Kind, Round, Settlement};
+use super::streams::Streams;
 use super::tail::{Pulled, Received, Start, Tail};
 use crate::engine::event::{Cursor, LostReason};
 use crate::engine::feed::{Closed, Feed, Progress};
+use crate::engine::nodes::Nodes;
+use crate::engine::recent::{Entry, Recent};
 use crate::engine::requests::Requests;
+use crate::engine::settings::Forks;
 use crate::log::LogId;
 
 /// For how long a pull waits for messages. Then the follower asks how long the log is.
 const WAIT: Duration = Duration::from_secs(2);
+
+/// How often a follower looks, also while messages come, whether the log has lost something.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Time after which following begins anew with the same connection.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -38,6 +49,13 @@ pub(super) struct Setup {
     pub(super) requests: Arc<Requests>,
     pub(super) progress: Arc<Progress>,
     pub(super) links: Links,
+    pub(super) streams: Arc<Streams>,
+    pub(super) places: Arc<Places>,
+    pub(super) notices: Arc<Notices>,
+    pub(super) nodes: Arc<Nodes>,
+    pub(super) partition: u16,
+    /// Makes what is delivered where the log goes on without what other nodes may have had.
+    pub(super) forks: Forks,
     /// Maximum time for an answer.
     pub(super) timeout: Duration,
     /// Random, for nonces.
@@ -47,48 +65,64 @@ pub(super) struct Setup {
 /// Delivers a partition's log to its worker, and appends what that proposes.
 #[derive(Debug)]
 pub(super) struct Follower {
-    setup: Setup,
+    pub(super) setup: Setup,
     /// Where to deliver, once there is a request to follow.
     feed: Option<Feed>,
-    /// The last message that was delivered or skipped.
-    delivered: Place,
-    /// The end of the log when it was proved.
-    end: u64,
+    /// The last batch that was delivered.
+    pub(super) delivered: Place,
+    /// It, and those before it.
+    pub(super) recent: Recent,
+    /// The branch that is read, once it is known.
+    pub(super) branch: Option<Branch>,
+    /// Sequence number of the last message that was read in it.
+    pub(super) read: u64,
+    /// How much cursors are ahead of sequence numbers there.
+    pub(super) ahead: u64,
+    /// The round of the last settlement that was read.
+    pub(super) round: u64,
+    /// The last settlement that is known, which is perhaps still to be read.
+    pub(super) settled: Round,
+    /// The end of the log when it was proved, as a sequence number.
+    pub(super) end: u64,
     /// The end of the log when a pull was over: the next one brings it.
-    seen: u64,
+    pub(super) seen: u64,
+    /// How often snapshots may have been lost, as far as this follower has looked.
+    pub(super) losses: u64,
     /// The batch that is being appended.
     append: Option<Append>,
     /// The last link that failed.
     failed_link: u64,
-    /// Number of appends.
-    appends: u64,
+    /// Number of random numbers so far.
+    randoms: u64,
 }
 
-/// Where a message is in the log.
+/// Where a batch is in the log.
 #[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    cursor: u64,
+pub(super) struct Place {
+    pub(super) cursor: u64,
+    /// Its sequence number in the branch that is read; 0: it isn't there.
+    pub(super) sequence: u64,
     /// The entry's nonce, unless it isn't known.
-    nonce: Option<u64>,
+    pub(super) nonce: Option<u64>,
 }
 
 /// A batch that is being appended, until it comes back in the log.
 struct Append {
     nonce: u64,
-    /// JetStream's answer, until it is there.
-    answer: Option<BoxFuture<'static, Result<(), Fault>>>,
+    /// JetStream's answer, until it is there. Never locked: a future alone couldn't be referred to from another thread.
+    answer: Option<Mutex<BoxFuture<'static, Result<(), Fault>>>>,
     /// Unless it is found in the log, it has to be appended again.
     is_doubtful: bool,
 }
 
 /// Why following ends, for a time.
 #[derive(Debug)]
-enum Interrupt {
+pub(super) enum Interrupt {
     /// The worker asks to follow anew, or has ended.
     Asked,
     /// The link has failed.
     Disconnected(u64),
-    /// The consumer or the stream is gone: the link may be well.
+    /// The log has to be looked at anew: the link may be well.
     Again,
     /// The log doesn't go on.
     Lost(LostReason),
@@ -106,11 +140,18 @@ impl Follower {
             setup,
             feed: None,
             delivered: Place::default(),
+            recent: Recent::default(),
+            branch: None,
+            read: 0,
+            ahead: 0,
+            round: 0,
+            settled: Round::default(),
             end: 0,
             seen: 0,
+            losses: 0,
             append: None,
             failed_link: 0,
-            appends: 0,
+            randoms: 0,
         }
     }
 
@@ -153,12 +194,14 @@ impl Follower {
 
     async fn next_feed(&mut self) -> Feed {
         let follow = self.setup.requests.next_follow().await;
-        self.delivered = Place { cursor: follow.after.0, nonce: None };
+        self.delivered = Place { cursor: follow.after.0, ..Place::default() };
+        (self.recent, self.branch) = (Recent::after(follow.after.0), None);
+        (self.read, self.round, self.settled) = (0, 0, Round::default());
         Feed::new(follow, Arc::clone(&self.setup.progress))
     }
 
     /// The batch may be in the log, or get there, or not.
-    fn doubt(&mut self) {
+    pub(super) fn doubt(&mut self) {
         if let Some(append) = &mut self.append {
             append.answer = None;
             append.is_doubtful = true;
@@ -169,11 +212,17 @@ impl Follower {
     async fn follow(&mut self, feed: &mut Feed) -> Result<Infallible, Interrupt> {
         let link = self.next_link().await?;
         self.prove(&link, feed).await?;
-        let start = Start::At(self.delivered.cursor + 1);
-        let tail = Tail::open(&link, &self.setup.names.log, start, (WAIT, self.setup.timeout));
+        let (stream, timeout) = (self.setup.names.log.clone(), self.setup.timeout);
+        let tail = Tail::open(&link, &stream, Start::At(self.read + 1), (WAIT, timeout));
         let mut tail = check(&link, tail.await)?;
+        // what it brings, it brings in one run, which is still the one in which the log is settled
+        if !check(&link, run::lasts(&link, &stream, self.settled.run).await)? {
+            return Err(Interrupt::Again);
+        }
+        let mut looks = tokio::time::interval(LOOK);
+        looks.reset();
         loop {
-            if self.delivered.cursor >= self.end {
+            if self.read >= self.end {
                 self.give_up_doubtful(feed).await?;
                 if self.append.is_none()
                     && let Some(batch) = self.setup.requests.take_append()
@@ -191,6 +240,7 @@ impl Follower {
                     Pulled::Message(message) => self.handle(message, &link, feed).await?,
                     Pulled::Idle => self.look(&link).await?,
                 },
+                _ = looks.tick() => drop(self.look_for_loss(&link).await?),
                 answer = next_answer(&mut self.append) => self.handle_answer(answer, &link)?,
                 _ = link.fault() => return Err(Interrupt::Disconnected(link.number())),
             }
@@ -211,108 +261,126 @@ impl Follower {
         }
     }
 
-    /// Makes sure that the log is the one that was delivered so far.
-    async fn prove(&mut self, link: &Link, feed: &mut Feed) -> Result<(), Interrupt> {
-        let info = self.ask(link).await?;
-        let Place { cursor, nonce } = self.delivered;
-        if cursor > 0 {
-            let stored = check(link, link.get(&self.setup.names.log, cursor).await)?;
-            let entry = stored.and_then(|stored| Entry::read(stored.payload));
-            match (entry, nonce) {
-                (Some(entry), Some(nonce)) if entry.nonce != nonce => {
-                    return Err(Interrupt::Lost(LostReason::Forked));
-                }
-                (None, Some(_)) => return Err(Interrupt::Lost(LostReason::Trimmed)),
-                (Some(entry), _) => self.delivered.nonce = Some(entry.nonce),
-                (None, None) => {} // nothing is missing behind it
-            }
-        }
-        self.end = info.state.last_seq;
-        self.seen = 0;
-        feed.note_end(Cursor(self.end), Cursor(cursor)).await?;
-        Ok(())
-    }
-
-    /// Asks what the log is, and whether it fits to what was delivered.
-    async fn ask(&mut self, link: &Link) -> Result<StreamInfo, Interrupt> {
-        let info = match link.info(&self.setup.names.log).await {
-            Err(Fault::NoStream) => return Err(Interrupt::Lost(LostReason::Missing)),
-            info => check(link, info)?,
-        };
-        let Place { cursor, nonce } = self.delivered;
-        let (first, last) = (info.state.first_seq, info.state.last_seq);
-        let is_gone = first > cursor + 1 || first > cursor && cursor > 0 && nonce.is_some();
-        let reason = if described_log(&info.config.description) != Some(self.setup.log) {
-            LostReason::Replaced
-        } else if last < cursor {
-            LostReason::Shorter
-        } else if is_gone {
-            LostReason::Trimmed
-        } else {
-            return Ok(info);
-        };
-        Err(Interrupt::Lost(reason))
-    }
-
-    /// Looks at the log when a pull is over: what it had when the one before was over must have come since.
-    async fn look(&mut self, link: &Link) -> Result<(), Interrupt> {
-        if self.delivered.cursor < self.seen {
-            return Err(Interrupt::Again);
-        }
-        self.seen = self.ask(link).await?.state.last_seq;
-        Ok(())
-    }
-
     async fn handle(
         &mut self,
         message: Received,
         link: &Link,
         feed: &mut Feed,
     ) -> Result<(), Interrupt> {
-        let next = self.delivered.cursor + 1;
+        let next = self.read + 1;
         if message.sequence < next {
-            return Ok(()); // it was delivered
+            return Ok(()); // it was read
         }
         if message.sequence > next {
             let is_there = check(link, link.get(&self.setup.names.log, next).await)?.is_some();
-            return Err(if is_there {
-                Interrupt::Again
-            } else {
+            let is_trimmed = !is_there && self.settled(link).await?.is_some();
+            return Err(if is_trimmed {
                 Interrupt::Lost(LostReason::Trimmed)
+            } else {
+                Interrupt::Again
             });
         }
-        let (cursor, end) = (Cursor(next), Cursor(self.end));
-        match Entry::read(message.payload) {
+        if message.subject == self.setup.names.settlements {
+            return self.handle_settlement(&message, feed).await;
+        }
+        match Envelope::read(message.payload) {
             Some(entry) if entry.log == self.setup.log => {
-                let batch = self.batch(entry.body, link).await?;
-                feed.deliver(cursor, message.at, batch).await?;
-                self.delivered = Place { cursor: next, nonce: Some(entry.nonce) };
-                self.append.take_if(|append| append.nonce == entry.nonce);
+                let Some(batch) = self.batch(entry.body, link).await? else {
+                    let standing = self.standing(link).await?;
+                    self.doubt_log(&standing, self.settled, link).await?;
+                    return Err(Interrupt::Again);
+                };
+                self.deliver((next, entry.nonce), message.at, batch, feed).await
             }
             // of a log that was here before, or of nobody who knows
-            Some(_) | None => {
-                feed.note_end(end, cursor).await?;
-                self.delivered = Place { cursor: next, nonce: None };
-            }
+            Some(_) | None => self.skip(next, feed).await,
         }
+    }
+
+    async fn handle_settlement(
+        &mut self,
+        message: &Received,
+        feed: &mut Feed,
+    ) -> Result<(), Interrupt> {
+        let next = message.sequence;
+        let settlement = Settlement::read(self.setup.log, next, &message.payload);
+        let (Some(settlement), Some(branch)) = (settlement, self.branch) else {
+            return self.skip(next, feed).await;
+        };
+        let Settlement { round, run, .. } = settlement;
+        let is_later = round > self.round;
+        let fork = match settlement.kind {
+            Kind::Begins { fork, .. } if settlement.branch.name == branch.name => {
+                self.round = round;
+                fork
+            }
+            Kind::Begins { .. } if is_later => return Err(Interrupt::Again),
+            Kind::Doubted if round >= self.round || settlement.is_by_newcomer() => {
+                return Err(Interrupt::Again);
+            }
+            Kind::GoesOn { ahead, fork } if is_later && settlement.branch.name == branch.name => {
+                (self.ahead, self.round) = (ahead, round);
+                self.setup.places.go_on(self.cursor(next), ahead);
+                if round > self.settled.round {
+                    self.settled = Round { round, run };
+                }
+                fork
+            }
+            // void, or said again
+            Kind::Begins { .. } | Kind::Doubted | Kind::GoesOn { .. } => Vec::new(),
+        };
+        if fork.is_empty() {
+            self.skip(next, feed).await
+        } else {
+            self.deliver((next, run), message.at, fork.into(), feed).await
+        }
+    }
+
+    async fn deliver(
+        &mut self,
+        (sequence, nonce): (u64, u64),
+        at: u64,
+        batch: Bytes,
+        feed: &mut Feed,
+    ) -> Result<(), Interrupt> {
+        let cursor = self.cursor(sequence);
+        feed.deliver(Cursor(cursor), at, batch.clone()).await?;
+        self.read = sequence;
+        self.delivered = Place { cursor, sequence, nonce: Some(nonce) };
+        self.note_delivered(Entry { cursor, nonce, at, batch });
         Ok(())
     }
 
-    /// The batch of an entry.
-    async fn batch(&mut self, body: Body, link: &Link) -> Result<Bytes, Interrupt> {
+    /// Notes a batch that was delivered.
+    pub(super) fn note_delivered(&mut self, entry: Entry) {
+        self.append.take_if(|append| append.nonce == entry.nonce);
+        self.recent.push(entry);
+    }
+
+    /// Skips a message that is no batch.
+    async fn skip(&mut self, sequence: u64, feed: &mut Feed) -> Result<(), Interrupt> {
+        feed.note_end(Cursor(self.cursor(self.end)), Cursor(self.cursor(sequence))).await?;
+        self.read = sequence;
+        Ok(())
+    }
+
+    /// The cursor of a message.
+    pub(super) fn cursor(&self, sequence: u64) -> u64 {
+        sequence.wrapping_add(self.ahead)
+    }
+
+    /// The batch of an entry; `None`: parts of it are lost.
+    pub(super) async fn batch(&self, body: Body, link: &Link) -> Result<Option<Bytes>, Interrupt> {
         match body {
-            Body::Batch(batch) => Ok(batch),
+            Body::Batch(batch) => Ok(Some(batch)),
             Body::Parts(parts) => {
-                let batch = parts::read(link, &self.setup.names.store, &parts).await;
-                check(link, batch)?.ok_or(Interrupt::Lost(LostReason::Trimmed))
+                check(link, parts::read(link, &self.setup.names.store, &parts).await)
             }
         }
     }
 
     fn begin_append(&mut self, link: Link, batch: Bytes) -> Append {
-        self.appends += 1;
-        // odd, so all are different
-        let nonce = self.setup.seed.wrapping_add(self.appends.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let nonce = self.next_random();
         let (names, log) = (self.setup.names.clone(), self.setup.log);
         let answer = async move {
             tokio::select! {
@@ -321,7 +389,13 @@ impl Follower {
                 answer = append(&link, &names, (log, nonce), batch) => answer,
             }
         };
-        Append { nonce, answer: Some(Box::pin(answer)), is_doubtful: false }
+        Append { nonce, answer: Some(Mutex::new(Box::pin(answer))), is_doubtful: false }
+    }
+
+    pub(super) fn next_random(&mut self) -> u64 {
+        self.randoms += 1;
+        // odd, so all are different
+        self.setup.seed.wrapping_add(self.randoms.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     fn handle_answer(&mut self, answer: Result<(), Fault>, link: &Link) -> Result<(), Interrupt> {
@@ -341,7 +415,7 @@ impl Follower {
 }
 
 /// Reports a fault to who can mend it. Without the consumer, or the stream, following begins anew.
-fn check<T>(link: &Link, answer: Result<T, Fault>) -> Result<T, Interrupt> {
+pub(super) fn check<T>(link: &Link, answer: Result<T, Fault>) -> Result<T, Interrupt> {
     answer.map_err(|fault| {
         if matches!(fault, Fault::NoConsumer | Fault::NoStream | Fault::Silent) {
             return Interrupt::Again;
@@ -363,7 +437,7 @@ async fn append(
     } else {
         Body::Parts(parts::write(link, &names.parts_of_batches(), &batch).await?)
     };
-    let entry = Entry { log, nonce, body }.write();
+    let entry = Envelope { log, nonce, body }.write();
     link.store(&names.subject, entry, None).await?;
     Ok(())
 }
@@ -372,7 +446,7 @@ async fn append(
 async fn next_answer(append: &mut Option<Append>) -> Result<(), Fault> {
     match append.as_mut().and_then(|append| append.answer.as_mut()) {
         Some(answer) => {
-            let answer = answer.await;
+            let answer = answer.get_mut().await;
             if let Some(append) = append {
                 append.answer = None;
             }

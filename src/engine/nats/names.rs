@@ -18,14 +18,20 @@ pub(super) struct ClusterNames {
 pub(super) struct PartitionNames {
     /// Stream: the log.
     pub(super) log: String,
-    /// Subject of all messages in it.
+    /// Subject in it: batches.
     pub(super) subject: String,
+    /// Subject in it: settlements.
+    pub(super) settlements: String,
+    /// Subject of no stream: bids.
+    pub(super) bids: String,
     /// Stream: the snapshots and parts of all partitions.
     pub(super) store: String,
     /// Subject in it: manifests of snapshots.
     pub(super) manifests: String,
     /// What its subjects of parts begin with.
     parts: String,
+    /// What its subjects of what was put back begin with.
+    put_back: String,
 }
 
 impl ClusterNames {
@@ -44,8 +50,14 @@ impl ClusterNames {
     }
 
     /// Its subjects.
-    pub(super) fn subjects_of_store(&self) -> [String; 2] {
-        [self.manifests(), format!("{}.parts.>", self.prefix)]
+    pub(super) fn subjects_of_store(&self) -> [String; 3] {
+        let Self { prefix } = self;
+        [self.manifests(), format!("{prefix}.parts.>"), format!("{prefix}.back.>")]
+    }
+
+    /// Those of all bids.
+    pub(super) fn bids(&self) -> String {
+        format!("{}.bids.*", self.prefix)
     }
 
     /// Those of all manifests.
@@ -58,14 +70,37 @@ impl ClusterNames {
         PartitionNames {
             log: format!("{prefix}-{partition}"),
             subject: format!("{prefix}.log.{partition}"),
+            settlements: format!("{prefix}.settled.{partition}"),
+            bids: format!("{prefix}.bids.{partition}"),
             store: self.store(),
             manifests: format!("{prefix}.snapshots.{partition}"),
             parts: format!("{prefix}.parts.{partition}"),
+            put_back: format!("{prefix}.back.{partition}"),
         }
     }
 }
 
 impl PartitionNames {
+    /// Subjects of a log's stream.
+    pub(super) fn subjects_of_log(&self) -> [String; 2] {
+        [self.subject.clone(), self.settlements.clone()]
+    }
+
+    /// Both subjects of a log's stream.
+    pub(super) fn all_of_log(&self) -> String {
+        self.subject.replace(".log.", ".*.")
+    }
+
+    /// Subject: parts of what was put back when a run began.
+    pub(super) fn parts_put_back(&self, run: u64) -> String {
+        format!("{}.{run:016x}", self.put_back)
+    }
+
+    /// Those of all that was put back.
+    pub(super) fn all_put_back(&self) -> String {
+        format!("{}.*", self.put_back)
+    }
+
     /// Subject: parts of large batches.
     pub(super) fn parts_of_batches(&self) -> String {
         self.parts_of("batches")
@@ -121,6 +156,7 @@ mod tests {
         assert_ne!(names("a").partition(0).log, names("a-0").partition(0).log);
         let partition = names("a.b").partition(7);
         assert_eq!((partition.log.as_str(), partition.subject.as_str()), ("a=b-7", "a=b.log.7"));
+        assert_eq!(partition.all_of_log(), "a=b.*.7");
         assert_eq!(partition_of(&partition.manifests), Some(7));
         assert_eq!(partition_of(&partition.parts_of_batches()), None);
     }

@@ -16,6 +16,9 @@ use crate::engine::error::EngineError;
 /// behind it.
 const MARGIN: Duration = Duration::from_secs(60);
 
+/// Time within which nodes come back to a server that has restarted: if it has lost their logs, they put them back.
+const RETURN: Duration = Duration::from_secs(1);
+
 /// Where NATS is, and how to connect to it.
 #[derive(Clone)]
 pub struct NatsSettings {
@@ -29,6 +32,10 @@ pub struct NatsSettings {
     pub(super) storage: NatsStorage,
     /// How long a snapshot has been the newest before the log is trimmed up to it.
     pub margin: Duration,
+    /// How long logs have been missing before a node that starts creates them.
+    pub patience: Duration,
+    /// Servers that have each of the streams.
+    pub replicas: u8,
 }
 
 /// Where JetStream keeps the streams. Decided when they are created.
@@ -63,7 +70,16 @@ impl NatsSettings {
         let address = |server: &ServerAddr| format!("{}:{}", server.host(), server.port());
         let address = servers.iter().map(address).collect::<Vec<_>>().join(", ");
         let tls = authorities.map(trusting).transpose()?;
-        Ok(Self { servers, user, address, tls, storage, margin: MARGIN })
+        Ok(Self {
+            servers,
+            user,
+            address,
+            tls,
+            storage,
+            margin: MARGIN,
+            patience: RETURN,
+            replicas: 1,
+        })
     }
 
     /// Whether all connections use TLS.

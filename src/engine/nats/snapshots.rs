@@ -3,6 +3,7 @@
 //! A manifest is only stored if the one before is still the one that its writer has read before it wrote any part. So
 //! parts are never removed that a manifest names: a writer removes only what was there before its own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,8 +14,11 @@ use super::fault::{Fault, Refusal, Speaker};
 use super::follower::MAX_APPEND;
 use super::link::{Link, Links};
 use super::manifest::Manifest;
-use super::names::{PartitionNames, described_log};
+use super::names::PartitionNames;
 use super::parts;
+use super::places::{Places, Start};
+use super::run;
+use super::settlement::{Branch, Kind, PutBack, Settlement};
 use crate::engine::error::EngineError;
 use crate::engine::event::Cursor;
 use crate::engine::random::random;
@@ -24,13 +28,19 @@ use crate::log::LogId;
 /// How often a snapshot is read or written, if it is replaced meanwhile.
 const ATTEMPTS: usize = 3;
 
+/// How often it is asked whether a log is settled.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
 /// The snapshots of a partition.
 #[derive(Debug)]
 pub(super) struct NatsSnapshots {
     pub(super) names: PartitionNames,
     pub(super) log: LogId,
+    pub(super) places: Arc<Places>,
     pub(super) links: Links,
     pub(super) speaker: Speaker,
+    /// Maximum time for which nodes wait for each other when NATS has lost something.
+    pub(super) lease: Duration,
     /// How long a snapshot has been the newest before the log is trimmed up to it.
     pub(super) margin: Duration,
 }
@@ -42,8 +52,15 @@ struct Newest {
     sequence: u64,
     /// When it was stored, in milliseconds of the Unix epoch.
     at: u64,
-    /// What it says, if it is of this log.
+    /// What it says, if it is of the log's branch.
     manifest: Option<Manifest>,
+}
+
+/// The last settlement of a log, with its sequence number.
+#[derive(Clone, Debug)]
+struct Standing {
+    sequence: u64,
+    settlement: Settlement,
 }
 
 impl Store for NatsSnapshots {
@@ -82,11 +99,26 @@ impl From<EngineError> for Refused {
 
 impl NatsSnapshots {
     async fn read_newest(&self, link: &Link) -> Result<Option<Snapshot>, Refused> {
-        self.check_log(link).await?;
         for _ in 0..ATTEMPTS {
-            let Some(manifest) = self.newest(link).await?.manifest else { return Ok(None) };
-            if let Some(chunks) = self.read_chunks(link, &manifest).await? {
-                return Ok(Some((Cursor(manifest.at), chunks)));
+            let Some(Standing { settlement, .. }) = self.settled(link).await? else {
+                return Ok(None);
+            };
+            let branch = settlement.branch;
+            let newest = self.newest(link, &branch).await?.manifest;
+            let (start, parts) = if let Some(Manifest { at, sequence, chunks, .. }) = newest {
+                let ahead = at.wrapping_sub(sequence);
+                (Start { branch: branch.name, cursor: at, read: sequence, ahead }, chunks)
+            } else {
+                let Some(put_back) = self.beginning(&branch, link).await? else {
+                    return Ok(None);
+                };
+                let PutBack { at, chunks, .. } = put_back;
+                let (read, ahead) = (branch.sequence - 1, branch.ahead());
+                (Start { branch: branch.name, cursor: at, read, ahead }, chunks)
+            };
+            if let Some(chunks) = self.read_chunks(link, &parts).await? {
+                self.places.set_start(start);
+                return Ok(Some((Cursor(start.cursor), chunks)));
             }
         }
         Err(EngineError::Replaced.into())
@@ -95,37 +127,80 @@ impl NatsSnapshots {
     async fn read_chunks(
         &self,
         link: &Link,
-        manifest: &Manifest,
+        chunks: &[Vec<u64>],
     ) -> Result<Option<Vec<Bytes>>, Fault> {
-        let mut chunks = Vec::with_capacity(manifest.chunks.len());
-        for parts in &manifest.chunks {
+        let mut read = Vec::with_capacity(chunks.len());
+        for parts in chunks {
             let Some(chunk) = parts::read(link, &self.names.store, parts).await? else {
                 return Ok(None);
             };
-            chunks.push(chunk);
+            read.push(chunk);
         }
-        Ok(Some(chunks))
+        Ok(Some(read))
+    }
+
+    /// What a branch begins with.
+    async fn beginning(&self, branch: &Branch, link: &Link) -> Result<Option<PutBack>, Fault> {
+        let first = link.get(&self.names.log, branch.sequence).await?;
+        let first = first.and_then(|it| Settlement::read(self.log, it.sequence, &it.payload));
+        match first.map(|first| first.kind) {
+            Some(Kind::Begins { put_back, .. }) => Ok(put_back),
+            Some(Kind::GoesOn { .. } | Kind::Doubted) | None => Ok(None),
+        }
+    }
+
+    /// The last settlement. While there is none, nodes may be putting the log back, so it is waited for; `None`: they
+    /// don't.
+    async fn settled(&self, link: &Link) -> Result<Option<Standing>, Refused> {
+        let mut waited = Duration::ZERO;
+        loop {
+            if let Some(standing) = self.standing(link).await?
+                && !standing.settlement.is_by_newcomer()
+            {
+                return Ok(Some(standing));
+            }
+            if waited >= 2 * self.lease {
+                return Ok(None);
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+            waited += ASK_AGAIN;
+        }
+    }
+
+    async fn standing(&self, link: &Link) -> Result<Option<Standing>, Fault> {
+        let last = link.last(&self.names.log, &self.names.settlements).await?;
+        Ok(last.and_then(|Stored { sequence, payload, .. }| {
+            let settlement = Settlement::read(self.log, sequence, &payload)?;
+            Some(Standing { sequence, settlement })
+        }))
     }
 
     async fn write_whole(&self, link: &Link, at: Cursor, chunks: &[Bytes]) -> Result<(), Refused> {
-        self.check_log(link).await?;
         for _ in 0..ATTEMPTS {
-            let before = self.newest(link).await?;
+            let standing = self.standing(link).await?.ok_or(EngineError::Lost)?;
+            let Settlement { branch, run, .. } = standing.settlement;
+            let lasts = run::lasts(link, &self.names.log, run).await?;
+            if standing.settlement.is_doubted() || !lasts {
+                return Err(EngineError::Lost.into());
+            }
+            let Some(end) = self.places.sequence(&branch, at.0) else { return Ok(()) }; // it is over
+            let before = self.newest(link, &branch).await?;
             if before.manifest.as_ref().is_some_and(|manifest| manifest.at > at.0) {
                 return Ok(());
             }
             let name = format!("{:016x}", random()?);
             let subject = self.names.parts_of(&name);
-            let floor = self.floor(link, at, &before).await?;
-            let (log, at) = (self.log.0, at.0);
-            let mut manifest = Manifest { log, at, name, chunks: Vec::new(), floor };
+            let floor = self.floor(link, end, &before).await?;
+            let (log, at, branch) = (self.log.0, at.0, branch.name);
+            let mut manifest =
+                Manifest { log, at, branch, sequence: end, name, chunks: Vec::new(), floor };
             for chunk in chunks {
                 manifest.chunks.push(parts::write(link, &subject, chunk).await?);
             }
             let stored = link.store(&self.names.manifests, manifest.write(), Some(before.sequence));
             match stored.await {
                 Ok(sequence) => {
-                    self.tidy(link, (sequence, &manifest.name), &before).await?;
+                    self.tidy(link, (sequence, &manifest.name), &before, &standing).await?;
                     return Ok(());
                 }
                 Err(Fault::JetStream(Refusal { code: OTHER_LAST, .. })) => {
@@ -140,12 +215,9 @@ impl NatsSnapshots {
 
     /// Sequence number before which no batch behind this snapshot has a part: that of the manifest before, if it is
     /// older than any append that may still come behind the snapshot's last batch; else what that one says.
-    async fn floor(&self, link: &Link, at: Cursor, before: &Newest) -> Result<u64, Fault> {
+    async fn floor(&self, link: &Link, end: u64, before: &Newest) -> Result<u64, Fault> {
         let Some(manifest) = &before.manifest else { return Ok(0) };
-        if at.0 == 0 {
-            return Ok(0);
-        }
-        let last = link.get(&self.names.log, at.0).await?.map_or(0, |stored| stored.at);
+        let last = link.get(&self.names.log, end).await?.map_or(0, |stored| stored.at);
         let is_old = before.at.saturating_add(2 * milliseconds(MAX_APPEND)) < last;
         Ok(if is_old { before.sequence } else { manifest.floor })
     }
@@ -157,6 +229,7 @@ impl NatsSnapshots {
         link: &Link,
         (sequence, name): (u64, &str),
         before: &Newest,
+        standing: &Standing,
     ) -> Result<(), Fault> {
         let names = &self.names;
         let mut needed = vec![names.parts_of(name), names.parts_of_batches()];
@@ -170,28 +243,40 @@ impl NatsSnapshots {
         let Some(manifest) = &before.manifest else { return Ok(()) };
         let now = link.get(&names.store, sequence).await?.map_or(0, |stored| stored.at);
         if now.saturating_sub(before.at) >= milliseconds(self.margin) {
-            link.purge(&names.log, &names.subject, manifest.at).await?;
+            self.trim(link, (manifest.sequence, sequence), standing).await?;
             link.purge(&names.store, &names.parts_of_batches(), manifest.floor).await?;
         }
         Ok(())
     }
 
-    async fn newest(&self, link: &Link) -> Result<Newest, Fault> {
-        let last = link.last(&self.names.store, &self.names.manifests).await?;
-        Ok(last.map_or_else(Newest::default, |Stored { sequence, at, payload }| {
-            let manifest = Manifest::read(&payload).filter(|it| it.log == self.log.0);
-            Newest { sequence, at, manifest }
-        }))
+    /// Trims the log, up to a message, when a snapshot was stored. The last settlement is said again if it is in what goes.
+    async fn trim(
+        &self,
+        link: &Link,
+        (before, stored): (u64, u64),
+        standing: &Standing,
+    ) -> Result<(), Fault> {
+        let names = &self.names;
+        if standing.sequence < before {
+            let again = standing.settlement.again().write();
+            match link.store(&names.settlements, again, Some(standing.sequence)).await {
+                Ok(sequence) => link.purge(&names.log, &names.settlements, sequence).await?,
+                Err(Fault::JetStream(Refusal { code: OTHER_LAST, .. })) => return Ok(()), // trimmed later
+                Err(fault) => return Err(fault),
+            }
+        }
+        for subject in link.subjects(&names.store, &names.all_put_back()).await? {
+            link.purge(&names.store, &subject, stored).await?;
+        }
+        link.purge(&names.log, &names.subject, before).await
     }
 
-    /// Whether the log is still there.
-    async fn check_log(&self, link: &Link) -> Result<(), Refused> {
-        let info = link.info(&self.names.log).await?;
-        if described_log(&info.config.description) == Some(self.log) {
-            Ok(())
-        } else {
-            Err(EngineError::Lost.into())
-        }
+    async fn newest(&self, link: &Link, branch: &Branch) -> Result<Newest, Fault> {
+        let last = link.last(&self.names.store, &self.names.manifests).await?;
+        Ok(last.map_or_else(Newest::default, |Stored { sequence, at, payload, .. }| {
+            let manifest = Manifest::read(&payload).filter(|it| it.is_of(self.log, branch));
+            Newest { sequence, at, manifest }
+        }))
     }
 
     /// The link that works at the moment; waits for one as long as for an answer.

@@ -11,7 +11,9 @@ use super::connector::Connector;
 use super::fault::Fault;
 use super::link::Link;
 use super::manifest::Manifest;
-use super::names::{ClusterNames, partition_of};
+use super::names::partition_of;
+use super::notices::Notices;
+use super::streams::Streams;
 use super::tail::{Pulled, Start, Tail};
 use crate::engine::backoff::Backoff;
 use crate::engine::event::Cursor;
@@ -26,7 +28,8 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Supervisor {
     pub(super) connector: Connector,
-    pub(super) names: ClusterNames,
+    pub(super) streams: Arc<Streams>,
+    pub(super) notices: Arc<Notices>,
     /// All partitions; their numbers are the indexes.
     pub(super) partitions: Vec<(LogId, Arc<Progress>)>,
     pub(super) links: watch::Sender<Option<Link>>,
@@ -66,25 +69,33 @@ impl Supervisor {
         loop {
             match self.follow_snapshots(link).await {
                 // the followers find out what has become of the logs
-                Err(fault @ Fault::NoStream) => {
-                    self.log.fault(fault.kind(), self.connector.speaker().sentence(&fault));
+                Err(fault @ (Fault::NoStream | Fault::NoConsumer)) => {
+                    if let Fault::NoStream = fault {
+                        self.log.fault(fault.kind(), self.connector.speaker().sentence(&fault));
+                        self.streams.open_store(link).await.ok(); // or the next time
+                    }
+                    self.notices.note_loss();
                     tokio::time::sleep(CHECK_INTERVAL).await;
                 }
-                Err(Fault::NoConsumer) => tokio::time::sleep(CHECK_INTERVAL).await,
                 Err(fault) => return fault,
             }
         }
     }
 
     async fn follow_snapshots(&mut self, link: &Link) -> Result<Infallible, Fault> {
-        let manifests = self.names.manifests();
+        let names = &self.streams.names;
+        let manifests = names.manifests();
         let times = (CHECK_INTERVAL, self.connector.speaker().timeout);
         let start = Start::LastOf(&manifests);
-        let mut tail = Tail::open(link, &self.names.store(), start, times).await?;
+        let mut tail = Tail::open(link, &names.store(), start, times).await?;
         loop {
             match tail.next().await? {
                 Pulled::Message(message) => self.note(&message.subject, &message.payload),
                 Pulled::Idle => {
+                    let logs = self.notices.take_put_back();
+                    if logs > 0 {
+                        self.log.restored(logs);
+                    }
                     self.backoff.reset();
                     self.log.connected(&self.connector.speaker().address);
                 }

@@ -34,8 +34,12 @@ pub(super) struct Tail {
     wait: Duration,
     /// Maximum time for an answer.
     timeout: Duration,
+    /// Messages asked for at a time.
+    batch: usize,
     /// Messages that may still come for the last pull; 0: it is over.
     left: usize,
+    /// Number of messages that have come.
+    count: u64,
     /// Ends when the last pull must be over.
     patience: Pin<Box<Sleep>>,
 }
@@ -53,6 +57,8 @@ pub(super) enum Pulled {
 pub(super) struct Received {
     pub(super) subject: String,
     pub(super) sequence: u64,
+    /// Its number among those that the consumer has delivered.
+    number: u64,
     /// When it was stored, in milliseconds of the Unix epoch.
     pub(super) at: u64,
     pub(super) payload: Bytes,
@@ -65,23 +71,36 @@ pub(super) enum Start<'a> {
     At(u64),
     /// With the last one of each subject that matches.
     LastOf(&'a str),
+    /// With this sequence number, for a consumer with a name, which is there as long as the stream's server runs.
+    Named(&'a str, u64),
 }
 
-impl Start<'_> {
+impl<'a> Start<'a> {
     fn config(self) -> Value {
         let (policy, sequence, subject) = match self {
-            Self::At(sequence) => ("by_start_sequence", Some(sequence), None),
+            Self::At(sequence) | Self::Named(_, sequence) => {
+                ("by_start_sequence", Some(sequence), None)
+            }
             Self::LastOf(subject) => ("last_per_subject", None, Some(subject)),
         };
+        let name = self.name();
         json!({
+            "durable_name": name,
             "deliver_policy": policy,
             "opt_start_seq": sequence,
             "filter_subject": subject,
             "ack_policy": "none",
             "replay_policy": "instant",
             "mem_storage": true,
-            "inactive_threshold": nanoseconds(INACTIVE),
+            "inactive_threshold": name.is_none().then(|| nanoseconds(INACTIVE)),
         })
+    }
+
+    fn name(self) -> Option<&'a str> {
+        match self {
+            Self::Named(name, _) => Some(name),
+            Self::At(_) | Self::LastOf(_) => None,
+        }
     }
 }
 
@@ -93,7 +112,8 @@ impl Tail {
         start: Start<'_>,
         (wait, timeout): (Duration, Duration),
     ) -> Result<Self, Fault> {
-        let name = link.consume(stream, &start.config()).await?;
+        let name = link.consume(stream, start.name(), &start.config()).await?;
+        let batch = if start.name().is_some() { 1 } else { BATCH };
         let client = link.client();
         let inbox = client.new_inbox();
         let messages = async { client.subscribe(inbox.clone()).await.map_err(|_| Fault::Closed) };
@@ -104,7 +124,9 @@ impl Tail {
             pulls: format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"),
             wait,
             timeout,
+            batch,
             left: 0,
+            count: 0,
             patience: Box::pin(tokio::time::sleep(wait)),
         })
     }
@@ -123,7 +145,12 @@ impl Tail {
             match message.status.map(|status| status.as_u16()) {
                 None => {
                     self.left -= 1;
-                    return received(message).map(Pulled::Message).ok_or(Fault::Unexpected);
+                    self.count += 1;
+                    let message = received(message).ok_or(Fault::Unexpected)?;
+                    if message.number != self.count {
+                        return Err(Fault::NoConsumer); // its server has begun anew
+                    }
+                    return Ok(Pulled::Message(message));
                 }
                 Some(PULL_OVER) => {
                     self.left = 0;
@@ -136,12 +163,12 @@ impl Tail {
     }
 
     async fn pull(&mut self) -> Result<(), Fault> {
-        let request = json!({ "batch": BATCH, "expires": nanoseconds(self.wait) }).to_string();
+        let request = json!({ "batch": self.batch, "expires": nanoseconds(self.wait) }).to_string();
         let client = self.link.client();
         let sent =
             client.publish_with_reply(self.pulls.clone(), self.inbox.clone(), request.into());
         sent.await.map_err(|_| Fault::Closed)?;
-        self.left = BATCH;
+        self.left = self.batch;
         self.patience = Box::pin(tokio::time::sleep(self.wait + self.timeout));
         Ok(())
     }
@@ -158,6 +185,7 @@ fn received(message: Message) -> Option<Received> {
     Some(Received {
         subject: message.subject.into_string(),
         sequence: number(at)?,
+        number: number(at + 1)?,
         at: number(at + 2)? / 1_000_000,
         payload: message.payload,
     })
@@ -187,7 +215,8 @@ mod tests {
             "$JS.ACK.hub.ACCOUNT.a-0.c1.1.42.7.1700000000123456789.3.x",
         ] {
             let received = received(message(address)).unwrap();
-            assert_eq!((received.sequence, received.at), (42, 1_700_000_000_123), "{address}");
+            let Received { sequence, number, at, .. } = received;
+            assert_eq!((sequence, number, at), (42, 7, 1_700_000_000_123), "{address}");
         }
         assert!(received(message("$JS.ACK.a-0")).is_none());
     }

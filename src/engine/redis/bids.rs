@@ -1,117 +1,38 @@
-//! Bids: what each node has of a log that Redis may have lost a part of.
-
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+//! Bids, as Redis has them.
 
 use redis::Value;
 
 use super::entry::{bytes, number};
+use crate::engine::bids::{Bid, Bids};
 use crate::log::NodeId;
 
-/// Time that a node waits for others which knows of none, as it has just started: they connect again within it.
-const NEWCOMER: Duration = Duration::from_secs(3);
-
-/// What a node has of the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Bid {
-    /// The last batch that was delivered.
-    pub(super) cursor: u64,
-    /// Its nonce; 0 if it isn't known.
-    pub(super) nonce: u64,
-}
-
-/// The bids of all nodes so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Bids(BTreeMap<NodeId, Bid>);
-
-impl Bids {
-    /// From a hash: by node, `cursor nonce`. Other fields aren't bids.
-    pub(super) fn read(fields: Vec<Value>) -> Option<Self> {
-        let texts: Vec<_> = fields.into_iter().map(bytes).collect::<Option<_>>()?;
-        let mut bids = BTreeMap::new();
-        for pair in texts.chunks_exact(2) {
-            let [node, bid] = pair else { continue };
-            let Some(node) = number(node) else { continue };
-            let middle = memchr::memchr(b' ', bid)?;
-            let (cursor, nonce) = (number(bid.get(..middle)?)?, number(bid.get(middle + 1..)?)?);
-            bids.insert(NodeId(node), Bid { cursor, nonce });
-        }
-        Some(Self(bids))
+/// Bids from a hash: by node, `cursor nonce`. Other fields aren't bids.
+pub(super) fn read(fields: Vec<Value>) -> Option<Bids> {
+    let texts: Vec<_> = fields.into_iter().map(bytes).collect::<Option<_>>()?;
+    let mut bids = Bids::default();
+    for pair in texts.chunks_exact(2) {
+        let [node, bid] = pair else { continue };
+        let Some(node) = number(node) else { continue };
+        let middle = memchr::memchr(b' ', bid)?;
+        let (cursor, nonce) = (number(bid.get(..middle)?)?, number(bid.get(middle + 1..)?)?);
+        bids.insert(NodeId(node), Bid { cursor, nonce });
     }
-
-    /// How long a node waits, from its own bid on, until it says how the log goes on: no time, if it has most of the log
-    /// and all the others have bid; a lease for those that haven't, and one for each node that has more. If it has to
-    /// wait at all, there may be something that the log goes on without.
-    pub(super) fn patience(
-        &self,
-        own: NodeId,
-        members: &BTreeSet<NodeId>,
-        lease: Duration,
-    ) -> Duration {
-        let absent = if members.is_empty() {
-            NEWCOMER.min(lease)
-        } else if members.iter().all(|node| self.0.contains_key(node)) {
-            Duration::ZERO
-        } else {
-            lease
-        };
-        let place = |node: NodeId, bid: &Bid| (bid.cursor, Reverse(node));
-        let ours = self.0.get(&own).copied().unwrap_or_default();
-        let better = self.0.iter().filter(|(node, bid)| place(**node, bid) > place(own, &ours));
-        absent + lease * u32::try_from(better.count()).unwrap_or(u32::MAX)
-    }
+    Some(bids)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LEASE: Duration = Duration::from_secs(10);
-
-    fn bids(bids: &[(u64, u64)]) -> Bids {
-        let bid = |(node, cursor): &(u64, u64)| (NodeId(*node), Bid { cursor: *cursor, nonce: 7 });
-        Bids(bids.iter().map(bid).collect())
-    }
-
-    fn patience(given: &[(u64, u64)], own: u64, members: &[u64]) -> u64 {
-        let members = members.iter().map(|node| NodeId(*node)).collect();
-        bids(given).patience(NodeId(own), &members, LEASE).as_secs()
-    }
-
-    #[test]
-    fn who_has_most_goes_first_once_all_have_bid() {
-        let given = [(1, 5), (2, 9), (3, 9)];
-        let of_each = [1, 2, 3].map(|own| patience(&given, own, &[1, 2, 3]));
-        assert_eq!(of_each, [20, 0, 10]);
-    }
-
-    #[test]
-    fn who_is_missing_is_waited_for() {
-        assert_eq!(patience(&[(1, 5), (2, 9)], 2, &[1, 2, 3]), 10);
-        assert_eq!(patience(&[(1, 5), (2, 9)], 1, &[1, 2, 3]), 20);
-        assert_eq!(patience(&[(1, 5), (4, 9)], 4, &[1]), 0, "nobody knows of it, but it is there");
-        assert_eq!(patience(&[(4, 0)], 4, &[]), 3, "it has just started");
-    }
-
-    /// Whatever the bids are, exactly one of the nodes that have bid goes first, and none has more than it.
-    #[test]
-    fn one_goes_first() {
-        for cursors in 0..4_u64.pow(3) {
-            let given = [(1, cursors % 4), (2, cursors / 4 % 4), (3, cursors / 16)];
-            let first: Vec<_> =
-                given.iter().filter(|(node, _)| patience(&given, *node, &[1, 2, 3]) == 0).collect();
-            let [(_, cursor)] = first[..] else { panic!("{given:?}: {first:?}") };
-            assert!(given.iter().all(|(_, other)| other <= cursor), "{given:?}");
-        }
-    }
-
     #[test]
     fn a_hash_is_read() {
         let text = |text: &str| Value::BulkString(text.into());
         let fields = ["run", "abc", "1", "5 7", "2", "9 7"].map(text);
-        assert_eq!(Bids::read(fields.into()), Some(bids(&[(1, 5), (2, 9)])));
-        assert_eq!(Bids::read(vec![text("1"), text("5")]), None);
-        assert_eq!(Bids::read(vec![Value::Nil]), None);
+        let mut bids = Bids::default();
+        bids.insert(NodeId(1), Bid { cursor: 5, nonce: 7 });
+        bids.insert(NodeId(2), Bid { cursor: 9, nonce: 7 });
+        assert_eq!(read(fields.into()), Some(bids));
+        assert_eq!(read(vec![text("1"), text("5")]), None);
+        assert_eq!(read(vec![Value::Nil]), None);
     }
 }

@@ -3,18 +3,8 @@
 use bytes::Bytes;
 use redis::Value;
 
+use crate::engine::recent::Entry;
 use crate::log::LogId;
-
-/// An entry of a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) cursor: u64,
-    /// Random: the same place in another log has another one.
-    pub(super) nonce: u64,
-    /// Redis' time, in milliseconds of the Unix epoch.
-    pub(super) at: u64,
-    pub(super) batch: Bytes,
-}
 
 impl Entry {
     /// From a message, as [`scripts`](super::scripts) publish it: `cursor-nonce at log batch`.

@@ -9,17 +9,16 @@ use futures_util::future::BoxFuture;
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value, cmd, pipe};
 use tokio_util::sync::CancellationToken;
 
-use super::entry::Entry;
 use super::fault::Fault;
 use super::inbox::{Inbox, Input, News};
 use super::keys::PartitionKeys;
 use super::link::{Link, Links};
 use super::meta::Meta;
-use super::recent::Recent;
 use super::scripts::{self, By, OTHER, Settled};
 use crate::engine::event::{Cursor, LostReason};
 use crate::engine::feed::{Closed, Feed, Progress};
 use crate::engine::nodes::Nodes;
+use crate::engine::recent::{Entry, Recent};
 use crate::engine::requests::Requests;
 use crate::engine::settings::Forks;
 use crate::log::LogId;
@@ -162,7 +161,7 @@ impl Follower {
     async fn next_feed(&mut self) -> Feed {
         let follow = self.parts.requests.next_follow().await;
         self.delivered = Place { cursor: follow.after.0, nonce: None };
-        (self.recent, self.round) = (Recent::default(), None);
+        (self.recent, self.round) = (Recent::after(follow.after.0), None);
         Feed::new(follow, Arc::clone(&self.parts.progress))
     }
 

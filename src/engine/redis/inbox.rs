@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 
-use super::entry::Entry;
 use super::meta::Meta;
 use crate::engine::feed::Delivered;
+use crate::engine::recent::Entry;
 use crate::log::LogId;
 
 /// Inputs that wait for a follower, at most. What comes then is dropped, and read from the log later.

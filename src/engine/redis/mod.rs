@@ -30,7 +30,6 @@ mod keys;
 mod link;
 mod meta;
 mod open;
-mod recent;
 mod recovery;
 mod run;
 mod scripts;

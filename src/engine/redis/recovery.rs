@@ -21,13 +21,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::Value;
 
-use super::bids::{Bid, Bids};
+use super::bids;
 use super::entry::bytes;
 use super::fault::Fault;
 use super::follower::{Follower, Interrupt, Parts, check, ended};
 use super::link::Link;
 use super::scripts::{self, OTHER, SETTLED};
 use super::snapshots;
+use crate::engine::bids::{Bid, Bids};
 use crate::engine::event::{Cursor, LostReason};
 use crate::engine::feed::Feed;
 
@@ -37,6 +38,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 impl Follower {
     /// Bids, and waits until the log is settled, by this node if it has most.
     pub(super) async fn recover(&mut self, link: &Link, feed: &mut Feed) -> Result<(), Interrupt> {
+        feed.forget_end();
         let mut waited = Duration::ZERO;
         while let Some(bids) = self.bid(link).await? {
             let nodes = &self.parts.nodes;
@@ -62,7 +64,7 @@ impl Follower {
         let bid = scripts::bid(&self.parts.keys, self.of(link), self.parts.nodes.own, self.has());
         let answer = check(link, link.ask(&bid).await)?;
         if let Value::Array(fields) = answer {
-            return check(link, Bids::read(fields).ok_or(Fault::Unexpected)).map(Some);
+            return check(link, bids::read(fields).ok_or(Fault::Unexpected)).map(Some);
         }
         says_settled(link, answer).map(|_| None)
     }

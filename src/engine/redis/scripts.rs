@@ -8,9 +8,9 @@ use std::sync::LazyLock;
 use redis::{Cmd, cmd};
 use sha1::{Digest as _, Sha1};
 
-use super::bids::Bid;
-use super::entry::Entry;
 use super::keys::PartitionKeys;
+use crate::engine::bids::Bid;
+use crate::engine::recent::Entry;
 use crate::log::{LogId, NodeId};
 
 /// Creates a log unless there is one, or it isn't wished; returns its identity. What is left of one whose hash is gone

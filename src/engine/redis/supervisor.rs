@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::connector::Connector;
-use super::entry::{Entry, bytes};
+use super::entry::bytes;
 use super::fault::Fault;
 use super::inbox::{Input, News, Outlet};
 use super::keys::{ClusterKeys, PartitionKeys};
@@ -20,6 +20,7 @@ use super::meta::Meta;
 use crate::engine::backoff::Backoff;
 use crate::engine::fault_log::FaultLog;
 use crate::engine::feed::Progress;
+use crate::engine::recent::Entry;
 
 /// How often the heads of all logs are asked for.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);

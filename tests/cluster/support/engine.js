@@ -22,7 +22,7 @@ export class EngineServer {
 
   /**
    * Starts a server and waits until it answers; at a port it had before, if that is given. A `durable` one keeps all it
-   * has answered for.
+   * has answered for; one that `saves` can go back to what it had.
    */
   static async start({ port, ...keeps } = {}) {
     for (let attempt = 1; ; attempt += 1) {
@@ -40,9 +40,10 @@ export class EngineServer {
   }
 
   /** `env` are more variables that it runs with. */
-  constructor(port, { durable = false, env = {}, ...more } = {}) {
+  constructor(port, { durable = false, saves = false, env = {}, ...more } = {}) {
     this.port = port;
     this.durable = durable;
+    this.saves = saves;
     this.env = env;
     this.more = more;
     this.dir = mkdtempSync(join(tmpdir(), 'broker-engine-'));

@@ -1,0 +1,365 @@
+//! Whether a log is the one that was delivered so far, and where it goes on.
+
+use super::api::{OTHER_LAST, Stored, StreamInfo};
+use super::entry::Envelope;
+use super::fault::{Fault, Refusal};
+use super::follower::{Follower, Interrupt, Place, check};
+use super::link::Link;
+use super::manifest::Manifest;
+use super::names::described_log;
+use super::places::Start;
+use super::settlement::{Kind, PutBack, Round, Settlement};
+use super::{parts, recent, run};
+use crate::engine::event::{Cursor, LostReason};
+use crate::engine::feed::Feed;
+use crate::engine::recent::{Entry, Last};
+
+/// The last settlement in a log's stream.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    /// Its sequence number; 0: there is none.
+    pub(super) sequence: u64,
+    /// What it says, if it is of this log.
+    pub(super) settlement: Option<Settlement>,
+}
+
+impl Follower {
+    /// Makes sure that the log is settled, and that it has all that was delivered; finds out where it goes on.
+    pub(super) async fn prove(&mut self, link: &Link, feed: &mut Feed) -> Result<(), Interrupt> {
+        loop {
+            let Some((info, standing)) = self.settled(link).await? else {
+                self.recover(link, feed).await?;
+                continue;
+            };
+            let Some(settlement) = &standing.settlement else { continue };
+            if self.branch.is_none_or(|branch| branch.name != settlement.branch.name)
+                && !self.change_branch(settlement, link, feed).await?
+            {
+                self.doubt_log(&standing, settlement.round(), link).await?;
+                continue;
+            }
+            if let Some(reason) = self.compare(&info, link).await? {
+                let is_known = settlement.round == self.settled.round;
+                let is_behind = reason == LostReason::Trimmed && self.read < info.state.last_seq;
+                if !is_known || is_behind || self.delivered.nonce.is_none() {
+                    return Err(Interrupt::Lost(reason)); // the others have gone on without this node
+                }
+                self.doubt_log(&standing, self.settled, link).await?;
+                continue;
+            }
+            self.settled = settlement.round();
+            (self.end, self.seen) = (info.state.last_seq, 0);
+            let (end, read) = (Cursor(self.cursor(self.end)), Cursor(self.cursor(self.read)));
+            return feed.note_end(end, read).await.map_err(Into::into);
+        }
+    }
+
+    /// The log's stream, and what settled it; `None`: it isn't settled in this run of its server.
+    pub(super) async fn settled(
+        &self,
+        link: &Link,
+    ) -> Result<Option<(StreamInfo, Standing)>, Interrupt> {
+        let stream = &self.setup.names.log;
+        let info = match link.info(stream).await {
+            Err(Fault::NoStream) => return Ok(None),
+            info => check(link, info)?,
+        };
+        if described_log(&info.config.description) != Some(self.setup.log) {
+            return Err(Interrupt::Lost(LostReason::Replaced));
+        }
+        let standing = self.standing(link).await?;
+        let is_settled = self.is_settled(&standing, link).await?;
+        Ok(is_settled.then_some((info, standing)))
+    }
+
+    /// The last settlement.
+    pub(super) async fn standing(&self, link: &Link) -> Result<Standing, Interrupt> {
+        let names = &self.setup.names;
+        let last = check(link, link.last(&names.log, &names.settlements).await)?;
+        Ok(last.map_or(Standing { sequence: 0, settlement: None }, |last| Standing {
+            sequence: last.sequence,
+            settlement: Settlement::read(self.setup.log, last.sequence, &last.payload),
+        }))
+    }
+
+    /// Whether the log is settled in this run of its server.
+    pub(super) async fn is_settled(
+        &self,
+        standing: &Standing,
+        link: &Link,
+    ) -> Result<bool, Interrupt> {
+        match &standing.settlement {
+            Some(settlement) if !settlement.is_doubted() => {
+                check(link, run::lasts(link, &self.setup.names.log, settlement.run).await)
+            }
+            Some(_) | None => Ok(false),
+        }
+    }
+
+    /// Goes over to another branch, which has what was delivered or begins with it; returns whether it is whole.
+    async fn change_branch(
+        &mut self,
+        settlement: &Settlement,
+        link: &Link,
+        feed: &mut Feed,
+    ) -> Result<bool, Interrupt> {
+        if self.branch.is_none() && self.take_up(settlement) {
+            return Ok(true);
+        }
+        let branch = settlement.branch;
+        let begin = self.beginning(settlement, link).await?;
+        let (at, entries) = match begin {
+            Some(put_back) => {
+                let store = &self.setup.names.store;
+                let bytes = check(link, parts::read(link, store, &put_back.recent).await)?;
+                let Some((after, entries)) = bytes.and_then(recent::read) else {
+                    return if self.newest(link).await?.is_some_and(|it| it.branch == branch.name) {
+                        Err(Interrupt::Lost(LostReason::Trimmed))
+                    } else {
+                        Ok(false) // though nobody has removed it
+                    };
+                };
+                (put_back.at, rest(self.delivered, after, entries))
+            }
+            None => (0, Ok(Vec::new())), // a new log
+        };
+        if self.delivered.cursor > at {
+            return Err(Interrupt::Lost(LostReason::Shorter));
+        }
+        for entry in entries.map_err(Interrupt::Lost)? {
+            feed.deliver(Cursor(entry.cursor), entry.at, entry.batch.clone()).await?;
+            self.delivered = Place { cursor: entry.cursor, sequence: 0, nonce: Some(entry.nonce) };
+            self.note_delivered(entry);
+        }
+        self.delivered.sequence = 0;
+        (self.branch, self.read, self.ahead) = (Some(branch), branch.sequence - 1, branch.ahead());
+        self.round = 0; // that of the branch is read next
+        self.settled = settlement.round();
+        self.setup.places.begin(branch, branch.cursor, branch.ahead());
+        self.setup.progress.note_snapshot(Cursor(at));
+        Ok(true)
+    }
+
+    /// Begins in a branch where the worker asked to; returns whether it can.
+    pub(super) fn take_up(&mut self, settlement: &Settlement) -> bool {
+        let (branch, cursor) = (settlement.branch, self.delivered.cursor);
+        let start = match self.setup.places.start(cursor) {
+            Some(start) if start.branch == branch.name => start,
+            None if cursor >= branch.cursor => {
+                let read = cursor.wrapping_sub(branch.ahead());
+                Start { branch: branch.name, cursor, read, ahead: branch.ahead() }
+            }
+            Some(_) | None => return false, // the snapshot was of another branch
+        };
+        let is_there = start.read > branch.sequence;
+        (self.branch, self.read, self.ahead) = (Some(branch), start.read, start.ahead);
+        self.delivered.sequence = if is_there { start.read } else { 0 };
+        self.setup.places.begin(branch, cursor, start.ahead);
+        true
+    }
+
+    /// What a branch began with; `None`: it is that of a new log.
+    pub(super) async fn beginning(
+        &self,
+        settlement: &Settlement,
+        link: &Link,
+    ) -> Result<Option<PutBack>, Interrupt> {
+        let names = &self.setup.names;
+        let stored = link.get(&names.log, settlement.branch.sequence).await;
+        let first = check(link, stored)?.filter(|first| first.subject == names.settlements);
+        let first = first.and_then(|it| Settlement::read(self.setup.log, it.sequence, &it.payload));
+        match first.map(|first| first.kind) {
+            Some(Kind::Begins { put_back, .. }) => Ok(put_back),
+            Some(Kind::GoesOn { .. } | Kind::Doubted) | None => {
+                Err(Interrupt::Lost(LostReason::Trimmed))
+            }
+        }
+    }
+
+    /// Whether the log has what was delivered, in the branch that is read.
+    pub(super) async fn compare(
+        &mut self,
+        info: &StreamInfo,
+        link: &Link,
+    ) -> Result<Option<LostReason>, Interrupt> {
+        let Place { sequence, nonce, .. } = self.delivered;
+        if info.state.last_seq < self.read {
+            return Ok(Some(LostReason::Shorter));
+        }
+        if info.state.first_seq > self.read + 1 {
+            return Ok(Some(LostReason::Trimmed));
+        }
+        if sequence == 0 {
+            return Ok(None);
+        }
+        let stored = check(link, link.get(&self.setup.names.log, sequence).await)?;
+        match (stored.and_then(|stored| self.entry(stored)), nonce) {
+            (Some((found, _)), Some(nonce)) if found != nonce => Ok(Some(LostReason::Forked)),
+            (None, Some(_)) => Ok(Some(LostReason::Trimmed)),
+            (Some((nonce, stored)), None) => {
+                self.learn(nonce, stored, link).await?;
+                Ok(None)
+            }
+            // without a nonce: nothing is missing behind it
+            (Some(_), Some(_)) | (None, None) => Ok(None),
+        }
+    }
+
+    /// A message that was delivered, with its nonce.
+    fn entry(&self, stored: Stored) -> Option<(u64, Stored)> {
+        let nonce = if stored.subject == self.setup.names.settlements {
+            Settlement::read(self.setup.log, stored.sequence, &stored.payload)?.run
+        } else {
+            Envelope::read(stored.payload.clone())?.nonce
+        };
+        Some((nonce, stored))
+    }
+
+    /// Learns what the batch is behind which the worker asked to follow: other nodes may not have it.
+    async fn learn(&mut self, nonce: u64, stored: Stored, link: &Link) -> Result<(), Interrupt> {
+        self.delivered.nonce = Some(nonce);
+        let batch = match Envelope::read(stored.payload.clone()) {
+            Some(entry) if stored.subject == self.setup.names.subject => {
+                self.batch(entry.body, link).await?
+            }
+            Some(_) => None,
+            None => {
+                let fork = Settlement::read(self.setup.log, stored.sequence, &stored.payload);
+                fork.map(|fork| fork.fork().into())
+            }
+        };
+        if let Some(batch) = batch {
+            let cursor = self.delivered.cursor;
+            self.note_delivered(Entry { cursor, nonce, at: stored.at, batch });
+        }
+        Ok(())
+    }
+
+    /// Looks at the log when a pull is over: what it had when the one before was over must have come since.
+    pub(super) async fn look(&mut self, link: &Link) -> Result<(), Interrupt> {
+        if self.read < self.seen {
+            return Err(Interrupt::Again);
+        }
+        self.seen = self.look_for_loss(link).await?;
+        Ok(())
+    }
+
+    /// Looks whether the log has what was delivered, and what who starts now needs. Returns its end.
+    pub(super) async fn look_for_loss(&mut self, link: &Link) -> Result<u64, Interrupt> {
+        let names = &self.setup.names;
+        let info = check(link, link.info_of(&names.log, &names.all_of_log()).await)?;
+        let lasts = check(link, run::lasts(link, &names.log, self.settled.run).await)?;
+        let (first, last) = (info.state.first_seq, info.state.last_seq);
+        let is_same = described_log(&info.config.description) == Some(self.setup.log);
+        let has = |subject: &String| info.state.subjects.contains_key(subject);
+        if !lasts || !is_same || last < self.read || !has(&names.settlements) {
+            return Err(Interrupt::Again);
+        }
+        let Place { sequence, .. } = self.delivered;
+        let is_purged = sequence > 0 && (first > sequence || !has(&names.subject));
+        let losses = self.setup.notices.losses();
+        if is_purged || losses != self.losses && self.lacks_beginning(first, link).await? {
+            let standing = self.standing(link).await?;
+            self.doubt_log(&standing, self.settled, link).await?;
+            return Err(Interrupt::Again);
+        }
+        self.losses = losses;
+        Ok(last)
+    }
+
+    /// What the newest snapshot is.
+    async fn newest(&self, link: &Link) -> Result<Option<Manifest>, Interrupt> {
+        let names = &self.setup.names;
+        let last = match link.last(&names.store, &names.manifests).await {
+            Err(Fault::NoStream) => None,
+            last => check(link, last)?,
+        };
+        Ok(last.and_then(|last| Manifest::read(&last.payload)))
+    }
+
+    /// Whether there is no snapshot behind which the log goes on. `first` is the sequence number with which it begins.
+    pub(super) async fn lacks_beginning(&self, first: u64, link: &Link) -> Result<bool, Interrupt> {
+        let names = &self.setup.names;
+        let Some(branch) = self.branch else { return Ok(true) };
+        let newest = self.newest(link).await?;
+        if let Some(newest) = newest.filter(|it| it.is_of(self.setup.log, &branch)) {
+            return Ok(first > newest.sequence + 1);
+        }
+        if first > branch.sequence {
+            return Ok(true);
+        }
+        let stored = check(link, link.get(&names.log, branch.sequence).await)?;
+        let begun =
+            stored.and_then(|it| Settlement::read(self.setup.log, it.sequence, &it.payload));
+        match begun.map(|begun| begun.kind) {
+            Some(Kind::Begins { put_back: None, .. }) => Ok(false),
+            Some(Kind::Begins { put_back: Some(put_back), .. }) => {
+                let subject = names.parts_put_back(branch.name);
+                match link.count(&names.store, &subject).await {
+                    Err(Fault::NoStream) => Ok(true),
+                    count => Ok(check(link, count)? < put_back.count()),
+                }
+            }
+            Some(Kind::GoesOn { .. } | Kind::Doubted) | None => Ok(true),
+        }
+    }
+
+    /// Says that the log has lost something since a round though its server runs on, unless somebody has settled it
+    /// since. So all nodes stop at the same place.
+    pub(super) async fn doubt_log(
+        &self,
+        standing: &Standing,
+        since: Round,
+        link: &Link,
+    ) -> Result<(), Interrupt> {
+        let branch = standing.settlement.as_ref().map(|last| last.branch);
+        let branch = branch.or(self.branch).unwrap_or_default();
+        let doubted = Settlement::doubted(self.setup.log, since, branch).write();
+        let stored = link.store(&self.setup.names.settlements, doubted, Some(standing.sequence));
+        match stored.await {
+            Err(Fault::JetStream(Refusal { code: OTHER_LAST, .. })) => Ok(()),
+            stored => check(link, stored.map(|_| ())),
+        }
+    }
+}
+
+/// Those of the batches that were put back which a node lacks that was delivered up to a place.
+fn rest(delivered: Place, after: Last, entries: Vec<Entry>) -> Result<Vec<Entry>, LostReason> {
+    let is_it = |cursor: u64, nonce: Option<u64>| {
+        let is_other = nonce.zip(delivered.nonce).is_some_and(|(one, other)| one != other);
+        (cursor == delivered.cursor).then_some(!is_other)
+    };
+    let mut place = is_it(after.cursor, after.nonce).map(|is_same| (0, is_same));
+    for (number, entry) in (1..).zip(&entries) {
+        let here = is_it(entry.cursor, Some(entry.nonce)).map(|is_same| (number, is_same));
+        place = here.or(place);
+    }
+    match place {
+        Some((skipped, true)) => Ok(entries.into_iter().skip(skipped).collect()),
+        Some((_, false)) => Err(LostReason::Forked),
+        None => Err(LostReason::Trimmed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_a_part_of_what_was_put_back_gets_the_rest() {
+        let entry = |cursor| Entry { cursor, nonce: cursor * 10, at: 1, batch: "a".into() };
+        let after = Last { cursor: 3, nonce: Some(30) };
+        let rest = |cursor, nonce| {
+            let place = Place { cursor, sequence: 0, nonce };
+            let rest = rest(place, after, [5, 6, 9].map(entry).to_vec());
+            rest.map(|rest| rest.iter().map(|it| it.cursor).collect::<Vec<_>>())
+        };
+        assert_eq!(rest(3, Some(30)), Ok(vec![5, 6, 9]));
+        assert_eq!(rest(3, None), Ok(vec![5, 6, 9]));
+        assert_eq!(rest(6, Some(60)), Ok(vec![9]));
+        assert_eq!(rest(9, None), Ok(vec![]));
+        assert_eq!(rest(6, Some(61)), Err(LostReason::Forked));
+        assert_eq!(rest(4, Some(40)), Err(LostReason::Trimmed));
+        assert_eq!(rest(2, None), Err(LostReason::Trimmed));
+    }
+}
