@@ -1,5 +1,5 @@
 //! The documentation leads where it says: every relative link to a file or heading that exists, and
-//! every test that `docs/RELIABILITY.md` and `docs/SECURITY.md` name to one that exists. The diff in
+//! every test that `docs/RELIABILITY.md`, `docs/PRESENCE.md` and `docs/SECURITY.md` name to one that exists. The diff in
 //! `docs/ARCHITECTURE.md` fits the files as they are.
 //!
 //! There, `` `tests/…` ``, `` `src/…` `` and `` `crates/…` `` are files, and what stands in single asterisks is the name of
@@ -11,14 +11,14 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 /// What names its tests.
-const PROVEN: [&str; 2] = ["docs/RELIABILITY.md", "docs/SECURITY.md"];
+const PROVEN: [&str; 3] = ["docs/RELIABILITY.md", "docs/PRESENCE.md", "docs/SECURITY.md"];
 
 /// Folders with text of others, or none.
 const FOREIGN: [&str; 4] = ["target", "node_modules", ".git", "found"];
 
 /// What declares a test in the clients' tests.
-const DECLARED_BY: [&str; 6] =
-    ["scenario(", "restarting(", "fault(", "nuisance(", "jump(", "test("];
+const DECLARED_BY: [&str; 7] =
+    ["scenario(", "restarting(", "fault(", "nuisance(", "jump(", "test(", "cluster("];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

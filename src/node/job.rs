@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::query::Query;
+use super::room::Place;
 use crate::cluster::{Answer, Ask, AskId};
 use crate::engine::Event;
 use crate::log::{NodeId, Position, Void};
@@ -20,7 +21,12 @@ use crate::types::{
 /// An entry of a shard's queue.
 #[derive(Debug)]
 pub(super) enum Job {
-    Input(StreamName, Input<Recipient>),
+    Input {
+        stream: StreamName,
+        input: Input<Recipient>,
+        /// Room for its payload.
+        place: Place,
+    },
     Ended(Ended),
     Presence {
         stream: StreamName,
@@ -52,6 +58,8 @@ pub(super) enum Job {
         stream: StreamName,
         publish: Publish,
         answer: oneshot::Sender<()>,
+        /// Room for its payload.
+        place: Place,
     },
     History {
         stream: StreamName,
@@ -119,6 +127,10 @@ impl Job {
 #[derive(Debug)]
 pub(super) enum Asked {
     Sync(oneshot::Sender<()>),
+    /// A publication, and the room for its payload.
+    Publish(oneshot::Sender<()>, Place),
+    /// Nobody: room for a payload is given back.
+    Nobody(Place),
     /// Dropped when it was delivered what came before.
     Goodbye(Arc<Goodbye>),
     Put(oneshot::Sender<Result<Placed, Void>>),

@@ -23,6 +23,7 @@ mod partition;
 mod peers;
 mod query;
 mod replica;
+mod room;
 mod router;
 mod sessions;
 mod skipped;

@@ -9,6 +9,7 @@ use foldhash::fast::FixedState;
 use tokio::sync::{mpsc, oneshot};
 
 use super::job::{Ended, Job, Presence, Resume};
+use super::room::Room;
 use crate::cluster::{Answer, Ask, AskId, Reading};
 use crate::log::{NodeId, Void};
 use crate::outbound::Recipient;
@@ -28,6 +29,8 @@ pub struct Router {
     is_durable: bool,
     /// Maximum time to wait for an answer, if it can be long.
     patience: Option<Duration>,
+    /// Memory for what waits, if that can be long.
+    room: Option<Room>,
 }
 
 /// Why a shard doesn't answer.
@@ -50,14 +53,21 @@ pub enum Receipt {
     Answer(usize, oneshot::Receiver<()>),
 }
 
-/// An input whose shard's queue is full.
+/// An input whose shard's queue is full, or for whose payload there is no memory.
 #[derive(Debug)]
-pub struct NoRoom(mpsc::Sender<Job>, Box<Job>);
+pub struct NoRoom {
+    shard: mpsc::Sender<Job>,
+    job: Box<Job>,
+    room: Option<Room>,
+}
 
 impl NoRoom {
     /// Waits for room, then sends the input.
     pub async fn wait(self) {
-        let Self(shard, job) = self;
+        let Self { shard, mut job, room } = self;
+        if let (Some(room), Job::Input { input, place, .. }) = (room, &mut *job) {
+            *place = room.take(input.payload()).await;
+        }
         drop(shard.send(*job).await); // fails only after the stop
     }
 }
@@ -65,12 +75,13 @@ impl NoRoom {
 impl Router {
     /// The queues of the shards, in order. `is_durable` says whether publications are kept on disk.
     pub(super) fn new(shards: Vec<mpsc::Sender<Job>>, is_durable: bool) -> Self {
-        Self { shards, place: shard_of, is_durable, patience: None }
+        Self { shards, place: shard_of, is_durable, patience: None, room: None }
     }
 
     /// The queues of the partitions, in order, whose inputs an engine orders within a time.
     pub(super) fn of_partitions(shards: Vec<mpsc::Sender<Job>>, patience: Duration) -> Self {
-        Self { shards, place: partition_of, is_durable: true, patience: Some(patience) }
+        let (patience, room) = (Some(patience), Some(Room::new()));
+        Self { shards, place: partition_of, is_durable: true, patience, room }
     }
 
     /// Waits for an answer, for as long as an application waits.
@@ -84,8 +95,13 @@ impl Router {
 
     /// Sends an input if the queue has room. After the stop, it is dropped: the streams are gone.
     pub fn try_send(&self, stream: StreamName, input: Input<Recipient>) -> Result<(), NoRoom> {
-        let shard = self.shard(&stream);
-        Self::try_job(shard, Job::Input(stream, input))
+        let Some(shard) = self.shard(&stream) else { return Ok(()) };
+        let place = self.room.as_ref().map(|room| room.try_take(input.payload())).transpose();
+        let Ok(place) = place else {
+            let job = Box::new(Job::Input { stream, input, place: None });
+            return Err(NoRoom { shard: shard.clone(), job, room: self.room.clone() });
+        };
+        Self::try_job(Some(shard), Job::Input { stream, input, place: place.flatten() })
     }
 
     /// Reports the end of a subscription's connection, if the queue has room.
@@ -97,7 +113,9 @@ impl Router {
     fn try_job(shard: Option<&mpsc::Sender<Job>>, job: Job) -> Result<(), NoRoom> {
         let Some(shard) = shard else { return Ok(()) };
         match shard.try_send(job) {
-            Err(mpsc::error::TrySendError::Full(job)) => Err(NoRoom(shard.clone(), Box::new(job))),
+            Err(mpsc::error::TrySendError::Full(job)) => {
+                Err(NoRoom { shard: shard.clone(), job: Box::new(job), room: None })
+            }
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
         }
     }
@@ -246,14 +264,19 @@ impl Router {
     ) -> Result<Receipt, Unavailable> {
         let place = (self.place)(&stream, self.shards.len());
         let shard = self.shards.get(place).ok_or(Unavailable::Stopping)?;
-        let (job, receipt) = if self.patience.is_none() {
-            (Job::Input(stream, Input::Publish(publish)), Receipt::Shard(place))
-        } else {
-            let (answer, answered) = oneshot::channel();
-            (Job::Publish { stream, publish, answer }, Receipt::Answer(place, answered))
+        let Some(room) = &self.room else {
+            let job = Job::Input { stream, input: Input::Publish(publish), place: None };
+            shard.send(job).await.map_err(|_| Unavailable::Stopping)?;
+            return Ok(Receipt::Shard(place));
         };
-        self.within(async { shard.send(job).await.map_err(|_| Unavailable::Stopping) }).await?;
-        Ok(receipt)
+        let (answer, answered) = oneshot::channel();
+        let sent = async {
+            let place = room.take(publish.data.as_str().len()).await;
+            let job = Job::Publish { stream, publish, answer, place };
+            shard.send(job).await.map_err(|_| Unavailable::Stopping)
+        };
+        self.within(sent).await?;
+        Ok(Receipt::Answer(place, answered))
     }
 
     /// Reads a stream's members. All earlier inputs have been applied by then, as with every query

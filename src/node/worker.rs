@@ -209,14 +209,19 @@ impl Worker {
             return; // it was refused
         }
         match job {
-            Job::Input(_, Input::Command { recipient, command, .. })
+            Job::Input { input: Input::Command { recipient, command, .. }, .. }
                 if command.is_question() && recipient.closing().is_some() =>
             {
                 if command.has_large_reply() {
                     recipient.answered(); // or what its client says next isn't read
                 }
             }
-            Job::Input(stream, input) => self.handle(&stream, input, now),
+            Job::Input { stream, input, place } => {
+                self.handle(&stream, input, now);
+                if place.is_some() {
+                    self.sync(Asked::Nobody(place), now);
+                }
+            }
             Job::Event(event) => {
                 self.replica.handle(event, now, &self.clock);
                 self.answer(now);
@@ -252,9 +257,9 @@ impl Worker {
                 self.handle(&stream, Input::Kick { id, ticket }, now);
                 self.answer(now);
             }
-            Job::Publish { stream, publish, answer } => {
+            Job::Publish { stream, publish, answer, place } => {
                 self.handle(&stream, Input::Publish(publish), now);
-                self.sync(Asked::Sync(answer), now);
+                self.sync(Asked::Publish(answer, place), now);
             }
             Job::Identify { stream, key, answer } => {
                 let ticket = Ticket(self.asked.insert(Asked::Identify(answer)));
@@ -330,6 +335,11 @@ impl Worker {
                 // whose requester is told by that
                 (Some(asked), Outcome::Dropped) => drop(asked),
                 (Some(Asked::Sync(answer)), Outcome::Synced) => drop(answer.send(())),
+                (Some(Asked::Publish(answer, place)), Outcome::Synced) => {
+                    drop(place);
+                    answer.send(()).ok(); // the requester may be gone
+                }
+                (Some(Asked::Nobody(place)), Outcome::Synced) => drop(place),
                 (asked, outcome) => unreachable!("{outcome:?} is no answer to {asked:?}"),
             }
         }

@@ -20,7 +20,13 @@ const CUTS = {
   },
 };
 
-for (const [how, cut] of Object.entries(CUTS)) {
+/** Ways to lose one of the two connections to Redis. */
+const HALVES = {
+  'as it appends': (tunnel) => tunnel.lose('asking'),
+  'as it listens': (tunnel) => tunnel.lose('subscribed'),
+};
+
+for (const [how, cut] of Object.entries({ ...CUTS, ...HALVES })) {
   cluster(`a node that is cut off ${how} for longer than lease and TTL`, QUICK, async (c, b, d) => {
     const [a, tunnel] = await c.addBehindTunnel();
     const others = await c.watchers([b, d]);
@@ -108,6 +114,7 @@ cluster('whose connection ended while its node was cut off doesn’t join again'
 cluster('what was refused while its node was cut off never happens', QUICK, async (c, b) => {
   const [a, tunnel] = await c.addBehindTunnel();
   const watchers = await c.watchers([b]);
+  const own = await a.watcher();
   await c.members(a, ['ann']);
   await c.members(b, ['dan']);
   tunnel.lose();
@@ -119,6 +126,8 @@ cluster('what was refused while its node was cut off never happens', QUICK, asyn
   ]);
   for (const { status, text } of refused) assert.equal(status, 503, text);
   await Promise.all(watchers.map((watcher) => watcher.hearsLeave('ann')));
+  assert.deepEqual(own.publications, [], 'its own clients aren’t told what the others aren’t');
+  assert.ok(!own.events.some(({ id, type }) => id === 'late' || type === 'leave'));
   tunnel.open();
   await Promise.all(watchers.map((watcher) => watcher.hears('join', 'ann')));
   await until(() => a.http.publish(ROOM, 'now').then(() => true, () => false), 'publications are taken again');

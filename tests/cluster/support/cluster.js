@@ -32,10 +32,10 @@ export const EARLY = 60;
 const DEFAULTS = { 'node-lease': `${LEASE}ms`, 'presence-ttl': `${TTL}ms` };
 
 /**
- * Declares a test for each of the `engines`, with one and that many `nodes` of its own. `flags` are those of each node.
+ * Declares a test for each of the `engines`, with one and that many `nodes` of its own. The `flags` are those of each node.
  * `run` gets the `Cluster`. A `durable` engine keeps its data over restarts, one that `saves` what it had at the last
- * `save`. At the end each node must still run (unless the test stopped it), stop when asked, with exit code 0, and must
- * not have panicked. Resolves when they have run.
+ * `save`; `env` and `flags` are more of what it is started with. At the end each node must still run (unless the test
+ * stopped it), stop when asked, with exit code 0, and must not have panicked. Resolves when they have run.
  */
 export function cluster(name, flags, run, { engines = [Redis], ...options } = {}) {
   return Promise.all(engines.map((Engine) => {

@@ -1,14 +1,14 @@
 // What may happen to a cluster in `nemesis.soak.js`, each for about a time: to the `node` behind its `tunnel`, or to the
 // `engine`.
 //
-// - `ends`: the node's connections end with it; its members count as there for its lease, too, if it `dies`.
+// - `ends`: the node's connections end with it.
 // - `mayLeave`: its members leave for a time when it takes longer than a lease.
 // - `loses`: the engine loses data, and the nodes put it back.
 
 import { pass } from '../../clients/support/patience.js';
 
 const NODE = {
-  'a node is killed': { ends: true, dies: true, async harm({ node }, ms) {
+  'a node is killed': { ends: true, async harm({ node }, ms) {
     await node.kill();
     await pass(ms);
     await node.begin();

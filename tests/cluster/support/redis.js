@@ -48,9 +48,13 @@ export class Redis extends EngineServer {
 
   /** Becomes a replica of another one, and has what that has. */
   async replicates({ port }) {
-    await this.command('REPLICAOF', '127.0.0.1', String(port));
-    const isUp = async () => (await this.command('INFO', 'replication')).includes('master_link_status:up');
-    await until(isUp, 'the replica has everything', BEGINNING);
+    // a Sentinel may tell it something else at first, and then ends its connections
+    const isUp = async () => {
+      await this.command('REPLICAOF', '127.0.0.1', String(port));
+      const info = await this.command('INFO', 'replication');
+      return info.includes(`master_port:${port}`) && info.includes('master_link_status:up');
+    };
+    await until(() => isUp().catch(() => false), 'the replica has everything', BEGINNING);
   }
 
   /** One command on a connection of its own; gives the reply as it came. */

@@ -9,7 +9,7 @@ import { Redis } from './redis.js';
 const NAME = 'ours';
 
 /** How long the primary may be silent before it counts as gone, in ms. */
-const DOWN_AFTER = 500;
+const DOWN_AFTER = 3000;
 
 class Sentinel extends Redis {
   name = 'Sentinel';
@@ -64,7 +64,8 @@ export class RedisPair {
     const { primary, replica } = this;
     await primary.kill();
     replica.resume();
-    await until(async () => (await replica.command('ROLE')).includes('master'), 'the replica is the primary', BEGINNING);
+    const isPrimary = async () => (await replica.command('ROLE')).includes('master');
+    await until(() => isPrimary().catch(() => false), 'the replica is the primary', BEGINNING);
     [this.primary, this.replica] = [replica, primary];
   }
 

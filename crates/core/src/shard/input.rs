@@ -99,6 +99,23 @@ pub enum Input<R> {
 }
 
 impl<R> Input<R> {
+    /// Bytes of the payload that it carries to others.
+    pub fn payload(&self) -> usize {
+        match self {
+            Self::Command { command, .. } => command.payload(),
+            Self::Publish(publish) => publish.data.as_str().len(),
+            Self::Ended { .. }
+            | Self::Put { .. }
+            | Self::Kick { .. }
+            | Self::Resume { .. }
+            | Self::Forget { .. }
+            | Self::Identify { .. }
+            | Self::CatchUp { .. } => 0,
+        }
+    }
+}
+
+impl<R> Input<R> {
     /// The sessions it is about.
     pub(super) fn sessions(&self) -> [Option<SessionId>; 2] {
         match self {

@@ -426,6 +426,22 @@ pub enum StreamCommand {
 }
 
 impl StreamCommand {
+    /// Bytes of its payload, if it carries one to others; without a join's, which is small.
+    pub fn payload(&self) -> usize {
+        match self {
+            Self::Whisper { whisper, .. } => whisper.data.as_str().len(),
+            Self::Publish { data, .. } => data.as_str().len(),
+            Self::Subscribe { .. }
+            | Self::Unsubscribe
+            | Self::Join(_)
+            | Self::Update(_)
+            | Self::Leave(_)
+            | Self::List(_)
+            | Self::History(_)
+            | Self::RefusePresence(..) => 0,
+        }
+    }
+
     /// The join that the command carries, if it has one.
     pub const fn join(&self) -> Option<&Join> {
         match self {
