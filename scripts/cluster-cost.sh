@@ -117,7 +117,9 @@ start_nodes() {
 figure() { sed -n "s/.*\"$1\":\([-0-9.e]*\).*/\1/p"; }
 
 # median KEY FILE: of a JSON object a line
-median() { figure "$1" < "$2" | sort -g | awk '{ all[NR] = $1 } END { if (NR) print all[int((NR + 1) / 2)]; else print "–" }'; }
+median() { figure "$1" < "$2" | sort -g | awk '
+  { all[NR] = $1 }
+  END { it = all[int((NR + 1) / 2)]; if (NR == 0) print "–"; else printf(it < 100 ? "%.3g\n" : "%.0f\n", it) }'; }
 
 bench() { "$BIN/broker-bench" "$@" --json; }
 
@@ -125,6 +127,7 @@ rss() { awk '/^VmRSS:/ { print $2 * 1024 }' "/proc/$1/status"; }
 
 # way_of NAME ENGINE NODES [FLAG…]: the scenario `cluster`, the last node without clients
 way_of() {
+  cut -d ' ' -f 1 /proc/loadavg > "$work/load-$1"
   local file=$work/way-$1 engine_name=$2 nodes=$3
   shift 3
   for ((run = 0; run < REPEAT; run++)); do
@@ -157,6 +160,7 @@ way() {
     [ $# -lt 3 ] || alone=$(median "$3" "$work/way-redis3")
     echo "| $1 | $alone | $(median "$2" "$work/way-redis3") | $(median "$2" "$work/way-redis10") | $(median "$2" "$work/way-nats3") |"
   }
+  echo "| processes that wanted a core before (load average) | – | $(cat "$work/load-redis3") | $(cat "$work/load-redis10") | $(cat "$work/load-nats3") |"
   row "idle: the engine, % of a core" idle_engine_cpu_core_percent
   row "idle: a node, % of a core" idle_bystander_cpu_core_percent alone_idle_node_cpu_core_percent
   local what
