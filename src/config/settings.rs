@@ -261,13 +261,13 @@ pub struct Settings {
     /// URL of the Redis that several nodes share
     ///
     /// Such as `redis://127.0.0.1:6379` or `redis://USER:PASSWORD@HOST:PORT/DATABASE`. All nodes with the same Redis and
-    /// --cluster-name are one broker: clients of any of them are in one room. `rediss://` is TLS. Unset, this node is
-    /// alone, or has --nats-servers.
+    /// --cluster-name are one broker: clients of any of them are in one room. `rediss://` is TLS. Of a Redis Cluster,
+    /// one or several servers, comma-separated. Unset, this node is alone, or has --nats-servers.
     #[arg(long, env = "BROKER_REDIS_URL", value_name = "URL", help_heading = CLUSTER)]
     #[serde(skip_serializing)]
     pub redis_url: Option<Secret>,
 
-    /// File with the --redis-url
+    /// File with the --redis-url; several are one per line
     #[arg(long, env = "BROKER_REDIS_URL_FILE", value_name = "FILE", help_heading = CLUSTER)]
     pub redis_url_file: Option<PathBuf>,
 

@@ -13,6 +13,22 @@ pub enum EngineError {
         "the URL of Redis isn't valid: {0}; write redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]"
     )]
     Url(String),
+    /// The URLs of a Redis Cluster's servers differ in more than host and port.
+    #[error(
+        "the URLs of Redis differ in more than host and port: write the same scheme, user, password and database for \
+         all servers of a Redis Cluster"
+    )]
+    Seeds,
+    /// A Redis Cluster has no databases.
+    #[error(
+        "the URLs of Redis name a database, and a Redis Cluster has none: leave its number out"
+    )]
+    Database,
+    /// Several URLs and Sentinels.
+    #[error(
+        "several URLs of Redis are those of a Redis Cluster, which has no Sentinels: leave either out"
+    )]
+    SeedsAndSentinels,
     /// The list of Sentinels isn't valid.
     #[error("the Sentinels of Redis aren't valid: {0:?}; write HOST:PORT, separated by commas")]
     Sentinels(String),

@@ -1,5 +1,7 @@
 //! Log lines about an engine that can't be used, and their counts.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -10,12 +12,31 @@ use crate::telemetry::{EngineFault, EngineInstruments};
 /// Time between two log lines with the same sentence.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Logs why an engine can't be used: at each change, and then every 10 s; and once when it can be. Counts each fault.
+/// The faults of an engine's servers. The engine counts as connected when all of them are.
+#[derive(Clone, Debug, Default)]
+pub(in crate::engine) struct EngineFaults {
+    /// Number of servers that aren't connected.
+    unconnected: Arc<AtomicUsize>,
+}
+
+/// Logs why a server can't be used: at each change, and then every 10 s; and once when it can be. Counts each fault.
 #[derive(Debug)]
 pub(in crate::engine) struct FaultLog {
     state: State,
     due: Interval,
     instruments: EngineInstruments,
+    of_all: EngineFaults,
+}
+
+impl EngineFaults {
+    /// The log of one more server.
+    pub(in crate::engine) fn log(&self) -> FaultLog {
+        let mut due = tokio::time::interval(QUIET);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.unconnected.fetch_add(1, Ordering::Relaxed);
+        let (instruments, of_all) = (EngineInstruments::new(), self.clone());
+        FaultLog { state: State::Unknown, due, instruments, of_all }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -28,14 +49,15 @@ enum State {
 
 impl FaultLog {
     pub(in crate::engine) fn new() -> Self {
-        let mut due = tokio::time::interval(QUIET);
-        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { state: State::Unknown, due, instruments: EngineInstruments::new() }
+        EngineFaults::default().log()
     }
 
     /// The engine can't be used, and is connected to anew.
     pub(in crate::engine) fn fault(&mut self, fault: EngineFault, sentence: String) {
         self.instruments.connected.set(0.0);
+        if self.state == State::Connected {
+            self.of_all.unconnected.fetch_add(1, Ordering::Relaxed);
+        }
         self.instruments.reconnects.increment(fault);
         let is_due = self.due.tick().now_or_never().is_some();
         let state = State::Failed(sentence);
@@ -58,11 +80,27 @@ impl FaultLog {
 
     /// The engine can be used.
     pub(in crate::engine) fn connected(&mut self, address: &str) {
-        self.instruments.connected.set(1.0);
+        if self.state != State::Connected {
+            self.one_less_is_unconnected();
+        }
         match std::mem::replace(&mut self.state, State::Connected) {
             State::Unknown => tracing::info!(address, "connected to the engine"),
             State::Failed(_) => tracing::info!(address, "connected to the engine again"),
             State::Connected => {}
+        }
+    }
+
+    fn one_less_is_unconnected(&self) {
+        if self.of_all.unconnected.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.instruments.connected.set(1.0);
+        }
+    }
+}
+
+impl Drop for FaultLog {
+    fn drop(&mut self) {
+        if self.state != State::Connected {
+            self.one_less_is_unconnected(); // the server isn't used any more
         }
     }
 }
@@ -70,7 +108,6 @@ impl FaultLog {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::Arc;
 
     use parking_lot::Mutex;
 

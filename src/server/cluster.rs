@@ -83,7 +83,9 @@ pub(super) fn begin(
 fn redis_of(config: &RedisConfig) -> Result<RedisSettings, EngineError> {
     let RedisConfig { url, sentinels, tls } = config;
     let authorities = tls.authorities.as_ref().map(|pem| pem.bytes.clone());
-    let mut redis = RedisSettings::new(url.each().next().unwrap_or_default(), authorities)?;
+    let mut urls = url.each().map(str::trim);
+    let mut redis = RedisSettings::new(urls.next().unwrap_or_default(), authorities)?;
+    redis = redis.with_seeds(urls)?;
     if let Some((certificate, key)) = &tls.client {
         redis = redis.with_client_certificate(certificate.bytes.clone(), key.bytes.clone());
     }

@@ -87,7 +87,7 @@ metrics! {
 metrics! {
     /// The metrics that a node of a cluster has besides, likewise.
     CLUSTER:
-    ENGINE_CONNECTED = Gauge "broker_engine_connected" Count "1 while the engine answers, 0 while it is being connected to.";
+    ENGINE_CONNECTED = Gauge "broker_engine_connected" Count "1 while all servers of the engine answer, 0 while one is being connected to.";
     ENGINE_RECONNECTS = Counter "broker_engine_reconnects_total" Count "Faults after which the engine was connected to anew, by `reason`.";
     ENGINE_RESTORED_LOGS = Counter "broker_engine_restored_logs_total" Count "Logs that the engine had lost a part of, and that this node has put back.";
     ENGINE_APPEND = Histogram "broker_engine_append_seconds" Seconds "Time from this node's first attempt to append a batch until it came back in the log.";

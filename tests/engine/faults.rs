@@ -102,8 +102,8 @@ async fn a_subscription_is_dead_without_a_sign() {
     let node = Node::start(&redis.url(), "a", 3).await;
     node.until("all of its own", |state| state.own == 3).await;
     let before = subscribers(&redis);
-    redis.tell("XADD test:{0}:log 4-4 t 1700000000000 b unsaid");
-    redis.tell("HSET test:{0}:meta head 4");
+    redis.tell("XADD test:{0.1967}:log 4-4 t 1700000000000 b unsaid");
+    redis.tell("HSET test:{0.1967}:meta head 4");
     let told = node.until("told all", |state| state.log.len() == 4).await;
     assert_eq!(told.log.last().unwrap(), "unsaid");
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -19,12 +19,12 @@ async fn after_20(appends: usize, act: impl FnOnce(&mut Server)) -> LostReason {
     node.until("lost", |state| state.lost.is_some()).await.lost.unwrap()
 }
 
-const LOG: &str = "test:{0}:log";
+const LOG: &str = "test:{0.1967}:log";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_log_is_in_its_place() {
     let lost = after_20(20, |redis| {
-        redis.tell("HSET test:{0}:meta id 5");
+        redis.tell("HSET test:{0.1967}:meta id 5");
     });
     assert_eq!(lost.await, LostReason::Replaced);
 }

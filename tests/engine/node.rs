@@ -51,14 +51,16 @@ pub(crate) fn settings(url: &str, partitions: u16) -> EngineSettings {
     }
 }
 
-/// The engine of a URL. With `file+` before it, NATS keeps streams in files.
+/// The engine of a URL, or of several with commas. With `file+` before it, NATS keeps streams in files.
 fn engine(url: &str) -> Engine {
     let (storage, url) = match url.strip_prefix("file+") {
         Some(url) => (NatsStorage::File, url),
         None => (NatsStorage::Memory, url),
     };
     if url.starts_with("redis") {
-        Engine::Redis(RedisSettings::new(url, None).unwrap())
+        let mut urls = url.split(',');
+        let redis = RedisSettings::new(urls.next().unwrap(), None).unwrap();
+        Engine::Redis(redis.with_seeds(urls).unwrap())
     } else {
         let mut nats = NatsSettings::new([url], storage, None).unwrap();
         nats.patience = Duration::ZERO;
@@ -82,10 +84,10 @@ impl Client {
     }
 }
 
-/// A node on the only partition.
+/// A node on a partition.
 pub(crate) struct Node {
     told: Arc<Told>,
-    _client: Client,
+    _client: Arc<Client>,
 }
 
 #[derive(Default)]
@@ -147,12 +149,28 @@ impl Node {
 
     /// Starts a node with settings of its own.
     pub(crate) async fn start_with(settings: &EngineSettings, work: Work) -> Self {
+        Self::start_at(settings, &[0], work).await.remove(0)
+    }
+
+    /// Starts a node with settings of its own, and gives it for each of some partitions.
+    pub(crate) async fn start_at(
+        settings: &EngineSettings,
+        partitions: &[usize],
+        work: Work,
+    ) -> Vec<Self> {
         let mut client = Client::with(settings).await.unwrap();
-        let log = client.take_log();
-        let told = Arc::<Told>::default();
-        told.state.lock().may_skip = matches!(settings.engine, Engine::Nats(_));
-        tokio::spawn(work.run(log, Arc::clone(&told)));
-        Self { told, _client: client }
+        let logs: Vec<_> = client.opened.logs.drain(..).collect();
+        let client = Arc::new(client);
+        let mut nodes = Vec::new();
+        for (partition, log) in logs.into_iter().enumerate() {
+            if partitions.contains(&partition) {
+                let told = Arc::<Told>::default();
+                told.state.lock().may_skip = matches!(settings.engine, Engine::Nats(_));
+                tokio::spawn(work.run(log, Arc::clone(&told)));
+                nodes.push(Self { told, _client: Arc::clone(&client) });
+            }
+        }
+        nodes
     }
 
     /// What it was told so far.
@@ -185,7 +203,7 @@ impl Node {
 static KNOWN: Mutex<BTreeMap<String, Vec<Arc<Nodes>>>> = Mutex::new(BTreeMap::new());
 
 /// Each node of a server knows all of them.
-fn introduce(url: &str, nodes: &Arc<Nodes>) {
+pub(crate) fn introduce(url: &str, nodes: &Arc<Nodes>) {
     let mut known = KNOWN.lock();
     let known = known.entry(url.to_owned()).or_default();
     known.push(Arc::clone(nodes));

@@ -102,7 +102,7 @@ async fn who_starts_afterwards_begins_with_what_was_put_back() {
 async fn the_log_is_shorter_though_the_server_runs_on() {
     for kills in [false, true] {
         let (redis, _node) = after_20(|redis| {
-            redis.tell("HSET test:{0}:meta head 19");
+            redis.tell("HSET test:{0.1967}:meta head 19");
             if kills {
                 redis.tell("CLIENT KILL TYPE normal");
             }
@@ -114,7 +114,7 @@ async fn the_log_is_shorter_though_the_server_runs_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_has_another_batch_though_the_server_runs_on() {
-    const LOG: &str = "test:{0}:log";
+    const LOG: &str = "test:{0.1967}:log";
     let last = |redis: &Server| -> Vec<(String, Vec<String>)> {
         redis.ask(&format!("XRANGE {LOG} 20 20"))
     };
@@ -133,7 +133,7 @@ async fn the_log_has_another_batch_though_the_server_runs_on() {
 }
 
 async fn until_head(redis: &Server, head: &str) {
-    while redis.ask::<Vec<String>>("HMGET test:{0}:meta head") != [head] {
+    while redis.ask::<Vec<String>>("HMGET test:{0.1967}:meta head") != [head] {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

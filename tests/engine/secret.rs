@@ -42,8 +42,8 @@ impl Intruder for Server {
     const FLAG: &str = "--redis-url";
 
     async fn entries(&self, partition: u16) -> Vec<Bytes> {
-        let entries: Vec<(String, Vec<Vec<u8>>)> =
-            self.ask(&format!("XRANGE broker:{{{partition}}}:log - +"));
+        let Some(prefix) = self.prefix("broker", partition) else { return Vec::new() };
+        let entries: Vec<(String, Vec<Vec<u8>>)> = self.ask(&format!("XRANGE {prefix}:log - +"));
         entries.into_iter().map(|(_, mut fields)| fields.remove(3).into()).collect()
     }
 
@@ -51,14 +51,14 @@ impl Intruder for Server {
         const APPEND: &str = "\
             local head = redis.call('HINCRBY', KEYS[1], 'head', 1)\n\
             redis.call('XADD', KEYS[2], head .. '-7', 't', '1700000000000', 'b', ARGV[1])";
-        let prefix = format!("broker:{{{partition}}}");
+        let prefix = self.prefix("broker", partition).unwrap();
         let mut append = redis::cmd("EVAL");
         append.arg(APPEND).arg(2).arg(format!("{prefix}:meta")).arg(format!("{prefix}:log"));
         append.arg(&entry[..]).exec(&mut self.connection()).unwrap();
     }
 
     async fn replace_chunk(&self, partition: u16, by: impl Fn(&[u8]) -> Vec<u8>) -> Option<Bytes> {
-        let prefix = format!("broker:{{{partition}}}");
+        let prefix = self.prefix("broker", partition)?;
         let name: Option<String> = self.ask(&format!("HGET {prefix}:meta snap"));
         let key = format!("{prefix}:snap:{}", name?);
         let chunk: Vec<u8> = self.ask(&format!("LINDEX {key} 0"));

@@ -60,6 +60,12 @@ impl Server {
         let _: redis::Value = self.ask(words);
     }
 
+    /// What the names of a partition's keys begin with, if it has a log.
+    pub(crate) fn prefix(&self, cluster: &str, partition: u16) -> Option<String> {
+        let keys: Vec<String> = self.ask(&format!("KEYS {cluster}:{{{partition}.*}}:meta"));
+        keys.first()?.strip_suffix(":meta").map(str::to_owned)
+    }
+
     /// A connection.
     pub(crate) fn connection(&self) -> Connection {
         redis::Client::open(self.url()).unwrap().get_connection().unwrap()

@@ -40,7 +40,7 @@ async fn the_newest_is_read() {
     log.write_snapshot(Cursor(25), chunks("late", 3)).await.unwrap();
     assert_eq!(log.read_snapshot().await, Ok(Some((Cursor(30), chunks("x", 1)))));
     // and leaves nothing behind; those before are kept for who is reading them, for a time
-    let kept: Vec<String> = redis.ask("KEYS test:{0}:snap:*");
+    let kept: Vec<String> = redis.ask("KEYS test:{0.1967}:snap:*");
     assert_eq!(kept.len(), 3);
     let times: Vec<i64> = kept.iter().map(|key| redis.ask(&format!("TTL {key}"))).collect();
     assert_eq!(times.iter().filter(|&&time| time > 0).count(), 2, "{times:?}");
@@ -69,11 +69,11 @@ async fn the_log_is_trimmed_up_to_the_one_before() {
     let redis = Server::start(&[]);
     let mut client = Client::connect(&redis.url(), 1).await.unwrap();
     let mut log = log_of(&mut client, 30).await;
-    let length = || redis.ask::<u64>("XLEN test:{0}:log");
+    let length = || redis.ask::<u64>("XLEN test:{0.1967}:log");
     log.write_snapshot(Cursor(10), chunks("x", 1)).await.unwrap();
     log.write_snapshot(Cursor(20), chunks("x", 1)).await.unwrap();
     assert_eq!(length(), 30, "a snapshot that was replaced at once may still be in use");
-    redis.tell("HSET test:{0}:meta snap_time 1700000000"); // long ago
+    redis.tell("HSET test:{0.1967}:meta snap_time 1700000000"); // long ago
     log.write_snapshot(Cursor(30), chunks("x", 1)).await.unwrap();
     assert_eq!(length(), 11);
     for after in [30, 20] {

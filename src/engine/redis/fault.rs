@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{ErrorKind, RedisError};
+use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::telemetry::EngineFault;
 
@@ -21,13 +21,15 @@ pub(super) enum Fault {
     NoHandshake,
     /// Redis is too old.
     Version(String),
-    /// Redis is one of a Redis Cluster, or a Sentinel.
+    /// Redis runs in another mode: as one of a Redis Cluster, alone, or as a Sentinel.
     Mode(String),
+    /// A Redis Cluster has slots without a master.
+    Uncovered,
     /// Redis is a replica.
     Replica,
     /// No Sentinel knows a primary of this name.
     UnknownPrimary(String),
-    /// The Sentinels have made another server the primary.
+    /// Another server has the slots of partitions now.
     Moved,
     /// An answer isn't what the command's manual says.
     Unexpected,
@@ -47,11 +49,26 @@ impl Fault {
             Self::Closed | Self::Rejected | Self::Moved => EngineFault::Closed,
             Self::Silent => EngineFault::Silent,
             Self::NoHandshake => EngineFault::Timeout,
-            Self::Replica => EngineFault::Refused,
+            Self::Replica | Self::Uncovered => EngineFault::Refused,
             Self::Version(_) | Self::Mode(_) | Self::UnknownPrimary(_) | Self::Unexpected => {
                 EngineFault::Unusable
             }
         }
+    }
+}
+
+impl Fault {
+    /// Whether another server of a Redis Cluster has what was asked for, or will have it, or none.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        use ServerErrorKind::{Ask, ClusterDown, Moved, TryAgain};
+        let Self::Redis(error) = self else { return false };
+        matches!(error.kind(), ErrorKind::Server(Ask | ClusterDown | Moved | TryAgain))
+    }
+
+    /// Whether another server has it for good.
+    pub(super) fn has_moved(&self) -> bool {
+        const MOVED: ErrorKind = ErrorKind::Server(ServerErrorKind::Moved);
+        matches!(self, Self::Redis(error) if error.kind() == MOVED)
     }
 }
 
@@ -76,6 +93,8 @@ pub(super) struct Speaker {
     pub(super) address: String,
     /// Whether connections use TLS.
     pub(super) is_encrypted: bool,
+    /// Whether it is one of a Redis Cluster.
+    pub(super) is_cluster: bool,
     /// Maximum time for an answer.
     pub(super) timeout: Duration,
     /// What names of keys and channels begin with.
@@ -86,11 +105,27 @@ pub(super) struct Speaker {
 const COMMANDS: &str = "+evalsha +eval +hset +hsetnx +hget +hmget +hgetall +hincrby +xadd +xrange +xtrim +time \
                         +publish +subscribe +ping +info +unlink +rpush +lrange +llen +expire +persist +select";
 
+/// What it must be allowed in a Redis Cluster, too.
+const OF_CLUSTER: &str = "+cluster|slots +cluster|info +spublish +ssubscribe";
+
 /// What texts about missing permissions have.
 const FORBIDDEN: [&str; 3] = ["NOPERM", "no permissions", "user executing the script"];
 
 /// Texts of other refusals, and what they mean.
-const REFUSALS: [(&str, &str); 9] = [
+const REFUSALS: [(&str, &str); 12] = [
+    (
+        "MOVED",
+        "doesn't have the slots of some partitions any more; asking the Redis Cluster who does",
+    ),
+    (
+        "CLUSTERDOWN",
+        "says that the Redis Cluster is down: see `redis-cli cluster info`, and set \
+         `cluster-require-full-coverage no`, so that slots with a master go on",
+    ),
+    (
+        "SELECT is not allowed",
+        "is one of a Redis Cluster, which has no databases: take it out of the URL",
+    ),
     ("WRONGPASS", "refuses the user or the password: correct them in its URL"),
     ("NOAUTH", "wants a password: write it into its URL, `redis://USER:PASSWORD@HOST`"),
     ("without any password configured", "has no password, but its URL does: take it out"),
@@ -144,17 +179,24 @@ impl Speaker {
                 format!("has version {version}: the broker needs 6.2 or newer")
             }
             Fault::Mode(mode) if mode == "sentinel" => {
-                "is a Sentinel, which isn't supported yet: name the server itself".to_owned()
+                "is a Sentinel: name it with --redis-sentinels, and the primary in the URL".to_owned()
             }
-            Fault::Mode(mode) => {
-                format!("runs in {mode} mode, which isn't supported yet: name a standalone server")
+            Fault::Mode(mode) if mode == "cluster" => {
+                "is one of a Redis Cluster now: restart this node".to_owned()
             }
+            Fault::Mode(_) => {
+                "is no part of a Redis Cluster: name servers that are, or only this one".to_owned()
+            }
+            Fault::Uncovered => "has slots without a master: see `redis-cli --cluster check`; their partitions stand still".to_owned(),
             Fault::UnknownPrimary(name) => {
                 return format!(
                     "the Sentinels of Redis know no primary {name:?}: write its name as the host of the URL"
                 );
             }
-            Fault::Moved => "isn't the primary any more; connecting to the new one".to_owned(),
+            Fault::Moved => "has other slots now; connecting again".to_owned(),
+            Fault::Replica if self.is_cluster => {
+                "is a replica now; asking the Redis Cluster for its master".to_owned()
+            }
             Fault::Replica => "is a replica and takes no writes: name the primary".to_owned(),
             Fault::Unexpected => {
                 "gave an answer that Redis doesn't give: is it Redis, 6.2 or newer?".to_owned()
@@ -184,6 +226,8 @@ impl Speaker {
                 format!("&{prefix}:*")
             } else if has(&"keys") {
                 format!("~{prefix}:*")
+            } else if self.is_cluster {
+                format!("{COMMANDS} {OF_CLUSTER}")
             } else {
                 COMMANDS.to_owned()
             };
@@ -206,7 +250,11 @@ impl Speaker {
     fn failure(&self, error: &RedisError, text: &str) -> String {
         let Self { address, timeout, .. } = self;
         let is_certificate = text.contains("certificate");
-        if error.is_connection_refusal() {
+        if error.is_connection_refusal() && self.is_cluster {
+            format!(
+                "Redis at {address} can't be reached; asking the Redis Cluster who has its slots"
+            )
+        } else if error.is_connection_refusal() {
             format!(
                 "Redis at {address} can't be reached: start it, or correct host and port in its URL"
             )

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -26,6 +27,9 @@ use crate::log::LogId;
 /// Entries read at a time, at most. Fewer after a read that failed, since it may have been too much for the
 /// connection.
 const MAX_READ: usize = 100;
+
+/// How long it waits for a log that is at another server.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What a follower is made of.
 #[derive(Debug)]
@@ -95,6 +99,8 @@ pub(super) enum Interrupt {
     Asked,
     /// The log has to be looked at anew.
     Doubtful,
+    /// The server doesn't have the log, or not yet: it comes from another one, or goes there.
+    Elsewhere,
     /// The link has failed.
     Disconnected,
     /// The log doesn't go on.
@@ -143,6 +149,10 @@ impl Follower {
             match interrupt {
                 Interrupt::Asked => {}
                 Interrupt::Doubtful => self.feed = Some(feed),
+                Interrupt::Elsewhere => {
+                    self.feed = Some(feed);
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
                 Interrupt::Disconnected => {
                     self.failed_link = self.link;
                     self.feed = Some(feed);
@@ -368,6 +378,12 @@ impl Follower {
 /// Reports a fault to who can mend it.
 pub(super) fn check<T>(link: &Link, answer: Result<T, Fault>) -> Result<T, Interrupt> {
     answer.map_err(|fault| {
+        if fault.is_elsewhere() {
+            if fault.has_moved() {
+                link.look();
+            }
+            return Interrupt::Elsewhere;
+        }
         link.report(fault);
         Interrupt::Disconnected
     })
@@ -383,9 +399,10 @@ async fn append(
 ) -> Result<Value, Fault> {
     const FORGOTTEN: ErrorKind = ErrorKind::Server(ServerErrorKind::NoScript);
     let settled = Settled { log, run: &link.run };
-    match link.ask(&scripts::append(By::Sha, keys, settled, nonce, batch)).await {
+    let publish = link.channels.publish;
+    match link.ask(&scripts::append(By::Sha, keys, settled, nonce, batch, publish)).await {
         Err(Fault::Redis(error)) if error.kind() == FORGOTTEN => {
-            link.ask(&scripts::append(By::Text, keys, settled, nonce, batch)).await
+            link.ask(&scripts::append(By::Text, keys, settled, nonce, batch, publish)).await
         }
         answer => answer,
     }
@@ -403,9 +420,9 @@ async fn next_answer(append: &mut Option<Append>) -> Result<Value, Fault> {
     }
 }
 
-/// Waits for a link behind a failed one.
+/// Waits for a link other than the one that has failed.
 async fn begun(links: &mut Links, failed: u64) -> Link {
-    let is_new = |link: &Option<Link>| link.as_ref().is_some_and(|link| link.number > failed);
+    let is_new = |link: &Option<Link>| link.as_ref().is_some_and(|link| link.number != failed);
     match links.wait_for(is_new).await.ok().and_then(|link| link.clone()) {
         Some(link) => link,
         None => std::future::pending().await, // the broker stops

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, Value};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::fault::Fault;
 use super::run::Run;
@@ -16,11 +16,25 @@ pub(super) struct Link {
     pub(super) number: u64,
     /// The run of the server: another one may have lost data.
     pub(super) run: Arc<str>,
-    /// Host and port of the server.
-    pub(super) place: Arc<str>,
+    /// How batches are published and subscribed to.
+    pub(super) channels: &'static Channels,
+    look: Arc<Notify>,
     commands: MultiplexedConnection,
     faults: Faults,
 }
+
+/// How batches are published and subscribed to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Channels {
+    pub(super) publish: &'static str,
+    pub(super) subscribe: &'static str,
+}
+
+/// In a Redis Cluster, messages go to all its servers.
+const EVERYWHERE: Channels = Channels { publish: "PUBLISH", subscribe: "SUBSCRIBE" };
+
+/// Messages stay at the master of their slot.
+const SHARDED: Channels = Channels { publish: "SPUBLISH", subscribe: "SSUBSCRIBE" };
 
 /// Takes a link's faults: the first one ends it.
 #[derive(Clone, Debug)]
@@ -49,9 +63,15 @@ impl Link {
         run: Run,
         commands: MultiplexedConnection,
         faults: Faults,
+        look: Arc<Notify>,
     ) -> Self {
-        let Run { id, place, .. } = run;
-        Self { number, run: id, place, commands, faults }
+        let channels = if run.has_shard_channels { &SHARDED } else { &EVERYWHERE };
+        Self { number, run: run.id, channels, look, commands, faults }
+    }
+
+    /// Has it looked which server has which partitions.
+    pub(super) fn look(&self) {
+        self.look.notify_one();
     }
 
     /// Ends this link: both connections are made anew.
@@ -62,6 +82,14 @@ impl Link {
     /// Sends a command.
     pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, Fault> {
         ask(&self.commands, command).await
+    }
+
+    /// Sends commands together. Each may fail for itself.
+    pub(super) async fn ask_each(
+        &self,
+        commands: &Pipeline,
+    ) -> Result<Vec<Result<Value, Fault>>, Fault> {
+        ask_each(&self.commands, commands).await
     }
 
     /// Sends commands together.
@@ -80,8 +108,16 @@ pub(super) async fn ask_all(
     connection: &MultiplexedConnection,
     commands: &Pipeline,
 ) -> Result<Vec<Value>, Fault> {
+    ask_each(connection, commands).await?.into_iter().collect()
+}
+
+/// Sends commands together. Each may fail for itself.
+pub(super) async fn ask_each(
+    connection: &MultiplexedConnection,
+    commands: &Pipeline,
+) -> Result<Vec<Result<Value, Fault>>, Fault> {
     let answers = connection.clone().send_packed_commands(commands, 0, commands.len()).await?;
-    answers.into_iter().map(refused).collect()
+    Ok(answers.into_iter().map(refused).collect())
 }
 
 fn refused(answer: Value) -> Result<Value, Fault> {

@@ -12,19 +12,19 @@ pub(super) struct Run {
     pub(super) id: Arc<str>,
     /// How long it has lasted.
     pub(super) age: Duration,
-    /// Host and port of the server.
-    pub(super) place: Arc<str>,
+    /// Whether the messages of a slot stay at its master.
+    pub(super) has_shard_channels: bool,
 }
 
 impl Run {
     /// From the answer to `INFO server`.
-    pub(super) fn read(info: &Value, place: &str) -> Option<Self> {
+    pub(super) fn read(info: &Value, has_shard_channels: bool) -> Option<Self> {
         let info = text(info)?;
         let field =
             |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         let age = field("uptime_in_seconds").and_then(|age| age.parse().ok()).unwrap_or(u64::MAX);
         let id = field("run_id").unwrap_or("-").into();
-        Some(Self { id, age: Duration::from_secs(age), place: place.into() })
+        Some(Self { id, age: Duration::from_secs(age), has_shard_channels })
     }
 }
 
@@ -45,11 +45,11 @@ mod tests {
 
     #[test]
     fn a_run_has_an_id_and_an_age() {
-        let run = |info: &str| Run::read(&Value::BulkString(info.into()), "h:1").unwrap();
+        let run = |info: &str| Run::read(&Value::BulkString(info.into()), false).unwrap();
         let Run { id, age, .. } = run("# Server\r\nrun_id:0123abc\r\nuptime_in_seconds:7\r\n");
         assert_eq!((&*id, age), ("0123abc", Duration::from_secs(7)));
         let Run { id, age, .. } = run("# Server\r\n");
         assert_eq!((&*id, age), ("-", Duration::from_secs(u64::MAX)));
-        assert_eq!(Run::read(&Value::Nil, "h:1"), None);
+        assert_eq!(Run::read(&Value::Nil, false), None);
     }
 }

@@ -14,11 +14,11 @@ use crate::engine::recent::Entry;
 use crate::log::{LogId, NodeId};
 
 /// Creates a log unless there is one, or it isn't wished; returns its identity. What is left of one whose hash is gone
-/// is deleted.
+/// is deleted. Where nodes bid, they put the log back.
 const OPEN: &str = "\
 local id = redis.call('HGET', KEYS[1], 'id')
 if id then return id end
-if ARGV[3] == '0' then return 'none' end
+if ARGV[3] == '0' or redis.call('HGET', KEYS[3], 'run') then return 'none' end
 redis.call('UNLINK', KEYS[2])
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'head', '0', 'run', ARGV[2], 'round', '0')
 return ARGV[1]";
@@ -38,7 +38,7 @@ if type(added) == 'table' and added.err then
   redis.call('HSET', KEYS[1], 'head', meta[2])
   return added
 end
-redis.call('PUBLISH', ARGV[3], id .. ' ' .. at .. ' ' .. ARGV[1] .. ' ' .. ARGV[4])
+redis.call(ARGV[6], ARGV[3], id .. ' ' .. at .. ' ' .. ARGV[1] .. ' ' .. ARGV[4])
 return 'ok'";
 
 /// Notes what a node has of a log that isn't settled in this run; returns what all have.
@@ -172,7 +172,7 @@ pub(super) enum By {
 
 pub(super) fn open(keys: &PartitionKeys, log: Settled<'_>, may_create: bool) -> Cmd {
     let mut open = cmd("EVAL");
-    open.arg(OPEN).arg(2).arg(&keys.meta).arg(&keys.log);
+    open.arg(OPEN).arg(3).arg(&keys.meta).arg(&keys.log).arg(&keys.bids);
     open.arg(log.log.0).arg(log.run).arg(u8::from(may_create));
     open
 }
@@ -183,6 +183,7 @@ pub(super) fn append(
     log: Settled<'_>,
     nonce: u64,
     batch: &[u8],
+    publish: &str,
 ) -> Cmd {
     let mut append = match by {
         By::Sha => cmd("EVALSHA"),
@@ -193,7 +194,7 @@ pub(super) fn append(
         By::Text => APPEND,
     });
     append.arg(2).arg(&keys.meta).arg(&keys.log);
-    append.arg(log.log.0).arg(nonce).arg(&keys.channel).arg(batch).arg(log.run);
+    append.arg(log.log.0).arg(nonce).arg(&keys.channel).arg(batch).arg(log.run).arg(publish);
     append
 }
 

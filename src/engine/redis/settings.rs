@@ -17,6 +17,8 @@ const SENTINEL_PORT: u16 = 26379;
 #[derive(Clone)]
 pub struct RedisSettings {
     info: ConnectionInfo,
+    /// The server, and others of its Redis Cluster.
+    seeds: Vec<ConnectionInfo>,
     certificates: Option<TlsCertificates>,
     /// Who says where the primary is.
     sentinels: Vec<ConnectionInfo>,
@@ -41,7 +43,9 @@ impl RedisSettings {
         }
         let certificates =
             authorities.map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem) });
-        let settings = Self { info, certificates, sentinels: Vec::new(), address, is_encrypted };
+        let seeds = vec![info.clone()];
+        let settings =
+            Self { info, seeds, certificates, sentinels: Vec::new(), address, is_encrypted };
         settings.client(settings.info.clone()).map_err(|error| invalid(&error))?;
         Ok(settings)
     }
@@ -62,7 +66,45 @@ impl RedisSettings {
             let address = ConnectionAddr::TcpTls { host, port, insecure: true, tls_params };
             self.info = self.info.set_addr(address);
         }
+        for seed in &mut self.seeds {
+            if let ConnectionAddr::TcpTls { host, port, tls_params, .. } = seed.addr().clone() {
+                let address = ConnectionAddr::TcpTls { host, port, insecure: true, tls_params };
+                *seed = seed.clone().set_addr(address);
+            }
+        }
         self
+    }
+
+    /// The same with more servers of a Redis Cluster: URLs that differ from the first one in host and port only.
+    pub fn with_seeds<'a>(
+        mut self,
+        urls: impl Iterator<Item = &'a str>,
+    ) -> Result<Self, EngineError> {
+        for url in urls {
+            let Self { info, is_encrypted, .. } = Self::new(url, None)?;
+            let ours = self.info.redis_settings();
+            let theirs = info.redis_settings();
+            let is_same = |get: fn(&RedisConnectionInfo) -> Option<&str>| get(ours) == get(theirs);
+            if !is_same(RedisConnectionInfo::username)
+                || !is_same(RedisConnectionInfo::password)
+                || ours.db() != theirs.db()
+                || is_encrypted != self.is_encrypted
+            {
+                return Err(EngineError::Seeds);
+            }
+            let (ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. }) =
+                info.addr()
+            else {
+                return Err(EngineError::Seeds);
+            };
+            let seed = self.server_at(host, *port);
+            self.address = format!("{}, {}", self.address, seed.addr());
+            self.seeds.push(seed);
+        }
+        if self.seeds.len() > 1 && self.info.redis_settings().db() != 0 {
+            return Err(EngineError::Database);
+        }
+        Ok(self)
     }
 
     /// The same with Sentinels, which say where the primary is: `[:PASSWORD@]HOST[:PORT]`, separated by commas. The host
@@ -93,6 +135,9 @@ impl RedisSettings {
         if infos.is_empty() {
             return Err(refused());
         }
+        if self.seeds.len() > 1 {
+            return Err(EngineError::SeedsAndSentinels);
+        }
         let places: Vec<_> = infos.iter().map(|info| info.addr().to_string()).collect();
         let address = format!("{} (Sentinels: {})", self.primary(), places.join(", "));
         Ok(Self { sentinels: infos, address, ..self })
@@ -100,11 +145,12 @@ impl RedisSettings {
 
     /// The name of the primary, as Sentinels know it.
     pub(super) fn primary(&self) -> &str {
-        let (ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. }) = self.info.addr()
-        else {
-            return "";
-        };
-        host
+        host_of(&self.info)
+    }
+
+    /// The servers that are asked where the others of their Redis Cluster are.
+    pub(super) fn seeds(&self) -> &[ConnectionInfo] {
+        &self.seeds
     }
 
     pub(super) fn sentinels(&self) -> &[ConnectionInfo] {
@@ -150,6 +196,14 @@ impl fmt::Debug for RedisSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisSettings").field("address", &self.address).finish_non_exhaustive()
     }
+}
+
+/// The host of a server; empty if it has none.
+pub(super) fn host_of(server: &ConnectionInfo) -> &str {
+    let (ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. }) = server.addr() else {
+        return "";
+    };
+    host
 }
 
 fn invalid(error: &RedisError) -> EngineError {

@@ -2,50 +2,36 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{PushInfo, PushKind, Value, cmd, pipe};
+use redis::{ConnectionInfo, PushInfo, PushKind, Value};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::connector::Connector;
 use super::entry::bytes;
 use super::fault::Fault;
-use super::inbox::{Input, News, Outlet};
-use super::keys::{ClusterKeys, PartitionKeys};
-use super::link::{self, Faults, Link};
-use super::meta::Meta;
+use super::inbox::{Input, News};
+use super::keys::ClusterKeys;
+use super::link::{Faults, Link};
+use super::pair::Pair;
+use super::shared::Shared;
 use crate::engine::backoff::Backoff;
 use crate::engine::fault_log::FaultLog;
-use crate::engine::feed::Progress;
 use crate::engine::recent::Entry;
 
 /// How often the heads of all logs are asked for.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the Sentinels are asked where the primary is, in checks: a server that they have replaced may go on.
-const CHECKS_A_LOOK: u32 = 5;
-
-/// A partition, as the supervisor knows it.
-#[derive(Debug)]
-pub(super) struct Followed {
-    pub(super) keys: PartitionKeys,
-    pub(super) progress: Arc<Progress>,
-    pub(super) outlet: Outlet,
-}
-
 /// Keeps two connections to a server, and has them made anew when one fails.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     pub(super) connector: Connector,
-    pub(super) keys: ClusterKeys,
-    /// All partitions; their numbers are the indexes.
-    pub(super) partitions: Arc<[Followed]>,
-    /// Number of logs that this node has put back, to be logged.
-    pub(super) put_back: Arc<AtomicU64>,
-    pub(super) links: watch::Sender<Option<Link>>,
+    pub(super) server: ConnectionInfo,
+    pub(super) shared: Shared,
+    /// The partitions that the server has.
+    pub(super) assigned: watch::Receiver<Vec<u16>>,
     pub(super) backoff: Backoff,
     pub(super) log: FaultLog,
 }
@@ -58,79 +44,55 @@ impl Supervisor {
 
     async fn work(&mut self) -> Infallible {
         let (faults, mut reported) = Faults::new();
-        for number in 1.. {
+        loop {
+            let number = self.shared.links.fetch_add(1, Ordering::Relaxed) + 1;
             let fault = match self.connect(number, &faults).await {
-                Ok((link, subscribed)) => {
-                    self.links.send_replace(Some(link.clone()));
-                    let fault = tokio::select! {
-                        fault = next_fault(&mut reported, number) => fault,
-                        fault = self.check(&link, &subscribed) => fault,
-                    };
-                    self.links.send_replace(None);
-                    fault
-                }
+                Ok(mut pair) => tokio::select! {
+                    fault = next_fault(&mut reported, number) => fault,
+                    fault = self.keep(&mut pair) => fault,
+                },
                 Err(fault) => fault,
             };
             self.log.fault(fault.kind(), self.connector.speaker().sentence(&fault));
+            self.shared.look.notify_one();
             self.backoff.wait().await;
         }
-        std::future::pending().await
     }
 
-    /// Makes both connections, and subscribes to all channels.
-    async fn connect(
-        &self,
-        number: u64,
-        faults: &Faults,
-    ) -> Result<(Link, MultiplexedConnection), Fault> {
+    /// Makes both connections, and gives the partitions their link.
+    async fn connect(&mut self, number: u64, faults: &Faults) -> Result<Pair, Fault> {
+        let receive = || receiver(&self.shared, number, faults);
         let ((subscribed, one), (commands, run)) = tokio::try_join!(
-            self.connector.connect(self.receiver(number, faults)),
-            self.connector.connect(self.receiver(number, faults)),
+            self.connector.connect(&self.server, receive()),
+            self.connector.connect(&self.server, receive()),
         )?;
         if one.id != run.id {
             return Err(Fault::Closed); // it has restarted in between
         }
-        let mut subscribe = pipe();
-        for partition in &*self.partitions {
-            // one each: each acknowledgement is an answer
-            subscribe.cmd("SUBSCRIBE").arg(&partition.keys.channel);
-        }
-        link::ask_all(&subscribed, &subscribe).await?;
-        Ok((Link::new(number, run, commands, faults.clone()), subscribed))
-    }
-
-    /// What a connection calls with what it gets. It never waits.
-    fn receiver(&self, link: u64, faults: &Faults) -> impl Fn(PushInfo) + Send + Sync + 'static {
-        let (keys, partitions) = (self.keys.clone(), Arc::clone(&self.partitions));
-        let faults = faults.clone();
-        move |PushInfo { kind, data }| {
-            if kind == PushKind::Disconnection {
-                faults.report(link, Fault::Closed);
-            } else if kind == PushKind::Message
-                && let Some((partition, news)) = published(&keys, data)
-                && let Some(partition) = partitions.get(partition)
-            {
-                partition.outlet.send(Input { link, news });
-            }
-        }
+        let look = Arc::clone(&self.shared.look);
+        let link = Link::new(number, run, commands, faults.clone(), look);
+        let mut pair = Pair::new(link, subscribed, Arc::clone(&self.shared.partitions));
+        let assigned = self.assigned.borrow_and_update().clone();
+        pair.serve(&assigned).await?;
+        Ok(pair)
     }
 
     /// Asks for the heads of all logs again and again, until that fails.
-    async fn check(&mut self, link: &Link, subscribed: &MultiplexedConnection) -> Fault {
-        let mut checks = 0_u32;
+    async fn keep(&mut self, pair: &mut Pair) -> Fault {
         loop {
-            tokio::time::sleep(CHECK_INTERVAL).await;
-            checks = checks.wrapping_add(1);
-            if checks.is_multiple_of(CHECKS_A_LOOK)
-                && let Some(primary) = self.connector.primary().await
-                && primary != *link.place
-            {
-                return Fault::Moved;
+            tokio::select! {
+                () = tokio::time::sleep(CHECK_INTERVAL) => {}
+                Ok(()) = self.assigned.changed() => {}
             }
-            if let Err(fault) = self.check_once(link, subscribed).await {
+            let assigned = self.assigned.borrow_and_update().clone();
+            let checked = async {
+                pair.serve(&assigned).await?;
+                pair.check().await
+            };
+            if let Err(fault) = checked.await {
                 return fault;
             }
-            let logs = self.put_back.swap(0, Ordering::Relaxed);
+            let logs = self.shared.put_back.swap(0, Ordering::Relaxed);
             if logs > 0 {
                 self.log.restored(logs);
             }
@@ -138,27 +100,28 @@ impl Supervisor {
             self.log.connected(&self.connector.speaker().address);
         }
     }
+}
 
-    async fn check_once(
-        &self,
-        link: &Link,
-        subscribed: &MultiplexedConnection,
-    ) -> Result<(), Fault> {
-        let delivered: Vec<_> =
-            self.partitions.iter().map(|partition| partition.progress.delivered()).collect();
-        let mut ask = pipe();
-        for partition in &*self.partitions {
-            ask.add_command(Meta::ask(&partition.keys));
+/// What a connection calls with what it gets. It never waits.
+fn receiver(
+    shared: &Shared,
+    link: u64,
+    faults: &Faults,
+) -> impl Fn(PushInfo) + Send + Sync + 'static {
+    let (keys, partitions) = (shared.keys.clone(), Arc::clone(&shared.partitions));
+    let faults = faults.clone();
+    move |PushInfo { kind, data }| {
+        if kind == PushKind::Disconnection {
+            faults.report(link, Fault::Closed);
+        } else if kind == PushKind::SUnsubscribe {
+            // unasked, as a slot has moved; the client has taken it for the answer to something
+            faults.report(link, Fault::Moved);
+        } else if matches!(kind, PushKind::Message | PushKind::SMessage)
+            && let Some((partition, news)) = published(&keys, data)
+            && let Some(partition) = partitions.get(partition)
+        {
+            partition.outlet.send(Input { link, news });
         }
-        let metas = link.ask_all(&ask).await?;
-        // what was published before is delivered before this is answered
-        link::ask(subscribed, &cmd("PING")).await?;
-        for ((partition, meta), delivered) in self.partitions.iter().zip(metas).zip(delivered) {
-            let meta = Meta::read(meta).ok_or(Fault::Unexpected)?;
-            let news = News::Checked { meta, delivered };
-            partition.outlet.send(Input { link: link.number, news });
-        }
-        Ok(())
     }
 }
 

@@ -53,8 +53,10 @@ export class Intruder {
   }
 
   async #append(c) {
+    const all = await c.redis.command('KEYS', `${c.flags['cluster-name']}:{*}:meta`);
+    const prefixes = all.split('\r\n').filter((line) => line.endsWith(':meta')).map((key) => key.slice(0, -5));
+    const of = (partition) => prefixes.find((prefix) => prefix.includes(`{${partition}.`));
     for (let n = 0; this.#goes; n = (n + 7) % PARTITIONS) {
-      const of = (partition) => `${c.flags['cluster-name']}:{${partition}}`;
       const [own, other] = [of(n), of((n + 1) % PARTITIONS)];
       const keys = [`${own}:meta`, `${own}:log`];
       const reply = await c.redis.command('EVAL', APPEND, '2', ...keys, own, `${other}:log`);
