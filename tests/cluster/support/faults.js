@@ -66,6 +66,24 @@ const STANDS = {
   } },
 };
 
+const LOSSES = {
+  'the engine is emptied': { loses: true, harm: ({ engine }) => engine.empty() },
+  'the engine restarts with nothing': { loses: true, async harm({ engine }, ms) {
+    await engine.kill();
+    engine.forget();
+    await pass(ms);
+    await engine.restart();
+  } },
+  'the engine restarts with what it had a while ago': { loses: true, async harm({ engine }, ms) {
+    engine.keep();
+    await pass(300);
+    await engine.kill();
+    engine.revert();
+    await pass(ms);
+    await engine.restart();
+  } },
+};
+
 const REDIS = {
   'a node appends into the void': { mayLeave: true, async harm({ tunnel }, ms) {
     tunnel.lose('asking');
@@ -85,21 +103,6 @@ const REDIS = {
     await pass(ms);
     await engine.command('CONFIG', 'SET', 'maxmemory', '0');
   } },
-  'Redis is emptied': { loses: true, harm: ({ engine }) => engine.command('FLUSHALL') },
-  'Redis restarts with nothing': { loses: true, async harm({ engine }, ms) {
-    await engine.kill();
-    engine.forget();
-    await pass(ms);
-    await engine.restart();
-  } },
-  'Redis restarts with what it had a while ago': { loses: true, async harm({ engine }, ms) {
-    engine.keep();
-    await pass(300);
-    await engine.kill();
-    engine.revert();
-    await pass(ms);
-    await engine.restart();
-  } },
 };
 
 const PAIR = {
@@ -117,7 +120,7 @@ const PAIR = {
 
 /** By the name of the engine's class. */
 export const FAULTS = {
-  Redis: { ...NODE, ...CUTS, ...STANDS, ...REDIS },
-  Nats: { ...NODE, ...CUTS, ...STANDS },
+  Redis: { ...NODE, ...CUTS, ...STANDS, ...LOSSES, ...REDIS },
+  Nats: { ...NODE, ...CUTS, ...STANDS, ...LOSSES },
   RedisPair: { ...NODE, ...PAIR },
 };
