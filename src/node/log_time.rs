@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 /// Time without that in which no beats came.
 #[derive(Debug)]
-pub(super) struct LogTime {
+pub struct LogTime {
     /// Silence that still counts as time.
     slack: Duration,
     state: Mutex<State>,
@@ -25,13 +25,13 @@ struct State {
 
 impl LogTime {
     /// Of a node that hears a beat at least every `interval`.
-    pub(super) fn new(interval: Duration) -> Self {
+    pub fn new(interval: Duration) -> Self {
         let state = State { heard: None, silence: Duration::ZERO };
         Self { slack: 2 * interval, state: Mutex::new(state) }
     }
 
     /// A beat was heard.
-    pub(super) fn hear(&self, now: Instant) {
+    pub fn hear(&self, now: Instant) {
         let mut state = self.state.lock();
         let silence = state.silence_since(now, self.slack);
         state.silence += silence;
@@ -39,19 +39,19 @@ impl LogTime {
     }
 
     /// The time of the logs at a time of the clock.
-    pub(super) fn at(&self, now: Instant) -> Instant {
+    pub fn at(&self, now: Instant) -> Instant {
         let state = *self.state.lock();
         let silence = state.silence + state.silence_since(now, self.slack);
         now.checked_sub(silence).unwrap_or(now)
     }
 
     /// For how long nothing has been heard.
-    pub(super) fn silence(&self, now: Instant) -> Duration {
+    pub fn silence(&self, now: Instant) -> Duration {
         self.state.lock().silence_since(now, Duration::ZERO)
     }
 
     /// When the clock shows a time of the logs; `None` while they stand still.
-    pub(super) fn due(&self, at: Instant, now: Instant) -> Option<Instant> {
+    pub fn due(&self, at: Instant, now: Instant) -> Option<Instant> {
         let state = *self.state.lock();
         let stands = !state.silence_since(now, self.slack).is_zero();
         (!stands).then(|| at + state.silence)

@@ -35,6 +35,7 @@ pub use cluster::{Cluster, ClusterNames};
 pub use encoding::{EncodingError, LogEncoding, LogEntry};
 pub use inspect::{Observer, Survey};
 pub use job::{Ended, Goodbye, Presence, Resume};
+pub use log_time::LogTime;
 pub use peers::Peers;
 pub use query::{Attendance, Tally};
 pub use router::{NoRoom, Receipt, Router, Unavailable};

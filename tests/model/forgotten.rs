@@ -82,7 +82,7 @@ impl Node {
 
     /// The other node says that the stream is idle, and forgets it before this one can object.
     fn forget(&mut self, began: Position, head: u64, lost: u64) {
-        let epoch = SETTINGS.log.epoch(began);
+        let epoch = SETTINGS.log.epoch_at(began, 50_000);
         let idle = self.apply(Change::Idle { epoch, head: Offset(head) });
         self.apply(Change::ForgottenByAll { idle, lost: 1000 * lost });
     }
@@ -150,7 +150,7 @@ fn its_positions_are_refused() {
     for (began, expected) in
         [(began, ServerMessage::HistoryRejected), (anew, ServerMessage::HistoryConfirmed)]
     {
-        let at = StreamPosition { epoch: SETTINGS.log.epoch(began), offset: Offset(1) };
+        let at = StreamPosition { epoch: SETTINGS.log.epoch_at(began, 50_000), offset: Offset(1) };
         node.command(client, history(None, vec![(stream(), at)]));
         assert_eq!(node.heard(), [expected]);
     }

@@ -350,9 +350,11 @@ pub(crate) fn renumbered(mut entry: Entry, moved: &dyn Fn(Position) -> Position)
         sent_before: moved(known.sent_before),
     };
     let epoch_at = |epoch: &Epoch| {
-        let mut positions = (1..10_000).map(Position);
-        let began = positions.find(|at| SETTINGS.log.epoch(*at) == *epoch);
-        SETTINGS.log.epoch(moved(began.unwrap()))
+        let positions = (1..10_000).map(Position);
+        let mut began = positions.flat_map(|at| [(at, 0), (at, entry.at)]); // that of a fork has a time
+        let is_it = |it: &(Position, u64)| SETTINGS.log.epoch_at(it.0, it.1) == *epoch;
+        let (began, at) = began.find(is_it).unwrap();
+        SETTINGS.log.epoch_at(moved(began), at)
     };
     match &mut entry.change {
         Change::Expired { record, reason, .. } => {

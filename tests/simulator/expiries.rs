@@ -9,8 +9,7 @@ use crate::world::{CLIENTS, NODES, World};
 fn expiries(world: &mut World) -> usize {
     world.settle();
     for _ in 0..8 {
-        world.step(&Step::Pass(500));
-        world.settle();
+        world.pass_beating(500);
     }
     world.count(|change| matches!(change, Change::Expired { .. }))
 }
@@ -20,7 +19,7 @@ fn an_expiry_is_proposed_once_by_the_node_that_noticed_the_end() {
     let mut world = World::new();
     world.settle();
     for client in 0..CLIENTS {
-        world.step(&Step::End { client, to: 0, resumes: false });
+        world.step(&Step::End { client, to: 0, resumes: false, rival: None });
     }
     let records = world.nodes[0].partition.shard().totals().records;
     assert_eq!((records, expiries(&mut world)), (records.max(1), records));
@@ -31,11 +30,11 @@ fn an_expiry_is_proposed_once_by_the_node_that_noticed_the_end() {
 fn what_a_dead_node_leaves_is_expired_by_the_first_of_the_others() {
     let mut world = World::new();
     world.settle();
+    let records = world.nodes[0].partition.shard().totals().records;
     for node in 0..NODES {
         world.step(&Step::Kill { node, earlier: None });
         world.settle();
     }
-    let records = world.nodes[0].partition.shard().totals().records;
     assert_eq!((records, expiries(&mut world)), (records.max(1), records));
     assert_eq!(world.nodes[0].partition.shard().totals().records, 0);
 }
@@ -45,7 +44,7 @@ fn an_expiry_that_came_with_a_snapshot_is_proposed_by_the_others() {
     let mut world = World::new();
     world.settle();
     for client in 0..CLIENTS {
-        world.step(&Step::End { client, to: 1, resumes: false });
+        world.step(&Step::End { client, to: 1, resumes: false, rival: None });
     }
     world.settle();
     world.step(&Step::Snapshot { node: 1, slice: 1 });

@@ -1,5 +1,7 @@
 //! Nodes that the others believe dead, and logs that go on without them.
 
+use std::time::Duration;
+
 use broker::log::Change;
 
 use crate::faults::{Fate, pause};
@@ -22,8 +24,7 @@ fn who_is_connected_to_a_node_that_was_believed_dead_is_present_again() {
     assert!(
         before.len() > 3 && before.iter().filter(|record| !after.contains(record)).count() == 1
     );
-    world.step(&Step::Pass(5000)); // longer than any TTL
-    world.settle();
+    world.pass_long(Duration::from_secs(5)); // longer than any TTL
     assert_eq!(world.records(), after);
     world.check();
 }

@@ -24,7 +24,7 @@ fn world() -> World {
 /// All clients but one end their connections. That one stays subscribed, and is no member.
 fn end_all_but(world: &mut World, stays: Option<usize>) {
     for client in (0..CLIENTS).filter(|client| Some(*client) != stays) {
-        world.step(&Step::End { client, to: 0, resumes: false });
+        world.step(&Step::End { client, to: 0, resumes: false, rival: None });
     }
     if let Some(client) = stays {
         for stream in 0..STREAMS {
@@ -115,7 +115,8 @@ fn the_others_forget_what_a_node_called_idle_that_is_gone() {
     end_all_but(&mut world, None);
     pass_until_idle(&mut world);
     assert_eq!((streams(&world), said(&world)), ([STREAMS; NODES], [STREAMS, 0, 0]));
-    world.step(&Step::Kill { node: 0, earlier: None });
+    world.step(&Step::Snapshot { node: 1, slice: 1 });
+    world.step(&Step::Kill { node: 0, earlier: Some(0) });
     world.settle();
     world.pass_long(Duration::from_secs(5));
     let [idle, used, _] = said(&world);
@@ -149,6 +150,7 @@ fn each_node_says_a_thing_once_while_the_engine_stands() {
     end_all_but(&mut world, None);
     world.pass_long(Duration::from_secs(6));
     for _ in 0..300 {
+        world.hear_beats(); // in the log that has them
         world.step(&Step::Pass(1000));
     }
     world.settle();

@@ -8,7 +8,7 @@ use broker::types::SessionId;
 
 use crate::node::Node;
 use crate::steps::What;
-use crate::world::{CLIENTS, STREAMS, World, stream};
+use crate::world::{CLIENTS, SETTINGS, STREAMS, World, stream};
 
 impl Node {
     /// What is parked, and can be resumed by any node.
@@ -22,7 +22,7 @@ impl Node {
 
 impl World {
     pub(crate) fn check(&mut self) {
-        for number in 0..CLIENTS {
+        for number in 0..self.clients.len().min(CLIENTS) {
             for of in 0..STREAMS {
                 self.command(number, of, What::List);
             }
@@ -34,22 +34,39 @@ impl World {
         self.nodes.iter().for_each(Node::check_parked);
         let members: Vec<_> = self.nodes.iter().map(|node| node.partition.members()).collect();
         assert!(members.iter().all(|each| *each == members[0]), "{members:#?}");
-        for of in 0..STREAMS {
-            let mut members = Vec::new();
-            for node in &mut self.nodes {
-                let output = node.partition.shard_mut().commit(|_| ());
-                members.push(output.members(&stream(of)).to_vec());
+        let read = self.engine.log.len();
+        for client in self.clients.iter().filter(|client| !client.counts) {
+            for of in (0..STREAMS).filter(|of| client.is_subscribed[*of]) {
+                client.views[of].check(&self.order, of, read);
             }
-            assert!(members.iter().all(|each| *each == members[0]), "{members:#?}");
-            for client in self.clients.iter().filter(|client| client.is_subscribed[of]) {
-                assert_eq!(client.views[of].as_ref(), Some(&members[0]));
+        }
+    }
+
+    /// The numbers of members that clients have are those there are, when a while has passed.
+    pub(crate) fn check_numbers(&mut self) {
+        self.pass_long(2 * SETTINGS.occupancy_interval);
+        let read = self.engine.log.len();
+        for client in self.clients.iter().filter(|client| client.counts) {
+            for of in (0..STREAMS).filter(|of| client.is_subscribed[*of]) {
+                client.views[of].check(&self.order, of, read);
             }
         }
     }
 
     /// The records of connections that haven't ended, as the first node has them.
     pub(crate) fn records(&mut self) -> BTreeSet<(usize, SessionId)> {
-        let output = self.nodes[0].partition.shard_mut().commit(|_| ());
+        self.records_at(0)
+    }
+
+    /// The same, as the node that has read most has them.
+    pub(crate) fn connected(&mut self) -> BTreeSet<(usize, SessionId)> {
+        let nodes = self.nodes.iter().enumerate();
+        let (first, _) = nodes.max_by_key(|(_, node)| node.read).unwrap();
+        self.records_at(first)
+    }
+
+    fn records_at(&mut self, node: usize) -> BTreeSet<(usize, SessionId)> {
+        let output = self.nodes[node].partition.shard_mut().commit(|_| ());
         let (entries, _) = output.snapshot(0, usize::MAX);
         let records = entries.into_iter().filter_map(|Entry { stream: name, change, .. }| {
             let Change::Record { owner: Owner::Subscription { by, ended: None }, .. } = change
@@ -71,9 +88,10 @@ impl World {
 
     /// The application was told the truth about what it published, and each node about what it asked.
     fn check_requests(&self) {
-        let admitted = self.results.iter().filter(|(_, (_, result))| result.is_ok());
+        let read = self.engine.log.iter().zip(&self.order.after);
+        let admitted = read.filter(|(_, after)| after.result.is_ok());
         let batches: Vec<_> =
-            admitted.filter_map(|(at, _)| self.engine.log[at - 1].batch.as_ref()).collect();
+            admitted.filter_map(|(appended, _)| appended.batch.as_ref()).collect();
         let items = batches.iter().flat_map(|batch| &batch.items);
         self.requests.check(items.filter_map(|item| match item {
             Item::Change(proposal) => Some(&proposal.change),

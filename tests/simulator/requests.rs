@@ -26,7 +26,13 @@ impl Requests {
     }
 
     /// Takes an outcome of a publication; gives back that of anything else.
-    pub(crate) fn hear(&mut self, ticket: Ticket, outcome: Outcome) -> Option<(usize, Outcome)> {
+    /// `is_applied` says whether its node has applied something published.
+    pub(crate) fn hear(
+        &mut self,
+        ticket: Ticket,
+        outcome: Outcome,
+        is_applied: impl Fn(&str) -> bool,
+    ) -> Option<(usize, Outcome)> {
         let Ticket(number) = ticket;
         if number < FIRST {
             return Some((number, outcome));
@@ -36,9 +42,15 @@ impl Requests {
             is_in_log || outcome == Outcome::Dropped,
             "{outcome:?} says nothing of a publication"
         );
+        assert!(!is_in_log || is_applied(&number.to_string()), "{number} isn't in the log yet");
         let earlier = self.answers.insert(number, is_in_log);
         assert_eq!(earlier, None, "{number} is answered twice");
         None
+    }
+
+    /// What was published has been lost with the nodes that had it, as all histories say.
+    pub(crate) fn lose(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.answers.retain(|number, is_in_log| !*is_in_log || is_kept(&number.to_string()));
     }
 
     /// Number of publications that the application was told will never be in the log.

@@ -204,7 +204,7 @@ fn the_clock_of_a_log_goes_on_behind_a_snapshot() {
 fn publications_that_were_lost_before_a_snapshot_are_missed_behind_it() {
     let mut log = Log::new();
     log.batch(ONE, 1, vec![publish(5000)]).unwrap();
-    let (epoch, head) = (SETTINGS.log.epoch(Position(1)), Offset(1));
+    let (epoch, head) = (SETTINGS.log.epoch_at(Position(1), UNIX), Offset(1));
     let forgotten = change(Change::Forgotten { epoch, head, lost: 5000 });
     log.batch(ONE, 2, vec![forgotten]).unwrap();
     assert_eq!(log.partition.shard().digest(), 0, "the stream is gone");

@@ -1,18 +1,19 @@
 //! Nodes with clients, and the engine between them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::cluster::{Item, Partition, Refused};
+use broker::cluster::{Item, Partition};
 use broker::log::{Change, LogId, NodeId};
-use broker::shard::{HistorySettings, Input, Put, ResumeSettings, Settings, Ticket};
-use broker::types::StreamName;
+use broker::shard::{HistorySettings, Input, Put, ResumeSettings, Settings, SubscriberKey, Ticket};
+use broker::types::{SessionId, StreamName};
 
 use crate::asks::Asks;
 use crate::clients::Client;
 use crate::engine::Engine;
 use crate::node::Node;
+use crate::order::Order;
 use crate::requests::Requests;
 use crate::shard_settings::without_history;
 use crate::starts::{Saved, exclude_departed};
@@ -21,6 +22,13 @@ use crate::steps::{IDS, Step, What, join};
 pub(crate) const NODES: usize = 3;
 pub(crate) const STREAMS: usize = 2;
 pub(crate) const CLIENTS: usize = 6;
+/// Clients behind those, in some worlds, which watch the numbers of members.
+pub(crate) const COUNTERS: usize = 2;
+/// Nodes in the largest world.
+pub(crate) const MAX_NODES: usize = 5;
+
+/// Time without news from the log that still counts.
+pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
 pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) const LEASE: Duration = Duration::from_millis(300);
@@ -38,9 +46,7 @@ pub(crate) const SETTINGS: Settings = Settings {
 pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) engine: Engine,
-    /// What all nodes agree on after each batch, and what became of it, as the first node to get there has it: the
-    /// state's digest, and the time of what was forgotten last.
-    pub(crate) results: BTreeMap<usize, ([u64; 2], Result<(), Refused>)>,
+    pub(crate) order: Order,
     pub(crate) clients: Vec<Client>,
     pub(crate) requests: Requests,
     pub(crate) asks: Asks,
@@ -50,7 +56,16 @@ pub(crate) struct World {
     pub(crate) saved: Option<Saved>,
     /// The killed nodes of which something may be in the log, and that aren't known to be gone.
     pub(crate) killed: Vec<NodeId>,
+    /// The clock on the wall.
     pub(crate) now: Instant,
+    /// The sessions whose connections have ended, and when.
+    pub(crate) over: BTreeMap<SessionId, Instant>,
+    /// Which session a client, by its number, has tried to resume.
+    pub(crate) resumes: BTreeMap<usize, SessionId>,
+    /// Where sessions were resumed, and how many batches had been read then.
+    pub(crate) resumed: BTreeMap<(SessionId, usize), usize>,
+    /// Who tries to resume what isn't theirs, by number.
+    pub(crate) rivals: BTreeMap<usize, (usize, SubscriberKey)>,
     pub(crate) seen: Seen,
 }
 
@@ -67,6 +82,17 @@ pub(crate) struct Seen {
     pub(crate) spared: usize,
     /// How often a node forgot a stream.
     pub(crate) forgotten: usize,
+    /// How many subscriptions were resumed by somebody else.
+    pub(crate) rivals: usize,
+    /// How often a client was told what it missed of a history.
+    pub(crate) histories: usize,
+    /// How often the engine lost something, and how often a history began again then.
+    pub(crate) losses: usize,
+    pub(crate) forks: usize,
+    /// How many nodes had something that was lost.
+    pub(crate) lost: usize,
+    /// How many rounds it took at most until all had read all.
+    pub(crate) rounds: usize,
 }
 
 pub(crate) fn stream(number: usize) -> StreamName {
@@ -74,11 +100,17 @@ pub(crate) fn stream(number: usize) -> StreamName {
 }
 
 impl World {
+    /// Three nodes, and clients that watch members.
     pub(crate) fn new() -> Self {
+        Self::of(NODES, CLIENTS)
+    }
+
+    /// The same with other numbers of nodes and clients.
+    pub(crate) fn of(nodes: usize, clients: usize) -> Self {
         let mut world = Self {
             nodes: Vec::new(),
             engine: Engine::new(),
-            results: BTreeMap::new(),
+            order: Order::default(),
             clients: Vec::new(),
             requests: Requests::default(),
             asks: Asks::default(),
@@ -86,18 +118,24 @@ impl World {
             saved: None,
             killed: Vec::new(),
             now: Clock::new().now(),
+            over: BTreeMap::new(),
+            resumes: BTreeMap::new(),
+            resumed: BTreeMap::new(),
+            rivals: BTreeMap::new(),
             seen: Seen::default(),
         };
-        for number in 0..NODES {
+        for number in 0..nodes {
             let node = world.node(number, None);
             world.nodes.push(node);
         }
-        for number in 0..CLIENTS {
-            let client = world.client(number % NODES);
+        for number in 0..clients {
+            let client = world.client(number, number % nodes);
             world.clients.push(client);
             for of in 0..STREAMS {
                 world.command(number, of, What::Subscribe { join: number.is_multiple_of(2) });
-                world.command(number, of, What::List);
+                if number < CLIENTS {
+                    world.command(number, of, What::List);
+                }
             }
         }
         world
@@ -110,27 +148,32 @@ impl World {
         let mut partition = Partition::new(SETTINGS, id, self.now);
         partition.shard_mut().set_unix(self.engine.unix);
         partition.shard_mut().set_rank(rank.try_into().unwrap());
-        let (mut read, mut restored) = (0, 0);
+        let mut output = partition.shard_mut().commit(|_| ());
+        output.observe((0..STREAMS).map(stream));
+        let mut node = Node::new(id, partition, self.now);
         if let (Some(saved), Some(earlier)) = (&self.saved, earlier) {
-            saved.restore(&mut partition, self.engine.unix, self.now);
-            exclude_departed(&mut partition, SETTINGS);
-            (read, restored) = (saved.batches.saturating_sub(earlier), saved.batches);
+            saved.restore(&mut node.partition, self.engine.unix, self.now);
+            exclude_departed(&mut node.partition, SETTINGS);
+            (node.read, node.restored) = (saved.batches.saturating_sub(earlier), saved.batches);
         }
-        self.seen.spared += restored;
-        partition.begin_beating(LEASE, self.now);
-        partition.handle_timeout(self.now);
-        let parked = BTreeSet::new();
-        let mut node = Node { id, partition, read, restored, is_unanswered: false, parked };
+        self.seen.spared += node.restored;
+        node.partition.begin_beating(LEASE, self.now);
+        node.partition.handle_timeout(self.now);
         node.note_parked();
         node
     }
 
     pub(crate) fn handle(&mut self, node: usize, of: usize, input: Input<usize>) {
-        self.nodes[node].partition.shard_mut().handle(&stream(of), input, self.now);
+        let node = &mut self.nodes[node];
+        let now = node.now(self.now);
+        match &mut node.paused {
+            Some((_, waiting)) => waiting.push((of, input)),
+            None => node.partition.shard_mut().handle(&stream(of), input, now),
+        }
     }
 
     pub(crate) fn seen(&self) -> Seen {
-        let refused = self.results.values().filter(|(_, result)| result.is_err()).count();
+        let refused = self.order.after.iter().filter(|after| after.result.is_err()).count();
         Seen { refused, ..self.seen }
     }
 
@@ -143,56 +186,85 @@ impl World {
     }
 
     pub(crate) fn step(&mut self, step: &Step) {
+        let nodes = self.nodes.len();
+        let place = |node: usize| node % nodes;
         match *step {
-            Step::Command { client, stream, what } => self.command(client, stream, what),
-            Step::Publish { node, stream: number } => {
-                let (publish, ticket) = self.requests.publish(self.engine.unix);
-                self.handle(node, number, Input::Publish(publish));
-                self.nodes[node].partition.shard_mut().sync(ticket);
+            Step::Command { client, stream, what } if client < self.clients.len() => {
+                self.command(client, stream, what);
             }
+            Step::Publish { node, stream } => self.publish(place(node), stream),
             Step::Put { node, stream: number, id, has_ttl } => {
                 let put =
                     Put { join: join(id, 0), ttl: has_ttl.then_some(Duration::from_millis(200)) };
                 let input = Input::Put { put, ticket: Ticket(0) };
-                self.handle(node, number, input);
+                self.handle(place(node), number, input);
             }
             Step::Kick { node, stream: number, id } => {
                 let input = Input::Kick { id: IDS[id].into(), ticket: Ticket(0) };
-                self.handle(node, number, input);
+                self.handle(place(node), number, input);
             }
-            Step::End { client, to, resumes } => self.end_connection(client, to, resumes),
-            Step::Append { node, fate } => self.append(node, fate),
-            Step::Retry { node } => self.retry(node),
-            Step::Read { node, batches } => self.read(node, batches),
-            Step::Snapshot { node, slice } => self.save(node, slice),
-            Step::Kill { node, earlier } => self.restart(node, earlier),
-            Step::Beat { node } => self.nodes[node].partition.propose(BEAT),
-            Step::Ask { node } => {
-                let Node { id, partition, .. } = &mut self.nodes[node];
-                self.asks.ask(*id, partition);
+            Step::End { client, to, resumes, rival } if client < self.clients.len() => {
+                self.end_connection(client, place(to), resumes, rival.map(place));
             }
-            Step::Accuse { node } => self.accuse(node),
-            Step::Fork => self.engine.fork(),
+            Step::Command { .. } | Step::End { .. } => {}
+            Step::Append { node, fate } => self.append(place(node), fate),
+            Step::Retry { node } => self.retry(place(node)),
+            Step::Read { node, batches } => self.read(place(node), batches),
+            Step::Snapshot { node, slice } => self.save(place(node), slice),
+            Step::Kill { node, earlier } => self.restart(place(node), earlier),
+            Step::Beat { node } => self.beat(place(node)),
+            Step::Ask { node } => self.ask(place(node)),
+            Step::Accuse { node } => self.accuse(place(node)),
+            Step::Fork => self.engine.fork(self.now),
+            Step::Arrive(number) => self.engine.arrive(number, self.now),
+            Step::Cut { node } => self.nodes[place(node)].is_cut = true,
+            Step::Stall => self.nodes.iter_mut().for_each(|node| node.is_cut = true),
+            Step::Pause { node } => self.pause(place(node)),
+            Step::Heal { node } => self.heal(place(node)),
+            Step::Lose { batches, restarts, is_away } => {
+                if is_away && let Some(first) = self.nodes.iter_mut().max_by_key(|node| node.read) {
+                    first.is_cut = true;
+                }
+                self.lose(batches, restarts);
+            }
+            Step::Jump(milliseconds) => self.engine.jump(milliseconds),
             Step::Settle => self.settle(),
-            Step::Leave { stream } => {
-                for client in 0..CLIENTS {
-                    self.command(client, stream, What::Unsubscribe);
-                }
-                for id in 0..IDS.len() {
-                    self.step(&Step::Kick { node: 0, stream, id });
-                }
-            }
+            Step::Leave { stream } => self.leave(stream),
             Step::Rest(seconds) => self.pass_long(Duration::from_secs(seconds)),
-            Step::Pass(milliseconds) => {
-                self.now += Duration::from_millis(milliseconds);
-                self.engine.unix += milliseconds;
-                for Node { partition, .. } in &mut self.nodes {
-                    partition.shard_mut().set_unix(self.engine.unix);
-                    partition.shard_mut().handle_timeout(self.now);
-                }
-            }
+            Step::Pass(milliseconds) => self.pass(milliseconds),
         }
         self.hear();
+    }
+
+    fn publish(&mut self, node: usize, of: usize) {
+        if self.nodes[node].paused.is_none() {
+            let (publish, ticket) = self.requests.publish(self.engine.unix);
+            self.handle(node, of, Input::Publish(publish));
+            self.nodes[node].partition.shard_mut().sync(ticket);
+        }
+    }
+
+    fn leave(&mut self, of: usize) {
+        for client in 0..self.clients.len() {
+            self.command(client, of, What::Unsubscribe);
+        }
+        for id in 0..IDS.len() {
+            self.step(&Step::Kick { node: 0, stream: of, id });
+        }
+    }
+
+    pub(crate) fn pass(&mut self, milliseconds: u64) {
+        let passed = Duration::from_millis(milliseconds);
+        self.now += passed;
+        self.engine.unix += milliseconds;
+        for node in &mut self.nodes {
+            node.pass(passed, self.now);
+            if node.paused.is_none() {
+                let now = node.now(self.now);
+                node.partition.shard_mut().set_unix(self.engine.unix);
+                node.partition.shard_mut().handle_timeout(now);
+            }
+        }
     }
 }
 

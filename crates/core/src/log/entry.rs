@@ -38,7 +38,22 @@ impl LogId {
 
     /// The epoch of a history that begins at a position.
     pub fn epoch(self, position: Position) -> Epoch {
-        format!("{:x}", self.name(position)).as_str().into()
+        self.epoch_at(position, 0)
+    }
+
+    /// The same in a log that several nodes write, with the entry's time. What the engine loses may have been shown to
+    /// clients; another entry has its position then, but not its time.
+    pub fn epoch_at(self, position: Position, at: u64) -> Epoch {
+        const STEP: u64 = 0xd6e8_feb8_6659_fd93; // odd, and unlike the other one
+        format!("{:x}", self.name(position).wrapping_add(at.wrapping_mul(STEP))).as_str().into()
+    }
+}
+
+impl Entry {
+    /// The epoch of a history that begins with it.
+    pub(crate) fn epoch(&self, log: LogId) -> Epoch {
+        let is_alone = self.origin.node == NodeId::default();
+        log.epoch_at(self.position, if is_alone { 0 } else { self.at })
     }
 }
 

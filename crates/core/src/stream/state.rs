@@ -289,7 +289,7 @@ impl State {
         }
         match &entry.change {
             Change::Began { lost } => {
-                *self = Self::of(log.epoch(entry.position), Offset::default());
+                *self = Self::of(entry.epoch(log), Offset::default());
                 effects.push(Effect::Began { lost: *lost });
             }
             Change::Forgotten { lost, .. } | Change::ForgottenByAll { lost, .. } => {
@@ -371,7 +371,7 @@ impl State {
             }
             Change::Idle { .. } => self.usage = Usage::Idle(entry.position),
             Change::Used { by } => self.usage = by.map_or(Usage::Unknown, Usage::By),
-            Change::Forked => self.fork(log.epoch(entry.position), effects),
+            Change::Forked => self.fork(log.epoch_at(entry.position, entry.at), effects),
         }
         if entry.change.is_lasting() {
             self.digest = self.digested();
