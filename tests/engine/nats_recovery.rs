@@ -128,6 +128,15 @@ async fn a_log_at_rest_is_purged() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_starts_before_the_nodes_know_of_a_loss_waits_for_them() {
+    let server = NatsServer::start("");
+    let node = Node::start(&server.url(), "a", 20).await;
+    node.until("told 20", |state| state.log.len() == 20).await;
+    server.ask("STREAM.PURGE.test-0", json!({})).await;
+    begins_behind(&server, &node, 20).await;
+}
+
 /// Without snapshots, who starts has to read the log from its beginning.
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshots_are_deleted_that_are_needed() {

@@ -149,18 +149,17 @@ impl NatsSnapshots {
         }
     }
 
-    /// The last settlement. While there is none, nodes may be putting the log back, so it is waited for; `None`: they
-    /// don't.
+    /// The last settlement. While there is none, or the log is doubted, nodes may be putting it back, so they are waited
+    /// for; `None`: they don't.
     async fn settled(&self, link: &Link) -> Result<Option<Standing>, Refused> {
         let mut waited = Duration::ZERO;
         loop {
-            if let Some(standing) = self.standing(link).await?
-                && !standing.settlement.is_by_newcomer()
+            let standing = self.standing(link).await?;
+            let standing = standing.filter(|standing| !standing.settlement.is_by_newcomer());
+            if standing.as_ref().is_some_and(|standing| !standing.settlement.is_doubted())
+                || waited >= 2 * self.lease
             {
-                return Ok(Some(standing));
-            }
-            if waited >= 2 * self.lease {
-                return Ok(None);
+                return Ok(standing);
             }
             tokio::time::sleep(ASK_AGAIN).await;
             waited += ASK_AGAIN;
