@@ -212,7 +212,7 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     ),
     (
         &["shutdown-delay"],
-        Value(&[], "it stops when it is told to, so delay the signal, or see --shutdown-timeout"),
+        Value(&[], "it stops when it is told to, so delay the signal, or see --shutdown-drain"),
     ),
     (
         &["read-buffer-size", "write-buffer-size", "hub-gopool-size", "shutdown-pool-size"],

@@ -71,6 +71,8 @@ pub struct Config {
     pub liveness_timeout: Duration,
     /// Maximum time for a request's head to arrive. Never zero.
     pub handshake_timeout: Duration,
+    /// Time over which connections are closed at the stop, before the timeout begins.
+    pub shutdown_drain: Duration,
     /// Maximum time for the stop; zero ends the process at once.
     pub shutdown_timeout: Duration,
     /// Maximum number of connections; `None` is what the open-file limit allows.
@@ -163,6 +165,7 @@ impl Config {
             liveness_interval: or_zero(self.liveness_interval),
             liveness_timeout: Some(HumanDuration(self.liveness_timeout)),
             handshake_timeout: Some(HumanDuration(self.handshake_timeout)),
+            shutdown_drain: Some(HumanDuration(self.shutdown_drain)),
             shutdown_timeout: Some(HumanDuration(self.shutdown_timeout)),
             max_connections: Some(self.max_connections.unwrap_or(0)),
             max_connections_per_address: Some(self.max_connections_per_address.unwrap_or(0)),
@@ -275,6 +278,7 @@ impl Default for Config {
             liveness_interval: defaults::LIVENESS_INTERVAL,
             liveness_timeout: defaults::LIVENESS_TIMEOUT,
             handshake_timeout: defaults::HANDSHAKE_TIMEOUT,
+            shutdown_drain: defaults::SHUTDOWN_DRAIN,
             shutdown_timeout: defaults::SHUTDOWN_TIMEOUT,
             max_connections: defaults::MAX_CONNECTIONS,
             max_connections_per_address: defaults::MAX_CONNECTIONS_PER_ADDRESS,

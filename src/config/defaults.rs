@@ -24,6 +24,9 @@ pub const MAX_CONNECTIONS_PER_ADDRESS: Option<usize> = None;
 /// No limit: after a restart all clients reconnect at once, and refused ones retry.
 pub const MAX_HANDSHAKES_PER_SECOND: Option<usize> = None;
 
+/// Without other nodes, clients can only wait for the next process.
+pub const SHUTDOWN_DRAIN: Duration = Duration::ZERO;
+
 /// Enough to close all connections; below the 10 s after which container runtimes kill.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 

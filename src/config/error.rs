@@ -195,6 +195,18 @@ pub enum ConfigError {
         /// The message.
         message: super::ByteSize,
     },
+    /// A stop longer than members whose connections it has closed are present.
+    #[error(
+        "--shutdown-drain {drain} is above --presence-ttl {presence_ttl}: whoever is closed last would \
+         see those leave that were closed first, so lower the first or raise the second; with several \
+         nodes it may be longer"
+    )]
+    DrainAboveTtl {
+        /// The time over which connections are closed.
+        drain: super::HumanDuration,
+        /// The TTL.
+        presence_ttl: super::HumanDuration,
+    },
     /// A burst without a rate.
     #[error(
         "--max-commands-burst {burst} limits nothing without --max-commands-per-second: set that, \

@@ -466,6 +466,13 @@ pub struct Settings {
     #[arg(long, env = "BROKER_HANDSHAKE_TIMEOUT", value_name = "DURATION", help_heading = TIMEOUTS)]
     pub handshake_timeout: Option<HumanDuration>,
 
+    /// Time over which connections are closed at the stop [default: 0s]
+    ///
+    /// They are closed one after the other, so that not all clients come to the other nodes at once. Those that
+    /// are still open work on. The --shutdown-timeout begins when it is over. 0s closes all at once.
+    #[arg(long, env = "BROKER_SHUTDOWN_DRAIN", value_name = "DURATION", help_heading = TIMEOUTS)]
+    pub shutdown_drain: Option<HumanDuration>,
+
     /// Maximum time for closing all connections at the stop [default: 5s]
     ///
     /// 0s ends the process at once.

@@ -242,7 +242,7 @@ fn a_directory_has_a_name() {
 
 #[test]
 fn bounds_hold() {
-    let beyond: [&[&str]; 24] = [
+    let beyond: [&[&str]; 26] = [
         &["--sessions-ttl=86401"],
         &["--state-interval=99ms"],
         &["--state-interval=2h"],
@@ -256,6 +256,8 @@ fn bounds_hold() {
         &["--liveness-timeout=2h"],
         &["--handshake-timeout=0"],
         &["--shutdown-timeout=2h"],
+        &["--shutdown-drain=16s"],
+        &["--shutdown-drain=2h", "--presence-ttl=1day"],
         &["--max-message-size=127"],
         &["--max-message-size=1GiB"],
         &["--max-outbox-size=0"],
@@ -274,12 +276,14 @@ fn bounds_hold() {
         assert!(sentence.starts_with(setting), "{sentence}");
         assert!(sentence.contains(" is below ") || sentence.contains(" is above "), "{sentence}");
     }
-    let within: [&[&str]; 9] = [
+    let within: [&[&str]; 11] = [
         &["--sessions-ttl=1day"],
         &["--sessions-ttl=0"],
         &["--state-interval=100ms"],
         &["--presence-ttl=1day"],
         &["--shutdown-timeout=0"],
+        &["--shutdown-drain=0", "--presence-ttl=0"],
+        &["--shutdown-drain=1h", "--redis-url=redis://localhost"],
         &["--max-message-size=128"],
         &["--max-header-size=8KiB"],
         &["--liveness-timeout=100ms"],

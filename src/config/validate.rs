@@ -81,6 +81,9 @@ fn config(mut settings: Settings) -> Result<Config, ConfigError> {
     let [max_connections, max_connections_per_address, max_handshakes_per_second] =
         admission(&settings, &default)?;
     let (max_message_size, max_outbox_size) = message_and_outbox(&settings, &default)?;
+    let presence_ttl = session_ttl("presence-ttl", settings.presence_ttl, default.presence_ttl)?;
+    let (shutdown_drain, shutdown_timeout) =
+        shutdown(&settings, &default, presence_ttl, cluster.is_some())?;
 
     Ok(Config {
         host,
@@ -94,7 +97,7 @@ fn config(mut settings: Settings) -> Result<Config, ConfigError> {
             .map_or(Ok(default.trusted_proxies), |p| p.parse())?,
         access,
         cluster,
-        presence_ttl: session_ttl("presence-ttl", settings.presence_ttl, default.presence_ttl)?,
+        presence_ttl,
         occupancy_interval: timeout(
             "occupancy-interval",
             settings.occupancy_interval,
@@ -138,12 +141,8 @@ fn config(mut settings: Settings) -> Result<Config, ConfigError> {
             default.handshake_timeout,
             (MIN_INTERVAL, "no request could arrive in time"),
         )?,
-        shutdown_timeout: timeout(
-            "shutdown-timeout",
-            settings.shutdown_timeout,
-            default.shutdown_timeout,
-            (Duration::ZERO, TOO_SHORT),
-        )?,
+        shutdown_drain,
+        shutdown_timeout,
         max_connections,
         max_connections_per_address,
         max_handshakes_per_second,
@@ -280,6 +279,24 @@ fn session_ttl(
     let min = (HumanDuration(Duration::ZERO), "time doesn't run backwards");
     let max = (HumanDuration(MAX_TTL), "every ended session is kept that long, so lower it");
     bounded(setting, given, min, max).map(|d| d.0)
+}
+
+/// The drain and the timeout of a stop. Without other nodes nobody comes back before the end, and nobody is to hear of a
+/// leave.
+fn shutdown(
+    settings: &Settings,
+    default: &Config,
+    presence_ttl: Duration,
+    has_others: bool,
+) -> Result<(Duration, Duration), ConfigError> {
+    let min = (Duration::ZERO, TOO_SHORT);
+    let drain = timeout("shutdown-drain", settings.shutdown_drain, default.shutdown_drain, min)?;
+    if drain > presence_ttl && !has_others {
+        let (drain, presence_ttl) = (HumanDuration(drain), HumanDuration(presence_ttl));
+        return Err(ConfigError::DrainAboveTtl { drain, presence_ttl });
+    }
+    let (given, default) = (settings.shutdown_timeout, default.shutdown_timeout);
+    Ok((drain, timeout("shutdown-timeout", given, default, min)?))
 }
 
 fn history_limit(given: Option<usize>, default: usize) -> Result<usize, ConfigError> {

@@ -117,6 +117,24 @@ impl Heartbeat {
         }
     }
 
+    /// Closes all connections, one after the other over a time; those that are still open are served.
+    pub async fn drain(&self, reason: CloseReason, over: Duration) {
+        let (begun, all) = (self.clock.now(), self.wheel.lock().len());
+        let mut beats = tokio::time::interval(BEAT);
+        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            beats.tick().await;
+            let passed = self.clock.now().saturating_duration_since(begun);
+            let left = over.saturating_sub(passed);
+            let due = self.wheel.lock().take_above(share(all, left, over));
+            close(due, reason).await;
+            if left.is_zero() || self.wheel.lock().due.is_empty() {
+                break;
+            }
+        }
+        self.close_all(reason).await; // those that were being pinged
+    }
+
     /// Closes all connections, and those that are added later.
     pub async fn close_all(&self, reason: CloseReason) {
         let all = {
@@ -124,14 +142,7 @@ impl Heartbeat {
             wheel.stopped.get_or_insert(reason);
             std::mem::take(&mut wheel.due)
         };
-        for (number, entry) in all.into_values().flatten().enumerate() {
-            if let Some(outbox) = entry.outbox.upgrade() {
-                outbox.close(reason);
-            }
-            if number % PINGS_A_TURN == 0 {
-                tokio::task::yield_now().await;
-            }
-        }
+        close(all.into_values().flatten(), reason).await;
     }
 
     /// Runs until stopped, and then closes all connections as `server_restart`.
@@ -245,6 +256,44 @@ impl Wheel {
         let first = self.due.first_entry().filter(|first| *first.key() <= beat)?;
         Some(first.remove())
     }
+
+    fn len(&self) -> usize {
+        self.due.values().map(Vec::len).sum()
+    }
+
+    /// Takes out what is there beyond so many.
+    fn take_above(&mut self, keeps: usize) -> Vec<TimerEntry> {
+        let above = self.len().saturating_sub(keeps);
+        let mut taken = Vec::with_capacity(above);
+        while taken.len() < above
+            && let Some(mut first) = self.due.first_entry()
+        {
+            let entries = first.get_mut();
+            taken.extend(entries.drain(..entries.len().min(above - taken.len())));
+            if entries.is_empty() {
+                first.remove();
+            }
+        }
+        taken
+    }
+}
+
+/// Closes these connections, if they are still there.
+async fn close(entries: impl IntoIterator<Item = TimerEntry>, reason: CloseReason) {
+    for (number, entry) in entries.into_iter().enumerate() {
+        if let Some(outbox) = entry.outbox.upgrade() {
+            outbox.close(reason);
+        }
+        if number % PINGS_A_TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// The part of a number that a time is of another one, rounded down.
+fn share(of: usize, left: Duration, over: Duration) -> usize {
+    let share = of as u128 * left.as_nanos() / over.as_nanos().max(1);
+    usize::try_from(share).unwrap_or(of)
 }
 
 /// The frames of one beat, encoded once per codec.

@@ -116,6 +116,16 @@ impl Broker {
         self.engine.refusal.get().cloned().map_or(Error::Shard, Error::Engine)
     }
 
+    /// Refuses newcomers, and closes all connections over a time; those that are still open are served. Whoever is closed
+    /// can have the session back at another node.
+    pub(super) async fn drain(&self, over: Duration) {
+        self.context.stop();
+        if !over.is_zero() {
+            let elsewhere = self.context.cluster.is_some();
+            self.context.heartbeat.drain(CloseReason::ServerRestart { elsewhere }, over).await;
+        }
+    }
+
     /// Closes all connections, so that their sessions are parked in the logs, where the other nodes find them.
     async fn park_sessions(&self) {
         let reason = CloseReason::ServerRestart { elsewhere: true };
@@ -129,7 +139,6 @@ impl Broker {
     /// Stops all parts in order, within a timeout.
     pub(super) async fn stop(self, serving: &Serving, timeout: Duration) {
         let all_stopped = async {
-            self.context.stop();
             if self.context.cluster.is_some() {
                 self.park_sessions().await;
             }

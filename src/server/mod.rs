@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! run ─ start shards and heartbeat ─ listen ─ "ready" ─ wait for a signal
-//!     ─ stop: not ready, no new sockets ─ shards finish ─ every connection is closed
-//!       with `server_restart` ─ wait, at most the shutdown timeout
+//!     ─ drain: not ready, no new sockets, connections are closed one after the other
+//!     ─ stop: shards finish ─ every connection is closed with `server_restart`
+//!       ─ wait, at most the shutdown timeout
 //! ```
 //!
 //! With other nodes, the connections are closed before the shards finish.

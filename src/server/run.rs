@@ -47,6 +47,10 @@ pub async fn run(config: Config) -> Result<(), Error> {
     };
     tracing::info!(signal, connections = context.connections(), "stopping");
     signals.exit_on_next();
+    tokio::select! {
+        () = broker.drain(config.shutdown_drain) => {}
+        () = broker.shard_failed.cancelled() => return Err(Error::Shard),
+    }
     broker.stop(&serving, config.shutdown_timeout).await;
     Ok(())
 }

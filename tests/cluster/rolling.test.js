@@ -13,11 +13,12 @@ const FLAGS = { 'presence-ttl': `${TTL}ms`, 'history-limit': 10_000, 'history-tt
 /** Each node with the others behind it. */
 const turned = (nodes) => nodes.map((_, at) => [...nodes.slice(at), ...nodes.slice(0, at)]);
 
-for (const [how, end, isParked, engines] of [
+for (const [how, end, isParked, engines, flags = {}] of [
   ['stopped and started again', (node) => node.stop(), true, EACH],
+  ['drained and started again', (node) => node.stop(), true, EACH, { 'shutdown-drain': '2s' }],
   ['killed and started again', (node) => node.kill(), false],
 ]) {
-  cluster(`nodes are ${how}, one after the other: no member leaves, no publication is missed`, FLAGS, async (c, ...nodes) => {
+  cluster(`nodes are ${how}, one after the other: no member leaves, no publication is missed`, { ...FLAGS, ...flags }, async (c, ...nodes) => {
     const stays = await Promise.all(turned(nodes).map((order, at) => CableRoamer.enter(c, order, `cable ${at}`)));
     const phoenixes = await Promise.all(turned(nodes).map((order, at) => PhoenixRoamer.enter(c, order, `phoenix ${at}`)));
     const watchers = await Promise.all(turned(nodes).map((order) => CableRoamer.enter(c, order)));
