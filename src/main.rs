@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use broker::cli::{self, Outcome};
 use broker::config::Config;
 use broker::{server, telemetry};
@@ -56,7 +57,12 @@ fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let result = runtime.block_on(server::run(config));
     runtime.shutdown_background(); // what is left has had its time
     let refusal = match result {
-        Ok(()) => return Ok(ExitCode::SUCCESS),
+        Ok(server::Ending::Stopped) => return Ok(ExitCode::SUCCESS),
+        Ok(server::Ending::Lost(before)) => {
+            telemetry::logging::flush();
+            let error = before.begin();
+            return Err(error).context("this node can't begin again by itself: start it anew");
+        }
         Err(server::Error::Bind(error)) => error.to_string(),
         Err(server::Error::Config(error)) => error.to_string(),
         Err(server::Error::State(error)) => error.to_string(),

@@ -36,12 +36,32 @@ pub struct ClusterNames {
     pub cluster: String,
 }
 
+/// The node that this process is.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnNode {
+    /// Now.
+    pub now: NodeId,
+    /// Before it began again. That one is gone.
+    pub before: Option<NodeId>,
+}
+
+/// Why the process may have to end.
+#[derive(Clone, Debug, Default)]
+pub struct Ends {
+    /// Cancelled when it can't go on.
+    pub failed: CancellationToken,
+    /// Cancelled when a log has gone on without what this node was told there: it has to begin again.
+    pub lost: CancellationToken,
+}
+
 /// This node among the others.
 #[derive(Debug)]
 pub struct Cluster {
     names: ClusterNames,
     /// This node.
     pub node: NodeId,
+    /// The one that its process was before.
+    before: Option<NodeId>,
     /// How long a silent node counts as there.
     pub lease: Duration,
     /// The nodes there are, for the engine.
@@ -79,24 +99,25 @@ pub struct Cluster {
     /// How often the nodes were announced.
     announced: AtomicU64,
     workers: OnceLock<Vec<mpsc::WeakSender<Job>>>,
-    failed: CancellationToken,
+    ends: Ends,
 }
 
 impl Cluster {
-    /// A node that isn't up to date. `failed` is cancelled when it can't go on.
+    /// A node that isn't up to date.
     pub fn new(
         (names, secret): (ClusterNames, Option<ClusterSecret>),
-        node: NodeId,
+        OwnNode { now: node, before }: OwnNode,
         (lease, patience): (Duration, Duration),
         partitions: usize,
         clock: &Clock,
-        failed: CancellationToken,
+        ends: Ends,
     ) -> Arc<Self> {
         let now = clock.now();
         let (asks, asked) = mpsc::channel(ASKS);
         let cluster = Self {
             names,
             node,
+            before,
             lease,
             nodes: Nodes::new(node, lease),
             patience,
@@ -119,7 +140,7 @@ impl Cluster {
             skipped: Skipped::default(),
             announced: AtomicU64::new(0),
             workers: OnceLock::new(),
-            failed,
+            ends,
         };
         cluster.note_snapshot_time(clock); // none is overdue
         Arc::new(cluster)
@@ -237,7 +258,28 @@ impl Cluster {
 
     /// This node can't go on.
     pub(super) fn fail(&self) {
-        self.failed.cancel();
+        self.ends.failed.cancel();
+    }
+
+    /// This node has to begin again; returns whether that is new.
+    pub(super) fn lose(&self) -> bool {
+        let is_new = !self.ends.lost.is_cancelled();
+        self.ends.lost.cancel();
+        is_new
+    }
+
+    /// How often this process has begun again.
+    pub fn note_losses(&self, times: u64) {
+        self.instruments.divergences.increment(times);
+    }
+
+    /// Of some nodes the one that this process was before, which is gone.
+    pub(super) fn own_before(
+        &self,
+        nodes: impl Iterator<Item = (NodeId, u32)>,
+    ) -> Option<(NodeId, u32)> {
+        let before = self.before?;
+        { nodes }.find(|(node, _)| *node == before)
     }
 
     /// Whether a node is there, as far as this one knows.

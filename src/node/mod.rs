@@ -31,7 +31,7 @@ mod startup;
 mod timer;
 mod worker;
 
-pub use cluster::{Cluster, ClusterNames};
+pub use cluster::{Cluster, ClusterNames, Ends, OwnNode};
 pub use encoding::{EncodingError, LogEncoding, LogEntry};
 pub use inspect::{Observer, Survey};
 pub use job::{Ended, Goodbye, Presence, Resume};

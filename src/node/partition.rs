@@ -72,6 +72,8 @@ pub(super) struct PartitionReplica {
     heard: Option<(u64, Instant)>,
     /// Whether all is applied that was in the log at the start.
     pub(super) is_current: bool,
+    /// Whether the log has gone on without what was applied here.
+    is_lost: bool,
     /// Whether it has said that this node stops.
     has_said_goodbye: bool,
     /// This node's place in this partition's order of the nodes, from 0.
@@ -174,6 +176,7 @@ impl PartitionReplica {
             ttl: settings.presence_ttl,
             heard: None,
             is_current: false,
+            is_lost: false,
             has_said_goodbye: false,
             rank: 0,
             heard_of: 0,
@@ -302,14 +305,17 @@ impl PartitionReplica {
                         self.cluster.catch_up.note_others(self.partition.members().nodes().len());
                         self.partition.begin_beating(self.cluster.lease, clock);
                     }
+                    self.exclude_own_before();
                     self.cluster.note_current(clock);
                 }
             }
             Event::AppendFailed => self.partition.handle_append_failed(),
             Event::StateWanted => self.is_state_wanted = true,
             Event::Lost(reason) => {
-                tracing::error!(partition = self.number, %reason, "the log is lost");
-                self.cluster.fail();
+                self.is_lost = true;
+                if self.cluster.lose() {
+                    tracing::error!(partition = self.number, %reason, "the log is lost");
+                }
             }
         }
     }
@@ -370,6 +376,13 @@ impl PartitionReplica {
             "the log may lack what a node had that is gone: histories begin again"
         );
         Ok(())
+    }
+
+    /// Excludes the node that this process was before, if it is the first to know.
+    fn exclude_own_before(&mut self) {
+        if let Some((node, incarnation)) = self.cluster.own_before(self.partition.nodes()) {
+            self.partition.propose(Item::Gone { node, incarnation, ttl: self.ttl });
+        }
     }
 
     /// Passes on how far the log is read, and what was parked, asked and answered there.
@@ -482,6 +495,7 @@ impl PartitionReplica {
         let Written { size, next, .. } = self.written;
         let worth = SNAPSHOT_BYTES.max(2 * size) * (1 + u64::from(self.rank));
         self.is_current
+            && !self.is_lost
             && next.is_none_or(|next| now >= next)
             && (self.grown > worth || self.written.trims().is_some_and(|trims| now >= trims))
     }
@@ -489,7 +503,8 @@ impl PartitionReplica {
     /// Says goodbye when all that was proposed is in the log: in the partition with the beats last. Waits for the log;
     /// returns whether there is more to do.
     pub(super) async fn leave(&mut self, jobs: &mut Vec<Job>) -> bool {
-        if !self.is_current || self.has_said_goodbye && !self.partition.is_waiting() {
+        let is_done = self.has_said_goodbye && !self.partition.is_waiting();
+        if !self.is_current || self.is_lost || is_done {
             self.cluster.note_left();
             return false;
         }

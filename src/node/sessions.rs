@@ -55,6 +55,8 @@ struct State {
     parked: usize,
     /// Weight of the parked sessions, and of those about to be parked.
     parked_weight: usize,
+    /// Whether none can be resumed any more.
+    is_over: bool,
 }
 
 #[derive(Debug)]
@@ -114,7 +116,7 @@ impl Sessions {
         }
         let weight = weight(session);
         let mut state = self.state.lock();
-        let room = state.parked_weight + weight <= MAX_PARKED;
+        let room = !state.is_over && state.parked_weight + weight <= MAX_PARKED;
         if room {
             state.parked_weight += weight;
         }
@@ -158,6 +160,19 @@ impl Sessions {
         while self.state.lock().has_connected() {
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Ends all sessions: from now on, none is resumed.
+    pub fn abandon(&self) {
+        let mut state = self.state.lock();
+        state.is_over = true;
+        state.waiting.clear();
+        let sessions = std::mem::take(&mut state.sessions).into_values();
+        sessions.for_each(|held| match held {
+            SessionState::Parked(session) => state.unpark(&session),
+            SessionState::Connected(..) => {}
+        });
+        self.parked.set(state.count());
     }
 
     /// Parks the sessions restored from disk.

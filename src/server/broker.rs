@@ -2,12 +2,13 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::gauge;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::again::Before;
 use super::cluster::{self, EngineTasks};
 use super::error::Error;
 use super::listener::Serving;
@@ -16,7 +17,9 @@ use super::{settings, state};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::fetch::{self, Fetcher};
+use crate::log::NodeId;
 use crate::net::{Context, Heartbeat, Liveness, TokenName};
+use crate::node::Ends;
 use crate::state::KeeperGuard;
 use crate::telemetry::{Instruments, metrics as names};
 use crate::types::CloseReason;
@@ -33,8 +36,8 @@ pub(super) struct Broker {
     /// The shards' tasks.
     shards: TaskTracker,
     shards_stop: CancellationToken,
-    /// Cancelled when a shard's task has panicked.
-    pub(super) shard_failed: CancellationToken,
+    pub(super) ends: Ends,
+    started: Instant,
     engine: EngineTasks,
     /// Keeps the state's background thread running until the shards have closed their files.
     _keeping: Option<KeeperGuard>,
@@ -44,7 +47,7 @@ pub(super) struct Broker {
 
 impl Broker {
     /// Starts all parts but the listeners.
-    pub(super) fn start(config: &Config, room: &Room) -> Result<Self, Error> {
+    pub(super) fn start(config: &Config, room: &Room, before: Before) -> Result<Self, Error> {
         let clock = Clock::new();
         let instruments = Arc::new(Instruments::new());
         let (shards, heartbeat) = (TaskTracker::new(), TaskTracker::new());
@@ -53,20 +56,20 @@ impl Broker {
         heartbeat.spawn(Arc::clone(&clock).watch(heartbeat_stop.clone()));
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         gauge!(names::START_TIME).set(clock.unix().as_secs_f64());
-        let shard_failed = CancellationToken::new();
+        let (ends, started) = (Ends::default(), clock.now());
         let engine = EngineTasks::default();
         let shard_settings = settings::shards(config)?;
         let (router, sessions, keeping, cluster) = if let Some(cluster) = &config.cluster {
             let (partitions, cluster) =
-                cluster::begin(cluster, shard_settings, &clock, &engine, &shard_failed)?;
+                cluster::begin(cluster, shard_settings, &clock, &engine, (&ends, before))?;
             let router =
-                partitions.start(&clock, &instruments, &shards, &shards_stop, &shard_failed);
+                partitions.start(&clock, &instruments, &shards, &shards_stop, &ends.failed);
             (router, Vec::new(), None, Some(cluster))
         } else {
             let (mut startup, keeping) =
                 state::begin(config, cores, shard_settings, &clock, &instruments)?;
             let sessions = std::mem::take(&mut startup.sessions);
-            let router = startup.start(&clock, &instruments, &shards, &shards_stop, &shard_failed);
+            let router = startup.start(&clock, &instruments, &shards, &shards_stop, &ends.failed);
             (router, sessions, keeping, None)
         };
         let fetcher = config.presence_fetch_url.clone().map(|url| {
@@ -103,7 +106,8 @@ impl Broker {
             context,
             shards,
             shards_stop,
-            shard_failed,
+            ends,
+            started,
             engine,
             _keeping: keeping,
             heartbeat_stop,
@@ -114,6 +118,25 @@ impl Broker {
     /// Why it can't go on.
     pub(super) fn failure(&self) -> Error {
         self.engine.refusal.get().cloned().map_or(Error::Shard, Error::Engine)
+    }
+
+    /// This node.
+    pub(super) fn node(&self) -> NodeId {
+        self.context.cluster.as_ref().map(|cluster| cluster.node).unwrap_or_default()
+    }
+
+    /// How long it has served.
+    pub(super) fn served(&self) -> Duration {
+        self.context.clock.now().saturating_duration_since(self.started)
+    }
+
+    /// Refuses newcomers, and closes all connections for good: what their clients were told may be in no log, so no
+    /// session goes on.
+    pub(super) async fn abandon(&self) {
+        self.context.stop();
+        self.context.sessions.abandon();
+        let reason = CloseReason::ServerRestart { elsewhere: false };
+        self.context.heartbeat.close_all(reason).await;
     }
 
     /// Refuses newcomers, and closes all connections over a time; those that are still open are served. Whoever is closed

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::again::Before;
 use super::error::Error;
 use crate::auth::ClusterSecret;
 use crate::clock::Clock;
@@ -15,7 +16,7 @@ use crate::engine::{
     self, ClusterName, Engine, EngineError, EngineSettings, Forks, NatsSettings, RedisSettings,
 };
 use crate::log::NodeId;
-use crate::node::{Cluster, ClusterNames, LogEncoding, Partitions};
+use crate::node::{Cluster, ClusterNames, Ends, LogEncoding, OwnNode, Partitions};
 use crate::shard::Settings;
 
 /// Number of partitions: enough for all cores of twenty nodes, and few enough to be followed by each.
@@ -36,7 +37,7 @@ pub(super) fn begin(
     settings: Settings,
     clock: &Clock,
     engine: &EngineTasks,
-    failed: &CancellationToken,
+    (ends, before): (&Ends, Before),
 ) -> Result<(Partitions, Arc<Cluster>), Error> {
     let mut node = [0; 8];
     getrandom::fill(&mut node).map_err(io::Error::other)?;
@@ -46,7 +47,9 @@ pub(super) fn begin(
     let secret = config.secret.as_ref().and_then(|secret| secret.each().next());
     let secret = secret.map(|secret| ClusterSecret::new(secret, &config.name));
     let names = (names, secret.clone());
-    let cluster = Cluster::new(names, node, times, usize::from(PARTITIONS), clock, failed.clone());
+    let nodes = OwnNode { now: node, before: before.node };
+    let cluster = Cluster::new(names, nodes, times, usize::from(PARTITIONS), clock, ends.clone());
+    cluster.note_losses(before.times);
     let settings_of_engine = EngineSettings {
         cluster: ClusterName::new(&config.name)?,
         partitions: PARTITIONS,
@@ -60,7 +63,7 @@ pub(super) fn begin(
     };
     let (partitions, logs) = Partitions::new(settings, &cluster);
     let refusal = Arc::clone(&engine.refusal);
-    let (tasks, stop, failed) = (engine.tasks.clone(), engine.stop.clone(), failed.clone());
+    let (tasks, stop, failed) = (engine.tasks.clone(), engine.stop.clone(), ends.failed.clone());
     engine.tasks.spawn(async move {
         match engine::connect(&settings_of_engine, &tasks, &stop).await {
             Ok(opened) => {

@@ -7,8 +7,10 @@
 //!       ─ wait, at most the shutdown timeout
 //! ```
 //!
-//! With other nodes, the connections are closed before the shards finish.
+//! With other nodes, the connections are closed before the shards finish. A node that has lost its logs stops likewise, and
+//! begins again.
 
+mod again;
 mod announce;
 mod broker;
 mod cluster;
@@ -24,6 +26,7 @@ mod signals;
 mod state;
 mod tls;
 
+pub use again::Before;
 pub use error::Error;
 pub use listener::BindError;
-pub use run::run;
+pub use run::{Ending, run};

@@ -1,10 +1,12 @@
 //! Runs the process: start, serve, stop.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::again::Before;
 use super::broker::Broker;
 use super::error::Error;
 use super::listener::Serving;
@@ -15,12 +17,25 @@ use super::{announce, metrics, signals};
 use crate::config::{Config, TlsFiles};
 use crate::telemetry::Instruments;
 
-/// Serves until a signal stops the process. Call it within a runtime.
-pub async fn run(config: Config) -> Result<(), Error> {
+/// Maximum time for the stop of a node that begins again.
+const QUICKLY: Duration = Duration::from_secs(5);
+
+/// How the broker has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It was told to stop.
+    Stopped,
+    /// It is lost, and has to begin again.
+    Lost(Before),
+}
+
+/// Serves until a signal stops the process, or it has to begin again. Call it within a runtime.
+pub async fn run(config: Config) -> Result<Ending, Error> {
+    let before = Before::read();
     let open_files = raise_open_file_limit();
     let prometheus = metrics::install(open_files)?;
     let room = Room::new(open_files, Routes::count(&config));
-    let broker = Broker::start(&config, &room)?;
+    let broker = Broker::start(&config, &room, before)?;
     let context = &broker.context;
     let routes = Routes::open(&config, context, prometheus.clone())?;
     let mut signals = signals::Signals::new()?;
@@ -43,16 +58,45 @@ pub async fn run(config: Config) -> Result<(), Error> {
 
     let signal = tokio::select! {
         name = signals.recv() => name,
-        () = broker.shard_failed.cancelled() => return Err(broker.failure()),
+        () = broker.ends.failed.cancelled() => return Err(broker.failure()),
+        () = broker.ends.lost.cancelled() => {
+            return Ok(begin_again(broker, before, &mut signals, &serving).await);
+        }
     };
     tracing::info!(signal, connections = context.connections(), "stopping");
     signals.exit_on_next();
     tokio::select! {
         () = broker.drain(config.shutdown_drain) => {}
-        () = broker.shard_failed.cancelled() => return Err(Error::Shard),
+        () = broker.ends.failed.cancelled() => return Err(Error::Shard),
+        () = broker.ends.lost.cancelled() => broker.abandon().await,
     }
     broker.stop(&serving, config.shutdown_timeout).await;
-    Ok(())
+    Ok(Ending::Stopped)
+}
+
+/// Stops a node that is lost, unless a signal comes first.
+async fn begin_again(
+    broker: Broker,
+    before: Before,
+    signals: &mut signals::Signals,
+    serving: &Serving,
+) -> Ending {
+    let next = before.next(broker.node(), broker.served());
+    let wait = humantime::format_duration(next.wait());
+    let connections = broker.context.connections();
+    tracing::warn!(connections, %wait, "this node closes its connections and begins again as a new one");
+    let stop = async {
+        broker.abandon().await;
+        tokio::time::sleep(next.wait()).await;
+        broker.stop(serving, QUICKLY).await;
+    };
+    tokio::select! {
+        signal = signals.recv() => {
+            tracing::info!(signal, "stopped");
+            Ending::Stopped
+        }
+        () = stop => Ending::Lost(next),
+    }
 }
 
 /// Loads the certificate and starts its reloader.

@@ -127,6 +127,8 @@ pub struct ClusterInstruments {
     pub exclusions: Counter,
     /// See [`names::CLUSTER_FORKS`].
     pub forks: Counter,
+    /// See [`names::CLUSTER_DIVERGENCES`].
+    pub divergences: Counter,
     /// See [`names::CLUSTER_REFUSED_BATCHES`].
     pub refused_batches: Labelled<BatchRefusal>,
 }
@@ -156,6 +158,7 @@ impl ClusterInstruments {
             ),
             exclusions: counter!(names::CLUSTER_EXCLUSIONS),
             forks: counter!(names::CLUSTER_FORKS),
+            divergences: counter!(names::CLUSTER_DIVERGENCES),
             refused_batches: Labelled::new(
                 |reason| counter!(names::CLUSTER_REFUSED_BATCHES, "reason" => reason),
             ),
