@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value, cmd, pipe};
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,8 @@ pub(super) struct Parts {
     pub(super) progress: Arc<Progress>,
     pub(super) inbox: Inbox,
     pub(super) links: Links,
+    /// The run in which the log was last found to have all that was delivered.
+    pub(super) proved: Arc<Mutex<Option<Arc<str>>>>,
     pub(super) nodes: Arc<Nodes>,
     pub(super) partition: u16,
     /// Makes what is appended where the log goes on without what other nodes may have had.
@@ -260,6 +263,7 @@ impl Follower {
             };
             let Some(reason) = lost else {
                 self.round = Some(meta.round);
+                *self.parts.proved.lock() = Some(Arc::clone(&link.run));
                 return feed.note_end(Cursor(meta.head), Cursor(cursor)).await.map_err(Into::into);
             };
             if reason == LostReason::Trimmed || self.round != Some(meta.round) {

@@ -91,11 +91,13 @@ pub(in crate::engine) async fn open(
         let keys = keys.partition(partition);
         let (requests, progress) = (Arc::<Requests>::default(), Arc::<Progress>::default());
         let (outlet, inbox) = inbox();
+        let proved = Arc::default();
         let (link, links) = watch::channel(None);
         let snapshots = RedisSnapshots {
             keys: keys.clone(),
             log,
             links: links.clone(),
+            proved: Arc::clone(&proved),
             speaker: connector.speaker().clone(),
         };
         let (asked, told) = (Arc::clone(&requests), Arc::clone(&progress));
@@ -111,6 +113,7 @@ pub(in crate::engine) async fn open(
             progress,
             inbox,
             links,
+            proved,
             nodes,
             partition,
             forks,

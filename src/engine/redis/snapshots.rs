@@ -1,7 +1,10 @@
 //! Snapshots in Redis: a list of chunks each, under a random name. The log's hash names the newest one.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use redis::{Cmd, Value, cmd};
 
 use super::entry::bytes;
@@ -28,6 +31,8 @@ pub(super) struct RedisSnapshots {
     pub(super) keys: PartitionKeys,
     pub(super) log: LogId,
     pub(super) links: Links,
+    /// The run in which the log was last found to have all that was delivered, and so all that is in a snapshot.
+    pub(super) proved: Arc<Mutex<Option<Arc<str>>>>,
     pub(super) speaker: Speaker,
 }
 
@@ -79,7 +84,8 @@ impl RedisSnapshots {
         let link = self.link().await?;
         let (name, count) = (format!("{:016x}", random()?), chunks.len());
         upload(&link, &self.keys, &name, chunks).await.map_err(|fault| self.failed(&fault))?;
-        let log = Settled { log: self.log, run: &link.run };
+        let run = self.proved.lock().clone().unwrap_or_else(|| Arc::clone(&link.run));
+        let log = Settled { log: self.log, run: &run };
         let switch = scripts::switch(&self.keys, log, (&name, count), at.0);
         let answer = bytes(self.ask(&link, &switch).await?).unwrap_or_default();
         if answer == OTHER.as_bytes() {
