@@ -273,13 +273,9 @@ impl Cluster {
         self.instruments.divergences.increment(times);
     }
 
-    /// Of some nodes the one that this process was before, which is gone.
-    pub(super) fn own_before(
-        &self,
-        nodes: impl Iterator<Item = (NodeId, u32)>,
-    ) -> Option<(NodeId, u32)> {
-        let before = self.before?;
-        { nodes }.find(|(node, _)| *node == before)
+    /// Whether this process was a node before it began again.
+    pub(super) fn was(&self, node: NodeId) -> bool {
+        self.before == Some(node)
     }
 
     /// Whether a node is there, as far as this one knows.

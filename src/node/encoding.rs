@@ -204,7 +204,8 @@ fn decode_batch(payload: &[u8]) -> Result<Batch, EncodingError> {
         | Item::Overdue { .. }
         | Item::Gone { .. }
         | Item::Ask { .. }
-        | Item::Answer { .. } => true,
+        | Item::Answer { .. }
+        | Item::Digest(_) => true,
     });
     if !rest.is_empty() || batch.items.len() > MAX_ITEMS || !is_sound {
         return Err(EncodingError::Damaged);
@@ -219,7 +220,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cluster::{Answer, Ask, AskId, Reading};
+    use crate::cluster::{Answer, Ask, AskId, Digest, Reading};
     use crate::log::NodeId;
     use crate::types::{Identity, Names, SessionId};
 
@@ -254,6 +255,8 @@ mod tests {
             (id, any::<u64>(), reading()).prop_map(|(to, sessions, after)| {
                 Item::Answer { to, answer: Answer { sessions, after } }
             }),
+            any::<(u64, u64)>()
+                .prop_map(|(of, hash)| Item::Digest(Digest { of: Position(of), hash })),
         ]
     }
 

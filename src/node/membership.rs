@@ -15,7 +15,7 @@ const NEVER_BEATEN: u32 = 3;
 impl PartitionReplica {
     /// Tells all partitions which nodes there are, when that changes and now and then.
     pub(super) fn announce_members(&mut self, now: Instant) {
-        if !self.is_current {
+        if !self.is_current() {
             return;
         }
         let is_due = self.announced.is_none_or(|at| now >= at + self.cluster.lease);

@@ -9,6 +9,7 @@
 mod asks;
 mod catch_up;
 mod cluster;
+mod digests;
 mod encoding;
 mod engine_time;
 pub mod inspect;

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::asks::{Asks, Readers};
 use super::cluster::Cluster;
+use super::digests::Digests;
 use super::encoding::{self, EncodingError, LogEncoding, LogEntry, SnapshotEncoder};
 use super::job::Job;
 use super::log_meter::{LogMeter, SnapshotTimer};
@@ -58,6 +59,16 @@ struct Snapshot {
 /// The partition that has the nodes' beats.
 const WITH_BEATS: usize = 0;
 
+/// How far a partition is with its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It has yet to apply what was there at the start.
+    CatchingUp,
+    Current,
+    /// The log has gone on without what was applied here.
+    Lost,
+}
+
 #[derive(Debug)]
 pub(super) struct PartitionReplica {
     pub(super) number: usize,
@@ -70,10 +81,7 @@ pub(super) struct PartitionReplica {
     pub(super) ttl: Duration,
     /// The engine's time in milliseconds of the Unix epoch, as last heard, and when that was.
     heard: Option<(u64, Instant)>,
-    /// Whether all is applied that was in the log at the start.
-    pub(super) is_current: bool,
-    /// Whether the log has gone on without what was applied here.
-    is_lost: bool,
+    stage: Stage,
     /// Whether it has said that this node stops.
     has_said_goodbye: bool,
     /// This node's place in this partition's order of the nodes, from 0.
@@ -89,6 +97,8 @@ pub(super) struct PartitionReplica {
     /// Who waits for all nodes, and for positions of the log.
     asks: Asks,
     readers: Readers,
+    /// Whether the other nodes have the same.
+    digests: Digests,
     /// The last batch that was read.
     cursor: Cursor,
     /// Maximum memory of all partitions' kept publications, and the memory of this one's, in bytes.
@@ -172,11 +182,11 @@ impl PartitionReplica {
             log,
             encoding: cluster.encoding(number, settings.log),
             meter: LogMeter::new(&cluster, clock),
+            digests: Digests::new(number, &cluster),
             cluster,
             ttl: settings.presence_ttl,
             heard: None,
-            is_current: false,
-            is_lost: false,
+            stage: Stage::CatchingUp,
             has_said_goodbye: false,
             rank: 0,
             heard_of: 0,
@@ -222,6 +232,10 @@ impl PartitionReplica {
         self.note_read();
     }
 
+    pub(super) fn is_current(&self) -> bool {
+        self.stage == Stage::Current
+    }
+
     pub(super) fn shard(&self) -> &Shard<Recipient> {
         self.partition.shard()
     }
@@ -249,19 +263,21 @@ impl PartitionReplica {
     pub(super) fn poll_timeout(&self, clock: Instant) -> Option<Instant> {
         let due = [self.shard().poll_timeout(), self.written.trims()].into_iter().flatten().min();
         let due = due.and_then(|due| self.cluster.time.due(due, clock));
-        let due = [due, self.partition.poll_timeout()].into_iter().flatten().min();
-        due.filter(|_| self.is_current)
+        let due = [due, self.partition.poll_timeout(), self.digests.poll_timeout(self.rank)];
+        let due = due.into_iter().flatten().min();
+        due.filter(|_| self.is_current())
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, clock: Instant) {
-        if self.is_current {
+        if self.is_current() {
             self.partition.shard_mut().handle_timeout(now);
             self.partition.handle_timeout(clock);
+            self.digests.handle_timeout(&mut self.partition, self.rank, clock);
         }
     }
 
     pub(super) fn takes_inputs(&self) -> bool {
-        self.is_current && self.writing.is_none() && self.shard().waiting() < MAX_WAITING
+        self.is_current() && self.writing.is_none() && self.shard().waiting() < MAX_WAITING
     }
 
     pub(super) fn poll_events(&mut self, task: &mut Context<'_>, jobs: &mut Vec<Job>) -> Poll<()> {
@@ -299,20 +315,21 @@ impl PartitionReplica {
                 self.note_read();
             }
             Event::CaughtUp => {
-                if !self.is_current {
-                    self.is_current = true;
+                if !self.is_current() {
+                    self.stage = Stage::Current;
                     if self.number == WITH_BEATS {
                         self.cluster.catch_up.note_others(self.partition.members().nodes().len());
                         self.partition.begin_beating(self.cluster.lease, clock);
                     }
-                    self.exclude_own_before();
+                    self.exclude_earlier();
+                    self.digests.begin(clock);
                     self.cluster.note_current(clock);
                 }
             }
             Event::AppendFailed => self.partition.handle_append_failed(),
             Event::StateWanted => self.is_state_wanted = true,
             Event::Lost(reason) => {
-                self.is_lost = true;
+                self.stage = Stage::Lost;
                 if self.cluster.lose() {
                     tracing::error!(partition = self.number, %reason, "the log is lost");
                 }
@@ -322,7 +339,7 @@ impl PartitionReplica {
 
     fn apply(&mut self, (cursor, at): (Cursor, u64), bytes: &[u8], now: Instant, clock: Instant) {
         self.cursor = cursor;
-        if !self.is_current {
+        if !self.is_current() {
             self.cluster.catch_up.note_batch(bytes.len() as u64);
         }
         let entry = match self.encoding.decode(bytes) {
@@ -348,8 +365,12 @@ impl PartitionReplica {
             LogEntry::Fork(fork) => (false, self.fork(fork, (first, at), now)),
         };
         match applied {
-            Ok(()) if self.is_current => self.meter.applied(at, is_own, clock),
-            Ok(()) => {}
+            Ok(()) => {
+                self.digests.note(&mut self.partition, clock);
+                if self.is_current() {
+                    self.meter.applied(at, is_own, clock);
+                }
+            }
             Err(reason) => {
                 self.meter.refused(reason);
                 if reason != Refused::Again {
@@ -378,9 +399,10 @@ impl PartitionReplica {
         Ok(())
     }
 
-    /// Excludes the node that this process was before, if it is the first to know.
-    fn exclude_own_before(&mut self) {
-        if let Some((node, incarnation)) = self.cluster.own_before(self.partition.nodes()) {
+    /// Excludes the node that this process was before it began again: so nobody waits for its lease.
+    fn exclude_earlier(&mut self) {
+        let earlier = self.partition.nodes().find(|(node, _)| self.cluster.was(*node));
+        if let Some((node, incarnation)) = earlier {
             self.partition.propose(Item::Gone { node, incarnation, ttl: self.ttl });
         }
     }
@@ -391,7 +413,8 @@ impl PartitionReplica {
         let position = self.partition.position();
         self.cluster.note_read(self.number, position);
         self.readers.note(position);
-        self.asks.pass_on(&mut self.partition, &self.cluster, self.is_current);
+        let is_current = self.is_current();
+        self.asks.pass_on(&mut self.partition, &self.cluster, is_current);
     }
 
     /// Asks all nodes to do something, or one.
@@ -423,7 +446,7 @@ impl PartitionReplica {
 
     pub(super) fn append(&mut self) {
         let may = self.number == WITH_BEATS || self.cluster.has_beaten();
-        if self.is_current
+        if self.is_current()
             && may
             && let Some(batch) = self.partition.poll_append()
         {
@@ -494,8 +517,7 @@ impl PartitionReplica {
     fn wants_snapshot(&self, now: Instant) -> bool {
         let Written { size, next, .. } = self.written;
         let worth = SNAPSHOT_BYTES.max(2 * size) * (1 + u64::from(self.rank));
-        self.is_current
-            && !self.is_lost
+        self.is_current()
             && next.is_none_or(|next| now >= next)
             && (self.grown > worth || self.written.trims().is_some_and(|trims| now >= trims))
     }
@@ -504,7 +526,7 @@ impl PartitionReplica {
     /// returns whether there is more to do.
     pub(super) async fn leave(&mut self, jobs: &mut Vec<Job>) -> bool {
         let is_done = self.has_said_goodbye && !self.partition.is_waiting();
-        if !self.is_current || self.is_lost || is_done {
+        if !self.is_current() || is_done {
             self.cluster.note_left();
             return false;
         }

@@ -67,7 +67,7 @@ pub async fn run(config: Config) -> Result<Ending, Error> {
     signals.exit_on_next();
     tokio::select! {
         () = broker.drain(config.shutdown_drain) => {}
-        () = broker.ends.failed.cancelled() => return Err(Error::Shard),
+        () = broker.ends.failed.cancelled() => return Err(broker.failure()),
         () = broker.ends.lost.cancelled() => broker.abandon().await,
     }
     broker.stop(&serving, config.shutdown_timeout).await;

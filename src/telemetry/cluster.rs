@@ -48,6 +48,16 @@ pub enum Departure {
     Dead,
 }
 
+/// What came of comparing another node's digest with this one's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Comparison {
+    /// Both nodes have the same.
+    Equal,
+    /// They differ.
+    Different,
+}
+
 /// Why every node skips a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
@@ -129,6 +139,8 @@ pub struct ClusterInstruments {
     pub forks: Counter,
     /// See [`names::CLUSTER_DIVERGENCES`].
     pub divergences: Counter,
+    /// See [`names::CLUSTER_DIGESTS`].
+    pub digests: Labelled<Comparison>,
     /// See [`names::CLUSTER_REFUSED_BATCHES`].
     pub refused_batches: Labelled<BatchRefusal>,
 }
@@ -159,6 +171,9 @@ impl ClusterInstruments {
             exclusions: counter!(names::CLUSTER_EXCLUSIONS),
             forks: counter!(names::CLUSTER_FORKS),
             divergences: counter!(names::CLUSTER_DIVERGENCES),
+            digests: Labelled::new(
+                |outcome| counter!(names::CLUSTER_DIGESTS, "outcome" => outcome),
+            ),
             refused_batches: Labelled::new(
                 |reason| counter!(names::CLUSTER_REFUSED_BATCHES, "reason" => reason),
             ),

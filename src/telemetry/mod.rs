@@ -8,6 +8,7 @@ mod instruments;
 mod writer;
 
 pub use cluster::{
-    BatchRefusal, ClusterInstruments, Departure, EngineFault, EngineInstruments, NodeState,
+    BatchRefusal, ClusterInstruments, Comparison, Departure, EngineFault, EngineInstruments,
+    NodeState,
 };
 pub use instruments::{Instruments, Labelled};

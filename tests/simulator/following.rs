@@ -66,6 +66,10 @@ impl World {
             self.seen.forgotten += forgotten;
             exclude_departed(partition, SETTINGS);
             self.asks.follow(*id, partition);
+            for compared in partition.take_compared() {
+                assert!(compared.is_equal(), "{compared:?} at batch {at}");
+                self.seen.compared += 1;
+            }
             self.nodes[node].note_parked();
             self.note(node, result, &members);
             self.hear();

@@ -21,6 +21,7 @@ mod subscriber;
 mod asks;
 mod bounds;
 mod clients;
+mod digests;
 mod engine;
 mod expiries;
 mod faults;

@@ -99,7 +99,8 @@ impl World {
             | Item::Overdue { .. }
             | Item::Gone { .. }
             | Item::Ask { .. }
-            | Item::Answer { .. } => None,
+            | Item::Answer { .. }
+            | Item::Digest(_) => None,
         }));
         let living: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
         self.asks.check(&living, batches.into_iter());

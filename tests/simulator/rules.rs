@@ -78,8 +78,11 @@ impl Rules {
                         }
                     }
                 }
-                Item::Overdue { .. } | Item::Change(_) | Item::Ask { .. } | Item::Answer { .. } => {
-                }
+                Item::Overdue { .. }
+                | Item::Change(_)
+                | Item::Ask { .. }
+                | Item::Answer { .. }
+                | Item::Digest(_) => {}
             }
         }
     }

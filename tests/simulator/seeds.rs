@@ -41,6 +41,7 @@ impl Sums {
             forks,
             lost,
             rounds,
+            compared,
         } = world.seen();
         let all = &mut self.seen;
         all.resumed += resumed;
@@ -53,6 +54,7 @@ impl Sums {
         all.losses += losses;
         all.forks += forks;
         all.lost += lost;
+        all.compared += compared;
         all.rounds = all.rounds.max(rounds);
         self.batches += world.engine.log.len();
         self.waited += waited;

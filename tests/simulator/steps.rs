@@ -68,6 +68,10 @@ pub(crate) enum Step {
     Beat {
         node: usize,
     },
+    /// A node has all compare what they have.
+    Digest {
+        node: usize,
+    },
     /// A node asks all nodes to do something.
     Ask {
         node: usize,
@@ -176,6 +180,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (node(), prop::option::weighted(0.7, 0..4_usize))
             .prop_map(|(node, earlier)| Step::Kill { node, earlier }),
         5 => node().prop_map(|node| Step::Beat { node }),
+        3 => node().prop_map(|node| Step::Digest { node }),
         1 => node().prop_map(|node| Step::Ask { node }),
         3 => node().prop_map(|node| Step::Accuse { node }),
         6 => prop::sample::select(vec![50, 50, 200, 200, 2500, 12_000]).prop_map(Step::Pass),

@@ -93,6 +93,8 @@ pub(crate) struct Seen {
     pub(crate) lost: usize,
     /// How many rounds it took at most until all had read all.
     pub(crate) rounds: usize,
+    /// How often a node compared the digest of another one with its own.
+    pub(crate) compared: usize,
 }
 
 pub(crate) fn stream(number: usize) -> StreamName {
@@ -213,6 +215,7 @@ impl World {
             Step::Snapshot { node, slice } => self.save(place(node), slice),
             Step::Kill { node, earlier } => self.restart(place(node), earlier),
             Step::Beat { node } => self.beat(place(node)),
+            Step::Digest { node } => self.nodes[place(node)].partition.propose_digest(),
             Step::Ask { node } => self.ask(place(node)),
             Step::Accuse { node } => self.accuse(place(node)),
             Step::Fork => self.engine.fork(self.now),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 use crate::log::NodeId;
+use crate::stream::mix;
 
 /// Decides which batches of a log are applied. It is replicated: it follows from the log alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +81,15 @@ impl Admission {
         }
         self.nodes.insert(node, Standing { incarnation, is_gone: true, last: 0 });
         true
+    }
+
+    /// The same for all replicas that have read as far.
+    pub(super) fn digest(&self) -> u64 {
+        let forks = self.forks.iter().fold(0, |digest, fork| mix(digest, fork.0));
+        self.nodes.iter().fold(forks, |digest, (node, Standing { incarnation, is_gone, last })| {
+            let incarnation = u64::from(*incarnation) << 1 | u64::from(*is_gone);
+            mix(mix(mix(digest, node.0), incarnation), *last)
+        })
     }
 
     /// The incarnations that were excluded, and after which none has appended.

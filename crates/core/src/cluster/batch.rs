@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::asks::{Answer, Ask, AskId};
+use super::digest::Digest;
 use crate::log::{NodeId, Position};
 use crate::shard::Proposal;
 
@@ -66,4 +67,6 @@ pub enum Item {
         /// What came of it.
         answer: Answer,
     },
+    /// What the node has, or had as of an earlier position: whoever has noted another digest there differs from it.
+    Digest(Digest),
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::log::{NodeId, Position};
+use crate::stream::mix;
 
 /// The nodes. It is replicated: it follows from the log alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +77,19 @@ impl Members {
 
     fn is_late(&self, member: &Member, lease: Duration) -> bool {
         self.clock.saturating_sub(member.due) >= millis(lease)
+    }
+
+    /// The same for all replicas that have read as far.
+    pub(super) fn digest(&self) -> u64 {
+        let time = mix(self.clock, self.last.unwrap_or_default());
+        let members = self.nodes.iter().fold(time, |digest, (node, member)| {
+            let Member { incarnation, beat, due } = member;
+            mix(mix(mix(mix(digest, node.0), u64::from(*incarnation)), beat.0), *due)
+        });
+        let departed = self.departed.iter();
+        departed.fold(members, |digest, (node, incarnation)| {
+            mix(mix(digest, node.0), u64::from(*incarnation))
+        })
     }
 
     /// The nodes.

@@ -19,6 +19,7 @@
 mod admission;
 mod asks;
 mod batch;
+mod digest;
 mod members;
 mod partition;
 mod snapshot;
@@ -26,6 +27,7 @@ mod snapshot;
 pub use admission::{Admission, ForkId, Refused};
 pub use asks::{Answer, Answered, Ask, AskId, Heard, Reading};
 pub use batch::{Batch, Item};
+pub use digest::{Compared, Digest};
 pub use members::{Members, Overdue};
 pub use partition::{Partition, beat_interval};
 pub use snapshot::{Head, SnapshotItem};

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use super::admission::{Admission, ForkId, Refused};
 use super::asks::{Answered, Ask, AskId, Asks, Heard};
 use super::batch::{Batch, Item};
+use super::digest::{Compared, Digest, Digests};
 use super::members::{Members, Overdue};
 use crate::log::{Entry, NodeId, Origin, Position};
 use crate::shard::{Destination, Proposal, Settings, Shard};
+use crate::stream::mix;
 
 /// Items of a batch, at most; more only where those of one input are adjacent.
 const MAX_ITEMS: usize = 256;
@@ -36,6 +38,8 @@ pub struct Partition<R> {
     pub(super) departed: Vec<(NodeId, u32)>,
     /// What this node has asked the others, and what it was asked.
     asks: Asks,
+    /// Its digests, and what came of comparing them.
+    digests: Digests,
     /// What to append next.
     items: VecDeque<Item>,
     /// The batch on its way: until it comes back, it may have to be appended again.
@@ -67,6 +71,7 @@ impl<R: Destination> Partition<R> {
             beats: None,
             departed: Vec::new(),
             asks: Asks::default(),
+            digests: Digests::default(),
             items: VecDeque::new(),
             sent: None,
             is_with_engine: false,
@@ -162,6 +167,28 @@ impl<R: Destination> Partition<R> {
         std::mem::take(&mut self.asks.answered)
     }
 
+    /// Has all nodes compare what they had at the last [`Item::Digest`] with what this one had, and note what they have at
+    /// the next.
+    pub fn propose_digest(&mut self) {
+        self.items.push_back(Item::Digest(self.digests.last));
+    }
+
+    /// Position of the last [`Item::Digest`]; 0 if this node hasn't applied any.
+    pub fn last_digest(&self) -> Position {
+        self.digests.last.of
+    }
+
+    /// Digest of all that is the same in every replica that has read as far.
+    pub fn digest(&self) -> u64 {
+        let nodes = mix(self.admission.digest(), self.members.digest());
+        mix(mix(self.shard.digest(), self.shard.forgotten()), nodes)
+    }
+
+    /// What came since the last call of comparing digests of other nodes with this one's.
+    pub fn take_compared(&mut self) -> Vec<Compared> {
+        self.digests.take()
+    }
+
     /// Proposes something else than a change.
     pub fn propose(&mut self, item: Item) {
         self.items.push_back(item);
@@ -191,7 +218,8 @@ impl<R: Destination> Partition<R> {
             | Item::Overdue { .. }
             | Item::Gone { .. }
             | Item::Ask { .. }
-            | Item::Answer { .. } => false,
+            | Item::Answer { .. }
+            | Item::Digest(_) => false,
         };
         let mut count = MAX_ITEMS.min(self.items.len());
         while count < self.items.len() && self.items.get(count - 1).is_some_and(continues) {
@@ -264,6 +292,12 @@ impl<R: Destination> Partition<R> {
                         self.asks.answer(to.number, by.0, answer);
                     }
                 }
+                Item::Digest(theirs) => {
+                    if by.0 != self.node {
+                        self.digests.compare(by.0, theirs);
+                    }
+                    self.digests.last = Digest { of: position, hash: self.digest() };
+                }
             }
         }
         Ok(())
@@ -316,7 +350,8 @@ impl<R: Destination> Partition<R> {
                 Item::Beat { .. }
                 | Item::Overdue { .. }
                 | Item::Gone { .. }
-                | Item::Answer { .. } => others.push(item),
+                | Item::Answer { .. }
+                | Item::Digest(_) => others.push(item),
             }
         }
         changes.extend(self.shard.take_proposals());

@@ -18,7 +18,7 @@ impl Sum {
 }
 
 /// Mixes two numbers into one hash.
-pub(super) const fn mix(a: u64, b: u64) -> u64 {
+pub(crate) const fn mix(a: u64, b: u64) -> u64 {
     let a = a.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let b = (b ^ a.rotate_left(29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     (b ^ (b >> 31)).wrapping_mul(0x94d0_49bb_1331_11eb)

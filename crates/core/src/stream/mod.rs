@@ -11,6 +11,7 @@ mod state;
 mod subscriptions;
 mod usage;
 
+pub(crate) use digest::mix;
 pub(crate) use history::{Head, History, weight};
 pub(crate) use journal::{Journal, TICK, Ticks};
 pub(crate) use presence::RecordKey;
