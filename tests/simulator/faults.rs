@@ -52,6 +52,7 @@ impl World {
     pub(crate) fn beat(&mut self, node: usize) {
         if self.nodes[node].paused.is_none() {
             self.nodes[node].partition.propose(BEAT);
+            self.nodes[node].partition.propose_digest();
         }
     }
 

@@ -64,12 +64,8 @@ pub(crate) enum Step {
         node: usize,
         earlier: Option<usize>,
     },
-    /// A node says that it lives.
+    /// A node says that it lives, and has all compare what they have.
     Beat {
-        node: usize,
-    },
-    /// A node has all compare what they have.
-    Digest {
         node: usize,
     },
     /// A node asks all nodes to do something.
@@ -180,7 +176,6 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (node(), prop::option::weighted(0.7, 0..4_usize))
             .prop_map(|(node, earlier)| Step::Kill { node, earlier }),
         5 => node().prop_map(|node| Step::Beat { node }),
-        3 => node().prop_map(|node| Step::Digest { node }),
         1 => node().prop_map(|node| Step::Ask { node }),
         3 => node().prop_map(|node| Step::Accuse { node }),
         6 => prop::sample::select(vec![50, 50, 200, 200, 2500, 12_000]).prop_map(Step::Pass),

@@ -152,8 +152,17 @@ impl View {
             let mut behind = answer.iter().zip(after.offset.0 + 1..);
             behind.all(|(it, offset)| (&it.epoch, it.offset.0) == (&after.epoch, offset))
         };
+        // it can't be seen where the answer begins: where it ends no later than what was told live, if anywhere
+        let fits = |live: &usize| {
+            let (before, answer) = told.split_at(*live);
+            let end = answer.last().unwrap_or(&after);
+            let last = before.last().or(self.last.as_ref());
+            answers(answer) && last.is_none_or(|last| last.offset >= end.offset)
+        };
+        let mut places = 0..=told.len();
         let live = if is_confirmed {
-            (0..=told.len()).find(|live| answers(&told[*live..])).unwrap()
+            let first = places.clone().find(|live| answers(&told[*live..]));
+            places.find(fits).or(first).unwrap()
         } else {
             told.len()
         };

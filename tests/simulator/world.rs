@@ -215,7 +215,6 @@ impl World {
             Step::Snapshot { node, slice } => self.save(place(node), slice),
             Step::Kill { node, earlier } => self.restart(place(node), earlier),
             Step::Beat { node } => self.beat(place(node)),
-            Step::Digest { node } => self.nodes[place(node)].partition.propose_digest(),
             Step::Ask { node } => self.ask(place(node)),
             Step::Accuse { node } => self.accuse(place(node)),
             Step::Fork => self.engine.fork(self.now),
