@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use broker::auth::ClusterSecret;
-use broker::cluster::{Batch, Item};
+use broker::cluster::{Batch, Item, Rules};
 use broker::log::{Change, LogId, NodeId};
 use broker::node::LogEncoding;
 use broker::shard::Proposal;
@@ -37,5 +37,6 @@ fn batch(entries: usize) -> Batch {
         Change::Published { data, labels, at: 1_700_000_000_000, except, is_kept: true, author };
     let item =
         Item::Change(Proposal { request: 7, stream: "room/1".into(), change, continues: false });
-    Batch { node: NodeId(u64::MAX), incarnation: 1, number: 1000, items: vec![item; entries] }
+    let (rules, node, items) = (Rules(1), NodeId(u64::MAX), vec![item; entries]);
+    Batch { rules, node, incarnation: 1, number: 1000, items }
 }

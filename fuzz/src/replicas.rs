@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use broker::clock::Clock;
-use broker::cluster::{Partition, SnapshotItem};
+use broker::cluster::{KnownRules, Partition, SnapshotItem};
 use broker::log::{Change, Entry, NodeId, Origin, Position};
 
 use super::equal::{Outcome, SETTINGS, check, stream};
@@ -44,7 +44,7 @@ fn check_restored(log: Vec<Entry>) {
 
 /// A partition that has such a snapshot.
 fn restored(snapshot: impl IntoIterator<Item = SnapshotItem>, now: Instant) -> Partition<()> {
-    let mut partition = Partition::new(SETTINGS, NodeId(1), now);
+    let mut partition = Partition::new(SETTINGS, NodeId(1), KnownRules::OWN, now);
     for item in snapshot {
         partition.restore(item, UNIX, now);
     }

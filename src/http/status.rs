@@ -21,6 +21,7 @@ pub fn health(read: impl Fn() -> NodeState + Send + Sync + 'static) -> BoxedFilt
             NodeState::CatchingUp => unavailable(r#"{"status":"catching_up"}"#),
             NodeState::Current => json(StatusCode::OK, r#"{"status":"ok"}"#),
             NodeState::Behind => unavailable(r#"{"status":"behind"}"#),
+            NodeState::Outdated => unavailable(r#"{"status":"outdated"}"#),
             NodeState::Stopping => unavailable(r#"{"status":"stopping"}"#),
         };
         answer("health", Ok(response))

@@ -1,7 +1,8 @@
 //! What the partitions of a node know together.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use super::parked::Parked;
 use super::skipped::Skipped;
 use crate::auth::ClusterSecret;
 use crate::clock::Clock;
-use crate::cluster::{Heard, Reading, beat_interval};
+use crate::cluster::{Heard, Reading, Rules, beat_interval};
 use crate::engine::Nodes;
 use crate::log::{LogId, NodeId, Position};
 use crate::telemetry::{ClusterInstruments, NodeState};
@@ -98,6 +99,12 @@ pub struct Cluster {
     pub(super) skipped: Skipped,
     /// How often the nodes were announced.
     announced: AtomicU64,
+    /// The rules of the log that has the beats; 0 if they aren't known.
+    rules: AtomicU16,
+    /// Whether a newer version has written what this node doesn't understand.
+    is_outdated: AtomicBool,
+    /// Cancelled when it has.
+    pub outdated: CancellationToken,
     workers: OnceLock<Vec<mpsc::WeakSender<Job>>>,
     ends: Ends,
 }
@@ -139,6 +146,9 @@ impl Cluster {
             instruments: ClusterInstruments::new(),
             skipped: Skipped::default(),
             announced: AtomicU64::new(0),
+            rules: AtomicU16::new(0),
+            is_outdated: AtomicBool::new(false),
+            outdated: CancellationToken::new(),
             workers: OnceLock::new(),
             ends,
         };
@@ -153,7 +163,9 @@ impl Cluster {
 
     /// What this node does, unless it stops.
     pub fn state(&self, now: Instant) -> NodeState {
-        if self.current.load(Ordering::Acquire) < self.partitions {
+        if self.is_outdated() {
+            NodeState::Outdated
+        } else if self.current.load(Ordering::Acquire) < self.partitions {
             NodeState::CatchingUp
         } else if self.time.silence(now) < self.lease {
             NodeState::Current
@@ -276,6 +288,32 @@ impl Cluster {
     /// Whether this process was a node before it began again.
     pub(super) fn was(&self, node: NodeId) -> bool {
         self.before == Some(node)
+    }
+
+    /// A newer version has written what this node doesn't understand: it serves nobody, and waits to be replaced.
+    pub(super) fn outdate(&self, partition: usize, reason: &dyn fmt::Display) {
+        if !self.is_outdated.swap(true, Ordering::AcqRel) {
+            tracing::error!(partition, "{reason}");
+            self.outdated.cancel();
+        }
+    }
+
+    /// Whether it does so.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.is_outdated.load(Ordering::Acquire)
+    }
+
+    /// The log with the beats is applied by these rules.
+    pub(super) fn note_rules(&self, rules: Option<Rules>) {
+        let number = rules.map_or(0, |rules| rules.0);
+        if self.rules.swap(number, Ordering::AcqRel) != number {
+            self.instruments.rules.set(number);
+        }
+    }
+
+    /// The rules by which the log with the beats is applied, if they are known.
+    pub(super) fn rules(&self) -> Option<Rules> {
+        Some(Rules(self.rules.load(Ordering::Acquire))).filter(|rules| rules.0 > 0)
     }
 
     /// Whether a node is there, as far as this one knows.

@@ -1,8 +1,8 @@
 //! Batches and snapshots as bytes, for the engine.
 //!
 //! ```text
-//! entry of a log:      frame │ batch, or number of a fork │ seal
-//! chunk of a snapshot: frame │ parts                      │ seal
+//! entry of a log:      frame │ rules, batch; or number of a fork │ seal
+//! chunk of a snapshot: frame │ rules, parts                     │ seal
 //! ```
 //!
 //! The seal is there if the cluster has a secret. What has no valid one is skipped by all nodes alike, whatever it is.
@@ -10,7 +10,7 @@
 use bytes::Bytes;
 
 use crate::auth::{ClusterSecret, SEAL_SIZE, Seal, Sealer, SnapshotSealer};
-use crate::cluster::{Batch, ForkId, Item, SnapshotItem};
+use crate::cluster::{Batch, ForkId, Item, KnownRules, Rules, SnapshotItem};
 use crate::engine::Cursor;
 use crate::log::{LogId, Position};
 use crate::state::format;
@@ -37,10 +37,11 @@ const POSITION_BITS: u32 = 12;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodingError {
     /// It is of another version.
-    #[error(
-        "its format is {0}, this version knows {FORMAT}: the node that appended it has another version"
-    )]
+    #[error("a newer version has written the format {0}: update this node")]
     Format(u8),
+    /// It is written by rules that this version doesn't know.
+    #[error("it is written by the rules {}, which this version doesn't know", .0.0)]
+    Rules(Rules),
     /// It can't be decoded.
     #[error("it is damaged, or no node has written it")]
     Damaged,
@@ -67,7 +68,10 @@ pub struct LogEncoding {
 
 /// Encodes the chunks of a snapshot, one after the other.
 #[derive(Debug)]
-pub(super) struct SnapshotEncoder(Option<SnapshotSealer>);
+pub(super) struct SnapshotEncoder {
+    rules: Rules,
+    sealer: Option<SnapshotSealer>,
+}
 
 /// Checks the chunks of a snapshot, one after the other.
 #[derive(Debug)]
@@ -117,9 +121,10 @@ impl LogEncoding {
         }
     }
 
-    /// Begins a snapshot of all up to a batch.
-    pub(super) fn begin_snapshot(&self, at: Cursor) -> SnapshotEncoder {
-        SnapshotEncoder(self.sealer.as_ref().map(|sealer| sealer.snapshot(at.0)))
+    /// Begins a snapshot of all up to a batch, with the rules in force there.
+    pub(super) fn begin_snapshot(&self, at: Cursor, rules: Rules) -> SnapshotEncoder {
+        let sealer = self.sealer.as_ref().map(|sealer| sealer.snapshot(at.0));
+        SnapshotEncoder { rules, sealer }
     }
 
     /// Begins to check a snapshot of all up to a batch.
@@ -134,6 +139,8 @@ impl LogEncoding {
             (FORMAT, payload) => payload,
             (other, _) => return Err(EncodingError::Format(other)),
         };
+        let (rules, payload) = postcard::take_from_bytes(payload)?;
+        check(rules)?;
         let mut items: Vec<SnapshotItem> = postcard::from_bytes(payload)?;
         let is_sound = items.iter_mut().all(|item| match item {
             SnapshotItem::Entry(entry) => format::is_sound(&mut entry.change),
@@ -154,8 +161,9 @@ impl LogEncoding {
 impl SnapshotEncoder {
     /// Encodes the next chunk.
     pub(super) fn encode(&mut self, items: &[SnapshotItem], is_last: bool) -> Bytes {
-        let mut bytes = postcard::to_extend(items, frame(FORMAT)).unwrap_or_default(); // likewise
-        if let Some(sealer) = &mut self.0 {
+        let bytes = postcard::to_extend(&self.rules, frame(FORMAT)).unwrap_or_default(); // likewise
+        let mut bytes = postcard::to_extend(items, bytes).unwrap_or_default();
+        if let Some(sealer) = &mut self.sealer {
             let seal = sealer.seal(&bytes, is_last);
             bytes.extend(seal);
         }
@@ -196,7 +204,13 @@ impl From<postcard::Error> for EncodingError {
     }
 }
 
+fn check(rules: Rules) -> Result<(), EncodingError> {
+    KnownRules::OWN.check(rules).map_err(|_| EncodingError::Rules(rules))
+}
+
 fn decode_batch(payload: &[u8]) -> Result<Batch, EncodingError> {
+    let (rules, _) = postcard::take_from_bytes(payload)?; // the first field of a batch, whatever its rules
+    check(rules)?;
     let (mut batch, rest): (Batch, _) = postcard::take_from_bytes(payload)?;
     let is_sound = batch.items.iter_mut().all(|item| match item {
         Item::Change(proposal) => format::is_sound(&mut proposal.change),
@@ -205,7 +219,8 @@ fn decode_batch(payload: &[u8]) -> Result<Batch, EncodingError> {
         | Item::Gone { .. }
         | Item::Ask { .. }
         | Item::Answer { .. }
-        | Item::Digest(_) => true,
+        | Item::Digest(_)
+        | Item::Rules(_) => true,
     });
     if !rest.is_empty() || batch.items.len() > MAX_ITEMS || !is_sound {
         return Err(EncodingError::Damaged);
@@ -223,6 +238,8 @@ mod tests {
     use crate::cluster::{Answer, Ask, AskId, Digest, Reading};
     use crate::log::NodeId;
     use crate::types::{Identity, Names, SessionId};
+
+    const RULES: Rules = Rules(1);
 
     fn plain() -> LogEncoding {
         LogEncoding::of(None, 1, LogId(11))
@@ -267,14 +284,14 @@ mod tests {
     proptest! {
         #[test]
         fn what_nodes_ask_and_answer_is_decoded(items in prop::collection::vec(item(), 0..4)) {
-            let batch = Batch { node: NodeId(3), incarnation: 1, number: 4, items };
+            let batch = Batch { rules: RULES, node: NodeId(3), incarnation: 1, number: 4, items };
             prop_assert_eq!(decode(&encode(&batch)), Ok(LogEntry::Batch(batch)));
         }
     }
 
     fn batch(items: usize) -> Batch {
-        let items = vec![Item::Beat { interval: Duration::from_secs(2) }; items];
-        Batch { node: NodeId(3), incarnation: 1, number: 4, items }
+        let items = vec![Item::Beat { interval: Duration::from_secs(2), knows: RULES }; items];
+        Batch { rules: RULES, node: NodeId(3), incarnation: 1, number: 4, items }
     }
 
     #[test]
@@ -296,6 +313,10 @@ mod tests {
         let bytes = encode(&batch(1));
         let other = [&MAGIC[..], &[2], &bytes[FRAME..]].concat();
         assert_eq!(decode(&other), Err(EncodingError::Format(2)));
+        let other = encode(&Batch { rules: Rules(300), ..batch(1) });
+        assert_eq!(decode(&other), Err(EncodingError::Rules(Rules(300))));
+        let other = plain().begin_snapshot(Cursor(7), Rules(2)).encode(&[], true);
+        assert_eq!(plain().decode_chunk(&other), Err(EncodingError::Rules(Rules(2))));
         assert_eq!(decode(&[&[2], &bytes[1..]].concat()), Err(EncodingError::Damaged));
     }
 
@@ -328,7 +349,7 @@ mod tests {
     #[test]
     fn with_a_secret_only_whole_snapshots_of_its_nodes_are_read() {
         let own = sealing("s3cret", 1);
-        let mut encoder = own.begin_snapshot(Cursor(7));
+        let mut encoder = own.begin_snapshot(Cursor(7), RULES);
         let chunks = [encoder.encode(&[], false), encoder.encode(&[], true)];
         let check = |encoding: &LogEncoding, at: u64, chunks: &[Bytes]| {
             let mut check = encoding.check_snapshot(Cursor(at));
@@ -344,7 +365,7 @@ mod tests {
         }
         assert_eq!(check(&own, 8, &chunks), Err(EncodingError::Forged));
         assert_eq!(check(&sealing("s3cret", 2), 7, &chunks), Err(EncodingError::Forged));
-        let plain = plain().begin_snapshot(Cursor(7)).encode(&[], true);
+        let plain = plain().begin_snapshot(Cursor(7), RULES).encode(&[], true);
         assert_eq!(check(&own, 7, &[plain]), Err(EncodingError::Forged));
     }
 }

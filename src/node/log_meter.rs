@@ -78,6 +78,7 @@ impl LogMeter {
             Refused::Gone => BatchRefusal::Gone,
             Refused::Again => BatchRefusal::Again,
             Refused::Missing { .. } => BatchRefusal::Missing,
+            Refused::Rules(_) | Refused::Unknown(_) => BatchRefusal::Rules,
         });
     }
 
@@ -86,6 +87,7 @@ impl LogMeter {
         self.cluster.instruments.refused_batches.increment(match error {
             EncodingError::Forged => BatchRefusal::Forged,
             EncodingError::Format(_) | EncodingError::Damaged => BatchRefusal::Unreadable,
+            EncodingError::Rules(_) => BatchRefusal::Rules,
         });
     }
 

@@ -70,6 +70,14 @@ impl PartitionReplica {
             }
         }
         self.members.clone_from(members);
+        self.follow_rules();
+    }
+
+    /// The rules of this log are those of the log with the beats, in the end.
+    pub(super) fn follow_rules(&mut self) {
+        if let Some(rules) = self.cluster.rules() {
+            self.partition.follow_rules(rules);
+        }
     }
 
     /// This node's place in this partition's order of the nodes.

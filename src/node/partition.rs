@@ -21,7 +21,7 @@ use super::encoding::{self, EncodingError, LogEncoding, LogEntry, SnapshotEncode
 use super::job::Job;
 use super::log_meter::{LogMeter, SnapshotTimer};
 use crate::clock::Clock;
-use crate::cluster::{Answer, Ask, AskId, ForkId, Item, Partition, Refused};
+use crate::cluster::{Answer, Ask, AskId, ForkId, Item, KnownRules, Partition, Refused};
 use crate::engine::{Cursor, Event, PartitionLog};
 use crate::log::{NodeId, Position};
 use crate::outbound::Recipient;
@@ -178,7 +178,7 @@ impl PartitionReplica {
         cluster.catch_up.begin(now);
         Self {
             number,
-            partition: Partition::new(settings, cluster.node, now),
+            partition: Partition::new(settings, cluster.node, KnownRules::OWN, now),
             log,
             encoding: cluster.encoding(number, settings.log),
             meter: LogMeter::new(&cluster, clock),
@@ -214,6 +214,10 @@ impl PartitionReplica {
                     for item in items {
                         is_complete = self.partition.restore(item, unix, clock.now());
                     }
+                }
+                Err(error @ (EncodingError::Format(_) | EncodingError::Rules(_))) => {
+                    self.cluster.outdate(self.number, &error);
+                    return std::future::pending().await; // until the stop
                 }
                 Err(error) => {
                     tracing::error!(partition = self.number, %error, "the snapshot can't be read");
@@ -281,7 +285,7 @@ impl PartitionReplica {
     }
 
     pub(super) fn poll_events(&mut self, task: &mut Context<'_>, jobs: &mut Vec<Job>) -> Poll<()> {
-        if self.writing.is_some() {
+        if self.writing.is_some() || self.cluster.is_outdated() {
             return Poll::Pending; // no batch comes into a snapshot
         }
         let mut is_any = false;
@@ -295,7 +299,7 @@ impl PartitionReplica {
     }
 
     pub(super) fn take_events(&mut self, jobs: &mut Vec<Job>) {
-        if self.writing.is_some() {
+        if self.writing.is_some() || self.cluster.is_outdated() {
             return;
         }
         for _ in 0..EVENTS_A_TURN {
@@ -310,6 +314,7 @@ impl PartitionReplica {
                 self.apply((cursor, at), &batch, now, clock);
                 if self.number == WITH_BEATS {
                     self.cluster.time.hear(clock);
+                    self.cluster.note_rules(self.partition.rules());
                     self.announce_members(clock);
                 }
                 self.note_read();
@@ -346,6 +351,12 @@ impl PartitionReplica {
             Ok(entry) => entry,
             Err(error) => {
                 self.meter.skipped(error);
+                match error {
+                    EncodingError::Rules(rules) => self.partition.skip(rules),
+                    EncodingError::Format(_) => self.cluster.outdate(self.number, &error),
+                    EncodingError::Damaged | EncodingError::Forged => {}
+                }
+                self.look_for_unknown();
                 if let Some(skipped) = self.cluster.skipped.note(clock) {
                     let (partition, cursor) = (self.number, cursor.0);
                     tracing::error!(partition, cursor, skipped, %error, "batch skipped");
@@ -378,6 +389,7 @@ impl PartitionReplica {
                 }
             }
         }
+        self.look_for_unknown();
         if self.partition.incarnation() > before {
             if self.number == WITH_BEATS {
                 self.cluster.instruments.exclusions.increment(1);
@@ -386,6 +398,13 @@ impl PartitionReplica {
                 partition = self.number,
                 "the other nodes believed this one dead: its members join again"
             );
+        }
+    }
+
+    /// Stops if the partition has met rules that this version doesn't know.
+    fn look_for_unknown(&self) {
+        if let Some(unknown) = self.partition.unknown() {
+            self.cluster.outdate(self.number, &unknown);
         }
     }
 
@@ -446,7 +465,11 @@ impl PartitionReplica {
 
     pub(super) fn append(&mut self) {
         let may = self.number == WITH_BEATS || self.cluster.has_beaten();
+        if self.partition.rules().is_none() {
+            self.follow_rules(); // nothing is in the log yet
+        }
         if self.is_current()
+            && !self.cluster.is_outdated()
             && may
             && let Some(batch) = self.partition.poll_append()
         {
@@ -459,6 +482,9 @@ impl PartitionReplica {
     /// Writes the next part of a snapshot, if one is due; returns whether there is more. No batch is applied until it is
     /// complete.
     pub(super) fn write_snapshot(&mut self, now: Instant) -> bool {
+        if self.cluster.is_outdated() {
+            return false;
+        }
         if self.writing.is_none() {
             self.note_snapshots(now);
             if !self.is_state_wanted && !self.wants_snapshot(now) {
@@ -466,7 +492,8 @@ impl PartitionReplica {
             }
         }
         let begin = || {
-            let encoder = self.encoding.begin_snapshot(self.cursor);
+            let encoder =
+                self.encoding.begin_snapshot(self.cursor, self.partition.rules_to_write());
             Snapshot { place: 0, chunks: Vec::new(), encoder, timer: self.meter.time_snapshot() }
         };
         let snapshot = self.writing.get_or_insert_with(begin);
@@ -526,7 +553,7 @@ impl PartitionReplica {
     /// returns whether there is more to do.
     pub(super) async fn leave(&mut self, jobs: &mut Vec<Job>) -> bool {
         let is_done = self.has_said_goodbye && !self.partition.is_waiting();
-        if !self.is_current() || is_done {
+        if !self.is_current() || is_done || self.cluster.is_outdated() {
             self.cluster.note_left();
             return false;
         }

@@ -100,6 +100,15 @@ impl Broker {
             let (serve, stop) = (Arc::clone(&context.peers).serve(asked), heartbeat_stop.clone());
             heartbeat.spawn(async move { stop.run_until_cancelled(serve).await });
         }
+        if let Some(outdated) = context.cluster.as_ref().map(|cluster| cluster.outdated.clone()) {
+            let (context, stop) = (Arc::clone(&context), heartbeat_stop.clone());
+            let send_away = async move {
+                outdated.cancelled().await;
+                let reason = CloseReason::ServerRestart { elsewhere: false };
+                context.heartbeat.close_all(reason).await;
+            };
+            heartbeat.spawn(async move { stop.run_until_cancelled(send_away).await });
+        }
         heartbeat.spawn(expire_sessions(Arc::clone(&context), heartbeat_stop.clone()));
         context.sessions.restore(sessions, context.clock.now());
         Ok(Self {

@@ -34,6 +34,8 @@ pub enum NodeState {
     Current,
     /// It hasn't heard of the engine for its lease.
     Behind,
+    /// A newer version has written what it doesn't understand.
+    Outdated,
     /// It stops.
     Stopping,
 }
@@ -68,6 +70,8 @@ pub enum BatchRefusal {
     Again,
     /// One that came before it was lost.
     Missing,
+    /// It was written by other rules than those in force.
+    Rules,
     /// It can't be decoded.
     Unreadable,
     /// No node with the cluster's secret has written it there.
@@ -129,6 +133,8 @@ pub struct ClusterInstruments {
     pub snapshot_failures: Counter,
     /// See [`names::CLUSTER_MEMBERS`].
     pub members: Gauge,
+    /// See [`names::CLUSTER_RULES`].
+    pub rules: Gauge,
     /// See [`names::CLUSTER_STATE`]: one for each state.
     states: Vec<(NodeState, Gauge)>,
     /// See [`names::CLUSTER_DEPARTURES`].
@@ -164,6 +170,7 @@ impl ClusterInstruments {
             snapshot_bytes: gauge!(names::ENGINE_SNAPSHOT_BYTES),
             snapshot_failures: counter!(names::ENGINE_SNAPSHOT_FAILURES),
             members: gauge!(names::CLUSTER_MEMBERS),
+            rules: gauge!(names::CLUSTER_RULES),
             states: states.collect(),
             departures: Labelled::new(
                 |cause| counter!(names::CLUSTER_DEPARTURES, "cause" => cause),

@@ -103,10 +103,11 @@ metrics! {
     CLUSTER_STATE = Gauge "broker_cluster_state" Count "1 for the `state` that this node is in, 0 for the others.";
     CLUSTER_DEPARTURES = Counter "broker_cluster_departures_total" Count "Other nodes that have left the cluster, by `cause` (stopped, dead).";
     CLUSTER_EXCLUSIONS = Counter "broker_cluster_exclusions_total" Count "Times that the other nodes believed this one dead.";
+    CLUSTER_RULES = Gauge "broker_cluster_rules" Count "The rules by which the nodes understand their logs.";
     CLUSTER_FORKS = Counter "broker_cluster_forks_total" Count "Times that the histories of a partition began again, since the log may lack something.";
     CLUSTER_DIVERGENCES = Counter "broker_cluster_divergences_total" Count "Times that this process began again as a new node, since the log had gone on without what it was told there.";
     CLUSTER_DIGESTS = Counter "broker_cluster_digests_total" Count "Digests of other nodes that were compared with this node's own, by `outcome` (equal, different).";
-    CLUSTER_REFUSED_BATCHES = Counter "broker_cluster_refused_batches_total" Count "Batches of any node that every node skips, by `reason` (gone, again, missing, unreadable, forged).";
+    CLUSTER_REFUSED_BATCHES = Counter "broker_cluster_refused_batches_total" Count "Batches of any node that every node skips, by `reason` (gone, again, missing, rules, unreadable, forged).";
 }
 
 /// Registers the help texts of metrics with the recorder.

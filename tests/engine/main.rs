@@ -8,7 +8,6 @@
 )]
 
 #[path = "../process/support.rs"]
-#[expect(dead_code, reason = "this needs a part of it")]
 mod process;
 
 mod access;
@@ -27,6 +26,7 @@ mod nats_snapshots;
 mod node;
 mod recovery;
 mod redis_cluster;
+mod rules;
 mod secret;
 mod sentinel;
 mod server;

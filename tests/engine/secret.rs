@@ -28,7 +28,7 @@ for_each_engine!(
 const SECRET: &str = "s3cret";
 
 /// Somebody who can write to the engine, and knows how nodes do.
-trait Intruder: EngineServer {
+pub(crate) trait Intruder: EngineServer {
     /// The flag with its address.
     const FLAG: &str;
     /// What nodes have appended to a partition's log.
@@ -127,7 +127,7 @@ impl Intruder for NatsServer {
     }
 }
 
-fn flags<'a, S: Intruder>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn flags<'a, S: Intruder>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&[S::FLAG, url, "--node-lease", "1s"], more].concat()
 }
 
@@ -136,18 +136,18 @@ fn start<S: Intruder>(server: &S) -> Broker {
     Broker::start(&flags::<S>(&server.url(), &["--cluster-secret", SECRET]))
 }
 
-fn is_current(broker: &mut Broker) {
+pub(crate) fn is_current(broker: &mut Broker) {
     broker.until("up to date", |broker| broker.status("/health") == 200);
 }
 
 /// What a metric is at a node.
-fn metric(broker: &Broker, name: &str) -> u64 {
+pub(crate) fn metric(broker: &Broker, name: &str) -> u64 {
     let (_, metrics) = broker.get("/metrics");
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
 }
 
-fn skipped(broker: &Broker, reason: &str) -> u64 {
+pub(crate) fn skipped(broker: &Broker, reason: &str) -> u64 {
     metric(broker, &format!("broker_cluster_refused_batches_total{{reason=\"{reason}\"}}"))
 }
 

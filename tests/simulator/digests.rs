@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use broker::clock::Clock;
-use broker::cluster::{Batch, Compared, Item, Partition};
+use broker::cluster::{Batch, Compared, Item, KnownRules, Partition, Rules};
 use broker::log::{Change, Entry, NodeId, Origin, Position};
 use broker::types::StreamName;
 
@@ -12,6 +12,8 @@ use crate::world::{INTERVAL, NODES, SETTINGS};
 
 /// A node that the others don't know.
 const STRANGER: NodeId = NodeId(9);
+
+const RULES: Rules = Rules(1);
 
 /// Positions between two batches.
 const GAP: u64 = 10;
@@ -29,9 +31,11 @@ impl Replicas {
     fn new() -> Self {
         let now = Clock::new().now();
         let node = |number: usize| NodeId(number as u64 + 1);
-        let all = (0..NODES).map(|number| Partition::new(SETTINGS, node(number), now)).collect();
+        let all = (0..NODES)
+            .map(|number| Partition::new(SETTINGS, node(number), KnownRules::OWN, now))
+            .collect();
         let mut replicas = Self { all, next: GAP, now };
-        replicas.propose(0, Item::Beat { interval: INTERVAL });
+        replicas.propose(0, Item::Beat { interval: INTERVAL, knows: RULES });
         replicas.digest(0);
         replicas
     }
@@ -101,15 +105,22 @@ fn mutations() -> [Mutation; 5] {
             replicas.all[node].shard_mut().restore_forgotten(7);
         }),
         ("a node's last batch", |replicas, node| {
-            let batch = Batch { node: STRANGER, incarnation: 1, number: 1, items: Vec::new() };
+            let batch = Batch {
+                rules: RULES,
+                node: STRANGER,
+                incarnation: 1,
+                number: 1,
+                items: Vec::new(),
+            };
             let first = Position(replicas.next - GAP / 2);
             replicas.all[node].apply(first, 0, batch, replicas.now).unwrap();
         }),
         ("a node's last beat", |replicas, node| {
             for (number, replica) in replicas.all.iter_mut().enumerate() {
                 let interval = INTERVAL * if number == node { 2 } else { 1 };
-                let items = vec![Item::Beat { interval }];
-                let batch = Batch { node: STRANGER, incarnation: 1, number: 1, items };
+                let items = vec![Item::Beat { interval, knows: RULES }];
+                let batch =
+                    Batch { rules: RULES, node: STRANGER, incarnation: 1, number: 1, items };
                 replica.apply(Position(replicas.next), 0, batch, replicas.now).unwrap();
             }
             replicas.next += GAP;
@@ -147,7 +158,7 @@ fn nothing_is_compared_that_a_node_has_not_noted() {
     replicas.settle();
     assert_eq!(replicas.found().concat().len(), NODES - 1);
     let saved = save(&mut replicas.all[2], (0, 1), |_| ());
-    let mut late = Partition::new(SETTINGS, STRANGER, replicas.now);
+    let mut late = Partition::new(SETTINGS, STRANGER, KnownRules::OWN, replicas.now);
     saved.restore(&mut late, 0, replicas.now);
     assert_eq!(late.digest(), replicas.all[0].digest());
     replicas.all.push(late);

@@ -8,7 +8,7 @@ use broker::log::NodeId;
 use crate::node::Node;
 use crate::starts::save;
 use crate::steps::Step;
-use crate::world::{BEAT, LEASE, NODES, World, stream};
+use crate::world::{LEASE, NODES, World, stream};
 
 /// What becomes of an append.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ impl World {
     pub(crate) fn save(&mut self, node: usize, slice: usize) {
         let now = self.nodes[node].now(self.now);
         let Node { partition, read, restored, is_lost, .. } = &mut self.nodes[node];
-        if !*is_lost {
+        if !*is_lost && partition.unknown().is_none() {
             let of = (*read.max(restored), slice);
             self.saved = Some(save(partition, of, |partition| {
                 partition.shard_mut().handle_timeout(now);
@@ -51,7 +51,7 @@ impl World {
 
     pub(crate) fn beat(&mut self, node: usize) {
         if self.nodes[node].paused.is_none() {
-            self.nodes[node].partition.propose(BEAT);
+            self.nodes[node].beat();
             self.nodes[node].partition.propose_digest();
         }
     }
@@ -89,8 +89,9 @@ impl World {
     /// The engine loses its last batches. Of the nodes that reach it, the one that has most puts the rest back; with a
     /// fork behind it if another one may have had more.
     pub(crate) fn lose(&mut self, batches: usize, restarts: bool) {
-        let present =
-            self.nodes.iter().filter(|node| !node.is_cut && node.paused.is_none() && !node.is_lost);
+        let present = self.nodes.iter().filter(|node| {
+            !node.is_cut && node.paused.is_none() && !node.is_lost && !node.is_stopped()
+        });
         let ids: BTreeSet<NodeId> = present.clone().map(|node| node.id).collect();
         let Some(first) = present.max_by_key(|node| node.read.max(node.restored)) else { return };
         let has = first.read.max(first.restored);

@@ -37,6 +37,9 @@ impl World {
             if self.nodes[node].is_lost {
                 return self.restart(node, Some(0)); // it finds that the others have gone on without it
             }
+            if self.nodes[node].is_stopped() {
+                return;
+            }
             let world_now = self.now;
             let Node { id, read, last, .. } = &self.nodes[node];
             let before = read.checked_sub(1).map(|at| self.engine.log[at].nonce);
@@ -60,6 +63,9 @@ impl World {
                 let after = (partition.incarnation(), partition.shard().digest());
                 assert_eq!((after, result), (before, Err(Refused::Again)));
                 continue;
+            }
+            if partition.unknown().is_some() {
+                return; // what it has done of this batch stays with it
             }
             self.seen.gone += usize::from(partition.incarnation() > before.0);
             let forgotten = streams.saturating_sub(partition.shard().totals().streams);

@@ -40,5 +40,6 @@ mod settling;
 mod snapshots;
 mod starts;
 mod steps;
+mod versions;
 mod watchers;
 mod world;

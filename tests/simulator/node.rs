@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use broker::cluster::Partition;
+use broker::cluster::{Item, Partition};
 use broker::log::NodeId;
 use broker::node::LogTime;
 use broker::shard::{Input, ParkedChange, ParkedState};
 use broker::types::{SessionId, StreamName};
 
-use crate::world::SILENCE;
+use crate::world::{INTERVAL, SILENCE};
 
 /// Inputs that wait, by stream.
 type Waiting = Vec<(usize, Input<usize>)>;
@@ -61,6 +61,18 @@ impl Node {
             counted: vec![(now, Duration::ZERO)],
             silence: None,
         }
+    }
+
+    /// It says that it lives, and proposes rules that all know.
+    pub(crate) fn beat(&mut self) {
+        let knows = self.partition.known().newest;
+        self.partition.propose(Item::Beat { interval: INTERVAL, knows });
+        self.partition.propose_rules();
+    }
+
+    /// Whether it has met rules that it doesn't know, and waits to be replaced.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.partition.unknown().is_some()
     }
 
     /// What its clock shows, from which pauses are left out.

@@ -100,7 +100,8 @@ impl World {
             | Item::Gone { .. }
             | Item::Ask { .. }
             | Item::Answer { .. }
-            | Item::Digest(_) => None,
+            | Item::Digest(_)
+            | Item::Rules(_) => None,
         }));
         let living: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
         self.asks.check(&living, batches.into_iter());

@@ -31,8 +31,8 @@ pub(crate) struct Order {
 /// What is so after a batch.
 #[derive(Debug)]
 pub(crate) struct After {
-    /// The state's digest, and the time of what was forgotten last.
-    digest: [u64; 2],
+    /// The state's digest, the time of what was forgotten last, and the rules in force.
+    pub(crate) digest: [u64; 3],
     pub(crate) result: Result<(), Refused>,
     pub(crate) members: Vec<NodeId>,
     lists: [Arc<CachedList<MemberList>>; STREAMS],
@@ -105,7 +105,9 @@ impl World {
     pub(crate) fn note(&mut self, node: usize, result: Result<(), Refused>, members: &[NodeId]) {
         let node = &mut self.nodes[node];
         let (at, node_id) = (node.read, node.id);
-        let digest = [node.partition.shard().digest(), node.partition.shard().forgotten()];
+        let shard = node.partition.shard();
+        let rules = node.partition.rules().map_or(0, |rules| rules.0.into());
+        let digest = [shard.digest(), shard.forgotten(), rules];
         let mut output = node.partition.shard_mut().commit(|_| ());
         let observed = output.take_observed();
         let lists: [_; STREAMS] = std::array::from_fn(|of| output.members(&stream(of)));

@@ -42,7 +42,7 @@ impl Rules {
         if after.result.is_err() {
             return;
         }
-        let Batch { node, incarnation, number, ref items } = *batch;
+        let Batch { node, incarnation, number, ref items, .. } = *batch;
         let is_gone = self.gone.get(&node).is_some_and(|gone| *gone >= incarnation);
         assert!(!is_gone, "{node} was gone: {appended:#?}");
         let newest = self.newest.entry(node).or_default();
@@ -53,7 +53,7 @@ impl Rules {
         *last = number;
         for (item, position) in items.iter().zip(appended.first.0..) {
             match item {
-                Item::Beat { interval } => {
+                Item::Beat { interval, .. } => {
                     self.beat(node, (Position(position), *interval), appended);
                 }
                 Item::Overdue { node, beat, .. }
@@ -82,7 +82,8 @@ impl Rules {
                 | Item::Change(_)
                 | Item::Ask { .. }
                 | Item::Answer { .. }
-                | Item::Digest(_) => {}
+                | Item::Digest(_)
+                | Item::Rules(_) => {}
             }
         }
     }

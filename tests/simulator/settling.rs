@@ -35,11 +35,11 @@ impl World {
             self.seen.rounds = self.seen.rounds.max(round);
             let length = self.engine.log.len();
             let is_settled = |node: &Node| !node.partition.is_waiting() && node.read == length;
-            if !self.nodes.iter().all(is_settled) {
+            if !self.nodes.iter().all(|node| node.is_stopped() || is_settled(node)) {
                 continue;
             }
-            let members: Vec<NodeId> =
-                self.nodes[0].partition.nodes().map(|(node, _)| node).collect();
+            let Some(node) = self.nodes.iter().find(|node| !node.is_stopped()) else { break };
+            let members: Vec<NodeId> = node.partition.nodes().map(|(node, _)| node).collect();
             self.killed.retain(|node| members.contains(node));
             if self.killed.is_empty() {
                 break;

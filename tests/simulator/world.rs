@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::cluster::{Item, Partition};
+use broker::cluster::{Item, KnownRules, Partition};
 use broker::log::{Change, LogId, NodeId};
 use broker::shard::{HistorySettings, Input, Put, ResumeSettings, Settings, SubscriberKey, Ticket};
 use broker::types::{SessionId, StreamName};
@@ -32,7 +32,6 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
 pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) const LEASE: Duration = Duration::from_millis(300);
-pub(crate) const BEAT: Item = Item::Beat { interval: INTERVAL };
 
 pub(crate) const SETTINGS: Settings = Settings {
     resume: ResumeSettings { ttl: Duration::from_secs(2), max_unacked: Duration::from_secs(10) },
@@ -66,6 +65,8 @@ pub(crate) struct World {
     pub(crate) resumed: BTreeMap<(SessionId, usize), usize>,
     /// Who tries to resume what isn't theirs, by number.
     pub(crate) rivals: BTreeMap<usize, (usize, SubscriberKey)>,
+    /// What nodes know that start.
+    pub(crate) known: KnownRules,
     pub(crate) seen: Seen,
 }
 
@@ -124,6 +125,7 @@ impl World {
             resumes: BTreeMap::new(),
             resumed: BTreeMap::new(),
             rivals: BTreeMap::new(),
+            known: KnownRules::OWN,
             seen: Seen::default(),
         };
         for number in 0..nodes {
@@ -147,7 +149,7 @@ impl World {
     pub(crate) fn node(&mut self, rank: usize, earlier: Option<usize>) -> Node {
         self.made += 1;
         let id = NodeId(self.made);
-        let mut partition = Partition::new(SETTINGS, id, self.now);
+        let mut partition = Partition::new(SETTINGS, id, self.known, self.now);
         partition.shard_mut().set_unix(self.engine.unix);
         partition.shard_mut().set_rank(rank.try_into().unwrap());
         let mut output = partition.shard_mut().commit(|_| ());

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
+use super::rules::{Rules, Unknown};
 use crate::log::NodeId;
 use crate::stream::mix;
 
@@ -39,6 +40,12 @@ pub enum Refused {
     /// It was applied before: its node appended it again, having got no answer, or it was delivered again.
     #[error("the batch was applied before")]
     Again,
+    /// It was written by other rules than those in force. Its node appends it again.
+    #[error("it is written by the rules {}, which aren't in force", .0.0)]
+    Rules(Rules),
+    /// This node has met rules that it doesn't know. Only for it, the batch isn't applied.
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
     /// A batch that came before it was lost.
     #[error("batch {expected} of the node is missing")]
     Missing {
@@ -120,7 +127,7 @@ mod tests {
     const ONE: NodeId = NodeId(1);
 
     fn batch(node: NodeId, incarnation: u32, number: u64) -> Batch {
-        Batch { node, incarnation, number, items: Vec::new() }
+        Batch { rules: Rules(1), node, incarnation, number, items: Vec::new() }
     }
 
     #[test]

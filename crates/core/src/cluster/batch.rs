@@ -6,12 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::asks::{Answer, Ask, AskId};
 use super::digest::Digest;
+use super::rules::Rules;
 use crate::log::{NodeId, Position};
 use crate::shard::Proposal;
 
 /// What a node appends to a log at a time. Its items get adjacent positions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
+    /// The rules by which it is written.
+    pub rules: Rules,
     /// The node.
     pub node: NodeId,
     /// The node's incarnation: from 1, and one more each time the others have believed it dead.
@@ -31,6 +34,8 @@ pub enum Item {
     Beat {
         /// Time after which its next beat is due.
         interval: Duration,
+        /// The newest rules that it knows.
+        knows: Rules,
     },
     /// A node's beats have stayed out. Void if that isn't so.
     Overdue {
@@ -69,4 +74,7 @@ pub enum Item {
     },
     /// What the node has, or had as of an earlier position: whoever has noted another digest there differs from it.
     Digest(Digest),
+    /// The rules are these from the next batch on. Void unless they are the next ones, and all members know them. It is
+    /// the last item of its batch.
+    Rules(Rules),
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::rules::Rules;
 use crate::log::{NodeId, Position};
 use crate::stream::mix;
 
@@ -31,6 +32,8 @@ struct Member {
     beat: Position,
     /// When the next one is due, by the clock of the log: whenever the node dies, it has its whole lease from then on.
     due: u64,
+    /// The newest rules that it knows.
+    knows: Rules,
 }
 
 /// An accusation: a node's beats have stayed out since this one.
@@ -43,22 +46,21 @@ pub struct Overdue {
 }
 
 impl Members {
-    /// Applies a beat of a node's incarnation. Its next one is due after `interval`; `at` is the engine's time.
+    /// Applies a beat of a node's incarnation. Its next one is due after `interval`, and it knows these rules; `at` is the
+    /// engine's time.
     pub fn beat(
         &mut self,
         (node, incarnation): (NodeId, u32),
         beat: Position,
-        interval: Duration,
+        (interval, knows): (Duration, Rules),
         at: u64,
     ) {
         let passed = at.saturating_sub(self.last.unwrap_or(at));
         let most = millis(interval).saturating_mul(2);
         self.clock = self.clock.saturating_add(passed.min(most));
         self.last = Some(at); // even if its clock went back
-        self.nodes.insert(
-            node,
-            Member { incarnation, beat, due: self.clock.saturating_add(millis(interval)) },
-        );
+        let due = self.clock.saturating_add(millis(interval));
+        self.nodes.insert(node, Member { incarnation, beat, due, knows });
     }
 
     /// Whether an accusation holds, now that it is in the log: nothing has been heard of the node since that beat,
@@ -83,8 +85,9 @@ impl Members {
     pub(super) fn digest(&self) -> u64 {
         let time = mix(self.clock, self.last.unwrap_or_default());
         let members = self.nodes.iter().fold(time, |digest, (node, member)| {
-            let Member { incarnation, beat, due } = member;
-            mix(mix(mix(mix(digest, node.0), u64::from(*incarnation)), beat.0), *due)
+            let Member { incarnation, beat, due, knows } = member;
+            let of = [node.0, u64::from(*incarnation), beat.0, *due, knows.0.into()];
+            of.into_iter().fold(digest, mix)
         });
         let departed = self.departed.iter();
         departed.fold(members, |digest, (node, incarnation)| {
@@ -95,6 +98,11 @@ impl Members {
     /// The nodes.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = NodeId> {
         self.nodes.keys().copied()
+    }
+
+    /// Whether all nodes know some rules.
+    pub fn all_know(&self, rules: Rules) -> bool {
+        self.nodes.values().all(|member| member.knows >= rules)
     }
 
     /// Removes a node that is overdue and is to be excluded from all logs; returns its incarnation.
@@ -133,7 +141,7 @@ mod tests {
     fn members(beats: &[(NodeId, u64)]) -> Members {
         let mut members = Members::default();
         for (position, (node, at)) in (1..).zip(beats) {
-            members.beat((*node, 1), Position(position), INTERVAL, at * 1000);
+            members.beat((*node, 1), Position(position), (INTERVAL, Rules(1)), at * 1000);
         }
         members
     }
@@ -185,7 +193,7 @@ mod tests {
     fn no_beat_is_too_large() {
         let mut members = members(&[(TWO, 0)]);
         for at in [u64::MAX, 0, u64::MAX] {
-            members.beat((ONE, 1), Position(2), Duration::MAX, at);
+            members.beat((ONE, 1), Position(2), (Duration::MAX, Rules(1)), at);
         }
         assert_eq!(overdue(&members).len(), 1);
     }

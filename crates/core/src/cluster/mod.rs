@@ -11,7 +11,8 @@
 //!
 //! The engine may lose an answer, so that a batch is appended again; and a node that all others believe dead
 //! may still append. The rules of [`Admission`] make both harmless. They are part of applying the log, so
-//! every node comes to the same conclusion, whatever the engine.
+//! every node comes to the same conclusion, whatever the engine. When these rules change with a version of the broker, all
+//! nodes change them at the same place ([`Rules`]).
 //!
 //! A node that starts restores a partition from a snapshot, which another one took with [`Partition::snapshot`], and
 //! applies the batches behind it.
@@ -20,8 +21,10 @@ mod admission;
 mod asks;
 mod batch;
 mod digest;
+mod in_force;
 mod members;
 mod partition;
+mod rules;
 mod snapshot;
 
 pub use admission::{Admission, ForkId, Refused};
@@ -30,4 +33,5 @@ pub use batch::{Batch, Item};
 pub use digest::{Compared, Digest};
 pub use members::{Members, Overdue};
 pub use partition::{Partition, beat_interval};
+pub use rules::{KnownRules, Rules, Unknown};
 pub use snapshot::{Head, SnapshotItem};

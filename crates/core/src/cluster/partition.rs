@@ -7,7 +7,9 @@ use super::admission::{Admission, ForkId, Refused};
 use super::asks::{Answered, Ask, AskId, Asks, Heard};
 use super::batch::{Batch, Item};
 use super::digest::{Compared, Digest, Digests};
+use super::in_force::InForce;
 use super::members::{Members, Overdue};
+use super::rules::{KnownRules, Rules, Unknown};
 use crate::log::{Entry, NodeId, Origin, Position};
 use crate::shard::{Destination, Proposal, Settings, Shard};
 use crate::stream::mix;
@@ -32,6 +34,7 @@ pub struct Partition<R> {
     pub(super) position: Position,
     pub(super) admission: Admission,
     pub(super) members: Members,
+    pub(super) in_force: InForce,
     /// If this is the log that has the beats.
     beats: Option<Beats>,
     /// Nodes that were found to be gone, and are to be excluded from all logs, with their incarnations.
@@ -59,8 +62,8 @@ struct Beats {
 }
 
 impl<R: Destination> Partition<R> {
-    /// An empty partition.
-    pub fn new(settings: Settings, node: NodeId, now: Instant) -> Self {
+    /// An empty partition, of a node that knows some rules.
+    pub fn new(settings: Settings, node: NodeId, known: KnownRules, now: Instant) -> Self {
         Self {
             node,
             incarnation: 1,
@@ -68,6 +71,7 @@ impl<R: Destination> Partition<R> {
             position: Position::default(),
             admission: Admission::default(),
             members: Members::default(),
+            in_force: InForce::new(known),
             beats: None,
             departed: Vec::new(),
             asks: Asks::default(),
@@ -110,7 +114,7 @@ impl<R: Destination> Partition<R> {
         if *due > now {
             return;
         }
-        let beat = beat(*lease);
+        let beat = beat(*lease, self.in_force.known());
         *due = now + beat_interval(*lease);
         // while nothing can be appended, one beat is enough
         if !self.items.contains(&beat) {
@@ -120,6 +124,50 @@ impl<R: Destination> Partition<R> {
             if node != self.node {
                 self.items.push_back(Item::Overdue { node, beat, lease: *lease });
             }
+        }
+        self.propose_rules();
+    }
+
+    /// Proposes the next rules in the log that has the beats, if all members know them.
+    pub fn propose_rules(&mut self) {
+        if let Some(rules) = self.in_force.next().filter(|rules| self.members.all_know(*rules)) {
+            self.follow_rules(rules);
+        }
+    }
+
+    /// The rules that the node knows.
+    pub fn known(&self) -> KnownRules {
+        self.in_force.known()
+    }
+
+    /// The rules in force, once anything was applied.
+    pub fn rules(&self) -> Option<Rules> {
+        self.in_force.rules()
+    }
+
+    /// The rules by which it writes.
+    pub fn rules_to_write(&self) -> Rules {
+        self.in_force.to_write()
+    }
+
+    /// Skips a batch that is written by rules that the node doesn't know. If they aren't old, it stops.
+    pub fn skip(&mut self, rules: Rules) {
+        self.in_force.admit(rules).ok(); // it is skipped in any case
+    }
+
+    /// The rules that this node has met and doesn't know. Since then it applies and appends nothing.
+    pub fn unknown(&self) -> Option<Unknown> {
+        self.in_force.unknown()
+    }
+
+    /// Proposes the next rules in another log, if they aren't newer than these, which the log with the beats has. If
+    /// nothing is in it yet, it begins with these.
+    pub fn follow_rules(&mut self, to: Rules) {
+        self.in_force.begin_with(to);
+        if let Some(next) = self.in_force.next().filter(|next| *next <= to)
+            && !self.items.contains(&Item::Rules(next))
+        {
+            self.items.push_back(Item::Rules(next));
         }
     }
 
@@ -197,15 +245,18 @@ impl<R: Destination> Partition<R> {
     /// The batch to append now, if there is one. It is appended again after
     /// [`Partition::handle_append_failed`].
     pub fn poll_append(&mut self) -> Option<&Batch> {
-        if self.is_with_engine {
+        if self.is_with_engine || self.in_force.unknown().is_some() {
             return None;
         }
         self.items.extend(self.shard.take_proposals().into_iter().map(Item::Change));
         if self.sent.is_none() && !self.items.is_empty() {
             self.number += 1;
             let (node, incarnation, number) = (self.node, self.incarnation, self.number);
-            let items = self.next_items();
-            self.sent = Some(Batch { node, incarnation, number, items });
+            let (rules, items) = (self.in_force.to_write(), self.next_items());
+            self.sent = Some(Batch { rules, node, incarnation, number, items });
+        }
+        if let Some(sent) = &mut self.sent {
+            sent.rules = self.in_force.to_write(); // they may have been raised meanwhile
         }
         self.is_with_engine = self.sent.is_some();
         self.sent.as_ref()
@@ -219,11 +270,16 @@ impl<R: Destination> Partition<R> {
             | Item::Gone { .. }
             | Item::Ask { .. }
             | Item::Answer { .. }
-            | Item::Digest(_) => false,
+            | Item::Digest(_)
+            | Item::Rules(_) => false,
         };
         let mut count = MAX_ITEMS.min(self.items.len());
         while count < self.items.len() && self.items.get(count - 1).is_some_and(continues) {
             count += 1;
+        }
+        let is_raise = |item: &Item| matches!(item, Item::Rules(_));
+        if let Some(last) = self.items.iter().take(count).position(is_raise) {
+            count = last + 1; // what is behind it is written by other rules
         }
         self.items.drain(..count).collect()
     }
@@ -247,9 +303,14 @@ impl<R: Destination> Partition<R> {
         }
         let length = u64::try_from(batch.items.len()).unwrap_or(u64::MAX);
         self.position = Position(first.0.saturating_add(length).saturating_sub(1));
+        let is_sent = self.sent.as_ref().is_some_and(|sent| is_same(sent, &batch));
+        if let Err(refused) = self.in_force.admit(batch.rules) {
+            self.is_with_engine &= !is_sent; // it is appended again
+            return Err(refused);
+        }
         self.admission.admit(&batch)?;
         let by = (batch.node, batch.incarnation);
-        if self.sent.as_ref().is_some_and(|sent| is_same(sent, &batch)) {
+        if is_sent {
             (self.sent, self.is_with_engine) = (None, false);
         }
         for (item, number) in batch.items.into_iter().zip(first.0..) {
@@ -261,8 +322,8 @@ impl<R: Destination> Partition<R> {
                     // void: whoever proposed it is told
                     self.shard.apply(entry, now).ok();
                 }
-                Item::Beat { interval } => {
-                    self.members.beat(by, position, interval, at);
+                Item::Beat { interval, knows } => {
+                    self.members.beat(by, position, (interval, knows), at);
                 }
                 Item::Overdue { node, beat, lease } => {
                     if self.members.is_overdue(Overdue { node, beat }, lease)
@@ -298,6 +359,11 @@ impl<R: Destination> Partition<R> {
                     }
                     self.digests.last = Digest { of: position, hash: self.digest() };
                 }
+                Item::Rules(rules) => {
+                    if self.members.all_know(rules) {
+                        self.in_force.raise(rules)?;
+                    }
+                }
             }
         }
         Ok(())
@@ -308,6 +374,7 @@ impl<R: Destination> Partition<R> {
         if at.0 <= self.position {
             return Err(Refused::Again);
         }
+        self.in_force.unknown().map_or(Ok(()), Err)?;
         self.position = at.0;
         self.admission.admit_fork(fork)?;
         self.shard.fork(at, now);
@@ -340,13 +407,15 @@ impl<R: Destination> Partition<R> {
             return self.shard.end_sessions_of(node, ttl, at, now);
         }
         // it lives: what isn't in the log by now, never will be, so the next incarnation proposes it
-        let beat = self.beats.map(|Beats { lease, .. }| beat(lease)); // first of all, so that it can be missed
+        let known = self.in_force.known();
+        let beat = self.beats.map(|Beats { lease, .. }| beat(lease, known)); // first of all, so that it can be missed
         let sent = self.sent.take().map(|batch| batch.items).unwrap_or_default();
         let (mut changes, mut others) = (Vec::new(), Vec::new());
         for item in sent.into_iter().chain(self.items.drain(..)) {
             match item {
                 Item::Change(proposal) => changes.push(proposal),
                 Item::Ask { number, .. } => self.asks.drop(number),
+                Item::Rules(_) => {} // if they are due, they are proposed again
                 Item::Beat { .. }
                 | Item::Overdue { .. }
                 | Item::Gone { .. }
@@ -368,8 +437,8 @@ pub fn beat_interval(lease: Duration) -> Duration {
     lease / BEATS_A_LEASE
 }
 
-fn beat(lease: Duration) -> Item {
-    Item::Beat { interval: beat_interval(lease) }
+fn beat(lease: Duration, known: KnownRules) -> Item {
+    Item::Beat { interval: beat_interval(lease), knows: known.newest }
 }
 
 fn is_same(one: &Batch, other: &Batch) -> bool {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::admission::Admission;
 use super::members::Members;
 use super::partition::Partition;
+use super::rules::Rules;
 use crate::log::{Entry, Position};
 use crate::shard::Destination;
 
@@ -28,6 +29,8 @@ pub struct Head {
     position: Position,
     admission: Admission,
     members: Members,
+    /// The rules in force.
+    rules: Option<Rules>,
     /// Time of the newest publication of all forgotten streams, in milliseconds of the Unix epoch.
     forgotten: u64,
 }
@@ -43,6 +46,7 @@ impl<R: Destination> Partition<R> {
                 position: self.position,
                 admission: self.admission.clone(),
                 members: self.members.clone(),
+                rules: self.rules(),
                 forgotten: self.shard.forgotten(),
             }));
         }
@@ -63,10 +67,11 @@ impl<R: Destination> Partition<R> {
                 self.shard.apply(Entry { at: unix, ..entry }, now).ok();
                 false
             }
-            SnapshotItem::Head(Head { position, admission, members, forgotten }) => {
+            SnapshotItem::Head(Head { position, admission, members, rules, forgotten }) => {
                 self.shard.restore_forgotten(forgotten);
                 self.departed.extend(members.departed().chain(admission.gone()));
                 (self.position, self.admission, self.members) = (position, admission, members);
+                self.in_force.restore(rules);
                 true
             }
         }
