@@ -65,15 +65,15 @@ cluster('nodes that have the same find no difference, whatever they do', { 'pres
 });
 
 cluster('a node that differs is told of by the others, and counted', {}, async (c, a, b) => {
-  const key = `${c.flags['cluster-name']}:{33}`;
-  const { cursor, frame } = await until(async () => {
+  const key = await c.redis.keyOf(c.flags['cluster-name'], 33);
+  const { cursor, frame, rules } = await until(async () => {
     const { cursor, bytes } = await last(c, key).catch(() => ({ bytes: [] }));
     const begin = bytes.indexOf(FORMAT) + 1;
-    const [, , , items, kind] = decode(bytes.slice(begin));
-    return items === 1n && kind === BigInt(DIGEST) && { cursor, frame: bytes.slice(0, begin) };
+    const [rules, , , , items, kind] = decode(bytes.slice(begin));
+    return items === 1n && kind === BigInt(DIGEST) && { cursor, frame: bytes.slice(0, begin), rules };
   }, 'a digest is in the log', 6 * DIGESTS);
   // a third node says that it had something else there
-  const batch = [7n, 1n, 1n, 1n, BigInt(DIGEST), cursor << 12n, 12345n];
+  const batch = [rules, 7n, 1n, 1n, 1n, BigInt(DIGEST), cursor << 12n, 12345n];
   await append(c, key, [...frame, ...batch.flatMap(encode)]);
   for (const node of [a, b]) {
     await node.counts({ [compared('different')]: 1 });

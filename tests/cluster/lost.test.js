@@ -110,7 +110,8 @@ cluster('a node that was told what nobody else knows begins again, and its clien
 
 cluster('a node that is lost again and again waits longer each time, and stops when it is told to', {}, async (c, a) => {
   /** Another log is in the place of one of its logs. */
-  const lose = (id) => c.redis.command('HSET', `${c.flags['cluster-name']}:{0}:meta`, 'id', String(id));
+  const key = await c.redis.keyOf(c.flags['cluster-name'], 0);
+  const lose = (id) => c.redis.command('HSET', `${key}:meta`, 'id', String(id));
   const { pid } = a.broker;
   for (const [times, wait] of [[1, '0s'], [2, '1s']]) {
     await lose(times);

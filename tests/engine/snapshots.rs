@@ -123,16 +123,16 @@ async fn who_is_lost_writes_none() {
     let mut client = Client::connect(&old.url(), 1).await.unwrap();
     let mut log = log_of(&mut client, 10).await;
     log.write_snapshot(Cursor(5), chunks("x", 1)).await.unwrap();
-    let id: String = old.ask("HGET test:{0}:meta id");
+    let id: String = old.ask("HGET test:{0.1967}:meta id");
     let port = old.port;
     drop(old);
     let new = Server::start_at(port, &[]);
     // where the others have gone on with less
     let info: String = new.ask("INFO server");
     let run = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap();
-    new.tell(&format!("HSET test:{{0}}:meta id {id} run {run} head 7 round 3"));
+    new.tell(&format!("HSET test:{{0.1967}}:meta id {id} run {run} head 7 round 3"));
     assert_eq!(next(&mut log).await, Event::Lost(LostReason::Shorter));
     let written = log.write_snapshot(Cursor(10), chunks("x", 1)).await;
     assert_eq!(written, Err(EngineError::Lost));
-    assert_eq!(new.ask::<Option<String>>("HGET test:{0}:meta snap"), None);
+    assert_eq!(new.ask::<Option<String>>("HGET test:{0.1967}:meta snap"), None);
 }

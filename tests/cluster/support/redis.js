@@ -57,6 +57,12 @@ export class Redis extends EngineServer {
     await until(() => isUp().catch(() => false), 'the replica has everything', BEGINNING);
   }
 
+  /** What the names of a partition's keys begin with. */
+  async keyOf(cluster, partition) {
+    const keys = await this.command('KEYS', `${cluster}:{${partition}.*}:meta`);
+    return keys.split('\r\n').at(-1).replace(/:meta$/, '');
+  }
+
   /** One command on a connection of its own; gives the reply as it came. */
   command(...words) {
     const socket = connect(this.port, '127.0.0.1').setEncoding('latin1');
