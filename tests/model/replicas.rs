@@ -28,6 +28,9 @@ const IDS: [&str; 3] = ["ann", "bob", "cem"];
 /// How far the positions of a shard's entries are moved apart, so that others fit between them.
 const APART: u64 = 4;
 
+/// Time of all entries, in milliseconds of the Unix epoch.
+const UNIX: u64 = 1_000_000;
+
 pub(crate) const SETTINGS: Settings = Settings {
     resume: ResumeSettings {
         ttl: Duration::from_millis(900),
@@ -256,7 +259,7 @@ impl Leader {
     /// Applies a change of a node, which is in the log unless it is void.
     fn apply(&mut self, number: usize, change: Change) {
         let (position, origin) = (self.shard.next_position(), Origin::default());
-        let entry = Entry { position, at: 1_000_000, origin, stream: stream(number), change };
+        let entry = Entry { position, at: UNIX, origin, stream: stream(number), change };
         let _void = self.shard.apply(entry, self.now);
     }
 
@@ -266,7 +269,7 @@ impl Leader {
         let position = Position(self.log.last().map_or(1, |last| last.position.0 + 1));
         if !position.0.is_multiple_of(APART) {
             let (stream, origin) = (stream(number), Origin::default());
-            self.log.push(Entry { position, at: 1_000_000, origin, stream, change });
+            self.log.push(Entry { position, at: UNIX, origin, stream, change });
         }
     }
 
@@ -351,7 +354,7 @@ pub(crate) fn renumbered(mut entry: Entry, moved: &dyn Fn(Position) -> Position)
     };
     let epoch_at = |epoch: &Epoch| {
         let positions = (1..10_000).map(Position);
-        let mut began = positions.flat_map(|at| [(at, 0), (at, entry.at)]); // that of a fork has a time
+        let mut began = positions.flat_map(|at| [(at, 0), (at, UNIX)]); // that of a fork has a time
         let is_it = |it: &(Position, u64)| SETTINGS.log.epoch_at(it.0, it.1) == *epoch;
         let (began, at) = began.find(is_it).unwrap();
         SETTINGS.log.epoch_at(moved(began), at)
