@@ -39,6 +39,7 @@ impl World {
     /// The process of a node is another one. Its clients come back to the others, with new sessions.
     pub(crate) fn restart(&mut self, node: usize, earlier: Option<usize>) {
         self.killed.push(self.nodes[node].id);
+        self.dead.push(self.nodes[node].id);
         self.nodes[node] = self.node(node, earlier);
         for number in 0..self.clients.len() {
             if self.clients[number].node == node {
@@ -99,6 +100,7 @@ impl World {
             && first.partition.members().nodes().all(|node| ids.contains(&node));
         let left = self.engine.log.len().saturating_sub(batches).max(has);
         self.seen.losses += 1;
+        self.killed.clone_from(&self.dead);
         if restarts {
             self.engine.delayed.clear();
         }

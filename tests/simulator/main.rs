@@ -29,6 +29,7 @@ mod fences;
 mod following;
 mod forgetting;
 mod losses;
+mod mutations;
 mod node;
 mod oracles;
 mod order;

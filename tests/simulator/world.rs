@@ -55,6 +55,8 @@ pub(crate) struct World {
     pub(crate) saved: Option<Saved>,
     /// The killed nodes of which something may be in the log, and that aren't known to be gone.
     pub(crate) killed: Vec<NodeId>,
+    /// All that were ever killed: the engine may lose that they are gone.
+    pub(crate) dead: Vec<NodeId>,
     /// The clock on the wall.
     pub(crate) now: Instant,
     /// The sessions whose connections have ended, and when.
@@ -120,6 +122,7 @@ impl World {
             made: 0,
             saved: None,
             killed: Vec::new(),
+            dead: Vec::new(),
             now: Clock::new().now(),
             over: BTreeMap::new(),
             resumes: BTreeMap::new(),
