@@ -8,7 +8,7 @@ use broker::log::NodeId;
 use crate::node::Node;
 use crate::starts::save;
 use crate::steps::Step;
-use crate::world::{LEASE, NODES, World, stream};
+use crate::world::{LEASE, NODES, World, millis, stream};
 
 /// What becomes of an append.
 #[derive(Clone, Copy, Debug)]
@@ -117,6 +117,8 @@ impl World {
         self.seen.lost += self.nodes.iter().filter(|node| node.is_lost).count();
         let order = &self.order;
         self.requests.lose(|text| order.is_published(text, left));
+        // nobody goes on at once: whoever is missing is waited for
+        self.pass(if is_complete { 1 } else { millis(LEASE) });
         if !is_complete {
             self.seen.forks += 1;
             self.engine.fork(self.now);
