@@ -172,8 +172,9 @@ fn every_log_line_of_the_manual_is_logged() {
     }
     for line in lines.into_iter().filter(|line| !line.is_empty()) {
         let line = line.strip_prefix("broker: ").unwrap_or(line);
-        let names = ["HOST", "NAME", "…"].into_iter().filter_map(|name| line.find(name));
-        let begin = names.min().map_or(line, |end| &line[..end]);
+        let begin = ["HOST", "NAME", "…"]
+            .into_iter()
+            .fold(line, |line, name| line.split_once(name).map_or(line, |(begin, _)| begin));
         assert!(sources.contains(&format!("\"{begin}")), "{MANUAL}: nothing logs {line:?}");
     }
 }
