@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use broker::engine::{Cursor, Event};
+use broker::engine::{Cursor, Event, LostReason};
 
 use crate::node::{Client, FORK, Node, State, agree, next};
 use crate::server::Server;
+use crate::snapshots::log_of;
 
 /// Batches that each node appends, in all.
 const COUNT: usize = 300;
+
+const META: &str = "test:{0.1967}:meta";
+const LOG: &str = "test:{0.1967}:log";
 
 /// Nodes that append, while something happens to the log again and again. They must be told the same, and all of it.
 async fn while_three_append(flags: &[&str], act: impl Fn(&mut Server)) -> Vec<State> {
@@ -114,7 +118,6 @@ async fn the_log_is_shorter_though_the_server_runs_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_has_another_batch_though_the_server_runs_on() {
-    const LOG: &str = "test:{0.1967}:log";
     let last = |redis: &Server| -> Vec<(String, Vec<String>)> {
         redis.ask(&format!("XRANGE {LOG} 20 20"))
     };
@@ -130,6 +133,55 @@ async fn the_log_has_another_batch_though_the_server_runs_on() {
     while last(&redis) != before {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// The others have waited for it in vain, and have forked the log: what comes next fits all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_misses_a_fork_is_lost() {
+    let redis = Server::start(&[]);
+    let mut client = Client::connect(&redis.url(), 1).await.unwrap();
+    let mut log = log_of(&mut client, 10).await;
+    let id: u64 = redis.ask("HGET test:{0.1967}:meta id");
+    let mut pipe = redis::pipe();
+    pipe.atomic().del(LOG);
+    for (place, batch) in [("10-7", FORK), ("11-7", "more")] {
+        pipe.cmd("XADD").arg(&[LOG, place, "t", "1700000000000", "b", batch]);
+    }
+    pipe.cmd("HSET").arg(&[META, "head", "11", "round", "5"]);
+    pipe.publish("test:{0.1967}", format!("11-7 1700000000000 {id} more"));
+    pipe.exec(&mut redis.connection()).unwrap();
+    let event = next(&mut log).await;
+    assert!(matches!(event, Event::Batch { cursor: Cursor(11), .. }), "{event:?}");
+    assert_eq!(next(&mut log).await, Event::Lost(LostReason::Forked));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_published_before_a_loss_is_nothing_behind_it() {
+    let redis = Server::start(&[]);
+    let mut client = Client::connect(&redis.url(), 1).await.unwrap();
+    let mut log = log_of(&mut client, 10).await;
+    let id: u64 = redis.ask("HGET test:{0.1967}:meta id");
+    redis.tell("FLUSHALL");
+    while redis.ask::<u64>("EXISTS test:{0.1967}:bids") == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let stale = format!("12-7 1700000000000 {id} stale");
+    redis::cmd("PUBLISH").arg("test:{0.1967}").arg(stale).exec(&mut redis.connection()).unwrap();
+    assert_eq!(next(&mut log).await, Event::StateWanted);
+    log.give_state(Cursor(10), vec!["x".into()]);
+    let event = next(&mut log).await;
+    assert!(matches!(event, Event::Batch { cursor: Cursor(11), .. }), "{event:?}");
+    log.append("more".into());
+    let mut event = next(&mut log).await;
+    while event == Event::AppendFailed {
+        log.append("more".into());
+        event = next(&mut log).await;
+    }
+    let is_it = |batch: &[u8]| batch == b"more";
+    assert!(
+        matches!(&event, Event::Batch { cursor: Cursor(12), batch, .. } if is_it(batch)),
+        "{event:?}"
+    );
 }
 
 async fn until_head(redis: &Server, head: &str) {

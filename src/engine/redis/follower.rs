@@ -65,6 +65,8 @@ pub(super) struct Follower {
     pub(super) recent: Recent,
     /// How often the log had been settled when this request to follow it last did.
     pub(super) round: Option<u64>,
+    /// Whether all that is published is in the log: what was published before a loss, and arrives afterwards, isn't.
+    is_live: bool,
     /// The batch that is being appended.
     append: Option<Append>,
     /// Number of the link that is used, or was last.
@@ -124,6 +126,7 @@ impl Follower {
             delivered: Place::default(),
             recent: Recent::default(),
             round: None,
+            is_live: false,
             append: None,
             link: 0,
             failed_link: 0,
@@ -262,7 +265,7 @@ impl Follower {
                 (Some(_), Some(_)) | (None, None) => None,
             };
             let Some(reason) = lost else {
-                self.round = Some(meta.round);
+                (self.round, self.is_live) = (Some(meta.round), false);
                 *self.parts.proved.lock() = Some(Arc::clone(&link.run));
                 return feed.note_end(Cursor(meta.head), Cursor(cursor)).await.map_err(Into::into);
             };
@@ -324,7 +327,7 @@ impl Follower {
         let delivered = self.delivered;
         match news {
             News::Published(log, _) if log != self.parts.log => {} // of another database
-            News::Published(_, entry) if entry.cursor == delivered.cursor + 1 => {
+            News::Published(_, entry) if self.is_live && entry.cursor == delivered.cursor + 1 => {
                 self.deliver(entry, feed).await?;
             }
             News::Published(_, entry) if entry.cursor > delivered.cursor => {
@@ -336,6 +339,13 @@ impl Follower {
                     before.follow == self.parts.progress.follow() && meta.head < before.cursor.0;
                 if is_shorter || !self.is_settled(&meta, link)? {
                     return Err(Interrupt::Doubtful);
+                }
+                match self.round {
+                    // the others have waited for this node, and gone on without what it may have had
+                    Some(round) if meta.round > round => {
+                        return Err(Interrupt::Lost(LostReason::Forked));
+                    }
+                    round => self.is_live |= round == Some(meta.round),
                 }
                 if let Some(snapshot) = &meta.snapshot {
                     self.parts.progress.note_snapshot(Cursor(snapshot.at));
