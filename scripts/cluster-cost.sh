@@ -64,7 +64,7 @@ until_true() {
   local end=$((SECONDS + $1))
   shift
   until "$@" > /dev/null 2>&1; do
-    [ $SECONDS -lt $end ] || { echo "in vain: $*" >&2; exit 1; }
+    [ $SECONDS -lt $end ] || { echo "still failing after the time limit: $*" >&2; exit 1; }
     sleep 0.02
   done
 }

@@ -64,7 +64,7 @@ cluster('nodes that have the same find no difference, whatever they do', { 'pres
   for (const node of c.nodes) await node.counts({ [compared('different')]: 0 });
 });
 
-cluster('a node that differs is told of by the others, and counted', {}, async (c, a, b) => {
+cluster('the others log and count a node that differs', {}, async (c, a, b) => {
   const key = await c.redis.keyOf(c.flags['cluster-name'], 33);
   const { cursor, frame, rules } = await until(async () => {
     const { cursor, bytes } = await last(c, key).catch(() => ({ bytes: [] }));

@@ -1,5 +1,5 @@
 // A Redis that refuses, is slow or cuts off who is slow: as long as nothing can be appended, changes are refused and nobody
-// leaves, and nobody is told what the others aren't; afterwards all goes on by itself.
+// leaves, and no client hears what others don't; afterwards all goes on by itself.
 
 import assert from 'node:assert/strict';
 import { pass } from '../clients/support/patience.js';

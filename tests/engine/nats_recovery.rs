@@ -195,7 +195,7 @@ async fn the_log_forks_if_a_node_is_missing() {
     begins_behind_fork(&server, &node).await;
 }
 
-/// Who starts is told of the fork, too, and then of the same as the others.
+/// A node that starts gets the fork, too, and then the same batches as the others.
 async fn begins_behind_fork(server: &NatsServer, node: &Node) {
     let mut client = Client::connect(&server.url(), 1).await.unwrap();
     let mut log = client.take_log();

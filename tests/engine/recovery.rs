@@ -135,7 +135,7 @@ async fn the_log_has_another_batch_though_the_server_runs_on() {
     }
 }
 
-/// The others have waited for it in vain, and have forked the log: what comes next fits all the same.
+/// The others waited a lease for it and forked the log. The next batch fits all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_misses_a_fork_is_lost() {
     let redis = Server::start(&[]);

@@ -1,4 +1,4 @@
-//! What clients make of what they are told of a stream. It must be a reading of the one order: a list is the members at a
+//! The view of a stream that events give a client. It must be a reading of the one order: a list is the members at a
 //! place of it, and the events that follow are those behind that place, all of them.
 
 use std::collections::BTreeSet;

@@ -24,7 +24,7 @@ pub(crate) enum Joins {
     No,
     /// It hears of itself.
     Told,
-    /// It is in the list. Of a member that comes back, nobody is told.
+    /// It is in the list. A return makes no event.
     Listed,
 }
 

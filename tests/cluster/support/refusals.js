@@ -85,7 +85,7 @@ export function refuses(what) {
     for (const node of c.nodes) assert.equal((await node.http.request('/live')).status, 200);
     for (const watcher of watchers) {
       assert.ok(watcher.isOpen, 'clients stay');
-      assert.deepEqual(watcher.publications.map(([, , message]) => message), ['before'], 'nobody is told what the others aren’t');
+      assert.deepEqual(watcher.publications.map(([, , message]) => message), ['before'], 'no client hears what others don’t');
       assert.ok(!watcher.events.some(({ id }) => id.startsWith('late')));
     }
     await pass(since + OUTAGE - performance.now());
