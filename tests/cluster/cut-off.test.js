@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { pass, until } from '../clients/support/patience.js';
 import { Load } from './support/load.js';
-import { EACH, GONE, LEASE, ROOM, TTL, cluster, leaveBetween } from './support/cluster.js';
+import { EACH, GONE, ROOM, THERE, TTL, cluster, leaveBetween } from './support/cluster.js';
 
 const QUICK = { 'engine-timeout': '1s' };
 
@@ -36,7 +36,7 @@ for (const [how, cut] of Object.entries({ ...CUTS, ...HALVES })) {
     await c.lists(['ann', 'bob', 'dan']);
     const since = performance.now();
     cut(tunnel);
-    await leaveBetween(others, ['ann', 'bob'], since, LEASE + TTL - LEASE / 5, GONE + TTL + 1000);
+    await leaveBetween(others, ['ann', 'bob'], since, THERE + TTL, GONE + TTL + 1000);
     await b.http.publish(ROOM, 'meanwhile');
     assert.ok(own.isOpen, 'its clients stay');
     await b.member(ROOM, 'eve');
@@ -96,7 +96,7 @@ cluster('whose connection ended while its node was cut off doesn’t join again'
   const since = performance.now();
   tunnel.shut();
   tunnel.reset();
-  await leaveBetween(watchers, ['ann', 'cid'], since, LEASE + TTL - LEASE / 5, GONE + TTL + 1000);
+  await leaveBetween(watchers, ['ann', 'cid'], since, THERE + TTL, GONE + TTL + 1000);
   cid.terminate();
   await a.connections(1);
   await pass(TTL + 500); // for its node, too, its time is over

@@ -10,7 +10,7 @@ import { until, within } from '../clients/support/patience.js';
 import { POLLING, phoenixIn } from '../clients/support/phoenix.js';
 import { SECRET, derive, token } from '../clients/support/sign.js';
 import { OPENED, typedTo } from '../clients/support/typed.js';
-import { GONE, LEASE, ROOM, TTL, cluster, leaveBetween } from './support/cluster.js';
+import { GONE, ROOM, THERE, TTL, cluster, leaveBetween } from './support/cluster.js';
 
 cluster('clients of Phoenix that poll are in one room with all at other nodes', {}, async (c, a, b, d) => {
   const watchers = await c.watchers();
@@ -40,7 +40,7 @@ cluster('a client that polls a node that is killed leaves in its time', {}, asyn
   const since = performance.now();
   await a.kill();
   ann.client.disconnect();
-  await leaveBetween(watchers, ['ann'], since, LEASE + TTL - LEASE / 5, GONE + TTL + 1000);
+  await leaveBetween(watchers, ['ann'], since, THERE + TTL, GONE + TTL + 1000);
   await c.check(watchers);
 });
 

@@ -178,20 +178,27 @@ impl Node {
         self.told.state.lock().clone()
     }
 
+    /// How many of its own have come back.
+    pub(crate) fn own(&self) -> usize {
+        self.told.state.lock().own
+    }
+
     /// Waits until something is so.
     pub(crate) async fn until(&self, what: &str, so: impl Fn(&State) -> bool) -> State {
         let begun = Instant::now();
         loop {
-            let state = self.state();
-            if so(&state) {
-                return state;
+            {
+                let state = self.told.state.lock();
+                if so(&state) {
+                    return state.clone();
+                }
+                let State { own, failed, lost, .. } = &*state;
+                let count = state.log.len();
+                assert!(
+                    begun.elapsed() < PATIENCE,
+                    "not {what}: {count} told, {own} of its own, {failed} failed, lost: {lost:?}"
+                );
             }
-            let State { own, failed, lost, .. } = state;
-            let count = state.log.len();
-            assert!(
-                begun.elapsed() < PATIENCE,
-                "not {what}: {count} told, {own} of its own, {failed} failed, lost: {lost:?}"
-            );
             drop(
                 tokio::time::timeout(Duration::from_millis(50), self.told.changed.notified()).await,
             );

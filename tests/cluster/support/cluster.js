@@ -26,6 +26,12 @@ export const TTL = 1000;
 /** How long after its last beat a node is gone at the latest, in ms: beats come five times a lease. */
 export const GONE = LEASE + LEASE / 5;
 
+/**
+ * How long a node that has died is there at the least, in ms: a lease begins when the next beat is due, and on a busy
+ * machine that beat may be late already.
+ */
+export const THERE = LEASE / 2;
+
 /** How much earlier than due a timer may seem to fire, in ms: several processes, several clocks. */
 export const EARLY = 60;
 

@@ -32,7 +32,7 @@ class Member extends Redis {
       'replica-validity-factor': 0,
     };
     const flags = Object.entries(cluster).flatMap(([name, value]) => [`--cluster-${name}`, String(value)]);
-    return [...super.commandLine(), ...flags, '--repl-diskless-sync-delay', '0'];
+    return [...super.commandLine(), ...flags];
   }
 
   /** The words of one command, separated by spaces; gives the reply, without what Redis writes around a text. */
