@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use broker::cli::{self, Outcome};
 use broker::config::Config;
 use broker::{server, telemetry};
@@ -61,7 +60,8 @@ fn serve(config: Config) -> anyhow::Result<ExitCode> {
         Ok(server::Ending::Lost(before)) => {
             telemetry::logging::flush();
             let error = before.begin();
-            return Err(error).context("this node can't begin again by itself: start it anew");
+            tracing::error!(%error, "this node can't begin again by itself: start it anew");
+            return Ok(ExitCode::FAILURE);
         }
         Err(server::Error::Bind(error)) => error.to_string(),
         Err(server::Error::Config(error)) => error.to_string(),

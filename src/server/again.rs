@@ -1,10 +1,13 @@
 //! A node that is lost begins again: its process becomes a new one, with the same id, arguments and environment.
 //!
-//! Nothing of it can survive by mistake, and whoever supervises the process notices nothing.
+//! Nothing of it can survive by mistake, and whoever supervises the process notices nothing. What runs then is what a
+//! restart would run: the file at the path of the program, which may have been replaced since. If there is none, it is the
+//! program as it is in memory.
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,8 +18,11 @@ use crate::log::NodeId;
 /// The variable by which a process tells the one that it becomes what it was.
 const VARIABLE: &str = "_BROKER_BEFORE";
 
-/// The program of this process, even if its file has been replaced.
+/// The program of this process, even if its file is gone.
 const OWN: &str = "/proc/self/exe";
+
+/// What Linux writes behind the path of a program whose file was replaced or removed.
+const DELETED: &[u8] = b" (deleted)";
 
 /// A node that has served for so long was well: what happens next has nothing to do with what happened before.
 const WELL: Duration = Duration::from_secs(60);
@@ -63,23 +69,36 @@ impl Before {
     }
 
     /// Replaces this process by a new one. Returns why that can't be.
-    pub fn begin(&self) -> io::Error {
-        let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from(OWN));
-        let error = self.replace_by(&program);
-        if error.kind() == io::ErrorKind::NotFound {
-            self.replace_by(Path::new(OWN))
-        } else {
-            error
-        }
+    pub fn begin(&self) -> CannotBegin {
+        let own = PathBuf::from(OWN);
+        let Ok(path) = std::env::current_exe() else { return self.replace_by(own) };
+        let refused = self.replace_by(without_mark(&path));
+        if refused.error.kind() == io::ErrorKind::NotFound { self.replace_by(own) } else { refused }
     }
 
-    fn replace_by(&self, program: &Path) -> io::Error {
+    fn replace_by(&self, program: PathBuf) -> CannotBegin {
         let mut args = std::env::args_os();
         let name = args.next();
-        let mut command = Command::new(program);
+        let mut command = Command::new(&program);
         command.arg0(name.as_deref().unwrap_or(OsStr::new("broker")));
-        command.args(args).env(VARIABLE, self.to_string()).exec()
+        let error = command.args(args).env(VARIABLE, self.to_string()).exec();
+        CannotBegin { program, error }
     }
+}
+
+/// The path of a program's file, be it another one that is there now.
+fn without_mark(path: &Path) -> PathBuf {
+    let name = path.as_os_str().as_bytes();
+    let unmarked = name.strip_suffix(DELETED).filter(|_| !path.exists()).unwrap_or(name);
+    PathBuf::from(OsStr::from_bytes(unmarked))
+}
+
+/// Why a process can't be replaced by a new one.
+#[derive(Debug, thiserror::Error)]
+#[error("{} can't be run: {error}", program.display())]
+pub struct CannotBegin {
+    program: PathBuf,
+    error: io::Error,
 }
 
 impl fmt::Display for Before {
@@ -103,6 +122,16 @@ mod tests {
         for other in ["", "1", "1 2", "1 2 x", "-1 2 3"] {
             assert_eq!(Before::parse(other), None);
         }
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_is_run_by_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, marked] = ["broker", "broker (deleted)"].map(|name| folder.path().join(name));
+        assert_eq!(without_mark(&file), file);
+        assert_eq!(without_mark(&marked), file);
+        std::fs::write(&marked, "").unwrap();
+        assert_eq!(without_mark(&marked), marked, "what it is called");
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod signals;
 mod state;
 mod tls;
 
-pub use again::Before;
+pub use again::{Before, CannotBegin};
 pub use error::Error;
 pub use listener::BindError;
 pub use run::{Ending, run};

@@ -2,6 +2,10 @@
 // knows: it begins again by itself, and they are told what the others know.
 
 import assert from 'node:assert/strict';
+import { copyFileSync, mkdtempSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { BINARY } from '../clients/support/broker.js';
 import { pass, until } from '../clients/support/patience.js';
 import { identify } from '../clients/support/socket.js';
 import { Tunnel } from '../clients/support/tunnel.js';
@@ -108,10 +112,14 @@ cluster('a node that was told what nobody else knows begins again, and its clien
   await c.lists(['ann', 'pia', 'una', 'dan']);
 }, { nodes: 0, timeout: 120_000 });
 
-cluster('a node that is lost again and again waits longer each time, and stops when it is told to', {}, async (c, a) => {
-  /** Another log is in the place of one of its logs. */
+/** Has nodes find another log in the place of one of theirs, by the number of the time. */
+async function losing(c) {
   const key = await c.redis.keyOf(c.flags['cluster-name'], 0);
-  const lose = (id) => c.redis.command('HSET', `${key}:meta`, 'id', String(id));
+  return (time) => c.redis.command('HSET', `${key}:meta`, 'id', String(time));
+}
+
+cluster('a node that is lost again and again waits longer each time, and stops when it is told to', {}, async (c, a) => {
+  const lose = await losing(c);
   const { pid } = a.broker;
   for (const [times, wait] of [[1, '0s'], [2, '1s']]) {
     await lose(times);
@@ -127,3 +135,43 @@ cluster('a node that is lost again and again waits longer each time, and stops w
   assert.equal((await a.http.request('/live')).status, 200);
   await a.stop();
 }, { nodes: 1 });
+
+/** Another file takes the place of one. */
+function replace(file, text, mode) {
+  writeFileSync(`${file}.new`, text, { mode });
+  renameSync(`${file}.new`, file);
+}
+
+/** A node of a program of its own, whose file changes before the node is lost. */
+async function lostAfter(c, change) {
+  const dir = mkdtempSync(join(tmpdir(), 'broker-file-'));
+  c.cleanup(() => rmSync(dir, { recursive: true }));
+  const file = join(dir, 'broker');
+  copyFileSync(BINARY, file);
+  const node = await c.newNode(undefined, { binary: file }).begin();
+  change(file);
+  await (await losing(c))(1);
+  return node;
+}
+
+for (const [what, change, saysSo] of [
+  ['replaced by another one: that is what begins', (file) => replace(file, `#!/bin/sh\necho new >&2\nexec ${BINARY} "$@"\n`, 0o755), true],
+  ['removed: the program that ran begins', unlinkSync, false],
+]) {
+  cluster(`the file of a node that is lost was ${what}`, {}, async (c) => {
+    const node = await lostAfter(c, change);
+    const { pid } = node.broker;
+    await node.broker.logs('begins again as a new one');
+    await until(async () => (await node.http.metrics().catch(() => new Map())).get(LOST) === 1, 'it has begun again');
+    await node.isHealthy();
+    assert.equal(node.broker.pid, pid);
+    assert.ok(node.broker.running, 'the process is the same');
+    assert.equal(/^new$/m.test(node.broker.log), saysSo);
+  }, { nodes: 0 });
+}
+
+cluster('the file of a node that is lost was replaced by one that can’t be run: its process ends and says so', {}, async (c) => {
+  const { broker } = await lostAfter(c, (file) => replace(file, 'no program', 0o644));
+  assert.deepEqual(await broker.exited(), { code: 1, signal: null });
+  assert.match(broker.log, /ERROR this node can't begin again by itself: start it anew error=\S+\/broker can't be run: /);
+}, { nodes: 0 });

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { ask } from './http.js';
 import { BEGINNING, PATIENCE, until, within } from './patience.js';
 
-const BINARY =
+export const BINARY =
   process.env.BROKER_BIN ?? fileURLToPath(new URL('../../../target/debug/broker', import.meta.url));
 
 /** Listens, and gives the server; nothing if somebody else does. */
@@ -55,13 +55,14 @@ export class Broker {
   /**
    * Starts the binary and waits until it is healthy.
    * `flags` as on the command line, without the dashes: `{ 'presence-ttl': '1s', public: true }`.
-   * `system` is what it runs in: more variables (`env`), how many files it may open (`openFiles`),
+   * `system` is what it runs in: another file of it (`binary`), more variables (`env`), how many files it may open (`openFiles`),
    * a disk of its own that can be full (`disk`: a folder and a size, see `Broker.within`), where its log goes
    * (`stderr`: a redirection as in a shell, which may name a `file` descriptor of this process as 3).
    */
   static async start(flags = {}, system = {}) {
-    if (!existsSync(BINARY)) {
-      throw new Error(`no broker at ${BINARY}: build it, or name it in BROKER_BIN`);
+    const { binary = BINARY } = system;
+    if (!existsSync(binary)) {
+      throw new Error(`no broker at ${binary}: build it, or name it in BROKER_BIN`);
     }
     for (let attempt = 1; ; attempt += 1) {
       const port = flags.port ?? (await freePort());
@@ -80,7 +81,7 @@ export class Broker {
     }
   }
 
-  constructor(flags, { env: more = {}, openFiles, disk, stderr, file } = {}) {
+  constructor(flags, { binary = BINARY, env: more = {}, openFiles, disk, stderr, file } = {}) {
     this.port = flags.port;
     const cert = flags['tls-cert'];
     /** The authority that clients have to trust; none without TLS. */
@@ -96,10 +97,10 @@ export class Broker {
     if (openFiles) first.push(`ulimit -n ${openFiles}`);
     if (disk) first.push(`mount -t tmpfs -o size=${disk.size},mode=0700 tmpfs ${disk.dir}`);
     const last = `exec "$0" "$@" ${stderr ?? ''}`;
-    const prepared = ['sh', '-c', [...first, last].join(' && '), BINARY, ...this.args];
+    const prepared = ['sh', '-c', [...first, last].join(' && '), binary, ...this.args];
     const apart = disk ? ['unshare', '--map-root-user', '--mount'] : [];
     const isPrepared = first.length > 0 || stderr;
-    const [command, ...args] = isPrepared ? [...apart, ...prepared] : [BINARY, ...this.args];
+    const [command, ...args] = isPrepared ? [...apart, ...prepared] : [binary, ...this.args];
     const stdio = ['ignore', 'pipe', 'pipe', ...(file ? [file] : [])];
     const options = { env: { ...env, ...more }, stdio };
     this.#child = spawn(command, args, options);
