@@ -86,6 +86,7 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     (&["redis-tls-client-key-path"], Same("redis-tls-client-key-path")),
     (&["redis-tls-verify"], Same("redis-tls-verify")),
     (&["nats-servers"], Same("nats-servers")),
+    (&["nats-dont-randomize-servers"], Same("nats-dont-randomize-servers")),
     (&["debug"], Sets("log-level", "debug")),
     (&["noauth"], Sets("enforce-jwt", "false")),
     // Said anyway, as long as it says what is.
@@ -146,10 +147,7 @@ const FLAGS: &[(&[&str], Meaning)] = &[
         ],
         Value(&[], NATS_BY_ADDRESS),
     ),
-    (
-        &["nats-dont-randomize-servers", "embed-nats", "enats-debug", "enats-trace"],
-        Switch(&[false], NATS_BY_ADDRESS),
-    ),
+    (&["embed-nats", "enats-debug", "enats-trace"], Switch(&[false], NATS_BY_ADDRESS)),
     (
         &[
             "rpc-host",

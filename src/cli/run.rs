@@ -86,7 +86,7 @@ fn outcome(
     let engine = match config.cluster.as_ref().map(|cluster| &cluster.engine) {
         None => Engine::Memory,
         Some(EngineConfig::Redis(_)) => Engine::Redis,
-        Some(EngineConfig::Nats { .. }) => Engine::Nats,
+        Some(EngineConfig::Nats(_)) => Engine::Nats,
     };
     choices.iter().try_for_each(|choice| choice.check(engine))?;
     if print {

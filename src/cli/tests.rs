@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use super::refusal::Refusal;
 use super::*;
 use crate::config::{Access, Protocols, Secret, TimestampPrecision};
-use crate::config::{Config, LogFormat, NatsStorage};
+use crate::config::{Config, LogFormat, NatsConfig, NatsStorage};
 
 fn told(args: &[&str], env: &[(&str, &str)]) -> Outcome {
     let args = std::iter::once(&"broker").chain(args).map(OsString::from);
@@ -535,14 +535,14 @@ fn nats_is_named_by_any_of_its_variables() {
     for variable in ["BROKER_NATS_SERVERS", "ANYCABLE_NATS_SERVERS", "NATS_SERVERS"] {
         let config = config(&[], &[(variable, "nats://u:hidden@h,nats://u:hidden@i:1")]);
         let cluster = config.cluster.clone().unwrap();
-        let (servers, storage) = cluster.nats().unwrap();
+        let NatsConfig { servers, storage, .. } = cluster.nats().unwrap();
         let servers: Vec<_> = servers.each().collect();
         assert_eq!(servers, ["nats://u:hidden@h", "nats://u:hidden@i:1"], "{variable}");
-        assert_eq!(storage, NatsStorage::Memory);
+        assert_eq!(*storage, NatsStorage::Memory);
         assert!(!format!("{config:?}").contains("hidden"));
     }
     let on_disk = config(&["--nats-servers=nats://h", "--nats-storage=file"], &[]);
-    assert_eq!(on_disk.cluster.unwrap().nats().unwrap().1, NatsStorage::File);
+    assert_eq!(on_disk.cluster.unwrap().nats().unwrap().storage, NatsStorage::File);
     assert_eq!(config(&["--nats-storage=file"], &[("NATS_SERVERS", "")]).cluster, None);
     for (args, sentence) in [
         (["--nats-servers=nats://h", "--state-dir=d"], "--state-dir is for one node alone"),

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::defaults;
 use super::error::ConfigError;
+use super::nats::NatsConfig;
 use super::redis::RedisConfig;
 use super::secret::{self, Secret};
 use super::settings::Settings;
-use super::value::{HumanDuration, NatsStorage};
+use super::value::HumanDuration;
 
 /// This node's cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,12 +31,7 @@ pub enum EngineConfig {
     /// Redis.
     Redis(RedisConfig),
     /// NATS.
-    Nats {
-        /// Addresses of its servers; they may have passwords.
-        servers: Secret,
-        /// Where it keeps streams.
-        storage: NatsStorage,
-    },
+    Nats(NatsConfig),
 }
 
 impl EngineConfig {
@@ -43,7 +39,7 @@ impl EngineConfig {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Redis(_) => "redis",
-            Self::Nats { .. } => "nats",
+            Self::Nats(_) => "nats",
         }
     }
 }
@@ -55,11 +51,8 @@ impl ClusterConfig {
         (lease, timeout): (Duration, Duration),
     ) -> Result<Option<Self>, ConfigError> {
         let name = settings.cluster_name.take();
-        let storage = settings.nats_storage.take().unwrap_or(defaults::NATS_STORAGE);
-        let is_given = |secret: &Secret| secret.each().any(|part| !part.is_empty());
         let redis = RedisConfig::from_settings(settings)?;
-        let nats = settings.nats_servers.take().filter(is_given);
-        let nats = secret::read("nats-servers", nats, settings.nats_servers_file.take())?;
+        let nats = NatsConfig::from_settings(settings)?;
         let (given, file) = (settings.cluster_secret.take(), settings.cluster_secret_file.take());
         let secret = secret::read("cluster-secret", given, file)?;
         if secret.as_ref().is_some_and(|secret| secret.each().count() > 1) {
@@ -70,7 +63,7 @@ impl ClusterConfig {
             (None, None) if secret.is_some() => return Err(ConfigError::ClusterSecretAlone),
             (None, None) => return Ok(None),
             (Some(redis), None) => EngineConfig::Redis(redis),
-            (None, Some(servers)) => EngineConfig::Nats { servers, storage },
+            (None, Some(nats)) => EngineConfig::Nats(nats),
         };
         if settings.state_dir.is_some() {
             return Err(ConfigError::TwoKeepers);
@@ -82,10 +75,7 @@ impl ClusterConfig {
     /// The settings that result in a cluster, or in none, all set.
     pub(super) fn to_settings(cluster: Option<&Self>, settings: &mut Settings) {
         RedisConfig::to_settings(cluster.and_then(Self::redis), settings);
-        let nats = cluster.and_then(Self::nats);
-        (settings.nats_servers, settings.nats_servers_file) =
-            secret::split(nats.map(|(servers, _)| servers));
-        settings.nats_storage = Some(nats.map_or(defaults::NATS_STORAGE, |(_, storage)| storage));
+        NatsConfig::to_settings(cluster.and_then(Self::nats), settings);
         let name = cluster.map_or(defaults::CLUSTER_NAME, |it| &it.name);
         settings.cluster_name = Some(name.to_owned());
         (settings.cluster_secret, settings.cluster_secret_file) =
@@ -100,14 +90,14 @@ impl ClusterConfig {
     pub fn redis(&self) -> Option<&RedisConfig> {
         match &self.engine {
             EngineConfig::Redis(redis) => Some(redis),
-            EngineConfig::Nats { .. } => None,
+            EngineConfig::Nats(_) => None,
         }
     }
 
-    /// Addresses of NATS, if that is the engine, and where streams are kept.
-    pub fn nats(&self) -> Option<(&Secret, NatsStorage)> {
+    /// NATS, if that is the engine.
+    pub fn nats(&self) -> Option<&NatsConfig> {
         match &self.engine {
-            EngineConfig::Nats { servers, storage } => Some((servers, *storage)),
+            EngineConfig::Nats(nats) => Some(nats),
             EngineConfig::Redis(_) => None,
         }
     }

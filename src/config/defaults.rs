@@ -107,6 +107,9 @@ pub const CLUSTER_NAME: &str = "broker";
 /// The nodes have everything, too.
 pub const NATS_STORAGE: NatsStorage = NatsStorage::Memory;
 
+/// The nodes have everything, and put back what is lost.
+pub const NATS_REPLICAS: u8 = 1;
+
 /// Longer than a busy machine stands still, and short enough that nobody sees the dead for long.
 pub const NODE_LEASE: Duration = Duration::from_secs(10);
 

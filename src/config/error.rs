@@ -94,6 +94,9 @@ pub enum ConfigError {
         "--redis-url and --nats-servers are both set, and a cluster has one of them: leave the other out"
     )]
     TwoEngines,
+    /// A number of replicas that NATS can't have, or that is in vain.
+    #[error("--nats-replicas {0} can't be: it has to be 1, 3 or 5")]
+    Replicas(u8),
     /// An invalid list of proxies.
     #[error("--trusted-proxies: {0}")]
     Proxies(#[from] BadProxy),

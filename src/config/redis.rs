@@ -1,21 +1,13 @@
 //! How nodes reach the Redis that they share.
 
-use std::fmt;
-use std::path::PathBuf;
-
-use rustls::crypto::ring;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::sign::CertifiedKey;
-
 use super::error::ConfigError;
+use super::pem::{ClientSettings, Pem};
 use super::secret::{self, Secret};
 use super::settings::Settings;
-use super::tls::{certificates, read};
 
 const AUTHORITIES: &str = "redis-tls-ca-cert-path";
-const CERTIFICATE: &str = "redis-tls-client-cert-path";
-const KEY: &str = "redis-tls-client-key-path";
+const CLIENT: ClientSettings =
+    ClientSettings { certificate: "redis-tls-client-cert-path", key: "redis-tls-client-key-path" };
 
 /// Where Redis is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,15 +29,6 @@ pub struct RedisTls {
     pub client: Option<(Pem, Pem)>,
     /// Whether the certificate of Redis is verified.
     pub verify: bool,
-}
-
-/// A PEM file, as it was read.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Pem {
-    /// Where it was read.
-    pub file: PathBuf,
-    /// What is in it.
-    pub bytes: Vec<u8>,
 }
 
 impl RedisConfig {
@@ -85,58 +68,22 @@ impl RedisConfig {
 impl RedisTls {
     fn from_settings(settings: &mut Settings, uses_tls: bool) -> Result<Self, ConfigError> {
         let authorities = settings.redis_tls_ca_cert_path.take();
-        let client = match (
+        let client = CLIENT.both(
             settings.redis_tls_client_cert_path.take(),
             settings.redis_tls_client_key_path.take(),
-        ) {
-            (None, None) => None,
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (Some(_), None) => {
-                return Err(ConfigError::TlsHalf { given: CERTIFICATE, missing: KEY });
-            }
-            (None, Some(_)) => {
-                return Err(ConfigError::TlsHalf { given: KEY, missing: CERTIFICATE });
-            }
-        };
+        )?;
         let verify = settings.redis_tls_verify.take().unwrap_or(true);
-        let unused = if authorities.is_some() { AUTHORITIES } else { CERTIFICATE };
+        let unused = if authorities.is_some() { AUTHORITIES } else { CLIENT.certificate };
         if !uses_tls && (authorities.is_some() || client.is_some()) {
             return Err(ConfigError::RedisWithoutTls { setting: unused });
         }
         if !verify && authorities.is_some() {
             return Err(ConfigError::UnusedAuthorities);
         }
-        let authorities = authorities.map(|file| Pem::read(AUTHORITIES, file)).transpose()?;
-        if let Some(pem) = &authorities {
-            certificates(AUTHORITIES, &pem.file, &pem.bytes)?;
-        }
-        let client = client.map(|(certificate, key)| client_pair(certificate, key)).transpose()?;
+        let authorities =
+            authorities.map(|file| Pem::authorities(AUTHORITIES, file)).transpose()?;
+        let client = client.map(|files| CLIENT.read(files)).transpose()?;
         Ok(Self { authorities, client, verify })
-    }
-}
-
-/// A certificate and its key.
-fn client_pair(certificate: PathBuf, key: PathBuf) -> Result<(Pem, Pem), ConfigError> {
-    let (certificate, key) = (Pem::read(CERTIFICATE, certificate)?, Pem::read(KEY, key)?);
-    let chain = certificates(CERTIFICATE, &certificate.file, &certificate.bytes)?;
-    let private = PrivateKeyDer::from_pem_slice(&key.bytes)
-        .map_err(|_| ConfigError::NoPrivateKey { setting: KEY, file: key.file.clone() })?;
-    CertifiedKey::from_der(chain, private, &ring::default_provider()).map_err(|source| {
-        ConfigError::key_unusable((CERTIFICATE, &certificate.file), (KEY, &key.file), source)
-    })?;
-    Ok((certificate, key))
-}
-
-impl Pem {
-    fn read(setting: &'static str, file: PathBuf) -> Result<Self, ConfigError> {
-        let bytes = read(setting, &file)?;
-        Ok(Self { file, bytes })
-    }
-}
-
-impl fmt::Debug for Pem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Pem").field(&self.file).finish()
     }
 }
 
@@ -151,6 +98,8 @@ pub(super) fn full() -> RedisConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     /// A file that goes with it.

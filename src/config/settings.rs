@@ -318,11 +318,36 @@ pub struct Settings {
     #[arg(long, env = "BROKER_NATS_SERVERS_FILE", value_name = "FILE", help_heading = CLUSTER)]
     pub nats_servers_file: Option<PathBuf>,
 
+    /// Whether the --nats-servers are tried in the order in which they are written [default: false]
+    ///
+    /// Otherwise nodes spread over them.
+    #[arg(long, env = "BROKER_NATS_DONT_RANDOMIZE_SERVERS", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", help_heading = CLUSTER)]
+    pub nats_dont_randomize_servers: Option<bool>,
+
+    /// Certificate authorities of NATS, trusted instead of the system's: a PEM file
+    #[arg(long, env = "BROKER_NATS_TLS_CA_CERT_PATH", value_name = "FILE", help_heading = CLUSTER)]
+    pub nats_tls_ca_cert_path: Option<PathBuf>,
+
+    /// Certificate that NATS is shown, if it asks for one: a PEM file with the full chain
+    #[arg(long, env = "BROKER_NATS_TLS_CLIENT_CERT_PATH", value_name = "FILE", help_heading = CLUSTER)]
+    pub nats_tls_client_cert_path: Option<PathBuf>,
+
+    /// Private key of the --nats-tls-client-cert-path: a PEM file without a passphrase
+    #[arg(long, env = "BROKER_NATS_TLS_CLIENT_KEY_PATH", value_name = "FILE", help_heading = CLUSTER)]
+    pub nats_tls_client_key_path: Option<PathBuf>,
+
     /// Where NATS keeps what the nodes share [default: memory]
     ///
-    /// What is in memory is lost when NATS restarts. Decided when the cluster's first node starts.
+    /// What is in memory is lost when NATS restarts: the nodes put it back, unless all restart, too. Decided when the cluster's first node starts.
     #[arg(long, env = "BROKER_NATS_STORAGE", value_name = "STORAGE", help_heading = CLUSTER)]
     pub nats_storage: Option<NatsStorage>,
+
+    /// Servers of a NATS cluster that have each stream: 1, 3 or 5 [default: 1]
+    ///
+    /// With more than one, the cluster goes on when a server ends. Decided when the cluster's first node starts.
+    #[arg(long, env = "BROKER_NATS_REPLICAS", value_name = "N", help_heading = CLUSTER)]
+    pub nats_replicas: Option<u8>,
 
     /// Name of the cluster, with which all its keys in Redis or streams in NATS begin [default: broker]
     #[arg(long, env = "BROKER_CLUSTER_NAME", value_name = "NAME", help_heading = CLUSTER)]

@@ -11,7 +11,7 @@ use super::error::Error;
 use crate::auth::ClusterSecret;
 use crate::clock::Clock;
 use crate::cluster::ForkId;
-use crate::config::{ClusterConfig, EngineConfig, NatsStorage, RedisConfig};
+use crate::config::{ClusterConfig, EngineConfig, NatsConfig, NatsStorage, RedisConfig};
 use crate::engine::{
     self, ClusterName, Engine, EngineError, EngineSettings, Forks, NatsSettings, RedisSettings,
 };
@@ -101,16 +101,24 @@ fn redis_of(config: &RedisConfig) -> Result<RedisSettings, EngineError> {
     }
 }
 
+fn nats_of(config: &NatsConfig) -> Result<NatsSettings, EngineError> {
+    let servers = config.servers.each().flat_map(|line| line.split(',')).map(str::trim);
+    let storage = match config.storage {
+        NatsStorage::Memory => engine::NatsStorage::Memory,
+        NatsStorage::File => engine::NatsStorage::File,
+    };
+    let mut nats = NatsSettings::new(servers, storage, None)?;
+    nats.replicas = config.replicas;
+    nats.randomizes = config.randomizes;
+    nats.authorities = config.authorities.as_ref().map(|pem| pem.file.clone());
+    let client = config.client.as_ref();
+    nats.client = client.map(|(certificate, key)| (certificate.file.clone(), key.file.clone()));
+    Ok(nats)
+}
+
 fn engine_of(config: &EngineConfig) -> Result<Engine, EngineError> {
     match config {
         EngineConfig::Redis(redis) => Ok(Engine::Redis(redis_of(redis)?)),
-        EngineConfig::Nats { servers, storage } => {
-            let servers = servers.each().flat_map(|line| line.split(',')).map(str::trim);
-            let storage = match storage {
-                NatsStorage::Memory => engine::NatsStorage::Memory,
-                NatsStorage::File => engine::NatsStorage::File,
-            };
-            Ok(Engine::Nats(NatsSettings::new(servers, storage, None)?))
-        }
+        EngineConfig::Nats(nats) => Ok(Engine::Nats(nats_of(nats)?)),
     }
 }

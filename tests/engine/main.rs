@@ -18,6 +18,7 @@ mod following;
 mod log;
 mod losses;
 mod nats_access;
+mod nats_cluster;
 mod nats_faults;
 mod nats_losses;
 mod nats_recovery;

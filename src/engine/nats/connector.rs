@@ -63,10 +63,22 @@ impl Connector {
                 }
                 std::future::ready(())
             });
-        let options = match &self.settings.tls {
+        let NatsSettings { tls, randomizes, authorities, client, .. } = &self.settings;
+        let options = match tls {
             Some(tls) => options.tls_client_config((**tls).clone()),
             None => options,
         };
+        let options = match authorities {
+            Some(file) => options.add_root_certificates(file.clone()),
+            None => options,
+        };
+        let options = match client {
+            Some((certificate, key)) => {
+                options.add_client_certificate(certificate.clone(), key.clone())
+            }
+            None => options,
+        };
+        let options = if *randomizes { options } else { options.retain_servers_order() };
         match self.settings.user.clone() {
             Some((user, Some(password))) => options.user_and_password(user, password),
             Some((token, None)) => options.token(token),

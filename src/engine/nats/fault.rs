@@ -76,6 +76,9 @@ const OVERLAP: u32 = 10065;
 /// No stream or no consumer more.
 const TOO_MANY: [u32; 2] = [10026, 10027];
 
+/// No servers for as many replicas: none at all in a cluster, too few of them.
+const NO_REPLICAS: [u32; 2] = [10074, 10005];
+
 /// No room in memory or on disk: resources, memory, storage, the stream's.
 const NO_ROOM: [u32; 4] = [10023, 10028, 10047, 10077];
 
@@ -171,8 +174,15 @@ impl Speaker {
         let Self { address, .. } = self;
         if let Some((_, what)) = FAILURES.iter().find(|(part, _)| text.contains(part)) {
             format!("NATS at {address} {what}")
+        } else if text.contains("CertificateRequired") {
+            format!(
+                "NATS at {address} wants a certificate: name one with --nats-tls-client-cert-path"
+            )
         } else if text.contains("certificate") {
-            format!("the TLS certificate of NATS at {address} isn't accepted: {text}")
+            format!(
+                "the TLS certificate of NATS at {address} isn't accepted: {text}; name its authority with \
+                 --nats-tls-ca-cert-path"
+            )
         } else {
             format!("the connection to NATS at {address} failed: {text}; trying again")
         }
@@ -187,6 +197,8 @@ impl Speaker {
             format!(
                 ": another stream has subjects that begin with `{prefix}.`, choose another --cluster-name"
             )
+        } else if NO_REPLICAS.contains(code) {
+            ": a NATS cluster needs at least as many servers as --nats-replicas says".to_owned()
         } else if TOO_MANY.contains(code) {
             ": raise the account's limits".to_owned()
         } else if NO_ROOM.contains(code) {

@@ -1,6 +1,7 @@
 //! Settings of NATS.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,12 @@ pub struct NatsSettings {
     pub patience: Duration,
     /// Servers that have each of the streams.
     pub replicas: u8,
+    /// Whether the servers are tried in any order.
+    pub randomizes: bool,
+    /// File with the certificate authorities to trust instead of the system's. It is read for each connection.
+    pub authorities: Option<PathBuf>,
+    /// Files with the certificate that servers are shown, and its key, likewise.
+    pub client: Option<(PathBuf, PathBuf)>,
 }
 
 /// Where JetStream keeps the streams. Decided when they are created.
@@ -79,6 +86,9 @@ impl NatsSettings {
             margin: MARGIN,
             patience: RETURN,
             replicas: 1,
+            randomizes: true,
+            authorities: None,
+            client: None,
         })
     }
 
