@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::cluster_settings::ClusterSettings;
 use super::defaults;
 use super::error::ConfigError;
 use super::nats::NatsConfig;
@@ -50,6 +51,8 @@ impl ClusterConfig {
         settings: &mut Settings,
         (lease, timeout): (Duration, Duration),
     ) -> Result<Option<Self>, ConfigError> {
+        let keeps_state = settings.state_dir.is_some();
+        let settings = &mut settings.cluster;
         let name = settings.cluster_name.take();
         let redis = RedisConfig::from_settings(settings)?;
         let nats = NatsConfig::from_settings(settings)?;
@@ -65,7 +68,7 @@ impl ClusterConfig {
             (Some(redis), None) => EngineConfig::Redis(redis),
             (None, Some(nats)) => EngineConfig::Nats(nats),
         };
-        if settings.state_dir.is_some() {
+        if keeps_state {
             return Err(ConfigError::TwoKeepers);
         }
         let name = name.unwrap_or_else(|| defaults::CLUSTER_NAME.to_owned());
@@ -73,7 +76,7 @@ impl ClusterConfig {
     }
 
     /// The settings that result in a cluster, or in none, all set.
-    pub(super) fn to_settings(cluster: Option<&Self>, settings: &mut Settings) {
+    pub(super) fn to_settings(cluster: Option<&Self>, settings: &mut ClusterSettings) {
         RedisConfig::to_settings(cluster.and_then(Self::redis), settings);
         NatsConfig::to_settings(cluster.and_then(Self::nats), settings);
         let name = cluster.map_or(defaults::CLUSTER_NAME, |it| &it.name);
@@ -103,14 +106,15 @@ impl ClusterConfig {
     }
 }
 
-/// A cluster of which all is said.
+/// A cluster of which all is said, with each engine.
 #[cfg(test)]
-pub(super) fn full() -> ClusterConfig {
-    ClusterConfig {
-        engine: EngineConfig::Redis(super::redis::full()),
+pub(super) fn full() -> [ClusterConfig; 2] {
+    let with = |engine| ClusterConfig {
+        engine,
         name: "n".to_owned(),
         secret: Some(Secret::from("s")),
         lease: Duration::ZERO,
         timeout: Duration::ZERO,
-    }
+    };
+    [EngineConfig::Redis(super::redis::full()), EngineConfig::Nats(super::nats::full())].map(with)
 }

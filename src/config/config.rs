@@ -189,7 +189,7 @@ impl Config {
             ..Settings::default()
         };
         self.protocols.to_settings(&mut settings);
-        ClusterConfig::to_settings(self.cluster.as_ref(), &mut settings);
+        ClusterConfig::to_settings(self.cluster.as_ref(), &mut settings.cluster);
         settings
     }
 

@@ -120,3 +120,99 @@ fn plain(message: &str) -> String {
 fn line_at(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|b| *b == b'\n').count() + 1
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::tests::{file, flags};
+    use super::*;
+
+    #[test]
+    fn a_file_has_the_flags_names() {
+        let settings = file(
+            "port = 9\npresence_ttl = 20\nping-interval = 1.5\nmax_message_size = \"32KiB\"\n\
+             public = true\nhost = \"0.0.0.0\"\nlog-format = \"json\"\nping-timestamp-precision = \"ms\"\n\
+             broadcast-key = \"k\"\napi-key-file = \"/run/key\"\n",
+        )
+        .unwrap();
+        let same = flags(&[
+            "--port=9",
+            "--presence-ttl=20s",
+            "--ping-interval=1500ms",
+            "--max-message-size=32768",
+            "--public",
+            "--host=0.0.0.0",
+            "--log-format=json",
+            "--ping-timestamp-precision=ms",
+            "--broadcast-key=k",
+            "--api-key-file=/run/key",
+        ]);
+        assert_eq!(settings, same);
+        assert_eq!(file(""), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn a_bad_file_is_refused_with_line_and_key() {
+        for (text, sentence) in [
+            ("\n\nport =", "broker.toml, line 3: not TOML: "),
+            ("port = 1\nport = 2", "broker.toml, line 2: not TOML: duplicate key"),
+            (
+                "ping-interval = 1\nping_interval = 2",
+                "broker.toml, line 2: ping_interval: is given twice",
+            ),
+            (
+                "\npresense-ttl = 1",
+                "broker.toml, line 2: `presense-ttl` is not a setting: did you mean `presence-ttl`?",
+            ),
+            ("zzz = 1", "broker.toml, line 1: `zzz` is not a setting: see `broker --help`"),
+            (
+                "[presence]\nttl = '1s'",
+                "broker.toml, line 1: `presence` is a table, and settings stand in none: write them above \
+                 the first table by their whole names, as `presence-ttl = …`",
+            ),
+            ("a = 1\nserver.port = 1", "broker.toml, line 1: `a` is not a setting"),
+            ("[server]\nport = 1", "broker.toml, line 1: `server` is a table, and"),
+            ("config = 'x'", "broker.toml, line 1: `config` is for the command line only"),
+            (
+                "port = 'x'",
+                "broker.toml, line 1: port: invalid type: string \"x\", expected a whole number from 0 to 65535",
+            ),
+            (
+                "port = 70000",
+                "broker.toml, line 1: port: invalid value: integer `70000`, expected a whole number from 0 to 65535",
+            ),
+            (
+                "public = 1",
+                "broker.toml, line 1: public: invalid type: integer `1`, expected true or false",
+            ),
+            ("presence-ttl = 'soon'", "broker.toml, line 1: presence-ttl: `soon`: not a duration"),
+            ("presence-ttl = -1", "broker.toml, line 1: presence-ttl: `-1`: not a duration"),
+            (
+                "presence-ttl = []",
+                "broker.toml, line 1: presence-ttl: invalid type: sequence, expected a duration",
+            ),
+            (
+                "max-message-size = 1.5",
+                "broker.toml, line 1: max-message-size: invalid type: floating point `1.5`, expected a size",
+            ),
+            ("host = 'example.com'", "broker.toml, line 1: host: `example.com`: not an IP address"),
+            ("log-format = 'xml'", "broker.toml, line 1: log-format: unknown variant `xml`"),
+            (
+                "log-level = 1",
+                "broker.toml, line 1: log-level: invalid type: integer `1`, expected text in quotes",
+            ),
+        ] {
+            let refusal = file(text).unwrap_err();
+            assert!(refusal.starts_with(sentence), "{refusal}");
+            assert!(!refusal.contains('\n'), "{refusal}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_panics(text in "([a-z_-]{0,14} ?= ?[0-9a-z\"'\\[\\]. -]{0,8}\n?){0,4}") {
+            drop(file(&text));
+        }
+    }
+}

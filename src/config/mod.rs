@@ -13,6 +13,7 @@
 mod access;
 mod app_url;
 mod cluster;
+mod cluster_settings;
 #[expect(clippy::module_inception, reason = "the type has the name of the module")]
 mod config;
 pub mod defaults;
@@ -37,6 +38,7 @@ mod value;
 pub use access::Access;
 pub use app_url::{AppUrl, BadAppUrl};
 pub use cluster::{ClusterConfig, EngineConfig};
+pub use cluster_settings::ClusterSettings;
 pub use config::Config;
 pub use error::{ConfigError, Plain};
 pub use nats::NatsConfig;

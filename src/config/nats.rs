@@ -1,10 +1,10 @@
 //! How nodes reach the NATS that they share, and what it has for them.
 
+use super::cluster_settings::ClusterSettings;
 use super::defaults;
 use super::error::ConfigError;
 use super::pem::{ClientSettings, Pem};
 use super::secret::{self, Secret};
-use super::settings::Settings;
 use super::value::NatsStorage;
 
 const AUTHORITIES: &str = "nats-tls-ca-cert-path";
@@ -33,7 +33,9 @@ pub struct NatsConfig {
 
 impl NatsConfig {
     /// NATS, if there are addresses.
-    pub(super) fn from_settings(settings: &mut Settings) -> Result<Option<Self>, ConfigError> {
+    pub(super) fn from_settings(
+        settings: &mut ClusterSettings,
+    ) -> Result<Option<Self>, ConfigError> {
         let is_given = |secret: &Secret| secret.each().any(|part| !part.is_empty());
         let servers = settings.nats_servers.take().filter(is_given);
         let servers = secret::read("nats-servers", servers, settings.nats_servers_file.take())?;
@@ -56,7 +58,7 @@ impl NatsConfig {
     }
 
     /// The settings that result in this, or in no NATS.
-    pub(super) fn to_settings(nats: Option<&Self>, settings: &mut Settings) {
+    pub(super) fn to_settings(nats: Option<&Self>, settings: &mut ClusterSettings) {
         (settings.nats_servers, settings.nats_servers_file) =
             secret::split(nats.map(|it| &it.servers));
         settings.nats_dont_randomize_servers = Some(nats.is_some_and(|it| !it.randomizes));
@@ -70,15 +72,28 @@ impl NatsConfig {
     }
 }
 
+/// All that can be said of NATS.
+#[cfg(test)]
+pub(super) fn full() -> NatsConfig {
+    NatsConfig {
+        servers: "nats://h".into(),
+        randomizes: true,
+        storage: NatsStorage::File,
+        replicas: 1,
+        authorities: Some(Pem::unread("a")),
+        client: Some((Pem::unread("c"), Pem::unread("k"))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(settings: Settings) -> Result<NatsConfig, String> {
-        let mut settings = Settings { nats_servers: Some("nats://h".into()), ..settings };
+    fn read(settings: ClusterSettings) -> Result<NatsConfig, String> {
+        let mut settings = ClusterSettings { nats_servers: Some("nats://h".into()), ..settings };
         let nats = NatsConfig::from_settings(&mut settings).map_err(|error| error.to_string())?;
         let nats = nats.unwrap();
-        let mut back = Settings::default();
+        let mut back = ClusterSettings::default();
         NatsConfig::to_settings(Some(&nats), &mut back);
         assert_eq!(NatsConfig::from_settings(&mut back).unwrap().as_ref(), Some(&nats));
         Ok(nats)
@@ -86,12 +101,12 @@ mod tests {
 
     #[test]
     fn what_nats_has_is_read() {
-        let nats = read(Settings::default()).unwrap();
+        let nats = read(ClusterSettings::default()).unwrap();
         assert_eq!((nats.replicas, nats.randomizes), (1, true));
-        let settings = Settings {
+        let settings = ClusterSettings {
             nats_replicas: Some(3),
             nats_dont_randomize_servers: Some(true),
-            ..Settings::default()
+            ..ClusterSettings::default()
         };
         let nats = read(settings).unwrap();
         assert_eq!((nats.replicas, nats.randomizes), (3, false));
@@ -99,18 +114,25 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused() {
-        let replicas = |count| Settings { nats_replicas: Some(count), ..Settings::default() };
+        let replicas =
+            |count| ClusterSettings { nats_replicas: Some(count), ..ClusterSettings::default() };
         for count in [0, 2, 4, 6] {
             let refusal = read(replicas(count)).unwrap_err();
             assert!(refusal.contains("it has to be 1, 3 or 5"), "{refusal}");
         }
         for (settings, sentence) in [
             (
-                Settings { nats_tls_ca_cert_path: Some("/no".into()), ..Settings::default() },
+                ClusterSettings {
+                    nats_tls_ca_cert_path: Some("/no".into()),
+                    ..ClusterSettings::default()
+                },
                 "--nats-tls-ca-cert-path /no can't be read",
             ),
             (
-                Settings { nats_tls_client_cert_path: Some("/no".into()), ..Settings::default() },
+                ClusterSettings {
+                    nats_tls_client_cert_path: Some("/no".into()),
+                    ..ClusterSettings::default()
+                },
                 "--nats-tls-client-cert-path needs --nats-tls-client-key-path",
             ),
         ] {

@@ -39,6 +39,12 @@ impl Pem {
         let bytes = read(setting, &file)?;
         Ok(Self { file, bytes })
     }
+
+    /// A file that isn't there.
+    #[cfg(test)]
+    pub(super) fn unread(file: &str) -> Self {
+        Self { file: file.into(), bytes: Vec::new() }
+    }
 }
 
 impl ClientSettings {

@@ -1,9 +1,9 @@
 //! How nodes reach the Redis that they share.
 
+use super::cluster_settings::ClusterSettings;
 use super::error::ConfigError;
 use super::pem::{ClientSettings, Pem};
 use super::secret::{self, Secret};
-use super::settings::Settings;
 
 const AUTHORITIES: &str = "redis-tls-ca-cert-path";
 const CLIENT: ClientSettings =
@@ -33,7 +33,9 @@ pub struct RedisTls {
 
 impl RedisConfig {
     /// Redis, if there is a URL.
-    pub(super) fn from_settings(settings: &mut Settings) -> Result<Option<Self>, ConfigError> {
+    pub(super) fn from_settings(
+        settings: &mut ClusterSettings,
+    ) -> Result<Option<Self>, ConfigError> {
         let is_given = |secret: &Secret| secret.each().any(|part| !part.is_empty());
         let url = settings.redis_url.take().filter(is_given);
         let url = secret::read("redis-url", url, settings.redis_url_file.take())?;
@@ -51,7 +53,7 @@ impl RedisConfig {
     }
 
     /// The settings that result in this, or in no Redis.
-    pub(super) fn to_settings(redis: Option<&Self>, settings: &mut Settings) {
+    pub(super) fn to_settings(redis: Option<&Self>, settings: &mut ClusterSettings) {
         (settings.redis_url, settings.redis_url_file) = secret::split(redis.map(|it| &it.url));
         (settings.redis_sentinels, settings.redis_sentinels_file) =
             secret::split(redis.and_then(|it| it.sentinels.as_ref()));
@@ -66,7 +68,7 @@ impl RedisConfig {
 }
 
 impl RedisTls {
-    fn from_settings(settings: &mut Settings, uses_tls: bool) -> Result<Self, ConfigError> {
+    fn from_settings(settings: &mut ClusterSettings, uses_tls: bool) -> Result<Self, ConfigError> {
         let authorities = settings.redis_tls_ca_cert_path.take();
         let client = CLIENT.both(
             settings.redis_tls_client_cert_path.take(),
@@ -90,9 +92,11 @@ impl RedisTls {
 /// All that can be said of Redis.
 #[cfg(test)]
 pub(super) fn full() -> RedisConfig {
-    let pem = |file: &str| Pem { file: file.into(), bytes: Vec::new() };
-    let tls =
-        RedisTls { authorities: Some(pem("a")), client: Some((pem("c"), pem("k"))), verify: true };
+    let tls = RedisTls {
+        authorities: Some(Pem::unread("a")),
+        client: Some((Pem::unread("c"), Pem::unread("k"))),
+        verify: true,
+    };
     RedisConfig { url: "rediss://h".into(), sentinels: None, tls }
 }
 
@@ -124,11 +128,11 @@ mod tests {
         }
     }
 
-    fn tls(url: &str, settings: Settings) -> Result<RedisTls, String> {
-        let mut settings = Settings { redis_url: Some(url.into()), ..settings };
+    fn tls(url: &str, settings: ClusterSettings) -> Result<RedisTls, String> {
+        let mut settings = ClusterSettings { redis_url: Some(url.into()), ..settings };
         let redis = RedisConfig::from_settings(&mut settings).map_err(|error| error.to_string())?;
         let redis = redis.unwrap();
-        let mut back = Settings::default();
+        let mut back = ClusterSettings::default();
         RedisConfig::to_settings(Some(&redis), &mut back);
         assert_eq!(RedisConfig::from_settings(&mut back).unwrap().as_ref(), Some(&redis));
         Ok(redis.tls)
@@ -137,16 +141,16 @@ mod tests {
     fn client(
         certificate: impl Into<Option<PathBuf>>,
         key: impl Into<Option<PathBuf>>,
-    ) -> Settings {
-        Settings {
+    ) -> ClusterSettings {
+        ClusterSettings {
             redis_tls_client_cert_path: certificate.into(),
             redis_tls_client_key_path: key.into(),
-            ..Settings::default()
+            ..ClusterSettings::default()
         }
     }
 
-    fn authorities(file: PathBuf) -> Settings {
-        Settings { redis_tls_ca_cert_path: Some(file), ..Settings::default() }
+    fn authorities(file: PathBuf) -> ClusterSettings {
+        ClusterSettings { redis_tls_ca_cert_path: Some(file), ..ClusterSettings::default() }
     }
 
     #[test]
@@ -156,15 +160,15 @@ mod tests {
         let cert = Temporary::new("cert", &one.cert.pem());
         let key = Temporary::new("key", &one.signing_key.serialize_pem());
         let others = Temporary::new("others-key", &other.signing_key.serialize_pem());
-        let all = || Settings {
+        let all = || ClusterSettings {
             redis_tls_ca_cert_path: Some(cert.path()),
             ..client(cert.path(), key.path())
         };
         let good = tls("rediss://h", all()).unwrap();
         assert_eq!(good.authorities.unwrap().bytes, one.cert.pem().into_bytes());
         assert!(good.verify && good.client.is_some());
-        let unverified = |settings| Settings { redis_tls_verify: Some(false), ..settings };
-        assert!(!tls("rediss://h", unverified(Settings::default())).unwrap().verify);
+        let unverified = |settings| ClusterSettings { redis_tls_verify: Some(false), ..settings };
+        assert!(!tls("rediss://h", unverified(ClusterSettings::default())).unwrap().verify);
         let nowhere = || authorities("/nowhere".into());
         for (url, settings, sentence) in vec![
             (

@@ -11,6 +11,7 @@ pub(super) type SecretSetting<'a> = (&'static str, &'a mut Option<Secret>, &'a m
 impl Settings {
     /// All secrets: those of [`Access`](super::Access) in its order, then others.
     pub fn secrets(&mut self) -> [SecretSetting<'_>; 12] {
+        let cluster = &mut self.cluster;
         [
             ("secret", &mut self.secret, &mut self.secret_file),
             ("jwt-secret", &mut self.jwt_secret, &mut self.jwt_secret_file),
@@ -25,10 +26,10 @@ impl Settings {
             ("api-key", &mut self.api_key, &mut self.api_key_file),
             ("metrics-key", &mut self.metrics_key, &mut self.metrics_key_file),
             // they may have a password
-            ("redis-url", &mut self.redis_url, &mut self.redis_url_file),
-            ("redis-sentinels", &mut self.redis_sentinels, &mut self.redis_sentinels_file),
-            ("cluster-secret", &mut self.cluster_secret, &mut self.cluster_secret_file),
-            ("nats-servers", &mut self.nats_servers, &mut self.nats_servers_file),
+            ("redis-url", &mut cluster.redis_url, &mut cluster.redis_url_file),
+            ("redis-sentinels", &mut cluster.redis_sentinels, &mut cluster.redis_sentinels_file),
+            ("cluster-secret", &mut cluster.cluster_secret, &mut cluster.cluster_secret_file),
+            ("nats-servers", &mut cluster.nats_servers, &mut cluster.nats_servers_file),
         ]
     }
 }

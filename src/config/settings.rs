@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use super::cluster_settings::ClusterSettings;
 use super::secret::Secret;
 use super::value::{
-    ByteSize, Host, HumanDuration, LogFormat, NatsStorage, TimestampPrecision, count, port, switch,
+    ByteSize, Host, HumanDuration, LogFormat, TimestampPrecision, count, port, switch,
 };
 
 const LISTENING: &str = "Listening";
 const ACCESS: &str = "Access";
-const CLUSTER: &str = "Several nodes";
 const PRESENCE: &str = "Presence";
 const HISTORY: &str = "History";
 const SESSIONS: &str = "Sessions and restarts";
@@ -27,10 +27,11 @@ const PAGES: &str = "Pages";
 const LOG: &str = "Logs";
 const CONFIGURATION: &str = "Configuration";
 
-/// All settings, each as given, or `None`, which TOML leaves out.
+/// All settings, each as given, or `None`, which TOML leaves out. A file's keys are checked
+/// [when it is read](Settings::read_file).
 #[derive(Clone, Debug, Default, PartialEq, Args, Serialize, Deserialize)]
 #[group(skip)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(rename_all = "kebab-case", default)]
 pub struct Settings {
     /// IP address to listen on, or `localhost` [default: 127.0.0.1]
     ///
@@ -258,122 +259,10 @@ pub struct Settings {
     #[arg(long, env = "BROKER_METRICS_KEY_FILE", value_name = "FILE", help_heading = ACCESS)]
     pub metrics_key_file: Option<PathBuf>,
 
-    /// URL of the Redis that several nodes share
-    ///
-    /// Such as `redis://127.0.0.1:6379` or `redis://USER:PASSWORD@HOST:PORT/DATABASE`. All nodes with the same Redis and
-    /// --cluster-name are one broker: clients of any of them are in one room. `rediss://` is TLS. Of a Redis Cluster,
-    /// one or several servers, comma-separated. Unset, this node is alone, or has --nats-servers.
-    #[arg(long, env = "BROKER_REDIS_URL", value_name = "URL", help_heading = CLUSTER)]
-    #[serde(skip_serializing)]
-    pub redis_url: Option<Secret>,
-
-    /// File with the --redis-url; several are one per line
-    #[arg(long, env = "BROKER_REDIS_URL_FILE", value_name = "FILE", help_heading = CLUSTER)]
-    pub redis_url_file: Option<PathBuf>,
-
-    /// Sentinels that say where the primary of Redis is
-    ///
-    /// `HOST:PORT`, separated by commas, each with `:PASSWORD@` before it if it has one. The host of the --redis-url is
-    /// the primary's name then, such as in `redis://:PASSWORD@mymaster`.
-    #[arg(long, env = "BROKER_REDIS_SENTINELS", value_name = "LIST", help_heading = CLUSTER)]
-    #[serde(skip_serializing)]
-    pub redis_sentinels: Option<Secret>,
-
-    /// File with the --redis-sentinels
-    #[arg(long, env = "BROKER_REDIS_SENTINELS_FILE", value_name = "FILE", help_heading = CLUSTER)]
-    pub redis_sentinels_file: Option<PathBuf>,
-
-    /// Certificate authorities of Redis, trusted instead of the system's: a PEM file
-    ///
-    /// For `rediss://`, and for the Sentinels, too.
-    #[arg(long, env = "BROKER_REDIS_TLS_CA_CERT_PATH", value_name = "FILE", help_heading = CLUSTER)]
-    pub redis_tls_ca_cert_path: Option<PathBuf>,
-
-    /// Certificate that Redis is shown, if it asks for one: a PEM file with the full chain
-    ///
-    /// For `rediss://`, and for the Sentinels, too. It is read at the start.
-    #[arg(long, env = "BROKER_REDIS_TLS_CLIENT_CERT_PATH", value_name = "FILE", help_heading = CLUSTER)]
-    pub redis_tls_client_cert_path: Option<PathBuf>,
-
-    /// Private key of the --redis-tls-client-cert-path: a PEM file without a passphrase
-    #[arg(long, env = "BROKER_REDIS_TLS_CLIENT_KEY_PATH", value_name = "FILE", help_heading = CLUSTER)]
-    pub redis_tls_client_key_path: Option<PathBuf>,
-
-    /// Whether the certificate of Redis is verified [default: true]
-    ///
-    /// If it isn't, whoever is between this node and Redis can pose as it. AnyCable's default is false.
-    #[arg(long, env = "BROKER_REDIS_TLS_VERIFY", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
-        require_equals = true, default_missing_value = "true", help_heading = CLUSTER)]
-    pub redis_tls_verify: Option<bool>,
-
-    /// Addresses of the NATS that several nodes share, comma-separated
-    ///
-    /// Such as `nats://127.0.0.1:4222` or `nats://USER:PASSWORD@HOST:PORT`, of one server with JetStream or several of
-    /// one NATS cluster. Instead of --redis-url, for the same. `tls://` is TLS.
-    #[arg(long, env = "BROKER_NATS_SERVERS", value_name = "ADDRESSES", help_heading = CLUSTER)]
-    #[serde(skip_serializing)]
-    pub nats_servers: Option<Secret>,
-
-    /// File with the --nats-servers, one per line
-    #[arg(long, env = "BROKER_NATS_SERVERS_FILE", value_name = "FILE", help_heading = CLUSTER)]
-    pub nats_servers_file: Option<PathBuf>,
-
-    /// Whether the --nats-servers are tried in the order in which they are written [default: false]
-    ///
-    /// Otherwise nodes spread over them.
-    #[arg(long, env = "BROKER_NATS_DONT_RANDOMIZE_SERVERS", value_name = "BOOL", value_parser = switch, num_args = 0..=1,
-        require_equals = true, default_missing_value = "true", help_heading = CLUSTER)]
-    pub nats_dont_randomize_servers: Option<bool>,
-
-    /// Certificate authorities of NATS, trusted instead of the system's: a PEM file
-    #[arg(long, env = "BROKER_NATS_TLS_CA_CERT_PATH", value_name = "FILE", help_heading = CLUSTER)]
-    pub nats_tls_ca_cert_path: Option<PathBuf>,
-
-    /// Certificate that NATS is shown, if it asks for one: a PEM file with the full chain
-    #[arg(long, env = "BROKER_NATS_TLS_CLIENT_CERT_PATH", value_name = "FILE", help_heading = CLUSTER)]
-    pub nats_tls_client_cert_path: Option<PathBuf>,
-
-    /// Private key of the --nats-tls-client-cert-path: a PEM file without a passphrase
-    #[arg(long, env = "BROKER_NATS_TLS_CLIENT_KEY_PATH", value_name = "FILE", help_heading = CLUSTER)]
-    pub nats_tls_client_key_path: Option<PathBuf>,
-
-    /// Where NATS keeps what the nodes share [default: memory]
-    ///
-    /// What is in memory is lost when NATS restarts: the nodes put it back, unless all restart, too. Decided when the cluster's first node starts.
-    #[arg(long, env = "BROKER_NATS_STORAGE", value_name = "STORAGE", help_heading = CLUSTER)]
-    pub nats_storage: Option<NatsStorage>,
-
-    /// Servers of a NATS cluster that have each stream: 1, 3 or 5 [default: 1]
-    ///
-    /// With more than one, the cluster goes on when a server ends. Decided when the cluster's first node starts.
-    #[arg(long, env = "BROKER_NATS_REPLICAS", value_name = "N", help_heading = CLUSTER)]
-    pub nats_replicas: Option<u8>,
-
-    /// Name of the cluster, with which all its keys in Redis or streams in NATS begin [default: broker]
-    #[arg(long, env = "BROKER_CLUSTER_NAME", value_name = "NAME", help_heading = CLUSTER)]
-    pub cluster_name: Option<String>,
-
-    /// Secret that the nodes of a cluster share
-    ///
-    /// With it, nodes believe nothing in Redis or NATS that none of them wrote. All have the same, or none. Best 32 random
-    /// bytes, such as of `openssl rand -hex 32`.
-    #[arg(long, env = "BROKER_CLUSTER_SECRET", value_name = "SECRET", help_heading = CLUSTER)]
-    #[serde(skip_serializing)]
-    pub cluster_secret: Option<Secret>,
-
-    /// File with the --cluster-secret
-    #[arg(long, env = "BROKER_CLUSTER_SECRET_FILE", value_name = "FILE", help_heading = CLUSTER)]
-    pub cluster_secret_file: Option<PathBuf>,
-
-    /// How long a node of which nothing is heard counts as there [default: 10s]
-    ///
-    /// Then the --presence-ttl of its members begins.
-    #[arg(long, env = "BROKER_NODE_LEASE", value_name = "DURATION", help_heading = CLUSTER)]
-    pub node_lease: Option<HumanDuration>,
-
-    /// Maximum time for a connection to Redis or NATS, and for an answer [default: 5s]
-    #[arg(long, env = "BROKER_ENGINE_TIMEOUT", value_name = "DURATION", help_heading = CLUSTER)]
-    pub engine_timeout: Option<HumanDuration>,
+    /// What several nodes share, and how they reach it.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub cluster: ClusterSettings,
 
     /// How long a member stays after its connection ended [default: 15s]
     ///

@@ -1,4 +1,5 @@
-//! Defaults, bounds, conflicts, keys, files and the way back, one sentence per refusal.
+//! Defaults, bounds, conflicts, keys and the way back, one sentence per refusal; and what the tests of
+//! other files here share.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,25 +15,25 @@ fn command() -> Command {
     Settings::augment_args(Command::new("broker")).mut_args(|arg| arg.env(None::<&'static str>))
 }
 
-fn flags(flags: &[&str]) -> Settings {
+pub(super) fn flags(flags: &[&str]) -> Settings {
     let args = std::iter::once(&"broker").chain(flags);
     Settings::from_arg_matches(&command().try_get_matches_from(args).unwrap()).unwrap()
 }
 
-fn config(given: &[&str]) -> Result<Config, String> {
+pub(super) fn config(given: &[&str]) -> Result<Config, String> {
     Config::from_settings(flags(given)).map_err(|e| e.to_string())
 }
 
-fn refusal(given: &[&str]) -> String {
+pub(super) fn refusal(given: &[&str]) -> String {
     config(given).unwrap_err()
 }
 
-fn file(text: &str) -> Result<Settings, String> {
+pub(super) fn file(text: &str) -> Result<Settings, String> {
     Settings::from_toml(Path::new("broker.toml"), text).map_err(|e| e.to_string())
 }
 
 /// A path for a file of this test's own.
-fn temporary(name: &str, text: &str) -> String {
+pub(super) fn temporary(name: &str, text: &str) -> String {
     let path = std::env::temp_dir().join(format!("broker-config-{}-{name}", std::process::id()));
     std::fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
@@ -399,118 +400,6 @@ fn bad_keys_are_refused() {
 }
 
 #[test]
-fn a_file_has_the_flags_names() {
-    let settings = file(
-        "port = 9\npresence_ttl = 20\nping-interval = 1.5\nmax_message_size = \"32KiB\"\n\
-         public = true\nhost = \"0.0.0.0\"\nlog-format = \"json\"\nping-timestamp-precision = \"ms\"\n\
-         broadcast-key = \"k\"\napi-key-file = \"/run/key\"\n",
-    )
-    .unwrap();
-    let same = flags(&[
-        "--port=9",
-        "--presence-ttl=20s",
-        "--ping-interval=1500ms",
-        "--max-message-size=32768",
-        "--public",
-        "--host=0.0.0.0",
-        "--log-format=json",
-        "--ping-timestamp-precision=ms",
-        "--broadcast-key=k",
-        "--api-key-file=/run/key",
-    ]);
-    assert_eq!(settings, same);
-    assert_eq!(file(""), Ok(Settings::default()));
-}
-
-#[test]
-fn a_bad_file_is_refused_with_line_and_key() {
-    for (text, sentence) in [
-        ("\n\nport =", "broker.toml, line 3: not TOML: "),
-        ("port = 1\nport = 2", "broker.toml, line 2: not TOML: duplicate key"),
-        (
-            "ping-interval = 1\nping_interval = 2",
-            "broker.toml, line 2: ping_interval: is given twice",
-        ),
-        (
-            "\npresense-ttl = 1",
-            "broker.toml, line 2: `presense-ttl` is not a setting: did you mean `presence-ttl`?",
-        ),
-        ("zzz = 1", "broker.toml, line 1: `zzz` is not a setting: see `broker --help`"),
-        (
-            "[presence]\nttl = '1s'",
-            "broker.toml, line 1: `presence` is a table, and settings stand in none: write them above \
-             the first table by their whole names, as `presence-ttl = …`",
-        ),
-        ("a = 1\nserver.port = 1", "broker.toml, line 1: `a` is not a setting"),
-        ("[server]\nport = 1", "broker.toml, line 1: `server` is a table, and"),
-        ("config = 'x'", "broker.toml, line 1: `config` is for the command line only"),
-        (
-            "port = 'x'",
-            "broker.toml, line 1: port: invalid type: string \"x\", expected a whole number from 0 to 65535",
-        ),
-        (
-            "port = 70000",
-            "broker.toml, line 1: port: invalid value: integer `70000`, expected a whole number from 0 to 65535",
-        ),
-        (
-            "public = 1",
-            "broker.toml, line 1: public: invalid type: integer `1`, expected true or false",
-        ),
-        ("presence-ttl = 'soon'", "broker.toml, line 1: presence-ttl: `soon`: not a duration"),
-        ("presence-ttl = -1", "broker.toml, line 1: presence-ttl: `-1`: not a duration"),
-        (
-            "presence-ttl = []",
-            "broker.toml, line 1: presence-ttl: invalid type: sequence, expected a duration",
-        ),
-        (
-            "max-message-size = 1.5",
-            "broker.toml, line 1: max-message-size: invalid type: floating point `1.5`, expected a size",
-        ),
-        ("host = 'example.com'", "broker.toml, line 1: host: `example.com`: not an IP address"),
-        ("log-format = 'xml'", "broker.toml, line 1: log-format: unknown variant `xml`"),
-        (
-            "log-level = 1",
-            "broker.toml, line 1: log-level: invalid type: integer `1`, expected text in quotes",
-        ),
-    ] {
-        let refusal = file(text).unwrap_err();
-        assert!(refusal.starts_with(sentence), "{refusal}");
-        assert!(!refusal.contains('\n'), "{refusal}");
-    }
-}
-
-#[test]
-fn a_certificate_and_its_own_key_go_together() {
-    let pair = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let (one, other) = (pair(), pair());
-    let cert = temporary("cert", &one.cert.pem());
-    let key = temporary("tls-key", &one.signing_key.serialize_pem());
-    let others = temporary("other-key", &other.signing_key.serialize_pem());
-    let broken =
-        temporary("broken-cert", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-    let with = |cert: &str, key: &str| config(&["--tls-cert", cert, "--tls-key", key]);
-    let good = with(&cert, &key).unwrap();
-    assert_eq!(good.tls, Some(TlsFiles { cert: cert.clone().into(), key: key.clone().into() }));
-    assert_eq!(Config::from_settings(file(&good.to_toml()).unwrap()).unwrap(), good);
-    for (cert, key, sentence) in [
-        (&cert, &others, "is not the key of the certificate in"),
-        (&key, &key, "holds no certificate"),
-        (&cert, &cert, "holds no private key"),
-        (&broken, &key, "can't be used"),
-        (&cert, &"/nowhere".to_owned(), "can't be read (no such file or directory)"),
-    ] {
-        let refusal = with(cert, key).unwrap_err();
-        assert!(refusal.contains(sentence) && refusal.starts_with("--tls-"), "{refusal}");
-        assert!(!refusal.contains("PRIVATE"), "{refusal}");
-    }
-    assert!(refusal(&["--tls-cert", &cert]).contains("--tls-cert needs --tls-key"));
-    assert!(refusal(&["--tls-key", &key]).contains("--tls-key needs --tls-cert"));
-    for file in [cert, key, others, broken] {
-        std::fs::remove_file(file).unwrap();
-    }
-}
-
-#[test]
 fn what_is_printed_can_be_read() {
     let path = temporary("printed-key", "s3cret");
     let config = Config {
@@ -546,38 +435,36 @@ fn the_way_back_names_every_setting() {
         allowed_origins: Some("a.b".parse().unwrap()),
         ..Access::default()
     };
-    let full = Config {
+    let full = |cluster| Config {
         api_port: Some(1),
         metrics_port: Some(2),
         tls: Some(TlsFiles { cert: "c".into(), key: "k".into() }),
-        cluster: Some(cluster::full()),
+        cluster: Some(cluster),
         trusted_proxies: "::1".parse().unwrap(),
         presence_fetch_url: Some("http://app/who".parse().unwrap()),
-        access,
+        access: access.clone(),
         state_dir: Some("s".into()),
         ..Config::default()
     };
-    let mut settings = full.to_settings();
-    let keys: Vec<String> = settings
+    let settings = cluster::full().map(|cluster| full(cluster).to_settings());
+    let is_named = |name: &str| {
+        settings.iter().any(|settings| toml::Table::try_from(settings).unwrap().contains_key(name))
+    };
+    let mut secrets = Settings::default();
+    let keys: Vec<String> = secrets
         .secrets()
         .into_iter()
         .flat_map(|(name, ..)| [name.to_owned(), format!("{name}-file")])
         .collect();
-    let table = toml::Table::try_from(settings).unwrap();
     for arg in command().get_arguments() {
         let name = arg.get_long().unwrap();
         let elsewhere =
             keys.iter().any(|key| key == name) || ["config", "print-config"].contains(&name);
-        assert_eq!(table.contains_key(name), !elsewhere, "{name}");
+        assert_eq!(is_named(name), !elsewhere, "{name}");
     }
 }
 
 proptest! {
-    #[test]
-    fn no_file_panics(text in "([a-z_-]{0,14} ?= ?[0-9a-z\"'\\[\\]. -]{0,8}\n?){0,4}") {
-        drop(file(&text));
-    }
-
     #[test]
     fn any_sound_configuration_survives_the_way_back(
         port in any::<u16>(),

@@ -106,3 +106,43 @@ impl std::fmt::Debug for TlsPair {
         f.write_str("TlsPair(not shown)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::super::tests::{config, file, refusal, temporary};
+    use super::*;
+
+    #[test]
+    fn a_certificate_and_its_own_key_go_together() {
+        let pair = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (one, other) = (pair(), pair());
+        let cert = temporary("cert", &one.cert.pem());
+        let key = temporary("tls-key", &one.signing_key.serialize_pem());
+        let others = temporary("other-key", &other.signing_key.serialize_pem());
+        let broken = temporary(
+            "broken-cert",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        );
+        let with = |cert: &str, key: &str| config(&["--tls-cert", cert, "--tls-key", key]);
+        let good = with(&cert, &key).unwrap();
+        assert_eq!(good.tls, Some(TlsFiles { cert: cert.clone().into(), key: key.clone().into() }));
+        assert_eq!(Config::from_settings(file(&good.to_toml()).unwrap()).unwrap(), good);
+        for (cert, key, sentence) in [
+            (&cert, &others, "is not the key of the certificate in"),
+            (&key, &key, "holds no certificate"),
+            (&cert, &cert, "holds no private key"),
+            (&broken, &key, "can't be used"),
+            (&cert, &"/nowhere".to_owned(), "can't be read (no such file or directory)"),
+        ] {
+            let refusal = with(cert, key).unwrap_err();
+            assert!(refusal.contains(sentence) && refusal.starts_with("--tls-"), "{refusal}");
+            assert!(!refusal.contains("PRIVATE"), "{refusal}");
+        }
+        assert!(refusal(&["--tls-cert", &cert]).contains("--tls-cert needs --tls-key"));
+        assert!(refusal(&["--tls-key", &key]).contains("--tls-key needs --tls-cert"));
+        for file in [cert, key, others, broken] {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+}

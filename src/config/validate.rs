@@ -396,8 +396,9 @@ fn fetch_timeout(given: Option<HumanDuration>, default: Duration) -> Result<Dura
 
 fn cluster(settings: &mut Settings) -> Result<Option<ClusterConfig>, ConfigError> {
     let min = (MIN_LEASE, "a node that is only busy would count as dead");
-    let lease = timeout("node-lease", settings.node_lease, defaults::NODE_LEASE, min)?;
-    let (given, min) = (settings.engine_timeout, (MIN_INTERVAL, "no engine could answer in time"));
+    let lease = timeout("node-lease", settings.cluster.node_lease, defaults::NODE_LEASE, min)?;
+    let (given, min) =
+        (settings.cluster.engine_timeout, (MIN_INTERVAL, "no engine could answer in time"));
     let timeout = timeout("engine-timeout", given, defaults::ENGINE_TIMEOUT, min)?;
     ClusterConfig::from_settings(settings, (lease, timeout))
 }

@@ -42,7 +42,6 @@ type MakeFork = dyn Fn(u16, LogId, u64) -> Bytes + Send + Sync;
 
 /// The engine.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Engine {
     /// A Redis server, 6.2 or newer.
     Redis(RedisSettings),

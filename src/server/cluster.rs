@@ -107,7 +107,7 @@ fn nats_of(config: &NatsConfig) -> Result<NatsSettings, EngineError> {
         NatsStorage::Memory => engine::NatsStorage::Memory,
         NatsStorage::File => engine::NatsStorage::File,
     };
-    let mut nats = NatsSettings::new(servers, storage, None)?;
+    let mut nats = NatsSettings::new(servers, storage)?;
     nats.replicas = config.replicas;
     nats.randomizes = config.randomizes;
     nats.authorities = config.authorities.as_ref().map(|pem| pem.file.clone());

@@ -24,6 +24,7 @@ mod nats_losses;
 mod nats_recovery;
 mod nats_server;
 mod nats_snapshots;
+mod nats_tls;
 mod node;
 mod recovery;
 mod redis_cluster;

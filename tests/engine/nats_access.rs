@@ -31,7 +31,7 @@ async fn it_is_not_there_at_first() {
 async fn one_of_several_is_there() {
     let server = NatsServer::start("");
     let addresses = [format!("nats://127.0.0.1:{}", free_port()), server.url()];
-    let nats = NatsSettings::new(addresses.iter().map(|it| &**it), NatsStorage::Memory, None);
+    let nats = NatsSettings::new(addresses.iter().map(|it| &**it), NatsStorage::Memory);
     let engine = Engine::Nats(nats.unwrap());
     let settings = EngineSettings { engine, ..settings(&server.url(), 1) };
     works(&mut Client::with(&settings).await.unwrap()).await;
@@ -204,35 +204,5 @@ async fn it_is_not_nats() {
             _ = Client::with(&settings) => panic!("connected to what isn't NATS"),
             () = log.until(says) => {}
         }
-    }
-}
-
-#[tokio::test]
-async fn it_is_used_with_tls_if_its_certificate_is_trusted() {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let mut server = NatsServer::start("");
-    let write = |name, text| std::fs::write(server.folder.path().join(name), text).unwrap();
-    write("cert.pem", made.cert.pem());
-    write("key.pem", made.signing_key.serialize_pem());
-    let with = |authorities: Option<String>| {
-        let address = format!("tls://127.0.0.1:{}", server.port);
-        let authorities = authorities.as_ref().map(String::as_bytes);
-        let nats = NatsSettings::new([&*address], NatsStorage::Memory, authorities);
-        EngineSettings { engine: Engine::Nats(nats.unwrap()), ..settings("nats://localhost", 1) }
-    };
-    let (trusting, other) = (with(Some(made.cert.pem())), with(None));
-    // it doesn't use TLS
-    let (log, _guard) = Log::capture();
-    tokio::select! {
-        _ = Client::with(&trusting) => panic!("connected"),
-        () = log.until("`nats://` if it doesn't use TLS") => {}
-    }
-    server.configure_more("tls { cert_file: \"cert.pem\", key_file: \"key.pem\" }");
-    server.restart(Duration::ZERO);
-    works(&mut Client::with(&trusting).await.unwrap()).await;
-    let (log, _guard) = Log::capture();
-    tokio::select! {
-        _ = Client::with(&other) => panic!("connected"),
-        () = log.until("certificate of NATS at") => {}
     }
 }

@@ -44,14 +44,21 @@ async fn is_ready(servers: &[NatsServer]) -> bool {
 }
 
 /// Settings of nodes that know all servers, and each other.
-fn nodes<const COUNT: usize>(servers: &[NatsServer], replicas: u8) -> [EngineSettings; COUNT] {
+fn nodes<const COUNT: usize>(
+    servers: &[NatsServer],
+    partitions: usize,
+    replicas: u8,
+) -> [EngineSettings; COUNT] {
     let urls: Vec<_> = servers.iter().map(NatsServer::url).collect();
     let first = urls.first().unwrap();
     let all = [(); COUNT].map(|()| {
         let addresses = urls.iter().map(String::as_str);
-        let mut nats = NatsSettings::new(addresses, NatsStorage::Memory, None).unwrap();
+        let mut nats = NatsSettings::new(addresses, NatsStorage::Memory).unwrap();
         (nats.replicas, nats.patience) = (replicas, Duration::ZERO);
-        EngineSettings { engine: Engine::Nats(nats), ..settings(first, 1) }
+        EngineSettings {
+            engine: Engine::Nats(nats),
+            ..settings(first, u16::try_from(partitions).unwrap())
+        }
     });
     let members = std::sync::Arc::new(all.iter().map(|settings| settings.nodes.own).collect());
     for settings in &all {
@@ -71,7 +78,7 @@ async fn leader(servers: &[NatsServer], stream: &str) -> usize {
 async fn the_server_with_the_log_ends(replicas: u8) -> usize {
     let mut servers = servers().await;
     let mut appending = Vec::new();
-    for (name, settings) in ["a", "b", "c"].into_iter().zip(nodes::<3>(&servers, replicas)) {
+    for (name, settings) in ["a", "b", "c"].into_iter().zip(nodes::<3>(&servers, 1, replicas)) {
         let pause = Duration::from_millis(2);
         let work = Work { name, count: COUNT, size: 0, pause };
         appending.push(Node::start_with(&settings, work).await);
@@ -90,6 +97,29 @@ async fn the_server_with_the_log_ends(replicas: u8) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_replicas_the_log_goes_on_when_its_leader_ends() {
     assert_eq!(the_server_with_the_log_ends(3).await, 0, "nothing is lost");
+}
+
+/// JetStream chooses a server for each consumer, and may choose one that has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_partitions_go_on_when_a_server_ends() {
+    const PARTITIONS: usize = 16;
+    let mut servers = servers().await;
+    let all: Vec<_> = (0..PARTITIONS).collect();
+    let mut appending = Vec::new();
+    for (name, settings) in ["a", "b"].into_iter().zip(nodes::<2>(&servers, PARTITIONS, 3)) {
+        let pause = Duration::from_millis(20);
+        let work = Work { name, count: COUNT, size: 0, pause };
+        appending.push(Node::start_at(&settings, &all, work).await);
+    }
+    for node in appending.iter().flatten() {
+        node.until("on its way", |state| state.own >= COUNT / 5).await;
+    }
+    servers.remove(0).kill();
+    let (b, a) = (appending.pop().unwrap(), appending.pop().unwrap());
+    for (one, other) in a.into_iter().zip(b) {
+        let states = agree(&[one, other], COUNT).await;
+        assert!(states.iter().all(|state| state.put_back == 0), "nothing is lost");
+    }
 }
 
 /// Nodes may be connected to another server: what they see is a stream that is empty.

@@ -15,7 +15,7 @@ use crate::snapshots::{chunks, log_of};
 
 /// Settings with which a snapshot needn't be the newest for long before the log is trimmed up to it.
 fn impatient(server: &NatsServer, storage: NatsStorage) -> EngineSettings {
-    let mut nats = NatsSettings::new([&*server.url()], storage, None).unwrap();
+    let mut nats = NatsSettings::new([&*server.url()], storage).unwrap();
     nats.margin = Duration::ZERO;
     EngineSettings { engine: Engine::Nats(nats), ..settings(&server.url(), 1) }
 }

@@ -62,7 +62,7 @@ fn engine(url: &str) -> Engine {
         let redis = RedisSettings::new(urls.next().unwrap(), None).unwrap();
         Engine::Redis(redis.with_seeds(urls).unwrap())
     } else {
-        let mut nats = NatsSettings::new([url], storage, None).unwrap();
+        let mut nats = NatsSettings::new([url], storage).unwrap();
         nats.patience = Duration::ZERO;
         Engine::Nats(nats)
     }

@@ -28,6 +28,7 @@ impl Connector {
         let speaker = Speaker {
             address: nats.address.clone(),
             is_encrypted: nats.is_encrypted(),
+            shows_certificate: nats.client.is_some(),
             timeout: settings.timeout,
             prefix: ClusterNames::new(&settings.cluster).prefix().to_owned(),
         };
@@ -63,11 +64,7 @@ impl Connector {
                 }
                 std::future::ready(())
             });
-        let NatsSettings { tls, randomizes, authorities, client, .. } = &self.settings;
-        let options = match tls {
-            Some(tls) => options.tls_client_config((**tls).clone()),
-            None => options,
-        };
+        let NatsSettings { randomizes, authorities, client, .. } = &self.settings;
         let options = match authorities {
             Some(file) => options.add_root_certificates(file.clone()),
             None => options,

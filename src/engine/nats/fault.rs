@@ -94,6 +94,9 @@ const FAILURES: [(&str, &str); 5] = [
     ("invalid server operation", "doesn't answer as NATS does: name NATS' host and port"),
 ];
 
+/// Ends of the TLS handshake about this node's certificate, or because it has none.
+const ALERTS: [&str; 2] = ["Certificate", "UnknownCA"];
+
 impl From<ConnectError> for Fault {
     fn from(error: ConnectError) -> Self {
         match error.kind() {
@@ -117,6 +120,8 @@ pub(super) struct Speaker {
     pub(super) address: String,
     /// Whether connections use TLS.
     pub(super) is_encrypted: bool,
+    /// Whether there is a certificate of this node's own.
+    pub(super) shows_certificate: bool,
     /// Maximum time for an answer.
     pub(super) timeout: Duration,
     /// What subjects begin with.
@@ -174,10 +179,17 @@ impl Speaker {
         let Self { address, .. } = self;
         if let Some((_, what)) = FAILURES.iter().find(|(part, _)| text.contains(part)) {
             format!("NATS at {address} {what}")
-        } else if text.contains("CertificateRequired") {
-            format!(
-                "NATS at {address} wants a certificate: name one with --nats-tls-client-cert-path"
-            )
+        } else if text.contains("fatal alert") && ALERTS.iter().any(|it| text.contains(it)) {
+            if self.shows_certificate {
+                format!(
+                    "NATS at {address} doesn't accept the certificate in --nats-tls-client-cert-path ({text}): take \
+                     one of an authority in its `ca_file`"
+                )
+            } else {
+                format!(
+                    "NATS at {address} wants a certificate: name one with --nats-tls-client-cert-path"
+                )
+            }
         } else if text.contains("certificate") {
             format!(
                 "the TLS certificate of NATS at {address} isn't accepted: {text}; name its authority with \

@@ -2,14 +2,10 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::ServerAddr;
 use percent_encoding::percent_decode_str;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 
 use crate::engine::error::EngineError;
 
@@ -28,8 +24,6 @@ pub struct NatsSettings {
     pub(super) user: Option<(String, Option<String>)>,
     /// What logs may say of the servers: neither user nor password.
     pub(super) address: String,
-    /// Certificate authorities to trust instead of the system's.
-    pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) storage: NatsStorage,
     /// How long a snapshot has been the newest before the log is trimmed up to it.
     pub margin: Duration,
@@ -56,11 +50,9 @@ pub enum NatsStorage {
 
 impl NatsSettings {
     /// From the addresses of one or several servers: `nats://[USER:PASSWORD@]HOST[:PORT]`, or `tls://…` for TLS.
-    /// `authorities` are the certificates, in PEM, to trust instead of the system's.
     pub fn new<'a>(
         addresses: impl IntoIterator<Item = &'a str>,
         storage: NatsStorage,
-        authorities: Option<&[u8]>,
     ) -> Result<Self, EngineError> {
         let servers = addresses.into_iter().map(server).collect::<Result<Vec<_>, _>>()?;
         if servers.is_empty() {
@@ -76,12 +68,10 @@ impl NatsSettings {
         }
         let address = |server: &ServerAddr| format!("{}:{}", server.host(), server.port());
         let address = servers.iter().map(address).collect::<Vec<_>>().join(", ");
-        let tls = authorities.map(trusting).transpose()?;
         Ok(Self {
             servers,
             user,
             address,
-            tls,
             storage,
             margin: MARGIN,
             patience: RETURN,
@@ -115,16 +105,6 @@ fn server(address: &str) -> Result<ServerAddr, EngineError> {
     Ok(server)
 }
 
-fn trusting(authorities: &[u8]) -> Result<Arc<ClientConfig>, EngineError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(authorities) {
-        let added = certificate.map_err(|error| error.to_string());
-        let added = added.and_then(|it| roots.add(it).map_err(|error| error.to_string()));
-        added.map_err(|error| EngineError::Servers(format!("a certificate is broken: {error}")))?;
-    }
-    Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
-}
-
 impl fmt::Debug for NatsSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NatsSettings").field("address", &self.address).finish_non_exhaustive()
@@ -136,7 +116,7 @@ mod tests {
     use super::*;
 
     fn settings(addresses: &[&str]) -> Result<NatsSettings, EngineError> {
-        NatsSettings::new(addresses.iter().copied(), NatsStorage::Memory, None)
+        NatsSettings::new(addresses.iter().copied(), NatsStorage::Memory)
     }
 
     #[test]

@@ -18,6 +18,9 @@ const BATCH: usize = 16;
 /// Time after which NATS removes a consumer that nobody asks. Its node has ended, or another connection.
 const INACTIVE: Duration = Duration::from_secs(30);
 
+/// For how long the answer to the creation of a consumer is waited for at first.
+const CREATION: Duration = Duration::from_millis(500);
+
 /// Statuses of messages that have none of the stream.
 const HEARTBEAT: u16 = 100;
 const PULL_OVER: u16 = 408;
@@ -112,7 +115,7 @@ impl Tail {
         start: Start<'_>,
         (wait, timeout): (Duration, Duration),
     ) -> Result<Self, Fault> {
-        let name = link.consume(stream, start.name(), &start.config()).await?;
+        let name = create(link, stream, start, timeout).await?;
         let batch = if start.name().is_some() { 1 } else { BATCH };
         let client = link.client();
         let inbox = client.new_inbox();
@@ -172,6 +175,29 @@ impl Tail {
         self.patience = Box::pin(tokio::time::sleep(self.wait + self.timeout));
         Ok(())
     }
+}
+
+/// Creates a consumer. One without a name is on a single server, which JetStream chooses among those that have the stream,
+/// also if it has ended: then nothing answers, and it chooses anew.
+async fn create(
+    link: &Link,
+    stream: &str,
+    start: Start<'_>,
+    timeout: Duration,
+) -> Result<String, Fault> {
+    let (name, config) = (start.name(), start.config());
+    if name.is_some() {
+        return link.consume(stream, name, &config).await;
+    }
+    let mut patience = CREATION;
+    while patience < timeout {
+        let created = tokio::time::timeout(patience, link.consume(stream, None, &config));
+        if let Ok(answer) = created.await {
+            return answer;
+        }
+        patience = patience * 3 / 2;
+    }
+    Err(Fault::Silent)
 }
 
 /// What a consumer delivers. The address for an acknowledgement, which it doesn't want, says what it is:
