@@ -1,7 +1,7 @@
 # Everything that is checked before a change is good. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint unit clients-ready clients clients-cluster cluster cluster-meanwhile soak mutations stutter instructions instructions-update test fuzz seeds corpus
+.PHONY: help setup lint unit clients-ready clients clients-cluster cluster cluster-meanwhile soak upgrade mutations stutter instructions instructions-update test fuzz seeds corpus
 .NOTPARALLEL:
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -123,6 +123,14 @@ soak: clients-ready ## The same at random and for long: SECONDS=3600 SEED=1
 	@$(call need,$(HAS_CC),a C compiler)
 	env SECONDS=$(if $(filter command line,$(origin SECONDS)),$(SECONDS),0) $(if $(SEED),SEED=$(SEED)) \
 		BROKER_BIN=$(TARGET_DIR)/debug/broker npm --prefix tests/cluster run soak
+
+# A git ref: the version before.
+FROM =
+
+upgrade: clients-ready ## Nodes of FROM=<git ref> are replaced by those of this version, under load: tests/cluster/upgrade.js
+	@$(call need,$(HAS_REDIS),redis-server)
+	@$(call need,$(HAS_NATS),nats-server)
+	scripts/upgrade.sh $(FROM)
 
 mutations: ## Turn off one rule of the log at a time: the simulator must notice
 	scripts/mutations.sh $(RULES)

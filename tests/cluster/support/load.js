@@ -63,8 +63,8 @@ export class Load {
 
   /** These are the numbers somebody was told: all that were taken, once each, and of the doubtful ones at most once. */
   wasTold(numbers, to) {
-    const told = new Set(numbers);
-    const doubled = numbers.filter((number, at) => numbers.indexOf(number) !== at);
+    const told = new Set();
+    const doubled = numbers.filter((number) => told.size === told.add(number).size);
     assert.deepEqual(doubled, [], `told twice: ${to}`);
     const missing = [...this.taken].filter((number) => !told.has(number));
     assert.deepEqual(missing, [], `of ${this.taken.size} not told: ${to}`);
