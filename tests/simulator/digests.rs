@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use broker::clock::Clock;
-use broker::cluster::{Batch, Compared, Item, KnownRules, Partition, Rules};
+use broker::cluster::{Batch, Compared, Item, KnownRules, Partition, Refused, Rules};
 use broker::log::{Change, Entry, NodeId, Origin, Position};
 use broker::types::StreamName;
 
@@ -29,13 +29,17 @@ struct Replicas {
 impl Replicas {
     /// Replicas with members, and a digest that all have noted.
     fn new() -> Self {
+        Self::of(KnownRules { oldest: RULES, newest: RULES })
+    }
+
+    /// The same, of nodes that know some rules.
+    fn of(known: KnownRules) -> Self {
         let now = Clock::new().now();
         let node = |number: usize| NodeId(number as u64 + 1);
-        let all = (0..NODES)
-            .map(|number| Partition::new(SETTINGS, node(number), KnownRules::OWN, now))
-            .collect();
+        let all =
+            (0..NODES).map(|number| Partition::new(SETTINGS, node(number), known, now)).collect();
         let mut replicas = Self { all, next: GAP, now };
-        replicas.propose(0, Item::Beat { interval: INTERVAL, knows: RULES });
+        replicas.propose(0, Item::Beat { interval: INTERVAL, knows: known.newest });
         replicas.digest(0);
         replicas
     }
@@ -145,6 +149,32 @@ fn a_replica_that_was_changed_by_hand_is_found_by_itself_or_by_all_others() {
             }
         }
     }
+}
+
+/// So the rules needn't be in a digest.
+#[test]
+fn who_goes_by_other_rules_notes_no_digest_with_the_others() {
+    let newer = RULES.next();
+    let mut replicas = Replicas::of(KnownRules { oldest: RULES, newest: newer });
+    let noted = replicas.all[1].last_digest();
+    let items = vec![Item::Rules(newer)];
+    let raise = Batch { rules: RULES, node: STRANGER, incarnation: 1, number: 1, items };
+    let first = Position(replicas.next - GAP / 2);
+    replicas.all[1].apply(first, 0, raise, replicas.now).unwrap();
+    for (proposer, other, rules) in [(0, 1, RULES), (1, 0, newer)] {
+        let first = Position(replicas.next);
+        replicas.next += GAP;
+        replicas.all[proposer].propose_digest();
+        let batch = replicas.all[proposer].poll_append().unwrap().clone();
+        let now = replicas.now;
+        replicas.all[proposer].apply(first, 0, batch.clone(), now).unwrap();
+        assert_eq!(replicas.all[proposer].last_digest(), first);
+        let refused = replicas.all[other].apply(first, 0, batch, now);
+        assert_eq!(refused, Err(Refused::Rules(rules)));
+    }
+    let last = [0, 1].map(|node| replicas.all[node].last_digest());
+    assert!(last[0] > noted && last[1] > noted && last[0] != last[1], "{noted:?} {last:?}");
+    assert_eq!(replicas.found().concat(), []);
 }
 
 #[test]

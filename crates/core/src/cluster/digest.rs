@@ -8,7 +8,8 @@
 //!             75: notes its own        compares b with its own of 75, notes its own
 //! ```
 //!
-//! So nothing waits for anything, and a digest is one number: streams keep it up to date with each change.
+//! So nothing waits for anything, and a digest is one number: streams keep it up to date with each change. The rules in
+//! force needn't be in it: for a replica that goes by others, the batch with the item doesn't count.
 
 use serde::{Deserialize, Serialize};
 
