@@ -14,8 +14,9 @@ fi
 tree=$(mktemp -d)
 trap 'git worktree remove --force "$tree/broker"' EXIT
 git worktree add --quiet --detach "$tree/broker" HEAD
-# the dependencies that are built already; the members of the workspace are built anew, at another path
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
+# Not where this checkout is built: Cargo tells trees apart by the times of their files alone, and would take what is built
+# here for that of the checkout.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/mutations
 export CARGO_INCREMENTAL=1 RUST_BACKTRACE=0 RUSTFLAGS=${RUSTFLAGS:-}
 
 failed=0

@@ -11,7 +11,8 @@ from=$(git rev-parse --verify --quiet "$1^{commit}") || { echo "$1 is no git ref
 dir=$(mktemp -d)
 trap 'git worktree remove --force "$dir/broker"; rm -rf "$dir"' EXIT
 git worktree add --quiet --detach "$dir/broker" "$from"
-# Not where this checkout is built: Cargo tells trees apart by the times of their files alone.
+# Not where this checkout is built: Cargo tells trees apart by the times of their files alone, and would take what is built
+# here for that of the checkout.
 target=${CARGO_TARGET_DIR:-$root/target}
 
 # build NAME: of the tree as it is
