@@ -1,7 +1,7 @@
 # Everything that is checked before a change is good. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint unit clients-ready clients clients-cluster cluster cluster-meanwhile soak upgrade mutations stutter instructions instructions-update test fuzz seeds corpus
+.PHONY: help setup lint unit clients-ready clients clients-cluster cluster cluster-meanwhile soak upgrade mutations recovery stutter instructions instructions-update test fuzz seeds corpus
 .NOTPARALLEL:
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -132,8 +132,12 @@ upgrade: clients-ready ## Nodes of FROM=<git ref> are replaced by those of this 
 	@$(call need,$(HAS_NATS),nats-server)
 	scripts/upgrade.sh $(FROM)
 
-mutations: ## Turn off one rule of the log at a time: the simulator must notice
+mutations: ## Turn off one rule of the log at a time: the simulator, or the model of Redis, must notice
 	scripts/mutations.sh $(RULES)
+
+recovery: ## What can happen to a log that Redis loses, in larger scopes than `make unit` tries
+	@$(call need,$(HAS_REDIS),redis-server)
+	$(CARGO) test --lib engine::redis::model -- --include-ignored --nocapture
 
 # Which of their tests, and for how many ms a thread is stopped at most.
 TESTS = *.test.js

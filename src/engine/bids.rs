@@ -12,6 +12,8 @@ const NEWCOMER: Duration = Duration::from_secs(3);
 /// What a node has of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::engine) struct Bid {
+    /// The latest round of the log in which any of its batches was appended; 0 if it isn't known, or if cursors say it.
+    pub(in crate::engine) round: u64,
     /// The last batch that was delivered.
     pub(in crate::engine) cursor: u64,
     /// Its nonce; 0 if it isn't known.
@@ -23,6 +25,11 @@ pub(in crate::engine) struct Bid {
 pub(in crate::engine) struct Bids(BTreeMap<NodeId, Bid>);
 
 impl Bids {
+    /// The latest round of any batch.
+    pub(in crate::engine) fn round(&self) -> u64 {
+        self.0.values().map(|bid| bid.round).max().unwrap_or(0)
+    }
+
     /// Notes what a node has, instead of what it had.
     pub(in crate::engine) fn insert(&mut self, node: NodeId, bid: Bid) {
         self.0.insert(node, bid);
@@ -30,8 +37,9 @@ impl Bids {
 
     /// How long a node waits, from its own bid on, until it says how the log goes on: no time, if it has most of the log
     /// and all the others have bid; a lease for those that haven't, and one for each node that has more. If it has to
-    /// wait at all, there may be something that the log goes on without. Of those that have as much, the ones go first
-    /// that know their last batch, and can prove it.
+    /// wait at all, there may be something that the log goes on without. Whoever has a batch of a later round has more: who
+    /// hasn't may have something else instead. Of those that have as much, the ones go first that know their
+    /// last batch, and can prove it.
     pub(in crate::engine) fn patience(
         &self,
         own: NodeId,
@@ -45,7 +53,8 @@ impl Bids {
         } else {
             lease
         };
-        let place = |node: NodeId, bid: &Bid| (bid.cursor, bid.nonce != 0, Reverse(node));
+        let place =
+            |node: NodeId, bid: &Bid| (bid.round, bid.cursor, bid.nonce != 0, Reverse(node));
         let ours = self.0.get(&own).copied().unwrap_or_default();
         let better = self.0.iter().filter(|(node, bid)| place(**node, bid) > place(own, &ours));
         absent + lease * u32::try_from(better.count()).unwrap_or(u32::MAX)
@@ -59,7 +68,9 @@ mod tests {
     const LEASE: Duration = Duration::from_secs(10);
 
     fn bids(bids: &[(u64, u64)]) -> Bids {
-        let bid = |(node, cursor): &(u64, u64)| (NodeId(*node), Bid { cursor: *cursor, nonce: 7 });
+        let bid = |(node, cursor): &(u64, u64)| {
+            (NodeId(*node), Bid { round: 1, cursor: *cursor, nonce: 7 })
+        };
         Bids(bids.iter().map(bid).collect())
     }
 
@@ -96,9 +107,18 @@ mod tests {
     }
 
     #[test]
+    fn who_has_a_batch_of_a_later_round_goes_before_who_has_more_of_them() {
+        let mut bids = bids(&[(1, 9), (2, 5)]);
+        bids.insert(NodeId(2), Bid { round: 2, cursor: 5, nonce: 7 });
+        let members = [NodeId(1), NodeId(2)].into();
+        let of_each = [1, 2].map(|own| bids.patience(NodeId(own), &members, LEASE).as_secs());
+        assert_eq!(of_each, [10, 0]);
+    }
+
+    #[test]
     fn who_knows_its_last_batch_goes_before_who_has_just_read_a_snapshot() {
         let mut bids = bids(&[(1, 9), (2, 9)]);
-        bids.insert(NodeId(1), Bid { cursor: 9, nonce: 0 });
+        bids.insert(NodeId(1), Bid { round: 1, cursor: 9, nonce: 0 });
         let members = [NodeId(1), NodeId(2)].into();
         let of_each = [1, 2].map(|own| bids.patience(NodeId(own), &members, LEASE).as_secs());
         assert_eq!(of_each, [10, 0]);

@@ -88,7 +88,9 @@ async fn a_user_with_just_what_is_needed_can_do_all() {
     let (log, _guard) = Log::capture();
     let mut client = Client::connect(&redis.url_of("just", "pw"), 2).await.unwrap();
     works(&mut client).await;
-    let partition = client.take_log();
+    let mut partition = client.take_log();
+    partition.follow(Cursor(0));
+    assert_eq!(next(&mut partition).await, Event::CaughtUp);
     let snapshot = vec![Bytes::from_static(b"x")];
     for _ in 0..2 {
         redis.tell("HSET test:{1}:meta snap_time 1700000000");

@@ -13,6 +13,7 @@ const COUNT: usize = 300;
 
 const META: &str = "test:{0.1967}:meta";
 const LOG: &str = "test:{0.1967}:log";
+const CHANNEL: &str = "test:{0.1967}";
 
 /// Nodes that append, while something happens to the log again and again. They must be told the same, and all of it.
 async fn while_three_append(flags: &[&str], act: impl Fn(&mut Server)) -> Vec<State> {
@@ -135,42 +136,64 @@ async fn the_log_has_another_batch_though_the_server_runs_on() {
     }
 }
 
+/// Has a log go on from its tenth batch, as others have settled it meanwhile, in another round.
+fn settle_without_it(redis: &Server, head: &str, entries: &[(&str, &str)]) {
+    let mut pipe = redis::pipe();
+    pipe.atomic();
+    for (place, batch) in entries {
+        pipe.cmd("XADD").arg(&[LOG, place, "t", "1700000000000", "b", batch]);
+    }
+    pipe.cmd("HSET").arg(&[META, "head", head, "round", "5"]);
+    let (last, batch) = entries.last().unwrap();
+    pipe.publish(CHANNEL, format!("{last} 1700000000000 5 {batch}"));
+    pipe.exec(&mut redis.connection()).unwrap();
+}
+
 /// The others waited a lease for it and forked the log. The next batch fits all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_misses_a_fork_is_lost() {
     let redis = Server::start(&[]);
     let mut client = Client::connect(&redis.url(), 1).await.unwrap();
     let mut log = log_of(&mut client, 10).await;
-    let id: u64 = redis.ask("HGET test:{0.1967}:meta id");
-    let mut pipe = redis::pipe();
-    pipe.atomic().del(LOG);
-    for (place, batch) in [("10-7", FORK), ("11-7", "more")] {
-        pipe.cmd("XADD").arg(&[LOG, place, "t", "1700000000000", "b", batch]);
-    }
-    pipe.cmd("HSET").arg(&[META, "head", "11", "round", "5"]);
-    pipe.publish("test:{0.1967}", format!("11-7 1700000000000 {id} more"));
-    pipe.exec(&mut redis.connection()).unwrap();
-    let event = next(&mut log).await;
-    assert!(matches!(event, Event::Batch { cursor: Cursor(11), .. }), "{event:?}");
+    redis.tell(&format!("DEL {LOG}"));
+    settle_without_it(&redis, "11", &[("10-7", FORK), ("11-7", "more")]);
     assert_eq!(next(&mut log).await, Event::Lost(LostReason::Forked));
 }
 
+/// It was away when the others put the log back, and had nothing that they hadn't.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_missed_nothing_goes_on() {
+    let redis = Server::start(&[]);
+    let mut client = Client::connect(&redis.url(), 1).await.unwrap();
+    let mut log = log_of(&mut client, 10).await;
+    settle_without_it(&redis, "12", &[("11-7", FORK), ("12-7", "more")]);
+    for (number, expected) in [(11, FORK), (12, "more")] {
+        let event = next(&mut log).await;
+        let is_it = |batch: &[u8]| batch == expected.as_bytes();
+        assert!(
+            matches!(&event, Event::Batch { cursor: Cursor(at), batch, .. } if *at == number && is_it(batch)),
+            "{event:?}"
+        );
+    }
+    log.append("own".into());
+    let event = next(&mut log).await;
+    assert!(matches!(event, Event::Batch { cursor: Cursor(13), .. }), "{event:?}");
+}
+
+/// The message may still be on its way when the log has been settled anew.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_published_before_a_loss_is_nothing_behind_it() {
     let redis = Server::start(&[]);
     let mut client = Client::connect(&redis.url(), 1).await.unwrap();
     let mut log = log_of(&mut client, 10).await;
-    let id: u64 = redis.ask("HGET test:{0.1967}:meta id");
+    let round: u64 = redis.ask(&format!("HGET {META} round"));
     redis.tell("FLUSHALL");
-    while redis.ask::<u64>("EXISTS test:{0.1967}:bids") == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let stale = format!("12-7 1700000000000 {id} stale");
-    redis::cmd("PUBLISH").arg("test:{0.1967}").arg(stale).exec(&mut redis.connection()).unwrap();
     assert_eq!(next(&mut log).await, Event::StateWanted);
     log.give_state(Cursor(10), vec!["x".into()]);
     let event = next(&mut log).await;
     assert!(matches!(event, Event::Batch { cursor: Cursor(11), .. }), "{event:?}");
+    let stale = format!("12-7 1700000000000 {round} stale");
+    redis::cmd("PUBLISH").arg(CHANNEL).arg(stale).exec(&mut redis.connection()).unwrap();
     log.append("more".into());
     let mut event = next(&mut log).await;
     while event == Event::AppendFailed {

@@ -51,7 +51,9 @@ async fn one_of_those_written_together_is_whole<S: EngineServer>() {
     let mut client = Client::connect(&server.url(), 1).await.unwrap();
     let mut other = Client::connect(&server.url(), 1).await.unwrap();
     let log = log_of(&mut client, 1).await;
-    let other = other.take_log();
+    let mut other = other.take_log();
+    other.follow(Cursor(0));
+    while next(&mut other).await != Event::CaughtUp {}
     for _ in 0..20 {
         let (one, two) = (chunks("one", 40), chunks("two", 30));
         let written = tokio::join!(

@@ -50,6 +50,27 @@ fn what_isnt_in_the_log_when_its_node_is_believed_dead_never_comes() {
     assert_eq!(world.count(|change| matches!(change, Change::Put { .. })), 0);
 }
 
+/// Its new incarnation begins with a beat: so it is missed if that is all it does.
+#[test]
+fn who_dies_as_soon_as_it_is_back_is_believed_dead_again() {
+    let mut world = World::new();
+    world.settle();
+    let id = world.nodes[0].id;
+    let is_there = |world: &World| world.nodes[1].partition.nodes().any(|(node, _)| node == id);
+    pause(&mut world, 0);
+    world.step(&Step::Append { node: 1, fate: Fate::Stored }); // that it is gone
+    world.step(&Step::Read { node: 1, batches: usize::MAX });
+    assert!(!is_there(&world));
+    world.step(&Step::Read { node: 0, batches: usize::MAX });
+    world.step(&Step::Append { node: 0, fate: Fate::Stored }); // that it is back
+    world.step(&Step::Read { node: 1, batches: usize::MAX });
+    assert!(is_there(&world));
+    pause(&mut world, 0);
+    world.step(&Step::Append { node: 1, fate: Fate::Stored });
+    world.step(&Step::Read { node: 1, batches: usize::MAX });
+    assert!(!is_there(&world));
+}
+
 /// Its offsets may have been those of other publications, which clients have seen.
 #[test]
 fn where_a_log_forks_all_histories_begin_again() {

@@ -20,7 +20,8 @@ fn mutations_apply_to_the_sources() {
         }
         let source = fs::read_to_string(root.join(file.unwrap())).unwrap();
         assert_eq!(source.matches(&before).count(), 1, "{path:?} has to be made anew");
-        assert!(text.contains("\nTest: simulator "), "{path:?} names no test");
+        let names = ["simulator", "lib"].map(|target| format!("\nTest: {target} "));
+        assert!(names.iter().any(|name| text.contains(name)), "{path:?} names no test");
         count += 1;
     }
     assert!(count > 5);

@@ -68,7 +68,7 @@ fn write(log: LogId, node: NodeId, bid: Bid) -> Bytes {
 fn read(mut message: Bytes) -> Option<(LogId, NodeId, Bid)> {
     let mut next = || message.try_get_u64().ok();
     let (log, node) = (LogId(next()?), NodeId(next()?));
-    let bid = Bid { cursor: next()?, nonce: next()? };
+    let bid = Bid { cursor: next()?, nonce: next()?, ..Bid::default() };
     message.is_empty().then_some((log, node, bid))
 }
 
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_bid_is_read_and_nothing_else() {
-        let bid = Bid { cursor: 3, nonce: u64::MAX };
+        let bid = Bid { cursor: 3, nonce: u64::MAX, ..Bid::default() };
         let message = write(LogId(1), NodeId(2), bid);
         assert_eq!(read(message.clone()), Some((LogId(1), NodeId(2), bid)));
         assert_eq!(read(message.slice(1..)), None);

@@ -231,6 +231,6 @@ impl Follower {
 
     fn has(&self) -> Bid {
         let cursor = self.delivered.cursor;
-        Bid { cursor, nonce: self.delivered.nonce.unwrap_or(0) }
+        Bid { cursor, nonce: self.delivered.nonce.unwrap_or(0), ..Bid::default() }
     }
 }

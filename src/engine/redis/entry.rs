@@ -7,8 +7,8 @@ use crate::engine::recent::Entry;
 use crate::log::LogId;
 
 impl Entry {
-    /// From a message, as [`scripts`](super::scripts) publish it: `cursor-nonce at log batch`.
-    pub(super) fn from_message(message: Vec<u8>) -> Option<(LogId, Self)> {
+    /// From a message, as [`scripts`](super::scripts) publish it: `cursor-nonce at round batch`.
+    pub(super) fn from_message(message: Vec<u8>) -> Option<(u64, Self)> {
         let mut message = Bytes::from(message);
         let mut next = || {
             let end = memchr::memchr(b' ', &message)?;
@@ -16,10 +16,10 @@ impl Entry {
             drop(message.split_to(1));
             Some(word)
         };
-        let (id, at, log) = (next()?, next()?, next()?);
+        let (id, at, round) = (next()?, next()?, next()?);
         let (cursor, nonce) = split_id(&id)?;
-        let log = log_id(&log)?;
-        Some((log, Self { cursor, nonce, at: number(&at)?, batch: message }))
+        let round = number(&round)?;
+        Some((round, Self { cursor, nonce, at: number(&at)?, batch: message }))
     }
 
     /// From an entry of a stream: `[id, [field, value, …]]`. If no broker has written its fields, it is no batch.
@@ -71,9 +71,9 @@ mod tests {
 
     #[test]
     fn messages_are_read() {
-        let (log, entry) = Entry::from_message(b"7-99 1700 5 a b".to_vec()).unwrap();
+        let (round, entry) = Entry::from_message(b"7-99 1700 5 a b".to_vec()).unwrap();
         let batch = Bytes::from_static(b"a b");
-        assert_eq!((log, entry), (LogId(5), Entry { cursor: 7, nonce: 99, at: 1700, batch }));
+        assert_eq!((round, entry), (5, Entry { cursor: 7, nonce: 99, at: 1700, batch }));
         for broken in ["", "7-99 1700 5", "7 1700 5 a", "x-1 1 1 a", "1-1 1 x a"] {
             assert_eq!(Entry::from_message(broken.into()), None, "{broken}");
         }

@@ -11,12 +11,14 @@ use parking_lot::Mutex;
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value, cmd, pipe};
 use tokio_util::sync::CancellationToken;
 
+use super::decisions::{self, Next, Proof, nonce};
 use super::fault::Fault;
 use super::inbox::{Inbox, Input, News};
 use super::keys::PartitionKeys;
 use super::link::{Link, Links};
 use super::meta::Meta;
 use super::scripts::{self, By, OTHER, Settled};
+use super::snapshots::Proved;
 use crate::engine::event::{Cursor, LostReason};
 use crate::engine::feed::{Closed, Feed, Progress};
 use crate::engine::nodes::Nodes;
@@ -41,8 +43,8 @@ pub(super) struct Parts {
     pub(super) progress: Arc<Progress>,
     pub(super) inbox: Inbox,
     pub(super) links: Links,
-    /// The run in which the log was last found to have all that was delivered.
-    pub(super) proved: Arc<Mutex<Option<Arc<str>>>>,
+    /// When the log was last found to have all that was delivered.
+    pub(super) proved: Arc<Mutex<Option<Proved>>>,
     pub(super) nodes: Arc<Nodes>,
     pub(super) partition: u16,
     /// Makes what is appended where the log goes on without what other nodes may have had.
@@ -63,10 +65,10 @@ pub(super) struct Follower {
     pub(super) delivered: Place,
     /// It, and those before it.
     pub(super) recent: Recent,
-    /// How often the log had been settled when this request to follow it last did.
+    /// The round in which the log was last found to have all that was delivered, since this request to follow it.
     pub(super) round: Option<u64>,
-    /// Whether all that is published is in the log: what was published before a loss, and arrives afterwards, isn't.
-    is_live: bool,
+    /// The latest round of those batches.
+    pub(super) latest: u64,
     /// The batch that is being appended.
     append: Option<Append>,
     /// Number of the link that is used, or was last.
@@ -75,8 +77,8 @@ pub(super) struct Follower {
     failed_link: u64,
     /// Entries to read at a time.
     read_count: usize,
-    /// Number of appends.
-    appends: u64,
+    /// How many numbers were made.
+    numbers: u64,
 }
 
 /// Where a batch is in the log.
@@ -126,12 +128,12 @@ impl Follower {
             delivered: Place::default(),
             recent: Recent::default(),
             round: None,
-            is_live: false,
+            latest: 0,
             append: None,
             link: 0,
             failed_link: 0,
             read_count: MAX_READ,
-            appends: 0,
+            numbers: 0,
         }
     }
 
@@ -177,7 +179,7 @@ impl Follower {
     async fn next_feed(&mut self) -> Feed {
         let follow = self.parts.requests.next_follow().await;
         self.delivered = Place { cursor: follow.after.0, nonce: None };
-        (self.recent, self.round) = (Recent::after(follow.after.0), None);
+        (self.recent, self.round, self.latest) = (Recent::after(follow.after.0), None, 0);
         Feed::new(follow, Arc::clone(&self.parts.progress))
     }
 
@@ -249,30 +251,25 @@ impl Follower {
             });
             let (meta, entries) = check(link, read.ok_or(Fault::Unexpected))?;
             if !self.is_settled(&meta, link)? {
-                self.recover(link, feed).await?;
+                self.recover(meta.round, link, feed).await?;
                 continue;
             }
-            let lost = match (entries.into_iter().next(), nonce) {
-                _ if meta.head < cursor => Some(LostReason::Shorter),
-                (Some(entry), Some(nonce)) if entry.nonce != nonce => Some(LostReason::Forked),
-                (None, Some(_)) => Some(LostReason::Trimmed),
-                (Some(entry), None) => {
-                    self.delivered.nonce = Some(entry.nonce);
-                    self.recent.push(entry);
-                    None
+            let found = entries.into_iter().next();
+            let at = found.as_ref().map(|entry| entry.nonce);
+            match decisions::prove(&meta, at, (cursor, nonce), self.round) {
+                Proof::Whole => {
+                    if let Some(entry) = found.filter(|_| nonce.is_none()) {
+                        self.note(entry);
+                    }
+                    let round = meta.round;
+                    self.round = Some(round);
+                    *self.parts.proved.lock() = Some(Proved { run: Arc::clone(&link.run), round });
+                    feed.note_end(Cursor(meta.head), Cursor(cursor)).await?;
+                    return Ok(());
                 }
-                // without a nonce: whether the next one is there is seen when it is read
-                (Some(_), Some(_)) | (None, None) => None,
-            };
-            let Some(reason) = lost else {
-                (self.round, self.is_live) = (Some(meta.round), false);
-                *self.parts.proved.lock() = Some(Arc::clone(&link.run));
-                return feed.note_end(Cursor(meta.head), Cursor(cursor)).await.map_err(Into::into);
-            };
-            if reason == LostReason::Trimmed || self.round != Some(meta.round) {
-                return Err(Interrupt::Lost(reason)); // the others have gone on without this node
+                Proof::Lost(reason) => return Err(Interrupt::Lost(reason)),
+                Proof::Doubtful => self.doubt(link, meta.round).await?,
             }
-            self.doubt(link, meta.round).await?;
         }
     }
 
@@ -285,16 +282,24 @@ impl Follower {
         }
     }
 
-    /// Delivers all that the log has behind what was delivered.
+    /// Delivers all that the log has behind what was delivered, as long as it is still settled as it was.
     async fn read(&mut self, link: &Link, feed: &mut Feed) -> Result<(), Interrupt> {
         loop {
             let count = self.read_count;
             self.read_count = (count / 2).max(1);
-            let range = self.range(self.delivered.cursor + 1, "+", count);
-            let answer = check(link, link.ask(&range).await)?;
+            let mut ask = pipe();
+            ask.add_command(self.range(self.delivered.cursor + 1, "+", count));
+            ask.add_command(Meta::ask(&self.parts.keys)); // behind it: what was read is of no later round
+            let answers = check(link, link.ask_all(&ask).await)?;
             self.read_count = (count * 2).min(MAX_READ);
-            let entries = Entry::all_from_stream(answer).ok_or(Fault::Unexpected);
-            let entries = check(link, entries)?;
+            let read = <[Value; 2]>::try_from(answers).ok();
+            let read = read.and_then(|[entries, meta]| {
+                Some((Entry::all_from_stream(entries)?, Meta::read(meta)?))
+            });
+            let (entries, meta) = check(link, read.ok_or(Fault::Unexpected))?;
+            if !decisions::goes_on(self.is_settled(&meta, link)?, &meta, self.round) {
+                return Err(Interrupt::Doubtful);
+            }
             let is_end = entries.len() < count;
             for entry in entries {
                 if entry.cursor != self.delivered.cursor + 1 {
@@ -317,40 +322,40 @@ impl Follower {
     async fn deliver(&mut self, entry: Entry, feed: &mut Feed) -> Result<(), Interrupt> {
         let Entry { cursor, nonce, at, ref batch } = entry;
         feed.deliver(Cursor(cursor), at, batch.clone()).await?;
-        self.delivered = Place { cursor, nonce: Some(nonce) };
-        self.recent.push(entry);
+        self.note(entry);
         self.append.take_if(|append| append.nonce == nonce);
         Ok(())
     }
 
+    /// Notes that an entry was delivered.
+    fn note(&mut self, entry: Entry) {
+        let Entry { cursor, nonce, .. } = entry;
+        self.delivered = Place { cursor, nonce: Some(nonce) };
+        self.latest = self.latest.max(decisions::begin(nonce));
+        self.recent.push(entry);
+    }
+
     async fn handle(&mut self, news: News, link: &Link, feed: &mut Feed) -> Result<(), Interrupt> {
-        let delivered = self.delivered;
+        let cursor = self.delivered.cursor;
         match news {
-            News::Published(log, _) if log != self.parts.log => {} // of another database
-            News::Published(_, entry) if self.is_live && entry.cursor == delivered.cursor + 1 => {
-                self.deliver(entry, feed).await?;
-            }
-            News::Published(_, entry) if entry.cursor > delivered.cursor => {
-                self.read(link, feed).await?;
-            }
-            News::Published(..) => {} // it was read
-            News::Checked { meta, delivered: before } => {
-                let is_shorter =
-                    before.follow == self.parts.progress.follow() && meta.head < before.cursor.0;
-                if is_shorter || !self.is_settled(&meta, link)? {
-                    return Err(Interrupt::Doubtful);
+            News::Published(round, entry) => {
+                match decisions::take(round, entry.cursor, (cursor, self.round)) {
+                    Next::Deliver => self.deliver(entry, feed).await?,
+                    Next::Read => self.read(link, feed).await?,
+                    Next::Nothing => {}
                 }
-                match self.round {
-                    // the others have waited for this node, and gone on without what it may have had
-                    Some(round) if meta.round > round => {
-                        return Err(Interrupt::Lost(LostReason::Forked));
-                    }
-                    round => self.is_live |= round == Some(meta.round),
+            }
+            News::Checked { meta, delivered: before } => {
+                let is_same = before.follow == self.parts.progress.follow();
+                let before = if is_same { before.cursor.0 } else { 0 };
+                let is_settled = self.is_settled(&meta, link)?;
+                if meta.head < before || !decisions::goes_on(is_settled, &meta, self.round) {
+                    return Err(Interrupt::Doubtful);
                 }
                 if let Some(snapshot) = &meta.snapshot {
                     self.parts.progress.note_snapshot(Cursor(snapshot.at));
                 }
-                if meta.head > delivered.cursor {
+                if meta.head > cursor {
                     let was_dropped = self.parts.inbox.take_dropped();
                     self.read(link, feed).await?;
                     if !was_dropped {
@@ -363,16 +368,17 @@ impl Follower {
     }
 
     fn begin_append(&mut self, link: Link, batch: Bytes) -> Append {
-        let nonce = self.next_nonce();
+        let nonce = nonce(self.round.unwrap_or(0), self.random());
         let (keys, log) = (self.parts.keys.clone(), self.parts.log);
         let answer = Box::pin(async move { append(&link, &keys, log, nonce, &batch).await });
         Append { nonce, answer, is_answered: false, is_doubtful: false }
     }
 
-    pub(super) fn next_nonce(&mut self) -> u64 {
-        self.appends += 1;
+    /// A number that comes once.
+    pub(super) fn random(&mut self) -> u64 {
+        self.numbers += 1;
         // odd, so all are different
-        self.parts.seed.wrapping_add(self.appends.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        self.parts.seed.wrapping_add(self.numbers.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     /// The log of this partition, settled in the run that a link leads to.

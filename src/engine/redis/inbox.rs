@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 use super::meta::Meta;
 use crate::engine::feed::Delivered;
 use crate::engine::recent::Entry;
-use crate::log::LogId;
 
 /// Inputs that wait for a follower, at most. What comes then is dropped, and read from the log later.
 const MAX_INPUTS: usize = 64;
@@ -24,8 +23,8 @@ pub(super) struct Input {
 /// What has happened to a log.
 #[derive(Debug)]
 pub(super) enum News {
-    /// An entry was published.
-    Published(LogId, Entry),
+    /// An entry was published, in a round.
+    Published(u64, Entry),
     /// The log is like this, and all that was published before has been delivered to this inbox.
     Checked {
         /// What the log is.

@@ -15,7 +15,7 @@ pub(super) struct Meta {
     pub(super) head: u64,
     /// The run of the server in which the log was found whole.
     pub(super) run: String,
-    /// How often it was settled.
+    /// Which settling was the last: a nonce.
     pub(super) round: u64,
     /// The newest snapshot.
     pub(super) snapshot: Option<SnapshotMeta>,

@@ -26,6 +26,7 @@
 
 mod bids;
 mod connector;
+mod decisions;
 mod entry;
 mod fault;
 mod fleet;
@@ -36,6 +37,8 @@ mod keys;
 mod link;
 mod locator;
 mod meta;
+#[cfg(test)]
+mod model;
 mod open;
 mod pair;
 mod recovery;

@@ -41,7 +41,7 @@ use crate::engine::snapshots::Snapshots;
 use crate::log::LogId;
 
 /// Version of what is in the keys.
-const FORMAT: u16 = 3;
+const FORMAT: u16 = 4;
 
 /// The cluster's facts, as fields of a hash.
 const FACTS: [&str; 3] = ["format", "partitions", "secret"];

@@ -22,11 +22,12 @@ use bytes::Bytes;
 use redis::Value;
 
 use super::bids;
+use super::decisions::{next_round, nonce, settling};
 use super::entry::bytes;
 use super::fault::Fault;
-use super::follower::{Follower, Interrupt, Parts, check, ended};
+use super::follower::{Follower, Interrupt, Parts, Place, check, ended};
 use super::link::Link;
-use super::scripts::{self, OTHER, SETTLED};
+use super::scripts::{self, OTHER, SETTLED, Settling};
 use super::snapshots;
 use crate::engine::bids::{Bid, Bids};
 use crate::engine::event::{Cursor, LostReason};
@@ -36,15 +37,22 @@ use crate::engine::feed::Feed;
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 impl Follower {
-    /// Bids, and waits until the log is settled, by this node if it has most.
-    pub(super) async fn recover(&mut self, link: &Link, feed: &mut Feed) -> Result<(), Interrupt> {
+    /// Bids, and waits until the log is settled, by this node if it has most. `rounds` is the last round in Redis.
+    pub(super) async fn recover(
+        &mut self,
+        rounds: u64,
+        link: &Link,
+        feed: &mut Feed,
+    ) -> Result<(), Interrupt> {
         feed.forget_end();
         let mut waited = Duration::ZERO;
-        while let Some(bids) = self.bid(link).await? {
+        while let Some((bids, ballot)) = self.bid(link).await? {
             let nodes = &self.parts.nodes;
-            let patience = bids.patience(nodes.own, &nodes.members(), nodes.lease);
-            let fork = if patience.is_zero() { Bytes::new() } else { self.make_fork() };
-            if waited >= patience && self.settle(&fork, link, feed).await? {
+            let (patience, forks) = settling(&bids, nodes.own, &nodes.members(), nodes.lease);
+            let rounds = [rounds, bids.round(), self.round.unwrap_or(0)];
+            let fork = if forks { self.make_fork() } else { Bytes::new() };
+            let settling = Settling { ballot, round: next_round(rounds, ballot) };
+            if waited >= patience && self.settle(&fork, settling, link, feed).await? {
                 break;
             }
             self.pause(link).await?;
@@ -54,14 +62,15 @@ impl Follower {
     }
 
     fn make_fork(&mut self) -> Bytes {
-        let number = self.next_nonce();
+        let number = self.random();
         let Parts { partition, log, forks, .. } = &self.parts;
         forks.make(*partition, *log, number)
     }
 
-    /// The bids so far, this node's included; `None` if the log is settled.
-    async fn bid(&mut self, link: &Link) -> Result<Option<Bids>, Interrupt> {
-        let bid = scripts::bid(&self.parts.keys, self.of(link), self.parts.nodes.own, self.has());
+    /// The bids so far, this node's included, and their ballot; `None` if the log is settled.
+    async fn bid(&mut self, link: &Link) -> Result<Option<(Bids, u64)>, Interrupt> {
+        let (ours, ballot) = ((self.parts.nodes.own, self.has()), self.random());
+        let bid = scripts::bid(&self.parts.keys, self.of(link), ours, ballot);
         let answer = check(link, link.ask(&bid).await)?;
         if let Value::Array(fields) = answer {
             return check(link, bids::read(fields).ok_or(Fault::Unexpected)).map(Some);
@@ -73,22 +82,24 @@ impl Follower {
     async fn settle(
         &mut self,
         fork: &[u8],
+        settling: Settling,
         link: &Link,
         feed: &mut Feed,
     ) -> Result<bool, Interrupt> {
-        let behind = (self.next_nonce(), fork);
-        let confirm = scripts::confirm(&self.parts.keys, self.of(link), self.has(), behind);
+        let behind = (nonce(settling.round, self.random()), fork);
+        let confirm =
+            scripts::confirm(&self.parts.keys, self.of(link), self.has(), settling, behind);
         let confirmed = check(link, link.ask(&confirm).await)?;
         if says_settled(link, confirmed)? {
             return Ok(true);
         }
         let state = self.state(link, feed).await?;
-        let (name, count) = (format!("{:016x}", self.next_nonce()), state.len());
+        let (name, count) = (format!("{:016x}", self.random()), state.len());
         let keys = &self.parts.keys;
         check(link, snapshots::upload(link, keys, &name, state).await)?;
         let (snapshot, entries) = ((name.as_str(), count), self.recent.entries());
-        let place = (self.delivered.cursor, self.round.unwrap_or(0));
-        let restore = scripts::restore(keys, self.of(link), snapshot, place, entries, behind);
+        let (log, cursor) = (self.of(link), self.delivered.cursor);
+        let restore = scripts::restore(keys, log, snapshot, cursor, settling, entries, behind);
         let is_settled = says_settled(link, check(link, link.ask(&restore).await)?)?;
         if is_settled {
             self.parts.put_back.fetch_add(1, Ordering::Relaxed);
@@ -137,8 +148,8 @@ impl Follower {
     }
 
     fn has(&self) -> Bid {
-        let cursor = self.delivered.cursor;
-        Bid { cursor, nonce: self.delivered.nonce.unwrap_or(0) }
+        let Place { cursor, nonce } = self.delivered;
+        Bid { round: self.latest, cursor, nonce: nonce.unwrap_or(0) }
     }
 }
 

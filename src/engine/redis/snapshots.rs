@@ -31,9 +31,16 @@ pub(super) struct RedisSnapshots {
     pub(super) keys: PartitionKeys,
     pub(super) log: LogId,
     pub(super) links: Links,
-    /// The run in which the log was last found to have all that was delivered, and so all that is in a snapshot.
-    pub(super) proved: Arc<Mutex<Option<Arc<str>>>>,
+    /// When the log was last found to have all that was delivered, and so all that is in a snapshot.
+    pub(super) proved: Arc<Mutex<Option<Proved>>>,
     pub(super) speaker: Speaker,
+}
+
+/// The run of the server and the round in which a log was found to have all that was delivered.
+#[derive(Clone, Debug)]
+pub(super) struct Proved {
+    pub(super) run: Arc<str>,
+    pub(super) round: u64,
 }
 
 impl Store for RedisSnapshots {
@@ -84,9 +91,11 @@ impl RedisSnapshots {
         let link = self.link().await?;
         let (name, count) = (format!("{:016x}", random()?), chunks.len());
         upload(&link, &self.keys, &name, chunks).await.map_err(|fault| self.failed(&fault))?;
-        let run = self.proved.lock().clone().unwrap_or_else(|| Arc::clone(&link.run));
+        let Some(Proved { run, round }) = self.proved.lock().clone() else {
+            return Err(EngineError::Lost);
+        };
         let log = Settled { log: self.log, run: &run };
-        let switch = scripts::switch(&self.keys, log, (&name, count), at.0);
+        let switch = scripts::switch(&self.keys, log, round, (&name, count), at.0);
         let answer = bytes(self.ask(&link, &switch).await?).unwrap_or_default();
         if answer == OTHER.as_bytes() {
             Err(EngineError::Lost)

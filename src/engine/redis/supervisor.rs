@@ -140,6 +140,6 @@ async fn next_fault(faults: &mut mpsc::Receiver<(u64, Fault)>, link: u64) -> Fau
 fn published(keys: &ClusterKeys, data: Vec<Value>) -> Option<(usize, News)> {
     let [channel, message] = <[Value; 2]>::try_from(data).ok()?;
     let Value::BulkString(channel) = channel else { return None };
-    let (log, entry) = Entry::from_message(bytes(message)?)?;
-    Some((keys.partition_of(&channel)?, News::Published(log, entry)))
+    let (round, entry) = Entry::from_message(bytes(message)?)?;
+    Some((keys.partition_of(&channel)?, News::Published(round, entry)))
 }
