@@ -30,8 +30,6 @@ pub(crate) struct Journal {
     entries: VecDeque<Noted>,
     /// Position after the last entry, or `start`.
     end: Position,
-    /// Position before which entries are sent to everyone.
-    sent_before: Position,
     /// Tick by which the last dropped entry was sent to everyone.
     dropped: Option<u32>,
     /// Approximate bytes of the entries.
@@ -139,13 +137,11 @@ impl Journal {
         if self.dropped == Some(UNSENT) && up_to >= self.start {
             self.dropped = Some(tick);
         }
-        let before = self.sent_before;
-        let first = self.entries.partition_point(|entry| entry.position < before);
-        let news = self.entries.iter_mut().skip(first);
-        for entry in news.take_while(|entry| entry.position < up_to) {
+        // mostly it is the last one alone: a search would touch memory all over a long journal
+        let unsent = self.entries.iter_mut().rev().take_while(|entry| entry.sent_by == UNSENT);
+        for entry in unsent.filter(|entry| entry.position < up_to) {
             entry.sent_by = tick;
         }
-        self.sent_before = before.max(up_to);
     }
 
     /// Drops the entries that were sent to everyone before a time.
@@ -175,7 +171,8 @@ impl Journal {
             let before = Position(self.start.0.saturating_sub(1));
             return Known { confirmed_before: before.min(sent), sent_before: sent };
         }
-        let unsure = self.entries.iter().find(|entry| entry.sent_by >= tick);
+        let unsure = self.entries.partition_point(|entry| entry.sent_by < tick);
+        let unsure = self.entries.get(unsure);
         let confirmed_before = unsure.map_or(sent, |entry| entry.position.min(sent));
         Known { confirmed_before, sent_before: sent }
     }
