@@ -8,7 +8,7 @@ use broker::clock::Clock;
 use broker::protocol::typed;
 use broker::shard::{Input, ResumeSettings, Settings, Shard, SubscriberKey};
 use broker::types::{
-    Grant, GroupKey, Join, SessionId, StreamCommand, StreamName, SubscribeOptions,
+    Grant, GroupKey, Join, SessionId, StreamCommand, StreamName, Subscribe, SubscribeOptions,
 };
 use memory::settings::settings;
 use memory::{Scale, Weight, outbox, parked_session};
@@ -59,7 +59,7 @@ fn what_a_crowd_took_is_given_back() {
             let join = Join { id: number.to_string().into(), info: "1".into(), extra: None };
             let (join, history) = (Some(Ok(join)), None);
             let (grant, options) = (Grant::OPEN, SubscribeOptions::default());
-            command(number, StreamCommand::Subscribe { join, history, grant, options });
+            command(number, StreamCommand::from(Subscribe { join, history, grant, options }));
         }
         for number in 0..CROWD - 1 {
             command(number, StreamCommand::Unsubscribe);

@@ -7,7 +7,8 @@ use broker::config::defaults;
 use broker::protocol::action_cable;
 use broker::shard::{End, Input, Shard, SubscriberKey};
 use broker::types::{
-    Grant, GroupKey, Identifier, Join, SessionId, StreamCommand, StreamName, SubscribeOptions,
+    Grant, GroupKey, Identifier, Join, SessionId, StreamCommand, StreamName, Subscribe,
+    SubscribeOptions,
 };
 
 use super::settings::settings;
@@ -43,11 +44,13 @@ fn shard_with_ended(records: u32) -> (Shard<u32>, Instant) {
     let now = Clock::new().now();
     let mut shard = Shard::new(settings(), now);
     let group = GroupKey::new(action_cable::CODEC, Identifier::from(r#""room""#));
-    let subscribe = |join| StreamCommand::Subscribe {
-        join,
-        history: None,
-        grant: Grant::OPEN,
-        options: SubscribeOptions::default(),
+    let subscribe = |join| {
+        StreamCommand::from(Subscribe {
+            join,
+            history: None,
+            grant: Grant::OPEN,
+            options: SubscribeOptions::default(),
+        })
     };
     let mut keys = Vec::new();
     for number in 0..records {

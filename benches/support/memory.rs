@@ -15,7 +15,7 @@ use broker::session::Session;
 use broker::shard::{End, Input, Outcome, Put, Shard, SubscriberKey, Ticket};
 use broker::types::{
     Grant, GroupKey, Identifier, Identity, Join, RawJson, SessionId, StreamCommand, StreamName,
-    SubscribeOptions, Watch,
+    Subscribe, SubscribeOptions, Watch,
 };
 
 use nowhere::Nowhere;
@@ -163,7 +163,7 @@ impl World {
         self.command(
             stream,
             number,
-            StreamCommand::Subscribe { join, history: None, grant, options },
+            StreamCommand::from(Subscribe { join, history: None, grant, options }),
         );
     }
 

@@ -14,7 +14,7 @@ use broker::shard::{Input, Publish, Put, SubscriberKey};
 use broker::telemetry::Instruments;
 use broker::types::{
     Codec, Grant, GroupKey, Identifier, Join, Listing, SessionId, StreamCommand, StreamName,
-    SubscribeOptions,
+    Subscribe, SubscribeOptions,
 };
 use tokio::runtime::Runtime;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -146,12 +146,12 @@ impl Room {
         for subscriber in 0..subscribers {
             room.command(
                 subscriber,
-                StreamCommand::Subscribe {
+                StreamCommand::from(Subscribe {
                     join: None,
                     history: None,
                     grant: Grant::OPEN,
                     options: SubscribeOptions::default(),
-                },
+                }),
             );
         }
         room.catch_up();

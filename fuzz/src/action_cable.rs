@@ -131,9 +131,9 @@ fn check_action(action: Action, limits: &Limits) {
             assert!(stream.as_str().len() <= limits.stream_name_size);
             assert!(!stream.as_str().is_empty());
             match command {
-                StreamCommand::Subscribe { join, .. } => {
+                StreamCommand::Subscribe(subscribe) => {
                     check_frame(&identifier, &ServerMessage::Confirmed);
-                    match join {
+                    match subscribe.join {
                         Some(Ok(join)) => check_list(&identifier, join, limits),
                         Some(Err(reason)) => {
                             check_frame(&identifier, &ServerMessage::Refused(reason));

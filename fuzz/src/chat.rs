@@ -92,12 +92,13 @@ fn check_action(action: Action, limits: &Limits) {
             assert!(!stream.as_str().is_empty());
             assert!(stream.as_str().len() <= limits.stream_name_size);
             match command {
-                StreamCommand::Subscribe { join: Some(Ok(join)), .. } => {
-                    check_member(&identifier, &join);
-                }
-                StreamCommand::Subscribe { join: Some(Err(reason)), .. } => {
-                    check_error(&identifier, &ServerMessage::Refused(reason));
-                }
+                StreamCommand::Subscribe(subscribe) => match subscribe.join {
+                    Some(Ok(join)) => check_member(&identifier, &join),
+                    Some(Err(reason)) => {
+                        check_error(&identifier, &ServerMessage::Refused(reason));
+                    }
+                    None => panic!("no frame asks for it"),
+                },
                 StreamCommand::Whisper { whisper, members_only: true } => {
                     let typing = frame_of(&identifier, &ServerMessage::Whisper(whisper));
                     assert_eq!(typing.expect("a frame")["type"], "typing");
@@ -109,7 +110,6 @@ fn check_action(action: Action, limits: &Limits) {
                 StreamCommand::Unsubscribe => {}
                 StreamCommand::Whisper { .. }
                 | StreamCommand::Publish { .. }
-                | StreamCommand::Subscribe { join: None, .. }
                 | StreamCommand::Join(_)
                 | StreamCommand::Update(_)
                 | StreamCommand::Leave(_)

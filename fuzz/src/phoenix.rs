@@ -14,7 +14,7 @@ use broker::session::Action;
 use broker::types::{
     ClientCommand, CommandKind, GroupKey, Identifier, JoinRequest, MemberChange, MemberRecords,
     PresenceChange, RawJson, Record, RecordChange, Reference, Request, ServerMessage,
-    StreamCommand, Target, Watch, Whisper,
+    StreamCommand, Subscribe, Target, Watch, Whisper,
 };
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -140,7 +140,8 @@ fn check_action(action: Action, reference: Option<&Reference>) {
             let group = GroupKey { codec: phoenix::CODEC, watch, identifier };
             let replies = |message| check_answer(&group, &message, reference);
             match command {
-                StreamCommand::Subscribe { join, options, .. } => {
+                StreamCommand::Subscribe(subscribe) => {
+                    let Subscribe { join, options, .. } = *subscribe;
                     replies(ServerMessage::Confirmed);
                     if let Some(ended) = &options.ends {
                         let was = ended.subscription.as_deref().expect("a name");

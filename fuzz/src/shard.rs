@@ -20,7 +20,7 @@ use broker::shard::{
 };
 use broker::types::{
     CommandKind, Grant, HistoryRequest, Identifier, Join, LeaveCause, Listing, PresenceId,
-    ServerMessage, SessionId, StreamCommand, StreamName, SubscribeOptions, Whisper,
+    ServerMessage, SessionId, StreamCommand, StreamName, Subscribe, SubscribeOptions, Whisper,
 };
 
 use super::presences::{Holder, Presences};
@@ -207,7 +207,7 @@ impl World {
         };
         self.followers[follower].answers += 1 + usize::from(matches!(join, Some(Err(_))));
         let (grant, options) = (Grant::OPEN, SubscribeOptions::default());
-        self.command(follower, StreamCommand::Subscribe { join, history, grant, options });
+        self.command(follower, StreamCommand::from(Subscribe { join, history, grant, options }));
     }
 
     fn unsubscribe(&mut self, connection: usize, name: usize) {

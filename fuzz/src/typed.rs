@@ -84,10 +84,11 @@ fn check_action(action: Action, limits: &Limits) {
             assert!(!stream.as_str().is_empty());
             assert!(stream.as_str().len() <= limits.stream_name_size);
             check_frame(&identifier, &ServerMessage::Arrived);
-            if let StreamCommand::Subscribe { join: Some(join), .. } = command {
-                match join {
-                    Ok(join) => check_member(&identifier, &join),
-                    Err(reason) => check_error(&identifier, &ServerMessage::Refused(reason)),
+            if let StreamCommand::Subscribe(subscribe) = command {
+                match subscribe.join {
+                    Some(Ok(join)) => check_member(&identifier, &join),
+                    Some(Err(reason)) => check_error(&identifier, &ServerMessage::Refused(reason)),
+                    None => {}
                 }
             }
         }

@@ -117,23 +117,22 @@ fn may_follow(
     let Context { settings, access, .. } = context;
     let mut session = Session::new(random_sid().ok_or(Refusal::NoRandomness)?, client);
     let request = Request::unnamed(Ok(asked.command(None)));
-    match session.handle(request, &settings.limits, &access.streams) {
-        Action::Forward {
-            command: StreamCommand::Subscribe { join: Some(Err(reason)), .. },
-            ..
+    let reason = match session.handle(request, &settings.limits, &access.streams) {
+        Action::Refuse { message: ServerMessage::Rejected(reason), .. } => reason,
+        Action::Forward { stream, command: StreamCommand::Subscribe(subscribe), .. } => {
+            let Some(Err(reason)) = subscribe.join else { return Ok(stream) };
+            reason
         }
-        | Action::Refuse { message: ServerMessage::Rejected(reason), .. } => {
-            let Some(limit) = session.take_exceeded() else {
-                return Err(Refusal::Rejected(reason));
-            };
-            context.instruments.limits.increment(limit);
-            Err(Refusal::TooMuch(reason))
-        }
-        Action::Forward { stream, .. } => Ok(stream),
+        Action::Forward { stream, .. } => return Ok(stream),
         Action::Refuse { .. }
         | Action::Answer { .. }
         | Action::Ask { .. }
         | Action::Wait
-        | Action::Nothing(_) => Err(Refusal::Rejected("the stream would have no events".into())),
-    }
+        | Action::Nothing(_) => {
+            return Err(Refusal::Rejected("the stream would have no events".into()));
+        }
+    };
+    let Some(limit) = session.take_exceeded() else { return Err(Refusal::Rejected(reason)) };
+    context.instruments.limits.increment(limit);
+    Err(Refusal::TooMuch(reason))
 }

@@ -10,7 +10,7 @@ use broker::protocol::action_cable;
 use broker::shard::{HistorySettings, Input, ResumeSettings, Settings, Shard};
 use broker::types::{
     Grant, HistoryRequest, JoinCause, Offset, ServerMessage, SessionId, StreamCommand, StreamName,
-    SubscribeOptions, Watch, Whisper,
+    Subscribe, SubscribeOptions, Watch, Whisper,
 };
 
 use crate::shard_settings::without_history;
@@ -60,7 +60,7 @@ impl Follower {
     fn has_all_since(&mut self, since: u64) -> bool {
         let history = Some(HistoryRequest { since: Some(since), positions: Vec::new() });
         let (grant, options) = (Grant::OPEN, SubscribeOptions::default());
-        let command = StreamCommand::Subscribe { join: None, history, grant, options };
+        let command = StreamCommand::from(Subscribe { join: None, history, grant, options });
         let (key, recipient, reference) = (key(99_u8), 0, None);
         let input = Input::Command { key, recipient, command, reference };
         self.shard.handle(&stream(), input, self.now);

@@ -14,7 +14,7 @@ use broker::shard::{
 };
 use broker::types::{
     Codec, Grant, MemberList, PresenceChange, RecordList, ServerMessage, SessionId, StreamCommand,
-    StreamName, SubscribeOptions, Watch,
+    StreamName, Subscribe, SubscribeOptions, Watch,
 };
 
 use super::shard_settings::without_history;
@@ -90,7 +90,7 @@ impl Replica {
         let input = Input::Command {
             key: SubscriberKey { session, group },
             recipient: number * WATCHERS.len() + watcher,
-            command: StreamCommand::Subscribe { join: None, history: None, grant, options },
+            command: StreamCommand::from(Subscribe { join: None, history: None, grant, options }),
             reference: None,
         };
         let now = self.now;

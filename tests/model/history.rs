@@ -12,7 +12,7 @@ use broker::shard::{
 };
 use broker::types::{
     Grant, HistoryRequest, RawJson, ServerMessage, SessionId, StreamCommand, StreamName,
-    StreamPosition, SubscribeOptions,
+    StreamPosition, Subscribe, SubscribeOptions,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -283,12 +283,12 @@ impl World {
         });
         let key = self.followings[number].key.clone();
         let command = match (held, &request) {
-            (None, _) => StreamCommand::Subscribe {
+            (None, _) => StreamCommand::from(Subscribe {
                 join: None,
                 history: request.clone(),
                 grant: Grant::OPEN,
                 options: SubscribeOptions::default(),
-            },
+            }),
             (Some(_), Some(request)) => StreamCommand::History(request.clone()),
             (Some(_), None) => return,
         };

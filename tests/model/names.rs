@@ -121,11 +121,12 @@ impl Rooms {
         let input = self.queue(room).pop_front()?;
         let record = self.records.entry(room.to_owned()).or_default();
         match input {
-            Queued::Command(StreamCommand::Subscribe { join: Some(Ok(join)), .. }) => {
-                record.join(room, &join.id);
-            }
             Queued::Command(StreamCommand::Leave(_)) => record.0 = None,
-            Queued::Command(_) => {}
+            Queued::Command(command) => {
+                if let Some(join) = command.join() {
+                    record.join(room, &join.id);
+                }
+            }
             Queued::Identify(ticket) => {
                 return Some((ticket, Verdict::PresentAs(record.0.clone())));
             }

@@ -13,8 +13,8 @@ use broker::shard::{GroupKey, SubscriberKey, Totals};
 use broker::types::{
     CachedList, CommandKind, Grant, HistoryRequest, Identifier, Join, JoinCause, LeaveCause, Limit,
     Listing, Member, MemberChange, MemberList, PresenceChange, PresenceId, Publication, RawJson,
-    RecordChange, Repeat, ServerMessage, SessionId, StreamCommand, StreamName, SubscribeOptions,
-    UpdateCause, Whisper,
+    RecordChange, Repeat, ServerMessage, SessionId, StreamCommand, StreamName, Subscribe,
+    SubscribeOptions, UpdateCause, Whisper,
 };
 
 pub(crate) use self::inputs::{Command, Given, Key, Presence, Step};
@@ -240,7 +240,7 @@ impl Model {
         });
         self.give(
             number,
-            StreamCommand::Subscribe {
+            StreamCommand::from(Subscribe {
                 join: join.map(|join| match join {
                     Ok(join) => Ok(join.clone()),
                     Err(()) => Err("no good".into()),
@@ -248,7 +248,7 @@ impl Model {
                 history: history.then(HistoryRequest::default),
                 options: SubscribeOptions { repeat, ..SubscribeOptions::default() },
                 grant: Grant::OPEN,
-            },
+            }),
         );
         let is_confirmed = match (repeat, self.subscriptions[number].confirmed) {
             (Repeat::Elsewhere, _) | (Repeat::Never, Some(_)) => false,

@@ -18,7 +18,7 @@ use broker::shard::{
 };
 use broker::types::{
     Grant, HistoryRequest, Join, MemberList, Offset, PresenceId, Publication, ServerMessage,
-    SessionId, StreamCommand, StreamName, SubscribeOptions,
+    SessionId, StreamCommand, StreamName, Subscribe, SubscribeOptions,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -510,12 +510,12 @@ fn history(shard: &mut Shard<u32>, stream: &StreamName, now: Instant) -> Vec<(Of
     let key = key(u32::MAX);
     let request = HistoryRequest { since: Some(0), positions: vec![] };
     for history in [None, Some(request)] {
-        let command = StreamCommand::Subscribe {
+        let command = StreamCommand::from(Subscribe {
             join: None,
             history,
             grant: Grant::OPEN,
             options: SubscribeOptions::default(),
-        };
+        });
         let input =
             Input::Command { key: key.clone(), recipient: u32::MAX, command, reference: None };
         shard.handle(stream, input, now);

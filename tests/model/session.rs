@@ -214,17 +214,12 @@ fn check(held: &mut Held, command: Command, action: Action) -> Result<(), TestCa
                 }
                 _ => {}
             }
-            let Done::Forwarded(
-                stream,
-                name,
-                StreamCommand::Subscribe { join: wish, history: asked, .. },
-            ) = done
-            else {
+            let Done::Forwarded(stream, name, StreamCommand::Subscribe(subscribe)) = done else {
                 return Err(TestCaseError::fail(format!("{done:?}")));
             };
             prop_assert_eq!((held.get(&name), name.as_str()), (Some(&stream), &*identifier));
-            prop_assert_eq!(asked, history);
-            check_join(join, wish)?;
+            prop_assert_eq!(subscribe.history, history);
+            check_join(join, subscribe.join)?;
         }
         ClientCommand::Unsubscribe { identifier } => {
             let expected = held.remove(&*identifier).map_or(Done::Nothing(kind), |stream| {

@@ -2,7 +2,7 @@
 
 use broker::protocol::action_cable;
 use broker::shard::{GroupKey, SubscriberKey};
-use broker::types::{Grant, Join, SessionId, StreamCommand, SubscribeOptions};
+use broker::types::{Grant, Join, SessionId, StreamCommand, Subscribe, SubscribeOptions};
 
 /// The only subscription of an Action Cable session.
 pub(crate) fn key(session: impl Into<u128>) -> SubscriberKey {
@@ -13,5 +13,5 @@ pub(crate) fn key(session: impl Into<u128>) -> SubscriberKey {
 /// Subscribes with every right, and joins if so wanted.
 pub(crate) fn subscribe(join: Option<Join>) -> StreamCommand {
     let (join, history, options) = (join.map(Ok), None, SubscribeOptions::default());
-    StreamCommand::Subscribe { join, history, grant: Grant::OPEN, options }
+    StreamCommand::from(Subscribe { join, history, grant: Grant::OPEN, options })
 }

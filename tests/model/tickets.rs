@@ -233,15 +233,16 @@ struct Records {
 }
 
 impl Records {
-    fn follow(&mut self, identifier: Identifier, command: StreamCommand, max: usize) {
-        match command {
-            StreamCommand::Join(join) | StreamCommand::Subscribe { join: Some(Ok(join)), .. } => {
-                let fits = self.held.contains(&identifier) || self.held.len() < max;
-                if fits {
-                    self.held.insert(identifier);
-                }
-                self.joins.insert(join.info.as_str().to_owned(), fits);
+    fn follow(&mut self, identifier: Identifier, command: &StreamCommand, max: usize) {
+        if let Some(join) = command.join() {
+            let fits = self.held.contains(&identifier) || self.held.len() < max;
+            self.joins.insert(join.info.as_str().to_owned(), fits);
+            if fits {
+                self.held.insert(identifier);
             }
+            return;
+        }
+        match command {
             StreamCommand::Unsubscribe | StreamCommand::Leave(_) => {
                 self.held.retain(|held| *held != identifier);
             }
@@ -274,7 +275,7 @@ proptest! {
                     let no_limit = Limits { records: usize::MAX, ..limits };
                     let action = plain.handle(command(which, said, number), &no_limit, &Streams::default());
                     if let Action::Forward { identifier, command, .. } = action {
-                        expected.follow(identifier, command, max);
+                        expected.follow(identifier, &command, max);
                     }
                     unread.push_back(command(which, said, number));
                 }
@@ -285,7 +286,7 @@ proptest! {
                         Question::PresentAs { .. } => panic!("nobody is named by it"),
                         Question::Applied => {
                             for (identifier, command) in shards.iter_mut().flat_map(|it| it.drain(..)) {
-                                records.follow(identifier, command, max);
+                                records.follow(identifier, &command, max);
                             }
                             Verdict::Applied
                         }
@@ -295,7 +296,7 @@ proptest! {
                 Step::Answer(_) => {}
                 Step::Follow(shard) => {
                     if let Some((identifier, command)) = shards[shard].pop_front() {
-                        records.follow(identifier, command, max);
+                        records.follow(identifier, &command, max);
                     }
                 }
             }
@@ -314,7 +315,7 @@ proptest! {
         }
         prop_assert!(unread.is_empty() && !asking.session.is_asking(), "all is done");
         for (identifier, command) in shards.into_iter().flatten() {
-            records.follow(identifier, command, max);
+            records.follow(identifier, &command, max);
         }
         prop_assert_eq!(records.joins, expected.joins);
         prop_assert_eq!(records.held, expected.held);

@@ -8,7 +8,7 @@ use broker::protocol::chat;
 use broker::shard::{End, Input, Publish, Shard, SubscriberKey};
 use broker::types::{
     Grant, GroupKey, Identifier, Join, MemberChange, PresenceId, ServerMessage, SessionId,
-    StreamCommand, StreamName, SubscribeOptions, Watch,
+    StreamCommand, StreamName, Subscribe, SubscribeOptions, Watch,
 };
 
 use crate::door::Door as _;
@@ -230,7 +230,7 @@ fn a_list_larger_than_an_answer_may_be_is_not_repeated() {
             SubscriberKey { session: SessionId::from_bits(session.into()), group: group.clone() };
         let join = Some(Ok(Join { id: session.to_string().into(), info: "1".into(), extra: None }));
         let (history, options) = (None, SubscribeOptions::default());
-        let command = StreamCommand::Subscribe { join, history, grant: Grant::OPEN, options };
+        let command = StreamCommand::from(Subscribe { join, history, grant: Grant::OPEN, options });
         let input = Input::Command { key, recipient: session, command, reference: None };
         shard.handle(&"room".into(), input, now);
         // 20 bytes each
@@ -284,7 +284,7 @@ fn who_only_counts_is_not_walked_over_for_each_member() {
     };
     for session in 0..SUBSCRIBERS {
         let (join, history, options) = (None, None, SubscribeOptions::default());
-        let command = StreamCommand::Subscribe { join, history, grant: Grant::OPEN, options };
+        let command = StreamCommand::from(Subscribe { join, history, grant: Grant::OPEN, options });
         let (key, recipient, reference) = (counting(session), session, None);
         shard.handle(&room, Input::Command { key, recipient, command, reference }, now);
     }

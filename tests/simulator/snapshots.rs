@@ -9,7 +9,7 @@ use broker::protocol::action_cable;
 use broker::shard::{End, HistorySettings, Input, Outcome, Proposal, Settings, Ticket};
 use broker::types::{
     Grant, HistoryRequest, JoinCause, Offset, ServerMessage, SessionId, StreamCommand, StreamName,
-    SubscribeOptions, Watch,
+    Subscribe, SubscribeOptions, Watch,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -121,7 +121,7 @@ impl Log {
     fn has_all_since(&mut self, second: u64) -> bool {
         let history = Some(HistoryRequest { since: Some(second), positions: vec![] });
         let (grant, options) = (Grant::OPEN, SubscribeOptions::default());
-        let command = StreamCommand::Subscribe { join: None, history, grant, options };
+        let command = StreamCommand::from(Subscribe { join: None, history, grant, options });
         let (key, recipient, reference) = (key(CLIENT), 0, None);
         self.handle(Input::Command { key, recipient, command, reference });
         let told = self.replies();

@@ -2,7 +2,7 @@
 
 use broker::protocol::action_cable;
 use broker::shard::{End, GroupKey, Input, SubscriberKey};
-use broker::types::{Grant, Identifier, Join, Pace, StreamCommand, SubscribeOptions};
+use broker::types::{Grant, Identifier, Join, Pace, StreamCommand, Subscribe, SubscribeOptions};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Frame, identifier, masked, pass, settle, text};
@@ -147,12 +147,12 @@ async fn populate(broker: &Parts, room: &str, members: usize, info: &str) {
         let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"\""));
         let key = SubscriberKey { session: broker.next_session(), group };
         let join = Join { id: format!("user-{number}").into(), info: info.into(), extra: None };
-        let command = StreamCommand::Subscribe {
+        let command = StreamCommand::from(Subscribe {
             join: Some(Ok(join)),
             history: None,
             grant: Grant::OPEN,
             options: SubscribeOptions::default(),
-        };
+        });
         let recipient = broker.recipient(pipe(1 << 20).0);
         let input = Input::Command { key: key.clone(), recipient, command, reference: None };
         broker.send(room, input).await;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use broker::protocol::action_cable;
 use broker::shard::{End, GroupKey, Input, SubscriberKey};
-use broker::types::{Grant, Identifier, SessionId, StreamCommand, StreamName, SubscribeOptions};
+use broker::types::{
+    Grant, Identifier, SessionId, StreamCommand, StreamName, Subscribe, SubscribeOptions,
+};
 
 use crate::client::{Client, join, subscribe};
 use crate::parts::{Options, Parts};
@@ -88,12 +90,12 @@ async fn a_full_queue_blocks_whoever_needs_it_and_loses_nothing() {
     });
     let group = GroupKey::new(action_cable::CODEC, Identifier::from("\"\""));
     let subscriber = SubscriberKey { session: broker.next_session(), group };
-    let command = StreamCommand::Subscribe {
+    let command = StreamCommand::from(Subscribe {
         join: None,
         history: None,
         grant: Grant::OPEN,
         options: SubscribeOptions::default(),
-    };
+    });
     let input = Input::Command {
         key: subscriber,
         recipient: broker.recipient(near),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use broker::protocol::action_cable;
 use broker::shard::Input;
 use broker::shard::{GroupKey, SubscriberKey};
-use broker::types::{Grant, Identifier, StreamCommand, SubscribeOptions};
+use broker::types::{Grant, Identifier, StreamCommand, Subscribe, SubscribeOptions};
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 
@@ -100,12 +100,12 @@ async fn the_ttl_counts_from_the_end_even_if_the_shard_is_busy() {
     let identifier = Identifier::from("\"busy\"");
     let group = GroupKey::new(action_cable::CODEC, identifier);
     let key = SubscriberKey { session: broker.next_session(), group };
-    let command = StreamCommand::Subscribe {
+    let command = StreamCommand::from(Subscribe {
         join: None,
         history: None,
         grant: Grant::OPEN,
         options: SubscribeOptions::default(),
-    };
+    });
     let input = Input::Command { key, recipient: broker.recipient(near), command, reference: None };
     let start = broker.context.clock.now();
     broker.send("busy", input).await;

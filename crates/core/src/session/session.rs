@@ -15,7 +15,7 @@ use crate::auth::{Client, PresenceIdPolicy, Rights, Streams};
 use crate::types::{
     BadCommand, ClientCommand, CommandKind, ConnectionMessage, Grant, Identifier, Identity, Join,
     JoinRequest, Limit, Limits, NOT_PRESENT, PresenceId, Reference, Repeat, Request, SessionId,
-    StreamCommand, StreamName, SubscribeOptions, Target, Watch,
+    StreamCommand, StreamName, Subscribe, SubscribeOptions, Target, Watch,
 };
 
 /// A session's state, as small as its subscriptions.
@@ -236,7 +236,7 @@ impl Session {
                 let identity = self.identity;
                 let subscribe = |rights| {
                     let grant = Grant { rights, identity };
-                    Ok(StreamCommand::Subscribe { join, history, grant, options })
+                    Ok(StreamCommand::from(Subscribe { join, history, grant, options }))
                 };
                 let action = self.forward(kind, &identifier, reference, subscribe);
                 self.after_join(action, reference, limits)

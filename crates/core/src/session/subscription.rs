@@ -11,7 +11,7 @@ use super::action::Action;
 use crate::auth::Rights;
 use crate::types::{
     Codec, CommandKind, Grant, GroupKey, Identifier, Reference, Repeat, StreamCommand, StreamName,
-    SubscribeOptions, Watch,
+    Subscribe, SubscribeOptions, Watch,
 };
 
 /// A session's subscription: its identifier, and the streams it leads to. That is one stream; a channel of
@@ -125,8 +125,9 @@ impl Subscription {
         let mut others = Vec::new();
         for (stream, rights) in streams.iter().filter(|(stream, _)| stream != first) {
             let commands = match command {
-                StreamCommand::Subscribe { history, grant, .. } => {
-                    let subscribe = StreamCommand::Subscribe {
+                StreamCommand::Subscribe(subscribe) => {
+                    let Subscribe { history, grant, .. } = &**subscribe;
+                    let subscribe = StreamCommand::from(Subscribe {
                         join: None,
                         history: None,
                         grant: Grant { rights: *rights, ..*grant },
@@ -134,7 +135,7 @@ impl Subscription {
                             repeat: Repeat::Elsewhere,
                             ..SubscribeOptions::default()
                         },
-                    };
+                    });
                     [Some(subscribe), history.clone().map(StreamCommand::History)]
                 }
                 StreamCommand::History(request) => {
@@ -236,7 +237,8 @@ mod tests {
 
     fn short(action: Action) -> String {
         if let Action::Forward { stream, command, .. } = action {
-            if let StreamCommand::Subscribe { join, history, grant, options } = command {
+            if let StreamCommand::Subscribe(subscribe) = command {
+                let Subscribe { join, history, grant, options } = *subscribe;
                 let (joins, asks) = (join.is_some(), history.is_some());
                 let (may_join, repeat) = (grant.rights.join, options.repeat);
                 return format!("{stream} subscribe {joins} {asks} {may_join} {repeat:?}");

@@ -11,7 +11,7 @@ use crate::shard::input::SubscriberKey;
 use crate::shard::member_lists::repeat_to;
 use crate::shard::stream::Stream;
 use crate::types::{
-    CommandKind, JoinCause, Limit, Reference, ServerMessage, StreamCommand, StreamName,
+    CommandKind, JoinCause, Limit, Reference, ServerMessage, StreamCommand, StreamName, Subscribe,
     SubscribeOptions, Watch,
 };
 
@@ -25,7 +25,8 @@ impl<R: Destination> Shard<R> {
         now: Instant,
     ) {
         match command {
-            StreamCommand::Subscribe { join, history, grant, options } => {
+            StreamCommand::Subscribe(subscribe) => {
+                let Subscribe { join, history, grant, options } = *subscribe;
                 let SubscribeOptions { list_before, list_after, is_announced, ends, repeat } =
                     options;
                 if ends.is_some() {

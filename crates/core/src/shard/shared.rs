@@ -29,7 +29,7 @@ use crate::shard::input::{End, Input, Publish, SubscriberKey};
 use crate::shard::outcome::{Outcome, Ticket};
 use crate::shard::proposals::{Proposal, Shared, Task, Waiting};
 use crate::shard::settings::Settings;
-use crate::types::{Join, JoinCause, StreamCommand, StreamName};
+use crate::types::{Join, JoinCause, StreamCommand, StreamName, Subscribe};
 
 /// Time after which a node proposes the expiry that another one should have proposed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
@@ -342,11 +342,11 @@ impl<R: Destination> Shard<R> {
             is_free || self.has_record(stream, key)
         };
         match command {
-            StreamCommand::Subscribe { join, options, .. } => {
-                let is_subscriber = self
-                    .find(stream)
-                    .is_some_and(|index| self.subscriber(index, key).is_some())
-                    || self.waits(stream, key, |it| matches!(it, StreamCommand::Subscribe { .. }));
+            StreamCommand::Subscribe(subscribe) => {
+                let Subscribe { join, options, .. } = &**subscribe;
+                let is_subscriber =
+                    self.find(stream).is_some_and(|index| self.subscriber(index, key).is_some())
+                        || self.waits(stream, key, |it| matches!(it, StreamCommand::Subscribe(_)));
                 let arrived = (options.is_announced && !is_subscriber).then_some(Change::Arrived);
                 let joined = join.as_ref().and_then(|join| join.as_ref().ok());
                 let joined = joined.filter(|_| may_join());

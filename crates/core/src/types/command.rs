@@ -382,17 +382,8 @@ pub(crate) const NOT_PRESENT: &str = "only who has joined may say something here
 /// An authorized command for a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamCommand {
-    /// Subscribe, and join if asked to.
-    Subscribe {
-        /// The join; `Err` is why it is refused.
-        join: Option<Result<Join, Cow<'static, str>>>,
-        /// The history to send along.
-        history: Option<HistoryRequest>,
-        /// The subscriber's rights and identity.
-        grant: Grant,
-        /// Options of the subscription's start.
-        options: SubscribeOptions,
-    },
+    /// Subscribe. Boxed, as it is much larger than the others, and rarer.
+    Subscribe(Box<Subscribe>),
     /// Unsubscribe.
     Unsubscribe,
     /// Join.
@@ -425,13 +416,32 @@ pub enum StreamCommand {
     RefusePresence(CommandKind, Cow<'static, str>),
 }
 
+/// The start of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribe {
+    /// The join, if asked to; `Err` is why it is refused.
+    pub join: Option<Result<Join, Cow<'static, str>>>,
+    /// The history to send along.
+    pub history: Option<HistoryRequest>,
+    /// The subscriber's rights and identity.
+    pub grant: Grant,
+    /// Options.
+    pub options: SubscribeOptions,
+}
+
+impl From<Subscribe> for StreamCommand {
+    fn from(subscribe: Subscribe) -> Self {
+        Self::Subscribe(Box::new(subscribe))
+    }
+}
+
 impl StreamCommand {
     /// Bytes of its payload, if it carries one to others; without a join's, which is small.
     pub fn payload(&self) -> usize {
         match self {
             Self::Whisper { whisper, .. } => whisper.data.as_str().len(),
             Self::Publish { data, .. } => data.as_str().len(),
-            Self::Subscribe { .. }
+            Self::Subscribe(_)
             | Self::Unsubscribe
             | Self::Join(_)
             | Self::Update(_)
@@ -443,13 +453,11 @@ impl StreamCommand {
     }
 
     /// The join that the command carries, if it has one.
-    pub const fn join(&self) -> Option<&Join> {
+    pub fn join(&self) -> Option<&Join> {
         match self {
-            Self::Join(join)
-            | Self::Update(join)
-            | Self::Subscribe { join: Some(Ok(join)), .. } => Some(join),
-            Self::Subscribe { .. }
-            | Self::Unsubscribe
+            Self::Join(join) | Self::Update(join) => Some(join),
+            Self::Subscribe(subscribe) => subscribe.join.as_ref()?.as_ref().ok(),
+            Self::Unsubscribe
             | Self::Leave(_)
             | Self::List(_)
             | Self::History(_)
@@ -462,11 +470,9 @@ impl StreamCommand {
     /// The same, for adding the application's data.
     pub fn join_mut(&mut self) -> Option<&mut Join> {
         match self {
-            Self::Join(join)
-            | Self::Update(join)
-            | Self::Subscribe { join: Some(Ok(join)), .. } => Some(join),
-            Self::Subscribe { .. }
-            | Self::Unsubscribe
+            Self::Join(join) | Self::Update(join) => Some(join),
+            Self::Subscribe(subscribe) => subscribe.join.as_mut()?.as_mut().ok(),
+            Self::Unsubscribe
             | Self::Leave(_)
             | Self::List(_)
             | Self::History(_)
@@ -480,7 +486,8 @@ impl StreamCommand {
     pub fn has_large_reply(&self) -> bool {
         match self {
             Self::List(listing) => *listing != Listing::Count,
-            Self::Subscribe { history, options, .. } => {
+            Self::Subscribe(subscribe) => {
+                let Subscribe { history, options, .. } = &**subscribe;
                 history.is_some() || options.list_before.or(options.list_after).is_some()
             }
             Self::History(_) => true,
@@ -498,7 +505,7 @@ impl StreamCommand {
     pub const fn is_question(&self) -> bool {
         match self {
             Self::List(_) | Self::History(_) => true,
-            Self::Subscribe { .. }
+            Self::Subscribe(_)
             | Self::Unsubscribe
             | Self::Join(_)
             | Self::Update(_)

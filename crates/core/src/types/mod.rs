@@ -24,7 +24,7 @@ pub use codec::{Capabilities, Codec, GroupKey, Reference, Transport, Watch};
 pub(crate) use command::NOT_PRESENT;
 pub use command::{
     BadCommand, ClientCommand, Head, HistoryRequest, Join, JoinRequest, Listing, Repeat, Request,
-    StreamCommand, SubscribeOptions, Target,
+    StreamCommand, Subscribe, SubscribeOptions, Target,
 };
 pub use command_kind::CommandKind;
 pub use grant::Grant;

@@ -15,7 +15,9 @@ use crate::outbound::{Outbox, Wire};
 use crate::protocol::{PingParameters, PingPrecision, action_cable};
 use crate::shard::{self, HistorySettings, Input, Publish, ResumeSettings};
 use crate::telemetry::Instruments;
-use crate::types::{Grant, GroupKey, Limits, Rights, StreamCommand, SubscribeOptions, Watch};
+use crate::types::{
+    Grant, GroupKey, Limits, Rights, StreamCommand, Subscribe, SubscribeOptions, Watch,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -68,7 +70,7 @@ async fn a_subscription_comes_along_with_all_its_streams_or_not_at_all() {
             SubscriberKey { session: from, group }
         };
         let (grant, options) = (Grant::OPEN, SubscribeOptions::default());
-        let command = StreamCommand::Subscribe { join: None, history: None, grant, options };
+        let command = StreamCommand::from(Subscribe { join: None, history: None, grant, options });
         let recipient = Arc::clone(&old);
         let input = Input::Command { key: key(), recipient, command, reference: None };
         if is_there {
