@@ -59,6 +59,18 @@ impl Bids {
         let better = self.0.iter().filter(|(node, bid)| place(**node, bid) > place(own, &ours));
         absent + lease * u32::try_from(better.count()).unwrap_or(u32::MAX)
     }
+
+    /// Whether there may be something that a node hasn't got: a node is missing, or has bid more.
+    pub(in crate::engine) fn may_lack(&self, own: NodeId, members: &BTreeSet<NodeId>) -> bool {
+        let ours = self.0.get(&own).copied().unwrap_or_default();
+        let is_other = |bid: &Bid| {
+            bid.cursor > ours.cursor
+                || bid.cursor == ours.cursor && bid.nonce != 0 && bid.nonce != ours.nonce
+        };
+        members.is_empty()
+            || members.iter().any(|node| !self.0.contains_key(node))
+            || self.0.values().any(is_other)
+    }
 }
 
 #[cfg(test)]
@@ -92,6 +104,21 @@ mod tests {
         assert_eq!(patience(&[(1, 5), (2, 9)], 1, &[1, 2, 3]), 20);
         assert_eq!(patience(&[(1, 5), (4, 9)], 4, &[1]), 0, "nobody knows of it, but it is there");
         assert_eq!(patience(&[(4, 0)], 4, &[]), 3, "it has just started");
+    }
+
+    #[test]
+    fn who_has_as_much_as_the_others_lacks_nothing() {
+        let may_lack = |given: &[(u64, u64)], members: &[u64]| {
+            let members = members.iter().map(|node| NodeId(*node)).collect();
+            bids(given).may_lack(NodeId(3), &members)
+        };
+        assert!(!may_lack(&[(1, 9), (2, 5), (3, 9)], &[1, 2, 3]));
+        assert!(may_lack(&[(1, 9), (3, 9)], &[1, 2, 3]), "one is missing");
+        assert!(may_lack(&[(1, 10), (2, 5), (3, 9)], &[1, 2, 3]), "one has more");
+        assert!(may_lack(&[(3, 9)], &[]), "it has just started");
+        let mut bids = bids(&[(1, 9), (3, 9)]);
+        bids.insert(NodeId(1), Bid { round: 1, cursor: 9, nonce: 8 });
+        assert!(bids.may_lack(NodeId(3), &[NodeId(1)].into()), "one has another");
     }
 
     /// Whatever the bids are, exactly one of the nodes that have bid goes first, and none has more than it.

@@ -77,6 +77,11 @@ impl Feed {
         self.end = None;
     }
 
+    /// Whether all has been delivered that the log had when following began.
+    pub(in crate::engine) fn is_caught_up(&self) -> bool {
+        self.is_caught_up
+    }
+
     async fn look_for_end(&mut self, delivered: Cursor) -> Result<(), Closed> {
         if self.is_caught_up || self.end.is_none_or(|end| delivered < end) {
             return Ok(());

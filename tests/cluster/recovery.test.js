@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { pass, until } from '../clients/support/patience.js';
-import { recover } from './support/recover.js';
+import { Load } from './support/load.js';
 import { EACH, GONE, ROOM, TTL, cluster } from './support/cluster.js';
 
 const PATIENT = { 'engine-timeout': '10s' };
@@ -13,8 +13,7 @@ const LONG = { ...PATIENT, 'node-lease': '5s' };
 
 /** Ways to lose data. */
 const LOSSES = {
-  // on NATS: purge.soak.js
-  'is emptied': [(engine) => engine.empty(), { onRedis: true }],
+  'is emptied': [(engine) => engine.empty()],
   'restarts with nothing': [async (engine) => {
     await engine.kill();
     await engine.restart();
@@ -26,11 +25,34 @@ const LOSSES = {
   }, { saves: true }],
 };
 
-for (const [what, [lose, { onRedis, ...keeps } = {}]] of Object.entries(LOSSES)) {
+for (const [what, [lose, keeps]] of Object.entries(LOSSES)) {
   for (const nodes of [1, 3]) {
     cluster(`the engine ${what} under load, with ${nodes} node${nodes > 1 ? 's' : ''}: nobody leaves, nothing is lost`, LONG, async (c, a) => {
-      await recover(c, a, lose);
-    }, { nodes, engines: nodes > 1 && !onRedis ? EACH : undefined, ...keeps });
+      const b = c.nodes.at(-1);
+      const watchers = await c.watchers();
+      await c.members(a, ['ann']);
+      await c.members(b, ['bob']);
+      const load = Load.on(c);
+      for (let n = 0; n < 3; n += 1) {
+        await pass(500);
+        await lose(c.engine);
+      }
+      await pass(1000);
+      await load.end();
+      await pass(GONE + TTL + 500);
+      await c.check(watchers);
+      for (const watcher of watchers) {
+        load.isIn(watcher);
+        assert.deepEqual(watcher.leaves.filter((id) => !id.startsWith('guest')), []);
+        const epochs = new Set(watcher.publications.map(([epoch]) => epoch));
+        assert.equal(epochs.size, 1, 'the history goes on');
+      }
+      const metrics = await Promise.all(c.nodes.map((node) => node.http.metrics()));
+      const restored = metrics.map((of) => of.get('broker_engine_restored_logs_total'));
+      assert.ok(restored.some((logs) => logs > 0), 'the nodes have put logs back');
+      for (const of of metrics) assert.equal(of.get('broker_cluster_forks_total'), 0);
+      for (const node of c.nodes) await node.isHealthy();
+    }, { nodes, engines: nodes > 1 ? EACH : undefined, ...keeps });
   }
 }
 

@@ -21,6 +21,7 @@ mod nats_access;
 mod nats_cluster;
 mod nats_faults;
 mod nats_losses;
+mod nats_purge;
 mod nats_recovery;
 mod nats_server;
 mod nats_snapshots;

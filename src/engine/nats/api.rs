@@ -24,6 +24,9 @@ pub(super) const OTHER_LAST: u32 = 10071;
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct StreamInfo {
     pub(super) config: StreamConfig,
+    /// When it was created: tells it from others of its name.
+    #[serde(default)]
+    pub(super) created: String,
     pub(super) state: StreamState,
 }
 
@@ -41,6 +44,9 @@ pub(super) struct StreamState {
     pub(super) first_seq: u64,
     /// Sequence number of the last one.
     pub(super) last_seq: u64,
+    /// How many are missing in between.
+    #[serde(default)]
+    pub(super) num_deleted: u64,
     /// How many each subject has, if that was asked.
     #[serde(default)]
     pub(super) subjects: std::collections::BTreeMap<String, u64>,

@@ -36,6 +36,12 @@ impl Ballot {
         Ok(Self { link, subject, log, messages, turn: 0, heard: BTreeMap::new() })
     }
 
+    /// Bids that were heard don't count any more: the log was settled since, and their nodes may have read on.
+    pub(super) fn forget(&mut self) {
+        while let Some(Some(_)) = self.messages.next().now_or_never() {}
+        self.heard.clear();
+    }
+
     /// Says what this node has; returns what all have who have said so lately.
     pub(super) async fn turn(&mut self, own: NodeId, bid: Bid) -> Result<Bids, Fault> {
         self.turn += 1;

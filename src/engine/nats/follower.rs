@@ -78,16 +78,16 @@ pub(super) struct Follower {
     pub(super) read: u64,
     /// How much cursors are ahead of sequence numbers there.
     pub(super) ahead: u64,
-    /// The round of the last settlement that was read.
-    pub(super) round: u64,
+    /// The run of the last settlement that was read.
+    pub(super) run: u64,
     /// The last settlement that is known, which is perhaps still to be read.
     pub(super) settled: Round,
     /// The end of the log when it was proved, as a sequence number.
     pub(super) end: u64,
     /// The end of the log when a pull was over: the next one brings it.
     pub(super) seen: u64,
-    /// How often snapshots may have been lost, as far as this follower has looked.
-    pub(super) losses: u64,
+    /// What the log looked like when it was last looked at whether its beginning is there.
+    pub(super) outline: Outline,
     /// The batch that is being appended.
     append: Option<Append>,
     /// The last link that failed.
@@ -104,6 +104,17 @@ pub(super) struct Place {
     pub(super) sequence: u64,
     /// The entry's nonce, unless it isn't known.
     pub(super) nonce: Option<u64>,
+}
+
+/// What shows whether anything was removed from a log, or from the snapshots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outline {
+    /// Sequence number of the log's first message.
+    pub(super) first: u64,
+    /// How many are missing behind it.
+    pub(super) missing: u64,
+    /// How often snapshots may have been lost.
+    pub(super) losses: u64,
 }
 
 /// A batch that is being appended, until it comes back in the log.
@@ -144,11 +155,11 @@ impl Follower {
             branch: None,
             read: 0,
             ahead: 0,
-            round: 0,
+            run: 0,
             settled: Round::default(),
             end: 0,
             seen: 0,
-            losses: 0,
+            outline: Outline::default(),
             append: None,
             failed_link: 0,
             randoms: 0,
@@ -196,7 +207,7 @@ impl Follower {
         let follow = self.setup.requests.next_follow().await;
         self.delivered = Place { cursor: follow.after.0, ..Place::default() };
         (self.recent, self.branch) = (Recent::after(follow.after.0), None);
-        (self.read, self.round, self.settled) = (0, 0, Round::default());
+        (self.read, self.run, self.settled) = (0, 0, Round::default());
         Feed::new(follow, Arc::clone(&self.setup.progress))
     }
 
@@ -272,13 +283,7 @@ impl Follower {
             return Ok(()); // it was read
         }
         if message.sequence > next {
-            let is_there = check(link, link.get(&self.setup.names.log, next).await)?.is_some();
-            let is_trimmed = !is_there && self.settled(link).await?.is_some();
-            return Err(if is_trimmed {
-                Interrupt::Lost(LostReason::Trimmed)
-            } else {
-                Interrupt::Again
-            });
+            return Err(Interrupt::Again); // whether the one in between is there is found out
         }
         if message.subject == self.setup.names.settlements {
             return self.handle_settlement(&message, feed).await;
@@ -286,8 +291,7 @@ impl Follower {
         match Envelope::read(message.payload) {
             Some(entry) if entry.log == self.setup.log => {
                 let Some(batch) = self.batch(entry.body, link).await? else {
-                    let standing = self.standing(link).await?;
-                    self.doubt_log(&standing, self.settled, link).await?;
+                    self.doubt_round(link).await?;
                     return Err(Interrupt::Again);
                 };
                 self.deliver((next, entry.nonce), message.at, batch, feed).await
@@ -308,32 +312,27 @@ impl Follower {
             return self.skip(next, feed).await;
         };
         let Settlement { round, run, .. } = settlement;
-        let is_later = round > self.round;
+        let is_again = run == self.run;
         let fork = match settlement.kind {
-            Kind::Begins { fork, .. } if settlement.branch.name == branch.name => {
-                self.round = round;
-                fork
-            }
-            Kind::Begins { .. } if is_later => return Err(Interrupt::Again),
-            Kind::Doubted if round >= self.round || settlement.is_by_newcomer() => {
-                return Err(Interrupt::Again);
-            }
-            Kind::GoesOn { ahead, fork } if is_later && settlement.branch.name == branch.name => {
-                (self.ahead, self.round) = (ahead, round);
+            Kind::GoesOn { .. } if is_again => Vec::new(),
+            Kind::Begins { fork, .. } if settlement.branch.name == branch.name => fork,
+            Kind::GoesOn { ahead, fork } if settlement.branch.name == branch.name => {
+                self.ahead = ahead;
                 self.setup.places.go_on(self.cursor(next), ahead);
-                if round > self.settled.round {
-                    self.settled = Round { round, run };
-                }
                 fork
             }
-            // void, or said again
-            Kind::Begins { .. } | Kind::Doubted | Kind::GoesOn { .. } => Vec::new(),
+            Kind::Begins { .. } | Kind::GoesOn { .. } | Kind::Doubted => {
+                return Err(Interrupt::Again); // the log doesn't go on here
+            }
         };
+        self.run = run;
         if fork.is_empty() {
-            self.skip(next, feed).await
+            self.skip(next, feed).await?;
         } else {
-            self.deliver((next, run), message.at, fork.into(), feed).await
+            self.deliver((next, run), message.at, fork.into(), feed).await?;
         }
+        // whether its run has begun isn't known yet
+        if round > self.settled.round { Err(Interrupt::Again) } else { Ok(()) }
     }
 
     async fn deliver(

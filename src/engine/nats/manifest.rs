@@ -23,6 +23,14 @@ pub(super) struct Manifest {
     pub(super) chunks: Vec<Vec<u64>>,
     /// No batch behind the snapshot has a part with a smaller sequence number.
     pub(super) floor: u64,
+    /// Sequence number before which the log may have been trimmed. What is missing behind it, nobody has trimmed.
+    #[serde(default = "unknown")]
+    pub(super) trimmed: u64,
+}
+
+/// It isn't known how far the log was trimmed.
+const fn unknown() -> u64 {
+    u64::MAX
 }
 
 impl Manifest {

@@ -1,21 +1,38 @@
 //! Whether a log is the one that was delivered so far, and where it goes on.
+//!
+//! A branch has no gaps, and nodes remove only what is before the snapshot before the newest, which says so. So a node
+//! knows what it means that it finds something else:
+//!
+//! | found | it means | then |
+//! |---|---|---|
+//! | no stream; no settlement; one that is doubted, or whose run doesn't last | a loss, perhaps a purge | [recovery](super::recovery) |
+//! | the beginning of another branch | others have put the log back | it goes on behind that, if it has a part of it |
+//! | the next message is missing, or the last that was delivered; the newest snapshot allows for it | the log was trimmed while this node was away | it is lost |
+//! | the same, and no snapshot allows for it | a purge, in part | it is doubted, so others put back what they have |
+//! | no snapshot, or none behind which the log goes on | the same, for who starts | the same |
+//! | the log is shorter, or has something else, in the round that was known | a loss that nobody has noticed | the same |
+//! | the same, in a later round | others have gone on without this node | it is lost |
+//!
+//! These are several requests, and the log may be lost once more in between. So a node is lost only if the log is still settled
+//! by the same message afterwards. One that hasn't caught up yet has told nobody anything: it doubts no log that it can't read,
+//! and begins again.
 
-use super::api::{OTHER_LAST, Stored, StreamInfo};
+use super::api::{OTHER_LAST, Stored, StreamInfo, StreamState};
 use super::entry::Envelope;
 use super::fault::{Fault, Refusal};
-use super::follower::{Follower, Interrupt, Place, check};
+use super::follower::{Follower, Interrupt, Outline, Place, check};
 use super::link::Link;
 use super::manifest::Manifest;
 use super::names::described_log;
 use super::places::Start;
-use super::settlement::{Kind, PutBack, Round, Settlement};
+use super::settlement::{Branch, Kind, Round, Settlement};
 use super::{parts, recent, run};
 use crate::engine::event::{Cursor, LostReason};
 use crate::engine::feed::Feed;
 use crate::engine::recent::{Entry, Last};
 
 /// The last settlement in a log's stream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
     /// Its sequence number; 0: there is none.
     pub(super) sequence: u64,
@@ -31,43 +48,64 @@ impl Follower {
                 self.recover(link, feed).await?;
                 continue;
             };
-            let Some(settlement) = &standing.settlement else { continue };
-            if self.branch.is_none_or(|branch| branch.name != settlement.branch.name)
-                && !self.change_branch(settlement, link, feed).await?
-            {
-                self.doubt_log(&standing, settlement.round(), link).await?;
-                continue;
+            match self.go_on(&info, &standing, link, feed).await {
+                Ok(true) => break,
+                Ok(false) => {}
+                // it was lost once more, and perhaps settled anew, while it was looked at
+                Err(Interrupt::Lost(_)) if !self.stands(&standing, link).await? => {}
+                Err(interrupt) => return Err(interrupt),
             }
-            if let Some(reason) = self.compare(&info, link).await? {
-                let is_known = settlement.round == self.settled.round;
-                let is_behind = reason == LostReason::Trimmed && self.read < info.state.last_seq;
-                if !is_known || is_behind || self.delivered.nonce.is_none() {
-                    return Err(Interrupt::Lost(reason)); // the others have gone on without this node
-                }
-                self.doubt_log(&standing, self.settled, link).await?;
-                continue;
-            }
-            self.settled = settlement.round();
-            (self.end, self.seen) = (info.state.last_seq, 0);
-            let (end, read) = (Cursor(self.cursor(self.end)), Cursor(self.cursor(self.read)));
-            return feed.note_end(end, read).await.map_err(Into::into);
         }
+        let (end, read) = (Cursor(self.cursor(self.end)), Cursor(self.cursor(self.read)));
+        feed.note_end(end, read).await.map_err(Into::into)
+    }
+
+    /// Goes on in a settled log behind what was delivered. If that has lost something, all nodes settle it anew; returns
+    /// whether it hasn't.
+    async fn go_on(
+        &mut self,
+        info: &StreamInfo,
+        standing: &Standing,
+        link: &Link,
+        feed: &mut Feed,
+    ) -> Result<bool, Interrupt> {
+        let Some(settlement) = &standing.settlement else { return Ok(false) };
+        let is_other = self.branch.is_none_or(|branch| branch.name != settlement.branch.name);
+        if is_other && !self.change_branch(settlement, link, feed).await? {
+            self.doubt_log(standing, settlement.round(), link).await?;
+            return Ok(false);
+        }
+        if let Some(reason) = self.compare(info, link).await? {
+            let is_loss = if reason == LostReason::Trimmed {
+                let next = self.read + 1;
+                feed.is_caught_up() && !self.is_trimmed(next, &settlement.branch, link).await?
+            } else {
+                // else the others have gone on without this node
+                settlement.round == self.settled.round && self.delivered.nonce.is_some()
+            };
+            if !is_loss {
+                return Err(Interrupt::Lost(reason));
+            }
+            self.doubt_log(standing, settlement.round(), link).await?;
+            return Ok(false);
+        }
+        self.settled = settlement.round();
+        (self.end, self.seen) = (info.state.last_seq, 0);
+        Ok(true)
     }
 
     /// The log's stream, and what settled it; `None`: it isn't settled in this run of its server.
-    pub(super) async fn settled(
-        &self,
-        link: &Link,
-    ) -> Result<Option<(StreamInfo, Standing)>, Interrupt> {
-        let stream = &self.setup.names.log;
-        let info = match link.info(stream).await {
+    async fn settled(&self, link: &Link) -> Result<Option<(StreamInfo, Standing)>, Interrupt> {
+        let names = &self.setup.names;
+        let standing = match link.last(&names.log, &names.settlements).await {
             Err(Fault::NoStream) => return Ok(None),
-            info => check(link, info)?,
+            last => self.read_standing(check(link, last)?),
         };
+        // as this is before the run is looked at, it is of the same stream
+        let info = check(link, link.info(&names.log).await)?;
         if described_log(&info.config.description) != Some(self.setup.log) {
             return Err(Interrupt::Lost(LostReason::Replaced));
         }
-        let standing = self.standing(link).await?;
         let is_settled = self.is_settled(&standing, link).await?;
         Ok(is_settled.then_some((info, standing)))
     }
@@ -76,10 +114,20 @@ impl Follower {
     pub(super) async fn standing(&self, link: &Link) -> Result<Standing, Interrupt> {
         let names = &self.setup.names;
         let last = check(link, link.last(&names.log, &names.settlements).await)?;
-        Ok(last.map_or(Standing { sequence: 0, settlement: None }, |last| Standing {
+        Ok(self.read_standing(last))
+    }
+
+    fn read_standing(&self, last: Option<Stored>) -> Standing {
+        last.map_or(Standing { sequence: 0, settlement: None }, |last| Standing {
             sequence: last.sequence,
             settlement: Settlement::read(self.setup.log, last.sequence, &last.payload),
-        }))
+        })
+    }
+
+    /// Whether the log is still settled by what it was.
+    async fn stands(&self, before: &Standing, link: &Link) -> Result<bool, Interrupt> {
+        let now = self.standing(link).await?;
+        Ok(now == *before && self.is_settled(&now, link).await?)
     }
 
     /// Whether the log is settled in this run of its server.
@@ -96,7 +144,8 @@ impl Follower {
         }
     }
 
-    /// Goes over to another branch, which has what was delivered or begins with it; returns whether it is whole.
+    /// Goes over to another branch, which has what was delivered or begins with it; returns whether what it began with is
+    /// there.
     async fn change_branch(
         &mut self,
         settlement: &Settlement,
@@ -107,21 +156,30 @@ impl Follower {
             return Ok(true);
         }
         let branch = settlement.branch;
-        let begin = self.beginning(settlement, link).await?;
+        let Some(begin) = self.beginning(&branch, link).await? else {
+            if feed.is_caught_up() && !self.is_trimmed(branch.sequence, &branch, link).await? {
+                return Ok(false);
+            }
+            return Err(Interrupt::Lost(LostReason::Trimmed));
+        };
         let (at, entries) = match begin {
-            Some(put_back) => {
+            Kind::Begins { put_back: Some(put_back), .. } => {
                 let store = &self.setup.names.store;
                 let bytes = check(link, parts::read(link, store, &put_back.recent).await)?;
                 let Some((after, entries)) = bytes.and_then(recent::read) else {
-                    return if self.newest(link).await?.is_some_and(|it| it.branch == branch.name) {
+                    // they go when the log is trimmed for the first time
+                    return if self.is_trimmed(0, &branch, link).await? {
                         Err(Interrupt::Lost(LostReason::Trimmed))
                     } else {
-                        Ok(false) // though nobody has removed it
+                        Ok(false)
                     };
                 };
                 (put_back.at, rest(self.delivered, after, entries))
             }
-            None => (0, Ok(Vec::new())), // a new log
+            // a new log
+            Kind::Begins { put_back: None, .. } | Kind::GoesOn { .. } | Kind::Doubted => {
+                (0, Ok(Vec::new()))
+            }
         };
         if self.delivered.cursor > at {
             return Err(Interrupt::Lost(LostReason::Shorter));
@@ -133,7 +191,7 @@ impl Follower {
         }
         self.delivered.sequence = 0;
         (self.branch, self.read, self.ahead) = (Some(branch), branch.sequence - 1, branch.ahead());
-        self.round = 0; // that of the branch is read next
+        self.run = 0; // that of the branch is read next
         self.settled = settlement.round();
         self.setup.places.begin(branch, branch.cursor, branch.ahead());
         self.setup.progress.note_snapshot(Cursor(at));
@@ -158,22 +216,24 @@ impl Follower {
         true
     }
 
-    /// What a branch began with; `None`: it is that of a new log.
-    pub(super) async fn beginning(
+    /// What a branch began with; `None`: it isn't there any more.
+    async fn beginning(&self, branch: &Branch, link: &Link) -> Result<Option<Kind>, Interrupt> {
+        let stored = link.get(&self.setup.names.log, branch.sequence).await;
+        let first = check(link, stored)?
+            .and_then(|it| Settlement::read(self.setup.log, it.sequence, &it.payload))
+            .filter(|first| first.is_beginning() && first.branch.name == branch.name);
+        Ok(first.map(|first| first.kind))
+    }
+
+    /// Whether nodes may have removed a message of a branch: it is before the snapshot before the newest.
+    async fn is_trimmed(
         &self,
-        settlement: &Settlement,
+        sequence: u64,
+        branch: &Branch,
         link: &Link,
-    ) -> Result<Option<PutBack>, Interrupt> {
-        let names = &self.setup.names;
-        let stored = link.get(&names.log, settlement.branch.sequence).await;
-        let first = check(link, stored)?.filter(|first| first.subject == names.settlements);
-        let first = first.and_then(|it| Settlement::read(self.setup.log, it.sequence, &it.payload));
-        match first.map(|first| first.kind) {
-            Some(Kind::Begins { put_back, .. }) => Ok(put_back),
-            Some(Kind::GoesOn { .. } | Kind::Doubted) | None => {
-                Err(Interrupt::Lost(LostReason::Trimmed))
-            }
-        }
+    ) -> Result<bool, Interrupt> {
+        let newest = self.newest(link).await?.filter(|it| it.is_of(self.setup.log, branch));
+        Ok(newest.is_some_and(|it| sequence < it.trimmed))
     }
 
     /// Whether the log has what was delivered, in the branch that is read.
@@ -186,13 +246,16 @@ impl Follower {
         if info.state.last_seq < self.read {
             return Ok(Some(LostReason::Shorter));
         }
-        if info.state.first_seq > self.read + 1 {
+        let log = &self.setup.names.log;
+        if info.state.last_seq > self.read
+            && check(link, link.get(log, self.read + 1).await)?.is_none()
+        {
             return Ok(Some(LostReason::Trimmed));
         }
         if sequence == 0 {
             return Ok(None);
         }
-        let stored = check(link, link.get(&self.setup.names.log, sequence).await)?;
+        let stored = check(link, link.get(log, sequence).await)?;
         match (stored.and_then(|stored| self.entry(stored)), nonce) {
             (Some((found, _)), Some(nonce)) if found != nonce => Ok(Some(LostReason::Forked)),
             (None, Some(_)) => Ok(Some(LostReason::Trimmed)),
@@ -249,22 +312,31 @@ impl Follower {
         let names = &self.setup.names;
         let info = check(link, link.info_of(&names.log, &names.all_of_log()).await)?;
         let lasts = check(link, run::lasts(link, &names.log, self.settled.run).await)?;
-        let (first, last) = (info.state.first_seq, info.state.last_seq);
+        let StreamState { first_seq: first, last_seq: last, num_deleted: missing, .. } = info.state;
         let is_same = described_log(&info.config.description) == Some(self.setup.log);
-        let has = |subject: &String| info.state.subjects.contains_key(subject);
-        if !lasts || !is_same || last < self.read || !has(&names.settlements) {
+        let is_settled = info.state.subjects.contains_key(&names.settlements);
+        if !lasts || !is_same || last < self.read || !is_settled {
             return Err(Interrupt::Again);
         }
-        let Place { sequence, .. } = self.delivered;
-        let is_purged = sequence > 0 && (first > sequence || !has(&names.subject));
-        let losses = self.setup.notices.losses();
-        if is_purged || losses != self.losses && self.lacks_beginning(first, link).await? {
-            let standing = self.standing(link).await?;
-            self.doubt_log(&standing, self.settled, link).await?;
-            return Err(Interrupt::Again);
+        let outline = Outline { first, missing, losses: self.setup.notices.losses() };
+        if outline != self.outline && self.read >= self.end {
+            if self.lacks_delivered(link).await? || self.lacks_beginning(last, link).await? {
+                self.doubt_round(link).await?;
+                return Err(Interrupt::Again);
+            }
+            self.outline = outline;
         }
-        self.losses = losses;
         Ok(last)
+    }
+
+    /// Whether the last batch that was delivered is gone, and wasn't trimmed.
+    async fn lacks_delivered(&self, link: &Link) -> Result<bool, Interrupt> {
+        let (Some(branch), Place { sequence, .. }) = (self.branch, self.delivered) else {
+            return Ok(false);
+        };
+        let is_there = sequence == 0
+            || check(link, link.get(&self.setup.names.log, sequence).await)?.is_some();
+        Ok(!is_there && !self.is_trimmed(sequence, &branch, link).await?)
     }
 
     /// What the newest snapshot is.
@@ -277,35 +349,44 @@ impl Follower {
         Ok(last.and_then(|last| Manifest::read(&last.payload)))
     }
 
-    /// Whether there is no snapshot behind which the log goes on. `first` is the sequence number with which it begins.
-    pub(super) async fn lacks_beginning(&self, first: u64, link: &Link) -> Result<bool, Interrupt> {
+    /// Whether there is no snapshot behind which the log goes on. `last` is the sequence number of its last message.
+    pub(super) async fn lacks_beginning(&self, last: u64, link: &Link) -> Result<bool, Interrupt> {
         let names = &self.setup.names;
         let Some(branch) = self.branch else { return Ok(true) };
-        let newest = self.newest(link).await?;
-        if let Some(newest) = newest.filter(|it| it.is_of(self.setup.log, &branch)) {
-            return Ok(first > newest.sequence + 1);
-        }
-        if first > branch.sequence {
-            return Ok(true);
-        }
-        let stored = check(link, link.get(&names.log, branch.sequence).await)?;
-        let begun =
-            stored.and_then(|it| Settlement::read(self.setup.log, it.sequence, &it.payload));
-        match begun.map(|begun| begun.kind) {
-            Some(Kind::Begins { put_back: None, .. }) => Ok(false),
-            Some(Kind::Begins { put_back: Some(put_back), .. }) => {
+        let newest = self.newest(link).await?.filter(|it| it.is_of(self.setup.log, &branch));
+        let snapshot = if let Some(newest) = newest {
+            newest.sequence
+        } else {
+            let Some(Kind::Begins { put_back, .. }) = self.beginning(&branch, link).await? else {
+                return Ok(true);
+            };
+            if let Some(put_back) = put_back {
                 let subject = names.parts_put_back(branch.name);
-                match link.count(&names.store, &subject).await {
-                    Err(Fault::NoStream) => Ok(true),
-                    count => Ok(check(link, count)? < put_back.count()),
+                let is_complete = match link.count(&names.store, &subject).await {
+                    Err(Fault::NoStream) => false,
+                    count => check(link, count)? >= put_back.count(),
+                };
+                if !is_complete {
+                    return Ok(true);
                 }
             }
-            Some(Kind::GoesOn { .. } | Kind::Doubted) | None => Ok(true),
-        }
+            branch.sequence
+        };
+        Ok(last > snapshot && check(link, link.get(&names.log, snapshot + 1).await)?.is_none())
     }
 
-    /// Says that the log has lost something since a round though its server runs on, unless somebody has settled it
-    /// since. So all nodes stop at the same place.
+    /// The same as `doubt_log`, unless somebody has settled the log since.
+    pub(super) async fn doubt_round(&self, link: &Link) -> Result<(), Interrupt> {
+        let standing = self.standing(link).await?;
+        let is_known = standing
+            .settlement
+            .as_ref()
+            .is_some_and(|last| last.round() == self.settled && !last.is_doubted());
+        if is_known { self.doubt_log(&standing, self.settled, link).await } else { Ok(()) }
+    }
+
+    /// Says that the log has lost something since a round though its server runs on, unless more was said meanwhile. So
+    /// all nodes stop at the same place.
     pub(super) async fn doubt_log(
         &self,
         standing: &Standing,

@@ -16,10 +16,14 @@
 //! What always holds:
 //!
 //! - **A settlement is one message.** What it names (the state, the batches) was stored before. It is stored only if the
-//!   last one is still that which its writer knew, so of two writers one is refused; and it counts only if its round is
-//!   later than all before it. Who dies before it has changed nothing.
+//!   last one is still that which its writer knew, so of two writers one is refused. Who dies before it has changed nothing.
 //! - **A run begins by who stored its settlement, and only behind it.** So where a run lasts, all is there that was before
 //!   its settlement. Who dies in between leaves a log that isn't settled: all begin again, in the next round.
+//! - **What was bid is what its node has**, as long as nothing is settled: then it may have read on. So bids count on the same
+//!   [`Ground`] only; if that isn't the same behind a settlement, no run begins. A purge may take the settlement with it, and a
+//!   stream may be another one of the same name.
+//! - **All stop.** Where there is no settlement, whoever recovers says that the log is doubted, and that again when it is
+//!   gone, too: a node that reads on, since its run lasts, stops there.
 //! - **Nobody reads on in a run that hasn't begun.** A consumer delivers in one run only, and is made before the run is
 //!   looked at. So nobody has had anything that comes into a log before it is settled, and what is stored there by who
 //!   hasn't noticed the loss is either in the log for all, or for nobody and is appended again.
@@ -32,7 +36,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::api::OTHER_LAST;
+use super::api::{OTHER_LAST, StreamInfo};
 use super::ballot::Ballot;
 use super::fault::{Fault, Refusal};
 use super::follower::{Follower, Interrupt, Setup, check};
@@ -41,9 +45,20 @@ use super::names::described_log;
 use super::prove::Standing;
 use super::settlement::{Kind, PutBack, Settlement};
 use super::{parts, recent, run};
-use crate::engine::bids::Bid;
+use crate::engine::bids::{Bid, Bids};
 use crate::engine::event::{Cursor, LostReason};
 use crate::engine::feed::Feed;
+
+/// What stays as it is while nothing is settled. If it doesn't, what nodes have bid may not be what they have.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Ground {
+    /// When the log's stream was created.
+    created: String,
+    /// Sequence number of its first message; 0 if nobody has looked.
+    first: u64,
+    /// That of the last settlement.
+    settled: u64,
+}
 
 /// How often it is asked whether the log is settled.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
@@ -54,39 +69,47 @@ impl Follower {
         self.doubt();
         feed.forget_end();
         self.open_streams(link).await?;
-        self.stop_others(link).await?;
         let ballot = Ballot::open(link, &self.setup.names.bids, self.setup.log);
         let mut ballot = check(link, ballot.await)?;
-        let mut waited = Duration::ZERO;
+        let mut ground = Ground::default();
+        let (mut before, mut waited) = (Bids::default(), Duration::ZERO);
         loop {
             let standing = self.standing(link).await?;
             if self.is_settled(&standing, link).await? {
                 return Ok(());
             }
-            let own = self.setup.nodes.own;
+            if standing.sequence != ground.settled || ground.first == 0 {
+                if standing.settlement.is_none() {
+                    // it may have been purged, and others read on: they do up to the same place
+                    self.doubt_log(&standing, self.settled, link).await?;
+                }
+                ground = self.ground(link).await?;
+                ballot.forget();
+                continue;
+            }
+            let (own, members) = (self.setup.nodes.own, self.setup.nodes.members());
             let bids = check(link, ballot.turn(own, self.has()).await)?;
-            let nodes = &self.setup.nodes;
-            let patience = bids.patience(own, &nodes.members(), nodes.lease);
-            if waited >= patience && self.settle(&standing, !patience.is_zero(), link, feed).await?
-            {
-                return Ok(());
+            if bids != before {
+                (before, waited) = (bids.clone(), Duration::ZERO);
+            }
+            if waited >= bids.patience(own, &members, self.setup.nodes.lease) {
+                let forks = bids.may_lack(own, &members);
+                if self.settle(&standing, &ground, forks, link, feed).await? {
+                    return Ok(());
+                }
+                ground = Ground::default();
             }
             self.pause(link).await?;
             waited += ASK_AGAIN;
         }
     }
 
-    /// If the server runs on, other nodes may not have noticed: they read on up to the same place.
-    async fn stop_others(&self, link: &Link) -> Result<(), Interrupt> {
-        let standing = self.standing(link).await?;
-        let may_run_on = match (self.branch, &standing.settlement) {
-            (_, Some(last)) if last.is_doubted() => false,
-            (Some(_), _) => {
-                check(link, run::lasts(link, &self.setup.names.log, self.settled.run).await)?
-            }
-            (None, _) => standing.sequence == 0,
-        };
-        if may_run_on { self.doubt_log(&standing, self.settled, link).await } else { Ok(()) }
+    /// The ground on which nodes bid.
+    async fn ground(&self, link: &Link) -> Result<Ground, Interrupt> {
+        let settled = self.standing(link).await?.sequence;
+        let StreamInfo { created, state, .. } =
+            check(link, link.info(&self.setup.names.log).await)?;
+        Ok(Ground { created, first: state.first_seq.max(1), settled })
     }
 
     /// Creates the streams that aren't there.
@@ -106,6 +129,7 @@ impl Follower {
     async fn settle(
         &mut self,
         standing: &Standing,
+        ground: &Ground,
         forks: bool,
         link: &Link,
         feed: &mut Feed,
@@ -128,6 +152,9 @@ impl Follower {
             Err(Fault::JetStream(Refusal { code: OTHER_LAST, .. })) => return Ok(false),
             stored => check(link, stored)?,
         };
+        if *ground != (Ground { settled: standing.sequence, ..self.ground(link).await? }) {
+            return Ok(false); // others may have settled it, and read on, since they bid
+        }
         if let Kind::Begins { put_back: Some(put_back), .. } = &settlement.kind {
             let count = link.count(&names.store, &names.parts_put_back(run)).await;
             if check(link, count)? < put_back.count() {
@@ -158,7 +185,7 @@ impl Follower {
         }
         let info = check(link, link.info(&self.setup.names.log).await)?;
         let has_all = self.compare(&info, link).await?.is_none();
-        Ok(has_all && !self.lacks_beginning(info.state.first_seq, link).await?)
+        Ok(has_all && !self.lacks_beginning(info.state.last_seq, link).await?)
     }
 
     /// Stores this node's state, and the batches that were delivered last.

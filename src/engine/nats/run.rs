@@ -11,6 +11,9 @@ use super::fault::Fault;
 use super::link::Link;
 use super::tail::{Pulled, Start, Tail};
 
+/// Time in which a message comes that is there. It may have been purged since it was stored.
+const WAIT: Duration = Duration::from_secs(1);
+
 fn name(run: u64) -> String {
     format!("run-{run:016x}")
 }
@@ -24,7 +27,7 @@ pub(super) async fn begin(
 ) -> Result<bool, Fault> {
     let name = name(run);
     let start = Start::Named(&name, sequence);
-    let mut tail = Tail::open(link, stream, start, (timeout, timeout)).await?;
+    let mut tail = Tail::open(link, stream, start, (WAIT, timeout)).await?;
     let first = tail.next().await?;
     Ok(matches!(first, Pulled::Message(message) if message.sequence == sequence))
 }

@@ -8,7 +8,8 @@ use crate::log::LogId;
 /// Cursors left out where something may be lost. What nodes had that are gone was given some of them.
 const LEFT_OUT: u64 = 1 << 20;
 
-/// How a log goes on. It counts if its round is later than all before it; what is void counts for nobody.
+/// How a log goes on. The last one in the log's stream says it; who reads one with which its branch doesn't go on looks for
+/// that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Settlement {
     /// Identity of the log.

@@ -191,8 +191,17 @@ impl NatsSnapshots {
             let subject = self.names.parts_of(&name);
             let floor = self.floor(link, end, &before).await?;
             let (log, at, branch) = (self.log.0, at.0, branch.name);
-            let mut manifest =
-                Manifest { log, at, branch, sequence: end, name, chunks: Vec::new(), floor };
+            let trimmed = before.manifest.as_ref().map_or(0, |manifest| manifest.sequence);
+            let mut manifest = Manifest {
+                log,
+                at,
+                branch,
+                sequence: end,
+                name,
+                chunks: Vec::new(),
+                floor,
+                trimmed,
+            };
             for chunk in chunks {
                 manifest.chunks.push(parts::write(link, &subject, chunk).await?);
             }

@@ -88,6 +88,7 @@ impl Supervisor {
         let times = (CHECK_INTERVAL, self.connector.speaker().timeout);
         let start = Start::LastOf(&manifests);
         let mut tail = Tail::open(link, &names.store(), start, times).await?;
+        let mut end = 0;
         loop {
             match tail.next().await? {
                 Pulled::Message(message) => self.note(&message.subject, &message.payload),
@@ -98,6 +99,11 @@ impl Supervisor {
                     }
                     self.backoff.reset();
                     self.log.connected(&self.connector.speaker().address);
+                    let state = link.info(&names.store()).await?.state;
+                    if end > 0 && state.first_seq > end {
+                        self.notices.note_loss(); // it was purged
+                    }
+                    end = state.last_seq;
                 }
             }
         }

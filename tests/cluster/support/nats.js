@@ -38,7 +38,7 @@ export class Nats extends EngineServer {
   /** Loses everything while it runs on. */
   async empty() {
     const { streams } = await this.ask('STREAM.NAMES', {});
-    for (const stream of streams ?? []) await this.ask(`STREAM.DELETE.${stream}`, {});
+    for (const stream of streams ?? []) await this.ask(`STREAM.PURGE.${stream}`, {});
   }
 
   /** Has JetStream do something, on a connection of its own; gives the answer. */
