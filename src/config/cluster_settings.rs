@@ -76,6 +76,12 @@ pub struct ClusterSettings {
     #[arg(long, env = "BROKER_NATS_SERVERS_FILE", value_name = "FILE", help_heading = CLUSTER)]
     pub nats_servers_file: Option<PathBuf>,
 
+    /// File with the credentials of NATS' user: a JWT and its seed, as `nsc generate creds` writes it
+    ///
+    /// Instead of a user in the --nats-servers. The file is read for each connection.
+    #[arg(long, env = "BROKER_NATS_CREDS", value_name = "FILE", help_heading = CLUSTER)]
+    pub nats_creds: Option<PathBuf>,
+
     /// Whether the --nats-servers are tried in the order in which they are written [default: false]
     ///
     /// Otherwise nodes spread over them.

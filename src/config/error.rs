@@ -94,6 +94,18 @@ pub enum ConfigError {
         "--redis-url and --nats-servers are both set, and a cluster has one of them: leave the other out"
     )]
     TwoEngines,
+    /// A user in an address, and credentials.
+    #[error("--nats-creds and --nats-servers both name a user: keep one")]
+    TwoNatsUsers,
+    /// A file without credentials.
+    #[error(
+        "--nats-creds {} holds no user's JWT with its seed: it has to be a file as `nsc generate creds` writes it",
+        file.display()
+    )]
+    NoCredentials {
+        /// The file.
+        file: PathBuf,
+    },
     /// A number of replicas that NATS can't have, or that is in vain.
     #[error("--nats-replicas {0} can't be: it has to be 1, 3 or 5")]
     Replicas(u8),

@@ -1,12 +1,18 @@
 //! How nodes reach the NATS that they share, and what it has for them.
 
+use std::path::{Path, PathBuf};
+
+use async_nats::ConnectOptions;
+
 use super::cluster_settings::ClusterSettings;
 use super::defaults;
 use super::error::ConfigError;
 use super::pem::{ClientSettings, Pem};
 use super::secret::{self, Secret};
+use super::tls::read;
 use super::value::NatsStorage;
 
+const CREDENTIALS: &str = "nats-creds";
 const AUTHORITIES: &str = "nats-tls-ca-cert-path";
 const CLIENT: ClientSettings =
     ClientSettings { certificate: "nats-tls-client-cert-path", key: "nats-tls-client-key-path" };
@@ -19,6 +25,8 @@ const REPLICAS: [u8; 3] = [1, 3, 5];
 pub struct NatsConfig {
     /// Addresses of its servers; they may have passwords.
     pub servers: Secret,
+    /// File with the credentials of its user.
+    pub credentials: Option<PathBuf>,
     /// Whether the servers are tried in any order.
     pub randomizes: bool,
     /// Where it keeps streams.
@@ -50,17 +58,25 @@ impl NatsConfig {
             settings.nats_tls_client_cert_path.take(),
             settings.nats_tls_client_key_path.take(),
         )?;
+        let credentials = settings.nats_creds.take();
         let Some(servers) = servers else { return Ok(None) };
+        if let Some(file) = &credentials {
+            if servers.each().any(|server| server.contains('@')) {
+                return Err(ConfigError::TwoNatsUsers);
+            }
+            check_credentials(file)?;
+        }
         let authorities =
             authorities.map(|file| Pem::authorities(AUTHORITIES, file)).transpose()?;
         let client = client.map(|files| CLIENT.read(files)).transpose()?;
-        Ok(Some(Self { servers, randomizes, storage, replicas, authorities, client }))
+        Ok(Some(Self { servers, credentials, randomizes, storage, replicas, authorities, client }))
     }
 
     /// The settings that result in this, or in no NATS.
     pub(super) fn to_settings(nats: Option<&Self>, settings: &mut ClusterSettings) {
         (settings.nats_servers, settings.nats_servers_file) =
             secret::split(nats.map(|it| &it.servers));
+        settings.nats_creds = nats.and_then(|it| it.credentials.clone());
         settings.nats_dont_randomize_servers = Some(nats.is_some_and(|it| !it.randomizes));
         settings.nats_storage = Some(nats.map_or(defaults::NATS_STORAGE, |it| it.storage));
         settings.nats_replicas = Some(nats.map_or(defaults::NATS_REPLICAS, |it| it.replicas));
@@ -72,11 +88,20 @@ impl NatsConfig {
     }
 }
 
+/// Checks that a file has a JWT and its seed.
+fn check_credentials(file: &Path) -> Result<(), ConfigError> {
+    let bytes = read(CREDENTIALS, file)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let read = ConnectOptions::with_credentials(&text);
+    read.map(|_| ()).map_err(|_| ConfigError::NoCredentials { file: file.to_owned() })
+}
+
 /// All that can be said of NATS.
 #[cfg(test)]
 pub(super) fn full() -> NatsConfig {
     NatsConfig {
         servers: "nats://h".into(),
+        credentials: Some("c".into()),
         randomizes: true,
         storage: NatsStorage::File,
         replicas: 1,
@@ -87,6 +112,7 @@ pub(super) fn full() -> NatsConfig {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::temporary;
     use super::*;
 
     fn read(settings: ClusterSettings) -> Result<NatsConfig, String> {
@@ -110,6 +136,37 @@ mod tests {
         };
         let nats = read(settings).unwrap();
         assert_eq!((nats.replicas, nats.randomizes), (3, false));
+    }
+
+    #[test]
+    fn credentials_are_a_jwt_and_its_seed() {
+        let good = "-----BEGIN NATS USER JWT-----\nab.cd\n------END NATS USER JWT------\n\n\
+            -----BEGIN USER NKEY SEED-----\nSUAIO3FHUX5PNV2LQIIP7TZ3N4L7TX3W53MQGEIVYFIGA635OZCKEYHFLM\n\
+            ------END USER NKEY SEED------\n";
+        let of = |name, text: &str| -> PathBuf { temporary(name, text).into() };
+        let given = |file: &Path| ClusterSettings {
+            nats_creds: Some(file.to_owned()),
+            ..ClusterSettings::default()
+        };
+        let file = of("creds", good);
+        assert_eq!(read(given(&file)).unwrap().credentials.as_ref(), Some(&file));
+        let mut user =
+            ClusterSettings { nats_servers: Some("nats://u:p@h".into()), ..given(&file) };
+        let refusal = NatsConfig::from_settings(&mut user).unwrap_err().to_string();
+        assert!(refusal.contains("both name a user"), "{refusal}");
+        let half = of("creds-half", good.split("-----BEGIN USER").next().unwrap());
+        let broken = of("creds-broken", &good.replace("SUAI", "SUAJ"));
+        let empty = of("creds-empty", "");
+        for file in [&half, &broken, &empty] {
+            let refusal = read(given(file)).unwrap_err();
+            assert!(refusal.contains("holds no user's JWT with its seed"), "{refusal}");
+            assert!(!refusal.contains("SUAI") && !refusal.contains('\n'), "{refusal}");
+        }
+        for file in [file, half, broken, empty] {
+            std::fs::remove_file(file).unwrap();
+        }
+        let refusal = read(given(Path::new("/no"))).unwrap_err();
+        assert!(refusal.contains("--nats-creds /no can't be read (no such file"), "{refusal}");
     }
 
     #[test]

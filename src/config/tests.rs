@@ -72,6 +72,7 @@ fn the_defaults_told_in_the_help_are_the_defaults() {
         "redis-tls-client-cert-path",
         "redis-tls-client-key-path",
         "nats-servers",
+        "nats-creds",
         "nats-tls-ca-cert-path",
         "nats-tls-client-cert-path",
         "nats-tls-client-key-path",

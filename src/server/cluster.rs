@@ -110,6 +110,7 @@ fn nats_of(config: &NatsConfig) -> Result<NatsSettings, EngineError> {
     let mut nats = NatsSettings::new(servers, storage)?;
     nats.replicas = config.replicas;
     nats.randomizes = config.randomizes;
+    nats.credentials.clone_from(&config.credentials);
     nats.authorities = config.authorities.as_ref().map(|pem| pem.file.clone());
     let client = config.client.as_ref();
     nats.client = client.map(|(certificate, key)| (certificate.file.clone(), key.file.clone()));

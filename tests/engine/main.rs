@@ -19,6 +19,7 @@ mod log;
 mod losses;
 mod nats_access;
 mod nats_cluster;
+mod nats_creds;
 mod nats_faults;
 mod nats_losses;
 mod nats_purge;

@@ -29,6 +29,7 @@ impl Connector {
             address: nats.address.clone(),
             is_encrypted: nats.is_encrypted(),
             shows_certificate: nats.client.is_some(),
+            has_credentials: nats.credentials.is_some(),
             timeout: settings.timeout,
             prefix: ClusterNames::new(&settings.cluster).prefix().to_owned(),
         };
@@ -43,7 +44,11 @@ impl Connector {
     /// Makes a connection to one of the servers.
     pub(super) async fn connect(&self, number: u64) -> Result<Link, Fault> {
         let end = Arc::<End>::default();
-        let options = self.options(Arc::clone(&end));
+        let mut options = self.options(Arc::clone(&end));
+        if let Some(file) = &self.settings.credentials {
+            let read = options.credentials_file(file).await;
+            options = read.map_err(|error| Fault::Credentials(error.to_string()))?;
+        }
         let client = options.connect(self.settings.servers.as_slice()).await?;
         check(&client)?;
         Ok(Link::new(number, client, end))

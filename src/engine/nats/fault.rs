@@ -16,6 +16,8 @@ pub(super) enum Fault {
     NoAnswer,
     /// NATS ended the connection.
     Closed,
+    /// The file with the credentials can't be read.
+    Credentials(String),
     /// NATS doesn't know the user.
     Unauthorized,
     /// NATS refuses something.
@@ -51,9 +53,11 @@ impl Fault {
             Self::Unauthorized | Self::Refused(_) | Self::JetStream(_) | Self::TooLarge => {
                 EngineFault::Refused
             }
-            Self::NoJetStream | Self::Version(_) | Self::MaxPayload(_) | Self::Unexpected => {
-                EngineFault::Unusable
-            }
+            Self::Credentials(_)
+            | Self::NoJetStream
+            | Self::Version(_)
+            | Self::MaxPayload(_)
+            | Self::Unexpected => EngineFault::Unusable,
         }
     }
 }
@@ -122,6 +126,8 @@ pub(super) struct Speaker {
     pub(super) is_encrypted: bool,
     /// Whether there is a certificate of this node's own.
     pub(super) shows_certificate: bool,
+    /// Whether its user has credentials in a file.
+    pub(super) has_credentials: bool,
     /// Maximum time for an answer.
     pub(super) timeout: Duration,
     /// What subjects begin with.
@@ -134,15 +140,23 @@ impl Speaker {
         let Self { address, prefix, .. } = self;
         let what = match fault {
             Fault::Connection(text) => return self.failure(text),
+            Fault::Credentials(text) => {
+                return format!("--nats-creds can't be read any more ({text}): put the file back; trying again");
+            }
             Fault::NoAnswer => {
                 let timeout = humantime::format_duration(self.timeout);
                 let hint = if self.is_encrypted { "write `nats://` if it doesn't use TLS there; " } else { "" };
                 format!("doesn't answer within {timeout}; {hint}trying again")
             }
             Fault::Closed => "ended the connection; connecting again".to_owned(),
+            Fault::Unauthorized if self.has_credentials => {
+                "refuses the user in --nats-creds: it has expired, was revoked, or is of another account or operator; \
+                 write new credentials to the file"
+                    .to_owned()
+            }
             Fault::Unauthorized => {
                 "refuses the user, the password or the token, or wants them: correct them in its address, \
-                 `nats://USER:PASSWORD@HOST` or `nats://TOKEN@HOST`"
+                 `nats://USER:PASSWORD@HOST` or `nats://TOKEN@HOST`, or name a file with --nats-creds"
                     .to_owned()
             }
             Fault::Refused(text) if text.to_lowercase().contains("permissions violation") => format!(

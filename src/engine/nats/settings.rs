@@ -31,6 +31,8 @@ pub struct NatsSettings {
     pub patience: Duration,
     /// Servers that have each of the streams.
     pub replicas: u8,
+    /// File with the credentials of a user: a JWT and its seed. It is read for each connection.
+    pub credentials: Option<PathBuf>,
     /// Whether the servers are tried in any order.
     pub randomizes: bool,
     /// File with the certificate authorities to trust instead of the system's. It is read for each connection.
@@ -76,6 +78,7 @@ impl NatsSettings {
             margin: MARGIN,
             patience: RETURN,
             replicas: 1,
+            credentials: None,
             randomizes: true,
             authorities: None,
             client: None,
