@@ -13,7 +13,9 @@
 # failover  Sentinels replace a Redis that is killed: the longest wait for a publication
 # redis     memory of Redis after two minutes of appends, beside the formula of docs/CLUSTER.md
 #
-# Loopback only. It ends what it started. The machine should have nothing else to do.
+# Loopback only. It ends what it started. The machine should have nothing else to do. A core that falls asleep is dear to
+# wake, above all in a virtual machine, and that counts as time of whoever is woken: so a process of the lowest priority
+# keeps each core awake.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -50,7 +52,15 @@ stop_all() {
   done
   started=()
 }
-trap 'stop_all; rm -rf "$work"' EXIT
+awake=()
+keep_awake() {
+  for ((core = 0; core < $(nproc); core++)); do
+    nice -n 19 bash -c 'while :; do :; done' &
+    awake+=($!)
+    disown $!
+  done
+}
+trap 'kill -KILL "${awake[@]}" 2> /dev/null || true; stop_all; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 
 free_port() {
@@ -309,6 +319,7 @@ main() {
     esac
   done
   [ ${#parts[@]} -gt 0 ] || parts=(way memory rejoin failover redis)
+  keep_awake
   for part in "${parts[@]}"; do
     "$part" > "$work/table"
     cat "$work/table"

@@ -106,7 +106,7 @@ pub enum ConfigError {
         /// The file.
         file: PathBuf,
     },
-    /// A number of replicas that NATS can't have, or that is in vain.
+    /// A number of replicas that NATS can't have, or that is no better than a smaller one.
     #[error("--nats-replicas {0} can't be: it has to be 1, 3 or 5")]
     Replicas(u8),
     /// An invalid list of proxies.

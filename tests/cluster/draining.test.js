@@ -3,13 +3,14 @@
 
 import assert from 'node:assert/strict';
 import { pass, until } from '../clients/support/patience.js';
-import { EACH, GONE, ROOM, cluster } from './support/cluster.js';
+import { EACH, ROOM, cluster } from './support/cluster.js';
 import { CableRoamer } from './support/roamer.js';
 
+const LEASE = 3000;
 const TTL = 2000;
 
-/** Longer than lease and TTL together. */
-const FLAGS = { 'shutdown-drain': '6s', 'presence-ttl': `${TTL}ms`, 'history-limit': 1000, 'history-ttl': '1m' };
+/** The drain is longer than lease and TTL together. */
+const FLAGS = { 'shutdown-drain': '6s', 'node-lease': `${LEASE}ms`, 'presence-ttl': `${TTL}ms`, 'history-limit': 1000, 'history-ttl': '1m' };
 
 /** How many clients are at the node. */
 const COUNT = 12;
@@ -35,7 +36,7 @@ cluster('a node that drains is a member until its last connection is closed, and
   await ended;
   await until(() => moved() === COUNT, 'all have gone on elsewhere');
   assert.match(b.broker.log, /a node has stopped/);
-  await pass(GONE + TTL + 500);
+  await pass(LEASE + TTL + 500);
   await c.check(watchers);
   for (const { leaves } of watchers) assert.deepEqual(leaves, []);
   for (const { id, publications, moves, restored } of roamers) {

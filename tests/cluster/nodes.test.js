@@ -108,7 +108,7 @@ for (const [how, end, from] of [
     const chat = await chatterIn(b, ROOM, 'chat');
     const events = await eventsIn(d, ROOM);
     const socket = await a.socket();
-    const crowd = Array.from({ length: 300 }, (_, n) => `m${n}`);
+    const crowd = Array.from({ length: 100 }, (_, n) => `m${n}`); // each hears of all: more would be too slow a client
     for (const id of crowd) {
       const identifier = identify(ROOM, { id });
       socket.send({ command: 'subscribe', identifier, presence: { id, info: { id } } });

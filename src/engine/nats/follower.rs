@@ -34,6 +34,9 @@ const WAIT: Duration = Duration::from_secs(2);
 /// How often a follower looks, also while messages come, whether the log has lost something.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// Maximum time for which nothing comes though the log has more: then following begins anew.
+const OVERDUE: Duration = Duration::from_secs(1);
+
 /// Time after which following begins anew with the same connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -84,7 +87,7 @@ pub(super) struct Follower {
     pub(super) settled: Round,
     /// The end of the log when it was proved, as a sequence number.
     pub(super) end: u64,
-    /// The end of the log when a pull was over: the next one brings it.
+    /// How far the log goes at least, as a sequence number: it was looked at, or this node has appended.
     pub(super) seen: u64,
     /// What the log looked like when it was last looked at whether its beginning is there.
     pub(super) outline: Outline,
@@ -120,8 +123,8 @@ pub(super) struct Outline {
 /// A batch that is being appended, until it comes back in the log.
 struct Append {
     nonce: u64,
-    /// JetStream's answer, until it is there. Never locked: a future alone couldn't be referred to from another thread.
-    answer: Option<Mutex<BoxFuture<'static, Result<(), Fault>>>>,
+    /// JetStream's answer, the batch's sequence number, until it is there. Never locked: a future alone couldn't be referred to from another thread.
+    answer: Option<Mutex<BoxFuture<'static, Result<u64, Fault>>>>,
     /// Unless it is found in the log, it has to be appended again.
     is_doubtful: bool,
 }
@@ -251,7 +254,10 @@ impl Follower {
                     Pulled::Message(message) => self.handle(message, &link, feed).await?,
                     Pulled::Idle => self.look(&link).await?,
                 },
-                _ = looks.tick() => drop(self.look_for_loss(&link).await?),
+                () = tokio::time::sleep(OVERDUE), if self.read < self.seen => {
+                    return Err(Interrupt::Again);
+                }
+                _ = looks.tick() => self.look(&link).await?,
                 answer = next_answer(&mut self.append) => self.handle_answer(answer, &link)?,
                 _ = link.fault() => return Err(Interrupt::Disconnected(link.number())),
             }
@@ -397,11 +403,12 @@ impl Follower {
         self.setup.seed.wrapping_add(self.randoms.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    fn handle_answer(&mut self, answer: Result<(), Fault>, link: &Link) -> Result<(), Interrupt> {
+    fn handle_answer(&mut self, answer: Result<u64, Fault>, link: &Link) -> Result<(), Interrupt> {
         if answer.is_err() {
             self.doubt();
         }
-        check(link, answer)
+        self.seen = self.seen.max(check(link, answer)?);
+        Ok(())
     }
 
     /// After the log was read to its end: an append that isn't in it won't be, or it will come as another's.
@@ -430,19 +437,18 @@ async fn append(
     names: &PartitionNames,
     (log, nonce): (LogId, u64),
     batch: Bytes,
-) -> Result<(), Fault> {
+) -> Result<u64, Fault> {
     let body = if batch.len() + OVERHEAD <= link.max_part() {
         Body::Batch(batch)
     } else {
         Body::Parts(parts::write(link, &names.parts_of_batches(), &batch).await?)
     };
     let entry = Envelope { log, nonce, body }.write();
-    link.store(&names.subject, entry, None).await?;
-    Ok(())
+    link.store(&names.subject, entry, None).await
 }
 
 /// Waits for the answer to an append.
-async fn next_answer(append: &mut Option<Append>) -> Result<(), Fault> {
+async fn next_answer(append: &mut Option<Append>) -> Result<u64, Fault> {
     match append.as_mut().and_then(|append| append.answer.as_mut()) {
         Some(answer) => {
             let answer = answer.get_mut().await;

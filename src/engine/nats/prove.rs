@@ -298,17 +298,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Looks at the log when a pull is over: what it had when the one before was over must have come since.
+    /// Looks whether the log has what was delivered, and what who starts now needs; and how far it goes.
     pub(super) async fn look(&mut self, link: &Link) -> Result<(), Interrupt> {
-        if self.read < self.seen {
-            return Err(Interrupt::Again);
-        }
-        self.seen = self.look_for_loss(link).await?;
-        Ok(())
-    }
-
-    /// Looks whether the log has what was delivered, and what who starts now needs. Returns its end.
-    pub(super) async fn look_for_loss(&mut self, link: &Link) -> Result<u64, Interrupt> {
         let names = &self.setup.names;
         let info = check(link, link.info_of(&names.log, &names.all_of_log()).await)?;
         let lasts = check(link, run::lasts(link, &names.log, self.settled.run).await)?;
@@ -326,7 +317,8 @@ impl Follower {
             }
             self.outline = outline;
         }
-        Ok(last)
+        self.seen = self.seen.max(last);
+        Ok(())
     }
 
     /// Whether the last batch that was delivered is gone, and wasn't trimmed.

@@ -7,8 +7,8 @@
 //! - Whatever has happened, by themselves all nodes can come to have all of the log.
 //!
 //! What the scripts do is in [`server`], and [`scripts`] compares it with a real Redis. What followers decide is
-//! [`decisions`](super::decisions) itself. Time isn't modelled: whoever is paused or cut off is so until the others have
-//! waited for it in vain.
+//! [`decisions`](super::decisions) itself. Time isn't modelled: a pause, or a cut,
+//! lasts until the others wait no longer.
 //!
 //! `make recovery` tries more of everything.
 

@@ -308,7 +308,7 @@ impl World {
                 None => owed.len() <= log.entries.len(),
             };
             if !is_said {
-                self.fault = Some("what a node was told is taken back, and nobody is told that");
+                self.fault = Some("what a node was told is taken back without a fork");
                 return;
             }
             let is_current = node.link == self.current.run && node.round == Some(log.round);
