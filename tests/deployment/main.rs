@@ -160,9 +160,14 @@ fn every_log_line_of_the_manual_is_logged() {
     let lines: Vec<&str> = rows.flat_map(|cell| cell.split('`').step_by(2)).collect();
     assert!(lines.len() > 10, "{lines:?}");
     let mut sources = String::new();
-    for folder in
-        ["crates/core/src/cluster", "src/engine", "src/engine/redis", "src/node", "src/server"]
-    {
+    for folder in [
+        "crates/core/src/cluster",
+        "src",
+        "src/engine",
+        "src/engine/redis",
+        "src/node",
+        "src/server",
+    ] {
         for entry in std::fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.is_file() {
