@@ -1,4 +1,4 @@
-//! NATS with TLS: whom nodes trust, and what they show.
+//! NATS with TLS: the authorities that nodes trust, and the certificates that they show.
 //!
 //! One thread each, so that a test gets only its own log.
 
