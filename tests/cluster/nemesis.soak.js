@@ -116,7 +116,8 @@ class Episode {
       assert.equal(new Set(watcher.publications.map(([epoch]) => epoch)).size, 1, 'the history goes on');
     }
     if (fault.loses && ms < LEASE) {
-      assert.ok((await sum(nodes, 'broker_engine_restored_logs_total')) > restored, 'the nodes put back what was lost');
+      const isPutBack = async () => (await sum(nodes, 'broker_engine_restored_logs_total')) > restored;
+      await until(isPutBack, 'the nodes put back what was lost'); // they count it when they look next
     }
     for (const { socket } of watchers) socket.terminate();
     this.#loads.push(load);

@@ -1,6 +1,6 @@
 //! JetStream's requests, as far as they are used.
 
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_nats::{HeaderMap, HeaderValue, Message, Request, RequestErrorKind};
 use base64::Engine as _;
@@ -20,6 +20,13 @@ pub(super) const NAME_TAKEN: u32 = 10058;
 const NO_STREAM: u32 = 10059;
 pub(super) const OTHER_LAST: u32 = 10071;
 
+/// The beginning of what JetStream says of a time that isn't set.
+const NO_TIME: &str = "0001-01-01T";
+
+/// How often a stream is looked at that is being created, and how many times.
+const CREATION_LOOK: Duration = Duration::from_millis(20);
+const CREATION_LOOKS: usize = 50;
+
 /// What a stream is at the moment.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct StreamInfo {
@@ -28,6 +35,12 @@ pub(super) struct StreamInfo {
     #[serde(default)]
     pub(super) created: String,
     pub(super) state: StreamState,
+}
+
+impl StreamInfo {
+    fn is_created(&self) -> bool {
+        !self.created.starts_with(NO_TIME)
+    }
 }
 
 /// What a stream was created as.
@@ -63,13 +76,25 @@ pub(super) struct Stored {
 }
 
 impl Link {
-    /// A stream.
+    /// A stream, once it can be asked for more.
+    ///
+    /// JetStream knows a stream a little before it has a place for its messages. Asked for one of these meanwhile, or for
+    /// its subjects, nats-server 2.9.10 crashes (`jsMsgGetRequest`: the stream's `store` is nil). As long, the stream has
+    /// no time of creation.
     pub(super) async fn info(&self, stream: &str) -> Result<StreamInfo, Fault> {
-        self.call(&format!("STREAM.INFO.{stream}"), &json!({})).await
+        for _ in 0..CREATION_LOOKS {
+            let info: StreamInfo = self.call(&format!("STREAM.INFO.{stream}"), &json!({})).await?;
+            if info.is_created() {
+                return Ok(info);
+            }
+            tokio::time::sleep(CREATION_LOOK).await;
+        }
+        Err(Fault::NoStream)
     }
 
     /// A stream, with the numbers of messages of its subjects that match a pattern.
     pub(super) async fn info_of(&self, stream: &str, like: &str) -> Result<StreamInfo, Fault> {
+        self.info(stream).await?;
         let request = json!({ "subjects_filter": like });
         self.call(&format!("STREAM.INFO.{stream}"), &request).await
     }
@@ -86,7 +111,8 @@ impl Link {
 
     /// Creates a stream, unless there is one of this name.
     pub(super) async fn create(&self, stream: &str, config: &Value) -> Result<StreamInfo, Fault> {
-        self.call(&format!("STREAM.CREATE.{stream}"), config).await
+        let info: StreamInfo = self.call(&format!("STREAM.CREATE.{stream}"), config).await?;
+        if info.is_created() { Ok(info) } else { self.info(stream).await } // by another node
     }
 
     /// A message of a stream.
@@ -100,6 +126,7 @@ impl Link {
     }
 
     async fn get_message(&self, stream: &str, which: &Value) -> Result<Option<Stored>, Fault> {
+        self.info(stream).await?;
         let answer: Result<GetAnswer, _> =
             self.call(&format!("STREAM.MSG.GET.{stream}"), which).await;
         match answer {
@@ -283,6 +310,9 @@ mod tests {
         let info = r#"{"type":"x","config":{"name":"a"},"state":{"first_seq":1,"last_seq":7}}"#;
         let info: StreamInfo = read(info.as_bytes()).unwrap();
         assert_eq!((info.state.last_seq, info.config.description.as_str()), (7, ""));
+        assert!(info.is_created());
+        let early = r#"{"config":{},"created":"0001-01-01T00:00:00Z","state":{"first_seq":0,"last_seq":0}}"#;
+        assert!(!read::<StreamInfo>(early.as_bytes()).unwrap().is_created());
         let none = r#"{"error":{"code":404,"err_code":10059,"description":"stream not found"}}"#;
         assert!(matches!(read::<StreamInfo>(none.as_bytes()), Err(Fault::NoStream)));
         let other = r#"{"error":{"code":400,"err_code":10058,"description":"taken"}}"#;
