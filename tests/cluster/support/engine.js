@@ -1,7 +1,8 @@
 // A server of a test's own, between the nodes. It keeps nothing on disk unless it is durable.
 
 import { spawn } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { cp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '../../clients/support/broker.js';
@@ -90,21 +91,27 @@ export class EngineServer {
   }
 
   /** What it has on disk from now on is nothing; for one that has ended. */
-  forget() {
-    rmSync(this.dir, { recursive: true, force: true });
+  async forget() {
+    await rm(this.dir, { recursive: true, force: true });
     mkdirSync(this.dir);
   }
 
-  /** Keeps a copy of what it has on disk. */
-  keep() {
-    rmSync(this.#kept, { recursive: true, force: true });
-    cpSync(this.dir, this.#kept, { recursive: true });
+  /** Keeps a copy of what it has on disk. Meanwhile all goes on, the tunnels of this process among it. */
+  async keep() {
+    for (let attempt = 1; ; attempt += 1) {
+      await rm(this.#kept, { recursive: true, force: true });
+      try {
+        return await cp(this.dir, this.#kept, { recursive: true });
+      } catch (error) {
+        if (error.code !== 'ENOENT' || attempt === 5) throw error; // the server has removed a file meanwhile
+      }
+    }
   }
 
   /** What it has on disk is the copy again; for one that has ended. */
-  revert() {
-    this.forget();
-    cpSync(this.#kept, this.dir, { recursive: true });
+  async revert() {
+    await this.forget();
+    await cp(this.#kept, this.dir, { recursive: true });
   }
 
   get #kept() {

@@ -70,15 +70,15 @@ const LOSSES = {
   'the engine is emptied': { loses: true, harm: ({ engine }) => engine.empty() },
   'the engine restarts with nothing': { loses: true, async harm({ engine }, ms) {
     await engine.kill();
-    engine.forget();
+    await engine.forget();
     await pass(ms);
     await engine.restart();
   } },
   'the engine restarts with what it had a while ago': { loses: true, async harm({ engine }, ms) {
-    engine.keep();
+    await engine.keep();
     await pass(300);
     await engine.kill();
-    engine.revert();
+    await engine.revert();
     await pass(ms);
     await engine.restart();
   } },
