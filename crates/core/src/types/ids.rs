@@ -96,10 +96,22 @@ shared_text! {
     |text| serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
-/// Whether a text is a JSON string in the spelling of `serde_json`.
+/// Whether a text is a JSON string in the spelling of `serde_json`: it escapes only what has to be escaped, and in the
+/// shortest way. Each entry of a shared log has one, so that isn't found by spelling it anew.
 fn is_token(text: &str) -> bool {
-    let value: Result<String, _> = serde_json::from_str(text);
-    value.and_then(|value| serde_json::to_string(&value)).is_ok_and(|token| token == text)
+    let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    let Some(mut rest) = inner.map(str::as_bytes) else { return false };
+    loop {
+        rest = match rest {
+            [] => return true,
+            // control characters have a number, unless they have a letter
+            [b'\\', b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't', rest @ ..]
+            | [b'\\', b'u', b'0', b'0', b'0', b'0'..=b'7' | b'b' | b'e' | b'f', rest @ ..]
+            | [b'\\', b'u', b'0', b'0', b'1', b'0'..=b'9' | b'a'..=b'f', rest @ ..]
+            | [b' '..=b'!' | b'#'..=b'[' | b']'.., rest @ ..] => rest,
+            [_, ..] => return false,
+        };
+    }
 }
 
 /// The application's data about a member, a JSON object. `None` takes eight bytes.
@@ -189,5 +201,45 @@ impl Identity {
     /// Whether one of these names selects it.
     pub fn goes_by(self, names: Names) -> bool {
         names.identifier == Some(self.identifier) || names.presence_id == Some(self.presence_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a token is.
+    fn is_spelled_so(text: &str) -> bool {
+        let value: Result<String, _> = serde_json::from_str(text);
+        value.and_then(|value| serde_json::to_string(&value)).is_ok_and(|token| token == text)
+    }
+
+    proptest! {
+        #[test]
+        fn tokens_are_what_serde_json_writes(value in any::<String>()) {
+            prop_assert!(is_token(&serde_json::to_string(&value).unwrap()));
+        }
+
+        #[test]
+        fn nothing_else_is_a_token(text in r#"["\\u/0-9a-fAFnrt\x00-\x20é]{0,12}"#) {
+            for text in [format!("\"{text}\""), format!("\"\\{text}\""), text] {
+                prop_assert_eq!(is_token(&text), is_spelled_so(&text), "{}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn every_character_has_one_spelling() {
+        for code in u8::MIN..=u8::MAX {
+            let character = char::from(code);
+            let plain = format!("\"{character}\"");
+            let escaped = format!("\"\\{character}\"");
+            let numbered = [format!("\"\\u{code:04x}\""), format!("\"\\u{code:04X}\"")];
+            for text in numbered.into_iter().chain([plain, escaped]) {
+                assert_eq!(is_token(&text), is_spelled_so(&text), "{text}");
+            }
+        }
     }
 }
