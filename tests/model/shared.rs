@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use broker::clock::Clock;
-use broker::log::{Entry, LogId, NodeId, Origin, Position, Subscription};
+use broker::log::{Change, Entry, LogId, NodeId, Origin, Position, Subscription};
 use broker::shard::{
     End, HistorySettings, Input, Outcome, ParkedChange, ParkedState, ResumeSettings, Settings,
     Shard, SubscriberKey, Ticket,
@@ -205,6 +205,34 @@ fn what_a_parked_subscription_was_granted_is_known_to_all_nodes() {
         let resumed = [ParkedState::Resumed, ParkedState::Over].map(change);
         assert_eq!(few.nodes[node].take_parked(), resumed);
     }
+}
+
+#[test]
+fn a_stream_is_idle_from_when_it_was_last_left() {
+    let mut few = Few::new();
+    let begun = few.now;
+    few.command(0, subscribe(None));
+    // what node 1, which has no subscriber there, has to say at a time
+    let mut says = |millis, command: Option<StreamCommand>| {
+        few.now = begun + Duration::from_millis(millis);
+        if let Some(command) = command {
+            few.command(0, command);
+            few.settle(0);
+            few.read(1);
+        }
+        few.nodes[1].handle_timeout(few.now);
+        few.nodes[1].take_proposals().into_iter().map(|it| it.change).collect::<Vec<_>>()
+    };
+    for at in [0, 8000] {
+        assert_eq!(says(at, Some(StreamCommand::Join(join(0, 0)))), []);
+        assert_eq!(says(at + 1000, Some(StreamCommand::Leave(None))), []);
+    }
+    for millis in [11_000, 12_000, 18_800] {
+        assert_eq!(says(millis, None), [], "ten seconds after the first leave, not after the last");
+    }
+    let said = says(19_000, None);
+    assert!(matches!(said[..], [Change::Idle { .. }]), "{said:?}");
+    assert_eq!(says(40_000, None), [], "once is enough");
 }
 
 fn subscription(key: &SubscriberKey) -> Subscription {

@@ -16,6 +16,7 @@ use crate::log::Change;
 use crate::shard::delivery::Destination;
 use crate::shard::proposals::Plan;
 use crate::shard::shared::PATIENCE;
+use crate::shard::stream::Idling;
 use crate::shard::timers::Timer;
 use crate::stream::Usage;
 use crate::stream::pages::is_roomy;
@@ -58,8 +59,17 @@ impl<R: Destination> Shard<R> {
         self.plan(index, wait);
     }
 
-    /// Says of a stream that it is idle, or forgotten, if it is.
+    /// Says of a stream that it is idle, or forgotten, if it has been so for long enough.
     pub(super) fn idle_for_long(&mut self, index: u32) {
+        let Some(stream) = self.streams.get(index) else { return };
+        let until = self.ticks.began(stream.idling.until);
+        if until > self.now
+            && let Some(Plan::Waits(timer)) =
+                self.shared.as_mut().and_then(|shared| shared.plans.get_mut(&index))
+        {
+            *timer = self.timers.add(until, Timer::Idle { stream: index }); // it was used in between
+            return;
+        }
         self.drop_plan(index);
         let (Some(shared), Some(stream)) = (&self.shared, self.streams.get(index)) else { return };
         if !stream.is_idle() {
@@ -77,10 +87,10 @@ impl<R: Destination> Shard<R> {
     }
 
     fn object(&mut self, index: u32) {
-        self.wait_no_longer(index);
         let Some(shared) = &self.shared else { return };
-        if !shared.plans.contains_key(&index) {
+        if !matches!(shared.plans.get(&index), Some(Plan::Proposed)) {
             let by = Some(shared.node);
+            self.drop_plan(index);
             self.say(index, Change::Used { by });
         }
     }
@@ -91,22 +101,37 @@ impl<R: Destination> Shard<R> {
         shared.propose_alone(self.streams.live(index).name.clone(), change, self.now);
     }
 
+    /// Streams come and go much more often than a timer rings, so one that is set stays, and is asked when it rings.
     fn plan(&mut self, index: u32, wait: Duration) {
-        let Some(shared) = &mut self.shared else { return };
-        let (timers, due) = (&mut self.timers, self.now + wait);
-        let plan = || Plan::Waits(timers.add(due, Timer::Idle { stream: index }));
-        shared.plans.entry(index).or_insert_with(plan);
+        let (Some(shared), Some(stream)) = (&mut self.shared, self.streams.get_mut(index)) else {
+            return;
+        };
+        let idling = &mut stream.idling;
+        if idling.until > 0 {
+            return;
+        }
+        let due = self.now + wait;
+        idling.until = self.ticks.at(due);
+        if idling.has_timer {
+            return;
+        }
+        shared.plans.entry(index).or_insert_with(|| {
+            idling.has_timer = true;
+            Plan::Waits(self.timers.add(due, Timer::Idle { stream: index }))
+        });
     }
 
     fn wait_no_longer(&mut self, index: u32) {
-        let plan = self.shared.as_ref().and_then(|shared| shared.plans.get(&index));
-        if let Some(Plan::Waits(_)) = plan {
-            self.drop_plan(index);
+        if let Some(stream) = self.streams.get_mut(index) {
+            stream.idling.until = 0;
         }
     }
 
     pub(super) fn drop_plan(&mut self, index: u32) {
         let Some(shared) = &mut self.shared else { return };
+        if let Some(stream) = self.streams.get_mut(index) {
+            stream.idling = Idling::default();
+        }
         if let Some(Plan::Waits(deadline)) = shared.plans.remove(&index) {
             self.timers.cancel(deadline);
         }

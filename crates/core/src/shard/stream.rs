@@ -41,7 +41,18 @@ pub(super) struct Stream<R> {
     pub(super) last_occupancy: Option<(Instant, Option<usize>)>,
     /// Timer of the next occupancy message.
     pub(super) occupancy_timer: Option<Deadline>,
+    pub(super) idling: Idling,
     pass: Pass,
+}
+
+/// How long a stream of a shared log has been idle here: what this node says of that is in
+/// [`idle`](super::idle).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Idling {
+    /// Tick until which it is idle before this node says so, while it is; else 0.
+    pub(super) until: u32,
+    /// Whether it has a timer, which may ring before.
+    pub(super) has_timer: bool,
 }
 
 /// Subscribers by group: a group gets the same bytes.
@@ -167,16 +178,17 @@ impl HeldSubscribers {
 struct Pass {
     /// A fan-out is due.
     is_wanted: bool,
-    /// Groups before this one, and its subscribers before that one, are left.
-    group: usize,
+    /// All messages are member events, which occupancy subscribers don't get.
+    is_of_members: bool,
+    /// Groups before this one, and its subscribers before that one, are left. Four bytes are enough: more groups don't
+    /// fit in memory.
+    group: u32,
     subscriber: usize,
     target: u64,
     /// End of the journal at the target.
     noted: Position,
     /// Members at the target, if a group repeats them.
     members: Option<Arc<CachedList<IdList>>>,
-    /// All messages are member events, which occupancy subscribers don't get.
-    is_of_members: bool,
 }
 
 impl<R: Clone> Stream<R> {
@@ -196,6 +208,7 @@ impl<R: Clone> Stream<R> {
             pause_timer: None,
             last_occupancy: None,
             occupancy_timer: None,
+            idling: Idling::default(),
             pass: Pass::default(),
         }
     }
@@ -321,7 +334,7 @@ impl<R: Clone> Stream<R> {
         self.paused_until = members.as_ref().map(|members| now + pause_behind(members));
         self.pass = Pass {
             is_wanted: false,
-            group: self.groups.len(),
+            group: u32::try_from(self.groups.len()).unwrap_or(u32::MAX),
             subscriber: usize::MAX,
             target: self.window.end(),
             noted: self.journal.end(),
@@ -344,10 +357,10 @@ impl<R: Clone> Stream<R> {
         if self.pass.is_wanted {
             self.begin_pass(max_repeated, now);
         }
-        while let Some(index) = self.pass.group.min(self.groups.len()).checked_sub(1) {
+        while let Some(index) = (self.pass.group as usize).min(self.groups.len()).checked_sub(1) {
             let slice = self.slice_of_group(index, max);
             if self.pass.subscriber == 0 {
-                self.pass.group = index;
+                self.pass.group = u32::try_from(index).unwrap_or(u32::MAX);
                 self.pass.subscriber = usize::MAX;
             }
             if slice.is_some() {
