@@ -186,10 +186,9 @@ impl<R: Destination> Shard<R> {
         index: u32,
         position: Position,
         record: RecordKey,
-        change: Arc<PresenceChange>,
+        change: PresenceChange,
         cause: Cause,
     ) {
-        let now = self.now;
         if matches!(change.record, RecordChange::Removed { .. }) {
             self.timers.cancel_record(index, record);
         }
@@ -197,14 +196,24 @@ impl<R: Destination> Shard<R> {
         if cause == Cause::Restored {
             return;
         }
-        if let Some(event) = change.member.event() {
+        let event = change.member.event();
+        if let Some(event) = event {
             self.note(index, position, &change.id, event);
+        }
+        let has_subscribers = !self.streams.live(index).groups.is_empty();
+        if !has_subscribers && self.observed.is_none() {
+            return; // most streams of other nodes
+        }
+        let (now, counts) = (self.now, change.member.comes_or_goes());
+        let change = Arc::new(change);
+        if event.is_some() {
             self.note_observed(index, &change);
         }
-        let counts = change.member.comes_or_goes();
-        self.broadcast(index, position, ServerMessage::Presence(change), None, now);
-        if counts {
-            self.occupancy_changed(index, now);
+        if has_subscribers {
+            self.broadcast(index, position, ServerMessage::Presence(change), None, now);
+            if counts {
+                self.occupancy_changed(index, now);
+            }
         }
     }
 
@@ -333,9 +342,10 @@ impl<R: Destination> Shard<R> {
         let stream = self.streams.live(index);
         let is_sent = stream.groups.is_empty();
         self.change_journal(index, |journal| {
-            journal.note(position, id.clone(), event);
             if is_sent {
-                journal.mark_sent(journal.end(), ticks, now);
+                journal.note_sent(position, id.clone(), event, (ticks, now));
+            } else {
+                journal.note(position, id.clone(), event);
             }
         });
         self.tidy_later(index, now);

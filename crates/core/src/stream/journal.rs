@@ -20,7 +20,9 @@ pub(crate) const LONGEST: usize = 1000;
 const UNSENT: u32 = u32::MAX;
 
 /// Resolution of the time at which an entry was sent to everyone.
-pub(crate) const TICK: Duration = Duration::from_millis(100);
+pub(crate) const TICK: Duration = Duration::from_millis(1000 / TICKS_A_SECOND);
+
+const TICKS_A_SECOND: u64 = 10;
 
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
@@ -67,7 +69,9 @@ impl Ticks {
     }
 
     pub(crate) fn at(self, time: Instant) -> u32 {
-        let ticks = time.saturating_duration_since(self.0).as_millis() / TICK.as_millis();
+        let since = time.saturating_duration_since(self.0);
+        let within = u64::from(since.subsec_nanos() / TICK.subsec_nanos());
+        let ticks = since.as_secs().saturating_mul(TICKS_A_SECOND).saturating_add(within);
         u32::try_from(ticks).unwrap_or(u32::MAX) // after thirteen years
     }
 }
@@ -122,11 +126,30 @@ impl Journal {
 
     /// Adds an event, and drops the oldest entry if there are too many.
     pub(crate) fn note(&mut self, position: Position, id: PresenceId, event: MemberEvent) {
+        self.add(Noted { position, id, event, sent_by: UNSENT });
+    }
+
+    /// Adds an event that nobody has to be sent, any more than those before it: there are no subscribers.
+    pub(crate) fn note_sent(
+        &mut self,
+        position: Position,
+        id: PresenceId,
+        event: MemberEvent,
+        (ticks, now): (Ticks, Instant),
+    ) {
+        let sent_by = ticks.at(now);
+        let is_behind = self.entries.back().is_some_and(|last| last.sent_by == UNSENT);
+        if is_behind || self.dropped == Some(UNSENT) {
+            self.mark_sent(self.end, ticks, now);
+        }
+        self.add(Noted { position, id, event, sent_by });
+    }
+
+    fn add(&mut self, entry: Noted) {
         if self.entries.len() == LONGEST {
             self.drop_first();
         }
-        let entry = Noted { position, id, event, sent_by: UNSENT };
-        self.end = position.next();
+        self.end = entry.position.next();
         self.weight += entry.weight();
         self.entries.push_back(entry);
     }
@@ -377,6 +400,29 @@ mod tests {
             let known = world.journal.known(at(sent), None, world.ticks);
             let news = world.journal.missed(known).unwrap();
             prop_assert_eq!(&world.after(world.views[sent].clone(), &news, true), world.now());
+        }
+
+        #[test]
+        fn what_nobody_has_to_be_sent_is_as_what_everyone_was_sent(steps in steps(), from in 0..2_u64) {
+            let (ticks, mut now) = (Ticks::since(start()), start());
+            let mut journals = [(); 2].map(|()| Journal::from(Position(from)));
+            for (position, (who, drops, pause, is_sent)) in (1..).zip(steps) {
+                now += Duration::from_millis(pause);
+                let (position, event) = (Position(position), MemberEvent::Joined);
+                let [one, other] = &mut journals;
+                one.note(position, id(who), event);
+                if is_sent {
+                    one.mark_sent(one.end(), ticks, now);
+                    other.note_sent(position, id(who), event, (ticks, now));
+                } else {
+                    other.note(position, id(who), event);
+                }
+                if drops {
+                    journals.iter_mut().for_each(Journal::drop_first);
+                }
+                let [one, other] = journals.each_ref().map(|it| format!("{it:?}"));
+                prop_assert_eq!(one, other);
+            }
         }
 
         #[test]

@@ -75,7 +75,7 @@ pub(crate) enum Effect {
     /// A subscriber was added.
     Arrived,
     /// A record changed, or came with a snapshot.
-    Changed { record: RecordKey, change: Arc<PresenceChange>, cause: Cause },
+    Changed { record: RecordKey, change: PresenceChange, cause: Cause },
     /// A record will expire.
     Runs { record: RecordKey, expiry: Expiry },
     /// A record no longer expires.
@@ -556,6 +556,6 @@ fn changed(
     effects: &mut Vec<Effect>,
 ) {
     if let Some(change) = change {
-        effects.push(Effect::Changed { record, change: Arc::new(change), cause });
+        effects.push(Effect::Changed { record, change, cause });
     }
 }
