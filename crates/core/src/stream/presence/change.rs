@@ -20,19 +20,20 @@ impl PresenceSet {
         join: Join,
         at: Moment,
     ) -> (RecordKey, Joining, Option<PresenceChange>) {
-        let join = self.with_extra(join);
+        let member = self.find_member(&join.id);
+        let join = self.with_extra(join, member);
         if let Some(key) = held {
             return (key, Joining::Kept, self.update(key, join, at));
         }
         let holder = Holder::Subscription(by.clone(), Position(0));
-        if let Some(key) = self.orphan_of(&join.id) {
+        if let Some(key) = self.orphan_of(member) {
             let is_last = self.records_of(&join.id).last() == Some(key);
             self.set_holder(key, holder);
             let change =
                 if is_last { self.update(key, join, at) } else { Some(self.show(key, join, at)) };
             return (key, Joining::Adopted, change);
         }
-        let (key, change) = self.add(join, holder, at);
+        let (key, change) = self.add(join, member, holder, at);
         (key, Joining::Added, Some(change))
     }
 
@@ -43,10 +44,11 @@ impl PresenceSet {
         until: Option<u64>,
         at: Moment,
     ) -> (RecordKey, Joining, Option<PresenceChange>) {
-        let join = self.with_extra(join);
+        let member = self.find_member(&join.id);
+        let join = self.with_extra(join, member);
         let holder = Holder::Application(until.unwrap_or(0));
         let Some(key) = self.put_as(&join.id) else {
-            let (key, change) = self.add(join, holder, at);
+            let (key, change) = self.add(join, member, holder, at);
             return (key, Joining::Added, Some(change));
         };
         self.set_holder(key, holder);
@@ -67,13 +69,20 @@ impl PresenceSet {
             Owner::Orphan { ended } => Holder::Orphan(*ended),
             Owner::Application { until } => Holder::Application(until.unwrap_or(0)),
         };
-        self.add(join, holder, at)
+        let member = self.find_member(&join.id);
+        self.add(join, member, holder, at)
     }
 
-    /// Adds a record; the member is new with its first one.
-    fn add(&mut self, join: Join, holder: Holder, at: Moment) -> (RecordKey, PresenceChange) {
+    /// Adds a record of a member, which is new with its first one.
+    fn add(
+        &mut self,
+        join: Join,
+        member: Option<u32>,
+        holder: Holder,
+        at: Moment,
+    ) -> (RecordKey, PresenceChange) {
         let Join { id, info, extra } = join;
-        let (member, before) = match self.find_member(&id) {
+        let (member, before) = match member {
             Some(member) => (member, Some(self.seen(member).clone())),
             None => (self.add_member(&id, at), None),
         };
@@ -215,10 +224,11 @@ impl PresenceSet {
     }
 
     /// A member's orphan: the one changed last.
-    fn orphan_of(&self, id: &PresenceId) -> Option<RecordKey> {
+    fn orphan_of(&self, member: Option<u32>) -> Option<RecordKey> {
         let is_orphan =
             |key: &RecordKey| matches!(self.records.live(*key as usize).holder, Holder::Orphan(_));
-        self.records_of(id).filter(is_orphan).last()
+        let member = self.members.live(member? as usize);
+        member.records.keys(&self.records).filter(is_orphan).last()
     }
 
     fn set_holder(&mut self, key: RecordKey, holder: Holder) {

@@ -391,8 +391,8 @@ impl PresenceSet {
     }
 
     /// A join with the application's data, by default the member's previous data.
-    fn with_extra(&self, join: Join) -> Join {
-        let before = || self.shown_of(&join.id).and_then(|(_, extra)| extra.clone());
+    fn with_extra(&self, join: Join, member: Option<u32>) -> Join {
+        let before = || self.seen(member?).extra.clone();
         let extra = join.extra.or_else(before);
         Join { extra, ..join }
     }
