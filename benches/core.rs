@@ -22,8 +22,14 @@ fn main() {
 }
 
 fn works() -> Vec<Work> {
-    let sizes =
-        Sizes { subscribers: 10_000, burst: 1000, room: 1000, members: 10_000, records: 100_000 };
+    let sizes = Sizes {
+        subscribers: 10_000,
+        burst: 1000,
+        room: 1000,
+        members: 10_000,
+        records: 100_000,
+        rooms: 10_000,
+    };
     let core = works::works(&sizes);
     let words = SPOKEN.iter().flat_map(decode).chain(SPOKEN.iter().flat_map(encode));
     core.into_iter().chain(words).chain(sealing::sealing()).collect()

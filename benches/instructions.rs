@@ -78,7 +78,14 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 fn works() -> Vec<Work> {
-    let sizes = Sizes { subscribers: 1000, burst: 100, room: 300, members: 1000, records: 5000 };
+    let sizes = Sizes {
+        subscribers: 1000,
+        burst: 100,
+        room: 300,
+        members: 1000,
+        records: 5000,
+        rooms: 300,
+    };
     let core = works::works(&sizes);
     let words = SPOKEN.iter().flat_map(|spoken| {
         [all("decode", spoken.name, decode(spoken)), all("encode", spoken.name, encode(spoken))]

@@ -4,6 +4,7 @@
 pub(crate) mod codecs;
 mod expiry;
 mod nowhere;
+mod replica;
 mod room;
 mod settings;
 pub(crate) mod work;

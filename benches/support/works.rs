@@ -3,6 +3,7 @@
 use broker::protocol::{action_cable, phoenix};
 
 use super::expiry::expiry;
+use super::replica::replica;
 use super::room::{burst, churn, fan_out, list, list_after_a_change};
 use super::work::Work;
 
@@ -18,11 +19,13 @@ pub(crate) struct Sizes {
     pub(crate) members: u32,
     /// Records that expire.
     pub(crate) records: u32,
+    /// Rooms of another node's clients.
+    pub(crate) rooms: u32,
 }
 
 /// The work of streams, at these sizes.
-pub(crate) fn works(sizes: &Sizes) -> [Work; 10] {
-    let Sizes { subscribers, burst: in_burst, room, members, records } = *sizes;
+pub(crate) fn works(sizes: &Sizes) -> [Work; 11] {
+    let Sizes { subscribers, burst: in_burst, room, members, records, rooms } = *sizes;
     [
         fan_out(action_cable::CODEC, subscribers),
         fan_out(phoenix::CODEC, subscribers),
@@ -34,5 +37,6 @@ pub(crate) fn works(sizes: &Sizes) -> [Work; 10] {
         list(action_cable::CODEC, members),
         list_after_a_change(action_cable::CODEC, members),
         expiry(records),
+        replica(rooms),
     ]
 }
