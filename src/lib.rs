@@ -8,7 +8,7 @@
 //! server     wiring, accept loop, shutdown
 //! net        connections of clients     http  publish, presence, health, metrics
 //! node       Router: commands to shards, a task each
-//! outbound   outboxes, sockets     state  what outlives the process     fetch  the application
+//! outbound   outboxes, sockets     state  what outlives the process     app  what the application is asked
 //! engine     logs of several nodes, in Redis or NATS
 //! clock      time without pauses
 //! telemetry  config  cors  filters
@@ -20,12 +20,12 @@
 //!
 //! `docs/ARCHITECTURE.md` walks one frame through them.
 
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod cors;
 pub mod engine;
-pub mod fetch;
 pub mod filters;
 pub mod http;
 pub mod net;

@@ -15,7 +15,7 @@ const ROWS: [&[&str]; 11] = [
     &["cluster"],
     &["telemetry", "config", "cors", "filters"],
     &["clock"],
-    &["state", "fetch", "outbound", "engine"],
+    &["state", "app", "outbound", "engine"],
     &["node"],
     &["net", "http"],
     &["server"],

@@ -72,7 +72,7 @@ fn shard_with_ended(records: u32) -> (Shard<u32>, Instant) {
         settle(&mut shard, now);
     }
     for (stream, key) in keys {
-        let end = End { at: now, unacked_since: None, grant: Some(Grant::OPEN) };
+        let end = End { grant: Some(Grant::OPEN), ..End::at(now) };
         shard.handle(&stream, Input::Ended { key, end }, now);
     }
     settle(&mut shard, now);

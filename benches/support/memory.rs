@@ -173,7 +173,7 @@ impl World {
     }
 
     fn end(&mut self, stream: &StreamName, number: u32) {
-        let end = End { at: self.now, unacked_since: None, grant: Some(Grant::OPEN) };
+        let end = End { grant: Some(Grant::OPEN), ..End::at(self.now) };
         self.shard.handle(stream, Input::Ended { key: self.key(number), end }, self.now);
         self.settle();
     }

@@ -62,7 +62,7 @@ fn check_command(frame: &str, command: &ClientCommand<'_>) {
         | ClientCommand::Leave { identifier, .. }
         | ClientCommand::Presence { identifier, .. }
         | ClientCommand::History { identifier, .. }
-        | ClientCommand::Perform { identifier } => identifier,
+        | ClientCommand::Perform { identifier, .. } => identifier,
         ClientCommand::Ping | ClientCommand::Pong => return,
     };
     let text = check_token(identifier);
@@ -175,7 +175,7 @@ fn check_action(action: Action, limits: &Limits) {
             let json: Value = serde_json::from_str(payload(&out)).expect("readable JSON");
             assert!(json["type"].is_string());
         }
-        Action::Ask { .. } | Action::Wait => panic!("nobody is asked"),
+        Action::Ask { .. } | Action::Follow(_) | Action::Wait => panic!("nobody is asked"),
         Action::Nothing(_) => {}
     }
 }

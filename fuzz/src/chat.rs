@@ -126,7 +126,7 @@ fn check_action(action: Action, limits: &Limits) {
             assert_eq!(json["type"], "error");
             assert!(json["message"].is_string());
         }
-        Action::Ask { .. } | Action::Wait => panic!("nobody is asked"),
+        Action::Ask { .. } | Action::Follow(_) | Action::Wait => panic!("nobody is asked"),
         Action::Nothing(kind) => assert_eq!(kind, CommandKind::Unsubscribe),
     }
 }

@@ -188,7 +188,7 @@ fn check_action(action: Action, reference: Option<&Reference>) {
             assert_eq!((&frame[0], &frame[2]), (&Value::Null, &json!("phoenix")));
             assert_eq!(frame[3], REPLY);
         }
-        Action::Ask { .. } | Action::Wait => panic!("nobody is asked"),
+        Action::Ask { .. } | Action::Follow(_) | Action::Wait => panic!("nobody is asked"),
         Action::Nothing(_) => panic!("every request is answered"),
     }
 }

@@ -100,7 +100,7 @@ fn check_action(action: Action, limits: &Limits) {
             assert_eq!(json["type"], "error");
             assert!(json["payload"]["message"].is_string());
         }
-        Action::Ask { .. } | Action::Wait => panic!("nobody is asked"),
+        Action::Ask { .. } | Action::Follow(_) | Action::Wait => panic!("nobody is asked"),
         Action::Nothing(_) => panic!("no frame asks for it"),
     }
 }

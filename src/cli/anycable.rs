@@ -5,6 +5,7 @@
 //! must not be dropped silently. The same holds for its variables. [`FLAGS`] has the flags of
 //! AnyCable 1.6.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::iter::Peekable;
 
@@ -26,6 +27,8 @@ enum Meaning {
     Value(&'static [&'static str], &'static str),
     /// A number. From this one on, or `none` or an empty value, is what the broker does anyway; others are refused.
     AtLeast(u32, &'static str),
+    /// The setting of this name, in milliseconds.
+    Milliseconds(&'static str),
     /// An engine. `none` or an empty value says nothing.
     Chooses,
 }
@@ -34,7 +37,7 @@ enum Meaning {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Given {
     /// A setting of this name, with the given value or with this one.
-    Setting(String, Option<&'static str>),
+    Setting(String, Option<Cow<'static, str>>),
     /// What the broker does anyway.
     NothingNew,
     /// An engine, which has to be the one that the settings have.
@@ -43,10 +46,11 @@ pub(super) enum Given {
     Meaningless(&'static str),
 }
 
-use Meaning::{AtLeast, Chooses, Same, Sets, Switch, Value};
+use Meaning::{AtLeast, Chooses, Milliseconds, Same, Sets, Switch, Value};
 
-const CALLBACKS: &str = "the application is never asked about a client (RPC), so leave it out and set --secret, with \
-     which clients need a token and streams a signed name";
+const ADAPTIVE: &str =
+    "it is found out, between 5 and 100, unless --rpc-concurrency says one, so leave it out";
+const NO_BACKLOG: &str = "ends of sessions wait until the application hears them, see --disconnect-rate, so leave it out";
 const OVER_HTTP: &str = "publications are taken over HTTP, so leave it out and set the application's \
                          broadcast adapter to http";
 const ENGINES: &str = "it is memory, redis with --redis-url, or nats with --nats-servers";
@@ -89,6 +93,10 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     (&["nats-dont-randomize-servers"], Same("nats-dont-randomize-servers")),
     (&["debug"], Sets("log-level", "debug")),
     (&["noauth"], Sets("enforce-jwt", "false")),
+    (&["norpc"], Sets("rpc-impl", "none")),
+    (&["disable-disconnect"], Sets("disconnect-mode", "never")),
+    (&["rpc-request-timeout", "http-rpc-timeout"], Milliseconds("rpc-request-timeout")),
+    (&["rpc-command-timeout"], Milliseconds("rpc-command-timeout")),
     // Said anyway, as long as it says what is.
     (&["broadcast-adapter"], Value(&["http"], OVER_HTTP)),
     (&["broker", "pubsub"], Chooses),
@@ -100,9 +108,6 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     ),
     (&["api-path"], Value(&["/api"], "the API is served at /api, so leave it out")),
     (&["metrics-http"], Value(&["/metrics"], SCRAPED)),
-    (&["rpc-impl"], Value(&["none"], CALLBACKS)),
-    (&["norpc", "disable-disconnect"], Switch(&[true], CALLBACKS)),
-    (&["disconnect-mode"], Value(&["never"], CALLBACKS)),
     (
         &["streams-presence"],
         Switch(&[true], "a signed name without the right to join turns it off, so leave it out"),
@@ -149,25 +154,10 @@ const FLAGS: &[(&[&str], Meaning)] = &[
     ),
     (&["embed-nats", "enats-debug", "enats-trace"], Switch(&[false], NATS_BY_ADDRESS)),
     (
-        &[
-            "rpc-host",
-            "rpc-concurrency",
-            "rpc-tls-root-ca",
-            "rpc-max-call-recv-size",
-            "rpc-max-call-send-size",
-            "rpc-request-timeout",
-            "rpc-command-timeout",
-            "headers",
-            "proxy-cookies",
-            "http-rpc-secret",
-            "http-rpc-timeout",
-            "disconnect-rate",
-            "disconnect-backlog-size",
-            "disconnect-timeout",
-        ],
-        Value(&[], CALLBACKS),
+        &["rpc-concurrency-initial", "rpc-concurrency-min", "rpc-concurrency-max"],
+        Value(&[], ADAPTIVE),
     ),
-    (&["rpc-enable-tls", "rpc-tls-verify"], Switch(&[false], CALLBACKS)),
+    (&["disconnect-backlog-size", "disconnect-timeout"], Value(&[], NO_BACKLOG)),
     (&["turbo-rails-cleartext", "cable-ready-cleartext"], Switch(&[false], CLEARTEXT)),
     (&["turbo-rails-key"], Value(&[], RENAMED_TURBO)),
     (&["cable-ready-key"], Value(&[], RENAMED_CABLE_READY)),
@@ -234,6 +224,10 @@ const UNSET: &[(&str, &str)] = &[
     ("secret", "none"),
     ("jwt-secret", "none"),
     ("streams-secret", "none"),
+    ("rpc-host", "none"),
+    ("http-rpc-secret", "none"),
+    ("rpc-max-call-recv-size", "0"),
+    ("rpc-max-call-send-size", "0"),
     ("redis-url", "none"),
     ("nats-servers", "none"),
     // in AnyCable the application decides about clients without a token; here only the token does
@@ -245,14 +239,18 @@ const UNSET: &[(&str, &str)] = &[
 /// Meaning of AnyCable's flag `name` (with dashes for underscores) with its value; `None` for
 /// unknown flags.
 pub(super) fn given(name: &str, value: Option<&str>) -> Option<Given> {
+    if let Some(Milliseconds(setting)) = meaning(name) {
+        return Some(milliseconds(setting, value));
+    }
     if is_own(name) {
         return Some(same(name, value));
     }
     Some(match meaning(name)? {
         Same(setting) => same(setting, value),
+        Milliseconds(setting) => milliseconds(setting, value),
         Sets(setting, to) => match value.and_then(boolean) {
             Some(false) => Given::NothingNew,
-            Some(true) | None => Given::Setting(setting.to_owned(), Some(to)),
+            Some(true) | None => Given::Setting(setting.to_owned(), Some(to.into())),
         },
         Switch(positions, reason) => match value.and_then(boolean) {
             Some(position) if positions.contains(&position) => Given::NothingNew,
@@ -278,6 +276,17 @@ pub(super) fn given(name: &str, value: Option<&str>) -> Option<Given> {
             Some(_) | None => Given::Meaningless(ENGINES),
         },
     })
+}
+
+/// A bare number is one of milliseconds, and 0 leaves the setting unset; other values are left to the parser.
+fn milliseconds(setting: &str, value: Option<&str>) -> Given {
+    match value.map(str::trim) {
+        Some("0") => Given::NothingNew,
+        Some(value) if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Given::Setting(setting.to_owned(), Some(format!("{value}ms").into()))
+        }
+        Some(_) | None => Given::Setting(setting.to_owned(), None),
+    }
 }
 
 fn same(setting: &str, value: Option<&str>) -> Given {
@@ -388,7 +397,7 @@ fn argument(
     match given(&spelled.name, text.as_deref()) {
         Some(Given::Setting(setting, to)) => {
             let mut ours = OsString::from(format!("--{setting}"));
-            if let Some(value) = to.map(OsString::from).or(value) {
+            if let Some(value) = to.map(|to| OsString::from(to.into_owned())).or(value) {
                 ours.push("=");
                 ours.push(value);
             }
@@ -422,7 +431,7 @@ fn is_choice(name: &str) -> bool {
         Some(Value(values, _)) => !values.is_empty(),
         Some(Switch(positions, _)) => !positions.is_empty(),
         Some(AtLeast(..) | Chooses) => true,
-        Some(Same(_) | Sets(..)) | None => false,
+        Some(Same(_) | Sets(..) | Milliseconds(_)) | None => false,
     }
 }
 

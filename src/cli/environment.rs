@@ -90,7 +90,7 @@ fn theirs(
         let text = value.to_string_lossy();
         match anycable::given(&flag, Some(&text)) {
             Some(Given::Setting(flag, to)) => {
-                layer.add(variable, &flag, to.map_or(value, OsStr::new))?;
+                layer.add(variable, &flag, to.as_deref().map_or(value, OsStr::new))?;
             }
             Some(Given::NothingNew) => {}
             Some(Given::Engine(engine)) => {

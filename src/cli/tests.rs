@@ -9,8 +9,11 @@ use std::ffi::OsString;
 
 use super::refusal::Refusal;
 use super::*;
-use crate::config::{Access, Protocols, Secret, TimestampPrecision};
-use crate::config::{Config, LogFormat, NatsConfig, NatsStorage};
+use crate::config::{
+    Access, Config, LogFormat, NatsConfig, NatsStorage, Protocols, Secret, TimestampPrecision,
+};
+
+mod application;
 
 fn told(args: &[&str], env: &[(&str, &str)]) -> Outcome {
     let args = std::iter::once(&"broker").chain(args).map(OsString::from);
@@ -357,9 +360,12 @@ fn a_cluster_has_one_secret_and_an_engine() {
 #[test]
 fn anycables_flags_without_meaning_are_refused() {
     for (args, sentence) in [
-        (&["--rpc_host=a:1"][..], "--rpc_host has no meaning here: "),
-        (&["--rpc_host", "a:1"], "--rpc_host has no meaning here: "),
-        (&["--http_rpc_secret=hidden"], "--http_rpc_secret has no meaning here: "),
+        (
+            &["--rpc_concurrency_max=40"][..],
+            "--rpc_concurrency_max has no meaning here: it is found",
+        ),
+        (&["--disconnect_backlog_size", "9"], "--disconnect_backlog_size has no meaning here: "),
+        (&["--http_rpc_secret= hidden"], "--http-rpc-secret begins or ends with a space"),
         (
             &["--redis_sentinel_discovery_interval=4"],
             "--redis_sentinel_discovery_interval=4 has no meaning here: ",
@@ -401,10 +407,8 @@ fn anycables_flags_without_meaning_are_refused() {
 #[test]
 fn anycables_variables_without_meaning_are_refused_as_its_flags() {
     for (variable, value, sentence) in [
-        ("ANYCABLE_RPC_HOST", "rails:50051", "ANYCABLE_RPC_HOST has no meaning here: "),
-        ("ANYCABLE_RPC_HOST", "http://rails/_anycable", "ANYCABLE_RPC_HOST has no meaning here: "),
-        ("ANYCABLE_NORPC", "false", "ANYCABLE_NORPC=false has no meaning here: "),
-        ("ANYCABLE_RPC_CONCURRENCY", "28", "ANYCABLE_RPC_CONCURRENCY has no meaning here: "),
+        ("ANYCABLE_DISCONNECT_TIMEOUT", "30", "ANYCABLE_DISCONNECT_TIMEOUT has no meaning here: "),
+        ("ANYCABLE_RPC_CONCURRENCY_MIN", "3", "ANYCABLE_RPC_CONCURRENCY_MIN has no meaning here: "),
         ("ANYCABLE_BROADCAST_ADAPTER", "redisx", "ANYCABLE_BROADCAST_ADAPTER=redisx has no "),
         ("ANYCABLE_BROADCAST_ADAPTER", "http,nats", "ANYCABLE_BROADCAST_ADAPTER=http,nats has "),
         ("ANYCABLE_PUBSUB", "x", "ANYCABLE_PUBSUB=x has no meaning here: "),
@@ -412,7 +416,6 @@ fn anycables_variables_without_meaning_are_refused_as_its_flags() {
         ("ANYCABLE_METRICS_HOST", "10.0.0.1", "ANYCABLE_METRICS_HOST has no meaning here: "),
         ("ANYCABLE_TURBO_RAILS_KEY", "hidden", "ANYCABLE_TURBO_RAILS_KEY has no meaning here: "),
         ("ANYCABLE_CONFIG_PATH", "anycable.toml", "ANYCABLE_CONFIG_PATH has no meaning here: "),
-        ("BROKER_RPC_HOST", "rails:50051", "BROKER_RPC_HOST has no meaning here: "),
         ("BROKER_BROADCAST_ADAPTER", "nats", "BROKER_BROADCAST_ADAPTER=nats has no meaning here: "),
     ] {
         let refusal = refusal(&[], &[(variable, value)]);

@@ -14,7 +14,10 @@ const READING: &str = "api-cable";
 /// Purpose of the key for the metrics.
 const SCRAPING: &str = "metrics-cable";
 
-/// Purpose of the key that the broker sends to the application.
+/// Purpose of the key that the broker shows the application with its calls; the same as in AnyCable.
+const CALLING: &str = "rpc-cable";
+
+/// Purpose of the key that the broker shows the application with presence lookups.
 const ASKING: &str = "presence-fetch";
 
 /// The settings of access control.
@@ -221,7 +224,12 @@ impl Access {
         self.metrics_key.clone().or_else(|| self.derived(SCRAPING))
     }
 
-    /// The key that the broker sends to the application.
+    /// The key that the broker shows the application with its calls.
+    pub fn calling_key(&self) -> Option<Secret> {
+        self.derived(CALLING)
+    }
+
+    /// The key that the broker shows the application with presence lookups.
     pub fn asking_key(&self) -> Option<Secret> {
         self.derived(ASKING)
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::access::Access;
 use super::app_url::AppUrl;
+use super::application::ApplicationConfig;
 use super::cluster::ClusterConfig;
 use super::defaults;
 use super::protocols::Protocols;
@@ -35,6 +36,8 @@ pub struct Config {
     pub trusted_proxies: Proxies,
     /// Access control.
     pub access: Access,
+    /// The application that is asked about connections and channels; `None` asks none.
+    pub application: Option<ApplicationConfig>,
     /// The cluster; `None` is one node alone.
     pub cluster: Option<ClusterConfig>,
     /// How long a member stays after its connection ended; zero removes it at once.
@@ -189,6 +192,7 @@ impl Config {
             ..Settings::default()
         };
         self.protocols.to_settings(&mut settings);
+        ApplicationConfig::to_settings(self.application.as_ref(), &mut settings.application);
         ClusterConfig::to_settings(self.cluster.as_ref(), &mut settings.cluster);
         settings
     }
@@ -217,7 +221,10 @@ impl Config {
         let of_cluster = self.cluster.as_ref().and_then(|cluster| cluster.secret.as_ref());
         let of_cluster =
             of_cluster.filter(|secret| secret.is_guessable()).map(|_| "cluster-secret");
-        for setting in access.guessable().chain(of_cluster) {
+        let of_application = self.application.as_ref().and_then(|it| it.secret.as_ref());
+        let of_application =
+            of_application.filter(|secret| secret.is_guessable()).map(|_| "http-rpc-secret");
+        for setting in access.guessable().chain(of_application).chain(of_cluster) {
             warnings.push(format!(
                 "--{setting} has fewer than 16 bytes, or one of several has, and may be guessed: take a \
                  random one, as `openssl rand -hex 32` makes it"
@@ -257,6 +264,7 @@ impl Default for Config {
             tls: None,
             trusted_proxies: Proxies::default(),
             access: Access::default(),
+            application: None,
             cluster: None,
             presence_ttl: defaults::PRESENCE_TTL,
             occupancy_interval: defaults::OCCUPANCY_INTERVAL,

@@ -115,3 +115,21 @@ pub const NODE_LEASE: Duration = Duration::from_secs(10);
 
 /// What a client or the application waits for at most.
 pub const ENGINE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Above most applications' 99th percentile, and below the time that a client waits.
+pub const RPC_REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A call may wait and be repeated, and clients give up after 10 s.
+pub const RPC_COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What an application answers within [`RPC_COMMAND_TIMEOUT`], many times.
+pub const RPC_BACKLOG: usize = 4096;
+
+/// Answers are a few frames; each call in flight may hold one.
+pub const RPC_MAX_ANSWER: usize = 1024 * 1024;
+
+/// What sessions are known by.
+pub const HEADERS: &str = "cookie";
+
+/// As many as AnyCable tells, which an application bears besides its work.
+pub const DISCONNECT_RATE: Option<usize> = Some(100);

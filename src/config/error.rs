@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::app_url::BadAppUrl;
+use super::application_error::ApplicationError;
 use super::proxies::BadProxy;
 use crate::auth::BadOrigin;
 
@@ -67,6 +68,9 @@ pub enum ConfigError {
     /// An invalid list of origins.
     #[error("--allowed-origins: {0}")]
     Origins(#[from] BadOrigin),
+    /// Settings of the application's callbacks that can't be.
+    #[error(transparent)]
+    Application(#[from] ApplicationError),
     /// A state directory and an engine.
     #[error(
         "--state-dir is for one node alone, and with --redis-url or --nats-servers the state is with the other nodes: \

@@ -12,6 +12,10 @@
 
 mod access;
 mod app_url;
+mod application;
+mod application_error;
+mod application_settings;
+mod bounds;
 mod cluster;
 mod cluster_settings;
 #[expect(clippy::module_inception, reason = "the type has the name of the module")]
@@ -26,6 +30,7 @@ mod print;
 mod protocols;
 mod proxies;
 mod redis;
+mod rpc_host;
 mod secret;
 mod secret_settings;
 mod settings;
@@ -37,6 +42,9 @@ mod value;
 
 pub use access::Access;
 pub use app_url::{AppUrl, BadAppUrl};
+pub use application::{ApplicationConfig, DisconnectConfig, RpcTls};
+pub use application_error::ApplicationError;
+pub use application_settings::ApplicationSettings;
 pub use cluster::{ClusterConfig, EngineConfig};
 pub use cluster_settings::ClusterSettings;
 pub use config::Config;
@@ -47,9 +55,11 @@ pub use pem::Pem;
 pub use protocols::{BadProtocol, Protocols};
 pub use proxies::{BadProxy, Proxies};
 pub use redis::{RedisConfig, RedisTls};
+pub use rpc_host::{BadRpcHost, RpcHost, RpcServer};
 pub use secret::Secret;
 pub use settings::Settings;
 pub use tls::{TlsFiles, TlsPair};
 pub use value::{
-    ByteSize, Host, HumanDuration, LogFormat, NatsStorage, TimestampPrecision, ValueError,
+    ByteSize, DisconnectMode, Host, HumanDuration, LogFormat, NatsStorage, RpcProtocol,
+    TimestampPrecision, ValueError,
 };

@@ -117,7 +117,7 @@ pub(super) fn read(
         "begins or ends with a space, or one of several does: take it away"
     } else if key.each().any(|key| key == "none") {
         "is `none`, which everyone would guess: leave it out to go without"
-    } else if setting.ends_with("-key")
+    } else if (setting.ends_with("-key") || setting == "http-rpc-secret")
         && !key.each().all(|key| key.bytes().all(|b| b.is_ascii_graphic()))
     {
         "has a character an Authorization header can't carry: use letters, digits and signs, \

@@ -10,8 +10,8 @@ pub(super) type SecretSetting<'a> = (&'static str, &'a mut Option<Secret>, &'a m
 
 impl Settings {
     /// All secrets: those of [`Access`](super::Access) in its order, then others.
-    pub fn secrets(&mut self) -> [SecretSetting<'_>; 12] {
-        let cluster = &mut self.cluster;
+    pub fn secrets(&mut self) -> [SecretSetting<'_>; 13] {
+        let (cluster, application) = (&mut self.cluster, &mut self.application);
         [
             ("secret", &mut self.secret, &mut self.secret_file),
             ("jwt-secret", &mut self.jwt_secret, &mut self.jwt_secret_file),
@@ -25,6 +25,11 @@ impl Settings {
             ("broadcast-key", &mut self.broadcast_key, &mut self.broadcast_key_file),
             ("api-key", &mut self.api_key, &mut self.api_key_file),
             ("metrics-key", &mut self.metrics_key, &mut self.metrics_key_file),
+            (
+                "http-rpc-secret",
+                &mut application.http_rpc_secret,
+                &mut application.http_rpc_secret_file,
+            ),
             // they may have a password
             ("redis-url", &mut cluster.redis_url, &mut cluster.redis_url_file),
             ("redis-sentinels", &mut cluster.redis_sentinels, &mut cluster.redis_sentinels_file),

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use super::application_settings::ApplicationSettings;
 use super::cluster_settings::ClusterSettings;
 use super::secret::Secret;
 use super::value::{
@@ -258,6 +259,11 @@ pub struct Settings {
     /// File with the --metrics-key
     #[arg(long, env = "BROKER_METRICS_KEY_FILE", value_name = "FILE", help_heading = ACCESS)]
     pub metrics_key_file: Option<PathBuf>,
+
+    /// The application that is asked about connections and channels.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub application: ApplicationSettings,
 
     /// What several nodes share, and how they reach it.
     #[command(flatten)]

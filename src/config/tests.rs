@@ -77,6 +77,14 @@ fn the_defaults_told_in_the_help_are_the_defaults() {
         "nats-tls-client-cert-path",
         "nats-tls-client-key-path",
         "cluster-secret",
+        "rpc-host",
+        "rpc-impl",
+        "http-rpc-secret",
+        "rpc-max-call-recv-size",
+        "rpc-max-call-send-size",
+        "rpc-tls-root-ca",
+        "proxy-cookies",
+        "disconnect-delay",
         "state-dir",
         "config",
         "print-config",
@@ -436,7 +444,8 @@ fn the_way_back_names_every_setting() {
         allowed_origins: Some("a.b".parse().unwrap()),
         ..Access::default()
     };
-    let full = |cluster| Config {
+    let with = |cluster, application| Config {
+        application: Some(application),
         api_port: Some(1),
         metrics_port: Some(2),
         tls: Some(TlsFiles { cert: "c".into(), key: "k".into() }),
@@ -447,7 +456,9 @@ fn the_way_back_names_every_setting() {
         state_dir: Some("s".into()),
         ..Config::default()
     };
-    let settings = cluster::full().map(|cluster| full(cluster).to_settings());
+    let full = cluster::full().into_iter().zip(application::full());
+    let settings = full.map(|(cluster, application)| with(cluster, application).to_settings());
+    let settings: Vec<_> = settings.collect();
     let is_named = |name: &str| {
         settings.iter().any(|settings| toml::Table::try_from(settings).unwrap().contains_key(name))
     };

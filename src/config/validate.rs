@@ -1,6 +1,5 @@
 //! [`Settings`] → [`Config`]: applies defaults, checks bounds and conflicts, reads files with keys.
 
-use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,11 +7,14 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::access::Access;
+use super::application::ApplicationConfig;
+use super::bounds::bounded;
 use super::cluster::ClusterConfig;
 use super::config::Config;
 use super::defaults;
 use super::error::ConfigError;
 use super::protocols::Protocols;
+use super::proxies::Proxies;
 use super::settings::Settings;
 use super::tls::TlsFiles;
 use super::value::{ByteSize, HumanDuration};
@@ -69,6 +71,7 @@ fn config(mut settings: Settings) -> Result<Config, ConfigError> {
     let default = Config::default();
     let host = settings.host.map_or(default.host, |h| h.0);
     let cluster = cluster(&mut settings)?;
+    let application = ApplicationConfig::from_settings(&mut settings.application)?;
     let access = Access::from_settings(&mut settings)?;
     if !host.to_canonical().is_loopback() {
         access.check_reached_at(host)?;
@@ -92,10 +95,9 @@ fn config(mut settings: Settings) -> Result<Config, ConfigError> {
         metrics_port: settings.metrics_port,
         protocols,
         tls,
-        trusted_proxies: settings
-            .trusted_proxies
-            .map_or(Ok(default.trusted_proxies), |p| p.parse())?,
+        trusted_proxies: proxies(settings.trusted_proxies)?,
         access,
+        application,
         cluster,
         presence_ttl,
         occupancy_interval: timeout(
@@ -166,6 +168,10 @@ fn config(mut settings: Settings) -> Result<Config, ConfigError> {
         log_level: settings.log_level.map_or(Ok(default.log_level), log_level)?,
         log_format: settings.log_format.unwrap_or(default.log_format),
     })
+}
+
+fn proxies(given: Option<String>) -> Result<Proxies, ConfigError> {
+    Ok(given.map(|given| given.parse()).transpose()?.unwrap_or_default())
 }
 
 /// The sizes of a message and of an outbox, which must hold one.
@@ -330,32 +336,6 @@ fn header_size(given: Option<ByteSize>, default: usize) -> Result<usize, ConfigE
     let min = (ByteSize(MIN_HEADER_SIZE), "the HTTP parser needs that much");
     let max = (ByteSize(MAX_HEADER_SIZE), "every new connection may take that much memory");
     bounded("max-header-size", given, min, max).map(|s| s.0)
-}
-
-/// `value`, if it is within both bounds; each bound has its reason.
-fn bounded<T: PartialOrd + Display>(
-    setting: &'static str,
-    value: T,
-    min: (T, &'static str),
-    max: (T, &'static str),
-) -> Result<T, ConfigError> {
-    let beyond = if value < min.0 {
-        Some(("below", min))
-    } else if value > max.0 {
-        Some(("above", max))
-    } else {
-        None
-    };
-    match beyond {
-        None => Ok(value),
-        Some((side, (bound, reason))) => Err(ConfigError::OutOfRange {
-            setting,
-            given: value.to_string(),
-            side,
-            bound: bound.to_string(),
-            reason,
-        }),
-    }
 }
 
 /// An interval that 0 disables.

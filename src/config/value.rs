@@ -260,6 +260,31 @@ pub enum NatsStorage {
     File,
 }
 
+/// Protocol of the application's callbacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RpcProtocol {
+    /// HTTP with JSON.
+    Http,
+    /// gRPC.
+    Grpc,
+    /// The application isn't asked.
+    None,
+}
+
+/// Whose end the application is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DisconnectMode {
+    /// That of sessions that the application was asked about.
+    #[default]
+    Auto,
+    /// Everyone's.
+    Always,
+    /// Nobody's.
+    Never,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

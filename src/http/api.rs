@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::app::fetch::Fetcher;
 use crate::clock::Clock;
 use crate::config::Secret;
-use crate::fetch::Fetcher;
 use crate::node::{Peers, Router};
 use crate::types::Limits;
 

@@ -9,16 +9,18 @@ use tokio_util::task::TaskTracker;
 use warp::http::HeaderName;
 
 use super::admission::{Absent, Admission, AdmissionError, ConnectionLimits, Permit};
+use super::application::Application;
 use super::heartbeat::Heartbeat;
+use crate::app::fetch::Fetcher;
 use crate::auth;
 use crate::clock::Clock;
 use crate::config::Proxies;
-use crate::fetch::Fetcher;
 use crate::node::{Cluster, Peers, Router, Sessions};
 use crate::outbound::Identities;
-use crate::protocol::PingParameters;
+use crate::protocol::{self, PingParameters};
+use crate::session::{Session, Subscription};
 use crate::telemetry::Instruments;
-use crate::types::{Limits, SessionId};
+use crate::types::{Limits, SessionId, Target};
 
 /// State and settings that all connections share.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct Context {
     pub cluster: Option<Arc<Cluster>>,
     /// Looks joining members up at the application, if configured.
     pub fetcher: Option<Arc<Fetcher>>,
+    /// The application that is asked about clients and channels, if configured.
+    pub application: Option<Arc<Application>>,
     /// Sends pings.
     pub heartbeat: Arc<Heartbeat>,
     /// Metrics.
@@ -51,7 +55,7 @@ pub struct Context {
     pub sessions: Arc<Sessions>,
     /// What all nodes do when one is asked to.
     pub peers: Arc<Peers>,
-    admission: Arc<Admission>,
+    admission: Admission,
     /// Long-polling clients without a poll under way.
     pub(super) absent: Arc<Absent>,
     stopping: AtomicBool,
@@ -92,8 +96,12 @@ pub struct Settings {
 impl Context {
     /// Assembles the context.
     pub fn new(
-        (router, cluster, fetcher): (Arc<Router>, Option<Arc<Cluster>>, Option<Arc<Fetcher>>),
-        heartbeat: Arc<Heartbeat>,
+        (router, cluster): (Arc<Router>, Option<Arc<Cluster>>),
+        (heartbeat, fetcher, application): (
+            Arc<Heartbeat>,
+            Option<Arc<Fetcher>>,
+            Option<Arc<Application>>,
+        ),
         instruments: Arc<Instruments>,
         clock: Arc<Clock>,
         tasks: TaskTracker,
@@ -114,6 +122,7 @@ impl Context {
             router,
             cluster,
             fetcher,
+            application,
             heartbeat,
             instruments,
             clock,
@@ -129,6 +138,51 @@ impl Context {
             absent: Arc::default(),
             stopping,
         })
+    }
+
+    /// Whether a session had channels and what the application knows of it is lost: it was another process's. So it can't
+    /// go on.
+    pub(super) fn has_lost_channels(&self, session: &Session) -> bool {
+        let is_channel = |held: &Subscription| {
+            let (target, _) = protocol::action_cable::target(held.identifier.as_str());
+            matches!(target, Target::Channel(_))
+        };
+        self.application.is_some()
+            && !session.has_channels()
+            && session.subscriptions().iter().any(is_channel)
+    }
+
+    /// Tells the application that a session is over, if it should know.
+    pub fn say_goodbye(&self, mut session: Session) {
+        let Some(application) = &self.application else { return };
+        let sid = session.id();
+        let Some(channels) = session.take_channels() else { return };
+        if application.tells(&channels) {
+            application.caller.tell(channels.disconnect(sid));
+        }
+    }
+
+    /// Tells the application of the end of a session's connection, if that is what it wants to know.
+    pub(super) fn say_goodbye_early(&self, session: &mut Session) {
+        let Some(application) = self.application.as_ref().filter(|it| it.disconnects.at_once)
+        else {
+            return;
+        };
+        let sid = session.id();
+        if let Some(channels) = session.channels_mut()
+            && application.tells(channels)
+        {
+            application.caller.tell(channels.disconnect_early(sid));
+        }
+    }
+
+    /// Tells the application that all sessions are over, as they don't outlive this process, and waits until it knows.
+    pub async fn say_goodbyes(&self) {
+        let Some(application) = &self.application else { return };
+        for over in self.sessions.end_all() {
+            self.say_goodbye(over);
+        }
+        application.caller.all_told().await;
     }
 
     /// An id for a new session; `None` if the system has no randomness.

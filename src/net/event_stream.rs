@@ -76,7 +76,7 @@ fn begin(
     let params = handshake::read_params(protocol, &context.token, headers, query)?;
     let params = HandshakeParams { presence_id: asked.presence_id().cloned(), ..params };
     handshake::check_origin(context, headers)?;
-    let opening = handshake::open(context, asked.codec, client, query, params)?;
+    let opening = handshake::open(context, asked.codec, client, query, params, None)?;
     let stream = match &opening.admitted {
         Ok(client) => may_follow(context, &asked, client)?,
         Err(refused) => return Err(Refusal::Unauthorized(*refused)),
@@ -127,6 +127,7 @@ fn may_follow(
         Action::Refuse { .. }
         | Action::Answer { .. }
         | Action::Ask { .. }
+        | Action::Follow(_)
         | Action::Wait
         | Action::Nothing(_) => {
             return Err(Refusal::Rejected("the stream would have no events".into()));

@@ -1,6 +1,7 @@
 //! Connections of clients, whatever carries them: WebSockets, streams of events, and long polling.
 //!
 //! ```text
+//! application   the one that is asked about clients and channels
 //! admission     where a client is, and whether there is room for it
 //! handshake     a request: what it asks for, a refusal or an opening; the route of WebSockets
 //! event_stream, longpoll    the routes of the other two
@@ -10,6 +11,7 @@
 //! ```
 
 mod admission;
+mod application;
 mod connections;
 mod context;
 mod event_stream;
@@ -19,10 +21,11 @@ mod http_io;
 mod longpoll;
 
 pub use admission::{AdmissionError, ConnectionLimits, Peer, Permit, network};
-pub use connections::Connection;
+pub use application::Application;
+pub use connections::{Connection, Greeting};
 pub use context::{Context, Settings, TokenName};
 pub use event_stream::route as event_stream;
-pub use handshake::route as websocket;
+pub use handshake::{OriginRules, route as websocket};
 pub use heartbeat::{Heartbeat, Liveness};
 pub use http_io::{HttpIo, Watch, Watched};
 pub use longpoll::route as long_polling;

@@ -1,6 +1,7 @@
 //! Entries of a shard's queue.
 
 use std::collections::BTreeSet;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -153,6 +154,8 @@ pub struct Resume {
 /// A subscription whose connection has ended.
 #[derive(Debug)]
 pub struct Ended {
+    /// TTL of its record in seconds, if that isn't the shard's.
+    pub ttl: Option<NonZero<u32>>,
     /// Its stream.
     pub stream: StreamName,
     /// Its key.

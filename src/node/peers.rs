@@ -100,7 +100,7 @@ impl Peers {
         }
         match cluster.parked.session(sid) {
             None => Claim::Unknown,
-            Some(session) if session.identity() != identity => Claim::Denied,
+            Some(session) if !session.identity().may_be_resumed_by(identity) => Claim::Denied,
             Some(session) => Claim::Ready(Box::new(session)),
         }
     }
@@ -145,6 +145,7 @@ impl Peers {
         let connected = self.identities.disconnect(names, reconnect);
         let sessions = parked.len() + connected.count;
         self.forget(&parked).await;
+        self.sessions.note_over(parked);
         connected.ended().await;
         tracing::debug!(sessions, reconnect, "sessions ended by the application");
         sessions as u64

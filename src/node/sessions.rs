@@ -53,6 +53,8 @@ struct State {
     /// Connections that wait for a session whose old connection is being closed.
     waiting: HashMap<SessionId, oneshot::Sender<Session>>,
     parked: usize,
+    /// Sessions that were ended while they were parked, and whose end the application should know.
+    over: Vec<Session>,
     /// Weight of the parked sessions, and of those about to be parked.
     parked_weight: usize,
     /// Whether none can be resumed any more.
@@ -175,6 +177,24 @@ impl Sessions {
         self.parked.set(state.count());
     }
 
+    /// Ends the parked sessions, and returns those whose end the application should know.
+    #[must_use]
+    pub fn end_all(&self) -> Vec<Session> {
+        let mut state = self.state.lock();
+        state.is_over = true;
+        let sessions = std::mem::take(&mut state.sessions).into_values();
+        let mut over = std::mem::take(&mut state.over);
+        sessions.for_each(|held| match held {
+            SessionState::Parked(session) => {
+                state.unpark(&session);
+                over.extend(session.has_channels().then_some(*session));
+            }
+            SessionState::Connected(..) => {}
+        });
+        self.parked.set(state.count());
+        over
+    }
+
     /// Parks the sessions restored from disk.
     pub fn restore(&self, sessions: impl IntoIterator<Item = Session>, now: Instant) {
         for session in sessions {
@@ -183,6 +203,16 @@ impl Sessions {
             }
         }
         self.parked.set(self.state.lock().count());
+    }
+
+    /// Owner of a session that can be resumed.
+    pub fn owner(&self, sid: SessionId) -> Option<Identity> {
+        Some(match self.state.lock().sessions.get(&sid)? {
+            SessionState::Parked(session) => session.identity(),
+            SessionState::Connected(_, identity) => {
+                identity.as_deref().copied().unwrap_or(Identity::ANYONE)
+            }
+        })
     }
 
     /// Resumes a session; the identity must match.
@@ -196,7 +226,7 @@ impl Sessions {
                 (Some(Recipient::clone(outbox)), theirs)
             }
         };
-        if identity != theirs {
+        if !theirs.may_be_resumed_by(identity) {
             return Claim::Denied;
         }
         let Some(outbox) = outbox else {
@@ -238,9 +268,16 @@ impl Sessions {
         ended
     }
 
-    /// Removes expired sessions.
-    pub fn expire(&self, now: Instant) {
+    /// Takes sessions that were ended while they were parked, once their streams know.
+    pub fn note_over(&self, sessions: Vec<Session>) {
+        self.state.lock().over.extend(sessions.into_iter().filter(Session::has_channels));
+    }
+
+    /// Removes expired sessions, and returns all whose end the application should know.
+    #[must_use]
+    pub fn expire(&self, now: Instant) -> Vec<Session> {
         let mut state = self.state.lock();
+        let mut over = std::mem::take(&mut state.over);
         while let Some((_, sid)) = state.ends.front().copied().filter(|(end, _)| *end <= now) {
             state.ends.pop_front();
             if let Entry::Occupied(held) = state.sessions.entry(sid)
@@ -248,12 +285,16 @@ impl Sessions {
                 && let SessionState::Parked(parked) = held.remove()
             {
                 state.unpark(&parked);
+                if parked.has_channels() {
+                    over.push(*parked);
+                }
             }
         }
         if state.parked == 0 {
             state.ends = VecDeque::new();
         }
         self.parked.set(state.count());
+        over
     }
 }
 

@@ -269,7 +269,7 @@ impl Worker {
             Job::History { stream, answer } => {
                 drop(answer.send(self.output(now).publications(&stream)));
             }
-            Job::Ended(Ended { stream, key, outbox, at, grant, goodbye }) => {
+            Job::Ended(Ended { stream, key, outbox, at, grant, ttl, goodbye }) => {
                 if let Some(goodbye) = goodbye {
                     self.handle(&stream, Input::CatchUp { key: key.clone() }, now);
                     self.sync(Asked::Goodbye(goodbye), now);
@@ -279,7 +279,7 @@ impl Worker {
                 let unacked_since =
                     unacked_since.map(|beat| self.replica.time(self.clock.began(beat)));
                 let at = self.replica.time(at);
-                let end = End { at, unacked_since, grant };
+                let end = End { at, unacked_since, grant, ttl };
                 self.handle(&stream, Input::Ended { key, end }, now);
                 self.answer(now);
             }

@@ -81,6 +81,16 @@ pub(super) fn ready(
         access = keyed(access.scraping_key()),
         "serving metrics"
     );
+    if let Some(application) = &config.application {
+        let key = application.secret.clone().or_else(|| config.access.calling_key());
+        tracing::info!(
+            at = %application.host,
+            protocol = application.host.protocol(),
+            tls = application.tls.is_some(),
+            key = if key.is_some() { "shown" } else { "none" },
+            "calling the application about connections and channels"
+        );
+    }
     if config.dashboard {
         tracing::info!(
             url = format!("http{tls}://{api}{}", dashboard::PAGE),

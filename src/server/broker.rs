@@ -9,14 +9,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::again::Before;
+use super::application;
 use super::cluster::{self, EngineTasks};
 use super::error::Error;
 use super::listener::Serving;
 use super::room::Room;
 use super::{settings, state};
+use crate::app::fetch::{self, Fetcher};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::fetch::{self, Fetcher};
 use crate::log::NodeId;
 use crate::net::{Context, Heartbeat, Liveness, TokenName};
 use crate::node::Ends;
@@ -43,6 +44,9 @@ pub(super) struct Broker {
     _keeping: Option<KeeperGuard>,
     heartbeat_stop: CancellationToken,
     heartbeat: TaskTracker,
+    /// Those of the calls to the application.
+    calls_stop: CancellationToken,
+    calls: TaskTracker,
 }
 
 impl Broker {
@@ -93,9 +97,11 @@ impl Broker {
         let connections = TaskTracker::new();
         let token = TokenName::new(&config.access.jwt_param);
         let access = (config.access.rules(), token, config.trusted_proxies.clone());
-        let ways = (router, cluster, fetcher);
-        let context =
-            Context::new(ways, beating, instruments, clock, connections, settings, access);
+        let ways = (router, cluster);
+        let (calls, calls_stop) = (TaskTracker::new(), CancellationToken::new());
+        let application = application::start(config, &clock, &calls, &calls_stop)?;
+        let asked = (beating, fetcher, application);
+        let context = Context::new(ways, asked, instruments, clock, connections, settings, access);
         if let Some(asked) = context.cluster.as_ref().and_then(|cluster| cluster.take_asked()) {
             let (serve, stop) = (Arc::clone(&context.peers).serve(asked), heartbeat_stop.clone());
             heartbeat.spawn(async move { stop.run_until_cancelled(serve).await });
@@ -112,6 +118,8 @@ impl Broker {
         heartbeat.spawn(expire_sessions(Arc::clone(&context), heartbeat_stop.clone()));
         context.sessions.restore(sessions, context.clock.now());
         Ok(Self {
+            calls,
+            calls_stop,
             context,
             shards,
             shards_stop,
@@ -186,6 +194,10 @@ impl Broker {
             self.heartbeat.wait().await;
             self.context.tasks.close();
             self.context.tasks.wait().await;
+            self.context.say_goodbyes().await;
+            self.calls_stop.cancel();
+            self.calls.close();
+            self.calls.wait().await;
             serving.stop.cancel();
             serving.requests.close();
             serving.requests.wait().await;
@@ -203,6 +215,8 @@ impl Broker {
 async fn expire_sessions(context: Arc<Context>, stop: CancellationToken) {
     let mut interval = tokio::time::interval(SESSIONS_LOOK);
     while stop.run_until_cancelled(interval.tick()).await.is_some() {
-        context.sessions.expire(context.clock.now());
+        for over in context.sessions.expire(context.clock.now()) {
+            context.say_goodbye(over);
+        }
     }
 }

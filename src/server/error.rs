@@ -25,6 +25,12 @@ pub enum Error {
          ca-certificates, or name a file in SSL_CERT_FILE"
     )]
     Authorities(io::Error),
+    /// The same, for calls to the application.
+    #[error(
+        "--rpc-host: TLS needs the system's certificate authorities: {0}; install ca-certificates, or name the \
+         application's in --rpc-tls-root-ca"
+    )]
+    ApplicationAuthorities(io::Error),
     /// The metrics recorder can't be set up.
     #[error("metrics can't be set up: {0}")]
     Metrics(String),

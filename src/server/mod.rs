@@ -12,6 +12,7 @@
 
 mod again;
 mod announce;
+mod application;
 mod broker;
 mod cluster;
 mod error;

@@ -211,7 +211,7 @@ impl World {
             }
             Step::Cut if self.is_connected => {
                 self.deliver(usize::MAX);
-                let end = End { at: self.now, unacked_since: None, grant: Some(Grant::OPEN) };
+                let end = End { grant: Some(Grant::OPEN), ..End::at(self.now) };
                 let ended = Input::Ended { key: key(self.session), end };
                 self.shard.handle(&stream(), ended, self.now);
                 self.is_connected = false;

@@ -42,7 +42,7 @@ impl World {
             Input::Command { key: key.clone(), recipient: stream, command, reference: None };
         self.shard.handle(&name(stream), subscribe, self.now);
         while self.shard.commit(|_| ()).poll_reply().is_some() {}
-        let end = End { at: self.now, unacked_since: None, grant: Some(Grant::OPEN) };
+        let end = End { grant: Some(Grant::OPEN), ..End::at(self.now) };
         self.shard.handle(&name(stream), Input::Ended { key, end }, self.now);
     }
 

@@ -109,7 +109,14 @@ impl Rooms {
                 self.lookups.push(ticket);
             }
             Action::Ask { question: Question::Applied, .. } => panic!("no limit is near"),
-            Action::Refuse { .. } | Action::Answer { .. } | Action::Wait | Action::Nothing(_) => {}
+            Action::Ask { question: Question::Call(_) | Question::CallAgain(_), .. } => {
+                panic!("there is no application")
+            }
+            Action::Refuse { .. }
+            | Action::Answer { .. }
+            | Action::Follow(_)
+            | Action::Wait
+            | Action::Nothing(_) => {}
         }
     }
 

@@ -155,7 +155,7 @@ impl World {
                 let Some(number) = self.cable.take() else { return };
                 self.deliver(0, 1);
                 let grant = resumable.then_some(Grant::OPEN);
-                let end = End { at: self.instant(), unacked_since: None, grant };
+                let end = End { grant, ..End::at(self.instant()) };
                 let input = Input::Ended { key: key(number as u128), end };
                 self.shard.handle(&topic(), input, self.instant());
                 self.let_go(number, if resumable { Owner::Parked } else { Owner::Nobody });
@@ -328,7 +328,8 @@ impl World {
                 let reference = reference.as_deref();
                 protocol::encode_connection(phoenix::CODEC, &message, reference, &mut out);
             }
-            other @ (Action::Nothing(_) | Action::Ask { .. } | Action::Wait) => {
+            other
+            @ (Action::Nothing(_) | Action::Ask { .. } | Action::Follow(_) | Action::Wait) => {
                 panic!("{other:?}")
             }
         }

@@ -256,8 +256,13 @@ impl Model {
             (Repeat::Later, Some(at)) => self.now >= (at / 100 + 1) * 100 + 5000,
         };
         self.counted.commands.push((CommandKind::Subscribe, true));
-        if is_confirmed {
+        // elsewhere, it was confirmed already
+        let is_first =
+            repeat == Repeat::Elsewhere && self.subscriptions[number].confirmed.is_none();
+        if is_confirmed || is_first {
             self.subscriptions[number].confirmed = Some(self.now);
+        }
+        if is_confirmed {
             self.answer(number, ServerMessage::Confirmed);
         }
         if history && is_confirmed {

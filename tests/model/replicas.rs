@@ -307,7 +307,7 @@ impl Leader {
         for number in 0..STREAMS {
             self.collect();
             let grant = resumable.then_some(Grant::OPEN);
-            let (key, end) = (self.key(client), End { at: self.now, unacked_since: None, grant });
+            let (key, end) = (self.key(client), End { grant, ..End::at(self.now) });
             self.shard.handle(&stream(number), Input::Ended { key, end }, self.now);
         }
         if !resumable {

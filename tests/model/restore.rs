@@ -332,7 +332,7 @@ impl World {
         };
         for stream in (0..STREAMS).filter(|stream| follows[*stream]) {
             let grant = resumable.then_some(Grant::OPEN);
-            let (key, end) = (key(session), End { at: self.now, unacked_since: None, grant });
+            let (key, end) = (key(session), End { grant, ..End::at(self.now) });
             // what a resumed client is kept from for a moment, too
             self.shard.handle(&name(stream), Input::CatchUp { key: key.clone() }, self.now);
             while self.output().poll_reply().is_some() {}

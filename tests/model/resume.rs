@@ -314,7 +314,7 @@ impl World {
         let lost = self.written[session as usize].get(arrived).map(|(_, at)| *at);
         let unacked_since = lost.map(|at| at.checked_sub(margin).unwrap_or(self.start));
         self.clients[client].was_in_doubt |= unacked_since.is_some();
-        let end = End { at: self.now, unacked_since, grant: Some(Grant::OPEN) };
+        let end = End { unacked_since, grant: Some(Grant::OPEN), ..End::at(self.now) };
         let key = Self::key(client, session);
         self.shard.handle(&stream(), Input::Ended { key, end }, self.now);
     }

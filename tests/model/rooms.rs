@@ -487,7 +487,10 @@ impl Room {
                 connection.answers.extend(text(&out));
             }
             Action::Nothing(_) => {} // leaving where one isn't
-            other @ (Action::Refuse { .. } | Action::Ask { .. } | Action::Wait) => {
+            other @ (Action::Refuse { .. }
+            | Action::Ask { .. }
+            | Action::Follow(_)
+            | Action::Wait) => {
                 panic!("{other:?}")
             }
         }

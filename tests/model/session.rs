@@ -114,7 +114,7 @@ fn command() -> impl Strategy<Value = (Command, Command)> {
                 1 => ClientCommand::Leave { identifier, id: None },
                 2 => ClientCommand::Whisper { identifier, whisper: whisper(), author: None },
                 6 => ClientCommand::Publish { identifier, data: "1".into(), at: 7, author: None },
-                3 => ClientCommand::Perform { identifier },
+                3 => ClientCommand::Perform { identifier, data: Some("{}".into()) },
                 4 => ClientCommand::Ping,
                 _ => ClientCommand::Pong,
             })
@@ -173,8 +173,8 @@ fn copy(command: &Command) -> Command {
             let (identifier, data, author) = (identifier.clone(), data.clone(), author.clone());
             Ok(ClientCommand::Publish { identifier, data, at: *at, author })
         }
-        Ok(ClientCommand::Perform { identifier }) => {
-            Ok(ClientCommand::Perform { identifier: identifier.clone() })
+        Ok(ClientCommand::Perform { identifier, data }) => {
+            Ok(ClientCommand::Perform { identifier: identifier.clone(), data: data.clone() })
         }
         Ok(ClientCommand::Ping) => Ok(ClientCommand::Ping),
         Ok(ClientCommand::Pong) => Ok(ClientCommand::Pong),
@@ -443,7 +443,7 @@ impl From<Action> for Done {
                 ConnectionMessage::Pong if kind == CommandKind::Ping => Self::Ponged,
                 message => Self::Strange(kind, message),
             },
-            Action::Ask { .. } | Action::Wait => Self::Waits,
+            Action::Ask { .. } | Action::Follow(_) | Action::Wait => Self::Waits,
             Action::Nothing(kind) => Self::Nothing(kind),
         }
     }

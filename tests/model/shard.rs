@@ -220,7 +220,7 @@ impl Real {
                 let subscription = &model.subscriptions[subscription];
                 let key = subscription.key.clone();
                 let at = self.now.checked_sub(Duration::from_millis(late)).unwrap();
-                let end = End { at, unacked_since: None, grant: Some(Grant::OPEN) }; // if any were
+                let end = End { grant: Some(Grant::OPEN), ..End::at(at) }; // if any were
                 (subscription.stream, Input::Ended { key, end })
             }
             Given::Publish { stream, data, except } => (

@@ -126,7 +126,7 @@ impl Asking {
         for action in actions {
             match action {
                 Action::Ask { ticket, question } => self.out.push((ticket, question)),
-                Action::Wait | Action::Nothing(_) | Action::Answer { .. } => {}
+                Action::Follow(_) | Action::Wait | Action::Nothing(_) | Action::Answer { .. } => {}
                 Action::Forward { .. } | Action::Refuse { .. } => done.push(action),
             }
         }
@@ -201,7 +201,10 @@ fn check(asking: &Asking, done: &Done, expected: &Done) -> Result<(), TestCaseEr
         let stream = format!("stream-{which}").as_str().into();
         let is_open = asking.out.iter().any(|(_, question)| match question {
             Question::MemberData { stream: of, .. } => *of == stream,
-            Question::PresentAs { .. } | Question::Applied => false,
+            Question::PresentAs { .. }
+            | Question::Call(_)
+            | Question::CallAgain(_)
+            | Question::Applied => false,
         });
         let rest = all.get(done.len()..).unwrap_or_default();
         match rest.first() {
@@ -284,6 +287,7 @@ proptest! {
                     let verdict = match asking.out[at].1 {
                         Question::MemberData { .. } => extra("1"),
                         Question::PresentAs { .. } => panic!("nobody is named by it"),
+                        Question::Call(_) | Question::CallAgain(_) => panic!("there is no application"),
                         Question::Applied => {
                             for (identifier, command) in shards.iter_mut().flat_map(|it| it.drain(..)) {
                                 records.follow(identifier, &command, max);

@@ -79,7 +79,7 @@ fn left_room(now: Instant) -> (Shard<u32>, [StreamName; 2]) {
     }
     for session in 0..MEMBERS {
         subscribe(&mut shard, &streams[0], session, true, now);
-        let end = End { at: now, unacked_since: None, grant: None };
+        let end = End::at(now);
         shard.handle(&streams[0], Input::Ended { key: key(session), end }, now);
     }
     while shard.commit(|_| ()).poll_reply().is_some() {}

@@ -5,15 +5,16 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use broker::telemetry::metrics::{ALL, CLUSTER, Kind};
+use broker::telemetry::metrics::{ALL, APPLICATION, CLUSTER, Kind};
 
 use crate::redis::Redis;
 use crate::support::Broker;
 
 const MANUAL: &str = "docs/METRICS.md";
 
-/// Where the manual has the metrics of a cluster.
-const OF_A_CLUSTER: &str = "## In a cluster";
+/// Where the manual has the metrics that only some brokers have.
+const TABLES: [(&str, Table); 2] =
+    [("## In a cluster", Table::Cluster), ("## With an application", Table::Application)];
 
 /// What the manual says of a metric that isn't there before it counts.
 const ON_FIRST_USE: &str = "*On first use.*";
@@ -24,13 +25,21 @@ const OPEN_LABELS: [&str; 3] = ["version", "shard", "status"];
 /// How long the broker may take for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A row of the manual's table.
+/// Which brokers have a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Table {
+    All,
+    Application,
+    Cluster,
+}
+
+/// A row of the manual's tables.
 struct Row {
     kind: String,
     unit: String,
     labels: BTreeMap<String, BTreeSet<String>>,
     on_first_use: bool,
-    of_cluster: bool,
+    table: Table,
 }
 
 /// The tables: rows by name.
@@ -38,10 +47,11 @@ fn manual() -> BTreeMap<String, Row> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(MANUAL);
     let text = std::fs::read_to_string(path).expect(MANUAL);
     let mut table = BTreeMap::new();
-    let mut of_cluster = false;
+    let mut within = Table::All;
     for line in text.lines() {
         if line.starts_with("## ") {
-            of_cluster = line == OF_A_CLUSTER;
+            let named = TABLES.iter().find(|(heading, _)| line == *heading);
+            within = named.map_or(Table::All, |(_, table)| *table);
         }
         if !line.starts_with("| `broker_") {
             continue;
@@ -54,7 +64,7 @@ fn manual() -> BTreeMap<String, Row> {
             unit: unit.to_owned(),
             labels: labels.split(';').filter_map(label).collect(),
             on_first_use: meaning.ends_with(ON_FIRST_USE),
-            of_cluster,
+            table: within,
         };
         let name = name.trim_matches('`').to_owned();
         assert!(table.insert(name.clone(), row).is_none(), "{MANUAL} has {name} twice");
@@ -160,11 +170,12 @@ fn publish(broker: &Broker) {
 #[test]
 fn the_manual_lists_the_metrics_of_the_code() {
     let mut manual = manual();
-    let alone = ALL.iter().map(|metric| (metric, false));
-    for (metric, of_cluster) in alone.chain(CLUSTER.iter().map(|metric| (metric, true))) {
+    let tables = [(ALL, Table::All), (APPLICATION, Table::Application), (CLUSTER, Table::Cluster)];
+    let each = tables.into_iter().flat_map(|(all, table)| all.iter().map(move |it| (it, table)));
+    for (metric, table) in each {
         let name = metric.name;
         let row = manual.remove(name).unwrap_or_else(|| panic!("{MANUAL} has no row for {name}"));
-        assert_eq!(row.of_cluster, of_cluster, "the table that has {name} in {MANUAL}");
+        assert_eq!(row.table, table, "the table that has {name} in {MANUAL}");
         let kind = match metric.kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
@@ -184,7 +195,7 @@ fn the_manual_lists_the_metrics_of_the_code() {
 #[test]
 fn the_manual_lists_what_the_broker_tells() {
     let mut manual = manual();
-    manual.retain(|_, row| !row.of_cluster);
+    manual.retain(|_, row| row.table == Table::All);
     let broker = Broker::start(&["--presence-ttl", "0s"]);
     compare(&manual, &scrape(&broker), true);
     visit(&broker);
@@ -193,8 +204,19 @@ fn the_manual_lists_what_the_broker_tells() {
 }
 
 #[test]
+fn the_manual_lists_what_a_broker_with_an_application_tells() {
+    let mut manual = manual();
+    manual.retain(|_, row| row.table != Table::Cluster);
+    let broker = Broker::start(&["--rpc-host", "127.0.0.1:1"]);
+    compare(&manual, &scrape(&broker), true);
+    let told = |series: &str| value(&broker.get("/metrics").1, series);
+    assert!((told("broker_rpc_limit") - 25.0).abs() < 0.5);
+}
+
+#[test]
 fn the_manual_lists_what_a_node_tells() {
-    let manual = manual();
+    let mut manual = manual();
+    manual.retain(|_, row| row.table != Table::Application);
     let redis = Redis::start();
     let mut broker = Broker::start(&["--redis-url", &redis.url(), "--presence-ttl", "0s"]);
     broker.until("healthy", |broker| broker.status("/health") == 200); // partitions have workers then

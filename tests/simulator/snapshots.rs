@@ -255,7 +255,7 @@ fn who_came_to_a_successor_is_resumed() {
     let mut next = log.successor();
     next.has_all_since(0);
     next.pass(Duration::from_secs(1));
-    let end = End { at: next.now, unacked_since: Some(next.now), grant: Some(Grant::OPEN) };
+    let end = End { unacked_since: Some(next.now), grant: Some(Grant::OPEN), ..End::at(next.now) };
     next.handle(Input::Ended { key: key(CLIENT), end });
     next.append();
     assert_eq!(next.resume(SessionId::from_bits(CLIENT)), Some(vec![]));

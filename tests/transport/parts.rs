@@ -9,7 +9,7 @@ use broker::auth::{self, Access};
 use broker::clock::Clock;
 use broker::config::Proxies;
 use broker::net::{
-    Connection, ConnectionLimits, Context, Heartbeat, Liveness, Settings, TokenName,
+    Connection, ConnectionLimits, Context, Greeting, Heartbeat, Liveness, Settings, TokenName,
 };
 use broker::node::{Presence, Router, Startup};
 use broker::outbound::{Outbox, Recipient};
@@ -125,8 +125,8 @@ impl Parts {
         };
         let access = (options.access.clone(), TokenName::new("jid"), Proxies::default());
         let context = Context::new(
-            (Arc::clone(&router), None, None),
-            heartbeat,
+            (Arc::clone(&router), None),
+            (heartbeat, None, None),
             instruments,
             clock,
             tasks,
@@ -170,7 +170,7 @@ impl Parts {
             place,
             Arc::clone(&outbox),
             session,
-            vec![],
+            Greeting::Welcome(Vec::new()),
             (None, vec![], &read),
         );
         self.context.heartbeat.add(&outbox, ping);

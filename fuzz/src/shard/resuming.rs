@@ -65,7 +65,7 @@ impl World {
                 follower.parked = Some(Parked { deadline, is_sure: certain });
             }
             let grant = resumable.then_some(Grant::OPEN);
-            let end = End { at: at_instant, unacked_since: unacked_instant, grant };
+            let end = End { grant, unacked_since: unacked_instant, ..End::at(at_instant) };
             let input = Input::Ended { key: follower.key.clone(), end };
             let stream = name(follower.stream);
             self.shard.handle(&stream, input, self.at(self.now));

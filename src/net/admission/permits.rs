@@ -36,9 +36,17 @@ pub enum AdmissionError {
     Rate,
 }
 
-/// Counts connections and hands out permits.
+/// Hands out permits.
 #[derive(Debug)]
 pub(in crate::net) struct Admission {
+    counts: Arc<Counts>,
+    /// What all permits share that count for no address.
+    place: Arc<Place>,
+}
+
+/// Counts connections.
+#[derive(Debug)]
+struct Counts {
     limits: ConnectionLimits,
     open: AtomicUsize,
     /// Connections per address; empty if there is no limit.
@@ -48,48 +56,58 @@ pub(in crate::net) struct Admission {
 
 /// One connection's permit; returned on drop.
 #[derive(Debug)]
-pub struct Permit {
-    admission: Arc<Admission>,
-    /// The address it counts for; boxed, as few permits have one.
-    address: Option<Box<IpAddr>>,
+pub struct Permit(Arc<Place>);
+
+/// What a connection counts for.
+#[derive(Debug)]
+struct Place {
+    counts: Arc<Counts>,
+    /// The address, if the connections of one are limited.
+    address: Option<IpAddr>,
 }
 
 impl Admission {
     /// No connections yet.
-    pub(in crate::net) fn new(limits: ConnectionLimits) -> Arc<Self> {
+    pub(in crate::net) fn new(limits: ConnectionLimits) -> Self {
         let rate = limits.per_second.map(Rate::new);
-        Arc::new(Self { limits, open: AtomicUsize::new(0), by_address: Mutex::default(), rate })
+        let counts =
+            Counts { limits, open: AtomicUsize::new(0), by_address: Mutex::default(), rate };
+        let counts = Arc::new(counts);
+        let place = Arc::new(Place { counts: Arc::clone(&counts), address: None });
+        Self { counts, place }
     }
 
     /// A permit for an address. If all are taken and an `absent` session can be evicted, the
     /// maximum is exceeded until that has ended: it needs no file.
     pub(in crate::net) fn admit(
-        self: &Arc<Self>,
+        &self,
         address: IpAddr,
         now: Instant,
         absent: &Absent,
     ) -> Result<Permit, AdmissionError> {
-        let more = |open: usize| (open < self.limits.connections).then_some(open + 1);
-        let is_full = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err();
+        let counts = &self.counts;
+        let more = |open: usize| (open < counts.limits.connections).then_some(open + 1);
+        let is_full = counts.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err();
         if is_full {
             if !absent.can_make_room(now) {
                 return Err(AdmissionError::Full);
             }
-            self.open.fetch_add(1, Ordering::Relaxed);
+            counts.open.fetch_add(1, Ordering::Relaxed);
         }
-        let mut permit = Permit { admission: Arc::clone(self), address: None };
-        if let Some(max) = self.limits.per_address {
+        let mut permit = Permit(Arc::clone(&self.place));
+        if let Some(max) = counts.limits.per_address {
             let address = address::network(address);
-            let mut by_address = self.by_address.lock();
+            let mut by_address = counts.by_address.lock();
             let count = by_address.entry(address).or_insert(0);
             if *count >= max {
                 return Err(AdmissionError::Address);
             }
             *count += 1;
-            permit.address = Some(Box::new(address));
+            let (counts, address) = (Arc::clone(counts), Some(address));
+            permit.0 = Arc::new(Place { counts, address });
         }
         // last, so that refused connections don't use tokens up
-        if self.rate.as_ref().is_some_and(|rate| !rate.take(now)) {
+        if counts.rate.as_ref().is_some_and(|rate| !rate.take(now)) {
             return Err(AdmissionError::Rate);
         }
         if is_full && !absent.make_room(now) {
@@ -100,9 +118,11 @@ impl Admission {
 
     /// Number of open connections.
     pub(in crate::net) fn connections(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+        self.counts.open.load(Ordering::Relaxed)
     }
+}
 
+impl Counts {
     fn forget(&self, address: IpAddr) {
         let mut by_address = self.by_address.lock();
         if let Some(count) = by_address.get_mut(&address) {
@@ -121,9 +141,10 @@ impl Admission {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.admission.open.fetch_sub(1, Ordering::Relaxed);
-        if let Some(address) = self.address.take() {
-            self.admission.forget(*address);
+        let Place { counts, address } = &*self.0;
+        counts.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(address) = address {
+            counts.forget(*address);
         }
     }
 }
@@ -203,9 +224,9 @@ mod tests {
             admission.admit(IpAddr::from(n.to_be_bytes()), now(), &Absent::default()).unwrap()
         };
         let permits: Vec<Permit> = (0..10_000).map(admit).collect();
-        assert_eq!(admission.by_address.lock().len(), 10_000);
+        assert_eq!(admission.counts.by_address.lock().len(), 10_000);
         drop(permits);
-        let by_address = admission.by_address.lock();
+        let by_address = admission.counts.by_address.lock();
         assert!(by_address.is_empty() && by_address.capacity() <= KEPT_ROOM);
     }
 
@@ -213,7 +234,7 @@ mod tests {
     fn without_a_bound_addresses_are_not_counted() {
         let admission = Admission::new(ANY);
         let _permit = admission.admit(ip("192.0.2.1"), now(), &Absent::default()).unwrap();
-        assert!(admission.by_address.lock().is_empty());
+        assert!(admission.counts.by_address.lock().is_empty());
     }
 
     #[test]

@@ -12,14 +12,14 @@ use std::task::{Context as Task, Poll};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::net::context::Context;
 use crate::node::NoRoom;
 use crate::outbound::Recipient;
 use crate::session::{Question, Ticket, Verdict};
 use crate::shard::{Input, SubscriberKey};
-use crate::types::{Codec, GroupKey, Reference, SessionId, StreamCommand};
+use crate::types::{CallFailure, Codec, GroupKey, Reference, SessionId, StreamCommand};
 
 /// An input that waits for room in a shard's queue.
 pub(super) type Blocked = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -28,24 +28,43 @@ type Answer = Pin<Box<dyn Future<Output = (Ticket, Verdict)> + Send>>;
 
 /// Answers under way.
 #[derive(Default)]
-pub(super) struct Answers(FuturesUnordered<Answer>);
+pub(super) struct Answers {
+    answers: FuturesUnordered<Answer>,
+    /// Tells the questions about subscriptions that their clients repeat them.
+    repeats: Vec<(Ticket, watch::Sender<u32>)>,
+}
 
 impl Answers {
-    /// Starts to answer a session's question. `Err` if its shard has no room for it yet.
+    /// Starts to answer a session's question. `is_final`: the client gives up on an unanswered subscribe for good. `Err` if its shard has no room for it yet.
     pub(super) fn ask(
         &mut self,
         context: &Context,
-        (session, codec): (SessionId, Codec),
+        (session, codec, is_final): (SessionId, Codec, bool),
         (ticket, question): (Ticket, Question),
     ) -> Result<(), NoRoom> {
         let mut asked = Ok(());
-        self.0.push(match question {
+        self.answers.push(match question {
             Question::PresentAs { stream, identifier, watch } => {
                 let key = SubscriberKey { session, group: GroupKey { codec, watch, identifier } };
                 let (answer, answered) = oneshot::channel();
                 asked = context.router.try_identify(stream, key, answer);
                 // no answer comes after the stop
                 Box::pin(async move { (ticket, Verdict::PresentAs(answered.await.ok().flatten())) })
+            }
+            Question::Call(call) => {
+                let application = context.application.clone();
+                let repeats = (is_final && call.is_subscribe()).then(|| {
+                    let (sender, receiver) = watch::channel(call.number);
+                    self.repeats.push((ticket, sender));
+                    receiver
+                });
+                Box::pin(async move {
+                    let reply = match application {
+                        Some(application) => application.ask(*call, repeats).await,
+                        None => Err(CallFailure::Unreachable),
+                    };
+                    (ticket, Verdict::Called(reply))
+                })
             }
             Question::MemberData { stream, id } => {
                 let fetcher = context.fetcher.clone();
@@ -56,6 +75,13 @@ impl Answers {
                     };
                     (ticket, Verdict::MemberData(extra))
                 })
+            }
+            Question::CallAgain(number) => {
+                if let Some((_, repeats)) = self.repeats.iter().find(|(asked, _)| *asked == ticket)
+                {
+                    repeats.send_replace(number);
+                }
+                return Ok(());
             }
             Question::Applied => {
                 let router = Arc::clone(&context.router);
@@ -68,14 +94,23 @@ impl Answers {
         asked
     }
 
+    /// The client has gone, so it repeats nothing: what failed isn't asked again.
+    pub(super) fn stop_repeating(&mut self) {
+        self.repeats.clear();
+    }
+
     /// The next answer; `None` if none is under way.
     pub(super) fn poll_next(&mut self, task: &mut Task<'_>) -> Poll<Option<(Ticket, Verdict)>> {
-        self.0.poll_next_unpin(task)
+        let polled = self.answers.poll_next_unpin(task);
+        if let Poll::Ready(Some((ticket, _))) = &polled {
+            self.repeats.retain(|(asked, _)| asked != ticket);
+        }
+        polled
     }
 
     /// The next answer; `None` if none is under way.
     pub(super) async fn next(&mut self) -> Option<(Ticket, Verdict)> {
-        self.0.next().await
+        self.answers.next().await
     }
 }
 

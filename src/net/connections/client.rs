@@ -16,7 +16,7 @@ use crate::net::context::Context;
 use crate::outbound::{Recipient, Registration};
 use crate::protocol;
 use crate::protocol::websocket::{self, Event};
-use crate::session::{self, Action, Session};
+use crate::session::{self, Action, Consequence, Session};
 use crate::types::{
     CloseReason, CommandKind, ConnectionMessage, GroupKey, Limit, Reference, Request,
 };
@@ -260,15 +260,40 @@ impl Client {
                 protocol::encode_connection(codec, &message, reference.as_deref(), out);
             }
             Action::Ask { ticket, question } => {
-                let by = (self.session.id(), codec);
+                let by = (self.session.id(), codec, self.session.may_be_resumed());
                 let waits = self.waits.get_or_insert_default();
                 if let Err(waiting) = waits.answers.ask(&self.context, by, (ticket, question)) {
                     waits.blocked = Some(Box::pin(waiting.wait()));
                     return ControlFlow::Break(());
                 }
             }
+            Action::Follow(consequence) => return self.follow(consequence, out),
             Action::Wait => {}
             Action::Nothing(kind) => instruments.commands_ok.increment(kind),
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Does what follows from an answer of the application.
+    fn follow(&self, consequence: Consequence, out: &mut Vec<u8>) -> ControlFlow<()> {
+        // in this order: streams write to the outbox themselves
+        self.send(out);
+        out.clear();
+        match consequence {
+            Consequence::Transmit(messages) => {
+                for message in messages {
+                    protocol::encode_message(self.outbox.codec(), &message, out);
+                }
+                self.send(out);
+                out.clear();
+            }
+            Consequence::Close(reason) => {
+                self.outbox.close(reason);
+                return ControlFlow::Break(());
+            }
+            Consequence::Report(fault) => {
+                tracing::warn!(sid = %self.session.id(), "the application's answer: {fault}");
+            }
         }
         ControlFlow::Continue(())
     }

@@ -17,7 +17,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::client::{Client, End, Waits};
-use crate::auth;
 use crate::net::admission::Permit;
 use crate::net::context::Context;
 use crate::outbound::{Message, Recipient, Registration};
@@ -25,7 +24,8 @@ use crate::protocol;
 use crate::protocol::websocket::{Event, Reader, Violation};
 use crate::session::Session;
 use crate::types::{
-    ClientCommand, CloseReason, ConnectionMessage, Identifier, Request, SessionId, Transport,
+    ClientCommand, CloseReason, ConnectionMessage, Identifier, Identity, Request, SessionId,
+    Transport,
 };
 
 /// Size of the read buffer, in bytes. All connections of a thread share one.
@@ -43,6 +43,15 @@ thread_local! {
         RefCell::new((vec![0; READ_BUFFER].into_boxed_slice(), Vec::new()));
 }
 
+/// The first messages of a connection.
+#[derive(Debug)]
+pub enum Greeting {
+    /// The protocol's welcome, with the subscriptions of a resumed session.
+    Welcome(Vec<Identifier>),
+    /// Those of the application.
+    Messages(Vec<String>),
+}
+
 /// A connection, from the welcome to the end of its socket.
 #[derive(Debug)]
 pub struct Connection {
@@ -54,7 +63,7 @@ pub struct Connection {
 const _: () = assert!(size_of::<Connection>() <= 144);
 
 impl Connection {
-    /// Sends the welcome, with the `restored` identifiers of a resumed session. `registration` makes the
+    /// Sends the greeting. `registration` makes the
     /// connection reachable by remote disconnects. `first` is a command that the handshake implies, `head`
     /// the bytes to send before the welcome, and `read` the bytes received with the handshake, for which
     /// the socket won't signal readiness.
@@ -63,44 +72,59 @@ impl Connection {
         permit: Permit,
         outbox: Recipient,
         (session, registration): (Session, Option<Registration>),
-        restored: Vec<Identifier>,
+        greeting: Greeting,
         (first, head, read): (Option<ClientCommand<'static>>, Vec<u8>, &Bytes),
     ) -> Self {
-        if outbox.codec().resumes() {
+        if outbox.codec().resumes() && session.may_be_resumed() {
             context.sessions.connect(&session, &outbox);
         }
         let registration = registration.map(Box::new);
         let client = Client::new(context, permit, outbox, session, registration);
         let mut connection = Self { reader: Reader::new(), client };
-        connection.welcome(restored, first, head, read);
+        connection.greet(greeting, first, head, read);
         connection
     }
 
-    /// A connection that only sends the reason of its refusal.
+    /// A connection that only sends messages and the reason of its refusal.
     pub fn refused(
         context: Arc<Context>,
         permit: Permit,
         outbox: Recipient,
         sid: SessionId,
-        refused: auth::Refused,
+        (messages, reason): (&[String], CloseReason),
     ) -> Self {
-        tracing::debug!(%sid, reason = %refused, "client refused");
-        outbox.close(refused.reason());
-        let session = Session::new(sid, &auth::Client::default());
+        let mut frames = Vec::new();
+        for message in messages {
+            protocol::encode_message(outbox.codec(), message, &mut frames);
+        }
+        outbox.begin(&frames);
+        outbox.close(reason);
+        let session = Session::restored(sid, Identity::ANYONE);
         let client = Client::new(context, permit, outbox, session, None);
         Self { reader: Reader::new(), client }
     }
 
-    fn welcome(
+    fn greet(
         &mut self,
-        restored: Vec<Identifier>,
+        greeting: Greeting,
         first: Option<ClientCommand<'static>>,
         mut out: Vec<u8>,
         read: &Bytes,
     ) {
         let head = out.len();
-        let welcome = ConnectionMessage::Welcome { sid: self.client.session.id(), restored };
-        protocol::encode_connection(self.client.outbox.codec(), &welcome, None, &mut out);
+        let codec = self.client.outbox.codec();
+        match greeting {
+            Greeting::Welcome(restored) => {
+                let sid = self.client.session.id();
+                let welcome = ConnectionMessage::Welcome { sid, restored };
+                protocol::encode_connection(codec, &welcome, None, &mut out);
+            }
+            Greeting::Messages(messages) => {
+                for message in messages {
+                    protocol::encode_message(codec, &message, &mut out);
+                }
+            }
+        }
         let sent = self.client.outbox.begin(&out).saturating_sub(head);
         self.client.context.instruments.sent_bytes.increment(sent as u64);
         let flow = first.map_or(ControlFlow::Continue(()), |command| {
@@ -313,6 +337,8 @@ impl Connection {
             | CloseReason::Unauthorized
             | CloseReason::TokenExpired
             | CloseReason::Resumed
+            | CloseReason::Application
+            | CloseReason::ServerError
             | CloseReason::Remote { .. } => false,
         };
         let timeout = Box::pin(tokio::time::sleep(CLOSE_TIMEOUT));

@@ -14,8 +14,8 @@ use crate::session::{Action, Session};
 use crate::shard::SubscriberKey;
 use crate::types::{CloseReason, GroupKey, Reference};
 
-/// Maximum time for which a client's last commands wait for the shards after its connection ended. If
-/// the application is asked about joins, they wait for its timeout instead.
+/// Maximum time for which a client's last commands wait for the shards after its connection ended. Where
+/// the application is asked, they wait as long as for its answers.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// A connection that has ended.
@@ -40,7 +40,8 @@ impl EndedConnection {
         if let Some(blocked) = blocked {
             blocked.await;
         }
-        let timeout = context.fetcher.as_ref().map_or(LAST_ANSWERS, |fetcher| fetcher.timeout());
+        answers.stop_repeating();
+        let timeout = last_answers(&context);
         let mut late = pin!(tokio::time::sleep(timeout));
         loop {
             while self.session.is_asking() {
@@ -92,11 +93,13 @@ impl EndedConnection {
                 context.router.try_send(stream, input)
             }
             Action::Ask { ticket, question } => {
-                answers.ask(context, (sid, codec), (ticket, question))
+                answers.ask(context, (sid, codec, false), (ticket, question))
             }
-            Action::Refuse { .. } | Action::Answer { .. } | Action::Wait | Action::Nothing(_) => {
-                Ok(())
-            }
+            Action::Refuse { .. }
+            | Action::Answer { .. }
+            | Action::Follow(_)
+            | Action::Wait
+            | Action::Nothing(_) => Ok(()),
         };
         if let Err(waiting) = sent {
             waiting.wait().await;
@@ -105,16 +108,20 @@ impl EndedConnection {
 
     /// Ends the subscriptions in their streams, then parks the session. Waits for full shards in a task.
     pub(super) fn end_subscriptions(self, context: &Arc<Context>) {
-        let Self { session, outbox, registration, reason, at } = self;
-        let resumable =
-            outbox.codec().resumes() && !is_over(reason) && context.sessions.end(&session);
+        let Self { mut session, outbox, registration, reason, at } = self;
+        context.say_goodbye_early(&mut session);
+        let resumable = outbox.codec().resumes()
+            && session.may_be_resumed()
+            && !is_over(reason)
+            && context.sessions.end(&session);
         let goodbye = (!outbox.is_closed()).then(|| Arc::new(Goodbye(Arc::clone(&outbox))));
         let ended = session.grants().map(|(subscription, stream, grant)| {
             let group = subscription.group(outbox.codec());
             let key = SubscriberKey { session: session.id(), group };
             let (stream, outbox) = (stream.clone(), Arc::clone(&outbox));
             let grant = resumable.then_some(grant);
-            Ended { stream, key, outbox, at, grant, goodbye: goodbye.clone() }
+            let ttl = session.presence_ttl(subscription);
+            Ended { stream, key, outbox, at, grant, ttl, goodbye: goodbye.clone() }
         });
         let waiting: Vec<_> =
             ended.filter_map(|ended| context.router.try_end(ended).err()).collect();
@@ -147,10 +154,12 @@ impl EndedSession {
     fn park(self, context: &Arc<Context>) {
         let Self { session, registration, resumable, at } = self;
         if !resumable {
-            return context.sessions.forget(&session);
+            context.sessions.forget(&session);
+            return context.say_goodbye(session);
         }
         let Some(over) = context.sessions.park(session, at) else { return };
         let waiting = context.router.forget(&over);
+        context.say_goodbye(over);
         if !waiting.is_empty() {
             context.tasks.spawn(async move {
                 for job in waiting {
@@ -162,11 +171,20 @@ impl EndedSession {
     }
 }
 
+fn last_answers(context: &Context) -> Duration {
+    let lookup = context.fetcher.as_ref().map(|fetcher| fetcher.timeout());
+    let call = context.application.as_ref().map(|application| application.longest());
+    lookup.max(call).unwrap_or(LAST_ANSWERS)
+}
+
 /// Whether a session can't be resumed because of how its connection ended: by a remote disconnect, or by
 /// a failed authentication.
 const fn is_over(reason: CloseReason) -> bool {
     match reason {
-        CloseReason::Remote { .. } | CloseReason::Unauthorized | CloseReason::TokenExpired => true,
+        CloseReason::Remote { .. }
+        | CloseReason::Application
+        | CloseReason::Unauthorized
+        | CloseReason::TokenExpired => true,
         CloseReason::ClientClosed
         | CloseReason::ClientGone
         | CloseReason::NoPong
@@ -177,6 +195,7 @@ const fn is_over(reason: CloseReason) -> bool {
         | CloseReason::InvalidText
         | CloseReason::UnsupportedData
         | CloseReason::MessageTooBig
+        | CloseReason::ServerError
         | CloseReason::Resumed => false,
     }
 }

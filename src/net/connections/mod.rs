@@ -3,11 +3,13 @@
 
 mod answers;
 mod client;
+mod connecting;
 mod connection;
 mod ending;
 mod opening;
 mod resume;
+mod start;
 mod throttle;
 
-pub use connection::Connection;
-pub(super) use opening::Opening;
+pub use connection::{Connection, Greeting};
+pub(super) use opening::{Asked, Opening};

@@ -7,16 +7,29 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::connection::Connection;
+use super::connecting::Connecting;
+use super::connection::{Connection, Greeting};
 use super::resume;
+use super::start::Start;
 use crate::auth;
 use crate::net::admission::Permit;
 use crate::net::context::Context;
 use crate::net::http_io::{Parts, Watched};
 use crate::outbound::{Outbox, Socket, TlsSocket};
 use crate::protocol::PingParameters;
-use crate::session::Session;
-use crate::types::{ClientCommand, Codec, Repeat, SessionId};
+use crate::session::Channels;
+use crate::types::{ClientCommand, Codec, Origin, Repeat, SessionId};
+
+/// What the application has a say in: the client's channels, at least.
+#[derive(Debug)]
+pub(in crate::net) struct Asked {
+    /// What it learns of the handshake.
+    pub(in crate::net) origin: Arc<Origin>,
+    /// Whether it decides about the client, too.
+    pub(in crate::net) connects: bool,
+    /// Whether the client resumes its session when it reconnects.
+    pub(in crate::net) resumes: bool,
+}
 
 /// A connection before its task starts.
 pub(in crate::net) struct Opening {
@@ -24,6 +37,8 @@ pub(in crate::net) struct Opening {
     pub(in crate::net) permit: Permit,
     pub(in crate::net) sid: SessionId,
     pub(in crate::net) admitted: Result<auth::Client, auth::Refused>,
+    /// What the application has a say in, if it has one.
+    pub(in crate::net) asked: Option<Asked>,
     /// The session to resume.
     pub(in crate::net) resume: Option<SessionId>,
     /// When repeated subscribes are confirmed.
@@ -52,28 +67,39 @@ impl Opening {
         mut head: Vec<u8>,
         read: Bytes,
     ) {
-        let Self { codec, permit, sid, admitted, resume, repeat, ping, first } = self;
+        let Self { codec, permit, sid, admitted, asked, resume, repeat, ping, first } = self;
         let outbox = Outbox::new(socket, codec, context.settings.max_outbox);
         let (shared, to) = (Arc::clone(context), Arc::clone(&outbox));
-        if resume.is_some() || admitted.is_err() {
+        let connects = asked.as_ref().is_some_and(|asked| asked.connects);
+        if resume.is_some() || admitted.is_err() || connects {
             outbox.begin(&std::mem::take(&mut head)); // the next message may take a while
         }
         let client = match admitted {
             Ok(client) => client,
             Err(refused) => {
                 context.heartbeat.add(&outbox, ping);
-                context.tasks.spawn(Connection::refused(shared, permit, to, sid, refused));
+                tracing::debug!(%sid, reason = %refused, "client refused");
+                let last = (&[][..], refused.reason());
+                context.tasks.spawn(Connection::refused(shared, permit, to, sid, last));
                 return;
             }
         };
+        let start = Start { sid, codec, repeat };
+        let channels = asked.as_ref().map(|Asked { origin, resumes, .. }| {
+            let identifiers = client.identifier.as_deref().unwrap_or_default();
+            Box::new(Channels::new(sid, Arc::clone(origin), identifiers, *resumes))
+        });
+        if let (Some(channels), true) = (&channels, connects) {
+            let (channels, outbox) = (channels.clone(), to);
+            let connecting =
+                Connecting { context: shared, permit, outbox, start, channels, resume, ping, read };
+            context.tasks.spawn(connecting.run());
+            return;
+        }
         if resume.is_some() {
             to.hold();
         }
-        let asks = context.fetcher.is_some();
-        let mut session = Session::new(sid, &client)
-            .repeating(repeat)
-            .asking(asks)
-            .keeping_names(codec.keeps_names());
+        let mut session = start.session(context, &client).with_channels(channels);
         // before the claim, so that a remote disconnect finds this connection
         let names = client.names(session.identity());
         let registration = context.identities.register(names, &outbox);
@@ -84,8 +110,9 @@ impl Opening {
                 let restored = resume::take_over(&shared, claim, &mut session, &to).await;
                 let beating = Arc::clone(&shared);
                 let session = (session, registration);
+                let greeting = Greeting::Welcome(restored);
                 let connection =
-                    Connection::new(shared, permit, to, session, restored, (first, head, &read));
+                    Connection::new(shared, permit, to, session, greeting, (first, head, &read));
                 beating.heartbeat.add(&outbox, ping);
                 drop((outbox, beating, read));
                 connection.await;
@@ -93,8 +120,9 @@ impl Opening {
             return;
         }
         let session = (session, registration);
+        let greeting = Greeting::Welcome(Vec::new());
         let connection =
-            Connection::new(shared, permit, to, session, Vec::new(), (first, head, &read));
+            Connection::new(shared, permit, to, session, greeting, (first, head, &read));
         context.heartbeat.add(&outbox, ping);
         drop(read); // even an empty one can hold on to hyper's buffer
         context.tasks.spawn(connection);

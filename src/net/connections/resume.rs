@@ -48,7 +48,12 @@ pub(super) async fn take_over(
         claim = context.peers.claim_elsewhere(sid, session.identity()).await;
     }
     let is_denied = matches!(claim, Claim::Denied);
-    let earlier = claim.wait().await;
+    let mut earlier = claim.wait().await;
+    if let Some(over) = earlier.take_if(|it| context.has_lost_channels(it)) {
+        for waiting in context.router.forget(&over) {
+            waiting.wait().await;
+        }
+    }
     let moved = match &earlier {
         Some(earlier) => move_streams(context, (earlier, is_elsewhere), session.id(), outbox).await,
         None => None,
@@ -127,7 +132,7 @@ async fn give_up(
 ) {
     let key = SubscriberKey { session, group: held.group(outbox.codec()) };
     let (stream, outbox, at) = (stream.clone(), Arc::clone(outbox), context.clock.now());
-    let ended = Ended { stream, key, outbox, at, grant: None, goodbye: None };
+    let ended = Ended { stream, key, outbox, at, grant: None, ttl: None, goodbye: None };
     if let Err(waiting) = context.router.try_end(ended) {
         waiting.wait().await;
     }

@@ -37,6 +37,8 @@ pub(in crate::net) enum Refusal {
     Rate,
     #[error("the broker is stopping")]
     Stopping,
+    #[error("the application has too much to do: try again in a second")]
+    Busy,
     #[error("this node isn't up to date: try again in a second")]
     Behind,
     #[error("{0}: connect with a valid token")]
@@ -76,6 +78,7 @@ impl Refusal {
             Self::Address => (StatusCode::TOO_MANY_REQUESTS, HandshakeFailure::Address),
             Self::Rate => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Rate),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Stopping),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Busy),
             Self::Behind => (StatusCode::SERVICE_UNAVAILABLE, HandshakeFailure::Behind),
             Self::Unauthorized(_) | Self::Rejected(_) => {
                 (StatusCode::UNAUTHORIZED, HandshakeFailure::Unauthorized)
@@ -110,7 +113,7 @@ pub(in crate::net) fn refuse(refusal: &Refusal, status: StatusCode) -> Response 
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if matches!(refusal, Refusal::Rate | Refusal::Behind) {
+    if matches!(refusal, Refusal::Rate | Refusal::Behind | Refusal::Busy) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response

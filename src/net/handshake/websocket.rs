@@ -1,37 +1,46 @@
 //! The WebSocket handshake (RFC 6455 section 4.2): answered by warp, after which the bare
 //! `TcpStream` is taken out of hyper.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::upgrade::OnUpgrade;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
+use warp::path::FullPath;
 use warp::reply::Response;
 
 use super::open::open;
+use super::origin::Seen;
 use super::params::read_params;
 use super::refusal::{Refusal, note, refuse};
 use crate::filters;
 use crate::net::admission::Peer;
 use crate::net::admission::address;
+use crate::net::connections::Asked;
 use crate::net::context::Context;
 use crate::net::http_io::HttpIo;
-use crate::protocol::Protocol;
+use crate::protocol::query::parameter;
 use crate::protocol::websocket::accept_key;
+use crate::protocol::{HandshakeParams, Protocol};
+use crate::types::Codec;
 
 /// The WebSocket route of a protocol.
 pub fn route(context: Arc<Context>, protocol: &'static Protocol) -> BoxedFilter<(Response,)> {
     filters::method("GET", "GET")
         .and(warp::header::headers_cloned())
+        .and(warp::path::full())
         .and(filters::query())
         .and(warp::ext::get::<Peer>())
         .and(warp::ext::get::<HttpIo>())
         .and(warp::ext::optional::<OnUpgrade>())
-        .map(move |headers: HeaderMap, query: String, Peer(peer), http: HttpIo, upgrade| {
+        .map(move |headers: HeaderMap, path: FullPath, query: String, Peer(peer), http, upgrade| {
+            let (http, upgrade): (HttpIo, Option<OnUpgrade>) = (http, upgrade);
             let client = address::client(peer, &headers, &context.proxies);
-            match accept(&context, protocol, client, (&headers, &query), upgrade) {
+            let by_proxy = context.proxies.contain(peer);
+            let (path, query, headers) = (path.as_str(), &*query, &headers);
+            let seen = Seen { client, by_proxy, path, query, headers, token: None };
+            match accept(&context, protocol, seen, upgrade) {
                 Ok(response) => {
                     http.defer_writes();
                     response
@@ -45,10 +54,10 @@ pub fn route(context: Arc<Context>, protocol: &'static Protocol) -> BoxedFilter<
 fn accept(
     context: &Arc<Context>,
     protocol: &Protocol,
-    client: IpAddr,
-    (headers, query): (&HeaderMap, &str),
+    seen: Seen<'_>,
     upgrade: Option<OnUpgrade>,
 ) -> Result<Response, Refusal> {
+    let Seen { client, headers, query, .. } = seen;
     let has = |name, token: &str| {
         let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|list| list.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
@@ -69,7 +78,8 @@ fn accept(
         return Err(Refusal::Origin);
     }
     let subprotocol = params.subprotocol;
-    let opening = open(context, protocol.codec, client, query, params)?;
+    let asked = asked(context, protocol.codec, seen, &params)?;
+    let opening = open(context, protocol.codec, client, query, params, asked)?;
     if let (true, Err(refused)) = (protocol.refuses_by_status, &opening.admitted) {
         return Err(Refusal::Forbidden(*refused));
     }
@@ -93,6 +103,27 @@ fn accept(
         answer.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
     Ok(response)
+}
+
+/// What the application has a say in; `None` if it has none.
+fn asked(
+    context: &Context,
+    codec: Codec,
+    seen: Seen<'_>,
+    params: &HandshakeParams,
+) -> Result<Option<Asked>, Refusal> {
+    let Some(application) = context.application.as_ref().filter(|_| codec.has_channels()) else {
+        return Ok(None);
+    };
+    let has_token = params.token.is_some() && context.access.tokens.is_some();
+    let connects = application.connects && !has_token;
+    if connects && params.resume.is_none() && !application.caller.has_room() {
+        return Err(Refusal::Busy);
+    }
+    let in_query = parameter(seen.query, &context.token.parameter).is_some();
+    let token = params.token.as_deref().filter(|_| !in_query);
+    let origin = Arc::new(application.rules.origin(Seen { token, ..seen }));
+    Ok(Some(Asked { origin, connects, resumes: params.resumes }))
 }
 
 /// The request's one `Origin`. Several count as none.

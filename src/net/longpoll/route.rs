@@ -122,7 +122,7 @@ impl Polls {
         let Self { context, protocol, tokens } = self;
         let params = handshake::read_params(protocol, &context.token, headers, query)?;
         let codec = protocol.codec.over(Transport::LongPolling);
-        let opening = handshake::open(context, codec, client, query, params)?;
+        let opening = handshake::open(context, codec, client, query, params, None)?;
         if let Err(refused) = opening.admitted {
             return Err(Refusal::Unauthorized(refused));
         }

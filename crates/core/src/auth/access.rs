@@ -41,6 +41,11 @@ impl Refused {
 }
 
 impl Access {
+    /// A client without a token, which need not have one.
+    pub fn nobody(&self) -> Client {
+        self.tokens.as_ref().map(Tokens::nobody).unwrap_or_default()
+    }
+
     /// Checks a connection's token at `now`, in seconds of the Unix epoch. A token must be valid
     /// even if none is required.
     pub fn admit(&self, token: Option<&str>, now: u64) -> Result<Client, Refused> {

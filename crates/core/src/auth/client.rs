@@ -24,6 +24,13 @@ impl Client {
         self
     }
 
+    /// A client that the application names, without a token.
+    #[must_use]
+    pub fn named(self, identifiers: &str) -> Self {
+        let identifier = (!identifiers.is_empty()).then(|| canonical(identifiers));
+        Self { identifier, ..self }
+    }
+
     /// The owner of this client's sessions.
     pub fn identity(&self) -> Identity {
         let identifier = self.identifier.as_deref().map_or(0, digest);

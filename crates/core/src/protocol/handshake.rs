@@ -24,6 +24,8 @@ pub struct HandshakeParams {
     pub token: Option<String>,
     /// The session to resume.
     pub resume: Option<SessionId>,
+    /// Whether the client resumes its session when it reconnects, as far as it says so.
+    pub resumes: bool,
     /// When repeated subscribes are confirmed.
     pub repeat: Repeat,
     /// The presence id to use, unless the token sets one.

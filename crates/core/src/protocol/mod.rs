@@ -35,8 +35,8 @@ pub use ping::{PingParameters, PingPrecision};
 pub use registry::{PROTOCOLS, codec, resumable};
 pub use row::Protocol;
 pub use wire::{
-    decode, decode_connecting, decode_head, encode, encode_close, encode_connection, encode_run,
-    is_nameless,
+    decode, decode_connecting, decode_head, encode, encode_close, encode_connection,
+    encode_message, encode_run, is_nameless,
 };
 pub use wire_format::{Audience, Peer, Sender, WireFormat};
 

@@ -78,6 +78,8 @@ const fn parting(reason: CloseReason) -> Option<&'static str> {
         | CloseReason::UnsupportedData
         | CloseReason::MessageTooBig
         | CloseReason::Resumed
+        | CloseReason::Application
+        | CloseReason::ServerError
         | CloseReason::Remote { .. } => None,
     }
 }

@@ -74,10 +74,13 @@ pub fn encode_close(codec: Codec, reason: CloseReason, out: &mut Vec<u8>) {
         CloseReason::NoPong
         | CloseReason::TooSlow
         | CloseReason::TooFast
+        | CloseReason::ServerError
         | CloseReason::ServerRestart { .. } => Some(true),
         CloseReason::Remote { reconnect } => Some(reconnect),
         CloseReason::Unauthorized | CloseReason::TokenExpired | CloseReason::Resumed => Some(false),
-        CloseReason::ProtocolError
+        // who is closed by the application was told why by it
+        CloseReason::Application
+        | CloseReason::ProtocolError
         | CloseReason::InvalidText
         | CloseReason::UnsupportedData
         | CloseReason::MessageTooBig => None,
@@ -89,6 +92,11 @@ pub fn encode_close(codec: Codec, reason: CloseReason, out: &mut Vec<u8>) {
     let code =
         if codec.goes_by_close_code() { reason.telling_close_code() } else { reason.close_code() };
     codec.transport().close(out, code, reason.as_ref());
+}
+
+/// Appends a message of the application as it is.
+pub fn encode_message(codec: Codec, message: &str, out: &mut Vec<u8>) {
+    codec.transport().frame(out, |out| out.extend_from_slice(message.as_bytes()));
 }
 
 /// Appends the bytes of a message about the connection; nothing if the protocol has no such message.

@@ -2,7 +2,8 @@
 
 use super::question::{Question, Ticket};
 use crate::types::{
-    CommandKind, ConnectionMessage, Identifier, ServerMessage, StreamCommand, StreamName, Watch,
+    CloseReason, CommandKind, ConnectionMessage, Identifier, ServerMessage, StreamCommand,
+    StreamName, Watch,
 };
 
 /// What the connection has to do about a command.
@@ -42,9 +43,22 @@ pub enum Action {
         /// The question.
         question: Question,
     },
+    /// Do what follows from an answer of the application.
+    Follow(Consequence),
     /// Nothing yet: the command waits, and [`Session::poll_action`](super::Session::poll_action) returns its
     /// action later.
     Wait,
     /// Nothing: the command needs no answer.
     Nothing(CommandKind),
+}
+
+/// What follows from an answer of the application, or from its absence, besides commands for streams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Consequence {
+    /// Send its messages, before anything that follows.
+    Transmit(Vec<String>),
+    /// Close the connection.
+    Close(CloseReason),
+    /// Log a fault in the answer.
+    Report(&'static str),
 }

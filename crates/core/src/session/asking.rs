@@ -19,17 +19,21 @@ use std::sync::Arc;
 use super::action::Action;
 use super::question::{Ticket, Verdict};
 use super::session::Session;
-use super::tickets::{DueAction, HeldJoin, Step, WaitingAction, presence};
+use super::tickets::{DueAction, HeldJoin, Repeated, Step, WaitingAction, presence};
 use crate::auth::Streams;
-use crate::types::{ClientCommand, Limits, Reference, Request};
+use crate::types::{ClientCommand, CommandKind, Limits, Reference, Request};
 
 impl Session {
     /// Takes the answer to a question. Drain [`Session::poll_action`] afterwards.
     pub fn answer(&mut self, ticket: Ticket, verdict: Verdict) {
-        if let Verdict::PresentAs(id) = verdict {
-            return self.take_name(ticket, id);
-        }
+        let verdict = match verdict {
+            Verdict::PresentAs(id) => return self.take_name(ticket, id),
+            Verdict::MemberData(_) | Verdict::Called(_) | Verdict::Applied => verdict,
+        };
         let Some(tickets) = self.tickets.as_deref_mut() else { return };
+        if let Verdict::Called(reply) = verdict {
+            return tickets.replied(ticket, reply);
+        }
         if let Some(alone) = tickets.alone.as_mut().filter(|it| it.ticket == Some(ticket)) {
             alone.ticket = None;
             match alone.next {
@@ -46,6 +50,10 @@ impl Session {
         let tickets = self.tickets.as_deref_mut()?;
         if let Some(due) = tickets.due.pop_front() {
             return Some(due);
+        }
+        if let Some(replied) = tickets.replied.pop_front() {
+            self.take_reply(replied, limits);
+            return self.poll_action(limits, streams);
         }
         if tickets.alone.is_some() || tickets.go_alone() {
             return tickets.next_alone();
@@ -83,6 +91,7 @@ impl Session {
         }
         tickets.alone = None;
         tickets.namings.clear();
+        tickets.lines.iter_mut().for_each(|line| line.call = None);
         let held = tickets.lines.iter_mut().filter_map(|line| line.held.take());
         let mut held: Vec<_> = held.collect();
         held.sort_unstable_by_key(|held| held.place);
@@ -102,6 +111,13 @@ impl Session {
         let goes_alone = self.goes_alone(&request, limits);
         let keeps_order = self.keeps_order(&request, waiting, limits);
         if let Some(tickets) = &mut self.tickets {
+            if let Ok(ClientCommand::Subscribe { identifier, .. }) = &request.command {
+                match tickets.repeats(identifier) {
+                    Repeated::Nothing => {}
+                    Repeated::Waiting => return Action::Nothing(CommandKind::Subscribe),
+                    Repeated::Asked(ticket) => return self.ask_again(ticket),
+                }
+            }
             let place = tickets.arrive();
             if let Some(identifier) = request.identifier()
                 && (tickets.holds(identifier)

@@ -7,10 +7,14 @@
 //! If a command depends on the application or on the shards, the action is a question with a
 //! [`Ticket`], and the answer comes back as an input ([`Session::answer`]). Meanwhile commands about the
 //! same subscription wait in the session, in order; commands about others don't (`tickets`). What a shard
-//! decided about a join comes back the same way, where the client is named by it (`naming`).
+//! decided about a join comes back the same way, where the client is named by it (`naming`). What commands about the
+//! application's channels do, the application says (`calling`).
 
 mod action;
+mod application;
 mod asking;
+mod calling;
+mod channels;
 mod naming;
 mod question;
 mod refusals;
@@ -19,7 +23,8 @@ mod session;
 mod subscription;
 mod tickets;
 
-pub use action::Action;
+pub use action::{Action, Consequence};
+pub use channels::Channels;
 pub use question::{Question, Ticket, Verdict};
 pub use refusals::{check_presence, refuse_excess};
 pub use session::Session;

@@ -1,6 +1,6 @@
 //! Questions that commands depend on, and their answers.
 
-use crate::types::{Extra, Identifier, PresenceId, StreamName, Watch};
+use crate::types::{Call, CallFailure, Extra, Identifier, PresenceId, Reply, StreamName, Watch};
 
 /// Number of a question, by which its answer finds what waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +26,11 @@ pub enum Question {
         /// Presence messages it gets.
         watch: Watch,
     },
+    /// What a command about a channel of the application does.
+    Call(Box<Call>),
+    /// The same call again, under this number, if the one of the ticket has failed meanwhile: the client repeats its
+    /// command.
+    CallAgain(u32),
     /// Whether the shards have applied all actions forwarded so far; to be answered once they have.
     Applied,
 }
@@ -37,6 +42,8 @@ pub enum Verdict {
     MemberData(Extra),
     /// To [`Question::PresentAs`]; `None` if it isn't present.
     PresentAs(Option<PresenceId>),
+    /// To [`Question::Call`]; or why there is no reply.
+    Called(Result<Box<Reply>, CallFailure>),
     /// To [`Question::Applied`].
     Applied,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use thin_vec::ThinVec;
 
 use super::action::Action;
+use super::channels::Channels;
 use super::refusals::{
     NO_SUBSCRIPTION, check_id, check_presence, error, may_speak, nowhere, refuse, unknown,
 };
@@ -23,10 +24,12 @@ use crate::types::{
 pub struct Session {
     id: SessionId,
     /// The identity that may resume it.
-    identity: Identity,
+    pub(super) identity: Identity,
     /// See [`Session::presence_id`].
     pub(super) presence_id: Option<PresenceId>,
     pub(super) subscriptions: ThinVec<Subscription>,
+    /// What the application knows of it, if it may be asked.
+    pub(super) channels: Option<Box<Channels>>,
     /// Open questions, and the commands that wait for the answers.
     pub(super) tickets: Option<Box<Tickets>>,
     /// Number of commands that may remove a record and may not have been applied yet.
@@ -41,7 +44,7 @@ pub struct Session {
 }
 
 // There is one per connection.
-const _: () = assert!(size_of::<Session>() <= 72);
+const _: () = assert!(size_of::<Session>() <= 80);
 
 /// Presence ids that a client may use: [`PresenceIdPolicy`] without the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +107,7 @@ impl Session {
             identity,
             presence_id: None,
             subscriptions: ThinVec::new(),
+            channels: None,
             tickets: None,
             departed: 0,
             allowed_ids: AllowedIds::None,
@@ -162,6 +166,7 @@ impl Session {
         Self {
             presence_id: self.presence_id.clone(),
             subscriptions: std::mem::take(&mut self.subscriptions),
+            channels: self.channels.take(),
             tickets: self.tickets.take(),
             ..*self
         }
@@ -171,6 +176,14 @@ impl Session {
     pub fn take_over(&mut self, other: Self, taken: impl IntoIterator<Item = bool>) {
         let taken = other.subscriptions.into_iter().zip(taken);
         self.subscriptions = taken.filter_map(|(held, taken)| taken.then_some(held)).collect();
+        if self.identity == Identity::BEARER {
+            self.identity = other.identity;
+        }
+        if let Some(channels) = other.channels {
+            let held = |identifier: &Identifier| self.position(identifier.as_str()).is_some();
+            let channels = channels.taken_over(self.channels.as_deref(), held);
+            self.channels = Some(Box::new(channels));
+        }
     }
 
     /// The client's default presence id: that of its token or handshake, or of the last join that a session
@@ -211,6 +224,9 @@ impl Session {
             && self.is_stale(identifier, reference)
         {
             return unknown(kind, identifier, reference);
+        }
+        if self.is_about_channel(&command) {
+            return self.decide_about_channel(command, limits);
         }
         match command {
             ClientCommand::Subscribe { identifier, target, history, join, watch, options } => {
@@ -291,8 +307,19 @@ impl Session {
         }
     }
 
+    /// Whether a subscription has a stream.
+    pub(super) fn has_stream(&self, identifier: &str) -> bool {
+        let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
+        held.is_some_and(|held| held.streams().next().is_some())
+    }
+
+    /// Notes the limit that a refused command exceeds.
+    pub(super) fn set_exceeded(&mut self, limit: Limit) {
+        self.exceeded = Some(limit);
+    }
+
     /// Forwards a join or an update, or its refusal.
-    fn join(
+    pub(super) fn join(
         &mut self,
         identifier: &str,
         (join, command): (JoinRequest, fn(Join) -> StreamCommand),
@@ -310,7 +337,7 @@ impl Session {
 
     /// Asks what a join depends on, and what became of it, if that matters.
     #[inline]
-    fn after_join(
+    pub(super) fn after_join(
         &mut self,
         action: Action,
         reference: Option<&Arc<Reference>>,
@@ -423,7 +450,7 @@ impl Session {
     }
 
     /// Forwards a command to a subscription's stream, if the rights there allow it.
-    fn forward(
+    pub(super) fn forward(
         &mut self,
         kind: CommandKind,
         identifier: &str,
@@ -433,6 +460,9 @@ impl Session {
         let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
         let Some(held) = held else { return unknown(kind, identifier, reference) };
         let Some((stream, rights)) = held.stream_for(kind) else {
+            if kind == CommandKind::Subscribe && self.repeat == Repeat::Never {
+                return Action::Nothing(kind); // the application has confirmed it
+            }
             return nowhere(kind, identifier, reference);
         };
         let command = match command(rights) {
@@ -450,7 +480,11 @@ impl Session {
     }
 
     /// Ends a subscription in its streams.
-    fn unsubscribe(&mut self, held: Subscription, reference: Option<&Arc<Reference>>) -> Action {
+    pub(super) fn unsubscribe(
+        &mut self,
+        held: Subscription,
+        reference: Option<&Arc<Reference>>,
+    ) -> Action {
         self.departed = self.departed.saturating_add(1);
         let command = StreamCommand::Unsubscribe;
         if !held.has_one_stream() {
@@ -488,7 +522,7 @@ impl Session {
         self.subscriptions.iter().position(|held| held.digest == digest && is_it(held))
     }
 
-    fn take_out(&mut self, identifier: &str) -> Option<Subscription> {
+    pub(super) fn take_out(&mut self, identifier: &str) -> Option<Subscription> {
         let held = self.subscriptions.swap_remove(self.position(identifier)?);
         if self.subscriptions.len() < self.subscriptions.capacity() / 4 {
             self.subscriptions.shrink_to_fit();

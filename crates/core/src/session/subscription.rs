@@ -55,6 +55,30 @@ impl Subscription {
         Self { identifier, watch, streams, reference: None, rights, digest }
     }
 
+    /// A channel of the application, without streams yet.
+    pub(super) fn of_channel(identifier: Identifier, watch: Watch) -> Self {
+        let digest = digest(identifier.as_str());
+        let streams = StreamNames::Many(ThinVec::new());
+        let rights = Rights { join: false, whisper: false };
+        Self { identifier, watch, streams, reference: None, rights, digest }
+    }
+
+    /// Replaces its streams.
+    pub(super) fn set_streams(
+        &mut self,
+        streams: impl ExactSizeIterator<Item = (StreamName, Rights)>,
+    ) {
+        let mut streams: ThinVec<_> = streams.collect();
+        let only = if streams.len() == 1 { streams.pop() } else { None };
+        self.streams = match only {
+            Some((stream, rights)) => {
+                self.rights = rights;
+                StreamNames::One(stream)
+            }
+            None => StreamNames::Many(streams),
+        };
+    }
+
     /// Its group among the subscribers of a stream.
     pub fn group(&self, codec: Codec) -> GroupKey {
         GroupKey { codec, watch: self.watch, identifier: self.identifier.clone() }

@@ -13,6 +13,7 @@ use crate::types::{
 };
 
 mod asked;
+mod calling;
 mod naming;
 
 const SID: SessionId = SessionId::from_bits(7);
@@ -107,6 +108,7 @@ fn who_speaks_under_a_name_has_to_be_present() {
             }
             Action::Forward { .. }
             | Action::Answer { .. }
+            | Action::Follow(_)
             | Action::Refuse { .. }
             | Action::Ask { .. }
             | Action::Wait

@@ -1,11 +1,15 @@
 //! Questions of a session without an answer yet, and the commands that wait for the answers.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::action::Action;
 use super::question::{Question, Ticket, Verdict};
-use crate::types::{Identifier, PresenceId, Reference, Request};
+use crate::types::{
+    CallFailure, ChannelCommand, ClientCommand, HistoryRequest, Identifier, JoinRequest,
+    PresenceId, Reference, Reply, Request, Watch,
+};
 
 /// Number of subscriptions waiting for an answer from which on no more commands should be read.
 const MAX_OUT: usize = 32;
@@ -43,6 +47,8 @@ pub(super) struct Tickets {
     pub(super) namings: Vec<Naming>,
     /// Place of the join that changed it last.
     pub(super) named: u64,
+    /// Answers of the application that have yet to be applied.
+    pub(super) replied: VecDeque<Replied>,
     /// A join is to go alone; later requests that may add or remove records wait for it.
     pub(super) is_barred: bool,
     pub(super) waiting: usize,
@@ -55,8 +61,45 @@ pub(super) struct Line {
     pub(super) identifier: Identifier,
     /// The join that waits for an answer, or to go alone.
     pub(super) held: Option<HeldJoin>,
+    /// The command that the application is asked about.
+    pub(super) call: Option<HeldCall>,
     /// Each with its place in the order of arrival over all lines.
     pub(super) waiting: VecDeque<(u64, Request<'static>)>,
+}
+
+/// A command that the application is asked about, in its line.
+#[derive(Debug)]
+pub(super) struct HeldCall {
+    pub(super) ticket: Ticket,
+    pub(super) kind: ChannelCommand,
+    /// What else a subscribe asks for.
+    pub(super) start: Option<Start>,
+}
+
+/// What a subscribe asks for besides the subscription.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) history: Option<HistoryRequest>,
+    pub(super) join: Option<Result<JoinRequest, Cow<'static, str>>>,
+    pub(super) watch: Watch,
+}
+
+/// What a subscribe repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeated {
+    Nothing,
+    /// One that waits.
+    Waiting,
+    /// The one that the application is asked about.
+    Asked(Ticket),
+}
+
+/// An answer of the application that has yet to be applied.
+#[derive(Debug)]
+pub(super) struct Replied {
+    pub(super) identifier: Identifier,
+    pub(super) call: HeldCall,
+    pub(super) reply: Result<Box<Reply>, CallFailure>,
 }
 
 /// A join in its line.
@@ -100,6 +143,12 @@ pub(super) enum Step {
     AwaitIt,
 }
 
+impl Line {
+    fn is_held(&self) -> bool {
+        self.held.is_some() || self.call.is_some()
+    }
+}
+
 impl Tickets {
     /// Adds actions for other streams of the same subscription.
     pub(super) fn add(&mut self, others: Vec<Action>) {
@@ -116,6 +165,7 @@ impl Tickets {
     pub(super) fn holds(&self, identifier: &str) -> bool {
         self.alone.is_some()
             || !self.due.is_empty()
+            || !self.replied.is_empty()
             || self.lines.iter().any(|line| line.identifier.as_str() == identifier)
     }
 
@@ -128,18 +178,62 @@ impl Tickets {
             None => self.lines.push(Line {
                 identifier: identifier.into(),
                 held: None,
+                call: None,
                 waiting: [(place, request)].into(),
             }),
         }
     }
 
+    /// Holds the line of a subscription until the application has answered.
+    pub(super) fn call(&mut self, identifier: Identifier, call: HeldCall) {
+        if let Some(line) = self.lines.iter_mut().find(|line| line.identifier == identifier) {
+            line.call = Some(call);
+        } else {
+            let (call, waiting) = (Some(call), VecDeque::new());
+            self.lines.push(Line { identifier, held: None, call, waiting });
+        }
+    }
+
+    /// Takes the answer of the application, to be applied.
+    pub(super) fn replied(&mut self, ticket: Ticket, reply: Result<Box<Reply>, CallFailure>) {
+        for line in &mut self.lines {
+            if let Some(call) = line.call.take_if(|call| call.ticket == ticket) {
+                let identifier = line.identifier.clone();
+                return self.replied.push_back(Replied { identifier, call, reply });
+            }
+        }
+    }
+
+    /// Number of subscriptions that the application is asked about.
+    pub(super) fn subscribing(&self) -> usize {
+        let calls = self.lines.iter().filter_map(|line| line.call.as_ref());
+        calls.filter(|call| call.kind == ChannelCommand::Subscribe).count()
+    }
+
+    /// Whether a subscribe repeats the last command of its line, of a subscription that the application is asked about.
+    pub(super) fn repeats(&self, identifier: &str) -> Repeated {
+        let line = self.lines.iter().find(|line| line.identifier.as_str() == identifier);
+        let Some((call, waiting)) = line.and_then(|it| Some((it.call.as_ref()?, &it.waiting)))
+        else {
+            return Repeated::Nothing;
+        };
+        match waiting.back() {
+            Some((_, last)) => match last.command {
+                Ok(ClientCommand::Subscribe { .. }) => Repeated::Waiting,
+                Ok(_) | Err(_) => Repeated::Nothing,
+            },
+            None if call.kind == ChannelCommand::Subscribe => Repeated::Asked(call.ticket),
+            None => Repeated::Nothing,
+        }
+    }
+
     pub(super) fn hold(&mut self, identifier: Identifier, held: HeldJoin) {
         self.is_barred |= held.goes_alone;
-        match self.lines.iter_mut().find(|line| line.identifier == identifier) {
-            Some(line) => line.held = Some(held),
-            None => {
-                self.lines.push(Line { identifier, held: Some(held), waiting: VecDeque::new() });
-            }
+        if let Some(line) = self.lines.iter_mut().find(|line| line.identifier == identifier) {
+            line.held = Some(held);
+        } else {
+            let (held, waiting) = (Some(held), VecDeque::new());
+            self.lines.push(Line { identifier, held, call: None, waiting });
         }
     }
 
@@ -186,7 +280,7 @@ impl Tickets {
         goes_alone: impl Fn(&Request<'_>) -> bool,
         keeps_order: impl Fn(&Request<'_>) -> bool,
     ) -> Option<Request<'static>> {
-        self.lines.retain(|line| line.held.is_some() || !line.waiting.is_empty());
+        self.lines.retain(|line| line.is_held() || !line.waiting.is_empty());
         let held = self.lines.iter().filter_map(|line| line.held.as_ref());
         let held = held.filter(|held| held.goes_alone).map(|held| held.place).min();
         let waiting = || self.lines.iter().flat_map(|line| &line.waiting);
@@ -199,7 +293,7 @@ impl Tickets {
             Some(bar) if *place > bar => !keeps_order(request),
             Some(_) | None => true,
         };
-        let free = self.lines.iter_mut().filter(|line| line.held.is_none());
+        let free = self.lines.iter_mut().filter(|line| !line.is_held());
         let free = free.filter(|line| line.waiting.front().is_some_and(is_free));
         let line = free.min_by_key(|line| line.waiting.front().map(|(place, _)| *place))?;
         let (place, request) = line.waiting.pop_front()?;
@@ -214,7 +308,7 @@ impl Tickets {
             || self.waiting >= MAX_WAITING
             || self.namings.len() >= MAX_OUT
             || self.waiting_bytes >= MAX_WAITING_BYTES
-            || self.lines.iter().filter(|line| line.held.is_some()).count() >= MAX_OUT
+            || self.lines.iter().filter(|line| line.is_held()).count() >= MAX_OUT
     }
 
     /// The next step of the join that goes alone.

@@ -1,5 +1,7 @@
 //! Ends of connections.
 
+use std::time::Duration;
+
 use super::Shard;
 use crate::log::{Change, Parking};
 use crate::shard::delivery::Destination;
@@ -12,7 +14,9 @@ impl<R: Destination> Shard<R> {
         if let Some(subscriber) = self.unsubscribe(index, key)
             && let Some(stream) = self.streams.get(index)
         {
-            let (by, ttl) = (key.subscription(), self.settings.presence_ttl);
+            let by = key.subscription();
+            let own = end.ttl.map(|ttl| Duration::from_secs(ttl.get().into()));
+            let ttl = own.unwrap_or(self.settings.presence_ttl);
             let GroupKey { codec, watch, .. } = key.group;
             let (is_sent, is_shared) = (self.replies.is_empty(), self.shared.is_some());
             let grant = end.grant.filter(|_| self.settings.resume.is_for(codec));

@@ -1,5 +1,6 @@
 //! Inputs of a shard.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -154,11 +155,13 @@ pub struct End {
     pub unacked_since: Option<Instant>,
     /// What it was granted, if its session can be resumed.
     pub grant: Option<Grant>,
+    /// TTL of its record in seconds, if that isn't the shard's.
+    pub ttl: Option<NonZero<u32>>,
 }
 
 impl End {
     /// An end without resume.
     pub const fn at(at: Instant) -> Self {
-        Self { at, unacked_since: None, grant: None }
+        Self { at, unacked_since: None, grant: None, ttl: None }
     }
 }

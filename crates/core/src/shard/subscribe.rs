@@ -68,7 +68,12 @@ impl<R: Destination> Shard<R> {
                 !is_again || self.now >= self.ticks.began(since + 1) + CONFIRMATION_ARRIVES
             }
             Repeat::Never => !is_again,
-            Repeat::Elsewhere => false,
+            Repeat::Elsewhere => {
+                if !is_again {
+                    subscriber.confirmed = self.ticks.at(self.now);
+                }
+                false
+            }
         };
         if !is_awaited {
             return false;

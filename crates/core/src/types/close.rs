@@ -42,6 +42,10 @@ pub enum CloseReason {
         /// Whether the client should reconnect.
         reconnect: bool,
     },
+    /// The application answered a command by closing the connection.
+    Application,
+    /// The application can't be asked what the client may do.
+    ServerError,
 }
 
 impl CloseReason {
@@ -68,6 +72,8 @@ impl CloseReason {
             | Self::Unauthorized
             | Self::TokenExpired
             | Self::Resumed
+            | Self::Application
+            | Self::ServerError
             | Self::Remote { reconnect: false } => self.close_code(),
         }
     }
@@ -82,6 +88,7 @@ impl CloseReason {
             | Self::Unauthorized
             | Self::TokenExpired
             | Self::Resumed
+            | Self::Application
             | Self::Remote { .. } => 1000,
             Self::ServerRestart { .. } => 1001,
             Self::ProtocolError => 1002,
@@ -89,6 +96,7 @@ impl CloseReason {
             Self::InvalidText => 1007,
             Self::TooFast => 1008,
             Self::MessageTooBig => 1009,
+            Self::ServerError => 1013,
         }
     }
 }

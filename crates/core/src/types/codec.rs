@@ -43,6 +43,8 @@ impl Capabilities {
     pub const CLOSE_CODES: Self = Self(1 << 5);
     /// A client that leaves its name out has the one of its last join.
     pub const KEEPS_NAMES: Self = Self(1 << 6);
+    /// Clients subscribe to channels, about which the application may be asked.
+    pub const CHANNELS: Self = Self(1 << 7);
 
     /// The union of both.
     #[must_use]
@@ -115,6 +117,11 @@ impl Codec {
     /// Whether clients can resume a session.
     pub const fn resumes(self) -> bool {
         self.capabilities.has(Capabilities::RESUMES)
+    }
+
+    /// Whether clients subscribe to channels, about which the application may be asked.
+    pub const fn has_channels(self) -> bool {
+        self.capabilities.has(Capabilities::CHANNELS)
     }
 
     /// Whether clients expect a ping of the protocol's own.

@@ -151,6 +151,8 @@ pub enum ClientCommand<'a> {
     Perform {
         /// The client's key for the subscription.
         identifier: Cow<'a, str>,
+        /// What to perform; `None` if that is missing, or not a string.
+        data: Option<Cow<'a, str>>,
     },
     /// A ping by the client.
     Ping,
@@ -171,7 +173,7 @@ impl ClientCommand<'_> {
             | Self::History { identifier, .. }
             | Self::Whisper { identifier, .. }
             | Self::Publish { identifier, .. }
-            | Self::Perform { identifier } => Some(identifier),
+            | Self::Perform { identifier, .. } => Some(identifier),
             Self::Ping | Self::Pong => None,
         }
     }
@@ -192,11 +194,8 @@ impl ClientCommand<'_> {
                 event + whisper.data.as_str().len() + id(author)
             }
             Self::Publish { data, author, .. } => data.as_str().len() + id(author),
-            Self::Unsubscribe { .. }
-            | Self::Presence { .. }
-            | Self::Perform { .. }
-            | Self::Ping
-            | Self::Pong => 0,
+            Self::Perform { data, .. } => data.as_ref().map_or(0, |data| data.len()),
+            Self::Unsubscribe { .. } | Self::Presence { .. } | Self::Ping | Self::Pong => 0,
         }
     }
 
@@ -228,7 +227,9 @@ impl ClientCommand<'_> {
             Self::Publish { identifier, data, at, author } => {
                 Owned::Publish { identifier: owned(identifier), data, at, author }
             }
-            Self::Perform { identifier } => Owned::Perform { identifier: owned(identifier) },
+            Self::Perform { identifier, data } => {
+                Owned::Perform { identifier: owned(identifier), data: data.map(owned) }
+            }
             Self::Ping => Owned::Ping,
             Self::Pong => Owned::Pong,
         }

@@ -35,6 +35,8 @@ pub enum HandshakeFailure {
     Stopping,
     /// The node isn't up to date.
     Behind,
+    /// The application has too much to do.
+    Busy,
     /// The token is invalid or the subscription denied, where the client learns it from the
     /// response to its request.
     Unauthorized,

@@ -185,6 +185,10 @@ pub struct Names {
     pub presence_id: Option<u64>,
 }
 
+/// Stands for the presence id of clients that the application connected: their tokens set none. Accidental
+/// collisions with a digest are negligible.
+const APPLICATION: u64 = u64::from_be_bytes(*b"rpc-conn");
+
 /// A session's owner: digests of the identity in the client's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
@@ -197,6 +201,21 @@ pub struct Identity {
 impl Identity {
     /// Anyone: there is no token, or it has no identity.
     pub const ANYONE: Self = Self { identifier: 0, presence_id: 0 };
+
+    /// A client without a token, which resumes the session of a client that the application connected: its sid is
+    /// all it has.
+    pub const BEARER: Self = Self { identifier: 0, presence_id: APPLICATION };
+
+    /// Owner of a session that the application connected, with these identifiers.
+    #[must_use]
+    pub const fn by_application(self) -> Self {
+        Self { presence_id: APPLICATION, ..self }
+    }
+
+    /// Whether a client may resume a session of this owner.
+    pub fn may_be_resumed_by(self, client: Self) -> bool {
+        client == self || (client == Self::BEARER && self.presence_id == APPLICATION)
+    }
 
     /// Whether one of these names selects it.
     pub fn goes_by(self, names: Names) -> bool {

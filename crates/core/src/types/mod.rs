@@ -3,6 +3,7 @@
 //! Plain data, independent of wire formats, sockets and clocks.
 
 mod cached_list;
+mod call;
 mod cause;
 mod close;
 mod codec;
@@ -18,6 +19,10 @@ mod rights;
 mod sharing;
 
 pub use cached_list::CachedList;
+pub use call::{
+    About, Call, CallFailure, ChannelCommand, Origin, PresenceReply, Reply, ReplyStatus, State,
+    StateValue,
+};
 pub use cause::{DropCause, FetchOutcome, JoinCause, LeaveCause, ResumeOutcome, UpdateCause};
 pub use close::CloseReason;
 pub use codec::{Capabilities, Codec, GroupKey, Reference, Transport, Watch};

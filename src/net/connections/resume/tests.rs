@@ -47,7 +47,15 @@ fn start() -> Arc<Context> {
         ping: PingParameters { ping_interval: MINUTE, ping_precision: PingPrecision::Seconds },
     };
     let access = (Access::default(), TokenName::new("jid"), Proxies::default());
-    Context::new((router, None, None), heartbeat, instruments, clock, tasks, settings, access)
+    Context::new(
+        (router, None),
+        (heartbeat, None, None),
+        instruments,
+        clock,
+        tasks,
+        settings,
+        access,
+    )
 }
 
 #[tokio::test]
@@ -76,8 +84,15 @@ async fn a_subscription_comes_along_with_all_its_streams_or_not_at_all() {
         if is_there {
             context.router.try_send(stream.into(), input).unwrap();
             let (stream, outbox, at) = (stream.into(), Arc::clone(&old), context.clock.now());
-            let ended =
-                Ended { stream, key: key(), outbox, at, grant: Some(Grant::OPEN), goodbye: None };
+            let ended = Ended {
+                stream,
+                key: key(),
+                outbox,
+                at,
+                grant: Some(Grant::OPEN),
+                ttl: None,
+                goodbye: None,
+            };
             context.router.try_end(ended).unwrap();
         }
     }

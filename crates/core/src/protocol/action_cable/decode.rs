@@ -110,7 +110,10 @@ fn about_subscription<'a>(
         }
         CommandKind::Unsubscribe => return Ok(ClientCommand::Unsubscribe { identifier }),
         CommandKind::Leave => return Ok(ClientCommand::Leave { identifier, id: None }),
-        CommandKind::Perform => return Ok(ClientCommand::Perform { identifier }),
+        CommandKind::Perform => {
+            let data = frame.data.and_then(|raw| borrowed_string(raw).ok());
+            return Ok(ClientCommand::Perform { identifier, data });
+        }
         CommandKind::Join => join(frame.presence).map(Arguments::Join),
         CommandKind::Presence => list(frame.data).map(Arguments::List),
         CommandKind::History => match frame.history {

@@ -7,7 +7,8 @@ use crate::protocol::wire_format::{Audience, Peer, Sender, WireFormat};
 use crate::types::{Capabilities, Codec, ConnectionMessage, Head, Request, ServerMessage};
 
 /// Codec of its clients.
-pub const CODEC: Codec = Codec::new(0, Capabilities::RESUMES.and(Capabilities::PINGS));
+pub const CODEC: Codec =
+    Codec::new(0, Capabilities::RESUMES.and(Capabilities::PINGS).and(Capabilities::CHANNELS));
 
 /// Row in the registry.
 pub static PROTOCOL: Protocol = Protocol {

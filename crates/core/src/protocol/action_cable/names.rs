@@ -1,7 +1,10 @@
 //! Names on the wire.
 
 /// The subprotocols, the default first.
-pub const SUBPROTOCOLS: [&str; 2] = ["actioncable-v1-json", "actioncable-v1-ext-json"];
+pub const SUBPROTOCOLS: [&str; 2] = ["actioncable-v1-json", EXTENDED];
+
+/// The subprotocol of clients that resume their session.
+pub(super) const EXTENDED: &str = "actioncable-v1-ext-json";
 
 /// The channel whose subscriptions name their stream.
 pub(in crate::protocol) const PUBSUB_CHANNEL: &str = "$pubsub";

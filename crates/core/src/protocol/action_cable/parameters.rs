@@ -1,7 +1,7 @@
 //! Parameters of a client's handshake.
 
 use super::names::{
-    SESSION_HEADER, SESSION_PARAMETER, SUBPROTOCOLS, TOKEN_SUBPROTOCOL, UNSUPPORTED,
+    EXTENDED, SESSION_HEADER, SESSION_PARAMETER, SUBPROTOCOLS, TOKEN_SUBPROTOCOL, UNSUPPORTED,
 };
 use crate::protocol::handshake::{BadOffer, HandshakeParams, Offer};
 use crate::protocol::query::parameter;
@@ -19,6 +19,7 @@ pub(super) fn handshake(offer: &Offer<'_>) -> Result<HandshakeParams, BadOffer> 
         resume: header
             .and_then(|sid| SessionId::parse(&sid))
             .or_else(|| SessionId::parse(&parameter(offer.query, SESSION_PARAMETER)?)),
+        resumes: subprotocol == Some(EXTENDED),
         repeat: repeat(subprotocol, subprotocols()),
         presence_id: None,
     })

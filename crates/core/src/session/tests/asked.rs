@@ -63,7 +63,9 @@ fn short(action: Action) -> String {
         }
         Action::Refuse { identifier, message, .. } => format!("{identifier} {message:?}"),
         Action::Ask { question, .. } => format!("{question:?}"),
-        Action::Answer { .. } | Action::Wait | Action::Nothing(_) => format!("{action:?}"),
+        Action::Answer { .. } | Action::Follow(_) | Action::Wait | Action::Nothing(_) => {
+            format!("{action:?}")
+        }
     }
 }
 
