@@ -44,6 +44,10 @@ HAS_FAKETIME = ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1
 # The engines' tests start them.
 HAS_REDIS = command -v redis-server >/dev/null
 HAS_NATS = command -v nats-server >/dev/null
+# The gRPC server of Rails applications, for what a broker asks them.
+HAS_RUBY_GRPC = ruby -rgrpc -e '' 2>/dev/null
+# The manual's application in Python is run.
+HAS_PYTHON = command -v python3 >/dev/null
 HAS_NODE_MODULES = test ! $(CLIENTS)/package.json -nt $(NODE_MODULES) -a ! $(CLIENTS)/package-lock.json -nt $(NODE_MODULES)
 # $(call need,CHECK,NAME,FLAGS): ends with a sentence unless the check succeeds.
 need = $(1) || { echo "$(2) is missing: \`make setup$(3)\` installs it" >&2; exit 1; }
@@ -55,6 +59,8 @@ setup: $(NODE_MODULES) ## Install what the checks need, if it is missing; FUZZ=1
 	@$(HAS_FAKETIME) || { $(INSTALL) faketime; }
 	@$(HAS_REDIS) || { $(INSTALL) redis-server; }
 	@$(HAS_NATS) || { $(INSTALL) nats-server; }
+	@$(HAS_RUBY_GRPC) || { $(INSTALL) ruby ruby-grpc; }
+	@$(HAS_PYTHON) || { $(INSTALL) python3; }
 	@$(HAS_VALGRIND) || { $(INSTALL) valgrind; }
 	@$(HAS_RUSTFMT) || rustup component add rustfmt
 	@$(HAS_CLIPPY) || rustup component add clippy
@@ -90,6 +96,8 @@ clients-ready:
 	@$(call need,$(HAS_FAKETIME),libfaketime)
 	@$(call need,$(HAS_OPENSSL),openssl)
 	@$(call need,$(HAS_CHROMIUM),chromium)
+	@$(call need,$(HAS_RUBY_GRPC),ruby-grpc)
+	@$(call need,$(HAS_PYTHON),python3)
 	@# the broker that `make unit` builds, too: alone, it would have other features, and be built once more
 	$(CARGO) test --workspace --no-run --test process
 
