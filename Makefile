@@ -53,15 +53,17 @@ HAS_NODE_MODULES = test ! $(CLIENTS)/package.json -nt $(NODE_MODULES) -a ! $(CLI
 need = $(1) || { echo "$(2) is missing: \`make setup$(3)\` installs it" >&2; exit 1; }
 
 setup: $(NODE_MODULES) ## Install what the checks need, if it is missing; FUZZ=1 adds what `make fuzz` needs
-	@$(HAS_CC) || { $(INSTALL) gcc libc6-dev; }
-	@$(HAS_OPENSSL) || { $(INSTALL) openssl; }
-	@$(HAS_CHROMIUM) || { $(INSTALL) chromium; }
-	@$(HAS_FAKETIME) || { $(INSTALL) faketime; }
-	@$(HAS_REDIS) || { $(INSTALL) redis-server; }
-	@$(HAS_NATS) || { $(INSTALL) nats-server; }
-	@$(HAS_RUBY_GRPC) || { $(INSTALL) ruby ruby-grpc; }
-	@$(HAS_PYTHON) || { $(INSTALL) python3; }
-	@$(HAS_VALGRIND) || { $(INSTALL) valgrind; }
+	@missing=; \
+		$(HAS_CC) || missing+=" gcc libc6-dev"; \
+		$(HAS_OPENSSL) || missing+=" openssl"; \
+		$(HAS_CHROMIUM) || missing+=" chromium"; \
+		$(HAS_FAKETIME) || missing+=" faketime"; \
+		$(HAS_REDIS) || missing+=" redis-server"; \
+		$(HAS_NATS) || missing+=" nats-server"; \
+		$(HAS_RUBY_GRPC) || missing+=" ruby ruby-grpc"; \
+		$(HAS_PYTHON) || missing+=" python3"; \
+		$(HAS_VALGRIND) || missing+=" valgrind"; \
+		[ -z "$$missing" ] || { $(INSTALL) $$missing; }
 	@$(HAS_RUSTFMT) || rustup component add rustfmt
 	@$(HAS_CLIPPY) || rustup component add clippy
 	@$(HAS_CARGO_DENY) || CARGO_PROFILE_DEV_DEBUG=none cargo install --locked --debug cargo-deny@$(CARGO_DENY_VERSION)

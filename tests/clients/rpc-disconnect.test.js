@@ -74,7 +74,7 @@ for (const [what, end] of Object.entries(ENDS)) {
   });
 }
 
-asked('a session that waits for its client is ended over HTTP, which is told once', open, { secret: SECRET }, async (s) => {
+asked('a session that waits for its client is ended over HTTP, which is told once', open, {}, async (s) => {
   const socket = await connect(s, 'ann');
   await enter(socket, { id: 1 });
   await socket.terminate();

@@ -30,6 +30,8 @@ export async function underLoad(c, nodes, steps, { isParked }) {
     await pass(300);
     await step();
     await pass(300);
+    // npm @anycable/core closes a channel for good whose subscribe was under way when its connection ended
+    await until(() => [...stays, ...watchers].every(({ channel }) => channel.state === 'connected'), 'all follow again');
   }
   await load.end();
   await Promise.all(nodes.map((node, at) => node.kick(`guest ${at}`)));
