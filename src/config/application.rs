@@ -56,11 +56,11 @@ pub struct ApplicationConfig {
     pub headers: Vec<String>,
     /// Cookies that it is sent; `None` is all.
     pub cookies: Option<Vec<String>>,
-    /// What it is told of the end of sessions.
+    /// Which ends of sessions it learns.
     pub disconnect: DisconnectConfig,
 }
 
-/// What the application is told of the end of sessions.
+/// Which ends of sessions the application learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DisconnectConfig {
     /// Of which sessions.

@@ -29,7 +29,7 @@ pub struct Application {
     pub connects: bool,
     /// Maximum time for a call.
     pub patience: Duration,
-    /// What it is told of the ends of sessions.
+    /// Which ends of sessions it learns.
     pub disconnects: DisconnectConfig,
 }
 

@@ -144,7 +144,7 @@ impl Caller {
         self.disconnects.add(call);
     }
 
-    /// Waits until the application has been told of the ends of all sessions.
+    /// Waits until the application knows all ends of sessions.
     pub async fn all_told(&self) {
         self.disconnects.all_told().await;
     }

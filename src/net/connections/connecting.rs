@@ -1,4 +1,4 @@
-//! The beginning of a connection about which the application decides: it may connect, and as whom.
+//! The beginning of a connection about which the application decides: whether it may connect, and under which name.
 //!
 //! ```text
 //! handshake ─▶ a sid whose session goes on ─▶ resumed, and nobody is asked

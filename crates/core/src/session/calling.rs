@@ -119,7 +119,7 @@ impl Session {
     /// Asks what an action does.
     fn perform(&mut self, identifier: &str, data: Option<&str>) -> Action {
         let kind = CommandKind::Perform;
-        let Some(data) = data else {
+        let Some(data) = data.and_then(|json| serde_json::from_str::<Box<str>>(json).ok()) else {
             return error(kind, "the data to perform is missing or not a string");
         };
         let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
@@ -127,7 +127,7 @@ impl Session {
         if !self.is_channel(identifier) {
             return error(kind, "this subscription performs nothing: it is no channel");
         }
-        self.call(ChannelCommand::Message, held.identifier.clone(), data.into(), None)
+        self.call(ChannelCommand::Message, held.identifier.clone(), data, None)
     }
 
     /// Whether the subscription of an identifier is a channel of the application.

@@ -36,7 +36,7 @@ impl Call {
 /// What a [`Call`] asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum About {
-    /// May this client connect, and as whom?
+    /// May this client connect, and under which name?
     Connect,
     /// What does a client's command do?
     Command {

@@ -151,7 +151,7 @@ pub enum ClientCommand<'a> {
     Perform {
         /// The client's key for the subscription.
         identifier: Cow<'a, str>,
-        /// What to perform; `None` if that is missing, or not a string.
+        /// What to perform, in JSON: a string, if it is well-formed. Only who asks the application decodes it.
         data: Option<Cow<'a, str>>,
     },
     /// A ping by the client.

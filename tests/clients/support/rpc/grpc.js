@@ -5,7 +5,7 @@ import { loadSync } from '@grpc/proto-loader';
 import { fileURLToPath } from 'node:url';
 import { Refusal, Service } from './service.js';
 
-const PROTO = fileURLToPath(new URL('./rpc.proto', import.meta.url));
+const PROTO = fileURLToPath(new URL('../../../../src/app/rpc/rpc.proto', import.meta.url));
 /** The contract: its methods with their names, paths and codecs. */
 export const { RPC } = loadPackageDefinition(loadSync(PROTO, { keepCase: true })).anycable;
 

@@ -111,7 +111,7 @@ fn about_subscription<'a>(
         CommandKind::Unsubscribe => return Ok(ClientCommand::Unsubscribe { identifier }),
         CommandKind::Leave => return Ok(ClientCommand::Leave { identifier, id: None }),
         CommandKind::Perform => {
-            let data = frame.data.and_then(|raw| borrowed_string(raw).ok());
+            let data = frame.data.map(|raw| Cow::Borrowed(raw.get()));
             return Ok(ClientCommand::Perform { identifier, data });
         }
         CommandKind::Join => join(frame.presence).map(Arguments::Join),

@@ -43,7 +43,8 @@ fn channel(identifier: &str) -> ClientCommand<'_> {
     }
 }
 
-fn perform<'a>(identifier: &'a str, data: &'a str) -> ClientCommand<'a> {
+fn perform<'a>(identifier: &'a str, data: &str) -> ClientCommand<'a> {
+    let data = serde_json::to_string(data).unwrap();
     ClientCommand::Perform { identifier: identifier.into(), data: Some(data.into()) }
 }
 
@@ -281,8 +282,10 @@ fn a_failed_action_is_no_silence() {
     assert_eq!(act(Err(CallFailure::Late)), ["the application doesn't answer in time"]);
     let closed = Reply { disconnect: true, ..follows(&[]) };
     assert_eq!(act(Ok(closed)), ["confirmed", "Nothing(Perform)", "closed: application"]);
-    let none = ClientCommand::Perform { identifier: "i".into(), data: None };
-    assert_eq!(short(ask(&mut ann, none)), "the data to perform is missing or not a string");
+    for data in [None, Some("5".into()), Some(r#""\ud800""#.into())] {
+        let bad = ClientCommand::Perform { identifier: "i".into(), data };
+        assert_eq!(short(ask(&mut ann, bad)), "the data to perform is missing or not a string");
+    }
     assert_eq!(short(ask(&mut ann, perform("x", "1"))), "there is no such subscription");
     assert!(matches!(subscribe(&mut ann, None), Action::Forward { .. }));
     let mut local = asking();
