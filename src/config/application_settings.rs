@@ -44,6 +44,7 @@ pub struct ApplicationSettings {
     /// Maximum number of calls that the application has at a time [default: 0]
     ///
     /// 0 finds it out: from 25, up to 100 while calls get through, and down to 5 when the application has too much to do.
+    /// Calls that hang, for several times as long as others take, don't count then.
     #[arg(long, env = "BROKER_RPC_CONCURRENCY", value_name = "COUNT", value_parser = count, help_heading = APPLICATION)]
     pub rpc_concurrency: Option<usize>,
 

@@ -118,7 +118,7 @@ metrics! {
     RPC_RETRIES = Counter "broker_rpc_retries_total" Count "Repeats of calls that the application surely hadn't run.";
     RPC_WAITING = Gauge "broker_rpc_waiting" Count "Calls that wait for their turn now.";
     RPC_RUNNING = Gauge "broker_rpc_running" Count "Calls that the application has now.";
-    RPC_LIMIT = Gauge "broker_rpc_limit" Count "Calls that the application may have at a time.";
+    RPC_LIMIT = Gauge "broker_rpc_limit" Count "Calls that the application may have at a time, beside those that hang.";
     RPC_BREAKER_OPEN = Gauge "broker_rpc_breaker_open" Count "1 while no call gets through to the application, and only one now and then is sent; else 0.";
     RPC_DISCONNECTS_WAITING = Gauge "broker_rpc_disconnects_waiting" Count "Ends of sessions that the application is yet to be told.";
     RPC_DISCONNECTS_LOST = Counter "broker_rpc_disconnects_lost_total" Count "Ends of sessions that the application wasn't told: too many waited, or it failed again and again.";

@@ -70,7 +70,7 @@ asked('the application has no more calls at a time than it is to have', open, { 
   assert.equal(s.application.calls.length, 10);
 });
 
-askedOverEach('a storm of connects doesn’t stop those who are in', {}, async (s) => {
+askedOverEach('a storm of connects doesn’t stop those who are in', { 'rpc-concurrency': 25 }, async (s) => {
   const socket = await connect(s, 'ann');
   const identifier = await enter(socket, { id: 1 });
   const release = holdAll(s.application, 'connect', 100);

@@ -104,16 +104,6 @@ impl Fault {
 }
 
 impl FaultKind {
-    /// Whether the application has too much to do.
-    pub(super) const fn is_overload(self) -> bool {
-        matches!(self, Self::Busy | Self::Late)
-    }
-
-    /// Whether the call didn't get through to the application.
-    pub(super) const fn is_outage(self) -> bool {
-        matches!(self, Self::Unreachable | Self::Cut | Self::Busy | Self::Late)
-    }
-
     /// What to do, for the log.
     pub(super) const fn advice(self) -> &'static str {
         match self {

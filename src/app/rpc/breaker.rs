@@ -25,10 +25,8 @@ enum State {
     /// Calls are sent.
     #[default]
     Closed,
-    /// None is sent until then.
+    /// None is sent until then, and one then.
     Open(Instant),
-    /// One is under way.
-    Trying,
 }
 
 /// How many calls may be sent.
@@ -38,8 +36,8 @@ pub(super) enum Lets {
     All,
     /// One, which is taken by [`Breaker::tries`].
     One,
-    /// None until then, or until the one under way has ended.
-    None(Option<Instant>),
+    /// None until then.
+    None(Instant),
 }
 
 impl Breaker {
@@ -47,9 +45,8 @@ impl Breaker {
     pub(super) fn lets(&self, now: Instant) -> Lets {
         match self.state {
             State::Closed => Lets::All,
-            State::Open(until) if now < until => Lets::None(Some(until)),
+            State::Open(until) if now < until => Lets::None(until),
             State::Open(_) => Lets::One,
-            State::Trying => Lets::None(None),
         }
     }
 
@@ -58,9 +55,9 @@ impl Breaker {
         self.state != State::Closed
     }
 
-    /// A call is sent to try.
-    pub(super) fn tries(&mut self) {
-        self.state = State::Trying;
+    /// A call is sent to try. If it hangs, another one tries, too.
+    pub(super) fn tries(&mut self, now: Instant) {
+        self.state = State::Open(now + PAUSE);
     }
 
     /// A call got through.
@@ -70,7 +67,7 @@ impl Breaker {
 
     /// A call, which tried or didn't, ended without a sign of either.
     pub(super) fn unknown(&mut self, tried: bool, now: Instant) {
-        if tried && self.state == State::Trying {
+        if tried && self.is_open() {
             self.state = State::Open(now + PAUSE);
         }
     }
@@ -83,8 +80,8 @@ impl Breaker {
         let is_out = count >= FAILURES && now.saturating_duration_since(since) >= PATIENCE;
         match self.state {
             State::Closed if is_out => self.state = State::Open(now + PAUSE),
-            State::Trying if tried => self.state = State::Open(now + PAUSE),
-            State::Closed | State::Open(_) | State::Trying => {}
+            State::Open(_) if tried => self.state = State::Open(now + PAUSE),
+            State::Closed | State::Open(_) => {}
         }
     }
 }
@@ -110,17 +107,21 @@ mod tests {
         assert_eq!(breaker.lets(at(2000)), Lets::All, "too few");
         breaker.missed(false, at(2000));
         assert!(breaker.is_open());
-        assert_eq!(breaker.lets(at(2499)), Lets::None(Some(at(2500))));
+        assert_eq!(breaker.lets(at(2499)), Lets::None(at(2500)));
         assert_eq!(breaker.lets(at(2500)), Lets::One);
-        breaker.tries();
-        assert_eq!(breaker.lets(at(9000)), Lets::None(None));
-        breaker.missed(false, at(9000)); // one from before
-        assert_eq!(breaker.lets(at(9000)), Lets::None(None));
+        breaker.tries(at(2500));
+        breaker.missed(false, at(2600)); // one from before
+        assert_eq!(breaker.lets(at(2999)), Lets::None(at(3000)));
+        assert_eq!(breaker.lets(at(3000)), Lets::One, "it may hang");
+        breaker.tries(at(9000));
+        assert_eq!(breaker.lets(at(9400)), Lets::None(at(9500)));
+        breaker.missed(false, at(9400));
+        assert_eq!(breaker.lets(at(9400)), Lets::None(at(9500)));
         breaker.missed(true, at(9000));
         assert_eq!(breaker.lets(at(9500)), Lets::One);
-        breaker.tries();
+        breaker.tries(at(9500));
         breaker.unknown(true, at(9600));
-        assert_eq!(breaker.lets(at(9700)), Lets::None(Some(at(10_100))));
+        assert_eq!(breaker.lets(at(9700)), Lets::None(at(10_100)));
         breaker.reached();
         assert_eq!((breaker.lets(at(9700)), breaker.is_open()), (Lets::All, false));
     }

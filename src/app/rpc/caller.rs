@@ -178,7 +178,8 @@ impl Caller {
     ) -> Result<Box<Reply>, CallFailure> {
         let mut failure = None;
         for attempt in 0.. {
-            let permit = match tokio::time::timeout(self.left(until), self.gate.enter(lane)).await {
+            let enter = self.gate.enter(lane, call.session);
+            let permit = match tokio::time::timeout(self.left(until), enter).await {
                 Ok(Ok(permit)) => permit,
                 Ok(Err(Full)) => {
                     tokio::time::sleep(FULL_PAUSE.min(self.left(until))).await;
@@ -264,9 +265,19 @@ fn outcome(result: &Result<Box<Reply>, CallFailure>) -> CallOutcome {
 fn end(attempt: &Attempt) -> End {
     match attempt {
         Ok(_) => End::Answered,
-        Err(fault) if fault.kind.is_overload() => End::Overloaded,
-        Err(fault) if fault.kind.is_outage() => End::Missed,
-        Err(_) => End::Reached,
+        Err(fault) => match fault.kind {
+            FaultKind::Busy => End::Overloaded,
+            FaultKind::Late => End::Late,
+            FaultKind::Unreachable | FaultKind::Cut => End::Missed,
+            FaultKind::Unauthorized
+            | FaultKind::Redirected
+            | FaultKind::Missing
+            | FaultKind::Misread
+            | FaultKind::Failed
+            | FaultKind::TooLarge
+            | FaultKind::CallTooLarge
+            | FaultKind::Unreadable => End::Reached,
+        },
     }
 }
 

@@ -33,6 +33,11 @@ impl Limit {
         self.adapts.map_or(self.fixed, |limit| limit as usize)
     }
 
+    /// Whether it was given.
+    pub(super) fn is_fixed(&self) -> bool {
+        self.adapts.is_none()
+    }
+
     /// An answer came, and all of the limit was used.
     pub(super) fn succeeded(&mut self) {
         if let Some(limit) = &mut self.adapts {

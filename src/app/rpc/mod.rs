@@ -5,8 +5,8 @@
 //!           ◀─ the reply, or why there is none ◀─ what surely didn't run is repeated ◀ gRPC ┴─ the application
 //! ```
 //!
-//! `queue`, `limit` and `breaker` decide who is sent when; they are pure. A call that is sent is never sent again
-//! unless the application surely hasn't run it.
+//! `queue` and what it has (`line`, `out`, `limit`, `breaker`) decide who is sent when; they are pure. A call
+//! that is sent is never sent again unless the application surely hasn't run it.
 
 mod attempt;
 mod breaker;
@@ -20,6 +20,8 @@ mod grpc;
 mod http;
 mod json;
 mod limit;
+mod line;
+mod out;
 mod queue;
 #[cfg(test)]
 mod support;

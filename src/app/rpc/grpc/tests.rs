@@ -20,7 +20,7 @@ use super::super::support::{
 };
 use super::proto::{CommandMessage, CommandResponse, ConnectionRequest, DisconnectRequest};
 use crate::config::ApplicationSettings;
-use crate::types::{About, CallFailure, ReplyStatus};
+use crate::types::{About, Call, CallFailure, ReplyStatus, SessionId};
 
 /// A call as it came.
 #[derive(Clone, Debug)]
@@ -237,7 +237,8 @@ async fn a_server_that_ends_connections_loses_no_call_and_gets_none_twice() {
     let caller = caller(application(&server.address.to_string()));
     let calls = (0..1000).map(|number| {
         let caller = Arc::clone(&caller);
-        tokio::spawn(async move { caller.call(command(&number.to_string()), PATIENCE * 4).await })
+        let call = Call { session: SessionId::from_bits(number), ..command(&number.to_string()) };
+        tokio::spawn(async move { caller.call(call, PATIENCE * 4).await })
     });
     let calls: Vec<_> = calls.collect();
     for call in calls {
