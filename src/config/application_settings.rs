@@ -115,7 +115,7 @@ pub struct ApplicationSettings {
 
     /// Maximum number of ends that the application is told per second [default: 100]
     ///
-    /// 0 is unlimited.
+    /// 0 is unlimited, and so is a stop.
     #[arg(long, env = "BROKER_DISCONNECT_RATE", value_name = "COUNT", value_parser = count, help_heading = APPLICATION)]
     pub disconnect_rate: Option<usize>,
 

@@ -20,7 +20,7 @@ use crate::outbound::Identities;
 use crate::protocol::{self, PingParameters};
 use crate::session::{Session, Subscription};
 use crate::telemetry::Instruments;
-use crate::types::{Limits, SessionId, Target};
+use crate::types::{Call, Limits, SessionId, Target};
 
 /// State and settings that all connections share.
 #[derive(Debug)]
@@ -172,17 +172,38 @@ impl Context {
         if let Some(channels) = session.channels_mut()
             && application.tells(channels)
         {
-            application.caller.tell(channels.disconnect_early(sid));
+            // of a session that is resumed, each connection's end is told, so each has an id of its own
+            application.caller.tell(Call { first: sid, ..channels.disconnect_early(sid) });
         }
     }
 
-    /// Tells the application that all sessions are over, as they don't outlive this process, and waits until it knows.
-    pub async fn say_goodbyes(&self) {
+    /// Begins to tell the application that all sessions are over, as they don't outlive this process: those that wait for
+    /// their clients at once, and others once their connections have ended.
+    pub fn say_goodbyes(&self) {
         let Some(application) = &self.application else { return };
+        application.caller.tell_fast();
         for over in self.sessions.end_all() {
             self.say_goodbye(over);
         }
-        application.caller.all_told().await;
+    }
+
+    /// Ends all connections that only wait for the application.
+    pub fn give_up_calls(&self) {
+        if let Some(application) = &self.application {
+            application.caller.give_up();
+        }
+    }
+
+    /// Waits until the application knows all ends of sessions that were said.
+    pub async fn all_told(&self) {
+        if let Some(application) = &self.application {
+            application.caller.all_told().await;
+        }
+    }
+
+    /// Number of ends of sessions that the application may not know yet.
+    pub fn untold(&self) -> usize {
+        self.application.as_ref().map_or(0, |application| application.caller.untold())
     }
 
     /// An id for a new session; `None` if the system has no randomness.

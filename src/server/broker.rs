@@ -31,6 +31,10 @@ const SESSIONS_LOOK: Duration = Duration::from_secs(1);
 /// Maximum time for which a stop waits until all sessions are parked.
 const PARKING: Duration = Duration::from_secs(2);
 
+/// Part of a stop's time for which connections wait for the application's answers. In the rest, it is told that their
+/// sessions are over.
+const LAST_CALLS: (u32, u32) = (3, 4);
+
 /// The running parts and their stop tokens.
 pub(super) struct Broker {
     pub(super) context: Arc<Context>,
@@ -192,9 +196,14 @@ impl Broker {
             self.heartbeat_stop.cancel();
             self.heartbeat.close();
             self.heartbeat.wait().await;
+            self.context.say_goodbyes();
             self.context.tasks.close();
-            self.context.tasks.wait().await;
-            self.context.say_goodbyes().await;
+            let last_calls = timeout * LAST_CALLS.0 / LAST_CALLS.1;
+            if tokio::time::timeout(last_calls, self.context.tasks.wait()).await.is_err() {
+                self.context.give_up_calls();
+                self.context.tasks.wait().await;
+            }
+            self.context.all_told().await;
             self.calls_stop.cancel();
             self.calls.close();
             self.calls.wait().await;
@@ -203,8 +212,12 @@ impl Broker {
             serving.requests.wait().await;
         };
         if tokio::time::timeout(timeout, all_stopped).await.is_err() {
-            let connections = self.context.connections();
-            tracing::warn!(connections, "shutdown timeout over: remaining connections are cut");
+            let (connections, ends_not_told) = (self.context.connections(), self.context.untold());
+            tracing::warn!(
+                connections,
+                ends_not_told,
+                "shutdown timeout over: remaining connections are cut"
+            );
         } else {
             tracing::info!("stopped: all connections closed");
         }

@@ -146,9 +146,12 @@ asked('without delay each end of a connection is told at once', open, { 'disconn
   const [{ metadata }] = await s.application.called('disconnect');
   assert.equal(metadata.sid, first.sid);
   const last = await arrive(s, 'ann', { more: `&sid=${first.sid}` });
-  assert.equal((await last.hears({ type: 'welcome' })).restored, true);
+  const { restored, sid } = await last.hears({ type: 'welcome' });
+  assert.equal(restored, true);
   last.terminate();
-  await s.application.called('disconnect', 2);
+  const told = await s.application.called('disconnect', 2);
+  const ids = told.map(({ metadata }) => [metadata.sid, metadata['disconnect-id']]);
+  assert.deepEqual(ids, [[first.sid, first.sid], [sid, sid]], 'each end has an id of its own');
 });
 
 for (const kind of ['connect', 'subscribe', 'message']) {
@@ -227,4 +230,57 @@ askedOverEach('a broker that stops waits for what the application was asked, and
   assert.deepEqual(await s.broker.exited(), { code: 0, signal: null });
   const told = ends(s.application).map(({ message }) => [JSON.parse(message.identifiers).user, message.env.cstate ?? {}]);
   assert.deepEqual(told.toSorted(), [['fails', {}], ['waits', { late: '1' }]]);
+});
+
+const SLOW = { 'rpc-request-timeout': '30s', 'rpc-command-timeout': '30s' };
+
+asked('who goes while others are asked about waits no longer', open, { ...SLOW, 'rpc-concurrency': 1 }, async (s) => {
+  const release = s.application.hold('connect');
+  const first = await arrive(s, 'first');
+  await s.application.called('connect');
+  for (const end of ['terminate', 'close']) {
+    const goes = await Promise.all(Array.from({ length: 10 }, (_, n) => arrive(s, `goes-${n}`)));
+    await s.counts({ broker_rpc_waiting: 10, broker_rpc_running: 1 });
+    for (const socket of goes) {
+      socket.send({ command: 'subscribe', identifier: '{}' });
+      socket.ws[end]();
+      if (end === 'close') socket.ws._socket.end();
+    }
+    await s.counts({ broker_rpc_waiting: 0, broker_rpc_running: 1 });
+  }
+  release();
+  await first.welcome();
+  const metrics = await s.http.metrics();
+  assert.equal(metrics.get('broker_rpc_calls_total', { command: 'connect', outcome: 'abandoned' }), 20);
+  assert.equal(s.application.of('connect').length, 1);
+});
+
+askedOverEach('a broker that stops tells the ends while calls hang, and theirs before it is over', { ...SLOW, 'shutdown-timeout': '4s' }, async (s) => {
+  const users = ['hangs', 'waits', 'base'];
+  const [hangs, waits] = [await connect(s, 'hangs'), await connect(s, 'waits'), await connect(s, 'base', { protocol: BASE })];
+  await enter(waits, { id: 1 });
+  s.application.meet('subscribe', hang());
+  ask(hangs, { id: 1 });
+  await s.application.called('subscribe', 2);
+  s.broker.kill('SIGTERM');
+  await s.application.called('disconnect', 2);
+  const early = ends(s.application).map(({ message }) => JSON.parse(message.identifiers).user);
+  assert.deepEqual(early.toSorted(), ['base', 'waits']);
+  assert.deepEqual(await s.broker.exited(), { code: 0, signal: null });
+  const told = ends(s.application).map(({ message }) => JSON.parse(message.identifiers).user);
+  assert.deepEqual(told.toSorted(), users.toSorted());
+});
+
+asked('a broker that stops says how many ends it couldn’t tell', open, { ...SLOW, 'shutdown-timeout': '1s' }, async (s) => {
+  await Promise.all(['ann', 'bob', 'carol'].map((user) => connect(s, user)));
+  s.application.meet('disconnect', hang(), 3);
+  assert.deepEqual(await s.broker.stop(), { code: 0, signal: null });
+  assert.match(s.broker.log, /shutdown timeout over.*ends_not_told.*3/);
+});
+
+asked('a broker that stops tells the ends as fast as the application takes them', open, { 'disconnect-rate': 1 }, async (s) => {
+  const users = Array.from({ length: 100 }, (_, n) => `user-${n}`);
+  await Promise.all(users.map((user) => connect(s, user)));
+  assert.deepEqual(await s.broker.stop(), { code: 0, signal: null });
+  assert.equal(ends(s.application).length, users.length);
 });

@@ -1,6 +1,7 @@
 //! The handle by which sessions call the application.
 
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,8 @@ pub struct Caller {
     /// Maximum time that a client waits.
     command_timeout: Duration,
     tasks: TaskTracker,
+    /// Nobody waits for the answers to clients' calls any more.
+    given_up: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -113,6 +116,7 @@ impl Caller {
             request_timeout: application.request_timeout,
             command_timeout: application.command_timeout,
             tasks: tasks.clone(),
+            given_up: CancellationToken::new(),
             stop: stop.clone(),
         });
         let weak = Arc::downgrade(&caller);
@@ -144,9 +148,24 @@ impl Caller {
         self.disconnects.add(call);
     }
 
+    /// From now on, the application is told the ends of sessions as fast as it takes them.
+    pub fn tell_fast(&self) {
+        self.disconnects.drop_pace();
+    }
+
     /// Waits until the application knows all ends of sessions.
     pub async fn all_told(&self) {
         self.disconnects.all_told().await;
+    }
+
+    /// Number of ends of sessions that the application may not know yet.
+    pub fn untold(&self) -> usize {
+        self.disconnects.untold()
+    }
+
+    /// Ends all calls but those about ends of sessions. The application has those that are sent until the stop.
+    pub fn give_up(&self) {
+        self.given_up.cancel();
     }
 
     /// Asks the application, and repeats the call for as long as `patience` if it surely hasn't run. Whoever drops the
@@ -156,64 +175,105 @@ impl Caller {
         call: Call,
         patience: Duration,
     ) -> Result<Box<Reply>, CallFailure> {
+        let called = self.call_for(call, patience, std::future::pending()).await;
+        called.unwrap_or(Err(CallFailure::Unreachable))
+    }
+
+    /// The same, for a client that may go: `None` if it had `gone` before the application got the call. Once it has it,
+    /// the answer is waited for.
+    pub async fn call_for(
+        self: Arc<Self>,
+        call: Call,
+        patience: Duration,
+        gone: impl Future<Output = ()>,
+    ) -> Option<Result<Box<Reply>, CallFailure>> {
         let began = self.clock.now();
         let (lane, called) = kind(&call.about);
         let mut counted =
             Counted { of: &self.instruments, called, outcome: CallOutcome::Abandoned };
-        let result = self.attempts(Arc::new(call), lane, called, began + patience).await;
+        let (call, until) = (Arc::new(call), began + patience);
+        let result = self.attempts(call, (lane, called), until, pin!(gone)).await?;
         counted.outcome = outcome(&result);
         if result.is_ok() {
             let took = self.clock.now().saturating_duration_since(began);
             self.instruments.duration.record(took.as_secs_f64());
         }
-        result
+        Some(result)
     }
 
     async fn attempts(
         &self,
         call: Arc<Call>,
-        lane: Lane,
-        called: Called,
+        (lane, called): (Lane, Called),
         until: Instant,
-    ) -> Result<Box<Reply>, CallFailure> {
+        mut gone: Pin<&mut impl Future<Output = ()>>,
+    ) -> Option<Result<Box<Reply>, CallFailure>> {
         let mut failure = None;
         for attempt in 0.. {
-            let enter = self.gate.enter(lane, call.session);
-            let permit = match tokio::time::timeout(self.left(until), enter).await {
-                Ok(Ok(permit)) => permit,
-                Ok(Err(Full)) => {
+            let entered = tokio::select! {
+                biased;
+                entered = self.gate.enter(lane, call.session) => Some(entered),
+                () = &mut gone => return None,
+                () = tokio::time::sleep(self.left(until)) => None,
+                () = self.given_up(lane) => None,
+            };
+            let permit = match entered {
+                Some(Ok(permit)) => permit,
+                Some(Err(Full)) => {
                     tokio::time::sleep(FULL_PAUSE.min(self.left(until))).await;
-                    return Err(failure.unwrap_or(CallFailure::Overloaded));
+                    return Some(Err(failure.unwrap_or(CallFailure::Overloaded)));
                 }
-                Err(_) if self.gate.is_open() => return Err(CallFailure::Unreachable),
-                Err(_) => return Err(failure.unwrap_or(CallFailure::Overloaded)),
+                None if self.gate.is_open() => return Some(Err(CallFailure::Unreachable)),
+                None => return Some(Err(failure.unwrap_or(CallFailure::Overloaded))),
             };
             if attempt > 0 {
                 self.instruments.retries.increment(1);
             }
             let timeout = self.left(until).min(self.request_timeout);
-            let fault = match self.attempt(permit, Arc::clone(&call), timeout).await {
+            let attempted = tokio::select! {
+                biased;
+                attempted = self.attempt(permit, Arc::clone(&call), timeout) => attempted,
+                () = self.given_up(lane) => return Some(Err(CallFailure::Late)),
+            };
+            let fault = match attempted {
                 Ok(reply) => {
                     if reply.status == ReplyStatus::Error {
                         self.complaints.tell(called.into(), &Fault::told(&reply.error));
                     }
-                    return Ok(reply);
+                    return Some(Ok(reply));
                 }
                 Err(fault) => fault,
             };
             self.complaints.tell(called.into(), &fault);
             let pause = fault.retry_after.unwrap_or_else(|| pause(attempt));
             let left = self.left(until);
-            if fault.is_retried() && lane == Lane::Command && left <= pause {
-                tokio::time::sleep(left).await; // as long as the client waits
+            let is_last = !fault.is_retried() || left <= pause;
+            let pause = match lane {
+                _ if !is_last => pause,
+                Lane::Command if fault.is_retried() => left, // as long as the client waits
+                Lane::Command | Lane::Connect | Lane::Disconnect => {
+                    return Some(Err(fault.failure()));
+                }
+            };
+            tokio::select! {
+                () = &mut gone => return None,
+                () = tokio::time::sleep(pause) => {}
+                () = self.given_up(lane) => return Some(Err(fault.failure())),
             }
-            if !fault.is_retried() || left <= pause {
-                return Err(fault.failure());
+            if is_last {
+                return Some(Err(fault.failure()));
             }
             failure = Some(fault.failure());
-            tokio::time::sleep(pause).await;
         }
-        Err(failure.unwrap_or(CallFailure::Unreachable))
+        None // never: that many attempts take longer than any patience
+    }
+
+    /// Nobody waits for the answers of a lane any more.
+    async fn given_up(&self, lane: Lane) {
+        match lane {
+            Lane::Command | Lane::Connect => self.given_up.cancelled().await,
+            Lane::Disconnect => std::future::pending().await,
+        }
     }
 
     /// One attempt, which runs to its end in any case: the application has it until then.

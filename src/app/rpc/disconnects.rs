@@ -31,6 +31,8 @@ pub(super) struct Disconnects {
     state: Mutex<State>,
     /// Pause between two.
     pace: Duration,
+    /// There is no such pause any more.
+    unpaced: CancellationToken,
     changed: Notify,
     instruments: Arc<ApplicationInstruments>,
 }
@@ -54,12 +56,24 @@ impl Disconnects {
         let rate = rate.and_then(|rate| u32::try_from(rate).ok());
         let pace = rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.max(1));
         let (state, changed) = (Mutex::default(), Notify::new());
-        Arc::new(Self { state, pace, changed, instruments })
+        let unpaced = CancellationToken::new();
+        Arc::new(Self { state, pace, unpaced, changed, instruments })
     }
 
     /// One more.
     pub(super) fn add(&self, call: Call) {
         self.put(Disconnect { call, failures: 0 });
+    }
+
+    /// From now on there is no pause between two.
+    pub(super) fn drop_pace(&self) {
+        self.unpaced.cancel();
+    }
+
+    /// Number of those that the application may not know yet.
+    pub(super) fn untold(&self) -> usize {
+        let state = self.state.lock();
+        state.waiting.len() + state.told
     }
 
     /// Waits until there is none.
@@ -95,7 +109,7 @@ impl Disconnects {
                 (Arc::clone(&self), tell(next.call.clone()), stop.clone());
             tasks.spawn(async move { disconnects.finish(next, told.await, stop).await });
             if !self.pace.is_zero() {
-                tokio::time::sleep(self.pace).await;
+                self.unpaced.run_until_cancelled(tokio::time::sleep(self.pace)).await;
             }
         }
     }

@@ -6,11 +6,17 @@
 //!                     ├─▶ refused:  the application's message, and the end
 //!                     └─▶ no answer: `server_error`, and the client comes back
 //! ```
+//!
+//! A client that goes before its turn leaves the line of connects. Once the application is asked, its answer is waited for:
+//! it has to learn that the session it accepted is over.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -23,7 +29,10 @@ use crate::net::context::Context;
 use crate::outbound::{Recipient, Registration};
 use crate::protocol::PingParameters;
 use crate::session::{Channels, Session};
-use crate::types::{CloseReason, Identifier, Identity, Names, ReplyStatus, SessionId};
+use crate::types::{CallFailure, CloseReason, Identifier, Identity, Names, ReplyStatus, SessionId};
+
+/// Maximum number of bytes that are kept of a client that waits to be let in.
+const MAX_INPUT: usize = 16 * 1024;
 
 /// A connection about which the application decides.
 pub(super) struct Connecting {
@@ -64,7 +73,11 @@ impl Connecting {
         }
         let Application { caller, patience, .. } = &**context.application.as_ref()?;
         let (sid, channels_resume) = (start.sid, channels.resumes());
-        let reply = Arc::clone(caller).call(channels.connect(), *patience).await;
+        let mut input = BytesMut::new();
+        let gone = gone(&outbox, &mut input);
+        let reply = Arc::clone(caller).call_for(channels.connect(), *patience, gone).await;
+        let reply = reply.unwrap_or(Err(CallFailure::Unreachable));
+        let read = if input.is_empty() { read } else { [read, input.freeze()].concat().into() };
         let (messages, reason) = match reply {
             Ok(mut reply) if reply.status == ReplyStatus::Success => {
                 channels.connected(&mut reply);
@@ -115,6 +128,26 @@ async fn take_over(
         registration = register(context, session.identity(), outbox); // another node had it
     }
     Some((registration, restored))
+}
+
+/// Waits until the client has gone, and keeps what it sends until then. One that sends much isn't looked at any more.
+async fn gone(outbox: &Recipient, input: &mut BytesMut) {
+    poll_fn(|task| {
+        let mut buffer = [0; 1024];
+        while input.len() < MAX_INPUT {
+            if ready!(outbox.socket().poll_read_ready(task)).is_err() {
+                return Poll::Ready(());
+            }
+            match outbox.socket().try_read(&mut buffer) {
+                Ok(0) => return Poll::Ready(()),
+                Ok(read) => input.extend_from_slice(buffer.get(..read).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Adds the sid to a welcome that lacks it, as Rails' does over HTTP: without it an extended client resumes nothing.
