@@ -17,8 +17,17 @@ const PROVEN: [&str; 3] = ["docs/RELIABILITY.md", "docs/PRESENCE.md", "docs/SECU
 const FOREIGN: [&str; 4] = ["target", "node_modules", ".git", "found"];
 
 /// What declares a test in the clients' tests.
-const DECLARED_BY: [&str; 7] =
-    ["scenario(", "restarting(", "fault(", "nuisance(", "jump(", "test(", "cluster("];
+const DECLARED_BY: [&str; 9] = [
+    "scenario(",
+    "restarting(",
+    "fault(",
+    "nuisance(",
+    "jump(",
+    "test(",
+    "cluster(",
+    "asked(",
+    "askedOverEach(",
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

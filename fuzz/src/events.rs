@@ -32,7 +32,7 @@ pub fn run(data: &[u8]) {
         assert_eq!(inner["stream_name"].as_str(), Some(name.as_str()));
         check_published(name, data);
     }
-    if let Some(HistoryRequest { since, positions }) = history {
+    if let Some(HistoryRequest { since, positions, .. }) = history {
         assert!(positions.len() <= 1 && (since.is_none() || positions.is_empty()));
     }
     if let Some(join) = join {
@@ -93,5 +93,5 @@ fn check_id(stream: &StreamName, position: &StreamPosition, id: &str) {
         panic!("nothing else can be asked for")
     };
     let positions = vec![(stream.clone(), position.clone())];
-    assert_eq!(history, Some(HistoryRequest { since: None, positions }));
+    assert_eq!(history, Some(HistoryRequest { since: None, positions, joint: None }));
 }

@@ -295,12 +295,15 @@ impl World {
             (1 | 2, Some((last, position))) => {
                 let positions = vec![(name(stream), position.clone())];
                 let missed = missed(&|published| published.number > *last);
-                (HistoryRequest { since: None, positions }, Some(missed))
+                (HistoryRequest { since: None, positions, joint: None }, Some(missed))
             }
             _ => {
                 let seconds = (UNIX + self.now) / 1000 - what as u64 / 4;
                 let missed = missed(&|published| UNIX + published.at >= seconds * 1000);
-                (HistoryRequest { since: Some(seconds), positions: vec![] }, Some(missed))
+                (
+                    HistoryRequest { since: Some(seconds), positions: vec![], joint: None },
+                    Some(missed),
+                )
             }
         };
         self.followers[follower].asked.push_back(missed);

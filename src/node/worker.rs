@@ -355,7 +355,7 @@ impl Worker {
             let Some(delivery) = self.output(now).poll_reply() else {
                 break;
             };
-            let Delivery { recipient, group, messages, reference } = delivery;
+            let Delivery { recipient, group, mut messages, reference, joint } = delivery;
             replies += 1;
             let same = to.as_ref().is_some_and(|to| Arc::ptr_eq(to, &recipient));
             if !same || self.frames.len() >= REPLIES_A_WRITE {
@@ -364,6 +364,11 @@ impl Worker {
             let has_events = self.needs_confirmation(&group, &messages);
             if recipient.is_closed() && !has_events {
                 continue; // it can't be delivered; a closed outbox only records events
+            }
+            if let Some(joint) = joint {
+                self.flush(to.take(), std::mem::take(&mut events)); // another shard may answer next
+                let part = messages.pop();
+                messages.extend(joint.settle(part.as_ref()));
             }
             self.meter.delivered += messages.len();
             events |= has_events;

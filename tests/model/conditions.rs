@@ -58,7 +58,8 @@ impl Follower {
 
     /// Whether all publications since a time are there, in seconds of the Unix epoch.
     fn has_all_since(&mut self, since: u64) -> bool {
-        let history = Some(HistoryRequest { since: Some(since), positions: Vec::new() });
+        let history =
+            Some(HistoryRequest { since: Some(since), positions: Vec::new(), joint: None });
         let (grant, options) = (Grant::OPEN, SubscribeOptions::default());
         let command = StreamCommand::from(Subscribe { join: None, history, grant, options });
         let (key, recipient, reference) = (key(99_u8), 0, None);

@@ -113,7 +113,7 @@ fn offsets(messages: &[ServerMessage]) -> Vec<u64> {
 }
 
 fn history(since: Option<u64>, positions: Vec<(StreamName, StreamPosition)>) -> StreamCommand {
-    StreamCommand::History(HistoryRequest { since, positions })
+    StreamCommand::History(HistoryRequest { since, positions, joint: None })
 }
 
 #[test]

@@ -255,12 +255,17 @@ impl World {
     fn follow(&mut self, client: usize, stream: usize, ask: Ask) {
         let request = match ask {
             Ask::Nothing => None,
-            Ask::AfterLast => self.last.get(&(client, stream)).map(|(_, position)| {
-                HistoryRequest { since: None, positions: vec![(name(stream), position.clone())] }
-            }),
+            Ask::AfterLast => {
+                self.last.get(&(client, stream)).map(|(_, position)| HistoryRequest {
+                    since: None,
+                    positions: vec![(name(stream), position.clone())],
+                    joint: None,
+                })
+            }
             Ask::Since(seconds) => Some(HistoryRequest {
                 since: Some(((BEGIN + self.now) / 1000).saturating_sub(seconds)),
                 positions: vec![],
+                joint: None,
             }),
         };
         self.create(stream);

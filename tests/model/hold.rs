@@ -238,7 +238,7 @@ impl World {
                 };
                 let position = StreamPosition { epoch, offset: Offset(answer.start - 1) };
                 let positions = vec![(stream(), position)];
-                let request = HistoryRequest { since: None, positions };
+                let request = HistoryRequest { since: None, positions, joint: None };
                 self.command(self.session, StreamCommand::History(request));
                 self.answers.push_back((answer, self.said == Said::Nothing));
                 self.said = Said::Something;

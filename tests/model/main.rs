@@ -16,6 +16,7 @@ mod equal;
 mod forgotten;
 mod history;
 mod hold;
+mod joint;
 mod journals;
 mod names;
 mod occupancy;

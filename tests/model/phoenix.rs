@@ -406,7 +406,7 @@ impl World {
     }
 
     fn deliver(&mut self, slices: usize, max: usize) {
-        while let Some(Delivery { recipient, group, messages, reference }) =
+        while let Some(Delivery { recipient, group, messages, reference, .. }) =
             self.shard.commit(|_| ()).poll_reply()
         {
             let mut out = Vec::new();

@@ -215,7 +215,7 @@ impl Model {
         key: Key,
         join: Option<&Result<Presence, ()>>,
         history: bool,
-        repeat: Repeat,
+        (repeat, is_quiet): (Repeat, bool),
     ) {
         let (connection, name) = key;
         let number = self.held(key).unwrap_or_else(|| {
@@ -246,23 +246,20 @@ impl Model {
                     Err(()) => Err("no good".into()),
                 }),
                 history: history.then(HistoryRequest::default),
-                options: SubscribeOptions { repeat, ..SubscribeOptions::default() },
+                options: SubscribeOptions { repeat, is_quiet, ..SubscribeOptions::default() },
                 grant: Grant::OPEN,
             }),
         );
         let is_confirmed = match (repeat, self.subscriptions[number].confirmed) {
-            (Repeat::Elsewhere, _) | (Repeat::Never, Some(_)) => false,
+            (Repeat::Never, Some(_)) => false,
             (Repeat::Always, _) | (_, None) => true,
             (Repeat::Later, Some(at)) => self.now >= (at / 100 + 1) * 100 + 5000,
         };
         self.counted.commands.push((CommandKind::Subscribe, true));
-        // elsewhere, it was confirmed already
-        let is_first =
-            repeat == Repeat::Elsewhere && self.subscriptions[number].confirmed.is_none();
-        if is_confirmed || is_first {
+        if is_confirmed {
             self.subscriptions[number].confirmed = Some(self.now);
         }
-        if is_confirmed {
+        if is_confirmed && !is_quiet {
             self.answer(number, ServerMessage::Confirmed);
         }
         if history && is_confirmed {

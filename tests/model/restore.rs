@@ -508,7 +508,7 @@ fn next_snapshot(shard: &mut Shard<u32>) -> Vec<Entry> {
 /// The whole history, as a new subscriber gets it: positions and payloads.
 fn history(shard: &mut Shard<u32>, stream: &StreamName, now: Instant) -> Vec<(Offset, String)> {
     let key = key(u32::MAX);
-    let request = HistoryRequest { since: Some(0), positions: vec![] };
+    let request = HistoryRequest { since: Some(0), positions: vec![], joint: None };
     for history in [None, Some(request)] {
         let command = StreamCommand::from(Subscribe {
             join: None,

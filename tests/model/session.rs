@@ -78,7 +78,7 @@ fn command() -> impl Strategy<Value = (Command, Command)> {
     ]);
     let join = (select(vec!["", "a", "éèê", "1234"]), select(vec!["null", "[12]", "[123]"]))
         .prop_map(|(id, info)| JoinRequest { id: Some(id.into()), info: info.into() });
-    let history = Just(HistoryRequest { since: Some(1), positions: Vec::new() });
+    let history = Just(HistoryRequest { since: Some(1), positions: Vec::new(), joint: None });
     let with_join = prop_oneof![
         Just(None),
         Just(Some(Err(Cow::Borrowed("no id")))),

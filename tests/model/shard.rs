@@ -53,7 +53,8 @@ impl ReferenceStateMachine for Steps {
             4 => presence().prop_map(|presence| Some(Ok(presence))),
             1 => Just(Some(Err(()))),
         ];
-        let repeat = select(vec![Repeat::Always, Repeat::Later, Repeat::Never, Repeat::Elsewhere]);
+        let repeat = select(vec![Repeat::Always, Repeat::Later, Repeat::Never]);
+        let repeat = (repeat, prop::bool::weighted(0.2));
         let command = select(vec![
             Command::Unsubscribe,
             Command::Leave,

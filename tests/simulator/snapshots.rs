@@ -119,7 +119,7 @@ impl Log {
 
     /// Whether a client that subscribes gets all publications since a second.
     fn has_all_since(&mut self, second: u64) -> bool {
-        let history = Some(HistoryRequest { since: Some(second), positions: vec![] });
+        let history = Some(HistoryRequest { since: Some(second), positions: vec![], joint: None });
         let (grant, options) = (Grant::OPEN, SubscribeOptions::default());
         let command = StreamCommand::from(Subscribe { join: None, history, grant, options });
         let (key, recipient, reference) = (key(CLIENT), 0, None);

@@ -228,7 +228,7 @@ pub(crate) fn command(
         }
         What::History { .. } => {
             let positions = after.map(|after| (name(of), after)).into_iter().collect();
-            StreamCommand::History(HistoryRequest { since: None, positions })
+            StreamCommand::History(HistoryRequest { since: None, positions, joint: None })
         }
     }
 }

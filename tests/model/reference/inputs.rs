@@ -9,7 +9,8 @@ pub(crate) enum Step {
         key: Key,
         join: Option<Result<Presence, ()>>,
         history: bool,
-        repeat: Repeat,
+        /// And whether the confirmation is said elsewhere.
+        repeat: (Repeat, bool),
     },
     Join {
         key: Key,

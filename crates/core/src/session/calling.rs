@@ -18,7 +18,7 @@ use super::tickets::{HeldCall, Replied, Start};
 use crate::auth::Rights;
 use crate::types::{
     CallFailure, ChannelCommand, ClientCommand, CloseReason, CommandKind, Grant, Identifier, Join,
-    Limit, Limits, PresenceReply, Repeat, Reply, ReplyStatus, StreamCommand, StreamName, Subscribe,
+    Limit, Limits, PresenceReply, Reply, ReplyStatus, StreamCommand, StreamName, Subscribe,
     SubscribeOptions, Target,
 };
 
@@ -212,9 +212,7 @@ impl Session {
         }
         if reply.status == ReplyStatus::Success {
             self.follow(identifier, &reply, limits, out);
-            if let Some(request) = history
-                && self.has_stream(key)
-            {
+            if let Some(request) = history {
                 let command = |_| Ok(StreamCommand::History(request));
                 let action = self.forward(CommandKind::History, key, None, command);
                 self.add(action, out);
@@ -334,7 +332,7 @@ impl Session {
         }
         let is_new = |stream: &&StreamName| !before.iter().any(|(held, _)| held == *stream);
         for stream in after.iter().filter(is_new) {
-            let options = SubscribeOptions { repeat: Repeat::Elsewhere, ..Default::default() };
+            let options = SubscribeOptions { is_quiet: true, ..Default::default() };
             let grant = Grant { rights: rights_in(stream), identity };
             let subscribe = Subscribe { join: None, history: None, grant, options };
             out.push(forward(stream, StreamCommand::from(subscribe)));

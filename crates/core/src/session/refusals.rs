@@ -55,11 +55,16 @@ pub(super) fn nowhere(
             identifier: identifier.into(),
             message: ServerMessage::Confirmed,
         },
+        // nothing is missing
+        CommandKind::History => Action::Refuse {
+            kind,
+            identifier: identifier.into(),
+            message: ServerMessage::HistoryConfirmed,
+        },
         CommandKind::Unsubscribe => unknown(kind, identifier, reference),
         CommandKind::Join
         | CommandKind::Leave
         | CommandKind::Presence
-        | CommandKind::History
         | CommandKind::Whisper
         | CommandKind::Publish
         | CommandKind::Perform

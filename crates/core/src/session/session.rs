@@ -307,12 +307,6 @@ impl Session {
         }
     }
 
-    /// Whether a subscription has a stream.
-    pub(super) fn has_stream(&self, identifier: &str) -> bool {
-        let held = self.position(identifier).and_then(|at| self.subscriptions.get(at));
-        held.is_some_and(|held| held.streams().next().is_some())
-    }
-
     /// Notes the limit that a refused command exceeds.
     pub(super) fn set_exceeded(&mut self, limit: Limit) {
         self.exceeded = Some(limit);
@@ -465,12 +459,13 @@ impl Session {
             }
             return nowhere(kind, identifier, reference);
         };
-        let command = match command(rights) {
+        let mut command = match command(rights) {
             Ok(command) => command,
             Err(denied) => return refuse(kind, Some(identifier), reference, denied.into()),
         };
         let (stream, identifier, watch) = (stream.clone(), held.identifier.clone(), held.watch);
         if !held.has_one_stream() {
+            command.answer_jointly(held.streams().count());
             let others = held.others(&stream, &command);
             if !others.is_empty() {
                 self.tickets.get_or_insert_default().add(others);

@@ -10,7 +10,7 @@ use thin_vec::{ThinVec, thin_vec};
 use super::action::Action;
 use crate::auth::Rights;
 use crate::types::{
-    Codec, CommandKind, Grant, GroupKey, Identifier, Reference, Repeat, StreamCommand, StreamName,
+    Codec, CommandKind, Grant, GroupKey, Identifier, Reference, StreamCommand, StreamName,
     Subscribe, SubscribeOptions, Watch,
 };
 
@@ -148,38 +148,36 @@ impl Subscription {
         let StreamNames::Many(streams) = &self.streams else { return Vec::new() };
         let mut others = Vec::new();
         for (stream, rights) in streams.iter().filter(|(stream, _)| stream != first) {
-            let commands = match command {
+            let command = match command {
                 StreamCommand::Subscribe(subscribe) => {
-                    let Subscribe { history, grant, .. } = &**subscribe;
-                    let subscribe = StreamCommand::from(Subscribe {
+                    let Subscribe { history, grant, options, .. } = &**subscribe;
+                    StreamCommand::from(Subscribe {
                         join: None,
-                        history: None,
+                        history: history.clone(),
                         grant: Grant { rights: *rights, ..*grant },
                         options: SubscribeOptions {
-                            repeat: Repeat::Elsewhere,
+                            repeat: options.repeat,
+                            is_quiet: true,
                             ..SubscribeOptions::default()
                         },
-                    });
-                    [Some(subscribe), history.clone().map(StreamCommand::History)]
+                    })
                 }
-                StreamCommand::History(request) => {
-                    [Some(StreamCommand::History(request.clone())), None]
-                }
-                StreamCommand::Unsubscribe => [Some(StreamCommand::Unsubscribe), None],
+                StreamCommand::History(request) => StreamCommand::History(request.clone()),
+                StreamCommand::Unsubscribe => StreamCommand::Unsubscribe,
                 StreamCommand::Join(_)
                 | StreamCommand::Update(_)
                 | StreamCommand::Leave(_)
                 | StreamCommand::List(_)
                 | StreamCommand::Whisper { .. }
                 | StreamCommand::Publish { .. }
-                | StreamCommand::RefusePresence(..) => [None, None],
+                | StreamCommand::RefusePresence(..) => break,
             };
-            others.extend(commands.into_iter().flatten().map(|command| Action::Forward {
+            others.push(Action::Forward {
                 stream: stream.clone(),
                 identifier: self.identifier.clone(),
                 watch: self.watch,
                 command,
-            }));
+            });
         }
         others
     }
@@ -264,8 +262,11 @@ mod tests {
             if let StreamCommand::Subscribe(subscribe) = command {
                 let Subscribe { join, history, grant, options } = *subscribe;
                 let (joins, asks) = (join.is_some(), history.is_some());
-                let (may_join, repeat) = (grant.rights.join, options.repeat);
-                return format!("{stream} subscribe {joins} {asks} {may_join} {repeat:?}");
+                let confirmed = if options.is_quiet { "quiet" } else { "said" };
+                return format!(
+                    "{stream} subscribe {joins} {asks} {} {confirmed}",
+                    grant.rights.join
+                );
             }
             let command = format!("{command:?}");
             let name = command.split(|it: char| !it.is_alphabetic()).next();
@@ -328,11 +329,9 @@ mod tests {
         assert_eq!(say(&mut ann, whisper()), ["c Whisper"]);
         assert_eq!(say(&mut ann, history()), ["a History", "b History", "c History"]);
         let again = [
-            "b subscribe true true true Always",
-            "a subscribe false false false Elsewhere",
-            "a History",
-            "c subscribe false false false Elsewhere",
-            "c History",
+            "b subscribe true true true said",
+            "a subscribe false true false quiet",
+            "c subscribe false true false quiet",
         ];
         assert_eq!(say(&mut ann, subscribe(true)), again);
         assert_eq!(
@@ -361,9 +360,8 @@ mod tests {
         assert_eq!(say(&mut ann, unsubscribe()), ["Wait"]);
         ann.answer(ticket, Verdict::MemberData(None));
         let done = [
-            "b subscribe true true true Always",
-            "a subscribe false false false Elsewhere",
-            "a History",
+            "b subscribe true true true said",
+            "a subscribe false true false quiet",
             "a Unsubscribe",
             "b Unsubscribe",
         ];

@@ -11,8 +11,8 @@ use crate::shard::input::SubscriberKey;
 use crate::shard::member_lists::repeat_to;
 use crate::shard::stream::Stream;
 use crate::types::{
-    CommandKind, JoinCause, Limit, Reference, ServerMessage, StreamCommand, StreamName, Subscribe,
-    SubscribeOptions, Watch,
+    CommandKind, JoinCause, JointAnswer, Limit, Reference, ServerMessage, StreamCommand,
+    StreamName, Subscribe, SubscribeOptions, Watch,
 };
 
 impl<R: Destination> Shard<R> {
@@ -27,13 +27,19 @@ impl<R: Destination> Shard<R> {
         match command {
             StreamCommand::Subscribe(subscribe) => {
                 let Subscribe { join, history, grant, options } = *subscribe;
-                let SubscribeOptions { list_before, list_after, is_announced, ends, repeat } =
-                    options;
+                let SubscribeOptions {
+                    list_before,
+                    list_after,
+                    is_announced,
+                    ends,
+                    repeat,
+                    is_quiet,
+                } = options;
                 if ends.is_some() {
                     self.change_watch(name, key);
                 }
                 let (stream, is_new) = self.subscribe(name, key, recipient, grant);
-                let is_confirmed = self.confirm(stream, key, repeat, history.is_some());
+                let is_confirmed = self.confirm(stream, key, (repeat, is_quiet), history.is_some());
                 self.count_accepted(CommandKind::Subscribe);
                 if ends.is_some() {
                     let reference = std::mem::replace(&mut self.reference, ends);
@@ -41,14 +47,12 @@ impl<R: Destination> Shard<R> {
                     self.reference = reference;
                 }
                 self.is_answered = true;
-                if let Some(request) = history.filter(|_| is_confirmed) {
-                    self.answer_history(stream, key, &request);
-                }
+                self.start_history(stream, key, history.as_ref(), is_confirmed);
                 if is_announced && is_new {
                     self.commit_change(stream, Change::Arrived, now).ok(); // it is never void
                 }
                 if key.group.watch == Watch::Occupancy {
-                    if is_confirmed {
+                    if is_confirmed && !is_quiet {
                         self.send_occupancy_to(stream, key);
                     }
                 } else if let Some(listing) = list_before {
@@ -90,9 +94,7 @@ impl<R: Destination> Shard<R> {
                 self.list(stream, key, listing);
             }
             StreamCommand::History(request) => {
-                let Some(stream) = self.subscribed(name, key, &recipient) else { return };
-                let is_confirmed = self.answer_history(stream, key, &request);
-                self.counts.commands.push((CommandKind::History, is_confirmed));
+                self.give_history(name, key, recipient, &request);
             }
             StreamCommand::Whisper { whisper, members_only } => {
                 let Some(stream) = self.subscribed(name, key, &recipient) else { return };
@@ -124,9 +126,14 @@ impl<R: Destination> Shard<R> {
         }
     }
 
-    /// The stream of a command, whose client has subscribed to it; else that is the reply.
+    /// The stream of a command, if its client has subscribed to it.
+    pub(super) fn subscription(&self, name: &StreamName, key: &SubscriberKey) -> Option<u32> {
+        self.find(name).filter(|index| self.subscriber(*index, key).is_some())
+    }
+
+    /// The same; else that is the reply.
     fn subscribed(&mut self, name: &StreamName, key: &SubscriberKey, recipient: &R) -> Option<u32> {
-        let index = self.find(name).filter(|index| self.subscriber(*index, key).is_some());
+        let index = self.subscription(name, key);
         if index.is_none() {
             self.send(recipient.clone(), key, vec![ServerMessage::NotSubscribed]);
         }
@@ -161,8 +168,23 @@ impl<R: Destination> Shard<R> {
         if !messages.is_empty() {
             self.reply_weight += weight(&messages);
             let (group, reference) = (key.group.clone(), self.reference.clone());
-            self.replies.push_back(Delivery { recipient, group, messages, reference });
+            self.replies.push_back(Delivery { recipient, group, messages, reference, joint: None });
         }
+    }
+
+    /// Sends a stream's part of an answer of several, in the order of its other replies; `None` if it has no answer.
+    pub(super) fn send_part(
+        &mut self,
+        recipient: R,
+        key: &SubscriberKey,
+        part: Option<ServerMessage>,
+        joint: &Arc<JointAnswer>,
+    ) {
+        let messages = Vec::from_iter(part);
+        self.reply_weight += weight(&messages);
+        let (group, reference) = (key.group.clone(), self.reference.clone());
+        let joint = Some(Arc::clone(joint));
+        self.replies.push_back(Delivery { recipient, group, messages, reference, joint });
     }
 
     /// Confirms a command that has a reference.

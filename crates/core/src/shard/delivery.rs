@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::types::{GroupKey, Reference, ServerMessage};
+use crate::types::{GroupKey, JointAnswer, Reference, ServerMessage};
 
 /// Destination of messages: one per connection.
 pub trait Destination: Clone {
@@ -85,6 +85,9 @@ pub struct Delivery<R> {
     pub messages: Vec<ServerMessage>,
     /// Reference of the request that they answer.
     pub reference: Option<Arc<Reference>>,
+    /// The answer of several streams that the only message is a part of. It is settled when the deliveries before this
+    /// one are on their way.
+    pub joint: Option<Arc<JointAnswer>>,
 }
 
 /// Messages for several subscribers of one group.

@@ -120,6 +120,7 @@ impl<R: Destination> Shard<R> {
                         group: key.clone(),
                         messages,
                         reference: None,
+                        joint: None,
                     });
                 }
             }

@@ -6,7 +6,9 @@ use super::{Shard, live_subscriber_mut};
 use crate::log::{Change, Subscription, Void};
 use crate::shard::delivery::Destination;
 use crate::shard::input::{Publish, SubscriberKey};
-use crate::types::{DropCause, HistoryRequest, Labels, Limit, RawJson, ServerMessage, StreamName};
+use crate::types::{
+    CommandKind, DropCause, HistoryRequest, Labels, Limit, RawJson, ServerMessage, StreamName,
+};
 
 impl<R: Destination> Shard<R> {
     /// Handles a publication of the application.
@@ -47,10 +49,47 @@ impl<R: Destination> Shard<R> {
         }
     }
 
+    /// Answers the request of a subscribe that has one, if it is confirmed.
+    pub(super) fn start_history(
+        &mut self,
+        index: u32,
+        key: &SubscriberKey,
+        request: Option<&HistoryRequest>,
+        is_confirmed: bool,
+    ) {
+        let Some(request) = request else { return };
+        if is_confirmed {
+            self.answer_history(index, key, request);
+        } else if let Some(joint) = &request.joint {
+            let recipient = self.live_subscriber(index, key).recipient.clone();
+            self.send_part(recipient, key, None, joint);
+        }
+    }
+
+    /// Answers the request of a command.
+    pub(super) fn give_history(
+        &mut self,
+        name: &StreamName,
+        key: &SubscriberKey,
+        recipient: R,
+        request: &HistoryRequest,
+    ) {
+        match (self.subscription(name, key), &request.joint) {
+            (Some(index), _) => {
+                let is_confirmed = self.answer_history(index, key, request);
+                self.counts.commands.push((CommandKind::History, is_confirmed));
+            }
+            (None, Some(joint)) => {
+                self.send_part(recipient, key, Some(ServerMessage::HistoryRejected), joint);
+            }
+            (None, None) => self.send(recipient, key, vec![ServerMessage::NotSubscribed]),
+        }
+    }
+
     /// Answers a history request; returns whether all of it could be sent. It ends at this place in the
     /// stream's order, or at the resume for the first command after it, since later publications are sent
     /// live.
-    pub(super) fn answer_history(
+    fn answer_history(
         &mut self,
         index: u32,
         key: &SubscriberKey,
@@ -60,7 +99,7 @@ impl<R: Destination> Shard<R> {
         let subscriber = live_subscriber_mut(&mut stream.groups, key);
         let (live_after, is_held) = (subscriber.live_after(), subscriber.is_held);
         let recipient = subscriber.recipient.clone();
-        let answer = if self.settings.history.limit == 0 {
+        let mut answer = if self.settings.history.limit == 0 {
             vec![ServerMessage::HistoryRejected]
         } else {
             let max = self.settings.max_answer;
@@ -75,12 +114,18 @@ impl<R: Destination> Shard<R> {
         };
         let is_confirmed = answer.last() == Some(&ServerMessage::HistoryConfirmed);
         self.counts.histories.push(is_confirmed);
+        let part = request.joint.as_ref().map(|joint| (answer.pop(), joint));
         if is_held {
             // what it missed comes before what it was kept from
-            self.send(recipient, key, answer);
-            self.release(index, key);
+            self.send(recipient.clone(), key, answer);
         } else {
             self.reply(index, key, answer);
+        }
+        if let Some((part, joint)) = part {
+            self.send_part(recipient, key, part, joint);
+        }
+        if is_held {
+            self.release(index, key);
         }
         is_confirmed
     }

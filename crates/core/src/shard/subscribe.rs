@@ -49,13 +49,13 @@ impl<R: Destination> Shard<R> {
         (index, is_new)
     }
 
-    /// Confirms a subscription, the first time or if its client expects it again. If history follows, held
-    /// messages come after it.
+    /// Confirms a subscription, the first time or if its client expects it again, and returns whether it is one of
+    /// these. If history follows, held messages come after it.
     pub(super) fn confirm(
         &mut self,
         index: u32,
         key: &SubscriberKey,
-        repeat: Repeat,
+        (repeat, is_quiet): (Repeat, bool),
         history_follows: bool,
     ) -> bool {
         let stream = self.streams.live_mut(index);
@@ -68,17 +68,14 @@ impl<R: Destination> Shard<R> {
                 !is_again || self.now >= self.ticks.began(since + 1) + CONFIRMATION_ARRIVES
             }
             Repeat::Never => !is_again,
-            Repeat::Elsewhere => {
-                if !is_again {
-                    subscriber.confirmed = self.ticks.at(self.now);
-                }
-                false
-            }
         };
         if !is_awaited {
             return false;
         }
         subscriber.confirmed = self.ticks.at(self.now);
+        if is_quiet {
+            return true;
+        }
         if subscriber.is_held && history_follows {
             let recipient = subscriber.recipient.clone();
             self.send(recipient, key, vec![ServerMessage::Confirmed]);

@@ -230,11 +230,11 @@ mod tests {
         fn after(&self, epoch: &str, offset: u64) -> Result<Vec<u64>, ()> {
             let position = StreamPosition { epoch: epoch.into(), offset: Offset(offset) };
             let positions = vec![("b".into(), position.clone()), ("a".into(), position)];
-            self.ask(&HistoryRequest { since: Some(0), positions })
+            self.ask(&HistoryRequest { since: Some(0), positions, joint: None })
         }
 
         fn since(&self, since: u64) -> Result<Vec<u64>, ()> {
-            self.ask(&HistoryRequest { since: Some(since), positions: vec![] })
+            self.ask(&HistoryRequest { since: Some(since), positions: vec![], joint: None })
         }
     }
 
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn nothing_beyond_what_follows_live() {
         let fixture = of(5);
-        let request = HistoryRequest { since: Some(0), positions: vec![] };
+        let request = HistoryRequest { since: Some(0), positions: vec![], joint: None };
         let answer = |max| fixture.answer(&request, Offset(2), max);
         assert_eq!(answer(2).unwrap().len(), 3, "two publications and the confirmation");
         assert!(answer(1).is_err(), "more than may be told at once");

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{
-    CommandKind, Extra, Grant, PresenceId, RawJson, Reference, StreamName, StreamPosition, Watch,
-    Whisper,
+    CommandKind, Extra, Grant, JointAnswer, PresenceId, RawJson, Reference, StreamName,
+    StreamPosition, Watch, Whisper,
 };
 
 /// A decoded frame: a command, and the client's reference for it, if any.
@@ -342,6 +342,8 @@ pub struct SubscribeOptions {
     pub ends: Option<Arc<Reference>>,
     /// Whether a repeated subscribe is confirmed again.
     pub repeat: Repeat,
+    /// Whether the confirmation is said elsewhere: by another stream of the same subscription, or by the application.
+    pub is_quiet: bool,
 }
 
 /// When a repeated subscribe is confirmed again, as clients react differently.
@@ -355,8 +357,6 @@ pub enum Repeat {
     Later,
     /// Never: the client gives up on an unexpected confirmation.
     Never,
-    /// Not even once: another stream of the same subscription does that.
-    Elsewhere,
 }
 
 /// A request for history.
@@ -366,6 +366,8 @@ pub struct HistoryRequest {
     pub since: Option<u64>,
     /// All publications after these positions.
     pub positions: Vec<(StreamName, StreamPosition)>,
+    /// The answer of all streams of the subscription, if it has several.
+    pub joint: Option<Arc<JointAnswer>>,
 }
 
 impl HistoryRequest {
@@ -450,6 +452,25 @@ impl StreamCommand {
             | Self::List(_)
             | Self::History(_)
             | Self::RefusePresence(..) => 0,
+        }
+    }
+
+    /// Lets so many streams that get the command answer its request for history together, if it has one.
+    pub(crate) fn answer_jointly(&mut self, streams: usize) {
+        let request = match self {
+            Self::History(request) => Some(request),
+            Self::Subscribe(subscribe) => subscribe.history.as_mut(),
+            Self::Unsubscribe
+            | Self::Join(_)
+            | Self::Update(_)
+            | Self::Leave(_)
+            | Self::List(_)
+            | Self::Whisper { .. }
+            | Self::Publish { .. }
+            | Self::RefusePresence(..) => None,
+        };
+        if let Some(request) = request {
+            request.joint = Some(JointAnswer::of(streams));
         }
     }
 

@@ -12,6 +12,7 @@ mod command_kind;
 mod grant;
 mod handshake;
 mod ids;
+mod joint_answer;
 mod limits;
 mod message;
 mod position;
@@ -35,6 +36,7 @@ pub use command_kind::CommandKind;
 pub use grant::Grant;
 pub use handshake::HandshakeFailure;
 pub use ids::{Extra, Identifier, Identity, Names, PresenceId, RawJson, SessionId, StreamName};
+pub use joint_answer::JointAnswer;
 pub use limits::{Limit, Limits, Pace, ReservedIds};
 pub use message::{
     ConnectionMessage, IdList, Label, Labels, Member, MemberChange, MemberEvent, MemberList,

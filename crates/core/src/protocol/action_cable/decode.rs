@@ -257,7 +257,7 @@ fn history(raw: &RawValue) -> Result<HistoryRequest, String> {
     });
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
     let since = arguments.since.map(|seconds| seconds as u64);
-    Ok(HistoryRequest { since, positions: positions.collect::<Result<_, String>>()? })
+    Ok(HistoryRequest { since, positions: positions.collect::<Result<_, String>>()?, joint: None })
 }
 
 #[cfg(test)]

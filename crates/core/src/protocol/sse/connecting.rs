@@ -113,7 +113,8 @@ impl Asked {
         };
         // a position is more exact than a time
         let since = self.since.filter(|_| self.last.is_none());
-        let history = HistoryRequest { since, positions: positions.into_iter().collect() };
+        let history =
+            HistoryRequest { since, positions: positions.into_iter().collect(), joint: None };
         let (target, _) = action_cable::target(&self.identifier);
         ClientCommand::Subscribe {
             identifier: Cow::Owned(self.identifier.clone()),
@@ -265,9 +266,14 @@ mod tests {
     fn where_it_goes_on() {
         let position = |offset| StreamPosition { epoch: Epoch::from("e"), offset: Offset(offset) };
         let after = |stream: &str, offset| {
-            Some(HistoryRequest { since: None, positions: vec![(stream.into(), position(offset))] })
+            Some(HistoryRequest {
+                since: None,
+                positions: vec![(stream.into(), position(offset))],
+                joint: None,
+            })
         };
-        let since = |seconds| Some(HistoryRequest { since: Some(seconds), positions: vec![] });
+        let since =
+            |seconds| Some(HistoryRequest { since: Some(seconds), positions: vec![], joint: None });
         assert_eq!(history(&ask("stream=a")), None);
         assert_eq!(history(&ask("stream=a&history_since=1700000000")), since(1_700_000_000));
         assert_eq!(history(&ask("stream=a&history_since=5.9")), since(5));
