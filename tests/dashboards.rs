@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use broker::telemetry::metrics::{ALL, CLUSTER, Kind, Metric};
+use broker::telemetry::metrics::{ALL, APPLICATION, CLUSTER, Kind, Metric};
 use serde::Deserialize;
 
 const DASHBOARD: &str = "config/grafana/dashboards/broker.json";
@@ -48,9 +48,9 @@ struct Place {
     h: u64,
 }
 
-/// The metrics of every broker, and those of a cluster's nodes.
+/// The metrics of every broker, those of one with an application, and those of a cluster's nodes.
 fn all() -> impl Iterator<Item = &'static Metric> {
-    ALL.iter().chain(CLUSTER)
+    ALL.iter().chain(APPLICATION).chain(CLUSTER)
 }
 
 fn read(file: &str) -> String {
