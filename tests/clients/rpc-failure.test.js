@@ -98,6 +98,7 @@ for (const protocol of [BASE, EXTENDED]) {
     await socket.hears({ identifier, message: 'still here' });
     socket.hearsNothing();
     assert.equal(s.application.of('message').length, 4, 'each is asked once');
+    assert.equal(await failures(s, 'message'), 3, 'each is counted');
   });
 }
 
@@ -158,9 +159,9 @@ async function isHeard({ connection: { webSocket } }) {
   await within(answered, 'a rejection');
 }
 
-/** How many subscribes have got no answer. */
-async function failures(s) {
+/** How many calls about a command have got no answer. */
+async function failures(s, command = 'subscribe') {
   const metrics = await s.http.metrics();
-  const count = (outcome) => metrics.get('broker_rpc_calls_total', { command: 'subscribe', outcome });
+  const count = (outcome) => metrics.get('broker_rpc_calls_total', { command, outcome });
   return count('broken') + count('late');
 }
