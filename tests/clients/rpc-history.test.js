@@ -15,6 +15,13 @@ async function publish(s, streams, message) {
   for (const stream of streams) await s.http.publish(stream, message);
 }
 
+/** Subscribes; from then on the streams are followed, which begins right behind the confirmation. */
+async function begin(s, socket, params) {
+  const identifier = await enter(socket, params);
+  await shows(s, socket, identifier);
+  return identifier;
+}
+
 /** What comes up to the answer to a request for history: the streams of the messages, and the answer. */
 async function answer(socket, identifier) {
   const streams = [];
@@ -39,7 +46,7 @@ askedOverEach('all streams of a channel answer a subscribe as one', {}, async (s
 askedOverEach('the answer is behind what every stream has, however many ask at once', {}, async (s) => {
   const follow = Array.from({ length: 12 }, (_, number) => `stream-${number}`);
   const sockets = await Promise.all(['ann', 'bob', 'cid', 'dan'].map((user) => connect(s, user)));
-  const identifiers = await Promise.all(sockets.map((socket) => enter(socket, { does: { follow } })));
+  const identifiers = await Promise.all(sockets.map((socket) => begin(s, socket, { does: { follow } })));
   for (const size of [1, 20_000]) await publish(s, follow, 'x'.repeat(size));
   for (const [at, socket] of sockets.entries()) {
     for (let n = 0; n < 2 * follow.length; n += 1) await socket.hears({ identifier: identifiers[at] });
@@ -58,7 +65,7 @@ askedOverEach('the answer is behind what every stream has, however many ask at o
 
 askedOverEach('one stream that lacks something has the whole refused; the others give what they have', { 'history-limit': 2 }, async (s) => {
   const socket = await connect(s, 'ann');
-  const identifier = await enter(socket, CHANNEL);
+  const identifier = await begin(s, socket, CHANNEL);
   await publish(s, [...STREAMS, 'two', 'two'], 1);
   for (let n = 0; n < 5; n += 1) await socket.hears({ identifier });
   socket.send({ command: 'history', identifier, history: EVERYTHING });
