@@ -21,7 +21,7 @@ use super::skipped::Skipped;
 use crate::auth::ClusterSecret;
 use crate::clock::Clock;
 use crate::cluster::{Heard, Reading, Rules, beat_interval};
-use crate::engine::Nodes;
+use crate::engine::{LostReason, Nodes};
 use crate::log::{LogId, NodeId, Position};
 use crate::telemetry::{ClusterInstruments, NodeState};
 
@@ -106,6 +106,8 @@ pub struct Cluster {
     /// Cancelled when it has.
     pub outdated: CancellationToken,
     workers: OnceLock<Vec<mpsc::WeakSender<Job>>>,
+    /// Whether a log goes on without what this node has.
+    is_lost: AtomicBool,
     ends: Ends,
 }
 
@@ -150,6 +152,7 @@ impl Cluster {
             is_outdated: AtomicBool::new(false),
             outdated: CancellationToken::new(),
             workers: OnceLock::new(),
+            is_lost: AtomicBool::new(false),
             ends,
         };
         cluster.note_snapshot_time(clock); // none is overdue
@@ -273,11 +276,13 @@ impl Cluster {
         self.ends.failed.cancel();
     }
 
-    /// This node has to begin again; returns whether that is new.
-    pub(super) fn lose(&self) -> bool {
-        let is_new = !self.ends.lost.is_cancelled();
-        self.ends.lost.cancel();
-        is_new
+    /// The log of a partition goes on without what this node has: it has to begin again. The reason is logged first, since
+    /// what follows is logged by another thread.
+    pub(super) fn lose(&self, partition: usize, reason: LostReason) {
+        if !self.is_lost.swap(true, Ordering::AcqRel) {
+            tracing::error!(partition, %reason, "the log is lost");
+            self.ends.lost.cancel();
+        }
     }
 
     /// How often this process has begun again.
@@ -338,5 +343,48 @@ impl Cluster {
                 tokio::spawn(async move { worker.send(job).await });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// Whether the node had to begin again already, at each log line.
+    #[derive(Clone, Default)]
+    struct Lines {
+        ends: Ends,
+        was_lost: Arc<Mutex<Vec<bool>>>,
+    }
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.was_lost.lock().push(self.ends.lost.is_cancelled());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_loss_is_logged_once_and_before_the_node_begins_again() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let names = ClusterNames { engine: "test", cluster: "test".to_owned() };
+        let node = OwnNode { now: NodeId(1), before: None };
+        let times = (Duration::from_secs(1), Duration::from_secs(1));
+        let cluster =
+            Cluster::new((names, None), node, times, 3, &Clock::new(), lines.ends.clone());
+        for partition in 0..3 {
+            cluster.lose(partition, LostReason::Trimmed);
+            assert!(lines.ends.lost.is_cancelled());
+        }
+        assert_eq!(*lines.was_lost.lock(), [false]);
     }
 }

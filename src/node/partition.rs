@@ -335,9 +335,7 @@ impl PartitionReplica {
             Event::StateWanted => self.is_state_wanted = true,
             Event::Lost(reason) => {
                 self.stage = Stage::Lost;
-                if self.cluster.lose() {
-                    tracing::error!(partition = self.number, %reason, "the log is lost");
-                }
+                self.cluster.lose(self.number, reason);
             }
         }
     }

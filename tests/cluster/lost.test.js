@@ -9,15 +9,13 @@ import { BINARY } from '../clients/support/broker.js';
 import { pass, until } from '../clients/support/patience.js';
 import { identify } from '../clients/support/socket.js';
 import { Tunnel } from '../clients/support/tunnel.js';
-import { GONE, ROOM, cluster } from './support/cluster.js';
+import { GONE, LOST, ROOM, cluster } from './support/cluster.js';
 import { Redis } from './support/redis.js';
 import { CableRoamer, PhoenixRoamer } from './support/roamer.js';
 
 /** Long enough for a node to be away, to begin again, and for its clients to come back. */
 const TTL = 12_000;
 const FLAGS = { 'engine-timeout': '10s', 'presence-ttl': `${TTL}ms`, 'history-limit': 1000, 'history-ttl': '1m' };
-
-const LOST = 'broker_cluster_divergences_total';
 
 /** A node that can be sent to another Redis: `[node, to]`. */
 async function movable(c) {
@@ -81,7 +79,7 @@ cluster('a node that was told what nobody else knows begins again, and its clien
   const { pid } = a.broker;
   move(redis);
   assert.deepEqual(await own.hears({ type: 'disconnect' }), { type: 'disconnect', reason: 'server_restart', reconnect: true });
-  await until(async () => (await a.broker.health()) === 200, 'it is healthy again');
+  await a.hasBegunAgain();
   assert.equal(a.broker.pid, pid);
   assert.ok(a.broker.running, 'the process is the same');
   await a.broker.logs('this node closes its connections and begins again as a new one');
@@ -124,9 +122,7 @@ cluster('a node that is lost again and again waits longer each time, and stops w
   for (const [times, wait] of [[1, '0s'], [2, '1s']]) {
     await lose(times);
     await a.broker.logs(`wait=${wait}`);
-    const count = async () => (await a.http.metrics().catch(() => new Map())).get(LOST);
-    await until(async () => (await count()) === times, 'it has begun again');
-    await a.isHealthy();
+    await a.hasBegunAgain(times);
   }
   assert.equal(a.broker.pid, pid);
   await lose(3);
@@ -162,8 +158,7 @@ for (const [what, change, saysSo] of [
     const node = await lostAfter(c, change);
     const { pid } = node.broker;
     await node.broker.logs('begins again as a new one');
-    await until(async () => (await node.http.metrics().catch(() => new Map())).get(LOST) === 1, 'it has begun again');
-    await node.isHealthy();
+    await node.hasBegunAgain();
     assert.equal(node.broker.pid, pid);
     assert.ok(node.broker.running, 'the process is the same');
     assert.equal(/^new$/m.test(node.broker.log), saysSo);

@@ -35,6 +35,9 @@ export const THERE = LEASE / 2;
 /** How much earlier than due a timer may seem to fire, in ms: several processes, several clocks. */
 export const EARLY = 60;
 
+/** How often a node's process has begun again because a log was lost. */
+export const LOST = 'broker_cluster_divergences_total';
+
 const DEFAULTS = { 'node-lease': `${LEASE}ms`, 'presence-ttl': `${TTL}ms` };
 
 /**
@@ -107,6 +110,13 @@ export class Node extends Scenario {
   /** Waits until `/health` has this status. */
   isHealthy(status = 200, ms = undefined) {
     return until(async () => (await this.broker.health()) === status, `/health says ${status}`, ms);
+  }
+
+  /** Waits until its process has begun again so many times because a log was lost, and is healthy. */
+  async hasBegunAgain(times = 1) {
+    const count = async () => (await this.http.metrics().catch(() => new Map())).get(LOST);
+    await until(async () => (await count()) === times, 'it has begun again');
+    await this.isHealthy();
   }
 
   /** A watcher of a stream that has its first list. */
