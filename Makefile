@@ -1,7 +1,7 @@
 # Everything that is checked before a change is good. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint unit clients-ready clients clients-cluster cluster cluster-meanwhile soak upgrade mutations recovery stutter instructions instructions-update test fuzz seeds corpus
+.PHONY: help setup lint unit clients-ready clients clients-cluster cluster run-tests soak upgrade mutations recovery stutter instructions instructions-update test fuzz seeds corpus
 .NOTPARALLEL:
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -24,7 +24,7 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 28
 
-test: setup lint unit clients cluster-meanwhile instructions ## Everything CI runs
+test: setup lint run-tests instructions ## Everything CI runs
 	@echo "all checks passed in $$(( $$(date +%s) - $(STARTED) )) s: fmt, clippy, rustdoc, cargo deny, cargo test, npm clients, cluster, instructions"
 
 # Only setup installs. The other targets say what is missing, so that nobody's machine changes unasked.
@@ -51,9 +51,13 @@ HAS_PYTHON = command -v python3 >/dev/null
 HAS_NODE_MODULES = test ! $(CLIENTS)/package.json -nt $(NODE_MODULES) -a ! $(CLIENTS)/package-lock.json -nt $(NODE_MODULES)
 # $(call need,CHECK,NAME,FLAGS): ends with a sentence unless the check succeeds.
 need = $(1) || { echo "$(2) is missing: \`make setup$(3)\` installs it" >&2; exit 1; }
+# Beside what apt does, since it takes twice as long.
+BUILD_CARGO_DENY = CARGO_PROFILE_DEV_DEBUG=none cargo install --locked --debug cargo-deny@$(CARGO_DENY_VERSION)
 
 setup: $(NODE_MODULES) ## Install what the checks need, if it is missing; FUZZ=1 adds what `make fuzz` needs
-	@missing=; \
+	@building=; trap 'kill $$building 2>/dev/null || true' EXIT; \
+		$(HAS_CARGO_DENY) || { $(HAS_CC) || { $(INSTALL) gcc libc6-dev; }; $(BUILD_CARGO_DENY) & building=$$!; }; \
+		missing=; \
 		$(HAS_CC) || missing+=" gcc libc6-dev"; \
 		$(HAS_OPENSSL) || missing+=" openssl"; \
 		$(HAS_CHROMIUM) || missing+=" chromium"; \
@@ -63,10 +67,10 @@ setup: $(NODE_MODULES) ## Install what the checks need, if it is missing; FUZZ=1
 		$(HAS_RUBY_GRPC) || missing+=" ruby ruby-grpc"; \
 		$(HAS_PYTHON) || missing+=" python3"; \
 		$(HAS_VALGRIND) || missing+=" valgrind"; \
-		[ -z "$$missing" ] || { $(INSTALL) $$missing; }
+		[ -z "$$missing" ] || { $(INSTALL) $$missing; }; \
+		[ -z "$$building" ] || wait $$building
 	@$(HAS_RUSTFMT) || rustup component add rustfmt
 	@$(HAS_CLIPPY) || rustup component add clippy
-	@$(HAS_CARGO_DENY) || CARGO_PROFILE_DEV_DEBUG=none cargo install --locked --debug cargo-deny@$(CARGO_DENY_VERSION)
 ifdef FUZZ
 	@command -v c++ >/dev/null || { $(INSTALL) g++; }
 	@$(HAS_CARGO_FUZZ) || cargo install --locked cargo-fuzz@$(CARGO_FUZZ_VERSION)
@@ -91,7 +95,7 @@ lint: ## Format, clippy, rustdoc, dependencies; warnings are errors
 unit: ## Rust's tests, doctests included
 	@$(call need,$(HAS_REDIS),redis-server)
 	@$(call need,$(HAS_NATS),nats-server)
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --config 'target."cfg(unix)".runner = "scripts/test-threads.sh"'
 
 clients-ready:
 	@$(call need,$(HAS_NODE_MODULES),an up-to-date $(CLIENTS)/node_modules)
@@ -120,11 +124,13 @@ clients-cluster: clients-ready ## The stock clients, with an engine behind each 
 	@$(call need,$(HAS_NATS),nats-server)
 	BROKER_BIN=$(TARGET_DIR)/debug/broker ENGINE=$(ENGINE) npm --prefix tests/cluster run clients -- $(FILES)
 
-# The nodes of a cluster mostly wait, so what `make instructions` runs is built beside them, with what they leave.
-cluster-meanwhile: clients-ready
+# The program of `make instructions` is built beside the tests, with the time they leave while they wait for servers, leases and
+# timeouts. Each profile has a folder and a lock of its own in `target`, so neither waits for the other. A test that fails ends the build.
+run-tests:
 	@$(call need,$(HAS_VALGRIND),valgrind)
-	nice -n 19 $(CARGO) build --profile instructions --features instructions --bin instructions & \
-		built=$$!; $(MAKE) --no-print-directory cluster && wait $$built
+	$(CARGO) test --workspace --no-run
+	nice -n 19 $(CARGO) build --quiet $(COUNTER) & built=$$!; trap 'kill $$built 2>/dev/null || true' EXIT; \
+		$(MAKE) --no-print-directory unit clients cluster && wait $$built
 
 # For how long, with which seed: nothing of it is in the shell's own SECONDS.
 soak: clients-ready ## The same at random and for long: SECONDS=3600 SEED=1
@@ -159,7 +165,8 @@ stutter: clients-ready ## The same while threads are stopped at random: finds te
 	cd $(CLIENTS) && BROKER_BIN=$(TARGET_DIR)/debug/broker STUTTER_MS=$(LONGEST) LD_PRELOAD=$(TARGET_DIR)/stutter.so \
 		node --test --test-reporter=spec --test-concurrency=4 $(TESTS)
 
-COUNT = $(CARGO) run --profile instructions --features instructions --bin instructions
+COUNTER = --profile instructions --features instructions --bin instructions
+COUNT = $(CARGO) run $(COUNTER)
 
 instructions: ## How many instructions the core needs, against what is on record
 	@$(call need,$(HAS_VALGRIND),valgrind)

@@ -36,7 +36,8 @@ async fn all_nodes_are_told_one_order<S: EngineServer>() {
 
 async fn a_slow_worker_is_told_all_and_holds_nobody_up<S: EngineServer>() {
     let server = S::launch();
-    let slow = Node::start_slow(&server.url(), "slow", 1, Duration::from_millis(5)).await;
+    // much longer than an append takes, also while other tests run
+    let slow = Node::start_slow(&server.url(), "slow", 1, Duration::from_millis(25)).await;
     let fast = Node::start(&server.url(), "fast", COUNT).await;
     fast.until("all of its own", |state| state.own == COUNT).await;
     let at = slow.state().log.len();
