@@ -13,6 +13,7 @@
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 
@@ -48,14 +49,22 @@ pub(super) struct Connecting {
 }
 
 impl Connecting {
-    /// Runs the connection to its end.
-    pub(super) async fn run(self) {
+    /// Runs the connection to its end. What it takes to open it, some KiB, isn't kept for its life.
+    pub(super) fn run(self) -> impl Future<Output = ()> + Send + use<> {
+        let opening = Box::pin(self.begin());
+        async move {
+            if let Some(connection) = opening.await {
+                connection.await;
+            }
+        }
+    }
+
+    async fn begin(self) -> Option<Pin<Box<Connection>>> {
         let outbox = Arc::clone(&self.outbox);
         let (context, ping) = (Arc::clone(&self.context), self.ping);
-        let Some(connection) = self.open().await else { return };
+        let connection = self.open().await?;
         context.heartbeat.add(&outbox, ping);
-        drop((context, outbox));
-        connection.await;
+        Some(Box::pin(connection)) // moved as it is, it would have two places in the future that awaits it
     }
 
     async fn open(self) -> Option<Connection> {
@@ -175,6 +184,18 @@ fn register(context: &Context, owner: Identity, outbox: &Recipient) -> Option<Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Size of what a function gives.
+    fn size<T>(_: impl FnOnce(Connecting) -> T) -> usize {
+        size_of::<T>()
+    }
+
+    #[test]
+    fn a_connection_that_was_asked_about_is_as_large_as_any_other() {
+        assert!(size(Connecting::begin) > 1000, "what isn't kept");
+        let run = size(Connecting::run);
+        assert!(run <= 32, "{run}, beside the connection");
+    }
 
     #[test]
     fn a_welcome_has_a_sid() {

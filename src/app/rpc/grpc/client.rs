@@ -40,9 +40,8 @@ const CONNECTIONS: usize = 8;
 #[derive(Debug)]
 pub(in super::super) struct Grpc {
     channel: Arc<Channel>,
-    scheme: &'static str,
-    /// What the application is called in requests: the first server.
-    authority: String,
+    /// Those of connects, commands and disconnects. The application is called by its first server.
+    uris: [Uri; 3],
     authorization: Option<HeaderValue>,
     max_answer: usize,
     max_call: usize,
@@ -66,10 +65,20 @@ impl Grpc {
         tasks: (TaskTracker, CancellationToken),
     ) -> io::Result<Self> {
         let connector = Connector::new(application.tls.as_ref(), b"h2")?;
+        let authority = servers.first().map_or_else(String::new, ToString::to_string);
+        let uri = |path| {
+            let scheme = if application.tls.is_some() { "https" } else { "http" };
+            let uri = Uri::builder().scheme(scheme).authority(authority.as_str());
+            uri.path_and_query(path).build().map_err(io::Error::other)
+        };
+        let uris = [
+            uri("/anycable.RPC/Connect")?,
+            uri("/anycable.RPC/Command")?,
+            uri("/anycable.RPC/Disconnect")?,
+        ];
         Ok(Self {
             channel: Channel::start(servers.to_vec(), connector, tasks),
-            scheme: if application.tls.is_some() { "https" } else { "http" },
-            authority: servers.first().map_or_else(String::new, ToString::to_string),
+            uris,
             authorization: connect::bearer(key),
             max_answer: application.max_answer(),
             max_call: application.max_send.unwrap_or(usize::MAX),
@@ -157,18 +166,17 @@ impl Grpc {
         let mut request = Request::new(());
         *request.version_mut() = Version::HTTP_2;
         *request.method_mut() = HttpMethod::POST;
-        let path = match method {
-            Method::Connect => "/anycable.RPC/Connect",
-            Method::Command => "/anycable.RPC/Command",
-            Method::Disconnect => "/anycable.RPC/Disconnect",
+        let [connect, command, disconnect] = &self.uris;
+        let uri = match method {
+            Method::Connect => connect,
+            Method::Command => command,
+            Method::Disconnect => disconnect,
         };
-        let uri = Uri::builder().scheme(self.scheme).authority(self.authority.as_str());
-        if let Ok(uri) = uri.path_and_query(path).build() {
-            *request.uri_mut() = uri;
-        }
+        request.uri_mut().clone_from(uri);
         let headers = request.headers_mut();
         let mut text = |name: HeaderName, text: String| {
-            if let Ok(value) = HeaderValue::try_from(text) {
+            if let Ok(mut value) = HeaderValue::try_from(text) {
+                value.set_sensitive(true); // it won't come again, so it isn't worth a place in HPACK's table
                 headers.insert(name, value);
             }
         };

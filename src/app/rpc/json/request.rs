@@ -9,6 +9,9 @@ use serde_json::value::RawValue;
 
 use crate::types::{About, Call, ChannelCommand, Identifier, State, StateValue};
 
+/// Size of most calls: with the cookie of a Rails session, and some state.
+const USUAL: usize = 1024;
+
 /// The body of a call.
 pub(in super::super) fn write(call: &Call) -> String {
     let origin = &call.origin;
@@ -19,23 +22,27 @@ pub(in super::super) fn write(call: &Call) -> String {
         istate: Istate::None,
     };
     let written = match &call.about {
-        About::Connect => serde_json::to_string(&ConnectionRequest { env }),
-        About::Command { kind, identifier, data, channel } => {
-            serde_json::to_string(&CommandMessage {
-                command: name(*kind),
-                identifier: Token(identifier),
-                connection_identifiers: &call.identifiers,
-                data,
-                env: Env { istate: Istate::Of(channel), ..env },
-            })
-        }
-        About::Disconnect(subscriptions) => serde_json::to_string(&DisconnectRequest {
+        About::Connect => text(&ConnectionRequest { env }),
+        About::Command { kind, identifier, data, channel } => text(&CommandMessage {
+            command: name(*kind),
+            identifier: Token(identifier),
+            connection_identifiers: &call.identifiers,
+            data,
+            env: Env { istate: Istate::Of(channel), ..env },
+        }),
+        About::Disconnect(subscriptions) => text(&DisconnectRequest {
             identifiers: &call.identifiers,
             subscriptions: subscriptions.iter().map(|(identifier, _)| Token(identifier)).collect(),
             env: Env { istate: Istate::Each(subscriptions), ..env },
         }),
     };
     written.unwrap_or_default() // texts and maps of texts: can't fail
+}
+
+fn text(message: &impl Serialize) -> Option<String> {
+    let mut bytes = Vec::with_capacity(USUAL);
+    serde_json::to_writer(&mut bytes, message).ok()?;
+    String::from_utf8(bytes).ok()
 }
 
 /// The contract's name of a command.
