@@ -12,7 +12,7 @@ use broker::clock::Clock;
 use broker::log::{Change, Entry, LogId, Owner, Subscription};
 use broker::shard::{HistorySettings, Restoring, ResumeSettings, Settings, Shard};
 use broker::state::format::{
-    Basis, Boot, Decoded, Fault, Header, HeaderError, Item, Reader, decode, encode, encode_mark,
+    Basis, Boot, Decoded, Fault, Header, HeaderError, Item, Reader, decode, encode, encode_item,
 };
 use broker::types::{Epoch, Extra, Identifier, PresenceId, RawJson, StreamName};
 use serde_json::value::RawValue;
@@ -308,9 +308,10 @@ fn check_again(decoded: &Decoded) {
     for turn in turns {
         match &turn[0] {
             Item::Entry(_) => encode(turn.iter().filter_map(entry), &mut file),
-            mark @ (Item::Complete { .. } | Item::WithoutHistory | Item::Closed) => {
-                encode_mark(mark, &mut file);
-            }
+            item @ (Item::Complete { .. }
+            | Item::WithoutHistory
+            | Item::Closed
+            | Item::Session(_)) => encode_item(item, &mut file),
         }
     }
     let again = decode(&file).expect("a header");
@@ -322,7 +323,7 @@ fn check_again(decoded: &Decoded) {
 fn entry(item: &Item) -> Option<&Entry> {
     match item {
         Item::Entry(entry) => Some(entry),
-        Item::Complete { .. } | Item::WithoutHistory | Item::Closed => None,
+        Item::Complete { .. } | Item::WithoutHistory | Item::Closed | Item::Session(_) => None,
     }
 }
 

@@ -17,10 +17,9 @@ use crate::clock::Clock;
 use crate::config::Proxies;
 use crate::node::{Cluster, Peers, Router, Sessions};
 use crate::outbound::Identities;
-use crate::protocol::{self, PingParameters};
-use crate::session::{Session, Subscription};
+use crate::protocol::PingParameters;
 use crate::telemetry::Instruments;
-use crate::types::{Call, Limits, SessionId, Target};
+use crate::types::{Limits, SessionId};
 
 /// State and settings that all connections share.
 #[derive(Debug)]
@@ -56,6 +55,8 @@ pub struct Context {
     /// What all nodes do when one is asked to.
     pub peers: Arc<Peers>,
     admission: Admission,
+    /// Tracker of what ends of sessions wait for before the application is told.
+    pub(super) goodbyes: TaskTracker,
     /// Long-polling clients without a poll under way.
     pub(super) absent: Arc<Absent>,
     stopping: AtomicBool,
@@ -135,83 +136,23 @@ impl Context {
             sessions,
             peers,
             admission,
+            goodbyes: TaskTracker::new(),
             absent: Arc::default(),
             stopping,
         })
     }
 
-    /// Whether a session had channels and what the application knows of it is lost: it was another process's. So it can't
-    /// go on.
-    pub(super) fn has_lost_channels(&self, session: &Session) -> bool {
-        let is_channel = |held: &Subscription| {
-            let (target, _) = protocol::action_cable::target(held.identifier.as_str());
-            matches!(target, Target::Channel(_))
+    /// An id for a new session, which may resume another one; `None` if the system has no randomness.
+    pub fn new_session(&self, resumes: Option<SessionId>) -> Option<SessionId> {
+        let sid = match &self.cluster {
+            None => random_sid()?,
+            Some(cluster) => {
+                let mut secret = [0; 8];
+                getrandom::fill(&mut secret).ok()?;
+                cluster.node.session(u64::from_ne_bytes(secret))
+            }
         };
-        self.application.is_some()
-            && !session.has_channels()
-            && session.subscriptions().iter().any(is_channel)
-    }
-
-    /// Tells the application that a session is over, if it should know.
-    pub fn say_goodbye(&self, mut session: Session) {
-        let Some(application) = &self.application else { return };
-        let sid = session.id();
-        let Some(channels) = session.take_channels() else { return };
-        if application.tells(&channels) {
-            application.caller.tell(channels.disconnect(sid));
-        }
-    }
-
-    /// Tells the application of the end of a session's connection, if that is what it wants to know.
-    pub(super) fn say_goodbye_early(&self, session: &mut Session) {
-        let Some(application) = self.application.as_ref().filter(|it| it.disconnects.at_once)
-        else {
-            return;
-        };
-        let sid = session.id();
-        if let Some(channels) = session.channels_mut()
-            && application.tells(channels)
-        {
-            // of a session that is resumed, each connection's end is told, so each has an id of its own
-            application.caller.tell(Call { first: sid, ..channels.disconnect_early(sid) });
-        }
-    }
-
-    /// Begins to tell the application that all sessions are over, as they don't outlive this process: those that wait for
-    /// their clients at once, and others once their connections have ended.
-    pub fn say_goodbyes(&self) {
-        let Some(application) = &self.application else { return };
-        application.caller.tell_fast();
-        for over in self.sessions.end_all() {
-            self.say_goodbye(over);
-        }
-    }
-
-    /// Ends all connections that only wait for the application.
-    pub fn give_up_calls(&self) {
-        if let Some(application) = &self.application {
-            application.caller.give_up();
-        }
-    }
-
-    /// Waits until the application knows all ends of sessions that were said.
-    pub async fn all_told(&self) {
-        if let Some(application) = &self.application {
-            application.caller.all_told().await;
-        }
-    }
-
-    /// Number of ends of sessions that the application may not know yet.
-    pub fn untold(&self) -> usize {
-        self.application.as_ref().map_or(0, |application| application.caller.untold())
-    }
-
-    /// An id for a new session; `None` if the system has no randomness.
-    pub fn new_session(&self) -> Option<SessionId> {
-        let Some(cluster) = &self.cluster else { return random_sid() };
-        let mut secret = [0; 8];
-        getrandom::fill(&mut secret).ok()?;
-        Some(cluster.node.session(u64::from_ne_bytes(secret)))
+        Some(resumes.map_or(sid, |earlier| sid.succeeding(earlier)))
     }
 
     /// Whether this node knows what the others know.

@@ -7,6 +7,7 @@
 //! event_stream, longpoll    the routes of the other two
 //! connections   a task each, from the welcome to the end
 //! heartbeat     one task that pings them all
+//! known         what the application knows of sessions, and that they are over
 //! http_io       the connection below a request, taken out of hyper
 //! ```
 
@@ -18,6 +19,7 @@ mod event_stream;
 mod handshake;
 mod heartbeat;
 mod http_io;
+mod known;
 mod longpoll;
 
 pub use admission::{AdmissionError, ConnectionLimits, Peer, Permit, network};

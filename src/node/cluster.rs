@@ -20,7 +20,7 @@ use super::parked::Parked;
 use super::skipped::Skipped;
 use crate::auth::ClusterSecret;
 use crate::clock::Clock;
-use crate::cluster::{Heard, Reading, Rules, beat_interval};
+use crate::cluster::{Heard, Reading, Rules, TakenSession, beat_interval};
 use crate::engine::{LostReason, Nodes};
 use crate::log::{LogId, NodeId, Position};
 use crate::telemetry::{ClusterInstruments, NodeState};
@@ -82,6 +82,8 @@ pub struct Cluster {
     /// What this node is asked by the others, and by itself, and who does it.
     asks: mpsc::Sender<Heard>,
     asked: Mutex<Option<mpsc::Receiver<Heard>>>,
+    /// Sessions that this node has taken over: the application is yet to be told their ends.
+    taken: Mutex<Vec<TakenSession>>,
     /// The nodes as last announced.
     members: Mutex<Arc<BTreeSet<NodeId>>>,
     /// The parked sessions of all nodes.
@@ -137,6 +139,7 @@ impl Cluster {
             read: (0..partitions).map(|_| AtomicU64::new(0)).collect(),
             asks,
             asked: Mutex::new(Some(asked)),
+            taken: Mutex::default(),
             members: Mutex::default(),
             parked: Parked::default(),
             has_beaten: AtomicBool::new(false),
@@ -235,6 +238,16 @@ impl Cluster {
     /// What this node is asked to do. `None` after the first call.
     pub fn take_asked(&self) -> Option<mpsc::Receiver<Heard>> {
         self.asked.lock().take()
+    }
+
+    /// This node has taken over a session.
+    pub(super) fn take_session(&self, taken: TakenSession) {
+        self.taken.lock().push(taken);
+    }
+
+    /// The sessions that this node has taken over since the last call.
+    pub fn take_taken(&self) -> Vec<TakenSession> {
+        std::mem::take(&mut self.taken.lock())
     }
 
     /// One more partition is up to date.

@@ -144,7 +144,7 @@ impl LogEncoding {
         let mut items: Vec<SnapshotItem> = postcard::from_bytes(payload)?;
         let is_sound = items.iter_mut().all(|item| match item {
             SnapshotItem::Entry(entry) => format::is_sound(&mut entry.change),
-            SnapshotItem::Head(_) => true,
+            SnapshotItem::Head(_) | SnapshotItem::Session(..) => true,
         });
         if is_sound { Ok(items) } else { Err(EncodingError::Damaged) }
     }
@@ -220,7 +220,8 @@ fn decode_batch(payload: &[u8]) -> Result<Batch, EncodingError> {
         | Item::Ask { .. }
         | Item::Answer { .. }
         | Item::Digest(_)
-        | Item::Rules(_) => true,
+        | Item::Rules(_)
+        | Item::Session { .. } => true,
     });
     if !rest.is_empty() || batch.items.len() > MAX_ITEMS || !is_sound {
         return Err(EncodingError::Damaged);
@@ -315,8 +316,8 @@ mod tests {
         assert_eq!(decode(&other), Err(EncodingError::Format(2)));
         let other = encode(&Batch { rules: Rules(300), ..batch(1) });
         assert_eq!(decode(&other), Err(EncodingError::Rules(Rules(300))));
-        let other = plain().begin_snapshot(Cursor(7), Rules(2)).encode(&[], true);
-        assert_eq!(plain().decode_chunk(&other), Err(EncodingError::Rules(Rules(2))));
+        let other = plain().begin_snapshot(Cursor(7), Rules(300)).encode(&[], true);
+        assert_eq!(plain().decode_chunk(&other), Err(EncodingError::Rules(Rules(300))));
         assert_eq!(decode(&[&[2], &bytes[1..]].concat()), Err(EncodingError::Damaged));
     }
 

@@ -11,7 +11,7 @@ use super::query::Query;
 use super::room::Place;
 use crate::cluster::{Answer, Ask, AskId};
 use crate::engine::Event;
-use crate::log::{NodeId, Position, Void};
+use crate::log::{NodeId, Position, SessionChange, SessionState, Void};
 use crate::outbound::Recipient;
 use crate::shard::{Input, Placed, Publish, Put, SubscriberKey};
 use crate::types::{
@@ -106,6 +106,16 @@ pub(super) enum Job {
         key: SubscriberKey,
     },
     Query(Query),
+    /// What the application knows of a session changes. Answered once that is kept.
+    Session {
+        change: SessionChange,
+        answer: Option<SessionAnswer>,
+    },
+    /// Answered with what the application knows of a session, if it is kept.
+    Known {
+        sid: SessionId,
+        answer: oneshot::Sender<Option<Arc<SessionState>>>,
+    },
     /// Answered with whether the subscription was resumed.
     Resume {
         stream: StreamName,
@@ -123,6 +133,9 @@ impl Job {
             || matches!(self, Self::Ask { answer, .. } if answer.is_closed())
     }
 }
+
+/// Who waits until a change of a session is kept; the error is why it is void.
+pub(super) type SessionAnswer = oneshot::Sender<Result<(), Void>>;
 
 /// Requester of an outcome.
 #[derive(Debug)]

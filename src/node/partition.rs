@@ -18,12 +18,13 @@ use super::asks::{Asks, Readers};
 use super::cluster::Cluster;
 use super::digests::Digests;
 use super::encoding::{self, EncodingError, LogEncoding, LogEntry, SnapshotEncoder};
-use super::job::Job;
+use super::job::{Job, SessionAnswer};
+use super::known::Known;
 use super::log_meter::{LogMeter, SnapshotTimer};
 use crate::clock::Clock;
 use crate::cluster::{Answer, Ask, AskId, ForkId, Item, KnownRules, Partition, Refused};
 use crate::engine::{Cursor, Event, PartitionLog};
-use crate::log::{NodeId, Position};
+use crate::log::{NodeId, Position, SessionChange};
 use crate::outbound::Recipient;
 use crate::shard::{Settings, Shard};
 
@@ -99,6 +100,8 @@ pub(super) struct PartitionReplica {
     readers: Readers,
     /// Whether the other nodes have the same.
     digests: Digests,
+    /// Who waits for changes of sessions, and what is to be taken over.
+    known: Known,
     /// The last batch that was read.
     cursor: Cursor,
     /// Maximum memory of all partitions' kept publications, and the memory of this one's, in bytes.
@@ -183,6 +186,7 @@ impl PartitionReplica {
             encoding: cluster.encoding(number, settings.log),
             meter: LogMeter::new(&cluster, clock),
             digests: Digests::new(number, &cluster),
+            known: Known::new(settings.resume.ttl),
             cluster,
             ttl: settings.presence_ttl,
             heard: None,
@@ -233,7 +237,7 @@ impl PartitionReplica {
         }
         self.meter.restored(self.written.size);
         self.cursor = cursor;
-        self.note_read();
+        self.note_read(clock.now());
     }
 
     pub(super) fn is_current(&self) -> bool {
@@ -268,7 +272,7 @@ impl PartitionReplica {
         let due = [self.shard().poll_timeout(), self.written.trims()].into_iter().flatten().min();
         let due = due.and_then(|due| self.cluster.time.due(due, clock));
         let due = [due, self.partition.poll_timeout(), self.digests.poll_timeout(self.rank)];
-        let due = due.into_iter().flatten().min();
+        let due = due.into_iter().chain([self.known.poll_timeout(self.rank)]).flatten().min();
         due.filter(|_| self.is_current())
     }
 
@@ -277,6 +281,7 @@ impl PartitionReplica {
             self.partition.shard_mut().handle_timeout(now);
             self.partition.handle_timeout(clock);
             self.digests.handle_timeout(&mut self.partition, self.rank, clock);
+            self.known.take_over(&mut self.partition, self.rank, clock);
         }
     }
 
@@ -317,7 +322,7 @@ impl PartitionReplica {
                     self.cluster.note_rules(self.partition.rules());
                     self.announce_members(clock);
                 }
-                self.note_read();
+                self.note_read(clock);
             }
             Event::CaughtUp => {
                 if !self.is_current() {
@@ -425,13 +430,19 @@ impl PartitionReplica {
     }
 
     /// Passes on how far the log is read, and what was parked, asked and answered there.
-    fn note_read(&mut self) {
+    fn note_read(&mut self, clock: Instant) {
         self.cluster.parked.note(self.partition.shard_mut().take_parked());
         let position = self.partition.position();
         self.cluster.note_read(self.number, position);
         self.readers.note(position);
         let is_current = self.is_current();
         self.asks.pass_on(&mut self.partition, &self.cluster, is_current);
+        self.known.pass_on(&mut self.partition, &self.cluster, clock);
+    }
+
+    /// Changes what the application knows of a session, and answers once that is in the log.
+    pub(super) fn change_session(&mut self, change: SessionChange, answer: Option<SessionAnswer>) {
+        self.known.change(&mut self.partition, change, answer);
     }
 
     /// Asks all nodes to do something, or one.

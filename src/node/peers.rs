@@ -18,7 +18,7 @@ use super::cluster::Cluster;
 use super::router::{Router, Unavailable};
 use super::sessions::{Claim, Sessions};
 use crate::cluster::{Answer, Ask, Heard};
-use crate::log::NodeId;
+use crate::log::{NodeId, SessionChange};
 use crate::outbound::Identities;
 use crate::session::Session;
 use crate::types::{Identity, Names, SessionId};
@@ -130,10 +130,17 @@ impl Peers {
     /// Parts with a session of this node, which is parked then in the logs that the answer names.
     async fn release(&self, sid: SessionId, identity: Identity) -> Option<Answer> {
         let session = self.sessions.claim(sid, identity).wait().await?;
-        let places = self.router.places(session.streams().map(|(_, stream)| stream));
+        let mut places = self.router.places(session.streams().map(|(_, stream)| stream));
         self.router.wait_ended(&places).await;
+        if session.has_channels() {
+            // behind all earlier changes
+            let stays = SessionChange::Moved { from: sid, to: sid, left: None };
+            self.router.session_changed(self.router.change_session(stays)).await.ok();
+            places.insert(self.router.place_of_session(sid));
+        }
         let mut after = self.cluster.as_ref()?.reading();
         after.retain(|(partition, _)| places.contains(&usize::from(*partition)));
+        self.sessions.part_with(session);
         tracing::debug!(%sid, "session released to another node");
         Some(Answer { sessions: 1, after })
     }

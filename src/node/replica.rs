@@ -4,17 +4,21 @@ use std::collections::BTreeSet;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::job::Job;
+use super::job::{Job, SessionAnswer};
 use super::partition::PartitionReplica;
 use crate::clock::Clock;
 use crate::engine::Event;
-use crate::log::NodeId;
+use crate::log::{KnownSession, KnownSessions, NodeId, Position, SessionChange, Void};
 use crate::outbound::Recipient;
 use crate::shard::{Output, Shard};
 use crate::state::Log;
+use crate::types::SessionId;
 
 /// Number of a snapshot's entries written before other tasks get their turn.
 const ENTRIES_A_TURN: usize = 1024;
+
+/// The same for sessions, which are larger.
+const SESSIONS_A_TURN: usize = 256;
 
 /// The streams of a worker, and their log.
 #[derive(Debug)]
@@ -30,13 +34,27 @@ pub(super) enum Replica {
 pub(super) struct Alone {
     shard: Shard<Recipient>,
     log: Option<Log>,
-    /// Progress of a snapshot: the next stream to write.
-    written: usize,
+    /// The sessions that the application knows, if they are kept.
+    sessions: KnownSessions,
+    snapshot: Snapshot,
+}
+
+/// Progress of a snapshot.
+#[derive(Debug)]
+enum Snapshot {
+    /// The next stream to write.
+    Streams(usize),
+    /// The sessions to write.
+    Sessions(Vec<SessionId>),
 }
 
 impl Replica {
-    pub(super) fn alone(shard: Shard<Recipient>, log: Option<Log>) -> Self {
-        Self::Alone(Box::new(Alone { shard, log, written: 0 }))
+    pub(super) fn alone(
+        shard: Shard<Recipient>,
+        log: Option<Log>,
+        sessions: KnownSessions,
+    ) -> Self {
+        Self::Alone(Box::new(Alone { shard, log, sessions, snapshot: Snapshot::Streams(0) }))
     }
 
     /// Whether other nodes have it, too.
@@ -121,8 +139,34 @@ impl Replica {
     /// Writes the next entries of a snapshot, if one is due; returns whether more remain.
     pub(super) fn write_snapshot(&mut self, now: Instant) -> bool {
         match self {
-            Self::Alone(alone) => alone.write_streams(now),
+            Self::Alone(alone) => alone.write_snapshot(now),
             Self::Partition(replica) => replica.write_snapshot(now),
+        }
+    }
+
+    /// Changes what the application knows of a session, and answers once that is kept.
+    pub(super) fn change_session(
+        &mut self,
+        change: SessionChange,
+        answer: Option<SessionAnswer>,
+        now: Instant,
+    ) {
+        match self {
+            Self::Alone(alone) => {
+                let result = alone.change_session(change, now);
+                if let Some(answer) = answer {
+                    answer.send(result).ok(); // the requester may be gone
+                }
+            }
+            Self::Partition(replica) => replica.change_session(change, answer),
+        }
+    }
+
+    /// A session that the application knows.
+    pub(super) fn session(&self, sid: SessionId) -> Option<&KnownSession> {
+        match self {
+            Self::Alone(alone) => alone.sessions.get(sid),
+            Self::Partition(replica) => replica.partition.session(sid),
         }
     }
 
@@ -205,22 +249,51 @@ impl Alone {
         })
     }
 
-    fn write_streams(&mut self, now: Instant) -> bool {
+    fn change_session(&mut self, change: SessionChange, now: Instant) -> Result<(), Void> {
+        let Some(log) = &mut self.log else { return Ok(()) };
+        self.sessions.apply(Position(0), &change)?;
+        match change {
+            // as two changes: a snapshot that is being written may have neither id
+            SessionChange::Moved { from: sid, to, .. } => {
+                let known = self.sessions.get(to).map(|session| session.change(to));
+                log.append_sessions([SessionChange::Told { sid }].into_iter().chain(known), now);
+            }
+            SessionChange::Known { .. } | SessionChange::Told { .. } => {
+                log.append_sessions([change], now);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_snapshot(&mut self, now: Instant) -> bool {
         self.commit(now);
-        let Self { shard, log: Some(log), written } = self else { return false };
+        let Self { shard, log: Some(log), sessions, snapshot } = self else { return false };
         if log.wants_snapshot(now) {
             log.begin_snapshot(now);
-            *written = 0;
+            *snapshot = Snapshot::Streams(0);
         }
         if !log.is_in_snapshot() {
             return false;
         }
         let output = shard.commit(|_| ()); // all entries are written
-        let (entries, next) = output.snapshot(*written, ENTRIES_A_TURN);
-        log.append(&entries, now);
-        *written = next.unwrap_or_default();
-        if next.is_none() {
+        match snapshot {
+            Snapshot::Streams(place) => {
+                let (entries, next) = output.snapshot(*place, ENTRIES_A_TURN);
+                log.append(&entries, now);
+                *snapshot = match next {
+                    Some(place) => Snapshot::Streams(place),
+                    None => Snapshot::Sessions(sessions.iter().map(|(sid, _)| sid).collect()),
+                };
+            }
+            Snapshot::Sessions(left) => {
+                let next = left.drain(left.len().saturating_sub(SESSIONS_A_TURN)..);
+                let known = next.filter_map(|sid| Some(sessions.get(sid)?.change(sid)));
+                log.append_sessions(known, now);
+            }
+        }
+        if matches!(snapshot, Snapshot::Sessions(left) if left.is_empty()) {
             log.end_snapshot(output.forgotten(), output.next_position(), now);
+            *snapshot = Snapshot::Streams(0);
         }
         log.is_in_snapshot()
     }

@@ -11,12 +11,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::job::{Ended, Job, Presence, Resume};
 use super::room::Room;
 use crate::cluster::{Answer, Ask, AskId, Reading};
-use crate::log::{NodeId, Void};
+use crate::log::{NodeId, SessionChange, SessionState, Void};
 use crate::outbound::Recipient;
 use crate::protocol;
 use crate::session::Session;
 use crate::shard::{Input, Placed, Publish, Put, SubscriberKey};
-use crate::types::{MemberRecords, PresenceId, Publication, RecordList, StreamName};
+use crate::types::{MemberRecords, PresenceId, Publication, RecordList, SessionId, StreamName};
 
 /// The shards' queues. A stream belongs to one shard, so the inputs of one sender to a stream are
 /// applied in the order in which they were sent.
@@ -51,6 +51,14 @@ pub enum Receipt {
     Shard(usize),
     /// This shard's answer.
     Answer(usize, oneshot::Receiver<()>),
+}
+
+/// A change of a session that is under way.
+#[derive(Debug)]
+pub struct SessionChanging {
+    /// What to wait for before it is in the queue.
+    pub room: Option<NoRoom>,
+    answered: oneshot::Receiver<Result<(), Void>>,
 }
 
 /// An input whose shard's queue is full, or for whose payload there is no memory.
@@ -231,6 +239,62 @@ impl Router {
         .await
     }
 
+    /// Whether what the application knows of sessions is kept: on disk, or by the engine.
+    pub fn keeps_sessions(&self) -> bool {
+        self.is_durable
+    }
+
+    /// Whether the broker has stopped, and accepts no inputs.
+    pub fn is_stopped(&self) -> bool {
+        self.shards.first().is_none_or(mpsc::Sender::is_closed)
+    }
+
+    /// Changes what the application knows of a session: in the order of the calls, if there is room.
+    pub fn change_session(&self, change: SessionChange) -> SessionChanging {
+        let shard = self.shard_of_session(change.sid());
+        let (answer, answered) = oneshot::channel();
+        let sent = Self::try_job(shard, Job::Session { change, answer: Some(answer) });
+        SessionChanging { room: sent.err(), answered }
+    }
+
+    /// Waits until a change of a session is kept. The inner error is why it is void.
+    pub async fn session_changed(
+        &self,
+        SessionChanging { room, answered }: SessionChanging,
+    ) -> Result<Result<(), Void>, Unavailable> {
+        self.within(async {
+            if let Some(room) = room {
+                room.wait().await;
+            }
+            let lost = || if self.is_stopped() { Unavailable::Stopping } else { Unavailable::Late };
+            answered.await.map_err(|_| lost())
+        })
+        .await
+    }
+
+    /// What the application knows of a session, if it is kept.
+    pub async fn known_session(
+        &self,
+        sid: SessionId,
+    ) -> Result<Option<Arc<SessionState>>, Unavailable> {
+        let shard = self.shard_of_session(sid).ok_or(Unavailable::Stopping)?;
+        let (answer, answered) = oneshot::channel();
+        self.within(async {
+            shard.send(Job::Known { sid, answer }).await.map_err(|_| Unavailable::Stopping)?;
+            answered.await.map_err(|_| unanswered(shard))
+        })
+        .await
+    }
+
+    /// The number of a session's shard.
+    pub(super) fn place_of_session(&self, sid: SessionId) -> usize {
+        session_place(sid, self.shards.len())
+    }
+
+    fn shard_of_session(&self, sid: SessionId) -> Option<&mpsc::Sender<Job>> {
+        self.shards.get(self.place_of_session(sid))
+    }
+
     /// Waits until all earlier inputs are on disk, if a state directory is in use.
     pub async fn sync_all(&self) -> Result<(), Unavailable> {
         if !self.is_durable {
@@ -391,6 +455,11 @@ fn unanswered(shard: &mpsc::Sender<Job>) -> Unavailable {
 pub(super) fn shard_of(stream: &StreamName, shards: usize) -> usize {
     let hash = usize::try_from(FixedState::default().hash_one(stream) >> 32).unwrap_or_default();
     hash % shards.max(1)
+}
+
+/// The number of the shard or partition that a session is in.
+pub(super) fn session_place(sid: SessionId, shards: usize) -> usize {
+    usize::from(sid.lineage()) % shards.max(1)
 }
 
 /// The number of a stream's partition. All nodes must find the same, so the hash is for good.

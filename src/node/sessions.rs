@@ -55,6 +55,8 @@ struct State {
     parked: usize,
     /// Sessions that were ended while they were parked, and whose end the application should know.
     over: Vec<Session>,
+    /// Sessions that other nodes are about to resume, and by when: none before the next look.
+    parted: Vec<(Option<Instant>, Session)>,
     /// Weight of the parked sessions, and of those about to be parked.
     parked_weight: usize,
     /// Whether none can be resumed any more.
@@ -195,11 +197,15 @@ impl Sessions {
         over
     }
 
-    /// Parks the sessions restored from disk.
+    /// Parks the sessions restored from disk. Those that can't be resumed are over: see [`Sessions::expire`].
     pub fn restore(&self, sessions: impl IntoIterator<Item = Session>, now: Instant) {
         for session in sessions {
-            if self.end(&session) {
-                self.state.lock().keep(session, now + self.ttl);
+            let can_be_resumed = session.may_be_resumed() && self.end(&session);
+            let mut state = self.state.lock();
+            if can_be_resumed {
+                state.keep(session, now + self.ttl);
+            } else if session.has_channels() {
+                state.over.push(session);
             }
         }
         self.parked.set(self.state.lock().count());
@@ -268,6 +274,13 @@ impl Sessions {
         ended
     }
 
+    /// Parts with a session that another node is about to resume. If it doesn't, the session is over.
+    pub fn part_with(&self, session: Session) {
+        if session.has_channels() {
+            self.state.lock().parted.push((None, session));
+        }
+    }
+
     /// Takes sessions that were ended while they were parked, once their streams know.
     pub fn note_over(&self, sessions: Vec<Session>) {
         self.state.lock().over.extend(sessions.into_iter().filter(Session::has_channels));
@@ -278,6 +291,10 @@ impl Sessions {
     pub fn expire(&self, now: Instant) -> Vec<Session> {
         let mut state = self.state.lock();
         let mut over = std::mem::take(&mut state.over);
+        let by = now + self.ttl + HAND_OVER;
+        let parted =
+            state.parted.extract_if(.., |(end, _)| *end.get_or_insert(by) <= now).map(|it| it.1);
+        over.extend(parted);
         while let Some((_, sid)) = state.ends.front().copied().filter(|(end, _)| *end <= now) {
             state.ends.pop_front();
             if let Entry::Occupied(held) = state.sessions.entry(sid)

@@ -12,11 +12,11 @@ use tokio_util::task::TaskTracker;
 use super::cluster::Cluster;
 use super::partition::PartitionReplica;
 use super::replica::Replica;
-use super::router::{Router, shard_of};
+use super::router::{Router, session_place, shard_of};
 use super::worker::Worker;
 use crate::clock::Clock;
 use crate::engine::PartitionLog;
-use crate::log::{Change, Entry, LogId};
+use crate::log::{Change, Entry, KnownSessions, LogId, Position};
 use crate::outbound::Recipient;
 use crate::session::Session;
 use crate::shard::{Input, Outcome, Restoring, Settings, Shard, Ticket};
@@ -27,10 +27,18 @@ use crate::types::{PresenceId, SessionId, StreamName};
 /// Capacity of a shard's queue; senders wait while it is full.
 const QUEUE: usize = 4096;
 
+/// A shard before its start.
+#[derive(Debug)]
+struct Alone {
+    shard: Shard<Recipient>,
+    log: Option<Log>,
+    sessions: KnownSessions,
+}
+
 /// The shards before their start, each with its log on disk, if there is a state directory.
 #[derive(Debug)]
 pub struct Startup {
-    shards: Vec<(Shard<Recipient>, Option<Log>)>,
+    shards: Vec<Alone>,
     settings: Settings,
     /// Restored sessions that can be resumed.
     pub sessions: Vec<Session>,
@@ -45,7 +53,8 @@ impl Startup {
         let shards = (0..count).map(|_| {
             let mut settings = settings;
             settings.history.max_bytes /= count;
-            (Shard::new(settings, now), None)
+            let shard = Shard::new(settings, now);
+            Alone { shard, log: None, sessions: KnownSessions::default() }
         });
         Self { shards: shards.collect(), settings, sessions: Vec::new(), removed: Vec::new() }
     }
@@ -66,7 +75,7 @@ impl Startup {
         // else publications may be missing after the positions that clients have
         let has_history = complete && loaded.has_history && settings.history.limit > 0;
         let forgotten = if has_history { loaded.forgotten } else { unix };
-        for ((shard, log), kept) in startup.shards.iter_mut().zip(logs) {
+        for (Alone { shard, log, .. }, kept) in startup.shards.iter_mut().zip(logs) {
             shard.keep_entries();
             shard.restore_position(loaded.next);
             shard.restore_forgotten(forgotten);
@@ -75,7 +84,7 @@ impl Startup {
         let count = startup.shards.len();
         let mut kicked = Vec::new();
         for (stream, entries) in loaded.streams {
-            if let Some((shard, _)) = startup.shards.get_mut(shard_of(&stream, count)) {
+            if let Some(Alone { shard, .. }) = startup.shards.get_mut(shard_of(&stream, count)) {
                 let reserved = ids_among(&entries, &is_reserved);
                 shard.restore(entries, Restoring { unix, complete, has_history, now });
                 for id in reserved {
@@ -86,7 +95,7 @@ impl Startup {
             }
         }
         let mut sessions: IndexMap<SessionId, Session, RandomState> = IndexMap::default();
-        for (shard, log) in &mut startup.shards {
+        for Alone { shard, log, .. } in &mut startup.shards {
             // later entries build on the restart entries, until a snapshot replaces both
             let mut output =
                 shard.commit(|entries| log.iter_mut().for_each(|log| log.append(entries, now)));
@@ -104,7 +113,19 @@ impl Startup {
                 session.restore(identifier, stream.clone(), key.group.watch, grant.rights);
             }
         }
-        startup.sessions = sessions.into_values().collect();
+        for (sid, known) in loaded.sessions.iter() {
+            if let Some(Alone { sessions, .. }) = startup.shards.get_mut(session_place(sid, count))
+            {
+                sessions.apply(Position(0), &known.change(sid)).ok(); // it is never void
+            }
+            let session = Session::known(sid, &known.state);
+            let session = match sessions.swap_remove(&sid) {
+                Some(parked) => session.with_parked(parked),
+                None => session.with_parked(Session::restored(sid, known.state.identity)),
+            };
+            startup.sessions.push(session);
+        }
+        startup.sessions.extend(sessions.into_values());
         startup
     }
 
@@ -120,12 +141,13 @@ impl Startup {
         stop: &CancellationToken,
         failed: &CancellationToken,
     ) -> Arc<Router> {
-        let is_durable = self.shards.iter().any(|(_, log)| log.is_some());
+        let is_durable = self.shards.iter().any(|alone| alone.log.is_some());
         let asks = !self.settings.resume.ttl.is_zero();
-        let shards = self.shards.into_iter().enumerate().map(|(number, (shard, log))| {
+        let shards = self.shards.into_iter().enumerate().map(|(number, alone)| {
+            let Alone { shard, log, sessions } = alone;
             let (sender, queue) = mpsc::channel(QUEUE);
             let (clock, instruments) = (Arc::clone(clock), Arc::clone(instruments));
-            let replica = (Replica::alone(shard, log), asks);
+            let replica = (Replica::alone(shard, log, sessions), asks);
             let worker = Worker::new(number, replica, queue, clock, instruments);
             let (stop, fault) = (stop.clone(), failed.clone().drop_guard());
             tasks.spawn(async move {

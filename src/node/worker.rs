@@ -290,6 +290,11 @@ impl Worker {
                 let Self { replica, observers, meter, .. } = self;
                 observers.answer(query, replica.commit(now), meter.tally(), now);
             }
+            Job::Session { change, answer } => self.replica.change_session(change, answer, now),
+            Job::Known { sid, answer } => {
+                let session = self.replica.session(sid);
+                drop(answer.send(session.map(|session| Arc::clone(&session.state))));
+            }
             Job::Sync { answer } => self.sync(Asked::Sync(answer), now),
             Job::Resume { stream, resume: Resume { from, to, recipient }, answer } => {
                 let ticket = Ticket(self.asked.insert(Asked::Resume(answer)));

@@ -186,6 +186,9 @@ impl Broker {
             if self.context.cluster.is_some() {
                 self.park_sessions().await;
             }
+            if self.context.router.keeps_sessions() {
+                self.context.finish_goodbyes().await; // while the log takes that they are known
+            }
             // shards first: the leaves that a stop causes are sent to nobody
             self.shards_stop.cancel();
             self.shards.close();
@@ -196,14 +199,18 @@ impl Broker {
             self.heartbeat_stop.cancel();
             self.heartbeat.close();
             self.heartbeat.wait().await;
-            self.context.say_goodbyes();
+            if !self.context.router.keeps_sessions() {
+                self.context.say_goodbyes();
+            }
             self.context.tasks.close();
             let last_calls = timeout * LAST_CALLS.0 / LAST_CALLS.1;
             if tokio::time::timeout(last_calls, self.context.tasks.wait()).await.is_err() {
                 self.context.give_up_calls();
                 self.context.tasks.wait().await;
             }
-            self.context.all_told().await;
+            if !self.context.router.keeps_sessions() {
+                self.context.all_told().await;
+            }
             self.calls_stop.cancel();
             self.calls.close();
             self.calls.wait().await;
@@ -228,8 +235,6 @@ impl Broker {
 async fn expire_sessions(context: Arc<Context>, stop: CancellationToken) {
     let mut interval = tokio::time::interval(SESSIONS_LOOK);
     while stop.run_until_cancelled(interval.tick()).await.is_some() {
-        for over in context.sessions.expire(context.clock.now()) {
-            context.say_goodbye(over);
-        }
+        context.say_goodbyes_due();
     }
 }

@@ -16,7 +16,7 @@ use indexmap::IndexMap;
 
 use super::directory::{Directory, MarkName, Name};
 use super::format::{Basis, Boot, Fault, Header, HeaderError, Item, Mark, Reader};
-use crate::log::{Change, Entry, LogId, Position};
+use crate::log::{Change, Entry, KnownSessions, LogId, Position};
 use crate::types::StreamName;
 
 /// Size of the read buffer, in bytes.
@@ -31,6 +31,8 @@ pub struct Loaded {
     pub next: Position,
     /// Each stream's entries in order, from a [`Change::Snapshot`] or [`Change::Began`] on.
     pub streams: IndexMap<StreamName, Vec<Entry>>,
+    /// The sessions that the application knows.
+    pub sessions: KnownSessions,
     /// Time of the newest publication of a forgotten stream, in milliseconds of the Unix epoch; 0 if
     /// there was none.
     pub forgotten: u64,
@@ -103,6 +105,7 @@ pub(super) fn load(directory: &Directory, boot: Boot) -> std::io::Result<(Loaded
             log: None,
             next: Position(1),
             streams: IndexMap::new(),
+            sessions: KnownSessions::default(),
             forgotten: 0,
             has_history: true,
             ending: Ending::Clean,
@@ -257,6 +260,8 @@ impl Loader<'_> {
                 loaded.forgotten = loaded.forgotten.max(forgotten);
                 loaded.next = loaded.next.max(next);
             }
+            // void: the end of a log may refer to what isn't there
+            Item::Session(change) => drop(loaded.sessions.apply(Position(0), &change)),
             Item::WithoutHistory => loaded.has_history = false,
             Item::Closed => {}
         }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use super::directory::{MarkName, Name};
 use super::format::{self, Basis, Header, Item, Mark};
 use super::keeper::{Disk, Written};
-use crate::log::{Entry, Position};
+use crate::log::{Entry, Position, SessionChange};
 
 /// Minimum size of a file that is replaced by a snapshot, in bytes.
 const SMALL: u64 = 16 * 1024 * 1024;
@@ -98,6 +98,20 @@ impl Log {
         }
     }
 
+    /// Appends changes of sessions, likewise.
+    pub fn append_sessions(
+        &mut self,
+        changes: impl IntoIterator<Item = SessionChange>,
+        now: Instant,
+    ) {
+        if matches!(self.mode, Mode::Writing(_)) {
+            for change in changes {
+                format::encode_item(&Item::Session(change), &mut self.buffer);
+            }
+            self.write(now);
+        }
+    }
+
     /// Whether the last write failed, so that nothing is on disk.
     pub fn is_failing(&self) -> bool {
         matches!(self.mode, Mode::Failing { .. })
@@ -164,7 +178,7 @@ impl Log {
         if !self.is_in_snapshot() {
             return; // a write failed meanwhile
         }
-        format::encode_mark(&Item::Complete { forgotten, next }, &mut self.buffer);
+        format::encode_item(&Item::Complete { forgotten, next }, &mut self.buffer);
         self.write(now);
         if let Mode::Writing(writing) = &mut self.mode {
             writing.snapshot = false;
@@ -179,7 +193,7 @@ impl Log {
         if self.is_failing() {
             return;
         }
-        format::encode_mark(&Item::Closed, &mut self.buffer);
+        format::encode_item(&Item::Closed, &mut self.buffer);
         self.write(now);
         let files = self.disk.tail(self.shard, |tail| tail.files.clone()).unwrap_or_default();
         let synced = files.iter().try_for_each(|written| written.file.sync_all());
@@ -241,7 +255,7 @@ impl Log {
         };
         let mut header = header.encode();
         if !disk.has_history {
-            format::encode_mark(&Item::WithoutHistory, &mut header);
+            format::encode_item(&Item::WithoutHistory, &mut header);
         }
         let file = disk.directory.create(name)?;
         let length = header.len() as u64;

@@ -61,7 +61,8 @@ impl StateDir {
         let directory = Directory::open(dir)?;
         let unreadable = |source| OpenError::Unwritable { dir: dir.to_path_buf(), source };
         let (loaded, before) = load::load(&directory, boot).map_err(unreadable)?;
-        let nothing = loaded.streams.is_empty() && loaded.forgotten == 0;
+        let nothing =
+            loaded.streams.is_empty() && loaded.sessions.is_empty() && loaded.forgotten == 0;
         let nothing = nothing && loaded.has_history && loaded.ending != Ending::Incomplete;
         let basis = if nothing { Basis::Nothing } else { Basis::Runs };
         Ok((Self { directory, boot, before, basis }, loaded))

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use broker::cluster::{Batch, Item, Rules};
+use broker::cluster::{Batch, Item, KnownRules, Rules};
 use broker::log::{LogId, NodeId};
 use broker::node::LogEncoding;
 use bytes::Bytes;
@@ -18,9 +18,23 @@ for_each_engine!(a_node_stops_where_the_rules_are_newer_than_it, a_newer_format_
 /// A partition in which nothing happens otherwise.
 const PARTITION: u16 = 5;
 
+/// The rules that a log has when all nodes are of this version.
+const OWN: Rules = KnownRules::OWN.newest;
+
+/// What a node of this version says of the next ones.
+fn sentence() -> String {
+    format!("a newer version has raised the rules to {}: update this node", OWN.next().0)
+}
+
+/// Waits until a node's logs have the rules of this version.
+fn has_own_rules(node: &mut Broker) {
+    let own = u64::from(OWN.0);
+    node.until("its rules", |node| metric(node, "broker_cluster_rules") == own);
+}
+
 /// The rules are raised, by a node that knows newer ones.
 fn raise(partition: u16) -> Bytes {
-    let (rules, node, items) = (Rules(1), NodeId(77), vec![Item::Rules(Rules(2))]);
+    let (rules, node, items) = (OWN, NodeId(77), vec![Item::Rules(OWN.next())]);
     let batch = Batch { rules, node, incarnation: 1, number: 1, items };
     LogEncoding::of(None, partition, LogId(0)).encode(&batch)
 }
@@ -28,7 +42,7 @@ fn raise(partition: u16) -> Bytes {
 /// What is written by the next rules.
 fn next_rules() -> Bytes {
     let batch =
-        Batch { rules: Rules(2), node: NodeId(77), incarnation: 1, number: 2, items: Vec::new() };
+        Batch { rules: OWN.next(), node: NodeId(77), incarnation: 1, number: 2, items: Vec::new() };
     LogEncoding::of(None, PARTITION, LogId(0)).encode(&batch)
 }
 
@@ -64,21 +78,23 @@ fn stops(mut node: Broker) {
 }
 
 async fn a_node_stops_where_the_rules_are_newer_than_it<S: Intruder>() {
-    const SENTENCE: &str = "a newer version has raised the rules to 2: update this node";
     let server = S::launch();
     let mut first = start(&server);
     is_current(&mut first);
-    first.until("its rules", |node| metric(node, "broker_cluster_rules") == 1);
+    has_own_rules(&mut first);
     let mut client = connect(&first);
     server.append(0, raise(0)).await; // void: not all members know them
     server.append(0, raise(0)).await;
     first.until("read", |node| skipped(node, "again") == 1);
-    assert_eq!((first.status("/health"), metric(&first, "broker_cluster_rules")), (200, 1));
+    assert_eq!(
+        (first.status("/health"), metric(&first, "broker_cluster_rules")),
+        (200, u64::from(OWN.0))
+    );
     server.append(PARTITION, raise(PARTITION)).await; // as if that had been decided
-    is_outdated(&mut first, SENTENCE);
+    is_outdated(&mut first, &sentence());
     client.read_to_end(&mut Vec::new()).unwrap();
     let mut late = start(&server);
-    is_outdated(&mut late, SENTENCE);
+    is_outdated(&mut late, &sentence());
     let before = server.entries(0).await.len();
     tokio::time::sleep(Duration::from_secs(1)).await; // longer than between two beats
     assert_eq!(server.entries(0).await.len(), before, "they append no more");
@@ -101,6 +117,7 @@ async fn a_newer_format_is_no_garbage<S: Intruder>() {
     let server = S::launch();
     let mut node = start(&server);
     is_current(&mut node);
+    has_own_rules(&mut node);
     server.append(PARTITION, next_rules()).await;
-    is_outdated(&mut node, "a newer version has raised the rules to 2: update this node");
+    is_outdated(&mut node, &sentence());
 }

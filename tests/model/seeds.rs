@@ -7,7 +7,7 @@ use std::{env, fs};
 use broker::clock::Clock;
 use broker::log::{Entry, Position};
 use broker::shard::Shard;
-use broker::state::format::{Basis, Boot, Header, Item, decode, encode, encode_mark};
+use broker::state::format::{Basis, Boot, Header, Item, decode, encode, encode_item};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 
@@ -103,7 +103,7 @@ fn payloads(log: &[Entry]) -> Vec<u8> {
     }
     for mark in marks(log) {
         let mut frame = Vec::new();
-        encode_mark(&mark, &mut frame);
+        encode_item(&mark, &mut frame);
         add(&frame);
     }
     input
@@ -118,7 +118,7 @@ fn file(log: &[Entry]) -> Vec<u8> {
         encode(entries, &mut input);
     }
     for mark in marks(log) {
-        encode_mark(&mark, &mut input);
+        encode_item(&mark, &mut input);
     }
     input
 }

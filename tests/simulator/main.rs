@@ -37,6 +37,7 @@ mod records;
 mod requests;
 mod rules;
 mod seeds;
+mod sessions;
 mod settling;
 mod snapshots;
 mod starts;

@@ -101,7 +101,8 @@ impl World {
             | Item::Ask { .. }
             | Item::Answer { .. }
             | Item::Digest(_)
-            | Item::Rules(_) => None,
+            | Item::Rules(_)
+            | Item::Session { .. } => None,
         }));
         let living: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
         self.asks.check(&living, batches.into_iter());

@@ -83,7 +83,8 @@ impl Rules {
                 | Item::Ask { .. }
                 | Item::Answer { .. }
                 | Item::Digest(_)
-                | Item::Rules(_) => {}
+                | Item::Rules(_)
+                | Item::Session { .. } => {}
             }
         }
     }

@@ -143,9 +143,10 @@ impl Caller {
         self.gate.has_room(Lane::Connect, self.command_timeout / 2)
     }
 
-    /// Tells the application that a session is over: at its rate, and again until it has heard of it.
-    pub fn tell(&self, call: Call) {
-        self.disconnects.add(call);
+    /// Tells the application that a session is over: at its rate, and again until it has heard of it. Then, or when that is
+    /// given up, `done` is called.
+    pub fn tell(&self, call: Call, done: impl FnOnce() + Send + 'static) {
+        self.disconnects.add(call, Box::new(done));
     }
 
     /// From now on, the application is told the ends of sessions as fast as it takes them.

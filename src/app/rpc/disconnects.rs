@@ -25,6 +25,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often the application is told what it fails at each time.
 const TRIES: u8 = 5;
 
+/// What is called when an end needn't be told any more.
+pub(super) type Done = Box<dyn FnOnce() + Send>;
+
 /// The ends that the application is yet to be told.
 #[derive(Debug)]
 pub(super) struct Disconnects {
@@ -44,9 +47,10 @@ struct State {
     told: usize,
 }
 
-#[derive(Debug)]
 struct Disconnect {
     call: Call,
+    /// Called when the application has heard of it, or that is given up.
+    done: Done,
     /// How often the application has failed at it.
     failures: u8,
 }
@@ -61,8 +65,8 @@ impl Disconnects {
     }
 
     /// One more.
-    pub(super) fn add(&self, call: Call) {
-        self.put(Disconnect { call, failures: 0 });
+    pub(super) fn add(&self, call: Call, done: Done) {
+        self.put(Disconnect { call, done, failures: 0 });
     }
 
     /// From now on there is no pause between two.
@@ -141,8 +145,11 @@ impl Disconnects {
         if again {
             stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
             self.put(disconnect);
-        } else if told.is_err() {
-            self.lose();
+        } else {
+            if told.is_err() {
+                self.lose();
+            }
+            (disconnect.done)();
         }
         self.state.lock().told -= 1;
         self.changed();
@@ -168,5 +175,12 @@ impl Disconnects {
         let waiting = self.state.lock().waiting.len() as f64;
         self.instruments.disconnects_waiting.set(waiting);
         self.changed.notify_waiters();
+    }
+}
+
+impl std::fmt::Debug for Disconnect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { call, failures, .. } = self;
+        f.debug_struct("Disconnect").field("call", call).field("failures", failures).finish()
     }
 }

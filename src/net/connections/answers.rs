@@ -15,6 +15,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{oneshot, watch};
 
 use crate::net::context::Context;
+use crate::net::known::Keeping;
 use crate::node::NoRoom;
 use crate::outbound::Recipient;
 use crate::session::{Question, Ticket, Verdict};
@@ -35,12 +36,14 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// Starts to answer a session's question. `is_final`: the client gives up on an unanswered subscribe for good. `Err` if its shard has no room for it yet.
+    /// Starts to answer a session's question. `is_final`: the client gives up on an unanswered subscribe for good. The
+    /// application is asked once `keeping` is over. `Err` if its shard has no room for it yet.
     pub(super) fn ask(
         &mut self,
         context: &Context,
         (session, codec, is_final): (SessionId, Codec, bool),
         (ticket, question): (Ticket, Question),
+        keeping: Option<Keeping>,
     ) -> Result<(), NoRoom> {
         let mut asked = Ok(());
         self.answers.push(match question {
@@ -59,6 +62,9 @@ impl Answers {
                     receiver
                 });
                 Box::pin(async move {
+                    if let Some(keeping) = keeping {
+                        keeping.await;
+                    }
                     let reply = match application {
                         Some(application) => application.ask(*call, repeats).await,
                         None => Err(CallFailure::Unreachable),

@@ -261,8 +261,10 @@ impl Client {
             }
             Action::Ask { ticket, question } => {
                 let by = (self.session.id(), codec, self.session.may_be_resumed());
+                let keeping = self.context.keep(&mut self.session);
                 let waits = self.waits.get_or_insert_default();
-                if let Err(waiting) = waits.answers.ask(&self.context, by, (ticket, question)) {
+                let asked = waits.answers.ask(&self.context, by, (ticket, question), keeping);
+                if let Err(waiting) = asked {
                     waits.blocked = Some(Box::pin(waiting.wait()));
                     return ControlFlow::Break(());
                 }
@@ -275,7 +277,7 @@ impl Client {
     }
 
     /// Does what follows from an answer of the application.
-    fn follow(&self, consequence: Consequence, out: &mut Vec<u8>) -> ControlFlow<()> {
+    fn follow(&mut self, consequence: Consequence, out: &mut Vec<u8>) -> ControlFlow<()> {
         // in this order: streams write to the outbox themselves
         self.send(out);
         out.clear();
@@ -290,6 +292,12 @@ impl Client {
             Consequence::Close(reason) => {
                 self.outbox.close(reason);
                 return ControlFlow::Break(());
+            }
+            Consequence::Keep => {
+                if let Some(keeping) = self.context.keep_first(&mut self.session) {
+                    self.waits.get_or_insert_default().blocked = Some(keeping);
+                    return ControlFlow::Break(());
+                }
             }
             Consequence::Report(fault) => {
                 tracing::warn!(sid = %self.session.id(), "the application's answer: {fault}");

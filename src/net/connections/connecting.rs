@@ -94,7 +94,11 @@ impl Connecting {
                 let session = start.session(&context, &client).by_application();
                 let names = client.names(session.identity());
                 let registration = context.identities.register(names, &outbox);
-                let session = (session.with_channels(Some(channels)), registration);
+                let mut session = session.with_channels(Some(channels));
+                if let Some(keeping) = context.keep(&mut session) {
+                    keeping.await;
+                }
+                let session = (session, registration);
                 let mut messages = reply.transmissions;
                 if channels_resume {
                     for message in &mut messages {

@@ -10,7 +10,7 @@ use crate::net::context::Context;
 use crate::node::{Ended, Goodbye};
 use crate::outbound::{Recipient, Registration};
 use crate::protocol;
-use crate::session::{Action, Session};
+use crate::session::{Action, Consequence, Session};
 use crate::shard::SubscriberKey;
 use crate::types::{CloseReason, GroupKey, Reference};
 
@@ -80,7 +80,7 @@ impl EndedConnection {
 
     /// Executes an action; some have no effect without a connection.
     async fn act(
-        &self,
+        &mut self,
         (action, reference): (Action, Option<Arc<Reference>>),
         context: &Context,
         answers: &mut Answers,
@@ -93,7 +93,14 @@ impl EndedConnection {
                 context.router.try_send(stream, input)
             }
             Action::Ask { ticket, question } => {
-                answers.ask(context, (sid, codec, false), (ticket, question))
+                let keeping = context.keep(&mut self.session);
+                answers.ask(context, (sid, codec, false), (ticket, question), keeping)
+            }
+            Action::Follow(Consequence::Keep) => {
+                if let Some(keeping) = context.keep_first(&mut self.session) {
+                    keeping.await;
+                }
+                Ok(())
             }
             Action::Refuse { .. }
             | Action::Answer { .. }

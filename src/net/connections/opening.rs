@@ -87,7 +87,12 @@ impl Opening {
         let start = Start { sid, codec, repeat };
         let channels = asked.as_ref().map(|Asked { origin, resumes, .. }| {
             let identifiers = client.identifier.as_deref().unwrap_or_default();
-            Box::new(Channels::new(sid, Arc::clone(origin), identifiers, *resumes))
+            let channels = Channels::new(sid, Arc::clone(origin), identifiers, *resumes);
+            let mut channels = channels.keeping(context.router.keeps_sessions());
+            if context.application.as_ref().is_some_and(|it| it.tells(&channels)) {
+                channels.change(); // it learns the end of every session
+            }
+            Box::new(channels)
         });
         if let (Some(channels), true) = (&channels, connects) {
             let (channels, outbox) = (channels.clone(), to);
@@ -118,6 +123,9 @@ impl Opening {
                 connection.await;
             });
             return;
+        }
+        if let Some(keeping) = context.keep(&mut session) {
+            context.tasks.spawn(keeping);
         }
         let session = (session, registration);
         let greeting = Greeting::Welcome(Vec::new());

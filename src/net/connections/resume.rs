@@ -49,13 +49,26 @@ pub(super) async fn take_over(
     }
     let is_denied = matches!(claim, Claim::Denied);
     let mut earlier = claim.wait().await;
+    if is_elsewhere && let Some(parked) = earlier.take() {
+        earlier = Some(context.with_known(parked).await);
+    }
     if let Some(over) = earlier.take_if(|it| context.has_lost_channels(it)) {
         for waiting in context.router.forget(&over) {
             waiting.wait().await;
         }
     }
+    // whoever moves the session in the log has it
+    let is_known = earlier.as_ref().is_some_and(Session::has_channels);
+    if let Some(it) = &mut earlier
+        && !context.move_session(it, session.id()).await
+    {
+        earlier = None;
+    }
     let moved = match &earlier {
-        Some(earlier) => move_streams(context, (earlier, is_elsewhere), session.id(), outbox).await,
+        Some(earlier) => {
+            let decides = is_elsewhere && !is_known;
+            move_streams(context, (earlier, decides), session.id(), outbox).await
+        }
         None => None,
     };
     let Some((earlier, moved)) = earlier.zip(moved) else {
@@ -76,6 +89,9 @@ pub(super) async fn take_over(
         }
     }
     session.take_over(earlier, taken);
+    if let Some(keeping) = context.keep(session) {
+        keeping.await;
+    }
     let restored: Vec<_> =
         session.subscriptions().iter().map(|held| held.identifier.clone()).collect();
     let outcome = match restored.len() {
@@ -89,10 +105,10 @@ pub(super) async fn take_over(
 }
 
 /// Moves the streams of a session; returns for each whether it could be moved. When several nodes claim a session of
-/// another one at a time, the one that gets its first stream has it; for the others this is `None`.
+/// another one at a time, and its first stream `decides`, the one that gets that has it; for the others this is `None`.
 async fn move_streams(
     context: &Context,
-    (earlier, is_elsewhere): (&Session, bool),
+    (earlier, decides): (&Session, bool),
     to: SessionId,
     outbox: &Recipient,
 ) -> Option<Vec<bool>> {
@@ -101,7 +117,7 @@ async fn move_streams(
         let from = SubscriberKey { session: earlier.id(), group: held.group(outbox.codec()) };
         let resume = Resume { from, to, recipient: Arc::clone(outbox) };
         let answer = context.router.resume(stream.clone(), resume).await.ok();
-        if !is_elsewhere || !moved.is_empty() {
+        if !decides || !moved.is_empty() {
             answers.push(answer);
         } else if is_moved(answer).await {
             moved.push(true);

@@ -28,7 +28,7 @@ pub(in crate::net) fn open(
         return Err(Refusal::Behind);
     }
     let permit = context.admit(client)?;
-    let sid = context.new_session().ok_or(Refusal::NoRandomness)?;
+    let sid = context.new_session(params.resume).ok_or(Refusal::NoRandomness)?;
     let now = context.clock.unix().as_secs();
     let admitted = match &asked {
         Some(asked) if asked.connects => Ok(context.access.nobody()),

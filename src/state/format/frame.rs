@@ -57,7 +57,7 @@ pub fn encode<'a>(entries: impl IntoIterator<Item = &'a Entry>, out: &mut Vec<u8
 }
 
 /// Appends a frame with one item.
-pub fn encode_mark(item: &Item, out: &mut Vec<u8>) {
+pub fn encode_item(item: &Item, out: &mut Vec<u8>) {
     framed(out, |out| item::encode(item, out));
 }
 

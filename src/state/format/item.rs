@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::log::{Change, Entry, Owner, Position};
+use crate::log::{Change, Entry, Owner, Position, SessionChange};
 use crate::protocol;
 use crate::types::{Codec, Extra};
 
@@ -22,6 +22,8 @@ pub enum Item {
     WithoutHistory,
     /// The broker stopped cleanly; nothing follows.
     Closed,
+    /// A change of what the application knows of a session.
+    Session(SessionChange),
 }
 
 /// [`Item::Entry`] by reference, to encode it without a copy.

@@ -22,7 +22,7 @@ mod mark;
 #[cfg(test)]
 mod tests;
 
-pub use frame::{Fault, Reader, encode, encode_mark};
+pub use frame::{Fault, Reader, encode, encode_item};
 pub use header::{Basis, Boot, Header, HeaderError, VERSION};
 pub use item::{Item, is_sound};
 pub use mark::Mark;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::log::{
     Change, Entry, ExpiryReason, Known, LogId, NodeId, Origin, Owner, Parked, Parking, Position,
-    Subscription,
+    SessionChange, Subscription,
 };
 use crate::protocol::sse;
 use crate::types::{
@@ -16,7 +16,7 @@ use crate::types::{
 
 mod entries;
 
-use entries::entry;
+use entries::{entry, session_change};
 
 const HEAD: Header = Header {
     boot: Boot::from_bits(7),
@@ -30,7 +30,21 @@ const HEAD: Header = Header {
 
 /// A file of turns, and what it holds.
 fn file(turns: &[Vec<Entry>], closed: bool) -> (Vec<u8>, Vec<Item>) {
+    file_with(turns, &[], closed)
+}
+
+/// The same with changes of sessions.
+fn file_with(
+    turns: &[Vec<Entry>],
+    sessions: &[SessionChange],
+    closed: bool,
+) -> (Vec<u8>, Vec<Item>) {
     let (mut file, mut items) = (HEAD.encode(), Vec::new());
+    for change in sessions {
+        let item = Item::Session(change.clone());
+        encode_item(&item, &mut file);
+        items.push(item);
+    }
     for turn in turns {
         encode(turn, &mut file);
         items.extend(turn.iter().cloned().map(Item::Entry));
@@ -38,7 +52,7 @@ fn file(turns: &[Vec<Entry>], closed: bool) -> (Vec<u8>, Vec<Item>) {
     let marks =
         [Item::WithoutHistory, Item::Complete { forgotten: 5, next: Position(9) }, Item::Closed];
     for mark in marks.into_iter().filter(|mark| closed || *mark != Item::Closed) {
-        encode_mark(&mark, &mut file);
+        encode_item(&mark, &mut file);
         items.push(mark);
     }
     (file, items)
@@ -248,7 +262,7 @@ fn each_kind_is_written_as_ever() {
         (Item::Closed, &[3]),
     ] {
         let mut frame = Vec::new();
-        encode_mark(&mark, &mut frame);
+        encode_item(&mark, &mut frame);
         assert_eq!(frame[16..], *bytes, "{mark:?}");
         assert_eq!(decoded(&frame).items, [mark]);
         all.extend(frame);
@@ -299,7 +313,8 @@ fn what_is_invalid_is_damage() {
         ("a length of no number", kick(&[0xff; 11])),
         ("half an entry", kick(&[])),
         ("an unknown kind of change", framed(&[0, 3, 5, 0, 0, 1, b'a', 21])),
-        ("an unknown kind of item", framed(&[4])),
+        ("half a change of a session", framed(&[4])),
+        ("an unknown kind of item", framed(&[5])),
         ("an empty frame", framed(&[])),
         ("an identifier that is no string", entry("a", joined("1", "ann", "{}", None))),
         ("an identifier in another spelling", entry("a", joined(r#""\u0061""#, "ann", "{}", None))),
@@ -357,8 +372,12 @@ fn a_large_turn_is_several_frames() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(turns in turns(), closed: bool) {
-        let (file, items) = file(&turns, closed);
+    fn what_is_written_is_read(
+        turns in turns(),
+        sessions in prop::collection::vec(session_change(), 0..4),
+        closed: bool,
+    ) {
+        let (file, items) = file_with(&turns, &sessions, closed);
         let decoded = decode(&file).unwrap();
         prop_assert!(decoded.fault.is_none(), "{:?}", decoded.fault);
         prop_assert_eq!(decoded.header, HEAD);
@@ -397,12 +416,12 @@ proptest! {
         drop(decode(&bytes));
         drop(decoded(&bytes));
         let entry = |kind| [0, 3, 5, 0, 0, 1, b'a', kind];
-        let begins = (0..22).map(|kind| entry(kind).to_vec()).chain((0..5).map(|kind| vec![kind]));
+        let begins = (0..22).map(|kind| entry(kind).to_vec()).chain((0..6).map(|kind| vec![kind]));
         for begin in begins.chain([vec![]]) {
             let items = decoded(&framed(&[&begin, &*bytes].concat())).items;
             let mut again = Vec::new();
             for item in &items {
-                encode_mark(item, &mut again);
+                encode_item(item, &mut again);
             }
             prop_assert_eq!(decoded(&again).items, items);
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::asks::{Answer, Ask, AskId};
 use super::digest::Digest;
 use super::rules::Rules;
-use crate::log::{NodeId, Position};
+use crate::log::{NodeId, Position, SessionChange};
 use crate::shard::Proposal;
 
 /// What a node appends to a log at a time. Its items get adjacent positions.
@@ -77,4 +77,11 @@ pub enum Item {
     /// The rules are these from the next batch on. Void unless they are the next ones, and all members know them. It is
     /// the last item of its batch.
     Rules(Rules),
+    /// A change of what the application knows of a session.
+    Session {
+        /// The node's number for it; 0 if nobody waits for what becomes of it.
+        number: u64,
+        /// The change.
+        change: SessionChange,
+    },
 }

@@ -25,6 +25,7 @@ mod in_force;
 mod members;
 mod partition;
 mod rules;
+mod sessions;
 mod snapshot;
 
 pub use admission::{Admission, ForkId, Refused};
@@ -34,4 +35,5 @@ pub use digest::{Compared, Digest};
 pub use members::{Members, Overdue};
 pub use partition::{Partition, beat_interval};
 pub use rules::{KnownRules, Rules, Unknown};
+pub use sessions::{Changed, LeftSession, TakenSession};
 pub use snapshot::{Head, SnapshotItem};

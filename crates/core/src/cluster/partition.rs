@@ -10,9 +10,11 @@ use super::digest::{Compared, Digest, Digests};
 use super::in_force::InForce;
 use super::members::{Members, Overdue};
 use super::rules::{KnownRules, Rules, Unknown};
-use crate::log::{Entry, NodeId, Origin, Position};
+use super::sessions::{self, Changed, LeftSession, Sessions, TakenSession};
+use crate::log::{Entry, KnownSession, NodeId, Origin, Position, SessionChange};
 use crate::shard::{Destination, Proposal, Settings, Shard};
 use crate::stream::mix;
+use crate::types::SessionId;
 
 /// Items of a batch, at most; more only where those of one input are adjacent.
 const MAX_ITEMS: usize = 256;
@@ -26,7 +28,7 @@ const BEATS_A_LEASE: u32 = 5;
 /// the larger the batches.
 #[derive(Debug)]
 pub struct Partition<R> {
-    node: NodeId,
+    pub(super) node: NodeId,
     /// This node's incarnation in this log.
     incarnation: u32,
     pub(super) shard: Shard<R>,
@@ -39,6 +41,8 @@ pub struct Partition<R> {
     beats: Option<Beats>,
     /// Nodes that were found to be gone, and are to be excluded from all logs, with their incarnations.
     pub(super) departed: Vec<(NodeId, u32)>,
+    /// The sessions that the application knows.
+    pub(super) sessions: Sessions,
     /// What this node has asked the others, and what it was asked.
     asks: Asks,
     /// Its digests, and what came of comparing them.
@@ -74,6 +78,7 @@ impl<R: Destination> Partition<R> {
             in_force: InForce::new(known),
             beats: None,
             departed: Vec::new(),
+            sessions: Sessions::default(),
             asks: Asks::default(),
             digests: Digests::default(),
             items: VecDeque::new(),
@@ -215,6 +220,52 @@ impl<R: Destination> Partition<R> {
         std::mem::take(&mut self.asks.answered)
     }
 
+    /// Changes what the application knows of a session. What becomes of it is in [`Partition::take_changed`] under the number
+    /// that this returns. `None` as long as the log has no sessions: some node may not know them.
+    pub fn change_session(&mut self, change: SessionChange) -> Option<u64> {
+        if self.in_force.to_write() < sessions::RULES {
+            return None;
+        }
+        let number = self.sessions.next_number();
+        self.items.push_back(Item::Session { number, change });
+        Some(number)
+    }
+
+    /// What became since the last call of changes of sessions that this node has proposed.
+    pub fn take_changed(&mut self) -> Vec<Changed> {
+        std::mem::take(&mut self.sessions.changed)
+    }
+
+    /// Sessions whose nodes were found to be gone since the last call. Any node may take them over.
+    pub fn take_left(&mut self) -> Vec<LeftSession> {
+        std::mem::take(&mut self.sessions.left)
+    }
+
+    /// Takes a session over whose node is gone, unless another node does so first.
+    pub fn take_over(&mut self, LeftSession { sid, at }: LeftSession) {
+        if self.session(sid).is_some_and(|session| session.left == Some(at)) {
+            let [_, secret] = sid.halves();
+            let change =
+                SessionChange::Moved { from: sid, to: self.node.session(secret), left: Some(at) };
+            self.change_session(change);
+        }
+    }
+
+    /// Sessions that this node has taken over since the last call.
+    pub fn take_taken(&mut self) -> Vec<TakenSession> {
+        std::mem::take(&mut self.sessions.taken)
+    }
+
+    /// The sessions that the application knows, in no order.
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionId, &KnownSession)> {
+        self.sessions.known.iter()
+    }
+
+    /// A session that the application knows.
+    pub fn session(&self, sid: SessionId) -> Option<&KnownSession> {
+        self.sessions.known.get(sid)
+    }
+
     /// Has all nodes compare what they had at the last [`Item::Digest`] with what this one had, and note what they have at
     /// the next.
     pub fn propose_digest(&mut self) {
@@ -229,7 +280,8 @@ impl<R: Destination> Partition<R> {
     /// Digest of all that is the same in every replica that has read as far.
     pub fn digest(&self) -> u64 {
         let nodes = mix(self.admission.digest(), self.members.digest());
-        mix(mix(self.shard.digest(), self.shard.forgotten()), nodes)
+        let sessions = self.sessions.digest();
+        mix(mix(mix(self.shard.digest(), self.shard.forgotten()), nodes), sessions)
     }
 
     /// What came since the last call of comparing digests of other nodes with this one's.
@@ -271,7 +323,8 @@ impl<R: Destination> Partition<R> {
             | Item::Ask { .. }
             | Item::Answer { .. }
             | Item::Digest(_)
-            | Item::Rules(_) => false,
+            | Item::Rules(_)
+            | Item::Session { .. } => false,
         };
         let mut count = MAX_ITEMS.min(self.items.len());
         while count < self.items.len() && self.items.get(count - 1).is_some_and(continues) {
@@ -364,6 +417,10 @@ impl<R: Destination> Partition<R> {
                         self.in_force.raise(rules)?;
                     }
                 }
+                Item::Session { number, change } => {
+                    let number = Some(number).filter(|_| by.0 == self.node);
+                    self.sessions.apply(position, &change, (self.node, number));
+                }
             }
         }
         Ok(())
@@ -403,12 +460,14 @@ impl<R: Destination> Partition<R> {
         at: (Position, u64),
         now: Instant,
     ) {
-        if node != self.node || by.0 == node {
+        let is_own = node == self.node && by.0 != node;
+        let known = self.sessions.leave(node, at.0, is_own);
+        if !is_own {
             return self.shard.end_sessions_of(node, ttl, at, now);
         }
         // it lives: what isn't in the log by now, never will be, so the next incarnation proposes it
-        let known = self.in_force.known();
-        let beat = self.beats.map(|Beats { lease, .. }| beat(lease, known)); // first of all, so that it can be missed
+        let rules = self.in_force.known();
+        let beat = self.beats.map(|Beats { lease, .. }| beat(lease, rules)); // first of all, so that it can be missed
         let sent = self.sent.take().map(|batch| batch.items).unwrap_or_default();
         let (mut changes, mut others) = (Vec::new(), Vec::new());
         for item in sent.into_iter().chain(self.items.drain(..)) {
@@ -420,13 +479,15 @@ impl<R: Destination> Partition<R> {
                 | Item::Overdue { .. }
                 | Item::Gone { .. }
                 | Item::Answer { .. }
-                | Item::Digest(_) => others.push(item),
+                | Item::Digest(_)
+                | Item::Session { .. } => others.push(item),
             }
         }
         changes.extend(self.shard.take_proposals());
         let changes = self.shard.come_back(ttl, changes, at, now);
-        self.items =
-            beat.into_iter().chain(others).chain(changes.into_iter().map(Item::Change)).collect();
+        let known = known.into_iter().map(|change| Item::Session { number: 0, change });
+        let all = beat.into_iter().chain(known).chain(others);
+        self.items = all.chain(changes.into_iter().map(Item::Change)).collect();
         (self.incarnation, self.number, self.is_with_engine) =
             (incarnation.saturating_add(1), 0, false);
     }

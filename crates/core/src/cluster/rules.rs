@@ -35,8 +35,8 @@ pub struct KnownRules {
 }
 
 impl KnownRules {
-    /// Those of this version. There has been one version so far.
-    pub const OWN: Self = Self { oldest: Rules(1), newest: Rules(1) };
+    /// Those of this version. From the second ones on, logs have the sessions that the application knows.
+    pub const OWN: Self = Self { oldest: Rules(1), newest: Rules(2) };
 
     /// Whether the node knows them. `Err` is why it can't go on.
     pub fn check(self, rules: Rules) -> Result<(), Unknown> {

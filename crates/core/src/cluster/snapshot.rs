@@ -10,7 +10,7 @@ use super::admission::Admission;
 use super::members::Members;
 use super::partition::Partition;
 use super::rules::Rules;
-use crate::log::{Entry, Position};
+use crate::log::{Entry, Position, SessionChange};
 use crate::shard::Destination;
 
 /// A part of a snapshot. The head is the last one: without it, the snapshot isn't complete.
@@ -20,6 +20,8 @@ pub enum SnapshotItem {
     Entry(Entry),
     /// What isn't about a stream.
     Head(Head),
+    /// A change that makes a session known, at the position of its last one.
+    Session(Position, SessionChange),
 }
 
 /// What a partition has beside its streams.
@@ -42,6 +44,10 @@ impl<R: Destination> Partition<R> {
         let (entries, next) = self.shard.snapshot_from(place, max);
         let mut items: Vec<_> = entries.into_iter().map(SnapshotItem::Entry).collect();
         if next.is_none() {
+            let sessions = self.sessions.known.iter();
+            items.extend(
+                sessions.map(|(sid, known)| SnapshotItem::Session(known.at, known.change(sid))),
+            );
             items.push(SnapshotItem::Head(Head {
                 position: self.position,
                 admission: self.admission.clone(),
@@ -65,6 +71,10 @@ impl<R: Destination> Partition<R> {
                 self.shard.set_unix(unix);
                 // void: nothing that a node wrote
                 self.shard.apply(Entry { at: unix, ..entry }, now).ok();
+                false
+            }
+            SnapshotItem::Session(at, change) => {
+                self.sessions.apply(at, &change, (self.node, None));
                 false
             }
             SnapshotItem::Head(Head { position, admission, members, rules, forgotten }) => {

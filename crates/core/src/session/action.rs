@@ -59,6 +59,8 @@ pub enum Consequence {
     Transmit(Vec<String>),
     /// Close the connection.
     Close(CloseReason),
+    /// Keep [what the application knows](super::Session::state), before anything that follows.
+    Keep,
     /// Log a fault in the answer.
     Report(&'static str),
 }

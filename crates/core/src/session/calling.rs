@@ -109,10 +109,13 @@ impl Session {
             Action::Nothing(CommandKind::Unsubscribe)
         };
         let call = self.call(ChannelCommand::Unsubscribe, identifier.clone(), Box::default(), None);
-        if let Some(channels) = &mut self.channels {
+        let is_kept = self.channels.as_mut().is_some_and(|channels| {
             channels.end(identifier.as_str());
-        }
-        self.tickets.get_or_insert_default().due.push_back((call, None));
+            channels.change()
+        });
+        let due = &mut self.tickets.get_or_insert_default().due;
+        due.extend(is_kept.then_some((Action::Follow(Consequence::Keep), None)));
+        due.push_back((call, None));
         ended
     }
 
@@ -164,7 +167,10 @@ impl Session {
     /// Applies an answer of the application, or its absence. What follows from it is due then.
     pub(super) fn take_reply(&mut self, replied: Replied, limits: &Limits) {
         let Replied { identifier, call: HeldCall { kind, start, .. }, reply } = replied;
+        let is_change = reply.as_ref().is_ok_and(|reply| changes(kind, reply));
+        let is_kept = is_change && self.channels.as_mut().is_some_and(|it| it.change());
         let mut out = Vec::new();
+        out.extend(is_kept.then_some(Action::Follow(Consequence::Keep)));
         match (kind, start) {
             (ChannelCommand::Subscribe, Some(start)) => {
                 self.subscribed(&identifier, start, reply, limits, &mut out);
@@ -392,6 +398,15 @@ impl Session {
             out.extend(tickets.due.drain(..).map(|(action, _)| action));
         }
     }
+}
+
+/// Whether an answer changes what the application knows of the session.
+fn changes(kind: ChannelCommand, reply: &Reply) -> bool {
+    let has_ttl = matches!(&reply.presence, Some(PresenceReply::Join { .. }));
+    let is_new = kind == ChannelCommand::Subscribe && reply.status == ReplyStatus::Success;
+    let streams =
+        reply.stop_streams || !reply.streams.is_empty() || !reply.stopped_streams.is_empty();
+    is_new || streams || has_ttl || !reply.connection.is_empty() || !reply.channel.is_empty()
 }
 
 fn close_if_asked(reply: &Reply, out: &mut Vec<Action>) {

@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use thin_vec::ThinVec;
 
-use crate::types::{About, Call, ChannelCommand, Identifier, Origin, Reply, SessionId, State};
+use super::subscription::Subscription;
+use crate::log::{ChannelState, SessionState};
+use crate::types::{
+    About, Call, ChannelCommand, Identifier, Identity, Origin, Reply, SessionId, State,
+};
 
 /// A subscription that is a channel of the application.
 #[derive(Clone, Debug)]
@@ -14,6 +18,15 @@ struct Channel {
     state: State,
     /// How long its member stays after the connection's end, in seconds; `None` is the default.
     ttl: Option<NonZero<u32>>,
+}
+
+/// What the log has of a session's channels.
+#[derive(Clone, Copy, Debug, Default)]
+struct InLog {
+    /// Whether it has something.
+    is_there: bool,
+    /// Whether something has changed that it doesn't have.
+    has_changed: bool,
 }
 
 /// The application's side of a session. Boxed: only sessions that may ask the application have one.
@@ -29,6 +42,8 @@ pub struct Channels {
     is_known: bool,
     /// Whether it was told that the session is over, which was neither resumed nor asked about since.
     is_told: bool,
+    /// What the log has of them, if they are kept there.
+    log: Option<InLog>,
     origin: Arc<Origin>,
     identifiers: Arc<str>,
     connection: State,
@@ -45,10 +60,90 @@ impl Channels {
             resumes,
             is_known: false,
             is_told: false,
+            log: None,
             origin,
             identifiers: identifiers.into(),
             connection: State::default(),
             open: ThinVec::new(),
+        }
+    }
+
+    /// Those of a session that a log has.
+    pub fn restored(state: &SessionState) -> Self {
+        let channels = state.channels.iter();
+        let open = channels.map(|ChannelState { identifier, state, ttl, .. }| Channel {
+            identifier: identifier.clone(),
+            state: state.clone(),
+            ttl: *ttl,
+        });
+        Self {
+            first: state.first,
+            calls: 0,
+            resumes: state.resumes,
+            is_known: state.is_known,
+            is_told: state.is_told,
+            log: Some(InLog { is_there: true, has_changed: false }),
+            origin: Arc::new(state.origin.clone()),
+            identifiers: state.identifiers.as_ref().into(),
+            connection: state.connection.clone(),
+            open: open.collect(),
+        }
+    }
+
+    /// Sets whether changes are kept in the log: see [`Session::state`](super::Session::state).
+    #[must_use]
+    pub fn keeping(self, is_kept: bool) -> Self {
+        Self { log: is_kept.then(InLog::default), ..self }
+    }
+
+    /// Whether changes are kept in the log.
+    pub fn is_kept(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// Notes that something has changed; returns whether that is to be kept.
+    pub fn change(&mut self) -> bool {
+        if let Some(log) = &mut self.log {
+            log.has_changed = true;
+        }
+        self.log.is_some()
+    }
+
+    /// Whether something has changed that is to be kept; it counts as kept from then on.
+    pub fn take_changed(&mut self) -> bool {
+        let Some(log) = &mut self.log else { return false };
+        log.is_there |= log.has_changed;
+        std::mem::take(&mut log.has_changed)
+    }
+
+    /// Whether the log has something of them.
+    pub fn is_in_log(&self) -> bool {
+        self.log.is_some_and(|log| log.is_there)
+    }
+
+    /// What the log keeps of them, for a session with these subscriptions.
+    pub(super) fn state(&self, identity: Identity, held: &[Subscription]) -> SessionState {
+        let of = |identifier: &Identifier| held.iter().find(|it| it.identifier == *identifier);
+        let open = self.open.iter().filter_map(|Channel { identifier, state, ttl }| {
+            let held = of(identifier)?;
+            Some(ChannelState {
+                identifier: identifier.clone(),
+                watch: held.watch,
+                state: state.clone(),
+                ttl: *ttl,
+                streams: held.rights().map(|(stream, rights)| (stream.clone(), rights)).collect(),
+            })
+        });
+        SessionState {
+            first: self.first,
+            identity,
+            resumes: self.resumes,
+            is_known: self.is_known,
+            is_told: self.is_told,
+            origin: Origin::clone(&self.origin),
+            identifiers: (*self.identifiers).into(),
+            connection: self.connection.clone(),
+            channels: open.collect(),
         }
     }
 
@@ -60,6 +155,7 @@ impl Channels {
     /// Takes the answer that the client may.
     pub fn connected(&mut self, reply: &mut Reply) {
         self.is_known = true;
+        self.change();
         self.identifiers = reply.identifiers.as_str().into();
         self.connection.merge(reply.connection.drain(..));
     }
@@ -88,6 +184,7 @@ impl Channels {
     /// The notice that the session is over, though it may be resumed.
     pub fn disconnect_early(&mut self, session: SessionId) -> Call {
         self.is_told = true;
+        self.change();
         self.clone().disconnect(session)
     }
 
@@ -106,6 +203,9 @@ impl Channels {
         identifier: &Identifier,
         data: Box<str>,
     ) -> Call {
+        if !self.is_known || self.is_told {
+            self.change();
+        }
         (self.is_known, self.is_told) = (true, false);
         let channel = self.channel(identifier.as_str()).cloned().unwrap_or_default();
         let identifier = identifier.clone();
@@ -171,6 +271,7 @@ impl Channels {
         if let Some(by) = by {
             self.origin = Arc::clone(&by.origin);
         }
+        self.change();
         self
     }
 

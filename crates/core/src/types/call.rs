@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use thin_vec::ThinVec;
 
 use super::{Identifier, RawJson, SessionId};
@@ -65,7 +66,7 @@ pub enum ChannelCommand {
 }
 
 /// How a client connected, as far as the application wants to know.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The URL, with path and query.
     pub url: Box<str>,
@@ -74,11 +75,11 @@ pub struct Origin {
 }
 
 /// State that the application keeps with a connection or a channel. Keys are sorted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State(ThinVec<(Box<str>, StateValue)>);
 
 /// A value of a [`State`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StateValue {
     /// Text, as the contract has it.
     Text(Box<str>),

@@ -144,6 +144,18 @@ impl SessionId {
         [self.high, self.low]
     }
 
+    /// What a session's ids have in common, whatever it goes on under: 16 random bits.
+    #[expect(clippy::cast_possible_truncation, reason = "they are the lowest ones")]
+    pub const fn lineage(self) -> u16 {
+        self.low as u16
+    }
+
+    /// An id for the same session, which has gone by another one.
+    #[must_use]
+    pub const fn succeeding(self, other: Self) -> Self {
+        Self { high: self.high, low: self.low & !0xffff | other.low & 0xffff }
+    }
+
     /// Its bits.
     pub fn to_bits(self) -> u128 {
         (u128::from(self.high) << 64) | u128::from(self.low)

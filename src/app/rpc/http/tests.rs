@@ -382,11 +382,11 @@ async fn ends_of_sessions_are_told_until_the_application_has_heard_of_them() {
     })
     .await;
     let caller = caller(application(&server.url()));
-    caller.tell(disconnect());
+    caller.tell(disconnect(), || ());
     tokio::time::timeout(PATIENCE, caller.all_told()).await.unwrap();
     assert_eq!(server.count(), 3);
     for _ in 0..20 {
-        caller.tell(disconnect());
+        caller.tell(disconnect(), || ());
     }
     tokio::time::timeout(PATIENCE, caller.all_told()).await.unwrap();
     assert_eq!(server.count(), 23);

@@ -6,13 +6,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::log::{
-    Change, Entry, ExpiryReason, Known, NodeId, Origin, Owner, Parked, Parking, Position,
-    Subscription,
+    Change, ChannelState, Entry, ExpiryReason, Known, NodeId, Origin, Owner, Parked, Parking,
+    Position, SessionChange, SessionState, Subscription,
 };
 use crate::protocol::{action_cable, chat, phoenix, sse, typed};
 use crate::types::{
     Codec, Epoch, Extra, Grant, Identifier, Identity, JoinCause, Label, Labels, MemberEvent,
-    Offset, PresenceId, RawJson, Rights, SessionId, StreamName, Watch, Whisper,
+    Offset, Origin as ClientOrigin, PresenceId, RawJson, Rights, SessionId, State, StateValue,
+    StreamName, Watch, Whisper,
 };
 
 fn json() -> impl Strategy<Value = RawJson> {
@@ -215,4 +216,67 @@ pub(super) fn entry() -> impl Strategy<Value = Entry> {
             Entry { position, at, origin, stream, change }
         },
     )
+}
+
+fn state() -> impl Strategy<Value = State> {
+    let value = prop_oneof![
+        any::<String>().prop_map(|text| StateValue::Text(text.into())),
+        json().prop_map(StateValue::Json),
+    ];
+    let entries = prop::collection::vec(("\\PC{0,5}".prop_map(Box::<str>::from), value), 0..4);
+    entries.prop_map(|entries| {
+        let mut state = State::default();
+        state.merge(entries);
+        state
+    })
+}
+
+fn channel() -> impl Strategy<Value = ChannelState> {
+    let rights = any::<(bool, bool)>().prop_map(|(join, whisper)| Rights { join, whisper });
+    let streams = prop::collection::vec((stream(), rights), 0..3);
+    (identifier(), state(), any::<Option<std::num::NonZero<u32>>>(), streams).prop_map(
+        |(identifier, state, ttl, streams)| {
+            let watch = Watch::Members;
+            ChannelState { identifier, watch, state, ttl, streams }
+        },
+    )
+}
+
+/// A change of a session, of every kind.
+pub(super) fn session_change() -> impl Strategy<Value = SessionChange> {
+    let headers = prop::collection::vec(any::<(String, String)>(), 0..3);
+    let origin = (any::<String>(), headers).prop_map(|(url, headers)| ClientOrigin {
+        url: url.into(),
+        headers: headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+    });
+    let known =
+        (session(), origin, any::<String>(), state(), prop::collection::vec(channel(), 0..3));
+    let flags = any::<(bool, bool, bool)>();
+    let state =
+        (known, flags).prop_map(|((first, origin, identifiers, connection, channels), flags)| {
+            let (resumes, is_known, is_told) = flags;
+            SessionState {
+                first,
+                identity: Identity::BEARER,
+                resumes,
+                is_known,
+                is_told,
+                origin,
+                identifiers: identifiers.into(),
+                connection,
+                channels,
+            }
+        });
+    let left = prop::option::of(position()).boxed();
+    prop_oneof![
+        (session(), state, left.clone()).prop_map(|(sid, state, left)| {
+            SessionChange::Known { sid, state: Arc::new(state), left }
+        }),
+        (session(), session(), left).prop_map(|(from, to, left)| SessionChange::Moved {
+            from,
+            to,
+            left
+        }),
+        session().prop_map(|sid| SessionChange::Told { sid }),
+    ]
 }

@@ -116,7 +116,7 @@ fn short(action: Action) -> String {
         other @ (Action::Refuse { .. }
         | Action::Answer { .. }
         | Action::Ask { .. }
-        | Action::Follow(Consequence::Report(_))
+        | Action::Follow(Consequence::Report(_) | Consequence::Keep)
         | Action::Wait
         | Action::Nothing(_)) => format!("{other:?}"),
     }
