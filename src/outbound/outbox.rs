@@ -108,6 +108,8 @@ struct Queue {
     /// Size of an oversized reply in the queue. One is allowed, and a client still reading it is
     /// not too slow: the limit applies to what is queued before and after it.
     whole: usize,
+    /// Whether nothing is written until [`Outbox::uncork`].
+    is_corked: bool,
 }
 
 impl Outbox {
@@ -200,6 +202,20 @@ impl Outbox {
         queue.whole += frames.len();
         queue.frames.push_front(Bytes::copy_from_slice(frames));
         0
+    }
+
+    /// Queues everything until [`Self::uncork`], so that what is sent meanwhile arrives in one piece.
+    pub fn cork(&self) {
+        self.state.lock().queue.get_or_insert_default().is_corked = true;
+    }
+
+    /// Sends what was queued since [`Self::cork`].
+    pub fn uncork(&self) {
+        let mut state = self.state.lock();
+        let Some(queue) = &mut state.queue else { return };
+        queue.is_corked = false;
+        drop(state);
+        self.owner.wake();
     }
 
     #[inline]
@@ -326,6 +342,10 @@ impl Outbox {
     pub fn poll_drain(&self, context: &mut Context<'_>, sent: &mut usize) -> Poll<io::Result<()>> {
         loop {
             let state = self.state.lock();
+            let is_corked = state.queue.as_ref().is_some_and(|queue| queue.is_corked);
+            if is_corked && !matches!(state.closing, Closing::Now(_)) {
+                return Poll::Pending;
+            }
             if state.queue.is_none() {
                 let is_done = !matches!(state.closing, Closing::Behind(_));
                 return if is_done { Poll::Ready(Ok(())) } else { Poll::Pending };
@@ -429,5 +449,34 @@ impl Queue {
         if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
             self.push(rest);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::outbound::wire::Wire;
+    use crate::protocol::action_cable;
+
+    #[test]
+    fn what_is_corked_is_written_in_one_piece() {
+        let wire = Wire::default();
+        let outbox = Outbox::new(Box::new(wire.clone()), action_cable::CODEC, 100);
+        let mut task = Context::from_waker(Waker::noop());
+        let mut drain = || outbox.poll_drain(&mut task, &mut 0).is_ready();
+        let send = |frame: &'static [u8]| outbox.send(frame, || Bytes::from_static(frame));
+        assert_eq!(send(b"a"), 1);
+        outbox.cork();
+        assert_eq!((send(b"b"), drain(), wire.0.lock().clone()), (0, false, b"a".to_vec()));
+        send(b"c");
+        outbox.uncork();
+        assert!(drain());
+        assert_eq!((send(b"d"), wire.0.lock().clone()), (1, b"abcd".to_vec()));
+        outbox.cork();
+        send(b"e");
+        outbox.close(CloseReason::ClientClosed);
+        assert!(drain(), "the end isn't held back");
     }
 }

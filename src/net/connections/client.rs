@@ -282,6 +282,8 @@ impl Client {
         self.send(out);
         out.clear();
         match consequence {
+            Consequence::Cork => self.outbox.cork(),
+            Consequence::Uncork => self.outbox.uncork(),
             Consequence::Transmit(messages) => {
                 for message in messages {
                     protocol::encode_message(self.outbox.codec(), &message, out);

@@ -55,8 +55,13 @@ pub enum Action {
 /// What follows from an answer of the application, or from its absence, besides commands for streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Consequence {
+    /// Hold back what is sent to the client, until [`Consequence::Uncork`]: whoever has seen the messages that follow is sent
+    /// everything that the new streams say from then on.
+    Cork,
     /// Send its messages, before anything that follows.
     Transmit(Vec<String>),
+    /// Send what was held back: the streams have the commands that follow from the answer.
+    Uncork,
     /// Close the connection.
     Close(CloseReason),
     /// Keep [what the application knows](super::Session::state), before anything that follows.

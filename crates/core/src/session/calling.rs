@@ -184,6 +184,7 @@ impl Session {
                 }
             }
         }
+        cork(&mut out);
         let due = out.into_iter().map(|action| (action, None));
         self.tickets.get_or_insert_default().due.extend(due);
     }
@@ -397,6 +398,20 @@ impl Session {
         if let Some(tickets) = &mut self.tickets {
             out.extend(tickets.due.drain(..).map(|(action, _)| action));
         }
+    }
+}
+
+/// Has messages held back until the streams have what follows from the same answer.
+fn cork(actions: &mut Vec<Action>) {
+    let is_message = |action: &Action| matches!(action, Action::Follow(Consequence::Transmit(_)));
+    let is_subscribe = |action: &Action| {
+        matches!(action, Action::Forward { command: StreamCommand::Subscribe(_), .. })
+    };
+    if let Some(first) = actions.iter().position(is_message)
+        && actions.iter().any(is_subscribe)
+    {
+        actions.insert(first, Action::Follow(Consequence::Cork));
+        actions.push(Action::Follow(Consequence::Uncork));
     }
 }
 

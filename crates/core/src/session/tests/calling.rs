@@ -75,10 +75,18 @@ fn asked(actions: Vec<Action>) -> (Ticket, Call) {
     calls.remove(0)
 }
 
-/// What an answer leads to, in short.
+/// What an answer leads to, in short. Messages and the streams behind them are sent in one piece.
+#[track_caller]
 fn answer(session: &mut Session, ticket: Ticket, reply: Result<Reply, CallFailure>) -> Vec<String> {
+    let speaks = reply.as_ref().is_ok_and(|reply| !reply.transmissions.is_empty());
     session.answer(ticket, Verdict::Called(reply.map(Box::new)));
-    due(session).into_iter().map(short).collect()
+    let mut all: Vec<String> = due(session).into_iter().map(short).collect();
+    if speaks && all.iter().any(|action| action.contains(" Subscribe")) {
+        assert_eq!(all.remove(0), "(");
+        let end = all.iter().position(|action| action == ")").unwrap();
+        assert!(!all.split_off(end)[1..].iter().any(|action| action.contains(" Subscribe")));
+    }
+    all
 }
 
 fn short(action: Action) -> String {
@@ -112,6 +120,8 @@ fn short(action: Action) -> String {
             reason.into_owned()
         }
         Action::Follow(Consequence::Transmit(messages)) => messages.join(" "),
+        Action::Follow(Consequence::Cork) => "(".into(),
+        Action::Follow(Consequence::Uncork) => ")".into(),
         Action::Follow(Consequence::Close(reason)) => format!("closed: {}", reason.as_ref()),
         other @ (Action::Refuse { .. }
         | Action::Answer { .. }
