@@ -17,7 +17,7 @@ const PROVEN: [&str; 3] = ["docs/RELIABILITY.md", "docs/PRESENCE.md", "docs/SECU
 const FOREIGN: [&str; 4] = ["target", "node_modules", ".git", "found"];
 
 /// What declares a test in the clients' tests.
-const DECLARED_BY: [&str; 9] = [
+const DECLARED_BY: [&str; 10] = [
     "scenario(",
     "restarting(",
     "fault(",
@@ -27,6 +27,7 @@ const DECLARED_BY: [&str; 9] = [
     "cluster(",
     "asked(",
     "askedOverEach(",
+    "askedCluster(",
 ];
 
 fn root() -> PathBuf {
