@@ -27,7 +27,7 @@ fn sentence() -> String {
 }
 
 /// Waits until a node's logs have the rules of this version.
-fn has_own_rules(node: &mut Broker) {
+pub(crate) fn has_own_rules(node: &mut Broker) {
     let own = u64::from(OWN.0);
     node.until("its rules", |node| metric(node, "broker_cluster_rules") == own);
 }

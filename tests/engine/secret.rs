@@ -17,6 +17,7 @@ use crate::engines::{EngineServer, for_each_engine};
 use crate::nats_server::NatsServer;
 use crate::node::PATIENCE;
 use crate::process::{Broker, command};
+use crate::rules::has_own_rules;
 use crate::server::Server;
 
 for_each_engine!(
@@ -182,8 +183,15 @@ async fn what_no_node_wrote_there_is_skipped_by_all<S: Intruder>() {
     let mut first = start(&server);
     is_current(&mut first);
     put(&first, "ann", 1);
-    let entries = server.entries(0).await;
-    let beat = entries.first().unwrap();
+    has_own_rules(&mut first);
+    let before = server.entries(0).await.len();
+    let beat = loop {
+        let entries = server.entries(0).await;
+        if let Some(beat) = entries.get(before) {
+            break beat.clone(); // by the rules that are in force from now on
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
     let (mut altered, mut expected) = (beat.to_vec(), 0);
     *altered.get_mut(10).unwrap() ^= 1;
     let cut = beat.slice(..beat.len() - 1);
