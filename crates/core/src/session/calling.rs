@@ -205,6 +205,9 @@ impl Session {
             return out.push(Action::Follow(Consequence::Close(CloseReason::ServerError)));
         };
         if reply.status == ReplyStatus::Success {
+            if self.subscriptions.is_empty() {
+                self.subscriptions.reserve_exact(1); // as of other subscriptions
+            }
             self.subscriptions.push(Subscription::of_channel(identifier.clone(), watch));
             if let Some(channels) = &mut self.channels {
                 channels.begin(identifier.clone());

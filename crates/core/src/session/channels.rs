@@ -249,6 +249,9 @@ impl Channels {
 
     /// A subscription is a channel from now on.
     pub(super) fn begin(&mut self, identifier: Identifier) {
+        if self.open.is_empty() {
+            self.open.reserve_exact(1); // most sessions never have a second one
+        }
         self.open.push(Channel { identifier, state: State::default(), ttl: None });
     }
 

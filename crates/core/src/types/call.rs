@@ -103,6 +103,8 @@ impl State {
 
     /// Takes the entries of an answer, key by key. An empty text removes the key.
     pub fn merge(&mut self, changes: impl IntoIterator<Item = (Box<str>, StateValue)>) {
+        let changes = changes.into_iter();
+        self.0.reserve_exact(changes.size_hint().0); // most states have one or two entries for life
         for (key, value) in changes {
             let is_empty = matches!(&value, StateValue::Text(text) if text.is_empty());
             match self.place(&key) {
