@@ -129,3 +129,27 @@ askedCluster('all nodes are killed: the next one tells who has gone', {}, async 
   await c.add();
   await endedOnce(c, sids, SESSIONS + 20_000);
 });
+
+askedCluster('a session of an engine that lost everything ends once, too', {}, async (c, a, b) => {
+  const socket = await connect(a, 'ann');
+  await enter(socket, { id: 1 });
+  await c.engine.empty();
+  const other = await connect(b, 'bob'); // waits until the log is there again
+  await enter(other, { id: 1 });
+  await a.kill();
+  await endedOnce(c, [socket.sid], SESSIONS + 15_000);
+});
+
+askedCluster('a node that was paused, and whose sessions live, keeps them', {}, async (c, a, b) => {
+  const stays = await connect(a, 'stays', { protocol: BASE });
+  const identifier = await enter(stays, { id: 1, does: { follow: [ROOM], istate: { k: 'v' } } });
+  await a.broker.pause();
+  await until(async () => (await b.http.metrics()).get('broker_cluster_members') === 2, 'the node counts as gone');
+  a.broker.kill('SIGCONT');
+  await until(async () => (await b.http.metrics()).get('broker_cluster_members') === 3, 'the node is back');
+  await pass(SESSIONS + 3000);
+  assert.deepEqual(ends(c.application), [], 'it isn’t over');
+  assert.deepEqual((await shows(a, stays, identifier)).env.istate, { k: 'v' });
+  await stays.close();
+  await endedOnce(c, [stays.sid], 8000);
+});
