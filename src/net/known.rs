@@ -178,19 +178,23 @@ impl Context {
         }
     }
 
-    /// Begins to tell the application that all sessions are over, as they don't outlive this process: those that wait for
+    /// Begins to tell the application that all sessions are over, if they don't outlive this process: those that wait for
     /// their clients at once, and others once their connections have ended.
-    pub fn say_goodbyes(self: &Arc<Self>) {
-        let Some(application) = &self.application else { return };
+    pub fn say_last_goodbyes(self: &Arc<Self>) {
+        let Some(application) = self.application.as_ref().filter(|_| !self.keeps_sessions()) else {
+            return;
+        };
         application.caller.tell_fast();
         for over in self.sessions.end_all() {
             self.say_goodbye(over);
         }
     }
 
-    /// Waits for a while until the application knows the ends of sessions that were said. Those left are in the log.
-    pub async fn finish_goodbyes(&self) {
-        let Some(application) = &self.application else { return };
+    /// Waits for a while until the application knows the ends of sessions that are in the log. Those left stay there.
+    pub async fn finish_kept_goodbyes(&self) {
+        let Some(application) = self.application.as_ref().filter(|_| self.keeps_sessions()) else {
+            return;
+        };
         application.caller.tell_fast();
         let told = async {
             self.goodbyes.close();
@@ -207,11 +211,15 @@ impl Context {
         }
     }
 
-    /// Waits until the application knows all ends of sessions that were said.
+    /// Waits until the application knows all ends of sessions that are in no log.
     pub async fn all_told(&self) {
-        if let Some(application) = &self.application {
+        if let Some(application) = self.application.as_ref().filter(|_| !self.keeps_sessions()) {
             application.caller.all_told().await;
         }
+    }
+
+    fn keeps_sessions(&self) -> bool {
+        self.router.keeps_sessions()
     }
 
     /// Number of ends of sessions that the application may not know yet.

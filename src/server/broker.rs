@@ -186,9 +186,7 @@ impl Broker {
             if self.context.cluster.is_some() {
                 self.park_sessions().await;
             }
-            if self.context.router.keeps_sessions() {
-                self.context.finish_goodbyes().await; // while the log takes that they are known
-            }
+            self.context.finish_kept_goodbyes().await; // while the log takes that they are known
             // shards first: the leaves that a stop causes are sent to nobody
             self.shards_stop.cancel();
             self.shards.close();
@@ -199,18 +197,14 @@ impl Broker {
             self.heartbeat_stop.cancel();
             self.heartbeat.close();
             self.heartbeat.wait().await;
-            if !self.context.router.keeps_sessions() {
-                self.context.say_goodbyes();
-            }
+            self.context.say_last_goodbyes();
             self.context.tasks.close();
             let last_calls = timeout * LAST_CALLS.0 / LAST_CALLS.1;
             if tokio::time::timeout(last_calls, self.context.tasks.wait()).await.is_err() {
                 self.context.give_up_calls();
                 self.context.tasks.wait().await;
             }
-            if !self.context.router.keeps_sessions() {
-                self.context.all_told().await;
-            }
+            self.context.all_told().await;
             self.calls_stop.cancel();
             self.calls.close();
             self.calls.wait().await;
