@@ -38,4 +38,5 @@ build beyond
 cargo build --locked --quiet --bin broker
 
 BROKER_FROM=$dir/from BROKER_BIN=$target/debug/broker BROKER_NEXT=$dir/next BROKER_BEYOND=$dir/beyond \
+    BROKER_RULES=$newest \
     npm --prefix tests/cluster run upgrade

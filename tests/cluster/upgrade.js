@@ -4,6 +4,7 @@
 // - BROKER_BIN: this one
 // - BROKER_NEXT: this one, and it knows rules that come next
 // - BROKER_BEYOND: it knows only these and those after them
+// - BROKER_RULES: the newest rules that this version knows
 
 import assert from 'node:assert/strict';
 import { BINARY } from '../clients/support/broker.js';
@@ -12,6 +13,8 @@ import { EACH, GONE, LEASE, TTL, cluster } from './support/cluster.js';
 import { FLAGS, underLoad } from './support/rolling.js';
 
 const { BROKER_FROM: FROM, BROKER_NEXT: NEXT, BROKER_BEYOND: BEYOND } = process.env;
+
+const OWN_RULES = Number(process.env.BROKER_RULES);
 
 const RULES = 'broker_cluster_rules';
 const compared = (outcome) => `broker_cluster_digests_total{outcome="${outcome}"}`;
@@ -49,6 +52,13 @@ const areBy = (nodes, rules) => until(
   `all nodes have the rules ${rules}`,
 );
 
+/** Waits until all logs have the newest rules of this version, of which all nodes are; gives them. */
+async function ownRules(nodes) {
+  await areBy(nodes, OWN_RULES);
+  await pass(2 * LEASE); // the other logs follow the one with the beats
+  return OWN_RULES;
+}
+
 /** It says why, takes no clients, and the others go on. */
 async function isOutdated(node, why, others) {
   await node.broker.logs(why);
@@ -75,7 +85,7 @@ cluster('nodes of the version before are replaced by those of this one, and back
 
 cluster('the last node of the version before is replaced: the rules are raised, and one that comes late says so', FLAGS, async (c) => {
   const nodes = await nodesOf(c, BINARY, BINARY, BINARY);
-  const rules = await rulesOf(nodes[0]);
+  const rules = await ownRules(nodes);
   const steps = nodes.map((node, at) => async () => {
     await areBy(nodes, rules);
     await replace(node, NEXT);
@@ -92,7 +102,7 @@ cluster('the last node of the version before is replaced: the rules are raised, 
 
 cluster('a node of the version before that is paused while the rules are raised serves nobody any more', {}, async (c) => {
   const [old] = await nodesOf(c, BINARY);
-  const rules = await rulesOf(old);
+  const rules = await ownRules([old]);
   const others = await nodesOf(c, NEXT, NEXT);
   const watchers = await c.watchers(others);
   const { ann: [ann] } = await c.members(old, ['ann']);
@@ -108,7 +118,7 @@ cluster('a node of the version before that is paused while the rules are raised 
 
 cluster('a version that doesn’t know the rules any more isn’t a node', {}, async (c) => {
   const nodes = await nodesOf(c, BINARY, BINARY);
-  const rules = await rulesOf(nodes[0]);
+  const rules = await ownRules(nodes);
   const watchers = await c.watchers(nodes);
   await c.members(nodes[0], ['ann']);
   const late = await nodeOf(c, BEYOND).spawn();
