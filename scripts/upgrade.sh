@@ -31,7 +31,8 @@ rules=crates/core/src/cluster/rules.rs
 git -C "$dir/broker" checkout --quiet "$(git rev-parse HEAD)"
 newest=$(sed -nE 's/.*const OWN: Self = .*newest: Rules\(([0-9]+)\).*/\1/p' "$rules")
 [ -n "$newest" ] || { echo "$rules says no more which rules there are" >&2; exit 1; }
-know "$newest" $((newest + 1))
+oldest=$(sed -nE 's/.*const OWN: Self = .*oldest: Rules\(([0-9]+)\).*/\1/p' "$rules")
+know "$oldest" $((newest + 1)) # logs may begin with the oldest
 build next
 know $((newest + 1)) $((newest + 2))
 build beyond
